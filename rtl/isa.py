@@ -1,0 +1,348 @@
+"""The instruction set: the one definition that RTL, scheduler, machine, estimator and bench share.
+
+An instruction is 32 bytes, little-endian. Each core runs three instruction streams, one for each
+unit (load, compute, store), in order within a unit. Between units and between cores, order comes
+from *tokens* alone: every core has ``ChipParams.tokens`` counters, an instruction starts when the
+counters it waits for are all at least one (it then takes one from each), and events add one.
+
+Wait ranges
+    Each instruction names up to three ranges of token counters, ``(first, count)``; count 0 waits
+    for nothing. All counters of all ranges must be non-zero; each is decremented at the start.
+    By convention range 0 is for activations, 1 for weights, 2 for accumulators (the stall counters
+    are named so); the hardware does not care.
+Signals
+    Up to three ``(valid, token, core)``: add one to counter ``token`` of core ``core`` (this one or
+    another). When each fires is stated per instruction.
+
+Instructions
+    END      The unit stops. A core is done when all three units have stopped and every write it
+             sent is acknowledged.
+    SYNC     Waits, then (with ``fence``, store unit only: after every earlier write of the unit is
+             acknowledged) fires its signals. Any unit.
+    LOAD     (load unit) Asks memory node ``memory`` to send ``runs`` runs of ``run_flits`` flits to the
+             scratchpad ``space`` of every core in ``cores``. Run r starts at DRAM byte address
+             ``dram_addr + r*dram_stride*B`` and scratchpad flit address ``dst + r*dst_stride``
+             (B = link_bytes); within a run the scratchpad address grows by 1 per flit, or if
+             ``planar`` by the core's act_groups. The last flit adds one to ``token`` of each of these
+             cores (if ``token_valid``). Loads of one core from one memory node arrive in order;
+             loads from different memory nodes do not.
+    SETUP    (compute unit) Sets the geometry that later COMPUTEs use; takes effect in order.
+    COMPUTE  (compute unit) For each pass (block, kernel row, kernel column; column fastest) and each
+             pixel (out row, out column; column fastest) update accumulator ``acc_base + pixel``.
+             ARRAY engine: acc[c] += sum_r act[r] * weight[r][c], R x C weights per pass, consecutive in the
+             weight scratchpad from ``weight_base`` (row r at byte r*C). TAP engine: lanes l <
+             min(R, C) only: MAC: acc[l] += (act[l] * weight[l]) << tap_shift, with C bytes of weights
+             per pass; MAX: acc[l] = max(acc[l], act[l]), no weights. Lanes >= min(R, C) of a TAP update
+             are undefined. The first pass overwrites unless ``accumulate``.
+             act is the R bytes at byte address ``act_base + block*block_pitch + ky*tap_y + kx*tap_x
+             + oy*step_y + ox*step_x`` (modulo 2**22), if the input coordinate
+             (iy, ix) = (iy0 + oy*stride_h + ky*dilation_h, -pad_left + ox*stride_w + kx*dilation_w)
+             lies in [0, in_h) x [0, in_w); else R times ``pad_value``.
+             Signals 0 and 1 fire when all operands have been read, signal 2 when the last accumulator
+             update has been written.
+    STORE    (store unit) For each group g < ``groups`` and pixel n < ``pixels``: lanes
+             [g*L, g*L + lanes) of accumulator ``acc_base + n`` are requantised with parameter block
+             ``param_base + g`` and sent as one flit, bytes [lane_offset, lane_offset + lanes) valid
+             (L = drain_lanes). To memory: at byte address ``addr + (g*group_stride + n)*B`` through
+             memory node ``memory``. To a core (``to_core``): to flit address
+             ``addr + g*group_stride + n`` (times act_groups per pixel if ``planar``) of scratchpad
+             ``space`` of core ``core``, whose counter ``token`` grows with the last flit (if
+             ``token_valid``). All signals fire when the last accumulator entry has been read.
+
+Addresses
+    Scratchpad *flit addresses* count blocks of B bytes; byte address = flit address * B. Weight and
+    activation scratchpads are flat byte arrays; an activation read may be unaligned, a weight row
+    starts at a multiple of C. With R > B, planar activations place channel block k of a pixel in
+    lane group k % act_groups of a word, so that a read of R bytes covers act_groups blocks.
+
+Requantisation (`param block`)
+    Per channel 8 bytes: bias int32, multiplier (24 bits, unsigned), shift (8 bits, 0..63);
+    out = clamp(round_half_even((acc + bias) * multiplier / 2**shift) + zero_point, lo, hi).
+    A parameter block holds B channels, and takes 8 flits; PARAM flit addresses are 8 * block + f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Shape, signed, unsigned
+from amaranth.lib import data, enum
+
+__all__ = [
+    "INSTRUCTION_BITS",
+    "INSTRUCTION_BYTES",
+    "LAYOUTS",
+    "PARAM_BYTES_PER_CHANNEL",
+    "Compute",
+    "End",
+    "Engine",
+    "Load",
+    "Opcode",
+    "Prefix",
+    "Setup",
+    "Signals",
+    "Space",
+    "Store",
+    "Sync",
+    "TapMode",
+    "TrafficClass",
+    "Unit",
+    "decode",
+    "encode",
+    "field_range",
+    "pack_params",
+    "unpack_params",
+]
+
+INSTRUCTION_BYTES = 32
+INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
+PARAM_BYTES_PER_CHANNEL = 8
+
+
+class Unit(enum.IntEnum, shape=unsigned(2)):
+    """The three units of a core; also the order of its instruction streams in memory."""
+
+    LOAD = 0
+    COMPUTE = 1
+    STORE = 2
+
+
+class Opcode(enum.IntEnum, shape=unsigned(4)):
+    """Zero is illegal on purpose: cleared memory is not a program."""
+
+    ILLEGAL = 0
+    END = 1
+    SYNC = 2
+    LOAD = 3
+    SETUP = 4
+    COMPUTE = 5
+    STORE = 6
+
+
+class Space(enum.IntEnum, shape=unsigned(2)):
+    """Where in a core a flit lands. PROGRAM is for the fetch unit's own requests: dst = unit."""
+
+    ACT = 0
+    WEIGHT = 1
+    PARAM = 2
+    PROGRAM = 3
+
+
+class Engine(enum.IntEnum, shape=unsigned(1)):
+    ARRAY = 0
+    TAP = 1
+
+
+class TapMode(enum.IntEnum, shape=unsigned(1)):
+    MAC = 0
+    MAX = 1
+
+
+class TrafficClass(enum.IntEnum, shape=unsigned(3)):
+    """What a DRAM byte is for; memory nodes count bytes by it."""
+
+    WEIGHT = 0
+    IFMAP = 1
+    OFMAP = 2
+    PSUM = 3
+    PROGRAM = 4
+
+
+_PREFIX: dict[str, Any] = {
+    "opcode": Opcode,
+    **{f"wait{i}_{part}": unsigned(7) for i in range(3) for part in ("first", "count")},
+}
+_SIGNALS: dict[str, Any] = {
+    f"signal{i}_{part}": unsigned(width)
+    for i in range(3)
+    for part, width in (("valid", 1), ("token", 7), ("core", 6))
+}
+
+
+Prefix = data.StructLayout(_PREFIX)
+Signals = data.StructLayout(_SIGNALS)
+"""At the same bits of every instruction that has signals, right behind the prefix."""
+
+
+def _instruction(members: Mapping[str, Any]) -> data.StructLayout:
+    """A layout padded to the instruction's size."""
+    used = sum(Shape.cast(shape).width for shape in members.values())
+    assert used <= INSTRUCTION_BITS, f"instruction needs {used} bits"
+    padding = {"reserved": unsigned(INSTRUCTION_BITS - used)} if used < INSTRUCTION_BITS else {}
+    return data.StructLayout({**members, **padding})
+
+
+End = _instruction(_PREFIX)
+Sync = _instruction({**_PREFIX, **_SIGNALS, "fence": unsigned(1)})
+Load = _instruction(
+    {
+        **_PREFIX,
+        "cores": unsigned(64),
+        "dram_addr": unsigned(32),
+        "runs": unsigned(12),
+        "run_flits": unsigned(16),
+        "dram_stride": unsigned(24),
+        "space": Space,
+        "dst": unsigned(18),
+        "dst_stride": unsigned(18),
+        "planar": unsigned(1),
+        "memory": unsigned(4),
+        "traffic": TrafficClass,
+        "token_valid": unsigned(1),
+        "token": unsigned(7),
+    }
+)
+Setup = _instruction(
+    {
+        **_PREFIX,
+        "engine": Engine,
+        "tap_mode": TapMode,
+        "tap_shift": unsigned(5),
+        "kernel_h": unsigned(6),
+        "kernel_w": unsigned(6),
+        "stride_h": unsigned(4),
+        "stride_w": unsigned(4),
+        "dilation_h": unsigned(4),
+        "dilation_w": unsigned(4),
+        "out_w": unsigned(10),
+        "in_w": unsigned(10),
+        "pad_left": unsigned(6),
+        "step_x": unsigned(12),
+        "tap_x": unsigned(12),
+        "step_y": unsigned(22),
+        "tap_y": unsigned(22),
+        "block_pitch": unsigned(22),
+        "pad_value": signed(8),
+    }
+)
+Compute = _instruction(
+    {
+        **_PREFIX,
+        **_SIGNALS,
+        "act_base": unsigned(22),
+        "weight_base": unsigned(22),
+        "acc_base": unsigned(13),
+        "blocks": unsigned(10),
+        "out_h": unsigned(10),
+        "iy0": signed(11),
+        "in_h": unsigned(10),
+        "accumulate": unsigned(1),
+    }
+)
+Store = _instruction(
+    {
+        **_PREFIX,
+        **_SIGNALS,
+        "acc_base": unsigned(13),
+        "pixels": unsigned(13),
+        "param_base": unsigned(10),
+        "groups": unsigned(5),
+        "lanes": unsigned(7),
+        "lane_offset": unsigned(6),
+        "zero_point": signed(8),
+        "lo": signed(8),
+        "hi": signed(8),
+        "to_core": unsigned(1),
+        "memory": unsigned(4),
+        "core": unsigned(6),
+        "space": Space,
+        "planar": unsigned(1),
+        "addr": unsigned(32),
+        "group_stride": unsigned(24),
+        "traffic": TrafficClass,
+        "token_valid": unsigned(1),
+        "token": unsigned(7),
+    }
+)
+
+LAYOUTS: dict[Opcode, data.StructLayout] = {
+    Opcode.END: End,
+    Opcode.SYNC: Sync,
+    Opcode.LOAD: Load,
+    Opcode.SETUP: Setup,
+    Opcode.COMPUTE: Compute,
+    Opcode.STORE: Store,
+}
+
+
+@cache
+def _fields(opcode: Opcode) -> dict[str, tuple[int, int, bool]]:
+    """Offset, width and signedness of each field, read off the layout."""
+    table = {}
+    for name, field in LAYOUTS[opcode]:
+        shape = Shape.cast(field.shape)
+        table[name] = (field.offset, shape.width, shape.signed)
+    return table
+
+
+def field_range(opcode: Opcode, name: str) -> tuple[int, int]:
+    """Smallest and largest value that a field holds."""
+    _, width, is_signed = _fields(opcode)[name]
+    return (-(1 << width - 1), (1 << width - 1) - 1) if is_signed else (0, (1 << width) - 1)
+
+
+def encode(opcode: Opcode, **values: int) -> bytes:
+    """The 32 bytes of an instruction; absent fields are zero.
+
+    Raises
+    ------
+    ValueError
+        For an unknown field, or a value that its field cannot hold.
+    """
+    table = _fields(opcode)
+    word = int(opcode)
+    for name, value in values.items():
+        if name not in table or name == "opcode":
+            raise ValueError(f"{opcode.name} has no field {name!r}")
+        offset, width, is_signed = table[name]
+        value = int(value)
+        low = -(1 << width - 1) if is_signed else 0
+        if not low <= value < low + (1 << width):
+            raise ValueError(f"{opcode.name}.{name} = {value} does not fit its {width} bits")
+        word |= (value & (1 << width) - 1) << offset
+    return word.to_bytes(INSTRUCTION_BYTES, "little")
+
+
+def decode(raw: bytes) -> tuple[Opcode, dict[str, int]]:
+    """Opcode and fields of 32 bytes; an unknown opcode decodes as ``ILLEGAL`` without fields."""
+    word = int.from_bytes(raw[:INSTRUCTION_BYTES], "little")
+    try:
+        opcode = Opcode(word & 15)
+    except ValueError:
+        opcode = Opcode.ILLEGAL
+    if opcode not in LAYOUTS:
+        return Opcode.ILLEGAL, {}
+    values = {}
+    for name, (offset, width, is_signed) in _fields(opcode).items():
+        value = word >> offset & (1 << width) - 1
+        values[name] = value - (1 << width) if is_signed and value >> width - 1 else value
+    return opcode, values
+
+
+def pack_params(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Requantisation parameters as they lie in memory.
+
+    Parameters
+    ----------
+    bias, multiplier, shift : int[N]
+        int32, 0 .. 2**24-1 and 0 .. 63.
+
+    Returns
+    -------
+    uint8[8 * N]
+    """
+    if np.any((multiplier < 0) | (multiplier >= 1 << 24)) or np.any((shift < 0) | (shift > 63)):
+        raise ValueError("multiplier must be below 2**24 and shift from 0 to 63")
+    word = bias.astype(np.int64) & 0xFFFFFFFF
+    word = word | multiplier.astype(np.int64) << 32 | shift.astype(np.int64) << 56
+    return word.astype("<i8").view(np.uint8)
+
+
+def unpack_params(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inverse of `pack_params`: bias int32[N], multiplier int32[N], shift int32[N]."""
+    word = np.ascontiguousarray(raw, dtype=np.uint8).view("<i8")
+    bias = (word & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    return bias, (word >> 32 & 0xFFFFFF).astype(np.int32), (word >> 56 & 0x3F).astype(np.int32)

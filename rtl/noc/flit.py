@@ -1,0 +1,76 @@
+"""What travels on a link: flits of one storage block each, with the packet header beside the first.
+
+The header has wires of its own beside the payload, so a packet of n flits takes n link cycles.
+
+A packet goes to a *set* of nodes: ``dest`` has one bit for each node. A router sends a copy to each port
+behind which (by XY routing) some destination lies, with ``dest`` reduced to those.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import unsigned
+from amaranth.lib import data, enum
+
+from rtl.isa import Space, TrafficClass
+from rtl.params import ChipParams
+
+__all__ = ["Kind", "MessageClass", "flit_layout", "header_layout"]
+
+
+class MessageClass(enum.IntEnum, shape=unsigned(1)):
+    """Requests may wait for responses, responses for nothing: separate virtual channels.
+
+    Virtual channel v carries class ``v % 2``; with two channels a class, a source s uses channel
+    ``2 * (s % 2) + class`` for all it sends, so its packets stay in order.
+    """
+
+    REQUEST = 0
+    RESPONSE = 1
+
+
+class Kind(enum.IntEnum, shape=unsigned(3)):
+    READ = 0
+    """Request, core to memory: payload is the 32 bytes of a LOAD instruction."""
+    WRITE = 1
+    """Request, core to memory: payload to DRAM byte address ``addr``; answered by ACK. Never crosses 4 KB."""
+    DATA = 2
+    """Payload to flit address ``addr`` of ``space``: read data (response) or a core's own (request)."""
+    SIGNAL = 3
+    """Request, core to core: adds one to counter ``token``. One flit, no payload."""
+    ACK = 4
+    """Response, memory to core: one WRITE packet is in memory. One flit, no payload."""
+
+
+def header_layout(chip: ChipParams) -> data.StructLayout:
+    """Packet header; meaningful beside a packet's first flit only."""
+    return data.StructLayout(
+        {
+            "dest": unsigned(chip.n_nodes),
+            "src": unsigned(7),
+            "kind": Kind,
+            "flits": unsigned(7),
+            # Flits in the packet: a multicast starts only where there is room for all of them.
+            "space": Space,
+            "planar": unsigned(1),
+            "addr": unsigned(32),
+            "traffic": TrafficClass,
+            "lane_offset": unsigned(6),
+            "lanes": unsigned(7),
+            # Valid bytes of every flit: [lane_offset, lane_offset + lanes).
+            "token_valid": unsigned(1),
+            "token": unsigned(7),
+            # The packet's last flit adds one to this counter of every destination.
+        }
+    )
+
+
+def flit_layout(chip: ChipParams) -> data.StructLayout:
+    """One flit: payload, packet boundaries, header (beside the first flit)."""
+    return data.StructLayout(
+        {
+            "data": unsigned(8 * chip.link_bytes),
+            "first": unsigned(1),
+            "last": unsigned(1),
+            "header": header_layout(chip),
+        }
+    )

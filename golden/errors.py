@@ -1,0 +1,27 @@
+"""Errors that a user can cause and repair: one line with the offending value and the remedy."""
+
+__all__ = ["GoldenError", "GraphError", "ImageError", "QuantError", "UnknownNetworkError", "WeightError"]
+
+
+class GoldenError(ValueError):
+    """Base of every error of this package that a user can act upon."""
+
+
+class GraphError(GoldenError):
+    """A layer graph contradicts itself."""
+
+
+class QuantError(GoldenError):
+    """A network cannot be expressed in int8 arithmetic, or a quantised node breaks its own rules."""
+
+
+class WeightError(GoldenError):
+    """Weights are missing, surplus, misshapen or unreadable."""
+
+
+class ImageError(GoldenError):
+    """An input picture cannot be read or does not fit the network."""
+
+
+class UnknownNetworkError(GoldenError):
+    """The zoo has no network of that name."""

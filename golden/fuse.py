@@ -1,0 +1,83 @@
+"""Plan of a quantisation: which float values become tensors, and which node computes each."""
+
+import math
+from dataclasses import dataclass
+
+from golden.errors import QuantError
+from golden.graph import Clip, Concat, Flatten, Graph, Linear, MaxPool, Node, Relu
+
+__all__ = ["Plan", "Step", "fuse"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One quantised node to be: a float node, the tensors it reads and writes, and its clamp in real numbers."""
+
+    node: Node
+    inputs: tuple[str, ...]
+    output: str
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Quantised nodes to be, in topological order, and the tensors between them."""
+
+    steps: list[Step]
+    shapes: dict[str, tuple[int, int, int]]  # of every tensor that survives
+    view_of: dict[str, str]  # float value -> the tensor that holds it
+
+
+def fuse(graph: Graph) -> Plan:
+    """Decide which values become tensors and which node produces each."""
+    plan = Plan([], {graph.input: graph.input_shape}, {graph.input: graph.input})
+    done: set[str] = set()
+    for node in graph.nodes:
+        if node.name in done:
+            continue
+        inputs = tuple(plan.view_of[name] for name in node.inputs)
+        if isinstance(node, Flatten):
+            plan.view_of[node.name] = inputs[0]
+            continue
+        shape = graph.shapes[node.name]
+        if isinstance(node, Relu | Clip):
+            shape = plan.shapes[inputs[0]]  # element-wise, so it may work on the map before flattening
+        elif not isinstance(node, Linear):
+            for name, tensor in zip(node.inputs, inputs, strict=True):
+                if graph.shapes[name] != plan.shapes[tensor]:
+                    raise QuantError(
+                        f"node {node.name!r} reads the flattened map {name!r}; only Linear, Relu and Clip can"
+                    )
+        chain = _clamps_after(graph, node)
+        lo, hi = _clamp(([node] if isinstance(node, Relu | Clip) else []) + chain)
+        output = chain[-1].name if chain else node.name
+        plan.steps.append(Step(node, inputs, output, lo, hi))
+        plan.shapes[output] = shape
+        plan.view_of[output] = output
+        done.update(clamp.name for clamp in chain)
+    return plan
+
+
+def _clamps_after(graph: Graph, node: Node) -> list[Relu | Clip]:
+    """Chain of Relu and Clip that can be computed by the node itself."""
+    chain: list[Relu | Clip] = []
+    if isinstance(node, MaxPool | Concat):  # these only copy, they have no clamp
+        return chain
+    value = node.name
+    while value not in graph.outputs:
+        readers = graph.consumers(value)
+        if len(readers) != 1 or not isinstance(readers[0], Relu | Clip):
+            break
+        chain.append(readers[0])
+        value = readers[0].name
+    return chain
+
+
+def _clamp(chain: list[Relu | Clip]) -> tuple[float, float]:
+    """The one clamp that a chain of them amounts to."""
+    lo, hi = -math.inf, math.inf
+    for node in chain:
+        floor, ceiling = (0.0, math.inf) if isinstance(node, Relu) else (node.lo, node.hi)
+        lo, hi = min(max(lo, floor), ceiling), min(max(hi, floor), ceiling)
+    return lo, hi

@@ -1,0 +1,87 @@
+"""Input pictures: read, resize, crop and normalise as ImageNet networks expect."""
+
+import math
+import warnings
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from golden.errors import ImageError
+
+__all__ = ["DEFAULT_PICTURE", "load_image"]
+
+DEFAULT_PICTURE = "chelsea.png"
+"""Photograph of a cat (CC0, Stefan van der Walt) inside scikit-image's wheel; read from there, never downloaded."""
+
+MEAN_RGB = (0.485, 0.456, 0.406)
+DEVIATION_RGB = (0.229, 0.224, 0.225)
+MEAN_GREY, DEVIATION_GREY = 0.449, 0.226
+
+CROP_FRACTION = 224 / 256
+"""The crop takes this part of the resized picture, as in torchvision's reference preprocessing."""
+
+
+def load_image(path: str | Path | None, shape: tuple[int, int, int]) -> np.ndarray:
+    """Picture as a network's input.
+
+    The shorter side is resized (bilinear, antialiased) to 256/224 of the network's size, the centre is cropped and
+    normalised with ImageNet's mean and standard deviation; one channel means luma.
+
+    Parameters
+    ----------
+    path : path or None
+        Any format Pillow reads; None means the default photograph.
+    shape : (C, H, W)
+        C is 1 or 3.
+
+    Returns
+    -------
+    float32[C, H, W]
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, no picture, damaged or of more than 8 bits per channel, or C is neither 1 nor 3.
+    """
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise ImageError(f"the network takes {channels} channels; a picture gives 1 (grey) or 3 (colour)")
+    if path is None:
+        with as_file(files("skimage.data") / DEFAULT_PICTURE) as default:
+            picture = _read(default, "L" if channels == 1 else "RGB")
+    else:
+        picture = _read(Path(path), "L" if channels == 1 else "RGB")
+    pixels = np.asarray(_resize_and_crop(picture, height, width), dtype=np.float32) / np.float32(255)
+    if channels == 1:
+        return ((pixels - np.float32(MEAN_GREY)) / np.float32(DEVIATION_GREY))[None]
+    normalised = (pixels - np.array(MEAN_RGB, np.float32)) / np.array(DEVIATION_RGB, np.float32)
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+def _read(path: Path, mode: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                if picture.mode == "F" or picture.mode.startswith("I"):
+                    raise ImageError(f"picture {str(path)!r} has mode {picture.mode}; save it with 8 bits per channel")
+                return ImageOps.exif_transpose(picture).convert(mode)
+    except FileNotFoundError:
+        raise ImageError(f"picture {str(path)!r} does not exist; check IMAGE") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{str(path)!r} is not a picture Pillow can read; use PNG or JPEG") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"picture {str(path)!r} is too large; scale it down first") from None
+    except (OSError, SyntaxError) as error:  # Pillow reports damaged PNGs as SyntaxError
+        raise ImageError(f"picture {str(path)!r} cannot be read ({error}); save it again") from error
+
+
+def _resize_and_crop(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Smallest enlargement or reduction that leaves the margin around the crop on both sides."""
+    ratio = max(height / picture.height, width / picture.width) / CROP_FRACTION
+    size = (max(width, math.floor(picture.width * ratio + 0.5)), max(height, math.floor(picture.height * ratio + 0.5)))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    resized = picture.resize(size, Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + width, top + height))

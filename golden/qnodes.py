@@ -1,0 +1,215 @@
+"""Nodes of the quantised graph.
+
+What a node computes is fully given by its integers. Accumulators are int32, and every node proves at construction
+that its own fit.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from golden.errors import QuantError
+from golden.requant import Requant
+from golden.window import Padding, Pair
+
+__all__ = ["QAdd", "QConcat", "QConv", "QNode", "QPool", "require", "require_channels"]
+
+ACCUMULATOR_LIMIT = 1 << 31
+ADD_WEIGHT_LIMIT = 1 << 21
+
+
+@dataclass(frozen=True, eq=False)
+class QConv:
+    """Convolution, depthwise convolution or fully connected layer.
+
+    ``acc[o] = sum(weight[o] * raw) + bias[o]`` over the window, where padding contributes ``raw = pad_value``.
+
+    Attributes
+    ----------
+    op : str
+        "conv", "depthwise" or "fc"; for reports, the arithmetic is the same.
+    weight : int8[O, I/groups, Kh, Kw]
+        A fully connected layer's kernel covers the whole input map, channel-major as PyTorch flattens.
+    bias : int32[O]
+        Real bias in accumulator scale minus ``input zero point * sum(weight[o])``.
+    pad_value : int
+        The input's zero point.
+    out_hw : (int, int)
+        Height and width of the output; a QGraph fills it in where it is left (0, 0).
+    """
+
+    name: str
+    op: str
+    input: str
+    output: str
+    weight: np.ndarray
+    bias: np.ndarray
+    stride: Pair
+    padding: Padding
+    dilation: Pair
+    groups: int
+    pad_value: int
+    requant: Requant
+    out_hw: Pair = (0, 0)
+
+    def __post_init__(self) -> None:
+        require(self, self.op in ("conv", "depthwise", "fc"), f"op is {self.op!r}", "use conv, depthwise or fc")
+        filters = self.weight.shape[0]
+        require(
+            self,
+            self.weight.dtype == np.int8 and self.weight.ndim == 4,
+            f"weight is {self.weight.dtype}{self.weight.shape}",
+            "give int8[O, I/groups, Kh, Kw]",
+        )
+        require(
+            self,
+            self.bias.dtype == np.int32 and self.bias.shape == (filters,),
+            f"bias is {self.bias.dtype}{self.bias.shape}",
+            f"give int32[{filters}]",
+        )
+        require(self, filters % self.groups == 0, f"groups is {self.groups}", f"it must divide {filters} filters")
+        require_channels(self, self.requant, filters)
+        # The cheap bound settles all but pathological layers without touching the weights.
+        depth = math.prod(self.weight.shape[1:])
+        if (depth << 14) + int(np.abs(self.bias.astype(np.int64)).max()) >= ACCUMULATOR_LIMIT:
+            self._prove_accumulator()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
+        return (self.input,)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per image; padding counts."""
+        require(self, self.out_hw != (0, 0), "its output size is unknown", "take the node from a QGraph")
+        return self.weight.size * math.prod(self.out_hw)
+
+    def _prove_accumulator(self) -> None:
+        taps = self.weight.reshape(self.weight.shape[0], -1)
+        total = taps.sum(axis=1, dtype=np.int64)
+        # abs(-128) wraps to -128 in int8, which reads as 128 in uint8: just what is wanted.
+        magnitude = np.abs(taps).view(np.uint8).sum(axis=1, dtype=np.int64)
+        positive, negative = (magnitude + total) // 2, (magnitude - total) // 2
+        bias = self.bias.astype(np.int64)
+        highest = 127 * positive + 128 * negative + bias
+        lowest = -128 * positive - 127 * negative + bias
+        worst = np.maximum(highest, -lowest)
+        channel = int(worst.argmax())
+        require(
+            self,
+            worst[channel] < ACCUMULATOR_LIMIT,
+            f"accumulator of output channel {channel} can reach {worst[channel]}",
+            "it must stay below 2**31: check for a huge bias or split the layer",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class QPool:
+    """Maximum or average pooling.
+
+    maxpool: ``out = max(raw taps)``, padding contributes `pad_value` (-128, so it never wins).
+    avgpool: ``acc = sum(raw taps) + bias``, requantised; the division by the number of taps is in the scale,
+    padding contributes `pad_value` (the input's zero point), and `bias` takes the zero points out.
+    """
+
+    name: str
+    op: str
+    input: str
+    output: str
+    kernel: Pair
+    stride: Pair
+    padding: Padding
+    requant: Requant | None
+    pad_value: int
+    bias: int = 0
+
+    def __post_init__(self) -> None:
+        require(self, self.op in ("maxpool", "avgpool"), f"op is {self.op!r}", "use maxpool or avgpool")
+        require(
+            self,
+            (self.requant is not None) == (self.op == "avgpool"),
+            f"{self.op} {'lacks' if self.requant is None else 'has'} a requantisation",
+            "avgpool needs one, maxpool takes none",
+        )
+        worst = (math.prod(self.kernel) << 7) + abs(self.bias)
+        require(
+            self,
+            worst < ACCUMULATOR_LIMIT,
+            f"its accumulator can reach {worst}",
+            "it must stay below 2**31: use a smaller window",
+        )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
+        return (self.input,)
+
+    @property
+    def macs(self) -> int:
+        """None: pools do not multiply."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class QAdd:
+    """Element-wise sum: ``acc = weights[0]*a + weights[1]*b + bias``, requantised.
+
+    `weights` are signed with a magnitude of at most 2**21 and bring both inputs to one scale; `bias` takes
+    the zero points out.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    weights: tuple[int, int]
+    bias: int
+    requant: Requant
+    op: str = field(default="add", kw_only=True)
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            max(map(abs, self.weights)) <= ADD_WEIGHT_LIMIT,
+            f"weights are {self.weights}",
+            "their magnitude must not exceed 2**21",
+        )
+        worst = 128 * sum(map(abs, self.weights)) + abs(self.bias)
+        require(self, worst < ACCUMULATOR_LIMIT, f"its accumulator can reach {worst}", "it must stay below 2**31")
+
+    @property
+    def macs(self) -> int:
+        """None: only convolutions and fully connected layers count."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class QConcat:
+    """Copy of the inputs, one after another along the channels; all share one scale and zero point."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    op: str = field(default="concat", kw_only=True)
+
+    @property
+    def macs(self) -> int:
+        """None: nothing is computed."""
+        return 0
+
+
+QNode = QConv | QPool | QAdd | QConcat
+
+
+def require(node: Any, holds: bool | np.bool_, what: str, remedy: str) -> None:
+    """Refuse, with a QuantError that names the node."""
+    if not holds:
+        raise QuantError(f"node {node.name!r}: {what}; {remedy}")
+
+
+def require_channels(node: Any, requant: Requant, channels: int) -> None:
+    """Refuse a requantisation of another number of channels than the node puts out."""
+    given = requant.multiplier.size
+    require(node, given == channels, f"requantisation has {given} channels", f"give {channels}")

@@ -1,0 +1,213 @@
+"""Quantise a float graph to int8 by running it on its input.
+
+Activations are asymmetric per tensor, weights symmetric per output channel. Relu and Clip disappear into the clamp of
+the node before them, Flatten into the shape of the fully connected layer after it. A Relu or Clip whose input others
+read too has no such node; it becomes a 1x1 average pooling, which is requantisation and clamp alone.
+
+A tensor is named after the last float value fused into it ("relu1_1"), so it compares with the value of that name in
+:func:`golden.ops.run_float`; the node keeps the name of its layer ("conv1_1").
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from golden.errors import QuantError
+from golden.float_ops import iterate_float
+from golden.fuse import Plan, Step, fuse
+from golden.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool, Relu
+from golden.qgraph import QGraph, QTensor
+from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool
+from golden.requant import INT8, Requant
+
+__all__ = ["QAdd", "QConcat", "QConv", "QGraph", "QNode", "QPool", "QTensor", "Requant", "quantize"]
+
+SCALE_BITS = 12
+"""Significant bits of an activation scale. Float sums differ in their last bits between machines and thread counts;
+a scale this coarse comes out the same on all of them, and so do the int8 results."""
+
+BIAS_LIMIT = 1 << 29
+"""Largest real bias in accumulator units; leaves the products more than half of the int32 accumulator."""
+
+BLOCK_ELEMENTS = 1 << 22
+
+Weights = Mapping[str, np.ndarray]
+
+
+def quantize(graph: Graph, weights: Weights, image: np.ndarray) -> QGraph:
+    """Quantise a network, with activation ranges (min-max, zero included) from one image.
+
+    Parameters
+    ----------
+    weights : dict of str to float32 array
+    image : float32[C, H, W]
+
+    Raises
+    ------
+    QuantError
+        If a value is not finite, an accumulator cannot be proven to fit int32, or the graph does something with a
+        flattened map other than a fully connected layer.
+    WeightError, ImageError
+        If weights or image do not match the graph.
+    """
+    plan = fuse(graph)
+    tensors = _tensors(graph, plan, _ranges(graph, plan, weights, image))
+    nodes = tuple(_lower(step, tensors, weights, graph) for step in plan.steps)
+    outputs = tuple(plan.view_of[name] for name in graph.outputs)
+    return QGraph(graph.name, graph.input, outputs, tensors, nodes)
+
+
+def _ranges(graph: Graph, plan: Plan, weights: Weights, image: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value, zero included, of each surviving tensor."""
+    ranges: dict[str, tuple[float, float]] = {}
+    for name, value in iterate_float(graph, weights, image):
+        low, high = float(value.min()), float(value.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise QuantError(f"value {name!r} is not finite ({low}..{high}); check the weights and the image")
+        if name in plan.shapes:
+            ranges[name] = (min(low, 0.0), max(high, 0.0))
+    return ranges
+
+
+def _tensors(graph: Graph, plan: Plan, ranges: dict[str, tuple[float, float]]) -> dict[str, QTensor]:
+    """Scale and zero point of each tensor; those that nodes merely copy between share theirs."""
+    group = {name: name for name in plan.shapes}
+
+    def root(name: str) -> str:
+        while group[name] != name:
+            name = group[name]
+        return name
+
+    for step in plan.steps:
+        if isinstance(step.node, MaxPool | Concat):
+            for name in step.inputs:
+                group[root(name)] = root(step.output)
+    merged: dict[str, tuple[float, float]] = {}
+    for name in plan.shapes:
+        low, high = merged.get(root(name), (0.0, 0.0))
+        merged[root(name)] = (min(low, ranges[name][0]), max(high, ranges[name][1]))
+    return {name: QTensor(name, shape, *_affine(*merged[root(name)])) for name, shape in plan.shapes.items()}
+
+
+def _affine(low: float, high: float) -> tuple[float, int]:
+    """Scale and zero point that cover low <= 0 <= high; the scale is rounded up to SCALE_BITS bits."""
+    if high - low < 2.0**-120:  # all zero, or so little that float32 scales would lose precision
+        return 1.0, 0
+    fraction, exponent = math.frexp((high - low) / (INT8[1] - INT8[0]))
+    scale = math.ldexp(math.ceil(math.ldexp(fraction, SCALE_BITS)), exponent - SCALE_BITS)
+    return scale, max(INT8[0], min(INT8[1], round(INT8[0] - low / scale)))
+
+
+def _lower(step: Step, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> QNode:
+    node, output = step.node, tensors[step.output]
+    first = tensors[step.inputs[0]]
+    match node:
+        case Concat():
+            return QConcat(node.name, step.inputs, step.output)
+        case MaxPool():
+            return QPool(
+                node.name, "maxpool", first.name, step.output, node.kernel, node.stride, node.padding, None, INT8[0]
+            )
+        case Add():
+            return _lower_add(step, first, tensors[step.inputs[1]], output)
+        case AvgPool():
+            return _lower_average(step, node.kernel, node.stride, node.padding, first, output)
+        case GlobalAvgPool():
+            return _lower_average(step, (first.shape[1], first.shape[2]), (1, 1), (0, 0, 0, 0), first, output)
+        case Relu() | Clip():
+            return _lower_average(step, (1, 1), (1, 1), (0, 0, 0, 0), first, output)
+        case Conv2d() | Linear():
+            return _lower_conv(step, node, first, output, weights, graph)
+    raise NotImplementedError(f"quantisation of {type(node).__name__}")
+
+
+def _requant(step: Step, scale: np.ndarray, output: QTensor) -> Requant:
+    """Requantisation into a tensor, with the step's clamp; the clamp's bounds round half to even."""
+    lo, hi = (
+        max(INT8[0], min(INT8[1], round(bound / output.scale) + output.zero_point)) if math.isfinite(bound) else edge
+        for bound, edge in zip((step.lo, step.hi), INT8, strict=True)
+    )
+    try:
+        return Requant.from_scale(scale, output.zero_point, lo, hi)
+    except QuantError as error:
+        raise QuantError(f"node {step.node.name!r}: {error}") from None
+
+
+def _lower_average(
+    step: Step,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    source: QTensor,
+    output: QTensor,
+) -> QPool:
+    taps = math.prod(kernel)
+    scale = np.full(output.shape[0], source.scale / (taps * output.scale))
+    return QPool(
+        step.node.name, "avgpool", source.name, output.name, kernel, stride, padding,
+        _requant(step, scale, output), source.zero_point, -taps * source.zero_point,
+    )  # fmt: skip
+
+
+def _lower_add(step: Step, a: QTensor, b: QTensor, output: QTensor) -> QAdd:
+    """The larger scale gets the full weight 2**21, the other its ratio to it."""
+    unit = max(a.scale, b.scale) / ADD_WEIGHT_LIMIT
+    weight_a, weight_b = round(a.scale / unit), round(b.scale / unit)
+    bias = -(weight_a * a.zero_point + weight_b * b.zero_point)
+    requant = _requant(step, np.full(output.shape[0], unit / output.scale), output)
+    return QAdd(step.node.name, (a.name, b.name), output.name, (weight_a, weight_b), bias, requant)
+
+
+def _lower_conv(
+    step: Step, node: Conv2d | Linear, source: QTensor, output: QTensor, weights: Weights, graph: Graph
+) -> QConv:
+    real_weight, *real_bias = (weights[key] for key in node.parameters(graph.shapes[node.input]))
+    filters = real_weight.shape[0]
+    bias = real_bias[0].astype(np.float64) if real_bias else np.zeros(filters)
+    flat = real_weight.reshape(filters, -1)
+    largest = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
+    # A filter that is tiny against its bias gives up precision in its taps, so that the bias fits.
+    scale = np.maximum(largest / INT8[1], np.abs(bias) / (source.scale * BIAS_LIMIT))
+    scale[scale == 0] = 1.0
+    quantised = _quantize_filters(flat, scale)
+    folded = np.rint(bias / (source.scale * scale)).astype(np.int64)
+    folded -= source.zero_point * quantised.sum(axis=1, dtype=np.int64)
+    if np.abs(folded).max() >= 1 << 31:
+        channel = int(np.abs(folded).argmax())
+        raise QuantError(
+            f"node {node.name!r}: bias {folded[channel]} of channel {channel} exceeds int32; split the layer"
+        )
+    common = {
+        "name": node.name,
+        "input": source.name,
+        "output": output.name,
+        "bias": folded.astype(np.int32),
+        "pad_value": source.zero_point,
+        "requant": _requant(step, source.scale * scale / output.scale, output),
+        "out_hw": output.shape[1:],
+    }
+    if isinstance(node, Linear):
+        shape = (filters, *source.shape)
+        return QConv(
+            op="fc", weight=quantised.reshape(shape), stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1,
+            **common,
+        )  # fmt: skip
+    depthwise = node.groups > 1 and node.groups == source.shape[0]
+    return QConv(
+        op="depthwise" if depthwise else "conv", weight=quantised.reshape(real_weight.shape), stride=node.stride,
+        padding=node.padding, dilation=node.dilation, groups=node.groups, **common,
+    )  # fmt: skip
+
+
+def _quantize_filters(flat: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Nearest int8[O, K] in -127..127 of float32[O, K], block by block to bound the temporaries."""
+    out = np.empty(flat.shape, dtype=np.int8)
+    inverse = (1.0 / scale).astype(np.float32)[:, None]
+    step = max(1, BLOCK_ELEMENTS // flat.shape[1])
+    for first in range(0, flat.shape[0], step):
+        rows = slice(first, first + step)
+        block = flat[rows] * inverse[rows]
+        np.rint(block, out=block)
+        out[rows] = np.clip(block, -INT8[1], INT8[1], out=block)
+    return out

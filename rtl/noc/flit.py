@@ -9,12 +9,13 @@ behind which (by XY routing) some destination lies, with ``dest`` reduced to tho
 from __future__ import annotations
 
 from amaranth.hdl import unsigned
-from amaranth.lib import data, enum
+from amaranth.lib import data, enum, wiring
+from amaranth.lib.wiring import In, Out
 
 from rtl.isa import Space, TrafficClass
 from rtl.params import ChipParams
 
-__all__ = ["Kind", "MessageClass", "flit_layout", "header_layout"]
+__all__ = ["Kind", "MessageClass", "flit_layout", "header_layout", "link_signature"]
 
 
 class MessageClass(enum.IntEnum, shape=unsigned(1)):
@@ -72,5 +73,22 @@ def flit_layout(chip: ChipParams) -> data.StructLayout:
             "first": unsigned(1),
             "last": unsigned(1),
             "header": header_layout(chip),
+        }
+    )
+
+
+def link_signature(chip: ChipParams) -> wiring.Signature:
+    """One direction of a link, seen from its sender.
+
+    ``vc`` says which virtual channel a flit belongs to. A pulse of ``credit[v]`` gives back one slot of
+    the receiver's buffer for channel v; a sender never has more flits there than it has credits for, so
+    the link needs no ready.
+    """
+    return wiring.Signature(
+        {
+            "valid": Out(1),
+            "vc": Out(range(chip.n_vcs)),
+            "flit": Out(flit_layout(chip)),
+            "credit": In(chip.n_vcs),
         }
     )

@@ -1,0 +1,39 @@
+# Thin: each target is one command. The tools are set up once, in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+JOBS   ?= 2
+
+# Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED LAYERS NAME LATENCY BANDWIDTH WAVES FRESH
+sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sim test lint bench clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  options of sim: $(SIM_OPTIONS)"
+
+setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
+
+$(STAMP): requirements.txt pyproject.toml .ci/install
+	PYTHON="$(PYTHON)" .ci/install $(VENV)
+	@touch $@
+
+sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
+	@$(BIN)/python -m tb.cli sim $(sim_args)
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
+
+lint: $(STAMP) ## style, types, imports
+	$(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
+
+bench: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
+	@$(BIN)/python -m tb.cli bench
+
+clean: ## forget runs and cached builds (the tools stay)
+	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

@@ -1,0 +1,12 @@
+"""Bit-exact interpreter of the chip's programs, in NumPy.
+
+It knows `rtl.isa`, `rtl.params` and the codes of `rtl.regs`, and nothing of the RTL or of the layer
+mathematics in `golden.ops`: where the three agree, all are right.
+"""
+
+from golden.machine.faults import Fault
+from golden.machine.machine import Machine
+from golden.machine.result import Blocked, Result
+from golden.machine.state import TOKEN_MAX, CoreState
+
+__all__ = ["TOKEN_MAX", "Blocked", "CoreState", "Fault", "Machine", "Result"]

@@ -1,0 +1,142 @@
+"""Rules that an instruction must keep before its unit starts on it.
+
+Order of the checks, so that an instruction with several faults has one answer: opcode, waits, signals,
+the fields of the instruction, alignment, then ranges. Addresses of activations and weights of a COMPUTE
+are checked where they are read (`golden.machine.compute`); a LOAD's and a remote STORE's target
+addresses where the flits arrive (`CoreState.write_flits`).
+"""
+
+from collections.abc import Callable
+
+from golden.machine.state import CoreState
+from rtl.isa import Opcode, Space, TrafficClass, Unit
+from rtl.params import ChipParams
+from rtl.regs import ErrorCode
+
+__all__ = ["check_fields", "check_prefix"]
+
+Fields = dict[str, int]
+
+_ALLOWED = {
+    Unit.LOAD: {Opcode.END, Opcode.SYNC, Opcode.LOAD},
+    Unit.COMPUTE: {Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE},
+    Unit.STORE: {Opcode.END, Opcode.SYNC, Opcode.STORE},
+}
+
+
+class _Checker:
+    """Carries who asks, so that a rule reads as one line."""
+
+    def __init__(self, core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode) -> None:
+        self.core, self.chip, self.unit, self.opcode = core, chip, unit, opcode
+
+    def require(self, condition: bool, what: str, code: ErrorCode = ErrorCode.ILLEGAL_FIELD) -> None:
+        if not condition:
+            raise self.core.fault(code, self.unit, f"{self.opcode.name}: {what}")
+
+    def nonzero(self, fields: Fields, *names: str) -> None:
+        for name in names:
+            self.require(fields[name] != 0, f"{name} is 0")
+
+    def token(self, token: int) -> None:
+        self.require(token < self.chip.tokens, f"no token {token} among {self.chip.tokens}")
+
+    def a_core(self, core: int) -> None:
+        self.require(core < self.chip.n_cores, f"no core {core} among {self.chip.n_cores}")
+
+    def memory(self, fields: Fields) -> None:
+        count = len(self.chip.memory_nodes)
+        self.require(fields["memory"] < count, f"no memory node {fields['memory']} among {count}")
+        self.require(fields["traffic"] < len(TrafficClass), f"no traffic class {fields['traffic']}")
+
+    def aligned(self, address: int) -> None:
+        size = self.chip.link_bytes
+        self.require(address % size == 0, f"DRAM address {address:#x}, flits of {size} bytes", ErrorCode.MISALIGNED)
+
+    def accumulators(self, base: int, pixels: int) -> None:
+        """A region lies in one bank, and so inside the memory."""
+        bank, entries = self.core.params.acc_bank_entries, self.core.params.acc_entries
+        inside = base < entries and base % bank + pixels <= bank
+        what = f"accumulators {base}..{base + pixels - 1}, banks of {bank}, {entries} in all"
+        self.require(inside, what, ErrorCode.ACC_RANGE)
+
+
+def check_prefix(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, fields: Fields) -> None:
+    """Opcode and wait ranges: what must be right before an instruction can wait."""
+    check = _Checker(core, chip, unit, opcode)
+    check.require(opcode in _ALLOWED[unit], "not for this unit", ErrorCode.ILLEGAL_OPCODE)
+    for i in range(3):
+        first, count = fields[f"wait{i}_first"], fields[f"wait{i}_count"]
+        what = f"waits for tokens {first}..{first + count - 1} of {chip.tokens}"
+        check.require(count == 0 or first + count <= chip.tokens, what)
+
+
+def check_fields(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, fields: Fields) -> None:
+    """Everything else that the instruction alone decides."""
+    check = _Checker(core, chip, unit, opcode)
+    if "signal0_valid" in fields:
+        for i in range(3):
+            if fields[f"signal{i}_valid"]:
+                check.token(fields[f"signal{i}_token"])
+                check.a_core(fields[f"signal{i}_core"])
+    rule = _RULES.get(opcode)
+    if rule is not None:
+        rule(check, fields)
+
+
+def _sync(check: _Checker, fields: Fields) -> None:
+    check.require(not fields["fence"] or check.unit == Unit.STORE, "only the store unit has a fence")
+
+
+def _load(check: _Checker, fields: Fields) -> None:
+    check.nonzero(fields, "cores", "runs", "run_flits")
+    check.a_core(fields["cores"].bit_length() - 1)
+    check.memory(fields)
+    check.require(fields["space"] != Space.PROGRAM, "space PROGRAM is the fetch unit's")
+    if fields["token_valid"]:
+        check.token(fields["token"])
+    check.aligned(fields["dram_addr"])
+
+
+def _setup(check: _Checker, fields: Fields) -> None:
+    check.nonzero(fields, "kernel_h", "kernel_w", "out_w")
+
+
+def _compute(check: _Checker, fields: Fields) -> None:
+    geometry = check.core.geometry
+    check.require(geometry is not None, "comes before any SETUP")
+    assert geometry is not None
+    check.nonzero(fields, "blocks", "out_h")
+    cols = check.core.params.cols
+    check.require(fields["weight_base"] % cols == 0, f"weight_base is not a multiple of {cols}")
+    check.accumulators(fields["acc_base"], fields["out_h"] * geometry["out_w"])
+
+
+def _store(check: _Checker, fields: Fields) -> None:
+    core, size = check.core.params, check.chip.link_bytes
+    check.nonzero(fields, "pixels", "groups", "lanes")
+    lanes, groups = core.drain_lanes(size), core.drain_groups(size)
+    check.require(fields["groups"] <= groups, f"{fields['groups']} groups, an entry drains in {groups}")
+    check.require(fields["lanes"] <= lanes, f"{fields['lanes']} lanes, the unit has {lanes}")
+    check.require(fields["lane_offset"] + fields["lanes"] <= size, "lanes beyond the flit")
+    if fields["to_core"]:
+        check.a_core(fields["core"])
+        check.require(fields["space"] != Space.PROGRAM, "space PROGRAM is the fetch unit's")
+        if fields["token_valid"]:
+            check.token(fields["token"])
+    else:
+        check.memory(fields)
+        check.aligned(fields["addr"])
+    check.accumulators(fields["acc_base"], fields["pixels"])
+    blocks = core.param_blocks
+    what = f"parameter blocks {fields['param_base']}..{fields['param_base'] + fields['groups'] - 1} of {blocks}"
+    check.require(fields["param_base"] + fields["groups"] <= blocks, what, ErrorCode.PARAM_RANGE)
+
+
+_RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
+    Opcode.SYNC: _sync,
+    Opcode.LOAD: _load,
+    Opcode.SETUP: _setup,
+    Opcode.COMPUTE: _compute,
+    Opcode.STORE: _store,
+}

@@ -1,0 +1,46 @@
+"""STORE: accumulator entries through requantisation into flits."""
+
+import numpy as np
+
+from golden.machine.state import CoreState
+
+__all__ = ["drain", "requantise"]
+
+
+def drain(core: CoreState, fields: dict[str, int]) -> np.ndarray:
+    """Bytes that a STORE sends, int8[groups, pixels, lanes]."""
+    width = core.params.drain_lanes(core.link_bytes)
+    lanes, base = fields["lanes"], fields["acc_base"]
+    entries = core.acc[base : base + fields["pixels"]]
+    out = np.empty((fields["groups"], len(entries), lanes), np.int8)
+    for group in range(fields["groups"]):
+        bias, multiplier, shift = (a[:lanes] for a in core.param_block(fields["param_base"] + group))
+        acc = entries[:, group * width : group * width + lanes]
+        out[group] = requantise(acc, bias, multiplier, shift, fields["zero_point"], fields["lo"], fields["hi"])
+    return out
+
+
+def requantise(
+    acc: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero_point: int, lo: int, hi: int
+) -> np.ndarray:
+    """clamp(round_half_even((acc + bias) * multiplier / 2**shift) + zero_point, lo, hi), exactly.
+
+    Parameters
+    ----------
+    acc : int32[pixels, lanes]
+    bias, multiplier, shift : int32[lanes]
+        Any int32, 0 .. 2**24-1, 0 .. 63: the product needs 57 bits and never wraps.
+
+    Returns
+    -------
+    int8[pixels, lanes]
+    """
+    scale = shift.astype(np.int64)
+    product = (acc.astype(np.int64) + bias) * multiplier.astype(np.int64)
+    floor = product >> scale
+    # Twice the remainder against one: overflows for a shift of 63, so the half is compared instead.
+    remainder = product - (floor << scale)
+    half = np.where(scale > 0, np.int64(1) << np.maximum(scale - 1, 0), np.int64(1))
+    up = (remainder > half) | ((remainder == half) & (floor & 1 == 1))
+    rounded = floor + up + zero_point
+    return np.minimum(np.maximum(rounded, lo), hi).astype(np.int8)

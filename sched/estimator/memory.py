@@ -1,0 +1,137 @@
+"""Memory nodes as servers of reads and writes.
+
+A node answers reads one after the other, at one flit per cycle; writes of several cores share its one flit per cycle of
+write bandwidth. When memory cannot carry both, reads and writes get half each, less what one of them does not need.
+Rates stay the same between two events, so nothing is simulated cycle by cycle.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+__all__ = ["MemoryServer", "MemoryTiming", "ReadJob", "WriteJob"]
+
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class MemoryTiming:
+    """External memory behind every memory node.
+
+    Attributes
+    ----------
+    latency_cycles : float
+        From a request to its first data.
+    bytes_per_cycle : float or None
+        Reads and writes together; None stands for the width of the link.
+    """
+
+    latency_cycles: float = 64.0
+    bytes_per_cycle: float | None = None
+
+
+@dataclass(eq=False)
+class ReadJob:
+    """A LOAD, or a block of instructions.
+
+    Attributes
+    ----------
+    flits : float
+        Left to send, with what its bursts cost beside.
+    cores : tuple of int
+        Where it goes.
+    ready : float
+        When its first flit can leave the memory.
+    done : callable
+        Called with the time at which the last flit left.
+    """
+
+    flits: float
+    cores: tuple[int, ...]
+    ready: float
+    done: Callable[[float], None]
+
+
+@dataclass(eq=False)
+class WriteJob:
+    """Flits of a STORE; `done` as in `ReadJob`."""
+
+    flits: float
+    done: Callable[[float], None]
+
+
+@dataclass(eq=False)
+class MemoryServer:
+    """One memory node.
+
+    Attributes
+    ----------
+    capacity : float
+        Flits per cycle, reads and writes together.
+    """
+
+    capacity: float
+    reads: deque[ReadJob] = field(default_factory=deque)
+    writes: list[WriteJob] = field(default_factory=list)
+    now: float = 0.0
+    read_rate: float = 0.0
+    write_rate: float = 0.0
+    version: int = 0
+    busy_flits: float = 0.0
+
+    def active_read(self) -> ReadJob | None:
+        """The read under way, if its data have come."""
+        return self.reads[0] if self.reads and self.reads[0].ready <= self.now + EPSILON else None
+
+    def settle(self, now: float) -> None:
+        """Account for what happened since the last event."""
+        elapsed = now - self.now
+        if elapsed > 0:
+            head = self.active_read()
+            if head is not None:
+                head.flits -= elapsed * self.read_rate
+                self.busy_flits += elapsed * self.read_rate
+            for job in self.writes:
+                job.flits -= elapsed * self.write_rate
+                self.busy_flits += elapsed * self.write_rate
+        self.now = now
+
+    def set_rates(self, read_limit: float) -> bool:
+        """Divide the bandwidth; the network takes at most `read_limit` flits per cycle. True if rates changed."""
+        read = read_limit if self.active_read() is not None else 0.0
+        write = 1.0 if self.writes else 0.0
+        if read + write > self.capacity:
+            read, write = (
+                min(read, max(self.capacity / 2, self.capacity - write)),
+                min(write, max(self.capacity / 2, self.capacity - read)),
+            )
+        each = write / len(self.writes) if self.writes else 0.0
+        changed = read != self.read_rate or each != self.write_rate
+        self.read_rate, self.write_rate = read, each
+        return changed
+
+    def next_event(self) -> float | None:
+        """When something completes, or the data of the next read come, if nothing else happens."""
+        times = []
+        head = self.active_read()
+        if head is not None:
+            times.append(self.now + max(0.0, head.flits) / self.read_rate)
+        elif self.reads:
+            times.append(self.reads[0].ready)
+        if self.writes:
+            times.append(self.now + max(0.0, min(job.flits for job in self.writes)) / self.write_rate)
+        return min(times, default=None)
+
+    def completed(self) -> list[ReadJob | WriteJob]:
+        """Take out what is done by now."""
+        out: list[ReadJob | WriteJob] = []
+        head = self.active_read()
+        if head is not None and head.flits <= EPSILON:
+            out.append(self.reads.popleft())
+        finished = [job for job in self.writes if job.flits <= EPSILON]
+        if finished:
+            self.writes = [job for job in self.writes if job.flits > EPSILON]
+            out += finished
+        return out

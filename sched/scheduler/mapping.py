@@ -1,0 +1,213 @@
+"""How a work is split over cores and tiled to their memories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from scheduler.layout import round_up
+from scheduler.source import Frame, Source, Tile
+from scheduler.work import OutBlock, Step, Work
+
+__all__ = ["MAX_SLOTS", "Mapping", "Tiling", "even_split"]
+
+MAX_SLOTS = 64
+"""Of a ring; token counters hold 255."""
+
+
+def even_split(total: int, parts: int) -> list[tuple[int, int]]:
+    """`parts` ranges that differ by at most one, longer ones first."""
+    base, extra = divmod(total, parts)
+    starts = [part * base + min(part, extra) for part in range(parts + 1)]
+    return list(zip(starts[:-1], starts[1:], strict=True))
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Output rows and columns cut into row parts, and these into tiles.
+
+    Attributes
+    ----------
+    tiles_y, tiles_x : int
+        Tiles of a row part, and tiles of a row.
+    """
+
+    source: Source
+    out_hw: tuple[int, int]
+    g_row: int
+    tiles_y: int
+    tiles_x: int
+
+    @cached_property
+    def parts(self) -> list[list[Tile]]:
+        """Tiles of every row part, in order."""
+        columns = even_split(self.out_hw[1], self.tiles_x)
+        return [
+            [
+                self.source.tile((first + low, first + high), column)
+                for low, high in even_split(end - first, self.tiles_y)
+                for column in columns
+            ]
+            for first, end in even_split(self.out_hw[0], self.g_row)
+        ]
+
+    @cached_property
+    def in_rows(self) -> int:
+        return max(tile.in_rows for part in self.parts for tile in part)
+
+    @cached_property
+    def in_cols(self) -> int:
+        return max(tile.in_cols for part in self.parts for tile in part)
+
+    @cached_property
+    def in_pixels(self) -> list[int]:
+        """Input pixels of all tiles of each row part."""
+        return [sum(tile.in_rows * tile.in_cols for tile in part) for part in self.parts]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Split and tiling of one work over equal cores.
+
+    Attributes
+    ----------
+    cores : tuple of int
+        Node numbers; core ``cores[r * g_oc + o]`` computes row part r of output channel part o.
+    chunk_words : int
+        Words of an activation chunk.
+    slice_passes : int
+        Most passes of a COMPUTE, and so of a weight slot.
+    act_resident : bool
+        A tile's chunks stay until all output blocks have used them; else they are loaded for each block.
+    weights_resident : bool
+        All weights of a core stay for the whole launch.
+    """
+
+    work: Work
+    cores: tuple[int, ...]
+    g_oc: int
+    tiling: Tiling
+    chunk_words: int
+    slice_passes: int = 1
+    act_resident: bool = True
+    weights_resident: bool = True
+
+    def describe(self) -> str:
+        """For reports."""
+        tiles = self.tiling.parts[0]
+        acts = "" if self.act_resident else ", input streamed"
+        weights = f"{self.weight_slots} weight slots"
+        if not self.work.pass_bytes:
+            weights = "no weights"
+        elif self.weights_resident:
+            weights = "weights resident"
+        return (
+            f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
+            f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks in "
+            f"{self.act_slots} slots{acts}, {weights}"
+        )
+
+    @property
+    def g_row(self) -> int:
+        return self.tiling.g_row
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a row part."""
+        return self.tiling.tiles_y * self.tiling.tiles_x
+
+    @cached_property
+    def chunks(self) -> list[tuple[int, int]]:
+        words, step = self.work.source.words, self.chunk_words
+        return [(first, min(first + step, words)) for first in range(0, words, step)]
+
+    @cached_property
+    def channel_parts(self) -> list[list[OutBlock]]:
+        items = self.work.items
+        return [
+            [block for item in items[first:end] for block in item]
+            for first, end in even_split(len(items), self.g_oc)
+        ]
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(self.tiling.in_rows, self.tiling.in_cols, self.chunk_words)
+
+    @cached_property
+    def slot_step(self) -> int:
+        """Flits from slot to slot: slots start at whole scratchpad words."""
+        return round_up(self.work.source.slot_flits(self.frame), self.work.core.act_groups(self.work.block))
+
+    @cached_property
+    def act_slots(self) -> int:
+        """Slots that fit; an array read of the last bytes must not leave the memory."""
+        usable = self.work.core.act_bytes - max(self.work.core.rows, self.work.block)
+        return min(usable // (self.slot_step * self.work.block), MAX_SLOTS)
+
+    @cached_property
+    def weight_slot_bytes(self) -> int:
+        return round_up(self.work.padded_weights(self.slice_passes), self.work.weight_align)
+
+    @cached_property
+    def weight_slots(self) -> int:
+        return min(self.work.core.weight_bytes // max(1, self.weight_slot_bytes), MAX_SLOTS)
+
+    def chunk_steps(self, block: OutBlock) -> Iterator[tuple[int, Step]]:
+        """(chunk, step) of a block, weights relative to the start of the block's set."""
+        base = 0
+        for number, chunk in enumerate(self.chunks):
+            if chunk[1] <= block.words[0] or chunk[0] >= block.words[1]:
+                continue
+            size = 0
+            for step in self.work.steps(block, chunk, self.slice_passes, self.frame):
+                yield number, step._replace(weight=base + step.weight)
+                size = step.weight + step.weight_bytes
+            if not (self.work.repeated or self.work.digits):
+                base += size
+
+    def weight_order(self, block: OutBlock) -> list[tuple[int, int]] | None:
+        """(word, offset) of the passes of a block in storage order, kernel taps innermost; None for word order."""
+        offsets = self.work.block_offsets(block)
+        if len(offsets) == 1:
+            return None
+        order: list[tuple[int, int]] = []
+        for chunk in self.chunks:
+            words = range(max(chunk[0], block.words[0]), min(chunk[1], block.words[1]))
+            order += [(word, offset) for offset in offsets for word in words]
+        return order
+
+    @cached_property
+    def resident_weight_bytes(self) -> int:
+        """Scratchpad that all weights of the fullest core take."""
+        worst = 0
+        for blocks in self.channel_parts:
+            total = 0
+            for block in {block.weights: block for block in blocks}.values():
+                steps = {step.weight: step.weight_bytes for _, step in self.chunk_steps(block)}
+                total += sum(round_up(size, self.work.weight_align) for size in steps.values())
+            worst = max(worst, total)
+        return worst
+
+    @cached_property
+    def steps_per_block(self) -> int:
+        """Most steps of any block; blocks that read as many words take as many steps."""
+        kinds = {(block.words, block.offset): block for part in self.channel_parts for block in part}
+        if self.work.shared_input or not self.work.offsets:
+            kinds = dict(list(kinds.items())[:1])
+        return max(sum(1 for _ in self.chunk_steps(block)) for block in kinds.values())
+
+    @property
+    def blocks_per_core(self) -> int:
+        return max(len(part) for part in self.channel_parts)
+
+    @cached_property
+    def param_sets(self) -> int:
+        """Parameter sets of the core that has most."""
+        return max(len({block.params for block in part}) for part in self.channel_parts)
+
+    @cached_property
+    def param_group(self) -> int:
+        """Parameter sets per load: all of them if they fit, else half of the memory."""
+        capacity = self.work.core.param_blocks // self.work.requant.blocks
+        return self.param_sets if self.param_sets <= capacity else capacity // 2

@@ -1,0 +1,135 @@
+"""What the scheduler puts out: launches, the memory image, and where every tensor lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden.quant import QGraph
+from rtl.isa import INSTRUCTION_BYTES, Unit
+from rtl.params import ChipParams
+from scheduler.layout import Layout
+
+__all__ = ["Launch", "Placement", "Plan", "Segment"]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Bytes that the host writes to DRAM before the first launch."""
+
+    addr: int
+    data: np.ndarray
+    label: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A tensor in DRAM."""
+
+    addr: int
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.layout.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self.layout.nbytes
+
+    @property
+    def end(self) -> int:
+        return self.addr + self.nbytes
+
+    def write(self, memory: np.ndarray, x: np.ndarray) -> None:
+        """Store int8[C, H, W] in uint8 memory."""
+        memory[self.addr : self.end] = self.layout.pack(x)
+
+    def read(self, memory: np.ndarray) -> np.ndarray:
+        """int8[C, H, W] out of uint8 memory."""
+        return self.layout.unpack(memory[self.addr : self.end])
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """One start of the chip: three instruction streams for every core.
+
+    Attributes
+    ----------
+    nodes : tuple of str
+        Graph nodes whose outputs are complete once this launch is done.
+    streams : dict of (core, Unit) to list of bytes
+        Instructions, END last; every core and unit has one.
+    program_base, program_stride : int
+        Stream of core i, unit u lies at ``program_base + (3*i + u) * program_stride``.
+    mapping : str
+        How the work is split and tiled, for reports.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    op: str
+    streams: Mapping[tuple[int, Unit], list[bytes]]
+    program_base: int
+    program_stride: int
+    mapping: str = ""
+
+    @property
+    def instructions(self) -> int:
+        return sum(map(len, self.streams.values()))
+
+    def program(self, core: int, unit: Unit) -> tuple[int, np.ndarray]:
+        """Address and bytes of one stream."""
+        data = np.frombuffer(b"".join(self.streams[core, unit]), dtype=np.uint8)
+        return self.program_base + (3 * core + unit) * self.program_stride, data
+
+    @staticmethod
+    def stride_for(streams: Mapping[tuple[int, Unit], list[bytes]]) -> int:
+        """Bytes from one stream to the next: the longest, rounded up to 64."""
+        return -(-max(map(len, streams.values())) * INSTRUCTION_BYTES // 64) * 64
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network scheduled on a chip.
+
+    Attributes
+    ----------
+    segments : tuple of Segment
+        Weights, parameters and programs.
+    tensors : dict of str to Placement
+        Every tensor of the graph. Space is reused: a tensor is there from the launch that completes it to the last
+        launch that reads it.
+    dram_bytes : int
+        Size of DRAM that the plan needs.
+    """
+
+    chip: ChipParams
+    graph: QGraph
+    launches: tuple[Launch, ...]
+    segments: tuple[Segment, ...]
+    tensors: dict[str, Placement]
+    dram_bytes: int
+
+    def memory_image(self, image: np.ndarray | None = None) -> np.ndarray:
+        """uint8[dram_bytes] with all segments in place, and the network's input int8[C, H, W] if given."""
+        memory = np.zeros(self.dram_bytes, dtype=np.uint8)
+        for segment in self.segments:
+            memory[segment.addr : segment.addr + segment.data.size] = segment.data
+        if image is not None:
+            self.tensors[self.graph.input].write(memory, image)
+        return memory
+
+    def live_after(self, launch: int) -> tuple[str, ...]:
+        """Tensors that a run resumed behind launch number `launch` needs in memory."""
+        done = {self.graph.input}
+        for earlier in self.launches[: launch + 1]:
+            done.update(node.output for node in self.graph.nodes if node.name in earlier.nodes)
+        later = {name for item in self.launches[launch + 1 :] for name in item.nodes}
+        wanted = set(self.graph.outputs)
+        for node in self.graph.nodes:
+            if node.name in later:
+                wanted.update(node.inputs)
+        return tuple(name for name in self.graph.tensors if name in done & wanted)

@@ -1,0 +1,231 @@
+"""Choice of a mapping: enumerate splits and tilings that fit, predict each in closed form, take the best.
+
+The prediction of a candidate is the longest of: the busiest core's engine, its store unit, the DRAM traffic over all
+memory nodes, and the traffic into one core; plus what cannot overlap (first loads, last stores, tiles that wait for
+room).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from estimator.coefficients import Coefficients
+from rtl.isa import INSTRUCTION_BYTES, Engine
+from rtl.params import ChipParams
+from scheduler.errors import PlanError
+from scheduler.layout import ceil_div, round_up
+from scheduler.mapping import Mapping, Tiling
+from scheduler.source import BlockedSource
+from scheduler.tokens import TokenMap
+from scheduler.work import MAX_BLOCKS, Work
+
+__all__ = ["best_mappings", "predict"]
+
+MAX_OUT = 960
+"""Output columns of a tile; input coordinates have 10 bits."""
+WEIGHT_SLOT_BYTES = 16 * 1024
+"""Longer weight loads gain nothing."""
+LATENCY_CYCLES = 100
+"""Of a load, roughly; the same for all candidates."""
+CONTENTION = 0.02
+"""Share of the DRAM time that is paid even where computing takes longer."""
+CHUNK_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """Something that does not fit, for the error message."""
+
+    what: str
+    need: int
+    have: int
+    parameter: str
+
+
+def best_mappings(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
+    """Best mappings by prediction, best first.
+
+    Raises
+    ------
+    PlanError
+        If the layer fits in no way.
+    """
+    coefficients = Coefficients.load()
+    limits: list[_Limit] = []
+    found: list[tuple[float, int, Mapping]] = []
+    for mapping in _candidates(work, cores, chip, limits):
+        found.append((predict(mapping, chip, coefficients), len(found), mapping))
+    if not found:
+        limit = min(limits, key=lambda item: item.need / max(1, item.have))
+        raise PlanError(
+            f"layer {work.name!r} does not fit: {limit.what} takes {limit.need}, there is room for {limit.have}; "
+            f"raise {limit.parameter}"
+        )
+    found.sort(key=lambda item: item[:2])
+    return [mapping for _, _, mapping in found[:count]]
+
+
+def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: list[_Limit]) -> Iterator[Mapping]:
+    blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
+    if blocks > work.core.param_blocks:
+        limits.append(_Limit("a block of parameters, twice,", blocks, work.core.param_blocks, "core.param_blocks"))
+        return
+    tilings: dict[int, list[Tiling]] = {}
+    for g_oc, g_row in _grids(work, len(cores)):
+        if g_row not in tilings:
+            tilings[g_row] = list(_tilings(work, g_row))
+        for tiling in tilings[g_row]:
+            for chunk_words in _chunk_sizes(work):
+                base = Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
+                if TokenMap.of(base, chip).used > chip.tokens:
+                    limits.append(_Limit("synchronisation", TokenMap.of(base, chip).used, chip.tokens, "chip.tokens"))
+                    continue
+                yield from _fit(base, limits)
+
+
+def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
+    """Residency and weight slots of a split and tiling."""
+    work = base.work
+    if base.act_slots < 1:
+        need, have = base.slot_step * work.block, work.core.act_bytes - max(work.core.rows, work.block)
+        limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
+        return
+    # Keeping a tile for all blocks needs room for all of it; the tap engine's blocks share nothing.
+    resident = work.engine == Engine.TAP or base.blocks_per_core == 1 or base.act_slots >= len(base.chunks)
+    for weights_resident, slice_passes in _weight_plans(base, limits):
+        yield replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
+
+
+def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:
+    """(all weights resident, passes per COMPUTE)."""
+    work = base.work
+    taps = max(tensors for _, _, tensors in work.digits) if work.digits else work.taps
+    whole = taps if work.digits else base.chunk_words * taps
+    capacity = work.core.weight_bytes
+    if not work.pass_bytes:
+        yield True, max(whole, MAX_BLOCKS)
+        return
+    if work.repeated:
+        passes = min(taps, (capacity - work.weight_align) // work.pass_bytes)
+        if passes > 0:
+            yield True, passes
+            return
+    block = base.channel_parts[0][0]
+    sets = len({b.weights for b in base.channel_parts[0]})
+    total = sets * (block.words[1] - block.words[0]) * taps * len(work.block_offsets(block)) * work.pass_bytes
+    if total <= capacity and replace(base, slice_passes=whole).resident_weight_bytes <= capacity:
+        yield True, whole
+        return
+    for slots in (4, 3, 2):
+        room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, taps * work.pass_bytes))
+        passes = room // work.weight_align * work.weight_align // work.pass_bytes
+        if passes >= taps or (slots == 2 and passes > 0):
+            yield False, min(whole, passes // taps * taps) if passes >= taps else passes
+            return
+    need = round_up(work.pass_bytes, work.weight_align)
+    limits.append(_Limit("a pass of weights, twice,", 2 * need, capacity, "core.weight_bytes"))
+
+
+def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
+    """(channel parts, row parts) that use most of the cores, or one."""
+    items, rows = len(work.items), work.out_hw[0]
+    pairs = [
+        (g_oc, g_row)
+        for g_oc in range(1, min(cores, items) + 1)
+        for g_row in range(1, min(cores // g_oc, rows) + 1)
+    ]
+    most = max(g_oc * g_row for g_oc, g_row in pairs)
+    for g_oc, g_row in pairs:
+        if 4 * g_oc * g_row > 3 * most or g_oc * g_row == 1:
+            yield g_oc, g_row
+
+
+def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
+    """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos."""
+    bank = work.core.acc_bank_entries
+    height, width = work.out_hw
+    least = ceil_div(width, min(bank, MAX_OUT))
+    shortest, longest = height // g_row, ceil_div(height, g_row)
+    splits = [least]
+    window = work.source.window
+    halo = (window.kernel[0] - 1) * window.dilation[0] + 1 - window.stride[0]
+    if isinstance(work.source, BlockedSource):
+        tallest = max(1, min(bank // ceil_div(width, least), longest))
+        whole_row = work.source.word_bytes * work.source.window.in_hw[1] * (tallest * window.stride[0] + max(0, halo))
+        if 2 * halo > tallest * window.stride[0] or 2 * whole_row > work.core.act_bytes:
+            splits += [n for n in (2, 4, 8, 16, 32) if least < n <= width]
+    for columns in splits:
+        fewest = ceil_div(longest, max(1, min(bank // ceil_div(width, columns), MAX_OUT)))
+        counts = {fewest, fewest + 1, fewest + 2, 2 * fewest, shortest} if columns == least else {fewest, shortest}
+        for tiles_y in sorted(counts):
+            if fewest <= tiles_y <= shortest:
+                yield Tiling(work.source, work.out_hw, g_row, tiles_y, columns)
+
+
+def _chunk_sizes(work: Work) -> list[int]:
+    words, step = work.source.words, work.source.word_step
+    if work.engine == Engine.TAP:  # every block reads words of its own
+        return [1]
+    sizes = {
+        min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)
+    }
+    return sorted(size for size in sizes if size > 0)
+
+
+def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
+    """Cycles, in closed form."""
+    work, tiling = mapping.work, mapping.tiling
+    memories = len(chip.memory_nodes)
+    part = mapping.channel_parts[0]
+    block = part[0]
+    tiles = tiling.parts[0]
+    words = block.words[1] - block.words[0]
+    passes = sum(n for _, _, n in work.digits) or words * work.taps * len(work.block_offsets(block))
+    steps = mapping.steps_per_block
+    start = c.tap_start if work.engine == Engine.TAP else c.array_start
+    block_cycles = [
+        passes * max(tile.pixels, work.min_pass) + steps * (start + c.compute_issue) for tile in tiles
+    ]
+    compute = len(part) * sum(block_cycles)
+    drain = sum(b.groups for b in part) * sum(tile.pixels for tile in tiles) + len(part) * len(tiles) * c.store_start
+
+    repeats = 1 if mapping.act_resident else len(part)
+    per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
+    word_flits = work.source.pixel_flits(per_core_words) * repeats
+    act_core = tiling.in_pixels[0] * word_flits
+    groups = 1 if work.shared_input else mapping.g_oc
+    act_dram = sum(tiling.in_pixels) * word_flits * groups
+    set_flits = ceil_div(passes * work.pass_bytes, work.block)
+    sets = len({b.weights for b in part})
+    weight_core = set_flits * (sets if mapping.weights_resident else len(part) * len(tiles))
+    out_dram = work.out_hw[0] * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
+    program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
+    dram = (act_dram + weight_core * mapping.g_oc + out_dram) / memories
+    dram += program * len(mapping.cores) / memories
+    into_core = act_core + weight_core + program
+
+    chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
+    first_load = chunk * tiles[0].in_rows * tiles[0].in_cols
+    last_out = tiles[-1].pixels * block.groups * len(mapping.cores) / memories
+    exposed = 4 * LATENCY_CYCLES + first_load + last_out
+    if mapping.act_resident and work.engine == Engine.ARRAY:
+        # The next tile loads while the last block is at work, or earlier if slots are left over.
+        spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
+        window = min(block_cycles[0] * (1 + spare), block_cycles[0] * len(part))
+        exposed += (len(tiles) - 1) * max(0.0, act_core / len(tiles) - window)
+    elif mapping.act_slots < 2:
+        exposed += act_core
+    return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
+
+
+def _instructions(mapping: Mapping, steps: int) -> int:
+    """Instructions of one core, roughly."""
+    units = mapping.tiles * mapping.blocks_per_core
+    rows = mapping.tiling.parts[0][0].height if mapping.tiling.tiles_x > 1 else 1
+    runs = mapping.chunk_words if mapping.tiling.tiles_x > 1 else mapping.work.core.act_groups(mapping.work.block)
+    act = len(mapping.chunks) * mapping.tiles * (1 if mapping.act_resident else mapping.blocks_per_core) * runs
+    if mapping.work.engine == Engine.TAP:
+        act = ceil_div(act, mapping.g_oc)
+    weights = 0 if not mapping.work.pass_bytes else steps * (mapping.blocks_per_core if mapping.weights_resident else units)
+    return units * (steps + rows) + act + weights

@@ -1,0 +1,186 @@
+"""A layer as one kind of core sees it: output blocks, the passes that each takes, their weights and parameters.
+
+Lowering (`scheduler.lower`) makes a `Work` of a graph node; a mapping then says how it is split and tiled, and
+`scheduler.emit` writes the instructions. Everything that depends on the shape of the array is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from rtl.isa import Engine, TapMode
+from rtl.params import CoreParams
+from scheduler.program import Placement
+from scheduler.source import Frame, Source
+
+__all__ = ["MAX_BLOCKS", "OutBlock", "Requantisation", "Step", "Work"]
+
+MAX_BLOCKS = 1023
+MAX_TAPS = 63
+
+
+class OutBlock(NamedTuple):
+    """Output channels that one pass computes, and what it reads for them.
+
+    Attributes
+    ----------
+    channel : int
+        First output channel.
+    lanes, groups : int
+        Of the STORE: `groups` flits of `lanes` channels each.
+    words : (first, end)
+        Input words.
+    offset : int
+        Byte in a word at which the (TAP) lanes start.
+    weights, params : int
+        Number of its set of weights, and of its set of parameters.
+    """
+
+    channel: int
+    lanes: int
+    groups: int
+    words: tuple[int, int]
+    offset: int
+    weights: int
+    params: int
+
+
+class Step(NamedTuple):
+    """One COMPUTE: `words` words from `word` on, kernel rows [ky, ky + nky), kernel columns [kx, kx + nkx).
+
+    ``weight`` and ``weight_bytes`` say where its weights lie in the block's set; ``pitch_words`` is the distance of
+    its blocks in words.
+    """
+
+    word: int
+    words: int
+    offset: int
+    ky: int
+    nky: int
+    kx: int
+    nkx: int
+    weight: int
+    weight_bytes: int
+    shift: int = 0
+    pitch_words: int = 1
+
+    @property
+    def passes(self) -> int:
+        return self.words * self.nky * self.nkx
+
+
+@dataclass(frozen=True, eq=False)
+class Requantisation:
+    """Parameters of every set, ``uint8[sets][blocks * B * 8]``, and the clamp all share."""
+
+    sets: np.ndarray
+    blocks: int
+    zero_point: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A layer on one kind of core.
+
+    Attributes
+    ----------
+    items : tuple of tuple of OutBlock
+        Output blocks; those of one item always go to the same core.
+    shared_input : bool
+        Every output block reads every word, so cores with different blocks can share the loads.
+    weights_of : callable
+        ``weights_of(block, order)`` -> uint8[passes * pass_bytes], the weights of a block. `order` lists (word, offset)
+        of its passes, kernel taps innermost; None stands for word order. Without weights, None.
+    pass_bytes : int
+        Weights of a pass.
+    repeated : bool
+        All passes have the same weights: one set of the longest step serves all.
+    """
+
+    name: str
+    op: str
+    core: CoreParams
+    block: int
+    source: Source
+    engine: Engine
+    tap_mode: TapMode
+    pad_value: int
+    output: Placement
+    items: tuple[tuple[OutBlock, ...], ...]
+    shared_input: bool
+    pass_bytes: int
+    requant: Requantisation
+    weights_of: Callable[[OutBlock, list[tuple[int, int]] | None], np.ndarray] | None = None
+    repeated: bool = False
+    offsets: tuple[int, ...] = ()
+    digits: tuple[tuple[int, int, int], ...] = field(default=())
+    """Of an addition: (tap_shift, first tensor, tensors) per COMPUTE."""
+
+    @property
+    def out_hw(self) -> tuple[int, int]:
+        return self.output.shape[1], self.output.shape[2]
+
+    @property
+    def taps(self) -> int:
+        return self.source.window.kernel[0] * self.source.window.kernel[1]
+
+    @property
+    def min_pass(self) -> int:
+        """Fewest cycles of a pass."""
+        return max(self.core.rows, self.core.cols) + 1 if self.engine == Engine.ARRAY else 1
+
+    @property
+    def weight_align(self) -> int:
+        return max(self.block, self.core.cols)
+
+    def padded_weights(self, passes: int) -> int:
+        """Bytes that the weights of a step take up."""
+        return -(-passes * self.pass_bytes // self.block) * self.block
+
+    def block_offsets(self, block: OutBlock) -> tuple[int, ...]:
+        """Where in a word the passes of a block start."""
+        return self.offsets or (block.offset,)
+
+    def steps(self, block: OutBlock, chunk: tuple[int, int], slice_passes: int, frame: Frame) -> Iterator[Step]:
+        """COMPUTEs of a block over the words of a chunk, with at most `slice_passes` passes each.
+
+        ``weight`` is relative to the chunk's first step.
+        """
+        first, end = max(chunk[0], block.words[0]), min(chunk[1], block.words[1])
+        weight = 0
+        if self.digits:
+            for shift, tensor, tensors in self.digits:
+                size = self.padded_weights(tensors)
+                word = first - chunk[0] + tensor * frame.words
+                yield Step(word, tensors, block.offset, 0, 1, 0, 1, weight, size, shift, frame.words)
+                weight += size
+            return
+        for offset in self.block_offsets(block):
+            for word, words, ky, nky, kx, nkx in self._slices(first, end, slice_passes):
+                size = self.padded_weights(slice_passes if self.repeated else words * nky * nkx)
+                yield Step(word - chunk[0], words, offset, ky, nky, kx, nkx, 0 if self.repeated else weight, size)
+                weight += size
+
+    def _slices(self, first: int, end: int, limit: int) -> Iterator[tuple[int, int, int, int, int, int]]:
+        kh, kw = self.source.window.kernel
+        if kh * kw <= limit and max(kh, kw) <= MAX_TAPS:
+            count = min(limit // (kh * kw), MAX_BLOCKS)
+            for word in range(first, end, count):
+                yield word, min(count, end - word), 0, kh, 0, kw
+            return
+        rows = min(limit // kw, MAX_TAPS) if kw <= MAX_TAPS else 0
+        for word in range(first, end):
+            if rows:
+                for ky in range(0, kh, rows):
+                    yield word, 1, ky, min(rows, kh - ky), 0, kw
+                continue
+            columns = min(limit, MAX_TAPS)
+            for ky in range(kh):
+                for kx in range(0, kw, columns):
+                    yield word, 1, ky, 1, kx, min(columns, kw - kx)

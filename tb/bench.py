@@ -1,0 +1,96 @@
+"""The cocotb test that runs a job inside the simulator; tb/session.py starts it.
+
+Plusargs: `+job=<file>` names the job, `+events=<descriptor>` an open pipe that takes one JSON object
+per line: {"event": "ready" | "start" | "progress" | "finish", ...}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from tb.host import Host, Outcome, TransportError
+from tb.job import Job, LaunchJob, LaunchResult, load_job
+from tb.transport import SimTransport
+
+__all__ = ["JobRunner", "run_job"]
+
+
+class JobRunner:
+    """Runs the launches of one job in order and reports each as it ends."""
+
+    def __init__(self, dut: Any, job: Job, events: int | None = None) -> None:
+        self.job = job
+        self.transport = SimTransport(dut, nodes=len(job.chip.memory_nodes), link_bytes=job.chip.link_bytes)
+        self.host = Host(self.transport, job.chip)
+        self._events = events
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Tell the parent. A parent that is gone ends the simulation (BrokenPipeError)."""
+        if self._events is not None:
+            os.write(self._events, (json.dumps({"event": event, **fields}) + "\n").encode())
+
+    async def run(self) -> None:
+        """Load the memory, run every launch."""
+        began = time.perf_counter()
+        await self.transport.open(self.job.memory_bytes, self.job.settings)
+        for file in self.job.memory:
+            await self.transport.write_memory(file.address, file.array())
+        await self.host.identify()
+        self.emit("ready", load_s=time.perf_counter() - began)
+        for index, launch in enumerate(self.job.launches):
+            result = await self._launch(index, launch)
+            self.emit("finish", launch=index, name=launch.name, ok=result.ok, cycles=result.cycles, sim_s=result.sim_s)
+            if not result.ok:
+                return
+
+    async def _launch(self, index: int, launch: LaunchJob) -> LaunchResult:
+        self.emit("start", launch=index, name=launch.name)
+        began = time.perf_counter()
+
+        def progress(cycles: int) -> None:
+            self.emit("progress", launch=index, cycles=cycles, sim_s=time.perf_counter() - began)
+            self.transport.check()
+
+        violation, outcome = "", None
+        try:
+            await self.host.start(
+                launch.program_base,
+                launch.program_stride,
+                watchdog_cycles=launch.watchdog_cycles,
+                active_cores=launch.active_cores,
+            )
+            outcome = await self.host.wait(progress, limit_cycles=launch.limit_cycles)
+            self.transport.check()
+        except TransportError as error:
+            violation = str(error)
+        outcome = outcome or Outcome("error", 0, error="BUS")
+        sim_s = time.perf_counter() - began
+        ok = outcome.status == "done" and not violation
+        arrays: dict[str, np.ndarray] = {}
+        if ok:
+            for region in launch.regions:
+                arrays[region.label] = await self.transport.read_memory(region.address, region.size)
+        result = LaunchResult(
+            name=launch.name,
+            outcome=outcome.as_dict(),
+            sim_s=sim_s,
+            counters=await self.host.counters() if self.job.counters and not violation else {},
+            debug=[] if ok or violation else await self.host.debug(),
+            violation=violation,
+        )
+        result.save(launch.result_dir, arrays)
+        return result
+
+
+@cocotb.test()
+async def run_job(dut: Any) -> None:
+    """Run the job that `+job=` names."""
+    events = cocotb.plusargs.get("events")
+    await JobRunner(dut, load_job(Path(str(cocotb.plusargs["job"]))), int(events) if events else None).run()

@@ -1,0 +1,149 @@
+"""The command line: `python -m tb.cli sim --net vgg16 --cores 4`.
+
+Exit status: 0 every bit equal, 1 a bit differs or the simulation failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from golden.errors import GoldenError
+from golden.zoo import ZOO
+from rtl.params import ChipParams, ParameterError, default_chip, load_chip
+from scheduler.errors import PlanError
+from tb.build import SIMULATORS, build_model, emit_chip
+from tb.errors import BenchError, RunError
+from tb.memory import MemorySettings
+from tb.progress import ConsoleWatcher
+from tb.run import Run, RunOptions
+from tb.summary import print_summary
+from tb.workload import load_workload
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Net = Annotated[str, typer.Option(help=f"Network of the zoo: {', '.join(sorted(ZOO))}.")]
+Cores = Annotated[int, typer.Option(help="Cores of the preset chip; 4 is a 2x2 mesh.")]
+ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes the chip, instead of --cores.")]
+Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
+
+
+@app.command()
+def sim(
+    net: Net = "vgg16",
+    cores: Cores = 4,
+    chip: ChipFile = None,
+    sim: Simulator = "verilator",
+    weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to classify; a photograph otherwise.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the weights.")] = 1,
+    layers: Annotated[str | None, typer.Option(help="Only these layers: a, a,b or a..c.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; results are in runs/NAME.")] = None,
+    latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
+    bandwidth: Annotated[
+        float | None, typer.Option(help="Bytes per cycle of each memory node; its full width otherwise.")
+    ] = None,
+    waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.fst.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
+) -> None:
+    """Run a network through the RTL and compare every value with the golden model."""
+    if sim not in SIMULATORS:
+        raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
+    params = _chip(cores, chip)
+    options = RunOptions(
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers)),
+        chip=params,
+        sim=sim,
+        seed=seed,
+        settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
+        fresh=fresh,
+        waves=waves,
+    )
+    console = Console()
+    watcher = ConsoleWatcher(console)
+    try:
+        run = Run(
+            options, lambda: load_workload(net, weights=weights, image=image, seed=seed, layers=layers), net, watcher
+        )
+        summary = run.execute()
+    finally:
+        watcher.done()
+    print_summary(summary, console)
+    console.print(f"summary: {options.runs_dir / options.name / 'summary.json'}", highlight=False)
+    if not summary.bit_exact:
+        raise typer.Exit(1)
+
+
+@app.command()
+def nets() -> None:
+    """List the networks of the zoo."""
+    for name, make in sorted(ZOO.items()):
+        graph = make()
+        typer.echo(f"{name}: input {graph.input_shape}, {graph.macs / 1e6:,.1f} M MACs, {graph.params:,} parameters")
+
+
+@app.command()
+def emit(
+    out: Annotated[Path, typer.Option(help="Folder for the Verilog files.")],
+    cores: Cores = 4,
+    chip: ChipFile = None,
+) -> None:
+    """Write the chip's Verilog."""
+    from rtl.emit import emit as emit_verilog
+
+    try:
+        emitted = emit_verilog(_chip(cores, chip), out)
+    except OSError as error:
+        raise BenchError(f"cannot write {out}: {error.strerror or error}") from error
+    for file in emitted.files:
+        typer.echo(str(file))
+
+
+@app.command()
+def build(cores: Cores = 4, chip: ChipFile = None, sim: Simulator = "verilator") -> None:
+    """Build the simulation model into the cache."""
+    model = build_model(emit_chip(_chip(cores, chip)), sim)
+    typer.echo(f"{model.directory} ({'cached' if model.cached else f'built in {model.build_s:.1f} s'})")
+
+
+def _chip(cores: int, file: Path | None) -> ChipParams:
+    return load_chip(file) if file is not None else default_chip(cores)
+
+
+def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
+    parts = [net, file.stem if file is not None else f"{chip.n_cores}cores"]
+    parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
+    parts += [sim] if sim != "verilator" else []
+    return "-".join(parts)
+
+
+def _checked_name(name: str) -> str:
+    if not all(c.isalnum() or c in "._+-" for c in name) or not name.strip("."):
+        raise BenchError(f"name {name!r}: use letters, digits and . _ + -")
+    return name
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act upon are one line and status 2."""
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        app()
+    except (BenchError, GoldenError, ParameterError, PlanError) as error:
+        errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except RunError as error:
+        errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("systomesh: interrupted; the same command goes on from here", markup=False)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

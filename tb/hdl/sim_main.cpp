@@ -1,0 +1,162 @@
+// Main program of a Verilator simulation driven by cocotb, with the clock made here.
+//
+// The order of events within a time step is that of cocotb's own verilator.cpp (eval, value-change
+// callbacks, read-write, read-only, next time). What differs: `clk` toggles here every HALF_PERIOD
+// instead of through a timed VPI callback, and while no callback is due the loop only evaluates the
+// model and looks for value changes, so that a run that waits for an interrupt costs little more
+// than a bare C++ loop (systomesh_bare_cycles() is that loop, for the comparison).
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "Vtop.h"
+#include "verilated.h"
+#include "verilated_vpi.h"
+
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+using Trace = VerilatedFstC;
+#elif VM_TRACE
+#include "verilated_vcd_c.h"
+using Trace = VerilatedVcdC;
+#endif
+
+extern "C" void vlog_startup_routines_bootstrap(void);
+
+namespace {
+
+constexpr uint64_t HALF_PERIOD = 5000;  // ps
+constexpr uint64_t NEVER = ~uint64_t{0};
+
+std::unique_ptr<Vtop> top;
+uint64_t now = 0;
+uint64_t next_edge = HALF_PERIOD;
+#if VM_TRACE
+std::unique_ptr<Trace> trace;
+#endif
+
+// Calls value-change callbacks until none has anything new to say; true if any was called.
+bool call_value_callbacks() {
+    bool any = false;
+    while (VerilatedVpi::callValueCbs()) any = true;
+    return any;
+}
+
+void evaluate() {
+    top->eval();
+#if VM_TRACE
+    if (trace) trace->dump(now);
+#endif
+}
+
+// One time step with all its callbacks; true if any was called.
+bool step_with_callbacks() {
+    bool any = false;
+    do {
+        do {
+            top->eval_step();
+            VerilatedVpi::clearEvalNeeded();
+            VerilatedVpi::doInertialPuts();
+            any |= call_value_callbacks();
+        } while (VerilatedVpi::evalNeeded());
+        any |= VerilatedVpi::callCbs(cbReadWriteSynch);
+        VerilatedVpi::doInertialPuts();
+        any |= call_value_callbacks();
+    } while (VerilatedVpi::evalNeeded());
+    top->eval_end_step();
+    any |= VerilatedVpi::callCbs(cbReadOnlySynch);
+#if VM_TRACE
+    if (trace) trace->dump(now);
+#endif
+    return any;
+}
+
+// Goes to the next time at which anything happens; true if a callback was called, or is about to be.
+bool advance() {
+    const uint64_t deadline = VerilatedVpi::cbNextDeadline();
+    const bool timed = deadline <= next_edge;
+    now = timed ? deadline : next_edge;
+    bool any = VerilatedVpi::callCbs(cbNextSimTime);
+    any |= call_value_callbacks();
+    if (now == next_edge) {
+        next_edge += HALF_PERIOD;
+        top->clk = !top->clk;
+        any |= call_value_callbacks();
+    }
+    if (timed) {
+        VerilatedVpi::callTimedCbs();
+        call_value_callbacks();
+    }
+    return any || timed;
+}
+
+// Clock edges only, until a callback was called or is due.
+void run_quiet() {
+    const uint64_t deadline = VerilatedVpi::cbNextDeadline();
+    while (next_edge < deadline) {
+        now = next_edge;
+        next_edge += HALF_PERIOD;
+        top->clk = !top->clk;
+        if (VL_UNLIKELY(VerilatedVpi::callValueCbs())) return;
+        evaluate();
+        if (VL_UNLIKELY(VerilatedVpi::callValueCbs() || Verilated::gotFinish())) return;
+    }
+}
+
+}  // namespace
+
+double sc_time_stamp() { return static_cast<double>(now); }
+
+extern "C" {
+
+// Runs clock cycles with nothing but the model; the time that took, in seconds. Call it between
+// clock edges, from a callback.
+double systomesh_bare_cycles(uint64_t cycles) {
+    const auto start = std::chrono::steady_clock::now();
+    for (uint64_t edge = 0; edge < 2 * cycles; edge++) {
+        top->clk = !top->clk;
+        top->eval();
+    }
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// The bench asks whether it must start a clock of its own.
+int systomesh_has_clock() { return 1; }
+
+}  // extern "C"
+
+int main(int argc, char** argv) {
+    Verilated::commandArgs(argc, argv);
+    Verilated::fatalOnVpiError(false);
+    top = std::make_unique<Vtop>("");
+#if VM_TRACE
+    if (*Verilated::commandArgsPlusMatch("trace")) {
+        Verilated::traceEverOn(true);
+        trace = std::make_unique<Trace>();
+        top->trace(trace.get(), 99);
+        trace->open(VM_TRACE_FST ? "dump.fst" : "dump.vcd");
+    }
+#endif
+    vlog_startup_routines_bootstrap();
+    VerilatedVpi::callCbs(cbStartOfSimulation);
+    call_value_callbacks();
+
+    while (!Verilated::gotFinish()) {
+        bool any = step_with_callbacks();
+        any |= advance();
+        // After a step without callbacks none can be waiting except for a change or a time.
+        if (!any) {
+            evaluate();
+            if (!VerilatedVpi::callValueCbs() && !Verilated::gotFinish()) run_quiet();
+        }
+    }
+    top->final();
+    VerilatedVpi::callCbs(cbEndOfSimulation);
+#if VM_TRACE
+    if (trace) trace->close();
+#endif
+    const bool failed = Verilated::threadContextp()->errorCount() > 0;
+    top.reset();
+    return failed ? 1 : 0;
+}

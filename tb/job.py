@@ -1,0 +1,143 @@
+"""What a simulator process is asked to do, and what it reports: the contract of tb/session.py and tb/bench.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtl.params import ChipParams
+from tb.memory import MemorySettings
+
+__all__ = ["Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "load_job", "save_job", "write_atomically"]
+
+
+@dataclass(frozen=True)
+class MemoryFile:
+    """Bytes to put into external memory before the first launch: an .npy file, or any other file as it is."""
+
+    address: int
+    path: Path
+
+    def array(self) -> np.ndarray:
+        """The bytes, mapped where possible."""
+        if self.path.suffix == ".npy":
+            return np.load(self.path, mmap_mode="r").reshape(-1).view(np.uint8)
+        return np.memmap(self.path, dtype=np.uint8, mode="r")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A range of external memory to keep after a launch, as `<label>.npy`."""
+
+    label: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class LaunchJob:
+    """One start of the chip."""
+
+    name: str
+    program_base: int
+    program_stride: int
+    result_dir: Path
+    """Made whole or not at all: result.json and one .npy file per region."""
+    regions: tuple[Region, ...] = ()
+    watchdog_cycles: int = 100_000
+    limit_cycles: int | None = None
+    """The bench gives up here if not even the watchdog answers."""
+    active_cores: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one simulator process does."""
+
+    chip: ChipParams
+    memory_bytes: int
+    launches: tuple[LaunchJob, ...]
+    memory: tuple[MemoryFile, ...] = ()
+    """Applied in this order, so a later file overlays an earlier one."""
+    settings: MemorySettings = field(default_factory=MemorySettings)
+    counters: bool = True
+    progress_s: float = 0.25
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What became of one launch."""
+
+    name: str
+    outcome: Mapping[str, Any]
+    """Fields of tb.host.Outcome."""
+    sim_s: float
+    counters: Mapping[str, Any]
+    debug: list[dict[str, Any]]
+    """Empty when the launch ended well."""
+    violation: str = ""
+    """The bus rule that the chip broke."""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome["status"] == "done" and not self.violation
+
+    @property
+    def cycles(self) -> int:
+        return self.outcome["cycles"]
+
+    def save(self, directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write result.json and the arrays; the directory appears complete or not at all."""
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
+        try:
+            for label, array in arrays.items():
+                np.save(partial / f"{label}.npy", array)
+            (partial / "result.json").write_text(json.dumps(self.__dict__, indent=1))
+            shutil.rmtree(directory, ignore_errors=True)
+            partial.rename(directory)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+    @classmethod
+    def load(cls, directory: Path) -> LaunchResult | None:
+        """Read a finished launch; None if there is none."""
+        try:
+            return cls(**json.loads((directory / "result.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def save_job(job: Job, path: Path) -> None:
+    """Write the job for the simulator process."""
+    write_atomically(path, pickle.dumps(job))
+
+
+def load_job(path: Path) -> Job:
+    """Read the job in the simulator process."""
+    return pickle.loads(path.read_bytes())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        partial.chmod(0o644)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,48 @@
+"""Settings of the external memory model (tb/hdl/systomesh_memory.v)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tb.errors import BenchError
+
+__all__ = ["VIOLATIONS", "MemorySettings"]
+
+VIOLATIONS = (
+    "a burst crosses 4 KB",
+    "a burst is not of full-width aligned beats (INCR)",
+    "a request changed before it was accepted",
+    "WLAST at the wrong beat",
+    "undefined bits written",
+)
+"""Meaning of the bits of `violation`."""
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """What the external memory behind every memory node does; changed without a rebuild."""
+
+    latency_cycles: int = 64
+    """From the AR handshake to the first RVALID, and from the last W handshake to BVALID."""
+    bytes_per_cycle: float | None = None
+    """Bandwidth of each memory node, reads and writes together; None: one beat per cycle."""
+    stall_256: int = 0
+    """Probability, in 1/256, that a handshake is held back in a cycle."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.latency_cycles <= 65535:
+            raise BenchError(f"memory latency is {self.latency_cycles}: it must be from 2 to 65535 cycles")
+        if self.bytes_per_cycle is not None and not 1 / 256 <= self.bytes_per_cycle < 256:
+            raise BenchError(f"memory bandwidth is {self.bytes_per_cycle}: it must be from 1/256 to 255 bytes a cycle")
+        if not 0 <= self.stall_256 <= 255:
+            raise BenchError(f"memory stall is {self.stall_256}: it must be from 0 to 255 (in 1/256)")
+
+    def rate(self, link_bytes: int) -> float:
+        """Bytes per cycle of one memory node with that width, as the model counts them."""
+        return round(256 * (self.bytes_per_cycle or link_bytes)) / 256
+
+    def packed(self, nodes: int, link_bytes: int) -> tuple[int, int]:
+        """Values of the signals memory_latency and memory_rate: 16 bits per node."""
+        every = sum(1 << (16 * node) for node in range(nodes))
+        return self.latency_cycles * every, round(256 * self.rate(link_bytes)) * every

@@ -1,0 +1,358 @@
+"""One run from a network and a chip to a verdict: schedule, build, simulate layer by layer, compare, report."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtl.params import ChipParams
+from scheduler.program import Launch, Plan
+from scheduler.schedule import schedule
+from tb.build import HDL_DIR, Design, Model, build_model, cancel_builds, emit_chip
+from tb.cache import Cache, content_key
+from tb.errors import BenchError, RunError
+from tb.host import Outcome
+from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.memory import MemorySettings
+from tb.prediction import predict_cycles
+from tb.rundir import RunDir
+from tb.scoreboard import Scoreboard
+from tb.session import Event, run_job
+from tb.summary import LayerSummary, Summary, dram_bytes_by_class
+from tb.workload import Workload, lower_bound_cycles
+
+__all__ = ["Run", "RunOptions", "Watcher", "describe_array"]
+
+_POISON = 0xA5
+"""What activations hold before the chip writes them."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that determines a run, apart from the workload."""
+
+    name: str
+    chip: ChipParams
+    sim: str = "verilator"
+    seed: int = 1
+    settings: MemorySettings = field(default_factory=MemorySettings)
+    runs_dir: Path = Path("runs")
+    watchdog_cycles: int = 100_000
+    fresh: bool = False
+    """Do not use launches that an earlier run has finished."""
+    waves: bool = False
+
+
+class Watcher:
+    """Told what a run does, while it does it; this one does nothing."""
+
+    def stage(self, text: str) -> None:
+        """Another preparation begins."""
+
+    def plan(self, launches: Sequence[Launch], estimates: Sequence[int | None]) -> None:
+        """The launches to come."""
+
+    def kept(self, index: int, result: LaunchResult) -> None:
+        """A launch is taken from an earlier run."""
+
+    def event(self, index: int, event: Event) -> None:
+        """An event of the simulation of launch `index` ("start", "progress", "finish")."""
+
+    def done(self) -> None:
+        """Nothing more will come."""
+
+
+class _Different(Exception):
+    """Ends the simulation at the first layer with a wrong bit: all later ones would follow from it."""
+
+
+class Run:
+    """One run of a workload on a chip.
+
+    Steps: the model is built beside the preparation of the workload; launches that an earlier run with the same
+    fingerprint finished are kept; the rest are simulated in one process, each compared as soon as it ends.
+    """
+
+    def __init__(
+        self, options: RunOptions, load: Callable[[], Workload], net: str, watcher: Watcher | None = None
+    ) -> None:
+        self.options = options
+        self.net = net
+        self.watcher = watcher or Watcher()
+        self._load = load
+        self._results: dict[int, LaunchResult] = {}
+        self._exact: dict[int, bool] = {}
+
+    def execute(self) -> Summary:
+        """Do everything; the summary is in runs/<name>/summary.json when this returns.
+
+        Raises
+        ------
+        BenchError, GoldenError, PlanError
+            For bad input, before anything is written to the run's folder.
+        """
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # Icarus builds in a second, and its memory is as large as the plan says.
+            building = pool.submit(self._build, 0) if self.options.sim == "verilator" else None
+            try:
+                self.watcher.stage("quantising the network and computing the golden results")
+                workload = self._load()
+                self.watcher.stage("scheduling")
+                start = time.perf_counter()
+                plan = schedule(workload.graph, self.options.chip)
+                estimates = [predict_cycles(plan, launch, self.options.settings) for launch in plan.launches]
+                schedule_s = time.perf_counter() - start
+                self.watcher.stage("building the simulation model")
+                design, model = building.result() if building else self._build(plan.dram_bytes)
+            except BaseException:
+                cancel_builds()
+                raise
+        summary = Summary(
+            net=self.net,
+            cores=self.options.chip.n_cores,
+            array=describe_array(self.options.chip),
+            sim=self.options.sim,
+            schedule="layer by layer",
+            seed=self.options.seed,
+            pe_count=self.options.chip.pes,
+            memory=self._memory_facts(),
+            lower_bound_cycles=lower_bound_cycles(workload.graph, self.options.chip.pes, self._dram_bytes_per_cycle()),
+            build_s=model.build_s,
+            schedule_s=schedule_s,
+            golden_s=workload.golden_s,
+        )
+        self._simulate(workload, plan, estimates, design, model, summary)
+        return summary
+
+    # Preparation. ----------------------------------------------------------------------------------
+
+    def _build(self, memory_bytes: int) -> tuple[Design, Model]:
+        start = time.perf_counter()
+        cache = Cache()
+        design = emit_chip(self.options.chip, cache)
+        model = build_model(
+            design, self.options.sim, memory_bytes=memory_bytes, waves=self.options.waves, cache=cache
+        )
+        return design, Model(
+            model.simulator, model.directory, time.perf_counter() - start, model.cached, waves=model.waves
+        )
+
+    def _dram_bytes_per_cycle(self) -> float:
+        chip = self.options.chip
+        rate = self.options.settings.rate(chip.link_bytes)
+        return min(rate, 2 * chip.link_bytes) * len(chip.memory_nodes)
+
+    def _memory_facts(self) -> dict[str, Any]:
+        settings = self.options.settings
+        return {
+            "latency_cycles": settings.latency_cycles,
+            "bytes_per_cycle": settings.rate(self.options.chip.link_bytes),
+            "nodes": len(self.options.chip.memory_nodes),
+        }
+
+    def _memory_image(self, workload: Workload, plan: Plan) -> np.ndarray:
+        memory = np.zeros(plan.dram_bytes, dtype=np.uint8)
+        for placement in plan.tensors.values():
+            memory[placement.addr : placement.end] = _POISON
+        for segment in plan.segments:
+            memory[segment.addr : segment.addr + segment.data.size] = segment.data
+        plan.tensors[workload.graph.input].write(memory, workload.image)
+        return memory
+
+    def _fingerprint(self, plan: Plan, memory: np.ndarray, design: Design) -> str:
+        """Digest of all that determines the results of the launches."""
+        launches = [(item.name, item.nodes, item.program_base, item.program_stride) for item in plan.launches]
+        tensors = sorted((name, place.addr, place.nbytes) for name, place in plan.tensors.items())
+        texts = [self.options.sim, repr(self.options.chip), repr(self.options.settings), repr(launches), repr(tensors)]
+        model = [*design.sources, *sorted(HDL_DIR.iterdir())]
+        return content_key([*texts, hashlib.sha256(memory.data).digest(), *model])
+
+    # Simulation. -----------------------------------------------------------------------------------
+
+    def _simulate(
+        self,
+        workload: Workload,
+        plan: Plan,
+        estimates: Sequence[int | None],
+        design: Design,
+        model: Model,
+        summary: Summary,
+    ) -> None:
+        memory = self._memory_image(workload, plan)
+        fingerprint = self._fingerprint(plan, memory, design)
+        board = Scoreboard(workload.expected)
+        path = self.options.runs_dir / self.options.name
+        with RunDir(path, fingerprint, fresh=self.options.fresh) as folder:
+            self.watcher.plan(plan.launches, estimates)
+            try:
+                first = self._keep_finished(plan, folder, board)
+                if first < len(plan.launches):
+                    self._run_from(first, plan, memory, model, folder, board)
+            except _Different:
+                summary.failure = "a bit differs; later layers were not run"
+            except RunError as error:
+                summary.failure = str(error)
+            finally:
+                self.watcher.done()
+            del memory
+            self._fill(summary, plan, estimates, board)
+            summary.save(path / "summary.json")
+
+    def _keep_finished(self, plan: Plan, folder: RunDir, board: Scoreboard) -> int:
+        """Take over the launches of an earlier run; the number of the first one still to run."""
+        results: list[LaunchResult] = []
+        for index, launch in enumerate(plan.launches):
+            result = folder.result(index, launch.name)
+            if result is None:
+                break
+            results.append(result)
+        # A launch that completes nothing (part of a concatenation) is no place to go on from.
+        while results and not plan.launches[len(results) - 1].nodes:
+            results.pop()
+        for index, result in enumerate(results):
+            self._accept(index, result, plan, folder, board)
+            self.watcher.kept(index, result)
+        return len(results)
+
+    def _accept(self, index: int, result: LaunchResult, plan: Plan, folder: RunDir, board: Scoreboard) -> None:
+        launch = plan.launches[index]
+        self._results[index] = result
+        self._exact[index] = True
+        for tensor in self._written(plan, launch):
+            raw = np.load(folder.launch(index, launch.name) / f"{_label(tensor)}.npy")
+            got = plan.tensors[tensor].layout.unpack(raw)
+            self._exact[index] &= board.check(launch.name, tensor, got)
+        if not self._exact[index]:
+            raise _Different
+
+    @staticmethod
+    def _written(plan: Plan, launch: Launch) -> list[str]:
+        """Tensors that are complete after a launch."""
+        return [node.output for node in plan.graph.nodes if node.name in launch.nodes]
+
+    def _run_from(
+        self, first: int, plan: Plan, memory: np.ndarray, model: Model, folder: RunDir, board: Scoreboard
+    ) -> None:
+        self._require_space(folder.path, memory.size)
+        np.save(folder.work / "memory.npy", memory)
+        files = [MemoryFile(0, (folder.work / "memory.npy").resolve())]
+        if first:
+            files += self._restore(first, plan, folder)
+        launches = tuple(
+            LaunchJob(
+                name=launch.name,
+                program_base=launch.program_base,
+                program_stride=launch.program_stride,
+                result_dir=folder.launch(index, launch.name).resolve(),
+                regions=tuple(self._region(plan, tensor) for tensor in self._written(plan, launch)),
+                watchdog_cycles=self.options.watchdog_cycles,
+            )
+            for index, launch in enumerate(plan.launches)
+            if index >= first
+        )
+        job = Job(self.options.chip, plan.dram_bytes, launches, tuple(files), self.options.settings)
+
+        def on_event(event: Event) -> None:
+            index = first + event.get("launch", 0)
+            if "launch" in event:
+                self.watcher.event(index, event)
+            if event["event"] == "finish":
+                result = LaunchResult.load(folder.launch(index, event["name"]))
+                if result is None:
+                    raise RunError(f"the result of {event['name']} cannot be read back from {folder.path}")
+                if result.ok:
+                    self._accept(index, result, plan, folder, board)
+                else:
+                    self._results[index] = result
+
+        run_job(model, job, folder.work, on_event)
+        for index in range(first, len(plan.launches)):
+            result = self._results.get(index)
+            if result is None or not result.ok:
+                raise RunError(_explain(plan.launches[index].name, result, plan.chip.n_cores))
+
+    @staticmethod
+    def _require_space(path: Path, size: int) -> None:
+        free = shutil.disk_usage(path).free
+        if free < 2 * size:
+            raise BenchError(
+                f"{path} has {free / 1e6:.0f} MB free and the run needs {2 * size / 1e6:.0f} MB: free some space"
+            )
+
+    @staticmethod
+    def _region(plan: Plan, tensor: str) -> Region:
+        placement = plan.tensors[tensor]
+        return Region(_label(tensor), placement.addr, placement.nbytes)
+
+    def _restore(self, first: int, plan: Plan, folder: RunDir) -> list[MemoryFile]:
+        """Files that bring back what finished launches left for later ones."""
+        live = set(plan.live_after(first - 1))
+        files = []
+        for index, launch in enumerate(plan.launches[:first]):
+            for tensor in self._written(plan, launch):
+                if tensor in live:
+                    path = folder.launch(index, launch.name) / f"{_label(tensor)}.npy"
+                    files.append(MemoryFile(plan.tensors[tensor].addr, path.resolve()))
+        return files
+
+    def _fill(self, summary: Summary, plan: Plan, estimates: Sequence[int | None], board: Scoreboard) -> None:
+        macs = {node.name: node.macs for node in plan.graph.nodes}
+        for index, result in sorted(self._results.items()):
+            if not result.ok:
+                continue
+            launch = plan.launches[index]
+            work = sum(macs[name] for name in launch.nodes)
+            summary.layers.append(
+                LayerSummary(
+                    name=launch.name,
+                    op=launch.op,
+                    cycles=result.cycles,
+                    estimated_cycles=estimates[index],
+                    macs=work,
+                    utilization=work / (summary.pe_count * result.cycles),
+                    dram_bytes=dram_bytes_by_class(result.counters),
+                    bit_exact=self._exact[index],
+                    sim_s=result.sim_s,
+                    mapping=launch.mapping,
+                )
+            )
+        summary.mismatches = board.mismatches
+        summary.first_difference = str(board.differences[0]) if board.differences else None
+        summary.bit_exact = (
+            summary.failure is None and not board.differences and len(summary.layers) == len(plan.launches)
+        )
+
+
+def describe_array(chip: ChipParams) -> str:
+    """'16x16', or every distinct shape of a mixed chip."""
+    return "+".join(dict.fromkeys(f"{core.rows}x{core.cols}" for core in chip.cores))
+
+
+def _label(tensor: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in tensor)
+
+
+def _explain(name: str, result: LaunchResult | None, n_cores: int) -> str:
+    """One launch's failure, with the state of every unit where that is known."""
+    if result is None:
+        return f"{name}: the simulator stopped before it ended"
+    lines = [f"{name}: {result.violation or Outcome(**result.outcome).describe(n_cores)}"]
+    for core in result.debug:
+        units = "; ".join(
+            f"{unit} {state['opcode']} state {state['state']} waits {state['unmet_waits']} "
+            f"after {state['instructions']}"
+            for unit, state in core["units"].items()
+        )
+        lines.append(
+            f"  core {core['core']}: {units}; tokens {core['tokens']}; {core['unacknowledged_writes']} writes and "
+            f"{core['program_reads']} program reads under way"
+        )
+    return "\n".join(lines)

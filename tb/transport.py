@@ -1,0 +1,231 @@
+"""The simulated transport: AXI4-Lite and memory access through cocotb.
+
+Each register access is a handful of clock edges; everything else waits for events, so that Python
+costs nothing while the chip computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.simtime import get_sim_time
+from cocotb.triggers import First, RisingEdge, Timer
+
+from tb.host import Transport, TransportError
+from tb.memory import VIOLATIONS, MemorySettings
+
+__all__ = ["CLOCK_PERIOD_NS", "SimTransport"]
+
+CLOCK_PERIOD_NS = 10
+_AXIL_TIMEOUT_CYCLES = 1000
+_RESET_CYCLES = 4
+
+
+class SimTransport(Transport):
+    """Drives `systomesh_tb`: registers, interrupt and external memory.
+
+    Call `open` first: it makes the memory, applies its settings, starts the clock and resets the chip.
+    """
+
+    def __init__(self, dut: Any, *, nodes: int, link_bytes: int) -> None:
+        self._dut = dut
+        self._nodes = nodes
+        self._link_bytes = link_bytes
+        self._clk = dut.clk
+        self._view: np.ndarray | None = None
+        self._library: ctypes.CDLL | None = None
+        self.cycles_run = 0
+        """Clock cycles simulated so far, as of the last event."""
+        self.wall_s = 0.0
+        """Seconds spent waiting for the interrupt."""
+
+    async def open(self, memory_bytes: int, settings: MemorySettings) -> None:
+        """Make the memory and bring the chip out of reset."""
+        dut = self._dut
+        self._open_memory(memory_bytes)
+        dut.rst.value = 1
+        for name in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arvalid", "rready"):
+            getattr(dut, f"s_axil_{name}").value = 0
+        self.configure(memory_bytes, settings)
+        if not self._simulator_has_clock():
+            Clock(self._clk, CLOCK_PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+        for _ in range(_RESET_CYCLES):
+            await RisingEdge(self._clk)
+        dut.rst.value = 0
+        await RisingEdge(self._clk)
+
+    def configure(self, memory_bytes: int, settings: MemorySettings) -> None:
+        """Apply memory settings; safe while nothing is outstanding. The seed counts from the next reset."""
+        dut = self._dut
+        dut.memory_limit.value = memory_bytes
+        latency, rate = settings.packed(self._nodes, self._link_bytes)
+        dut.memory_latency.value = latency
+        dut.memory_rate.value = rate
+        dut.memory_stall.value = settings.stall_256
+        dut.memory_seed.value = settings.seed
+
+    # Memory. ---------------------------------------------------------------------------------------
+
+    def _open_memory(self, size: int) -> None:
+        try:
+            library = ctypes.CDLL(None)
+            library.systomesh_memory_open.argtypes = [ctypes.c_uint64]
+            library.systomesh_memory_data.restype = ctypes.c_void_p
+        except AttributeError:  # no memory.cpp in this process: the memory is systomesh_store.v
+            self._dut.memory_load.value = 0
+            self._dut.memory_dump.value = 0
+            return
+        if library.systomesh_memory_open(size) != 0:
+            raise TransportError(f"the system refuses {size} bytes for the external memory")
+        buffer = (ctypes.c_uint8 * size).from_address(library.systomesh_memory_data())
+        self._library = library
+        self._view = np.ctypeslib.as_array(buffer)
+
+    def _simulator_has_clock(self) -> bool:
+        try:
+            return bool(ctypes.CDLL(None).systomesh_has_clock())
+        except AttributeError:
+            return False
+
+    async def read_memory(self, address: int, size: int) -> np.ndarray:
+        if self._view is not None:
+            return self._view[address : address + size].copy()
+        first, count, offset = self._words(address, size)
+        await self._file_command("dump", first, count)
+        raw = np.fromfile(Path("memory_out.bin"), dtype=np.uint8)
+        return raw[offset : offset + size]
+
+    async def write_memory(self, address: int, data: np.ndarray) -> None:
+        raw = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
+        if self._view is not None:
+            self._view[address : address + raw.size] = raw
+            return
+        if raw.size == 0:
+            return
+        first, count, offset = self._words(address, raw.size)
+        if offset or raw.size != count * self._link_bytes:
+            whole = await self.read_memory(first * self._link_bytes, count * self._link_bytes)
+            whole[offset : offset + raw.size] = raw
+            raw = whole
+        raw.reshape(count, self._link_bytes)[:, ::-1].tofile(Path("memory_in.bin"))
+        await self._file_command("load", first, count)
+
+    def _words(self, address: int, size: int) -> tuple[int, int, int]:
+        first = address // self._link_bytes
+        last = -(-(address + size) // self._link_bytes)
+        return first, last - first, address % self._link_bytes
+
+    async def _file_command(self, command: str, first: int, count: int) -> None:
+        dut = self._dut
+        dut.memory_first.value = first
+        dut.memory_count.value = count
+        request = getattr(dut, f"memory_{command}")
+        for level in (1, 0):
+            await Timer(1, unit="ns")
+            request.value = level
+            await Timer(1, unit="ns")
+            while int(dut.memory_done.value) != level:
+                await Timer(1, unit="ns")
+
+    # Registers. ------------------------------------------------------------------------------------
+
+    async def _edge_with(self, *signals: Any) -> list[bool]:
+        """Wait for the next clock edge; which of the signals were high just before it."""
+        await RisingEdge(self._clk)
+        return [bool(int(signal.value)) for signal in signals]
+
+    async def write32(self, offset: int, value: int) -> None:
+        dut = self._dut
+        dut.s_axil_awaddr.value = offset
+        dut.s_axil_awvalid.value = 1
+        dut.s_axil_wdata.value = value
+        dut.s_axil_wstrb.value = 0xF
+        dut.s_axil_wvalid.value = 1
+        dut.s_axil_bready.value = 1
+        address_open = data_open = True
+        for _ in range(_AXIL_TIMEOUT_CYCLES):
+            address, word, answer = await self._edge_with(
+                dut.s_axil_awready, dut.s_axil_wready, dut.s_axil_bvalid
+            )
+            if address_open and address:
+                address_open = False
+                dut.s_axil_awvalid.value = 0
+            if data_open and word:
+                data_open = False
+                dut.s_axil_wvalid.value = 0
+            if answer:
+                dut.s_axil_bready.value = 0
+                if code := int(dut.s_axil_bresp.value):
+                    raise TransportError(f"register 0x{offset:02x} answered a write with response {code}")
+                return
+        raise TransportError(f"no answer to a write of register 0x{offset:02x} in {_AXIL_TIMEOUT_CYCLES} cycles")
+
+    async def read32(self, offset: int) -> int:
+        dut = self._dut
+        dut.s_axil_araddr.value = offset
+        dut.s_axil_arvalid.value = 1
+        dut.s_axil_rready.value = 1
+        for _ in range(_AXIL_TIMEOUT_CYCLES):
+            accepted, answer = await self._edge_with(dut.s_axil_arready, dut.s_axil_rvalid)
+            if answer:
+                dut.s_axil_rready.value = 0
+                if code := int(dut.s_axil_rresp.value):
+                    raise TransportError(f"register 0x{offset:02x} answered a read with response {code}")
+                return int(dut.s_axil_rdata.value)
+            if accepted:
+                dut.s_axil_arvalid.value = 0
+        raise TransportError(f"no answer to a read of register 0x{offset:02x} in {_AXIL_TIMEOUT_CYCLES} cycles")
+
+    # Interrupt. ------------------------------------------------------------------------------------
+
+    async def wait_irq(
+        self,
+        progress: Callable[[int], None] | None = None,
+        interval_s: float = 0.25,
+        limit_cycles: int | None = None,
+    ) -> bool:
+        """Wait for the interrupt; `progress(cycles waited)` is called about every `interval_s` of wall time."""
+        irq = self._dut.irq
+        waited, chunk = 0, 2_000
+        start_ns = _now_ns()
+        while not int(irq.value):
+            if limit_cycles is not None and waited >= limit_cycles:
+                return False
+            began = time.perf_counter()
+            allowed = chunk if limit_cycles is None else min(chunk, limit_cycles - waited)
+            await First(RisingEdge(irq), Timer(max(1, allowed) * CLOCK_PERIOD_NS, unit="ns"))
+            spent = time.perf_counter() - began
+            waited = int(_now_ns() - start_ns) // CLOCK_PERIOD_NS
+            self.wall_s += spent
+            # The chunk follows the speed, but never jumps so far that one wait becomes long.
+            chunk = max(200, min(4 * chunk, int(chunk * interval_s / max(spent, 1e-4))))
+            if progress is not None and not int(irq.value):
+                progress(waited)
+        self.cycles_run += waited
+        await RisingEdge(self._clk)
+        return True
+
+    def check(self) -> None:
+        raw = int(self._dut.memory_violation.value)
+        for node in range(self._nodes):
+            code = raw >> (8 * node) & 0xFF
+            rules = [text for bit, text in enumerate(VIOLATIONS) if code >> bit & 1]
+            if rules:
+                raise TransportError(f"memory node {node} broke AXI4: {'; '.join(rules)}")
+
+    def bare_cycles(self, cycles: int) -> float:
+        """Seconds that a bare C++ loop takes for so many cycles (Verilator only)."""
+        library = ctypes.CDLL(None)
+        library.systomesh_bare_cycles.argtypes = [ctypes.c_uint64]
+        library.systomesh_bare_cycles.restype = ctypes.c_double
+        return library.systomesh_bare_cycles(cycles)
+
+
+def _now_ns() -> float:
+    return get_sim_time("ns")

@@ -1,0 +1,120 @@
+"""Generates `systomesh_tb`, the top level of every simulation: the chip and its external memory.
+
+The chip's AXI4-Lite slave and interrupt come out as top-level signals of the same names; each of its
+AXI4 masters meets a port of the memory model. Settings of the memory are top-level signals too, so
+that another latency or bandwidth needs no rebuild.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["AXIL_SIGNALS", "TOP", "Wrapper"]
+
+TOP = "systomesh_tb"
+
+AXIL_SIGNALS: tuple[tuple[str, int, str], ...] = (
+    ("awaddr", 16, "input"),
+    ("awvalid", 1, "input"),
+    ("awready", 1, "output"),
+    ("wdata", 32, "input"),
+    ("wstrb", 4, "input"),
+    ("wvalid", 1, "input"),
+    ("wready", 1, "output"),
+    ("bresp", 2, "output"),
+    ("bvalid", 1, "output"),
+    ("bready", 1, "input"),
+    ("araddr", 16, "input"),
+    ("arvalid", 1, "input"),
+    ("arready", 1, "output"),
+    ("rdata", 32, "output"),
+    ("rresp", 2, "output"),
+    ("rvalid", 1, "output"),
+    ("rready", 1, "input"),
+)
+"""Name, width and direction (seen from the chip) of the control port."""
+
+
+def _axi_signals(link_bytes: int) -> list[tuple[str, int]]:
+    """Name and width of one AXI4 master's signals."""
+    return [
+        ("arid", 1), ("araddr", 32), ("arlen", 8), ("arsize", 3), ("arburst", 2), ("arvalid", 1), ("arready", 1),
+        ("rid", 1), ("rdata", 8 * link_bytes), ("rresp", 2), ("rlast", 1), ("rvalid", 1), ("rready", 1),
+        ("awid", 1), ("awaddr", 32), ("awlen", 8), ("awsize", 3), ("awburst", 2), ("awvalid", 1), ("awready", 1),
+        ("wdata", 8 * link_bytes), ("wstrb", link_bytes), ("wlast", 1), ("wvalid", 1), ("wready", 1),
+        ("bid", 1), ("bresp", 2), ("bvalid", 1), ("bready", 1),
+    ]  # fmt: skip
+
+
+def _range(width: int) -> str:
+    return f"[{width - 1}:0] " if width > 1 else ""
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """The top level around a chip with `nodes` AXI4 masters of `link_bytes` wide data buses."""
+
+    nodes: int
+    link_bytes: int
+    file_memory_bytes: int = 0
+    """Size of the array that is the memory on a simulator without DPI-C; 0: memory.cpp is."""
+    chip_module: str = "systomesh_chip"
+
+    def ports(self) -> list[tuple[str, int, str]]:
+        """Name, width and direction of the top-level signals, all visible to the bench."""
+        ports = [("clk", 1, "input"), ("rst", 1, "input"), ("irq", 1, "output")]
+        ports += [(f"s_axil_{name}", width, direction) for name, width, direction in AXIL_SIGNALS]
+        ports += [
+            ("memory_limit", 33, "input"),
+            ("memory_latency", 16 * self.nodes, "input"),
+            ("memory_rate", 16 * self.nodes, "input"),
+            ("memory_stall", 8, "input"),
+            ("memory_seed", 32, "input"),
+            ("memory_violation", 8 * self.nodes, "output"),
+        ]
+        if self.file_memory_bytes:
+            ports += [
+                ("memory_load", 1, "input"),
+                ("memory_dump", 1, "input"),
+                ("memory_first", 32, "input"),
+                ("memory_count", 32, "input"),
+                ("memory_done", 1, "output"),
+            ]
+        return ports
+
+    def verilog(self) -> str:
+        """The Verilog text."""
+        signals = _axi_signals(self.link_bytes)
+        lines = ["// Generated: the chip and its external memory.", "`timescale 1ns / 1ps", "", f"module {TOP} ("]
+        lines.append(",\n".join(f"    {kind} wire {_range(width)}{name}" for name, width, kind in self.ports()))
+        lines.append(");")
+        for node in range(self.nodes):
+            lines += [f"    wire {_range(width)}m{node}_axi_{name};" for name, width in signals]
+        own = [name for name, _, _ in self.ports() if not name.startswith("memory_")]
+        buses = [f"m{node}_axi_{name}" for node in range(self.nodes) for name, _ in signals]
+        lines += ["", f"    {self.chip_module} chip (", _connections({name: name for name in [*own, *buses]}), "    );"]
+        for node in range(self.nodes):
+            pins = {"clk": "clk", "rst": "rst", "limit": "memory_limit"}
+            pins |= {name: f"memory_{name}[{16 * node} +: 16]" for name in ("latency", "rate")}
+            pins |= {"stall": "memory_stall", "seed": f"memory_seed + 32'd{node}"}
+            pins |= {"violation": f"memory_violation[{8 * node} +: 8]"}
+            pins |= {name: f"m{node}_axi_{name}" for name, _ in signals}
+            lines += ["", f"    systomesh_memory #(.BYTES({self.link_bytes})) memory{node} ("]
+            lines += [_connections(pins), "    );"]
+        if self.file_memory_bytes:
+            words = -(-self.file_memory_bytes // self.link_bytes)
+            pins = {name: f"memory_{name}" for name in ("load", "dump", "first", "count", "done")}
+            lines += ["", f"    systomesh_store #(.BYTES({self.link_bytes}), .WORDS({words})) store ("]
+            lines += [_connections(pins), "    );"]
+        return "\n".join([*lines, "endmodule", ""])
+
+    def visibility(self, hier_modules: tuple[str, ...] = ()) -> str:
+        """Verilator control file: only top-level ports are public; each of `hier_modules` is compiled once."""
+        lines = ["`verilator_config"]
+        lines += [f'public_flat_rw -module "{TOP}" -var "{name}"' for name, _, _ in self.ports()]
+        lines += [f'hier_block -module "{module}"' for module in hier_modules]
+        return "\n".join([*lines, ""])
+
+
+def _connections(pins: dict[str, str]) -> str:
+    return ",\n".join(f"        .{pin}({signal})" for pin, signal in pins.items())

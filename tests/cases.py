@@ -1,0 +1,455 @@
+"""Random networks of one or a few layers, and random chips: what a schedule must get right, at small sizes.
+
+A case is given by its seed alone. Graphs are built from integers directly, so that weights, zero points, clamps
+and requantisation reach values that a trained network never shows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from golden.qgraph import QGraph, QTensor
+from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool
+from golden.requant import Requant
+from golden.window import out_hw
+from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams
+
+__all__ = ["CHIPS", "KINDS", "Case", "GraphBuilder", "random_case", "random_chip", "random_graph", "random_image"]
+
+Pair = tuple[int, int]
+Padding = tuple[int, int, int, int]
+
+CHANNELS = (1, 2, 3, 4, 5, 8, 12, 16, 17, 24, 31, 32, 33, 48, 64, 70)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One random network on one random chip, with its input.
+
+    Attributes
+    ----------
+    image : int8[C, H, W]
+    """
+
+    seed: int
+    kind: str
+    chip: ChipParams
+    graph: QGraph
+    image: np.ndarray
+
+    def __str__(self) -> str:
+        """What to print beside a failure."""
+        shape = {name: tensor.shape for name, tensor in self.graph.tensors.items()}
+        layers = "; ".join(_describe(node, shape) for node in self.graph.nodes)
+        cores = ", ".join(dict.fromkeys(f"{c.rows}x{c.cols}" for c in self.chip.cores))
+        mesh = f"{self.chip.mesh_width}x{self.chip.mesh_height}"
+        return f"seed {self.seed} {self.kind}: {layers} on {mesh} of {cores}, links of {self.chip.link_bytes}"
+
+
+def _describe(node: QNode, shape: dict[str, tuple[int, int, int]]) -> str:
+    inputs = "+".join("x".join(map(str, shape[name])) for name in node.inputs)
+    text = f"{node.op} {inputs} -> {'x'.join(map(str, shape[node.output]))}"
+    if isinstance(node, QConv):
+        kernel = "x".join(map(str, node.weight.shape[2:]))
+        text += f" k{kernel} s{node.stride} p{node.padding} d{node.dilation} g{node.groups}"
+    elif isinstance(node, QPool):
+        text += f" k{node.kernel} s{node.stride} p{node.padding}"
+    return text
+
+
+class GraphBuilder:
+    """Builds a QGraph layer by layer out of random integers.
+
+    Methods take and return tensor names. `budget_macs` bounds the work of one layer.
+    """
+
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, int, int], budget_macs: int) -> None:
+        self.rng = rng
+        self.budget_macs = budget_macs
+        self.tensors: dict[str, QTensor] = {}
+        self.nodes: list[QNode] = []
+        self.input = self._tensor("in", shape)
+
+    def graph(self, name: str, *outputs: str) -> QGraph:
+        return QGraph(name, self.input, outputs, self.tensors, tuple(self.nodes))
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        return self.tensors[name].shape
+
+    def conv(
+        self,
+        source: str,
+        filters: int,
+        kernel: Pair,
+        *,
+        stride: Pair = (1, 1),
+        padding: Padding = (0, 0, 0, 0),
+        dilation: Pair = (1, 1),
+        groups: int = 1,
+        op: str = "conv",
+    ) -> str:
+        channels, height, width = self.shape(source)
+        size = out_hw((height, width), kernel, stride, padding, dilation)
+        depth = channels // groups
+        target = self._tensor(op, (filters, *size))
+        weight = self._noise((filters, depth, *kernel))
+        spread = 40.0 * 74.0 * (depth * prod(kernel)) ** 0.5
+        bias = self.rng.normal(0, spread / 3, filters).astype(np.int32)
+        self.nodes.append(
+            QConv(
+                target, op, source, target, weight, bias, stride, padding, dilation, groups,
+                self.tensors[source].zero_point, self._requant(filters, spread, target),
+            )
+        )  # fmt: skip
+        return target
+
+    def pool(self, op: str, source: str, kernel: Pair, stride: Pair, padding: Padding = (0, 0, 0, 0)) -> str:
+        channels, height, width = self.shape(source)
+        zero = self.tensors[source].zero_point
+        shape = (channels, *out_hw((height, width), kernel, stride, padding))
+        target = self._tensor(op, shape, zero if op == "maxpool" else None)
+        if op == "maxpool":
+            self.nodes.append(QPool(target, op, source, target, kernel, stride, padding, None, -128))
+        else:
+            spread = 74.0 * prod(kernel) ** 0.5
+            requant = self._requant(channels, spread, target)
+            bias = int(self.rng.normal(0, spread))
+            self.nodes.append(QPool(target, op, source, target, kernel, stride, padding, requant, zero, bias))
+        return target
+
+    def add(self, a: str, b: str) -> str:
+        target = self._tensor("add", self.shape(a))
+        limit = int(self.rng.choice([1, 127, 128, 40_000, ADD_WEIGHT_LIMIT]))
+        weights = [int(self.rng.integers(-limit, limit + 1)), limit]
+        if self.rng.random() < 0.5:
+            weights.reverse()
+        bias = int(self.rng.integers(-32 * limit, 32 * limit + 1))
+        requant = self._requant(self.shape(a)[0], 90.0 * limit, target)
+        self.nodes.append(QAdd(target, (a, b), target, (weights[0], weights[1]), bias, requant))
+        return target
+
+    def concat(self, *parts: str) -> str:
+        channels = sum(self.shape(part)[0] for part in parts)
+        target = self._tensor("concat", (channels, *self.shape(parts[0])[1:]))
+        self.nodes.append(QConcat(target, parts, target))
+        return target
+
+    def _tensor(self, stem: str, shape: tuple[int, int, int], zero_point: int | None = None) -> str:
+        name = stem if stem == "in" else f"{stem}{len(self.nodes)}"
+        zero = (
+            int(self.rng.choice([0, -37, 5, -128, 127], p=[0.3, 0.3, 0.2, 0.1, 0.1]))
+            if zero_point is None
+            else zero_point
+        )
+        self.tensors[name] = QTensor(name, shape, 1.0, zero)
+        return name
+
+    def _noise(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Mostly moderate values, and the extremes."""
+        noise = self.rng.normal(0, 40, shape).clip(-128, 127)
+        noise[self.rng.random(shape) < 0.02] = -128
+        return noise.astype(np.int8)
+
+    def _requant(self, channels: int, spread: float, target: str) -> Requant:
+        """Scales that bring sums of this spread to int8, channel by channel different; sometimes a fused clamp."""
+        scale = 40.0 / spread * self.rng.uniform(0.3, 1.5, channels)
+        if self.rng.random() < 0.2:
+            scale = 2.0 ** np.round(np.log2(scale))  # powers of two: ties happen
+        zero = self.tensors[target].zero_point
+        lo, hi = (zero, 127) if zero < 50 and self.rng.random() < 0.3 else (-128, 127)
+        if self.rng.random() < 0.2:
+            hi = max(lo, 100)
+        return Requant.from_scale(scale, zero, lo, hi)
+
+
+def _sizes(rng: np.random.Generator, span: Pair, budget: float) -> Pair:
+    """Height and width of about `budget` pixels at most, each holding at least the window's span."""
+    height, width = (int(rng.integers(low, low + 18)) for low in span)
+    while height * width > budget and (height > span[0] or width > span[1]):
+        height, width = max(span[0], height * 3 // 4), max(span[1], width * 3 // 4)
+    return height, width
+
+
+def _one_conv(
+    rng: np.random.Generator,
+    budget: int,
+    kernels: tuple[Pair, ...],
+    strides: tuple[Pair, ...] = ((1, 1),),
+    dilations: tuple[Pair, ...] = ((1, 1),),
+    pads: bool = True,
+    groups: str = "one",
+) -> tuple[GraphBuilder, str]:
+    """A graph of one convolution."""
+    kernel, stride, dilation = (options[rng.integers(len(options))] for options in (kernels, strides, dilations))
+    depth, filters = int(rng.choice(CHANNELS)), int(rng.choice(CHANNELS))
+    n_groups = 1
+    if groups == "depthwise":
+        n_groups, depth = filters, 1
+        filters *= int(rng.choice([1, 1, 1, 2]))
+    elif groups == "some":
+        n_groups = int(rng.choice([2, 3, 4]))
+        depth, filters = min(depth, 24), n_groups * max(1, min(filters, 64) // n_groups)
+    while filters // n_groups * n_groups * depth * prod(kernel) * 30 > budget and max(depth, filters) > 4:
+        if depth > 1:
+            depth = -(-depth // 2)
+        elif n_groups > 1:
+            filters, n_groups = filters // n_groups * (-(-n_groups // 2)), -(-n_groups // 2)
+        filters = max(n_groups, filters // 2 // n_groups * n_groups)
+    span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    padding = (0, 0, 0, 0)
+    if pads and rng.random() < 0.8:
+        padding = tuple(int(rng.integers(0, min(s, 4))) for s in (*span, *span)) if min(span) > 1 else (1, 0, 0, 1)
+    pixels = budget * prod(stride) / (filters * depth * prod(kernel))
+    height, width = _sizes(rng, (span[0], span[1]), pixels)
+    builder = GraphBuilder(rng, (depth * n_groups, height, width), budget)
+    op = "depthwise" if groups == "depthwise" and n_groups > 1 else "conv"
+    target = builder.conv(
+        "in", filters, kernel, stride=stride, padding=padding, dilation=dilation, groups=n_groups, op=op
+    )
+    return builder, target
+
+
+def _conv3x3(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((3, 3),))
+
+
+def _conv1x1(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((1, 1),), ((1, 1), (2, 2), (1, 3)), pads=False)
+
+
+def _conv_odd(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((5, 5), (2, 3), (1, 5), (4, 1)), ((1, 1), (2, 1), (3, 2)))
+
+
+def _conv7x7(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((7, 7),), ((2, 2),))
+
+
+def _strided(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((3, 3), (2, 2)), ((2, 2), (2, 3)))
+
+
+def _dilated(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((3, 3), (3, 2)), ((1, 1), (2, 2)), ((2, 2), (1, 3)))
+
+
+def _grouped(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((3, 3), (1, 1)), ((1, 1), (2, 2)), groups="some")
+
+
+def _depthwise(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    return _one_conv(rng, budget, ((3, 3), (5, 5)), ((1, 1), (2, 2)), groups="depthwise")
+
+
+def _shallow(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """A first layer: few channels, so that taps are packed into the rows."""
+    kernel = ((3, 3), (5, 5), (7, 7))[rng.integers(3)]
+    channels, filters = int(rng.choice([1, 2, 3, 4])), int(rng.choice([6, 16, 20, 64]))
+    pixels = budget / (filters * channels * prod(kernel))
+    builder = GraphBuilder(rng, (channels, *_sizes(rng, kernel, pixels)), budget)
+    pad = kernel[0] // 2
+    stride = int(rng.choice([1, 2]))
+    return builder, builder.conv("in", filters, kernel, stride=(stride, stride), padding=(pad, pad, pad, pad))
+
+
+def _fc(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    shape = (int(rng.choice([5, 16, 33, 64])), *(((1, 1), (1, 1), (2, 3), (5, 5))[rng.integers(4)]))
+    filters = min(int(rng.choice([1, 10, 16, 63, 130, 300])), max(1, budget // prod(shape)))
+    builder = GraphBuilder(rng, shape, budget)
+    return builder, builder.conv("in", filters, (shape[1], shape[2]), op="fc")
+
+
+def _pool(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    op = ("maxpool", "avgpool")[rng.integers(2)]
+    kernel, stride, padding = (
+        ((2, 2), (2, 2), (0, 0, 0, 0)),
+        ((3, 3), (2, 2), (1, 1, 1, 1)),
+        ((3, 3), (1, 1), (1, 1, 1, 1)),
+        ((3, 2), (2, 1), (0, 1, 1, 0)),
+        ((1, 1), (1, 1), (0, 0, 0, 0)),
+    )[rng.integers(5)]
+    channels = int(rng.choice(CHANNELS))
+    height, width = _sizes(rng, kernel, budget / 20 / channels)
+    if rng.random() < 0.15 and op == "avgpool":
+        kernel, stride, padding = (height, width), (1, 1), (0, 0, 0, 0)
+    builder = GraphBuilder(rng, (channels, height, width), budget)
+    return builder, builder.pool(op, "in", kernel, stride, padding)
+
+
+def _add(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """A residual block: the input and a pointwise convolution of it."""
+    channels = int(rng.choice(CHANNELS))
+    builder = GraphBuilder(rng, (channels, *_sizes(rng, (1, 1), budget / channels**2)), budget)
+    branch = builder.conv("in", channels, (1, 1))
+    if rng.random() < 0.3:
+        return builder, builder.add(branch, branch)
+    return builder, builder.add(*(("in", branch) if rng.random() < 0.5 else (branch, "in")))
+
+
+def _concat(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Two or three branches side by side, and a layer that reads them together."""
+    channels = int(rng.choice(CHANNELS[2:]))
+    builder = GraphBuilder(rng, (channels, *_sizes(rng, (2, 2), budget / channels / 40)), budget)
+    parts = [builder.conv("in", int(rng.choice([3, 8, 16, 20])), (1, 1)) for _ in range(int(rng.integers(1, 3)))]
+    target = builder.concat(*parts, "in")
+    return builder, builder.pool("maxpool", target, (2, 2), (1, 1)) if rng.random() < 0.5 else target
+
+
+def _chain(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """A small network: convolution, pool, depthwise, pointwise, add, fully connected."""
+    builder = GraphBuilder(rng, (3, *_sizes(rng, (9, 9), budget / 600)), budget)
+    filters = int(rng.choice([8, 16, 20]))
+    at = builder.conv("in", filters, (3, 3), stride=(2, 2), padding=(0, 1, 1, 0))
+    at = builder.pool("maxpool", at, (2, 2), (1, 1))
+    deep = builder.conv(at, filters, (3, 3), padding=(1, 1, 1, 1), groups=filters, op="depthwise")
+    wide = builder.conv(deep, filters, (1, 1))
+    at = builder.add(at, wide)
+    at = builder.pool("avgpool", at, (2, 2), (2, 2))
+    _, height, width = builder.shape(at)
+    return builder, builder.conv(at, 10, (height, width), op="fc")
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]] = {
+    "conv3x3": _conv3x3,
+    "conv1x1": _conv1x1,
+    "conv_odd": _conv_odd,
+    "conv7x7": _conv7x7,
+    "strided": _strided,
+    "dilated": _dilated,
+    "grouped": _grouped,
+    "depthwise": _depthwise,
+    "shallow": _shallow,
+    "fc": _fc,
+    "pool": _pool,
+    "add": _add,
+    "concat": _concat,
+    "chain": _chain,
+}
+
+
+def random_graph(rng: np.random.Generator, kind: str, budget_macs: int = 300_000) -> QGraph:
+    """A network of a kind, its layers of about `budget_macs` each at most."""
+    builder, output = KINDS[kind](rng, budget_macs)
+    return builder.graph(kind, output)
+
+
+def random_image(rng: np.random.Generator, graph: QGraph) -> np.ndarray:
+    """int8[C, H, W] over the whole range."""
+    return rng.integers(-128, 128, graph.tensors[graph.input].shape, np.int8)
+
+
+def random_chip(rng: np.random.Generator) -> ChipParams:
+    """A chip with small memories, often odd in one way or another."""
+    width, height = ((1, 1), (2, 1), (2, 2), (3, 2))[rng.integers(4)]
+    link_bytes = int(rng.choice([4, 8, 16, 16, 16, 32, 64]))
+    cores = (_random_core(rng, link_bytes),) * (width * height)
+    if rng.random() < 0.25:
+        cores = tuple(_random_core(rng, link_bytes) for _ in cores)
+    packet = int(rng.choice([8, 16, 32]))
+    return ChipParams(
+        width,
+        height,
+        cores,
+        _random_memory_nodes(rng, width, height),
+        link_bytes=link_bytes,
+        vcs_per_class=int(rng.choice([1, 2])),
+        max_packet_flits=packet,
+        vc_depth=packet * int(rng.choice([1, 2])),
+        memory_queue_depth=int(rng.choice([2, 16])),
+    )
+
+
+def _random_core(rng: np.random.Generator, link_bytes: int) -> CoreParams:
+    rows, cols = (
+        (4, 4), (8, 4), (4, 8), (8, 8), (16, 8), (4, 16), (16, 16), (16, 16), (32, 16), (16, 32), (32, 32), (64, 16)
+    )[rng.integers(12)]  # fmt: skip
+    word = max(rows, link_bytes)
+    tile = max(rows, 8) * cols
+    return CoreParams(
+        rows=rows,
+        cols=cols,
+        act_bytes=max(4096, word * 64) << int(rng.integers(0, 4)),
+        weight_bytes=max(2048, _power_of_two(tile * 16)) << int(rng.integers(0, 4)),
+        acc_entries=int(rng.choice([64, 128, 256, 1024])),
+        param_blocks=int(rng.choice([8, 32, 128])),
+        queue_depth=int(rng.choice([4, 16])),
+    )
+
+
+def _random_memory_nodes(rng: np.random.Generator, width: int, height: int) -> tuple[MemoryNodeParams, ...]:
+    ports = [MemoryNodeParams(0, y, Direction.WEST) for y in range(height)]
+    ports += [MemoryNodeParams(width - 1, y, Direction.EAST) for y in range(height)]
+    ports += [MemoryNodeParams(x, 0, Direction.NORTH) for x in range(width)]
+    ports += [MemoryNodeParams(x, height - 1, Direction.SOUTH) for x in range(width)]
+    count = int(rng.integers(1, 1 + min(4, len(ports))))
+    return tuple(ports[i] for i in rng.permutation(len(ports))[:count])
+
+
+def _power_of_two(value: int) -> int:
+    return 1 << (value - 1).bit_length()
+
+
+_SMALL = CoreParams(8, 8, act_bytes=8192, weight_bytes=4096, acc_entries=128, param_blocks=16)
+_WEST = MemoryNodeParams(0, 0, Direction.WEST)
+
+CHIPS: dict[str, ChipParams] = {
+    "1x1_8x8": ChipParams(1, 1, (_SMALL,), (_WEST,), link_bytes=8, max_packet_flits=16, vc_depth=16),
+    "2x1_16x4": ChipParams(
+        2,
+        1,
+        (replace(_SMALL, rows=16, cols=4, acc_entries=256),) * 2,
+        (MemoryNodeParams(1, 0, Direction.SOUTH),),
+        vcs_per_class=2,
+        max_packet_flits=8,
+        vc_depth=16,
+    ),
+    "2x2_4x16": ChipParams(
+        2,
+        2,
+        (replace(_SMALL, rows=4, cols=16),) * 4,
+        (_WEST, MemoryNodeParams(1, 1, Direction.EAST)),
+        link_bytes=8,
+        max_packet_flits=16,
+        vc_depth=32,
+    ),
+    "2x2_16x8_wide": ChipParams(
+        2,
+        2,
+        (replace(_SMALL, rows=16, act_bytes=16384, weight_bytes=8192),) * 4,
+        (_WEST, MemoryNodeParams(1, 0, Direction.NORTH)),
+        link_bytes=32,
+        max_packet_flits=8,
+        vc_depth=8,
+    ),
+    "2x1_mixed": ChipParams(
+        2,
+        1,
+        (_SMALL, replace(_SMALL, rows=16, cols=8, act_bytes=16384)),
+        (_WEST, MemoryNodeParams(1, 0, Direction.EAST)),
+        max_packet_flits=16,
+        vc_depth=16,
+    ),
+    "3x2_4x4": ChipParams(
+        3,
+        2,
+        (replace(_SMALL, rows=4, cols=4),) * 6,
+        (_WEST, MemoryNodeParams(2, 1, Direction.SOUTH)),
+        link_bytes=4,
+        max_packet_flits=16,
+        vc_depth=16,
+    ),
+}
+"""A few small chips, each odd in its own way, for runs where every chip costs a build."""
+
+
+def random_case(
+    seed: int, *, kind: str | None = None, chip: ChipParams | None = None, budget_macs: int = 300_000
+) -> Case:
+    """The case of a seed; kinds come in turn unless one is named."""
+    rng = np.random.default_rng(seed)
+    kind = kind or list(KINDS)[seed % len(KINDS)]
+    chip = chip or random_chip(rng)
+    graph = random_graph(rng, kind, budget_macs)
+    return Case(seed, kind, chip, graph, random_image(rng, graph))

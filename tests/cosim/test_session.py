@@ -1,0 +1,129 @@
+"""Sessions: launches in a simulator process, events, failures, continuation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtl.params import ChipParams
+from tb import toolchain
+from tb.build import Model
+from tb.errors import RunError
+from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
+from tb.session import run_job, run_test_module
+from tb.wrapper import TOP, Wrapper
+from tests.cosim.stand_in import HDL, MEMORY_BYTES, SOURCE, TARGET
+
+SIZE = 1024
+
+
+def _chain(tmp_path: Path) -> tuple[np.ndarray, list[LaunchJob]]:
+    """Two launches: the second copies on what the first wrote."""
+    data = np.random.default_rng(3).integers(0, 256, SIZE, dtype=np.uint8)
+    np.save(tmp_path / "data.npy", data)
+    stops = [SOURCE, TARGET, TARGET + 0x10000]
+    return data, [
+        LaunchJob(f"hop{k}", stops[k], SIZE, tmp_path / f"hop{k}", (Region("out", stops[k + 1], SIZE),),
+                  active_cores=stops[k + 1])
+        for k in range(2)
+    ]  # fmt: skip
+
+
+def test_events_tell_every_launch_live(fast_stand_in_model: Model, tmp_path: Path) -> None:
+    data, launches = _chain(tmp_path)
+    events: list[dict] = []
+    job = Job(ChipParams(), MEMORY_BYTES, tuple(launches), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    results = run_job(fast_stand_in_model, job, tmp_path / "work", events.append)
+    assert [result.name for result in results] == ["hop0", "hop1"]
+    kinds = [event["event"] for event in events if event["event"] != "progress"]
+    assert kinds == ["ready", "start", "finish", "start", "finish"]
+    np.testing.assert_array_equal(np.load(tmp_path / "hop1" / "out.npy"), data)
+
+
+def test_interrupted_chain_goes_on_from_the_kept_regions(stand_in_model: Model, tmp_path: Path) -> None:
+    data, launches = _chain(tmp_path)
+    first = Job(ChipParams(), MEMORY_BYTES, (launches[0],), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    run_job(stand_in_model, first, tmp_path / "work")
+    kept = MemoryFile(launches[1].program_base, launches[0].result_dir / "out.npy")
+    run_job(stand_in_model, Job(ChipParams(), MEMORY_BYTES, (launches[1],), (kept,)), tmp_path / "work")
+    np.testing.assert_array_equal(np.load(tmp_path / "hop1" / "out.npy"), data)
+
+
+def test_hung_launch_ends_by_the_watchdog_with_the_state_of_every_unit(stand_in_model: Model, copy) -> None:
+    result, arrived, _ = copy(stand_in_model, 0, watchdog_cycles=500)
+    assert arrived is None
+    assert result.outcome["error"] == "WATCHDOG"
+    assert len(result.debug) == ChipParams().n_cores
+    assert set(result.debug[0]["units"]) == {"load", "compute", "store"}
+
+
+def test_launch_without_watchdog_ends_at_the_limit_of_the_bench(fast_stand_in_model: Model, copy) -> None:
+    result, _, _ = copy(fast_stand_in_model, 0, watchdog_cycles=0, limit_cycles=3000)
+    assert result.outcome["status"] == "hung"
+    assert result.cycles >= 3000
+
+
+def test_failed_launch_stops_the_job(fast_stand_in_model: Model, tmp_path: Path) -> None:
+    _, launches = _chain(tmp_path)
+    bad = LaunchJob("bad", SOURCE, 0, tmp_path / "bad", watchdog_cycles=100)
+    results = run_job(
+        fast_stand_in_model, Job(ChipParams(), MEMORY_BYTES, (bad, launches[0])), tmp_path / "work"
+    )
+    assert [(result.name, result.ok) for result in results] == [("bad", False)]
+    assert LaunchResult.load(launches[0].result_dir) is None
+
+
+def test_counters_arrive_by_name(fast_stand_in_model: Model, copy) -> None:
+    result, _, _ = copy(fast_stand_in_model, 16)
+    # The stand-in answers with its selection plus 1000, and 1 in the high word.
+    assert result.counters["core"][1]["compute_wait_act"] == 1000 + (1 << 8 | 1) + (1 << 32)
+    assert len(result.counters["memory"]) == 2
+
+
+def test_module_with_another_number_of_tests_fails(fast_stand_in_model: Model, tmp_path: Path) -> None:
+    (tmp_path / "no_tests_here.py").write_text("import cocotb\n")
+    with pytest.raises(RunError, match=r"expected|no result"):
+        run_test_module(
+            fast_stand_in_model, "no_tests_here", tmp_path / "work", env={"PYTHONPATH": str(tmp_path)}
+        )
+
+
+def test_dying_simulator_is_an_error_with_the_end_of_its_log(fast_stand_in_model: Model, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"end of .*sim\.log"):
+        run_test_module(fast_stand_in_model, "tb.bench", tmp_path / "work", plusargs=["+job=/nowhere"])
+
+
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+def test_bench_runs_from_cocotb_test(simulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cocotb_test.simulator import run
+
+    data, launches = _chain(tmp_path)
+    job = Job(ChipParams(), MEMORY_BYTES, tuple(launches), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    save_job(job, tmp_path / "job.pickle")
+    hdl = Path(toolchain.__file__).parent / "hdl"
+    wrapper = Wrapper(2, 16, file_memory_bytes=MEMORY_BYTES if simulator == "icarus" else 0)
+    (tmp_path / f"{TOP}.v").write_text(wrapper.verilog())
+    sources = [tmp_path / f"{TOP}.v", HDL / "copy_chip.v", hdl / "systomesh_memory.v"]
+    options: dict = {"compile_args": ["-g2005"]}
+    if simulator == "icarus":
+        sources.append(hdl / "systomesh_store.v")
+    else:
+        for name, value in toolchain.find_verilator().environment().items():
+            monkeypatch.setenv(name, value)
+        options = {
+            "compile_args": [str(hdl / "memory.cpp"), "-LDFLAGS", "-rdynamic", "-Wno-fatal", "-Wno-lint"],
+            "make_args": ["-j2"],
+            "extra_env": {"COCOTB_TRUST_INERTIAL_WRITES": "1"},
+        }
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MAKEFLAGS", raising=False) if simulator == "icarus" else None
+    run(
+        simulator=simulator, toplevel=TOP, module="tb.bench", toplevel_lang="verilog",
+        verilog_sources=[str(source) for source in sources], sim_build=str(tmp_path / "build"),
+        plus_args=[f"+job={tmp_path / 'job.pickle'}"], timescale="1ns/1ps",
+        python_search=[str(Path(toolchain.__file__).parents[1])], **options,
+    )  # fmt: skip
+    np.testing.assert_array_equal(np.load(tmp_path / "hop1" / "out.npy"), data)
+    assert (tmp_path / "hop0" / "result.json").exists()

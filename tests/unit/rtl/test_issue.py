@@ -1,0 +1,218 @@
+"""`Issue` and `TokenFile` together against a model that reads the instructions."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+
+from rtl import isa
+from rtl.isa import Opcode, Unit
+from rtl.issue import Issue
+from rtl.params import default_chip
+from rtl.regs import ErrorCode
+from rtl.tokens import TokenFile
+from tests.unit.rtl.axi_models import Sink, send
+from tests.unit.rtl.core_models import simulate
+
+CHIP = default_chip(4, tokens=32)
+OWN = {Unit.LOAD: Opcode.LOAD, Unit.COMPUTE: Opcode.COMPUTE, Unit.STORE: Opcode.STORE}
+
+
+def word(opcode: Opcode, **fields: int) -> int:
+    return int.from_bytes(isa.encode(opcode, **fields), "little")
+
+
+def build(unit: Unit) -> tuple[Module, Issue, TokenFile]:
+    m = Module()
+    m.submodules.dut = dut = Issue(chip=CHIP, unit=unit)
+    m.submodules.tokens = tokens = TokenFile(chip=CHIP)
+    wiring.connect(m, dut.take, tokens.takes[unit])
+    m.d.comb += dut.nonzero.eq(tokens.nonzero)
+    return m, dut, tokens
+
+
+def random_program(rng: random.Random, unit: Unit, length: int) -> list[dict[str, int]]:
+    program = []
+    for number in range(length):
+        opcode = rng.choice([OWN[unit]] * 4 + [Opcode.SYNC])
+        fields: dict[str, int] = {"opcode": opcode}
+        for i in range(3):
+            if rng.random() < 0.5:
+                first = rng.randrange(CHIP.tokens)
+                fields |= {f"wait{i}_first": first, f"wait{i}_count": rng.randint(0, min(3, CHIP.tokens - first))}
+        if opcode == Opcode.SYNC:
+            for i in range(3):
+                fields |= {
+                    f"signal{i}_valid": rng.randrange(2),
+                    f"signal{i}_token": rng.randrange(CHIP.tokens),
+                    f"signal{i}_core": rng.randrange(CHIP.n_cores),
+                }
+        elif opcode == Opcode.LOAD:
+            fields["dram_addr"] = number
+        elif opcode == Opcode.COMPUTE:
+            fields["act_base"] = number
+        else:
+            fields["addr"] = number
+        program.append(fields)
+    return [*program, {"opcode": Opcode.END}]
+
+
+def waited(fields: dict[str, int]) -> set[int]:
+    return {fields.get(f"wait{i}_first", 0) + k for i in range(3) for k in range(fields.get(f"wait{i}_count", 0))}
+
+
+@pytest.mark.parametrize("unit", list(Unit), ids=lambda u: u.name)
+@pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
+def test_instructions_go_in_order_and_take_their_tokens(unit: Unit, seed: int) -> None:
+    rng = random.Random(100 * seed + unit)
+    program = random_program(rng, unit, 60)
+    words = [word(**fields) for fields in program]
+    m, dut, tokens = build(unit)
+    sink = Sink(dut.o, rng, stall=0.4)
+    signals = Sink(dut.signal, rng, stall=0.4)
+    supply = [token for fields in program for token in waited(fields)]
+    model = [0] * CHIP.tokens
+
+    async def give(ctx) -> None:
+        """Tokens come one by one, in an order that never starves the head for long."""
+        ctx.set(dut.idle, 1)
+        for index, token in enumerate(supply):
+            while rng.random() < 0.5:
+                await ctx.tick()
+            increment = tokens.increments[index % 3]
+            ctx.set(increment.token, token)
+            ctx.set(increment.valid, 1)
+            await ctx.tick()
+            ctx.set(increment.valid, 0)
+
+    async def watch(ctx) -> None:
+        taken = 0
+        increments = [value for port in tokens.increments for value in (port.valid, port.token)]
+        while True:
+            _, _, grant, mask, *added = await ctx.tick().sample(dut.take.grant, dut.take.mask, *increments)
+            if grant:
+                assert mask == sum(1 << token for token in waited(program[taken]))
+                assert all(model[token] for token in waited(program[taken]))
+                for token in waited(program[taken]):
+                    model[token] -= 1
+                taken += 1
+            for valid, token in zip(added[::2], added[1::2], strict=True):
+                model[token] += valid
+
+    async def feed(ctx) -> None:
+        ctx.set(dut.drained, 1)
+        await send(ctx, dut.i, words, rng, 0.3)
+        for _ in range(400):
+            if ctx.get(dut.ended):
+                break
+            await ctx.tick()
+        await ctx.tick().repeat(5)
+        assert ctx.get(dut.ended) and not ctx.get(dut.error)
+
+    simulate(m, feed, give, background=[watch, sink.run, signals.run])
+    assert model == [0] * CHIP.tokens
+    assert [w for _, w in sink.words] == [w for w, f in zip(words, program, strict=True) if f["opcode"] == OWN[unit]]
+    expected = [
+        (fields[f"signal{i}_token"], fields[f"signal{i}_core"])
+        for fields in program
+        for i in range(3)
+        if fields.get(f"signal{i}_valid")
+    ]
+    assert [(w.token, w.core) for _, w in signals.words] == expected
+
+
+def test_one_instruction_every_two_cycles() -> None:
+    m, dut, _ = build(Unit.LOAD)
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, word(Opcode.LOAD))
+        ctx.set(dut.o.ready, 1)
+        issued = []
+        for _ in range(20):
+            issued.append(ctx.get(dut.o.valid))
+            await ctx.tick()
+        assert issued[:2] == [0, 0]
+        assert sum(issued[2:]) == 9
+
+    simulate(m, bench)
+
+
+def refused(unit: Unit, opcode: Opcode | int, **fields: int) -> tuple[Any, ...]:
+    raw = word(opcode, **fields) if isinstance(opcode, Opcode) else opcode
+    return unit, raw
+
+
+@pytest.mark.parametrize(
+    ("unit", "raw", "code"),
+    [
+        (*refused(Unit.LOAD, 0), ErrorCode.ILLEGAL_OPCODE),
+        (*refused(Unit.LOAD, 9), ErrorCode.ILLEGAL_OPCODE),
+        (*refused(Unit.LOAD, Opcode.STORE), ErrorCode.ILLEGAL_OPCODE),
+        (*refused(Unit.COMPUTE, Opcode.LOAD), ErrorCode.ILLEGAL_OPCODE),
+        (*refused(Unit.STORE, Opcode.SETUP), ErrorCode.ILLEGAL_OPCODE),
+        (*refused(Unit.STORE, Opcode.COMPUTE), ErrorCode.ILLEGAL_OPCODE),
+        (*refused(Unit.STORE, Opcode.SYNC, wait1_first=31, wait1_count=2), ErrorCode.ILLEGAL_FIELD),
+        (*refused(Unit.LOAD, Opcode.END, wait2_first=127, wait2_count=1), ErrorCode.ILLEGAL_FIELD),
+        (*refused(Unit.LOAD, Opcode.SYNC, signal2_valid=1, signal2_token=32), ErrorCode.ILLEGAL_FIELD),
+        (*refused(Unit.COMPUTE, Opcode.COMPUTE, signal0_valid=1, signal0_core=4), ErrorCode.ILLEGAL_FIELD),
+        (*refused(Unit.COMPUTE, Opcode.SYNC, fence=1), ErrorCode.ILLEGAL_FIELD),
+        (*refused(Unit.COMPUTE, Opcode.COMPUTE, wait0_first=127, signal0_core=60), 0),
+        (*refused(Unit.LOAD, Opcode.LOAD, wait0_first=30, wait0_count=2), 0),
+    ],
+)
+def test_refuses_what_the_chip_does_not_have(unit: Unit, raw: int, code: int) -> None:
+    m, dut, _ = build(unit)
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, raw)
+        ctx.set(dut.idle, 1)
+        await ctx.tick().repeat(6)
+        assert ctx.get(dut.error) == code
+        if code:
+            assert not ctx.get(dut.o.valid) and not ctx.get(dut.ended)
+
+    simulate(m, bench)
+
+
+@pytest.mark.parametrize(("opcode", "fence"), [(Opcode.END, 0), (Opcode.SYNC, 1), (Opcode.SYNC, 0)])
+def test_end_and_fence_wait_for_the_unit_and_its_writes(opcode: Opcode, fence: int) -> None:
+    m, dut, _ = build(Unit.STORE)
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, word(opcode, **({"fence": fence} if fence else {})))
+        await ctx.tick().repeat(5)
+        assert not ctx.get(dut.i.ready)
+        ctx.set(dut.idle, 1)
+        assert ctx.get(dut.i.ready) == (opcode == Opcode.SYNC and not fence)
+        await ctx.tick().repeat(5)
+        if opcode == Opcode.END:
+            assert not ctx.get(dut.ended)
+        ctx.set(dut.drained, 1)
+        await ctx.tick().repeat(2)
+        assert ctx.get(dut.ended) == (opcode == Opcode.END)
+
+    simulate(m, bench)
+
+
+def test_halt_stops_issue() -> None:
+    m, dut, _ = build(Unit.LOAD)
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, word(Opcode.LOAD))
+        await ctx.tick()
+        ctx.set(dut.halt, 1)
+        await ctx.tick().repeat(5)
+        assert not ctx.get(dut.o.valid)
+        ctx.set(dut.halt, 0)
+        await ctx.tick()
+        assert ctx.get(dut.o.valid)
+
+    simulate(m, bench)

@@ -1,0 +1,282 @@
+"""`Store` against the machine's requantisation and a plain list of where each flit belongs."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+
+from rtl import isa
+from rtl.isa import Opcode, Space
+from rtl.memory import Ram
+from rtl.noc.flit import Kind
+from rtl.params import ChipParams, CoreParams, default_chip
+from rtl.regs import ErrorCode
+from rtl.store import PARAM_FLITS, Store
+from tests.unit.rtl.axi_models import Sink, send
+from tests.unit.rtl.core_models import packets_of, simulate
+
+NODE = 2
+
+
+def build(rows: int, cols: int, link_bytes: int, **overrides: Any) -> tuple[ChipParams, CoreParams]:
+    core = CoreParams(rows=rows, cols=cols, act_bytes=4096, weight_bytes=4096, acc_entries=128, param_blocks=16)
+    chip = replace(default_chip(4, core), link_bytes=link_bytes, **overrides)
+    # Cores differ, so that planar packets must step by the receiver's groups, not the sender's.
+    wide = replace(core, rows=64)
+    return replace(chip, cores=(wide, core, core, wide)), core
+
+
+class Bench:
+    """A Store with filled parameter memory and accumulators."""
+
+    def __init__(self, chip: ChipParams, core: CoreParams, rng: random.Random, conflict: float = 0.0) -> None:
+        self.chip, self.core, self.rng, self.conflict = chip, core, rng, conflict
+        size = chip.link_bytes
+        self.module = Module()
+        self.module.submodules.dut = self.dut = Store(core=core, chip=chip)
+        self.module.submodules.param = self.param = Ram(width=8 * size, depth=PARAM_FLITS * core.param_blocks)
+        self.module.d.comb += [
+            self.param.read_enable.eq(self.dut.param_enable),
+            self.param.read_addr.eq(self.dut.param_addr),
+            self.dut.param_data.eq(self.param.read_data),
+        ]
+        self.acc = np.array(
+            [
+                [rng.randint(-(1 << 31), (1 << 31) - 1) >> rng.randrange(32) for _ in range(core.cols)]
+                for _ in range(128)
+            ]
+        )
+        channels = core.param_blocks * size
+        self.bias = np.array([rng.randint(-(1 << 31), (1 << 31) - 1) >> rng.randrange(32) for _ in range(channels)])
+        self.multiplier = np.array([rng.randrange(1 << 23, 1 << 24) for _ in range(channels)])
+        self.shift = np.array([rng.randint(24, 56) for _ in range(channels)])
+        self.reads: list[tuple[int, int]] = []  # cycle, entry
+        self.signals = Sink(self.dut.signal, rng, stall=0.2)
+
+    async def fill(self, ctx: Any) -> None:
+        size = self.chip.link_bytes
+        raw = isa.pack_params(self.bias, self.multiplier, self.shift).tobytes()
+        ctx.set(self.param.write_enable, 1)
+        for flit in range(PARAM_FLITS * self.core.param_blocks):
+            ctx.set(self.param.write_addr, flit)
+            ctx.set(self.param.write_data, int.from_bytes(raw[flit * size :][:size], "little"))
+            await ctx.tick()
+        ctx.set(self.param.write_enable, 0)
+        ctx.set(self.dut.node, NODE)
+
+    async def serve(self, ctx: Any) -> None:
+        """The accumulator's read port: data the cycle after, and rubbish after that."""
+        port = self.dut.acc
+        ready, now = 0, 0
+        while True:
+            _, _, valid, addr = await ctx.tick().sample(port.valid, port.addr)
+            if valid and ready:
+                self.reads.append((now, addr))
+                words = self.acc[addr].tolist()
+            else:
+                words = [0x55555555] * self.core.cols
+            ctx.set(port.data, sum((word & 0xFFFFFFFF) << 32 * i for i, word in enumerate(words)))
+            ready = int(self.rng.random() >= self.conflict)
+            ctx.set(port.ready, ready)
+            now += 1
+
+    def expected(self, f: dict[str, int]) -> list[dict[str, Any]]:
+        """The flits of a STORE: where each goes and what its valid bytes are."""
+        size, width = self.chip.link_bytes, self.core.drain_lanes(self.chip.link_bytes)
+        out = []
+        for group in range(f["groups"]):
+            for pixel in range(f["pixels"]):
+                values = []
+                for lane in range(f["lanes"]):
+                    channel = (f["param_base"] + group) * size + lane
+                    total = int(self.acc[f["acc_base"] + pixel][group * width + lane] + self.bias[channel])
+                    scaled = round(Fraction(total * int(self.multiplier[channel]), 1 << int(self.shift[channel])))
+                    values.append(min(max(scaled + f["zero_point"], f["lo"]), f["hi"]))
+                step = self.chip.cores[f["core"]].act_groups(size) if f["planar"] else 1
+                offset = group * f["group_stride"]
+                where = f["addr"] + (offset + pixel * step if f["to_core"] else (offset + pixel) * size)
+                last = group == f["groups"] - 1 and pixel == f["pixels"] - 1
+                out.append({"where": where, "values": values, "token": f["to_core"] and f["token_valid"] and last})
+        return out
+
+    def check_packets(self, flits: list[Any], stores: list[dict[str, int]]) -> None:
+        packets = packets_of(flits)
+        size, chip = self.chip.link_bytes, self.chip
+        for f in stores:
+            expected = self.expected(f)
+            while expected:
+                packet = packets.pop(0)
+                now, expected = expected[: packet.flits], expected[packet.flits :]
+                assert len(now) == packet.flits <= chip.max_packet_flits
+                assert packet.src == NODE and packet.addr == now[0]["where"]
+                assert (packet.lanes, packet.lane_offset) == (f["lanes"], f["lane_offset"])
+                assert packet.token_valid == now[-1]["token"]
+                if f["to_core"]:
+                    assert packet.kind == Kind.DATA and packet.dest == 1 << f["core"]
+                    assert (packet.space, packet.planar) == (f["space"], f["planar"])
+                    assert packet.token == f["token"]
+                    step = chip.cores[f["core"]].act_groups(size) if f["planar"] else 1
+                else:
+                    assert packet.kind == Kind.WRITE and packet.dest == 1 << chip.n_cores + f["memory"]
+                    assert packet.traffic == f["traffic"]
+                    assert packet.addr // 4096 == (packet.addr + packet.flits * size - 1) // 4096
+                    step = size
+                assert [flit["where"] for flit in now] == [packet.addr + step * i for i in range(packet.flits)]
+                for data, flit in zip(packet.payload, now, strict=True):
+                    raw = data.to_bytes(size, "little")[f["lane_offset"] :][: f["lanes"]]
+                    assert list(np.frombuffer(raw, np.int8)) == flit["values"]
+        assert not packets
+
+
+def random_store(rng: random.Random, chip: ChipParams, core: CoreParams) -> dict[str, int]:
+    size = chip.link_bytes
+    pixels = rng.choice([1, 1, 2, 3, 7, 20, 40, 64])
+    groups = rng.randint(1, core.drain_groups(size))
+    lanes = rng.choice([core.drain_lanes(size), rng.randint(1, core.drain_lanes(size))])
+    to_core = rng.randrange(2)
+    fields = {
+        "acc_base": 64 * rng.randrange(2) + rng.randrange(65 - pixels),
+        "pixels": pixels,
+        "param_base": rng.randrange(core.param_blocks - groups + 1),
+        "groups": groups,
+        "lanes": lanes,
+        "lane_offset": rng.choice([0, rng.randrange(size - lanes + 1)]),
+        "zero_point": rng.randint(-128, 127),
+        "lo": rng.randint(-128, 0),
+        "hi": rng.randint(0, 127),
+        "to_core": to_core,
+        "memory": rng.randrange(2),
+        "core": rng.randrange(4),
+        "space": rng.randrange(3),
+        "planar": rng.randrange(2) * to_core,
+        "addr": rng.randrange(1 << 12) if to_core else rng.randrange(1 << 12) * size,
+        "group_stride": rng.randrange(1 << 10),
+        "traffic": rng.randrange(5),
+        "token_valid": rng.randrange(2),
+        "token": rng.randrange(64),
+    }
+    for i in range(3):
+        fields |= {f"signal{i}_valid": rng.randrange(2), f"signal{i}_token": rng.randrange(64), f"signal{i}_core": i}
+    return fields
+
+
+def word(fields: dict[str, int]) -> int:
+    return int.from_bytes(isa.encode(Opcode.STORE, **fields), "little")
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "link_bytes"),
+    [(4, 4, 4), (8, 8, 8), (16, 16, 16), (8, 4, 16), (4, 16, 4), (4, 32, 16), (4, 8, 64)],
+)
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall: float) -> None:
+    rng = random.Random(f"{rows} {cols} {link_bytes} {stall}")
+    chip, core = build(rows, cols, link_bytes, max_packet_flits=16)
+    bench = Bench(chip, core, rng, conflict=stall / 2)
+    dut = bench.dut
+    stores = [random_store(rng, chip, core) for _ in range(14)]
+    sink = Sink(dut.o, rng, stall)
+
+    async def feed(ctx) -> None:
+        await bench.fill(ctx)
+        await send(ctx, dut.instruction, [word(fields) for fields in stores], rng, stall)
+        for _ in range(3000):
+            await ctx.tick()
+            if not ctx.get(dut.busy):
+                break
+        assert not ctx.get(dut.busy) and not ctx.get(dut.error)
+        writes = sum(not packet.header["kind"] == Kind.DATA for packet in packets_of([flit for _, flit in sink.words]))
+        assert ctx.get(dut.outstanding) == writes
+        ctx.set(dut.ack, 1)
+        await ctx.tick().repeat(writes)
+        ctx.set(dut.ack, 0)
+        assert ctx.get(dut.outstanding) == 0
+
+    simulate(bench.module, feed, background=[bench.serve, sink.run, bench.signals.run])
+    bench.check_packets([flit for _, flit in sink.words], stores)
+    expected = [
+        (fields[f"signal{i}_token"], fields[f"signal{i}_core"])
+        for fields in stores
+        for i in range(3)
+        if fields[f"signal{i}_valid"]
+    ]
+    assert [(signal.token, signal.core) for _, signal in bench.signals.words] == expected
+
+
+@pytest.mark.parametrize(("link_bytes", "cols", "pixels", "groups"), [(16, 16, 40, 1), (16, 16, 3, 1), (4, 16, 20, 4)])
+def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels: int, groups: int) -> None:
+    rng = random.Random(1)
+    chip, core = build(4, cols, link_bytes)
+    bench = Bench(chip, core, rng)
+    dut = bench.dut
+    fields = {"pixels": pixels, "groups": groups, "lanes": core.drain_lanes(link_bytes), "hi": 127}
+    fields |= {"signal0_valid": 1}
+    sink = Sink(dut.o, rng)
+    bench.signals.stall = 0.0
+    started = []
+
+    async def feed(ctx) -> None:
+        await bench.fill(ctx)
+        started.append(PARAM_FLITS * core.param_blocks)
+        await send(ctx, dut.instruction, [word(fields)] * 3, rng, 0.0)
+        await ctx.tick().repeat(pixels + 30)
+
+    simulate(bench.module, feed, background=[bench.serve, sink.run, bench.signals.run])
+    cycles = [cycle for cycle, _ in bench.reads]
+    load = 8
+    assert cycles[0] == started[0] + load + 3
+    starts = cycles[::pixels]
+    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    inside, between = max(pixels, load + 2), max(pixels, load + 3)
+    assert gaps == ([inside] * (groups - 1) + [between]) * 2 + [inside] * (groups - 1)
+    assert sink.words[0][0] == cycles[0] + 5
+    if pixels > 16:
+        assert sink.words[-1][0] == cycles[-1] + 5, "no flit waits"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"pixels": 0}, ErrorCode.ILLEGAL_FIELD),
+        ({"groups": 0}, ErrorCode.ILLEGAL_FIELD),
+        ({"groups": 2}, ErrorCode.ILLEGAL_FIELD),
+        ({"lanes": 0}, ErrorCode.ILLEGAL_FIELD),
+        ({"lanes": 17}, ErrorCode.ILLEGAL_FIELD),
+        ({"lanes": 16, "lane_offset": 1}, ErrorCode.ILLEGAL_FIELD),
+        ({"memory": 2}, ErrorCode.ILLEGAL_FIELD),
+        ({"traffic": 5}, ErrorCode.ILLEGAL_FIELD),
+        ({"to_core": 1, "core": 4}, ErrorCode.ILLEGAL_FIELD),
+        ({"to_core": 1, "space": 3}, ErrorCode.ILLEGAL_FIELD),
+        ({"to_core": 1, "token_valid": 1, "token": 64}, ErrorCode.ILLEGAL_FIELD),
+        ({"addr": 8}, ErrorCode.MISALIGNED),
+        ({"acc_base": 128}, ErrorCode.ACC_RANGE),
+        ({"acc_base": 63, "pixels": 2}, ErrorCode.ACC_RANGE),
+        ({"acc_base": 127, "pixels": 2}, ErrorCode.ACC_RANGE),
+        ({"param_base": 16}, ErrorCode.PARAM_RANGE),
+        ({"to_core": 1, "memory": 9, "addr": 8, "traffic": 7, "space": Space.ACT}, 0),
+        ({"acc_base": 127, "param_base": 15, "core": 40, "token_valid": 1, "token": 100}, 0),
+    ],
+    ids=str,
+)
+def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int) -> None:
+    chip, core = build(16, 16, 16)
+    dut = Store(core=core, chip=chip)
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.instruction.valid, 1)
+        ctx.set(dut.instruction.payload, word({"pixels": 1, "groups": 1, "lanes": 16} | fields))
+        for _ in range(20):
+            await ctx.tick()
+            if code:
+                assert not ctx.get(dut.acc.valid) and not ctx.get(dut.instruction.ready)
+        assert ctx.get(dut.error) == code
+        assert ctx.get(dut.acc.valid) == (not code)
+
+    simulate(dut, bench)

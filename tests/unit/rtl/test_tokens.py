@@ -1,0 +1,146 @@
+"""`TokenFile` against a list of integers; signals reach the right counters and cores."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from amaranth.hdl import Module
+
+from rtl.noc.flit import Kind
+from rtl.params import ChipParams, default_chip
+from rtl.signals import SIGNAL, SignalRouter, SignalSender
+from rtl.tokens import TokenFile
+from tests.unit.rtl.axi_models import Sink, send
+from tests.unit.rtl.core_models import packets_of, simulate
+
+CHIP = default_chip(4)
+
+
+@pytest.mark.parametrize("tokens", [16, 64, 128])
+@pytest.mark.parametrize("seed", range(2), ids=lambda s: f"seed{s}")
+def test_counters_follow_increments_and_takes(tokens: int, seed: int) -> None:
+    rng = random.Random(1000 * tokens + seed)
+    dut = TokenFile(chip=default_chip(4, tokens=tokens))
+    busy = [rng.randrange(tokens) for _ in range(5)]  # a few, so that sources meet at the same counter
+
+    async def bench(ctx) -> None:
+        model = [0] * tokens
+        for _ in range(500):
+            nonzero = sum(1 << i for i, count in enumerate(model) if count)
+            assert ctx.get(dut.nonzero) == nonzero
+            adds = []
+            for increment in dut.increments:
+                token, valid = rng.choice(busy), int(rng.random() < 0.5)
+                ctx.set(increment.token, token)
+                ctx.set(increment.valid, valid)
+                adds += [token] * valid
+            claimed = 0
+            for take in dut.takes:
+                mask, valid = nonzero & rng.getrandbits(tokens), rng.random() < 0.5
+                ctx.set(take.mask, mask)
+                ctx.set(take.valid, valid)
+            await ctx.delay(1e-9)
+            for take in dut.takes:
+                mask = ctx.get(take.mask)
+                granted = bool(ctx.get(take.valid)) and not mask & claimed
+                assert ctx.get(take.grant) == granted
+                if granted:
+                    claimed |= mask
+                    model = [count - (mask >> i & 1) for i, count in enumerate(model)]
+            for token in adds:
+                model[token] += 1
+            assert not ctx.get(dut.overflow)
+            await ctx.tick()
+
+    simulate(dut, bench)
+
+
+def test_counter_holds_255_and_then_overflows() -> None:
+    dut = TokenFile(chip=CHIP)
+
+    async def bench(ctx) -> None:
+        for increment in dut.increments:
+            ctx.set(increment.token, 9)
+            ctx.set(increment.valid, 1)
+        for _ in range(85):
+            assert not ctx.get(dut.overflow)
+            await ctx.tick()
+        assert ctx.get(dut.overflow)
+        ctx.set(dut.takes[1].valid, 1)
+        ctx.set(dut.takes[1].mask, 1 << 9)
+        for increment in list(dut.increments)[1:]:
+            ctx.set(increment.valid, 0)
+        assert not ctx.get(dut.overflow), "one out, one in"
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
+def test_each_signal_arrives_once_at_its_core(seed: int) -> None:
+    rng = random.Random(seed)
+    n_sources = 4
+    node = 2
+    dut = SignalRouter(chip=CHIP, n_sources=n_sources)
+    words = [[(rng.randrange(64), rng.randrange(4)) for _ in range(60)] for _ in range(n_sources)]
+    local: list[int] = []
+    sink = Sink(dut.o, rng, stall=0.4)
+
+    def source(index: int):
+        async def bench(ctx) -> None:
+            consts = [SIGNAL.const({"token": token, "core": core}) for token, core in words[index]]
+            await send(ctx, dut.i[index], consts, random.Random(index), 0.5)
+            await ctx.tick().repeat(30)
+
+        return bench
+
+    async def watch(ctx) -> None:
+        ctx.set(dut.node, node)
+        while True:
+            _, _, valid, token = await ctx.tick().sample(dut.increment.valid, dut.increment.token)
+            if valid:
+                local.append(token)
+
+    simulate(dut, *(source(i) for i in range(n_sources)), background=[watch, sink.run])
+    everything = [pair for stream in words for pair in stream]
+    assert sorted(local) == sorted(token for token, core in everything if core == node)
+    packets = packets_of([word for _, word in sink.words])
+    assert all(p.kind == Kind.SIGNAL and p.src == node and p.flits == 1 for p in packets)
+    assert sorted((p.token, p.dest) for p in packets) == sorted((t, 1 << c) for t, c in everything if c != node)
+
+
+def test_a_busy_network_does_not_hold_up_local_signals() -> None:
+    dut = SignalRouter(chip=ChipParams(), n_sources=2)
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.i[0].payload, {"token": 1, "core": 3})
+        ctx.set(dut.i[0].valid, 1)
+        await ctx.tick().repeat(3)
+        assert not ctx.get(dut.i[0].ready)
+        ctx.set(dut.i[1].payload, {"token": 5, "core": 0})
+        ctx.set(dut.i[1].valid, 1)
+        assert ctx.get(dut.i[1].ready) and ctx.get(dut.increment.valid) and ctx.get(dut.increment.token) == 5
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("valid", range(8))
+def test_sender_sends_the_valid_signals_of_an_instruction(valid: int) -> None:
+    m = Module()
+    m.submodules.dut = dut = SignalSender()
+    sink = Sink(dut.o, random.Random(valid), stall=0.3)
+
+    async def bench(ctx) -> None:
+        fields = {f"signal{i}_{part}": 10 * i + 1 for i in range(3) for part in ("token", "core")}
+        ctx.set(dut.signals, fields | {f"signal{i}_valid": valid >> i & 1 for i in range(3)})
+        ctx.set(dut.fire, 1)
+        await ctx.tick()
+        ctx.set(dut.fire, 0)
+        ctx.set(dut.signals, {})
+        for _ in range(20):
+            await ctx.tick()
+        assert not ctx.get(dut.busy)
+
+    simulate(m, bench, background=[sink.run])
+    expected = [(10 * i + 1, 10 * i + 1) for i in range(3) if valid >> i & 1]
+    assert [(word.token, word.core) for _, word in sink.words] == expected

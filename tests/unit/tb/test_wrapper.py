@@ -1,0 +1,52 @@
+"""The generated top level."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tb.errors import BenchError
+from tb.memory import MemorySettings
+from tb.wrapper import Wrapper
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 8])
+def test_every_memory_node_gets_a_port(nodes: int) -> None:
+    text = Wrapper(nodes, 16).verilog()
+    assert len(re.findall(r"systomesh_memory #\(", text)) == nodes
+    for node in range(nodes):
+        assert text.count(f".m{node}_axi_rdata(m{node}_axi_rdata)") == 1
+        assert text.count(f".rdata(m{node}_axi_rdata)") == 1
+    assert f"[{16 * nodes - 1}:0] memory_latency" in text
+
+
+def test_array_memory_only_where_asked_for() -> None:
+    assert "systomesh_store" not in Wrapper(1, 16).verilog()
+    assert ".WORDS(3)" in Wrapper(1, 16, file_memory_bytes=33).verilog()
+
+
+def test_only_top_level_ports_are_public() -> None:
+    text = Wrapper(1, 16).visibility(("systomesh_core_0",))
+    assert 'hier_block -module "systomesh_core_0"' in text
+    assert set(re.findall(r'public_flat_rw -module "(\w+)"', text)) == {"systomesh_tb"}
+    assert "-var \"*\"" not in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"latency_cycles": 1}, "memory latency is 1"),
+        ({"bytes_per_cycle": 0}, "memory bandwidth is 0"),
+        ({"bytes_per_cycle": 256}, "memory bandwidth is 256"),
+        ({"stall_256": 256}, "memory stall is 256"),
+    ],
+)
+def test_settings_outside_their_rule_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        MemorySettings(**settings)
+
+
+def test_settings_are_packed_per_node() -> None:
+    assert MemorySettings(latency_cycles=5).packed(2, 16) == (0x0005_0005, 0x1000_1000)
+    assert MemorySettings(bytes_per_cycle=2.5).packed(1, 16) == (64, 0x280)

@@ -51,6 +51,8 @@ class BlackBox(Elaboratable):
         self.name = name
 
     def elaborate(self, platform: Any) -> Instance:
+        # Amaranth warns of components that are never elaborated; all but one of each name are not.
+        self.component._MustUse__used = True
         ports = {
             f"{'i' if direction is PortDirection.Input else 'o'}_{name}": value
             for name, (value, direction) in ports_of(self.component).items()

@@ -11,6 +11,7 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from rtl.accumulator import accumulator_update
 from rtl.array import SystolicArray
@@ -55,10 +56,12 @@ class ComputeUnit(wiring.Component):
     Latency, from acceptance of a COMPUTE in cycle t, all idle: job t + 1, first reads t + 2, first weights t + 3,
     first pixel t + 4 (array), first update t + 4 + R + C.
 
-    Errors: ILLEGAL_FIELD if out_h, out_w, in_w, blocks, kernel_h or kernel_w is zero; WEIGHT_RANGE before the
-    first pixel of a pass whose weights do not all lie in the scratchpad; ACC_RANGE for the first pixel whose entry
-    is not in the bank of acc_base, or does not exist; ACT_RANGE for the first pixel, not padding, of whose R bytes
-    not all lie in the scratchpad. The first of these in program order counts, and nothing follows it.
+    Errors: ILLEGAL_FIELD for a SETUP whose kernel_h, kernel_w or out_w is zero, a COMPUTE before any SETUP, one whose
+    blocks or out_h is zero, or whose weight_base is not a multiple of C; WEIGHT_RANGE before the first pixel of a
+    pass whose weights do not all lie in the scratchpad; ACC_RANGE for the first pixel whose entry is not in
+    the bank of acc_base, or does not exist; ACT_RANGE for the first pixel, not padding, of whose R bytes not all
+    lie in the scratchpad. The first of these in the order of instructions, passes and pixels counts, and nothing
+    follows it: the instructions before are complete, with their signals.
 
     Members
     -------
@@ -112,9 +115,18 @@ class ComputeUnit(wiring.Component):
         as_setup = data.View(Setup, self.instruction.payload)
         as_compute = data.View(Compute, self.instruction.payload)
         is_compute = as_compute.opcode == Opcode.COMPUTE
+        bad_setup = (as_setup.kernel_h == 0) | (as_setup.kernel_w == 0) | (as_setup.out_w == 0)
+        bad_compute = (
+            (setup.out_w == 0)  # no SETUP yet
+            | (as_compute.blocks == 0)
+            | (as_compute.out_h == 0)
+            | as_compute.weight_base[: exact_log2(core.cols)].any()
+        )
+        # An illegal SETUP makes a job, too: it is reported when those before are through.
+        makes_job = is_compute | bad_setup
         m.d.comb += [
             stop.eq(self.error != 0),
-            self.instruction.ready.eq(~stop & ~(is_compute & (job_for_loader | job_for_streamer))),
+            self.instruction.ready.eq(~stop & ~(makes_job & (job_for_loader | job_for_streamer))),
             loader.job.valid.eq(job_for_loader),
             loader.job.payload.eq(job),
             streamer.job.valid.eq(job_for_streamer),
@@ -125,14 +137,13 @@ class ComputeUnit(wiring.Component):
         with m.If(streamer.job.ready):
             m.d.sync += job_for_streamer.eq(0)
         with m.If(self.instruction.valid & self.instruction.ready):
-            with m.If(is_compute):
-                counts = (setup.kernel_h, setup.kernel_w, setup.out_w, setup.in_w, as_compute.blocks, as_compute.out_h)
+            with m.If(makes_job):
                 m.d.sync += [
                     job_for_loader.eq(1),
                     job_for_streamer.eq(1),
                     job.setup.eq(setup),
                     *(job[name].eq(as_compute[name]) for name in COMPUTE_FIELDS),
-                    job.illegal.eq(Cat(count == 0 for count in counts).any()),
+                    job.illegal.eq(Mux(is_compute, bad_compute, bad_setup)),
                 ]
             with m.Else():
                 m.d.sync += [setup[name].eq(as_setup[name]) for name in SETUP_FIELDS]

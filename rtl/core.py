@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -21,6 +21,7 @@ from rtl.accumulator import Accumulator
 from rtl.compute import ComputeUnit
 from rtl.counters import CoreCounters, unit_state
 from rtl.fetch import Fetch
+from rtl.fifo import Fifo
 from rtl.interface import PARAM_FLITS, Inbound, Outbound
 from rtl.isa import Unit
 from rtl.issue import Issue
@@ -65,7 +66,10 @@ def _signature(chip: ChipParams) -> dict[str, Any]:
 class Core(wiring.Component):
     """A core with everything in it; ``start`` and ``clear`` return all of it but the memories to its reset state.
 
-    Latency: from ``start`` the first fetch request comes 3 cycles later.
+    Inputs, the reset among them, are registered before anything else sees them: logic behind an input is
+    evaluated more than once a cycle where the core is simulated as a block of its own.
+
+    Latency: from ``start`` the first fetch request comes 5 cycles later; halt and running act 1 cycle later.
 
     Members
     -------
@@ -101,16 +105,30 @@ class Core(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         logic = _Logic(core=self.core, chip=self.chip)
-        m.submodules.logic = ResetInserter(self.clear | self.start)(logic)
+        reset = Signal(init=1)
+        started = Signal()
+        m.d.sync += [reset.eq(self.clear | self.start), started.eq(self.start)]
+        if platform is None:
+            m.submodules.logic = ResetInserter(reset)(logic)
+        else:
+            # One reset instead of two, and a register's. (In Amaranth's simulator a derived clock is late.)
+            m.domains.core = domain = ClockDomain("core", local=True)
+            m.d.comb += [domain.clk.eq(ClockSignal()), domain.rst.eq(reset)]
+            m.submodules.logic = DomainRenamer("core")(logic)
         for name, member in logic.signature.members.items():
             mine, inner = getattr(self, name), getattr(logic, name)
-            if name == "start":
-                m.d.sync += inner.eq(mine)
-            elif member.is_signature:
+            if member.is_signature:
                 source, sink = (inner, flipped(mine)) if name == "request_out" else (flipped(mine), inner)
                 connect(m, source, sink)
+            elif member.flow == In:
+                register = Signal.like(inner, name=f"{name}_register", reset_less=True)
+                m.d.sync += register.eq(started if name == "start" else mine)
+                m.d.comb += inner.eq(register)
             else:
-                m.d.comb += inner.eq(mine) if member.flow == In else mine.eq(inner)
+                m.d.comb += mine.eq(inner)
+        # The state before the reset does not show behind a start or clear.
+        with m.If(reset):
+            m.d.comb += [self.done.eq(0), self.error.eq(0)]
         return m
 
 
@@ -150,14 +168,21 @@ class _Logic(wiring.Component):
         m.submodules.signals = signals = SignalRouter(chip=chip, n_sources=len(signal_sources))
 
         # Network.
-        connect(m, flipped(self.response_in), inbound.response)
-        connect(m, flipped(self.request_in), inbound.request)
+        flit = flit_layout(chip)
+        ways = {
+            "response_in": (flipped(self.response_in), inbound.response),
+            "request_in": (flipped(self.request_in), inbound.request),
+            "request_out": (outbound.o, flipped(self.request_out)),
+        }
+        for name, (source, sink) in ways.items():
+            m.submodules[name] = way = Fifo(shape=flit, depth=2)
+            connect(m, source, way.i)
+            connect(m, way.o, sink)
         connect(m, inbound.act, act.write)
         connect(m, inbound.weight, weight.write)
         connect(m, inbound.program, fetch.program)
         for index, source in enumerate((signals.o, fetch.request, load.o, store.o)):
             connect(m, source, outbound.i[index])
-        connect(m, outbound.o, flipped(self.request_out))
         m.d.comb += [
             param.write_enable.eq(inbound.param_valid),
             param.write_addr.eq(inbound.param_addr),
@@ -222,7 +247,11 @@ class _Logic(wiring.Component):
         with m.If(self.start):
             m.d.sync += started.eq(1)
         m.d.comb += self.done.eq(
-            started & Cat(issue.ended for issue in issues).all() & (fetch.outstanding == 0) & ~signals.busy
+            started
+            & Cat(issue.ended for issue in issues).all()
+            & (fetch.outstanding == 0)
+            & ~signals.busy
+            & ~self.request_out.valid
         )
         self._count(m, issues, tokens, fetch, inbound, load, compute, store, stop)
         return m

@@ -27,7 +27,7 @@ def unit_state(*, opcode: Value, state: Value, unmet: Value, done: Value) -> Val
 class CoreCounters(wiring.Component):
     """One 48-bit counter for each `CoreCounter`, and a multiplexer over them and the debug words.
 
-    Latency: ``value`` follows ``index`` by one cycle.
+    Latency: none from ``index`` to ``value``.
 
     Members
     -------
@@ -59,7 +59,5 @@ class CoreCounters(wiring.Component):
         with m.Switch(self.index):
             for number, word in words.items():
                 with m.Case(int(number)):
-                    m.d.sync += self.value.eq(word)
-            with m.Default():
-                m.d.sync += self.value.eq(0)
+                    m.d.comb += self.value.eq(word)
         return m

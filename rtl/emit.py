@@ -9,7 +9,6 @@ The same parameters give the same bytes.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +72,8 @@ def emit(chip: ChipParams, out_dir: Path) -> EmittedChip:
     while pending := [name for name in target.modules if name not in texts]:
         for name in pending:
             texts[name] = _convert(target.modules[name], name, target, ports_of(target.modules[name]))
-    files = [Path(shutil.copyfile(_RAM, out_dir / _RAM.name))]
+    texts[_RAM.stem] = _ram()
+    files = []
     for name in (*sorted(texts.keys() - {TOP}), TOP):
         files.append(out_dir / f"{name}.v")
         files[-1].write_text(texts[name])
@@ -85,9 +85,16 @@ def emit(chip: ChipParams, out_dir: Path) -> EmittedChip:
 def emit_component(component: wiring.Component, name: str, out_dir: Path) -> tuple[Path, ...]:
     """Write one component that places no others, for tests and synthesis; the result is the Verilog files."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    file = out_dir / f"{name}.v"
-    file.write_text(_convert(component, name, EmissionTarget(), ports_of(component)))
-    return Path(shutil.copyfile(_RAM, out_dir / _RAM.name)), file
+    texts = {_RAM.stem: _ram(), name: _convert(component, name, EmissionTarget(), ports_of(component))}
+    files = []
+    for module, text in texts.items():
+        files.append(out_dir / f"{module}.v")
+        files[-1].write_text(text)
+    return tuple(files)
+
+
+def _ram() -> str:
+    return TIMESCALE + _RAM.read_text()
 
 
 def _convert(component: Elaboratable, name: str, target: EmissionTarget, ports: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
@@ -51,53 +53,51 @@ class Fifo(wiring.Component):
     def depth(self) -> int:
         return self._depth
 
-    def elaborate(self, platform: object) -> Module:
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        level = self.level
         push = Signal()
         pop = Signal()
-        m.d.comb += [
-            self.o.valid.eq(level != 0),
-            push.eq(self.i.valid & self.i.ready),
-            pop.eq(self.o.valid & self.o.ready),
-        ]
-        with m.If(push & ~pop):
-            m.d.sync += level.eq(level + 1)
-        with m.Elif(pop & ~push):
-            m.d.sync += level.eq(level - 1)
-
+        m.d.comb += [push.eq(self.i.valid & self.i.ready), pop.eq(self.o.valid & self.o.ready)]
+        width = Shape.cast(self._shape).width
         i_word = Value.cast(self.i.payload)
         o_word = Value.cast(self.o.payload)
         if self._depth == 1:
-            word = Signal(unsigned(Shape.cast(self._shape).width), reset_less=True)
-            m.d.comb += [self.i.ready.eq((level == 0) | self.o.ready), o_word.eq(word)]
+            word = Signal(width, reset_less=True)
+            m.d.comb += [
+                self.o.valid.eq(self.level),
+                self.i.ready.eq(~self.level | self.o.ready),
+                o_word.eq(word),
+            ]
             with m.If(push):
                 m.d.sync += word.eq(i_word)
+            with m.If(push ^ pop):
+                m.d.sync += self.level.eq(push)
             return m
 
-        m.submodules.words = words = Memory(
-            shape=unsigned(Shape.cast(self._shape).width), depth=self._depth, init=()
-        )
+        m.submodules.words = words = Memory(shape=unsigned(width), depth=self._depth, init=())
         write = words.write_port()
         read = words.read_port(domain="comb")
-        write_at = Signal(range(self._depth))
-        read_at = Signal(range(self._depth))
-
-        def following(at: Signal) -> Value:
-            if self._depth & (self._depth - 1) == 0:
-                return at + 1
-            return Mux(at == self._depth - 1, 0, at + 1)
-
-        m.d.comb += [
-            self.i.ready.eq(level != self._depth),
-            write.addr.eq(write_at),
-            write.data.eq(i_word),
-            write.en.eq(push),
-            read.addr.eq(read_at),
-            o_word.eq(read.data),
-        ]
-        with m.If(push):
-            m.d.sync += write_at.eq(following(write_at))
-        with m.If(pop):
-            m.d.sync += read_at.eq(following(read_at))
+        m.d.comb += [write.data.eq(i_word), write.en.eq(push), o_word.eq(read.data)]
+        power_of_two = self._depth & (self._depth - 1) == 0
+        if power_of_two:
+            # One bit more than an address, so that full differs from empty.
+            write_at = Signal(range(2 * self._depth))
+            read_at = Signal(range(2 * self._depth))
+            m.d.comb += [
+                self.level.eq((write_at - read_at)[: len(write_at)]),
+                self.o.valid.eq(write_at != read_at),
+                self.i.ready.eq((write_at ^ read_at) != self._depth),
+            ]
+        else:
+            write_at = Signal(range(self._depth))
+            read_at = Signal(range(self._depth))
+            m.d.comb += [self.o.valid.eq(self.level != 0), self.i.ready.eq(self.level != self._depth)]
+            with m.If(push & ~pop):
+                m.d.sync += self.level.eq(self.level + 1)
+            with m.Elif(pop & ~push):
+                m.d.sync += self.level.eq(self.level - 1)
+        m.d.comb += [write.addr.eq(write_at[: len(write.addr)]), read.addr.eq(read_at[: len(read.addr)])]
+        for step, at in ((push, write_at), (pop, read_at)):
+            with m.If(step):
+                m.d.sync += at.eq(at + 1 if power_of_two else Mux(at == self._depth - 1, 0, at + 1))
         return m

@@ -40,6 +40,11 @@ Instructions
              lies in [0, in_h) x [0, in_w); else R times ``pad_value``.
              Signals 0 and 1 fire when all operands have been read, signal 2 when the last accumulator
              update has been written.
+             Errors: ILLEGAL_FIELD if blocks, out_h or (in the SETUP already) kernel_h, kernel_w or out_w is zero,
+             without a SETUP, or if ``weight_base`` is no multiple of C; ACC_RANGE unless the entries
+             lie in the bank of ``acc_base``; WEIGHT_RANGE unless the weights of all passes, ACT_RANGE unless all
+             R bytes of every act that is not padding, lie in the scratchpad. Of several in one instruction
+             other than ILLEGAL_FIELD, any one is reported.
     STORE    (store unit) For each group g < ``groups`` and pixel n < ``pixels``: lanes
              [g*L, g*L + lanes) of accumulator ``acc_base + n`` are requantised with parameter block
              ``param_base + g`` and sent as one flit, bytes [lane_offset, lane_offset + lanes) valid
@@ -123,7 +128,7 @@ class Opcode(enum.IntEnum, shape=unsigned(4)):
 
 
 class Space(enum.IntEnum, shape=unsigned(2)):
-    """Where in a core a flit lands. PROGRAM is for the fetch unit's own requests: dst = unit."""
+    """Where in a core a flit lands. PROGRAM is for the fetch unit's own requests: dst = unit << 16."""
 
     ACT = 0
     WEIGHT = 1

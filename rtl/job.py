@@ -47,6 +47,6 @@ job_layout = data.StructLayout(
         "setup": setup_layout,
         **{name: Compute[name].shape for name in COMPUTE_FIELDS},
         "illegal": unsigned(1),
-        # Some count is zero: nothing is to be done but report it.
+        # Nothing is to be done but report ILLEGAL_FIELD.
     }
 )

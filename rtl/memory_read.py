@@ -31,13 +31,17 @@ def read_events() -> data.StructLayout:
 class ReadEngine(wiring.Component):
     """Executes LOADs in order: a run is cut into bursts, each burst is answered as one packet.
 
+    Reads of programs (space PROGRAM, one run) have a queue of their own and go before the next burst of
+    any other LOAD: a core never waits for instructions behind more than the bursts already in flight.
+
     Dataflow: ``load`` -> descriptor queue -> current LOAD -> AR (registered) and a note of the burst ->
     R joined with the oldest note -> ``data``. R passes through without a register.
     Latency: ARVALID is high in the third cycle after the LOAD's; R to ``data`` 0.
     Throughput: one burst per cycle is asked for, across runs and LOADs, up to ``outstanding_bursts`` in
     flight; one flit per cycle passes, without a bubble between bursts.
 
-    DRAM addresses are modulo 2**32. A planar LOAD for cores whose act_groups differ is an ILLEGAL_FIELD.
+    DRAM addresses are modulo 2**32. A planar LOAD for cores whose act_groups differ is an ILLEGAL_FIELD,
+    and so is one into space PROGRAM with several runs.
 
     Members
     -------
@@ -75,34 +79,41 @@ class ReadEngine(wiring.Component):
         byte_bits = exact_log2(chip.link_bytes)
         axi = self.axi
 
-        # --- descriptor queue ---
+        # --- descriptor queues: programs have their own, so that they never wait behind data ---
         wanted = (
             "dram_addr", "runs", "run_flits", "dram_stride", "space", "dst", "dst_stride",
             "planar", "traffic", "token_valid", "token",
         )  # fmt: skip
         descriptor = data.StructLayout({"cores": unsigned(chip.n_cores)} | {n: Load[n].shape for n in wanted})
-        m.submodules.queue = queue = ResetInserter(self.clear)(Fifo(shape=descriptor, depth=chip.memory_queue_depth))
+        queues = [Fifo(shape=descriptor, depth=chip.memory_queue_depth) for _ in range(2)]
+        queue, program_queue = queues
+        m.submodules.queue = ResetInserter(self.clear)(queue)
+        m.submodules.program_queue = ResetInserter(self.clear)(program_queue)
         load = self.load.payload
         fault = Signal(8)
         discard = Signal()
+        is_program = Signal()
         m.d.comb += [
+            is_program.eq(load.space == Space.PROGRAM),
             discard.eq(self.clear | self.halt | (fault != 0)),
-            self.load.ready.eq(queue.i.ready | discard),
-            queue.i.valid.eq(self.load.valid & ~discard),
-            queue.i.payload.cores.eq(load.cores),
+            self.load.ready.eq(Mux(is_program, program_queue.i.ready, queue.i.ready) | discard),
+            queue.i.valid.eq(self.load.valid & ~discard & ~is_program),
+            program_queue.i.valid.eq(self.load.valid & ~discard & is_program),
         ]
-        m.d.comb += [queue.i.payload[name].eq(load[name]) for name in wanted]
+        for one in queues:
+            m.d.comb += one.i.payload.cores.eq(load.cores)
+            m.d.comb += [one.i.payload[name].eq(load[name]) for name in wanted]
         with m.If(self.load.valid):
             unknown = load.cores[chip.n_cores :].any() if chip.n_cores < 64 else 0
             illegal = (load.runs == 0) | (load.run_flits == 0) | (load.cores == 0) | unknown | self._mixed_planes(load)
-            illegal |= Value.cast(load.traffic) > max(TrafficClass)
+            illegal |= (Value.cast(load.traffic) > max(TrafficClass)) | (is_program & (load.runs != 1))
             with m.If(illegal):
                 m.d.comb += fault.eq(ErrorCode.ILLEGAL_FIELD)
             with m.Elif(load.dram_addr[:byte_bits] != 0):
                 m.d.comb += fault.eq(ErrorCode.MISALIGNED)
         self._keep_first_error(m, fault)
 
-        # --- bursts of the current LOAD ---
+        # --- bursts of the current program read, else of the current LOAD ---
         note = data.StructLayout(
             {
                 "cores": unsigned(chip.n_cores),
@@ -118,40 +129,60 @@ class ReadEngine(wiring.Component):
         m.submodules.notes = notes = Fifo(shape=note, depth=chip.outstanding_bursts)
         active = Signal()
         current = Signal(descriptor)
-        addr, next_addr = Signal(32), Signal(32)
-        dst, next_dst = Signal(32), Signal(32)
+        next_addr, dst, next_dst = Signal(32), Signal(32), Signal(32)
         flits_left, runs_left = Signal(16), Signal(12)
-        to_page_end = PAGE_BYTES // chip.link_bytes - addr[byte_bits:12]
-        limit = Signal(7)
-        beats = Signal(7)
+        addr = Signal(32)
+        program_active = Signal()
+        program = Signal(descriptor)  # dram_addr, dst and run_flits are of what is left
+        source = Signal(descriptor)
+        ask_addr, ask_left, ask_dst = Signal(32), Signal(16), Signal(32)
+        limit, beats = Signal(7), Signal(7)
+        to_page_end = Signal(range(PAGE_BYTES // chip.link_bytes + 1))
         ask, end_of_run, end_of_load = Signal(), Signal(), Signal()
-        next_load = Signal()
-        head = queue.o.payload
-        with m.If(active):
+        with m.If(program_active):
             m.d.comb += [
+                source.eq(program),
+                ask_addr.eq(program.dram_addr),
+                ask_left.eq(program.run_flits),
+                ask_dst.eq(program.dst),
+            ]
+        with m.Elif(active):
+            m.d.comb += [source.eq(current), ask_addr.eq(addr), ask_left.eq(flits_left), ask_dst.eq(dst)]
+        with m.If(program_active | active):
+            m.d.comb += [
+                to_page_end.eq(PAGE_BYTES // chip.link_bytes - ask_addr[byte_bits:12]),
                 limit.eq(Mux(to_page_end < chip.max_packet_flits, to_page_end, chip.max_packet_flits)),
-                beats.eq(Mux(flits_left < limit, flits_left, limit)),
-                end_of_run.eq(flits_left == beats),
-                end_of_load.eq(end_of_run & (runs_left == 0)),
+                beats.eq(Mux(ask_left < limit, ask_left, limit)),
+                end_of_run.eq(ask_left == beats),
+                end_of_load.eq(end_of_run & (program_active | (runs_left == 0))),
                 ask.eq(notes.i.ready & (~axi.arvalid | axi.arready) & ~self.halt & ~self.clear),
             ]
+        next_load, next_program = Signal(), Signal()
         m.d.comb += [
-            next_load.eq(~active | (ask & end_of_load)),
+            next_load.eq(~active | (ask & ~program_active & end_of_load)),
+            next_program.eq(~program_active | (ask & end_of_load)),
             queue.o.ready.eq(next_load & ~self.halt),
+            program_queue.o.ready.eq(next_program & ~self.halt),
             axi.arid.eq(0),
             axi.arsize.eq(byte_bits),
             axi.arburst.eq(Burst.INCR),
         ]
-        m.d.comb += [notes.i.payload[n].eq(current[n]) for n in ("cores", "space", "planar", "traffic", "token")]
+        m.d.comb += [notes.i.payload[n].eq(source[n]) for n in ("cores", "space", "planar", "traffic", "token")]
         m.d.comb += [
             notes.i.valid.eq(ask),
-            notes.i.payload.addr.eq(dst),
+            notes.i.payload.addr.eq(ask_dst),
             notes.i.payload.beats.eq(beats),
-            notes.i.payload.token_valid.eq(current.token_valid & end_of_load),
+            notes.i.payload.token_valid.eq(source.token_valid & end_of_load),
         ]
         with m.If(ask):
-            m.d.sync += [axi.arvalid.eq(1), axi.araddr.eq(addr), axi.arlen.eq(beats - 1)]
-            with m.If(end_of_run):
+            m.d.sync += [axi.arvalid.eq(1), axi.araddr.eq(ask_addr), axi.arlen.eq(beats - 1)]
+            with m.If(program_active):
+                m.d.sync += [
+                    program.dram_addr.eq(program.dram_addr + (beats << byte_bits)),
+                    program.dst.eq(program.dst + beats),
+                    program.run_flits.eq(program.run_flits - beats),
+                ]
+            with m.Elif(end_of_run):
                 m.d.sync += [
                     addr.eq(next_addr),
                     next_addr.eq(next_addr + (current.dram_stride << byte_bits)),
@@ -168,6 +199,11 @@ class ReadEngine(wiring.Component):
                 ]
         with m.Elif(axi.arready):
             m.d.sync += axi.arvalid.eq(0)
+        with m.If(next_program):
+            m.d.sync += program_active.eq(program_queue.o.valid & ~self.halt)
+            with m.If(program_queue.o.valid):
+                m.d.sync += program.eq(program_queue.o.payload)
+        head = queue.o.payload
         with m.If(next_load):
             m.d.sync += active.eq(queue.o.valid & ~self.halt)
             with m.If(queue.o.valid):
@@ -181,7 +217,7 @@ class ReadEngine(wiring.Component):
                     runs_left.eq(head.runs - 1),
                 ]
         with m.If(self.clear):
-            m.d.sync += active.eq(0)
+            m.d.sync += [active.eq(0), program_active.eq(0)]
 
         # --- R to packets ---
         first = Signal(init=1)
@@ -191,7 +227,7 @@ class ReadEngine(wiring.Component):
             self.data.valid.eq(axi.rvalid & ~self.clear),
             axi.rready.eq(self.data.ready | self.clear),
             notes.o.ready.eq(axi.rvalid & axi.rready & axi.rlast),
-            self.idle.eq(~active & ~queue.o.valid & ~notes.o.valid),
+            self.idle.eq(~(active | program_active | queue.o.valid | program_queue.o.valid | notes.o.valid)),
         ]
         with m.If(axi.rvalid):
             m.d.comb += [

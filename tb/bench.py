@@ -52,6 +52,8 @@ class JobRunner:
 
     async def _launch(self, index: int, launch: LaunchJob) -> LaunchResult:
         self.emit("start", launch=index, name=launch.name)
+        for file in launch.memory:
+            await self.transport.write_memory(file.address, file.array())
         began = time.perf_counter()
 
         def progress(cycles: int) -> None:

@@ -5,6 +5,7 @@ Exit status: 0 every bit equal, 1 a bit differs or the simulation failed, 2 bad 
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -129,8 +130,13 @@ def _checked_name(name: str) -> str:
     return name
 
 
+def _terminated(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line; errors that a user can act upon are one line and status 2."""
+    signal.signal(signal.SIGTERM, _terminated)
     errors = Console(stderr=True, soft_wrap=True)
     try:
         app()

@@ -57,6 +57,8 @@ class LaunchJob:
     limit_cycles: int | None = None
     """The bench gives up here if not even the watchdog answers."""
     active_cores: int | None = None
+    memory: tuple[MemoryFile, ...] = ()
+    """Bytes to put into memory just before this launch."""
 
 
 @dataclass(frozen=True)

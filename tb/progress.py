@@ -45,10 +45,9 @@ class ConsoleWatcher(Watcher):
         if not self._console.is_terminal:
             self._console.print(f"[{time.perf_counter() - self._started:6.1f} s] {text}", markup=False)
 
-    def plan(self, launches: Sequence[Launch], estimates: Sequence[int | None]) -> None:
+    def plan(self, launches: Sequence[Launch], estimates: Sequence[int]) -> None:
         self._launches = launches
-        # Where there is no estimate, layers count alike.
-        self._expected = [float(estimate or 1) for estimate in estimates]
+        self._expected = [float(max(estimate, 1)) for estimate in estimates]
         self._progress.update(self._task, total=sum(self._expected), completed=0)
 
     def kept(self, index: int, result: LaunchResult) -> None:

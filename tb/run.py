@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from estimator import MemoryTiming, estimate
 from rtl.params import ChipParams
 from scheduler.program import Launch, Plan
 from scheduler.schedule import schedule
@@ -22,7 +23,6 @@ from tb.errors import BenchError, RunError
 from tb.host import Outcome
 from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
 from tb.memory import MemorySettings
-from tb.prediction import predict_cycles
 from tb.rundir import RunDir
 from tb.scoreboard import Scoreboard
 from tb.session import Event, run_job
@@ -57,7 +57,7 @@ class Watcher:
     def stage(self, text: str) -> None:
         """Another preparation begins."""
 
-    def plan(self, launches: Sequence[Launch], estimates: Sequence[int | None]) -> None:
+    def plan(self, launches: Sequence[Launch], estimates: Sequence[int]) -> None:
         """The launches to come."""
 
     def kept(self, index: int, result: LaunchResult) -> None:
@@ -108,7 +108,7 @@ class Run:
                 self.watcher.stage("scheduling")
                 start = time.perf_counter()
                 plan = schedule(workload.graph, self.options.chip)
-                estimates = [predict_cycles(plan, launch, self.options.settings) for launch in plan.launches]
+                estimates = [self._predict(launch) for launch in plan.launches]
                 schedule_s = time.perf_counter() - start
                 self.watcher.stage("building the simulation model")
                 design, model = building.result() if building else self._build(plan.dram_bytes)
@@ -144,6 +144,12 @@ class Run:
         return design, Model(
             model.simulator, model.directory, time.perf_counter() - start, model.cached, waves=model.waves
         )
+
+    def _predict(self, launch: Launch) -> int:
+        """Cycles that the estimator expects."""
+        settings, chip = self.options.settings, self.options.chip
+        timing = MemoryTiming(settings.latency_cycles, settings.rate(chip.link_bytes))
+        return round(estimate(launch, chip, timing).cycles)
 
     def _dram_bytes_per_cycle(self) -> float:
         chip = self.options.chip
@@ -181,7 +187,7 @@ class Run:
         self,
         workload: Workload,
         plan: Plan,
-        estimates: Sequence[int | None],
+        estimates: Sequence[int],
         design: Design,
         model: Model,
         summary: Summary,
@@ -303,7 +309,7 @@ class Run:
                     files.append(MemoryFile(plan.tensors[tensor].addr, path.resolve()))
         return files
 
-    def _fill(self, summary: Summary, plan: Plan, estimates: Sequence[int | None], board: Scoreboard) -> None:
+    def _fill(self, summary: Summary, plan: Plan, estimates: Sequence[int], board: Scoreboard) -> None:
         macs = {node.name: node.macs for node in plan.graph.nodes}
         for index, result in sorted(self._results.items()):
             if not result.ok:

@@ -36,7 +36,7 @@ class LayerSummary:
     name: str
     op: str
     cycles: int
-    estimated_cycles: int | None
+    estimated_cycles: int
     macs: int
     utilization: float
     """MACs per PE and cycle."""
@@ -46,8 +46,9 @@ class LayerSummary:
     mapping: str = ""
 
     @property
-    def estimate_error(self) -> float | None:
-        return None if self.estimated_cycles is None else self.estimated_cycles / self.cycles - 1
+    def estimate_error(self) -> float:
+        """Signed: positive where the estimate is too high."""
+        return self.estimated_cycles / self.cycles - 1
 
 
 @dataclass
@@ -92,14 +93,12 @@ class Summary:
         return self.lower_bound_cycles / self.cycles if self.cycles and self.failure is None else None
 
     @property
-    def estimated_cycles(self) -> int | None:
-        estimates = [layer.estimated_cycles for layer in self.layers]
-        return None if None in estimates or not estimates else sum(e for e in estimates if e is not None)
+    def estimated_cycles(self) -> int:
+        return sum(layer.estimated_cycles for layer in self.layers)
 
     @property
     def estimate_error(self) -> float | None:
-        estimated = self.estimated_cycles
-        return None if estimated is None or not self.cycles else estimated / self.cycles - 1
+        return self.estimated_cycles / self.cycles - 1 if self.cycles else None
 
     @property
     def dram_bytes(self) -> dict[str, int]:
@@ -153,19 +152,18 @@ def print_summary(summary: Summary, console: Console) -> None:
             layer.name,
             layer.op,
             f"{layer.cycles:,}",
-            "-" if layer.estimated_cycles is None else f"{layer.estimated_cycles:,}",
+            f"{layer.estimated_cycles:,}",
             _signed(layer.estimate_error),
             _percent(layer.utilization) if layer.macs else "",
             f"{sum(layer.dram_bytes.values()) / 1e6:.2f}",
             "[green]equal[/]" if layer.bit_exact else "[bold red]DIFFER[/]",
         )
-    estimated = summary.estimated_cycles
     table.add_section()
     table.add_row(
         "total",
         "",
         f"{summary.cycles:,}",
-        "-" if estimated is None else f"{estimated:,}",
+        f"{summary.estimated_cycles:,}",
         _signed(summary.estimate_error),
         _percent(summary.utilization),
         f"{sum(summary.dram_bytes.values()) / 1e6:.2f}",

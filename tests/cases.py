@@ -254,8 +254,18 @@ def _shallow(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
     return builder, builder.conv("in", filters, kernel, stride=(stride, stride), padding=(pad, pad, pad, pad))
 
 
+def _deep(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Many channels on a small map: inputs and weights that no memory holds at once."""
+    kernel = int(rng.choice([1, 1, 3]))
+    depth, filters = int(rng.choice([130, 200, 256, 321])), int(rng.choice([40, 64, 100]))
+    pixels = budget / (filters * depth * kernel * kernel)
+    builder = GraphBuilder(rng, (depth, *_sizes(rng, (kernel, kernel), max(4, pixels))), budget)
+    pad = int(rng.integers(0, kernel))
+    return builder, builder.conv("in", filters, (kernel, kernel), padding=(pad, 0, pad, pad))
+
+
 def _fc(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
-    shape = (int(rng.choice([5, 16, 33, 64])), *(((1, 1), (1, 1), (2, 3), (5, 5))[rng.integers(4)]))
+    shape = (int(rng.choice([5, 16, 33, 64, 128])), *(((1, 1), (1, 1), (2, 3), (5, 5), (7, 7))[rng.integers(5)]))
     filters = min(int(rng.choice([1, 10, 16, 63, 130, 300])), max(1, budget // prod(shape)))
     builder = GraphBuilder(rng, shape, budget)
     return builder, builder.conv("in", filters, (shape[1], shape[2]), op="fc")
@@ -272,7 +282,7 @@ def _pool(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
     )[rng.integers(5)]
     channels = int(rng.choice(CHANNELS))
     height, width = _sizes(rng, kernel, budget / 20 / channels)
-    if rng.random() < 0.15 and op == "avgpool":
+    if rng.random() < 0.3 and op == "avgpool" and height * width <= 100:
         kernel, stride, padding = (height, width), (1, 1), (0, 0, 0, 0)
     builder = GraphBuilder(rng, (channels, height, width), budget)
     return builder, builder.pool(op, "in", kernel, stride, padding)
@@ -321,6 +331,7 @@ KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]]
     "grouped": _grouped,
     "depthwise": _depthwise,
     "shallow": _shallow,
+    "deep": _deep,
     "fc": _fc,
     "pool": _pool,
     "add": _add,
@@ -370,7 +381,7 @@ def _random_core(rng: np.random.Generator, link_bytes: int) -> CoreParams:
     return CoreParams(
         rows=rows,
         cols=cols,
-        act_bytes=max(4096, word * 64) << int(rng.integers(0, 4)),
+        act_bytes=max(4096, word * 128) << int(rng.integers(0, 4)),
         weight_bytes=max(2048, _power_of_two(tile * 16)) << int(rng.integers(0, 4)),
         acc_entries=int(rng.choice([64, 128, 256, 1024])),
         param_blocks=int(rng.choice([8, 32, 128])),

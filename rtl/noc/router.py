@@ -6,20 +6,19 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Elaboratable, Module, Mux, ResetInserter, Signal, Value, unsigned
-from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl.memory import Ram
-from rtl.noc.flit import flit_layout, header_layout, link_signature
+from rtl.noc.allocator import Allocator
+from rtl.noc.buffer import N_PORTS, InputBuffer
+from rtl.noc.flit import flit_layout, link_signature
 from rtl.params import ChipParams, Direction
 from rtl.regs import COUNTER_BITS, RouterCounter
 
 __all__ = ["Router"]
 
-N_PORTS = len(Direction)
+CLAIM_ORDER = (Direction.EAST, Direction.WEST, Direction.NORTH, Direction.SOUTH, Direction.LOCAL)
 
 
 class Router(wiring.Component):
@@ -38,9 +37,9 @@ class Router(wiring.Component):
     Virtual channels are separate planes: a packet stays in its channel, and each output is held by at
     most one packet of each channel, from its head to its last flit. Channels share a link flit by
     flit: each cycle one channel goes first (the next one after a conflict), the others take the
-    inputs and outputs that it leaves. A multicast flit moves to all its branches in one cycle. That is
-    as fast as letting branches run ahead of each other, because the channel that goes first gets all
-    links that it wants in this router at once; and it needs no book-keeping of copies.
+    inputs and outputs that it leaves. A multicast flit moves to all its branches in one cycle: since
+    the channel that goes first gets all the links it wants in this router at once, waiting for all of
+    them costs no more turns than waiting for one, and no copies need to be kept account of.
 
     Allocation
         A head starts when all its outputs are free in its channel and each has a credit; a multicast
@@ -109,247 +108,87 @@ class Router(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Elaboratable:
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
-        chip = self._chip
-        ports, channels = range(N_PORTS), range(chip.n_vcs)
-        layout = flit_layout(chip)
-        # What allocation must know of a flit; `wants` is zero in all but heads.
-        front_layout = data.StructLayout(
-            {
-                "last": 1,
-                "single": 1,
-                "flits": header_layout(chip)["flits"].shape,
-                "wants": N_PORTS,
-            }
-        )
-        slot_bits = ceil_log2(chip.vc_depth)
-
-        def signals(name: str, shape: Any) -> list[list[Signal]]:
-            """One signal for each channel and input."""
-            return [[Signal(shape, name=f"{name}_{v}_{i}") for i in ports] for v in channels]
-
-        # One bit more than an address, so that a full buffer differs from an empty one.
-        write_at, read_at = signals("write_at", slot_bits + 1), signals("read_at", slot_bits + 1)
-        route = signals("route", N_PORTS)  # outputs held by the packet at the front; 0: none
-        move = [Signal(N_PORTS, name=f"move_{v}") for v in channels]  # inputs whose front flit leaves
-        use = signals("use", N_PORTS)  # by these outputs
-        present = [Signal(N_PORTS, name=f"present_{v}") for v in channels]  # inputs that have a flit
-        front = signals("front", front_layout)
-        sent = [Signal(N_PORTS, name=f"sent_{v}") for v in channels]  # outputs that get a flit
-        moving_to = [Signal(N_PORTS, name=f"moving_to_{i}") for i in ports]  # for each input
-        vc_of = [Signal(range(chip.n_vcs), name=f"vc_of_{i}", reset_less=True) for i in ports]
-        flit_of = [Signal(layout, name=f"flit_of_{i}") for i in ports]
-
-        for i in ports:
-            self._buffer(m, i, front_layout, write_at, read_at, front, move, flit_of[i])
-
-        # Credits: the slots of each receiver that are free for us.
-        credits = [
-            [Signal(range(chip.vc_depth + 1), name=f"credits_{v}_{o}") for o in ports] for v in channels
-        ]
-        loaded = Signal()
-        for v in channels:
-            for o in ports:
-                back = self.o[o].credit[v]
-                with m.If(back ^ sent[v][o]):
-                    m.d.sync += credits[v][o].eq(credits[v][o] + Mux(back, 1, -1))
-        with m.If(~loaded):
-            m.d.sync += loaded.eq(1)
-            m.d.sync += [credits[v][o].eq(self.capacity[o]) for v in channels for o in ports]
-
-        able = [Signal(N_PORTS, name=f"able_{v}") for v in channels]
-        for v in channels:
-            for i in ports:
-                m.d.comb += present[v][i].eq(write_at[v][i] != read_at[v][i])
-            self._allocate(m, v, present[v], front[v], route[v], credits[v], use[v], able[v], move[v])
-        self._share_links(m, use, able, move)
-
-        for v in channels:
-            m.d.comb += sent[v].eq(reduce(or_, (Mux(move[v][i], use[v][i], 0) for i in ports)))
-        for i in ports:
-            m.d.sync += moving_to[i].eq(reduce(or_, (Mux(move[v][i], use[v][i], 0) for v in channels)))
-            for v in channels:
-                m.d.sync += self.i[i].credit[v].eq(move[v][i])
-                with m.If(move[v][i]):
-                    m.d.sync += [read_at[v][i].eq(read_at[v][i] + 1), vc_of[i].eq(v)]
-
-        for o in ports:
-            flit = Signal(layout, name=f"flit_to_{o}")
-            m.d.comb += [
-                self.o[o].valid.eq(Cat(moving_to[i][o] for i in ports).any()),
-                self.o[o].vc.eq(reduce(or_, (Mux(moving_to[i][o], vc_of[i], 0) for i in ports))),
-                flit.eq(_choose([moving_to[i][o] for i in ports], flit_of)),
-                self.o[o].flit.eq(flit),
-                self.o[o].flit.header.dest.eq(flit.header.dest & self.reach[o]),
-            ]
-
-        m.d.comb += self.progress.eq(reduce(or_, moving_to).any())
-        self._count(m, reduce(or_, (present[v] & ~move[v] for v in channels)).any())
-        return ResetInserter(self.clear)(m)
-
-    def _buffer(
-        self,
-        m: Module,
-        i: int,
-        front_layout: data.StructLayout,
-        write_at: list[list[Signal]],
-        read_at: list[list[Signal]],
-        front: list[list[data.View]],
-        move: list[Signal],
-        flit: data.View,
-    ) -> None:
-        """The queues of one input: flits in a block RAM, what allocation needs of them beside it."""
-        chip, link = self._chip, self.i[i]
-        channels = range(chip.n_vcs)
-        slot_bits = ceil_log2(chip.vc_depth)
-        depth = chip.n_vcs << slot_bits
-        flits = Ram(width=Value.cast(link.flit).shape().width, depth=depth)
-        fronts = Memory(shape=unsigned(front_layout.size), depth=depth, init=())
-        m.submodules[f"flits_{i}"] = flits
-        m.submodules[f"fronts_{i}"] = fronts
-
-        def address(at: list[list[Signal]], vc: Value) -> Value:
-            return Cat(Array(at[v][i] for v in channels)[vc][:slot_bits], vc)
-
-        incoming = Signal(front_layout, name=f"incoming_{i}")
-        # A packet never turns back, except that a core may write to itself.
-        outputs = [o for o in range(N_PORTS) if o != i or o == Direction.LOCAL]
-        wants = [
-            link.flit.first & (link.flit.header.dest & self.reach[o]).any() if o in outputs else 0
-            for o in range(N_PORTS)
-        ]
-        m.d.comb += incoming.wants.eq(Cat(wants))
-        m.d.comb += [
-            incoming.last.eq(link.flit.last),
-            incoming.single.eq((incoming.wants & (incoming.wants - 1)) == 0),
-            incoming.flits.eq(link.flit.header.flits),
-        ]
-        write = fronts.write_port()
-        m.d.comb += [
-            write.en.eq(link.valid),
-            write.addr.eq(address(write_at, link.vc)),
-            write.data.eq(incoming),
-            flits.write_enable.eq(link.valid),
-            flits.write_addr.eq(write.addr),
-            flits.write_data.eq(link.flit),
-        ]
-        for v in channels:
-            read = fronts.read_port(domain="comb")
-            m.d.comb += [
-                read.addr.eq(read_at[v][i][:slot_bits] | v << slot_bits),
-                front[v][i].eq(read.data),
-            ]
-            with m.If(link.valid & (link.vc == v)):
-                m.d.sync += write_at[v][i].eq(write_at[v][i] + 1)
-        # At most one channel of an input moves.
-        source = Signal(range(chip.n_vcs), name=f"source_{i}")
-        for v in channels[1:]:
-            with m.If(move[v][i]):
-                m.d.comb += source.eq(v)
-        m.d.comb += [
-            flits.read_enable.eq(Cat(move[v][i] for v in channels).any()),
-            flits.read_addr.eq(address(read_at, source)),
-            flit.eq(flits.read_data),
-        ]
-
-    def _allocate(
-        self,
-        m: Module,
-        v: int,
-        present: Signal,
-        front: list[data.View],
-        route: list[Signal],
-        credits: list[Signal],
-        use: list[Signal],
-        able: Signal,
-        move: Signal,
-    ) -> None:
-        """Outputs of one channel: which heads start, which flits could leave if links were free."""
-        ports = range(N_PORTS)
-        heads = Signal(N_PORTS, name=f"heads_{v}")
-        start = Signal(N_PORTS, name=f"start_{v}")
-        no_credit = Signal(N_PORTS, name=f"no_credit_{v}")
-        closed = Signal(N_PORTS, name=f"closed_{v}")
-        claims = [Signal(N_PORTS, name=f"claims_{v}_{i}") for i in ports]
-        claimed = Signal(N_PORTS, name=f"claimed_{v}")
-        m.d.comb += [
-            no_credit.eq(Cat(credits[o] == 0 for o in ports)),
-            heads.eq(Cat(present[i] & (route[i] == 0) for i in ports)),
-            closed.eq(reduce(or_, route) | no_credit),
-            claimed.eq(reduce(or_, claims)),
-        ]
-        rooms = []
-        taken: Value = claimed
-        for i in ports:
-            wants = front[i].wants
-            room = Signal(N_PORTS, name=f"room_{v}_{i}")
-            rooms.append(room)
-            others = Signal(N_PORTS, name=f"others_{v}_{i}")
-            m.d.comb += [
-                room.eq(Cat(front[i].single | self.sink[o] | (credits[o] >= front[i].flits) for o in ports)),
-                others.eq(taken & ~claims[i]),
-                start[i].eq(heads[i] & ((wants & (closed | others | ~room)) == 0)),
-                use[i].eq(Mux(start[i], wants, route[i])),
-                able[i].eq(start[i] | (present[i] & (route[i] != 0) & ((route[i] & no_credit) == 0))),
-            ]
-            following = Signal(N_PORTS, name=f"taken_{v}_{i}")
-            m.d.comb += following.eq(taken | Mux(start[i], wants, 0))
-            taken = following
-            with m.If(move[i] & front[i].last):
-                m.d.sync += route[i].eq(0)
-            with m.Elif(start[i]):
-                m.d.sync += route[i].eq(wants)
-
-        waiting = Signal(N_PORTS, name=f"waiting_{v}")
-        m.d.comb += waiting.eq(heads & ~start)
-        requests = []
-        for i in ports:
-            request = Signal(N_PORTS, name=f"request_{v}_{i}")
-            requests.append(request)
-            secured = (claims[i] & (closed | ~rooms[i])) == 0
-            with m.If(waiting[i] & secured):
-                m.d.comb += request.eq(_first_in_claim_order(front[i].wants & ~claims[i]))
-        with m.If(waiting.any()):
-            for o in ports:
-                owner = Signal(N_PORTS, init=1, name=f"owner_{v}_{o}")  # the last to claim it
-                candidates = Cat(request[o] for request in requests)
-                kept = Cat(claims[i][o] & ~start[i] for i in ports).any()
-                with m.If(candidates.any() & ~kept):
-                    later = candidates & ~(owner | (owner - 1)[:N_PORTS])
-                    grant = _lowest(Mux(later.any(), later, candidates))
-                    m.d.sync += owner.eq(grant)
-                    for i in ports:
-                        with m.If(grant[i]):
-                            m.d.sync += claims[i][o].eq(1)
-        for i in ports:
-            with m.If(start[i]):
-                m.d.sync += claims[i].eq(0)
-
-    def _share_links(
-        self, m: Module, use: list[list[Signal]], able: list[Signal], move: list[Signal]
-    ) -> None:
-        """Flits that leave: all of the channel that goes first, and of the others what fits beside it."""
         ports, channels = range(N_PORTS), range(self._chip.n_vcs)
-        leader = Signal(range(self._chip.n_vcs))
-        outputs = [Signal(N_PORTS, name=f"outputs_{v}") for v in channels]
-        for v in channels:
-            m.d.comb += outputs[v].eq(reduce(or_, (Mux(able[v][i], use[v][i], 0) for i in ports)))
-        for v in channels:
-            # With more than two channels, one that must wait itself still blocks those behind it: rare, and simple.
-            ahead = [(w, (leader - v)[: len(leader)] > (leader - w)[: len(leader)]) for w in channels if w != v]
-            inputs_taken = reduce(or_, (Mux(before, able[w], 0) for w, before in ahead))
-            outputs_taken = reduce(or_, (Mux(before, outputs[w], 0) for w, before in ahead))
-            m.d.comb += move[v].eq(
-                Cat(able[v][i] & ~inputs_taken[i] & ((use[v][i] & outputs_taken) == 0) for i in ports)
-            )
-        with m.If(Cat(able[v] & ~move[v] for v in channels).any()):
-            m.d.sync += leader.eq(leader + 1)
+        clear = Signal()
+        m.d.comb += clear.eq(self.clear | ResetSignal(allow_reset_less=True))
 
-    def _count(self, m: Module, blocked: Value) -> None:
-        counters = [Signal(COUNTER_BITS, name=counter.name.lower()) for counter in RouterCounter]
-        events = [*(self.o[port].valid for port in range(N_PORTS)), blocked]
-        with m.If(self.running):
+        # Inside, inputs and outputs are numbered by their place in CLAIM_ORDER.
+        buffers, allocators = [], []
+        for i, port in enumerate(CLAIM_ORDER):
+            # A packet never turns back, except that a core may write to itself.
+            buffer = InputBuffer(chip=self._chip, own=None if port == Direction.LOCAL else i)
+            m.submodules[f"buffer_{port.name.lower()}"] = buffer
+            buffers.append(buffer)
+            connect(m, flipped(self.i[port]), buffer.link)
+            m.d.comb += buffer.clear.eq(clear)
+            m.d.comb += [buffer.reach[o].eq(self.reach[CLAIM_ORDER[o]]) for o in ports]
+        for v in channels:
+            m.submodules[f"allocator_{v}"] = allocator = Allocator(chip=self._chip)
+            allocators.append(allocator)
+            m.d.comb += [
+                allocator.present.eq(Cat(buffer.present[v] for buffer in buffers)),
+                *(allocator.front[i].eq(buffers[i].front[v]) for i in ports),
+                *(allocator.capacity[o].eq(self.capacity[CLAIM_ORDER[o]]) for o in ports),
+                allocator.sink.eq(Cat(self.sink[port] for port in CLAIM_ORDER)),
+                allocator.credit.eq(Cat(self.o[port].credit[v] for port in CLAIM_ORDER)),
+                allocator.clear.eq(clear),
+                *(buffers[i].pop[v].eq(allocator.go[i]) for i in ports),
+            ]
+        self._share_links(m, clear, allocators)
+
+        # From which input to which outputs the flits go that were popped in the last cycle.
+        crossing = Signal(N_PORTS * N_PORTS, reset_less=True)
+        m.d.sync += crossing.eq(reduce(or_, (allocator.going for allocator in allocators)))
+        with m.If(clear):
+            m.d.sync += crossing.eq(0)
+        for o, port in enumerate(CLAIM_ORDER):
+            output = self.o[port]
+            flit = Signal(flit_layout(self._chip), name=f"flit_{port.name.lower()}")
+            sources = [crossing[N_PORTS * i + o] for i in ports]
+            m.d.comb += output.valid.eq(Cat(sources).any())
+            for i in ports:
+                with m.If(sources[i]) if i == 0 else m.Elif(sources[i]):
+                    m.d.comb += [flit.eq(buffers[i].flit), output.vc.eq(buffers[i].vc)]
+            m.d.comb += output.flit.eq(flit)
+            m.d.comb += output.flit.header.dest.eq(flit.header.dest & self.reach[port])
+
+        m.d.comb += self.progress.eq(crossing.any())
+        self._count(m, clear, reduce(or_, (allocator.blocked for allocator in allocators)))
+        return m
+
+    def _share_links(self, m: Module, clear: Signal, allocators: list[Allocator]) -> None:
+        """Flits that leave: all of the channel that goes first, and of the others what fits beside it."""
+        channels, ports = range(len(allocators)), range(N_PORTS)
+        leader = Signal(range(len(allocators)), reset_less=True)
+        able = [allocator.able for allocator in allocators]
+        contest = Signal()
+        m.d.comb += contest.eq(reduce(or_, (able[v].any() & able[w].any() for v in channels for w in range(v))))
+        for v in channels:
+            m.d.comb += allocators[v].go.eq(able[v])
+        with m.If(contest):
+            for v in channels:
+                # Of more than two channels, one that must wait itself still holds back those behind it.
+                ahead = [(w, (leader - v)[: len(leader)] > (leader - w)[: len(leader)]) for w in channels if w != v]
+                inputs = Signal(N_PORTS, name=f"inputs_before_{v}")
+                outputs = Signal(N_PORTS, name=f"outputs_before_{v}")
+                m.d.comb += [
+                    inputs.eq(reduce(or_, (Mux(before, able[w], 0) for w, before in ahead))),
+                    outputs.eq(reduce(or_, (Mux(before, allocators[w].wanted, 0) for w, before in ahead))),
+                    allocators[v].go.eq(
+                        able[v] & ~inputs & Cat((allocators[v].use[i] & outputs) == 0 for i in ports)
+                    ),
+                ]
+            with m.If(reduce(or_, (able[v] & ~allocators[v].go for v in channels)).any()):
+                m.d.sync += leader.eq(leader + 1)
+        with m.If(clear):
+            m.d.sync += leader.eq(0)
+
+    def _count(self, m: Module, clear: Signal, blocked: Value) -> None:
+        counters = [Signal(COUNTER_BITS, name=counter.name.lower(), reset_less=True) for counter in RouterCounter]
+        events = [*(self.o[port].valid for port in Direction), blocked]
+        with m.If(self.running & (self.progress | blocked)):
             for counter, event in zip(counters, events, strict=True):
                 with m.If(event):
                     m.d.sync += counter.eq(counter + 1)
@@ -359,24 +198,5 @@ class Router(wiring.Component):
                     m.d.sync += self.counter_value.eq(counter)
             with m.Default():
                 m.d.sync += self.counter_value.eq(0)
-
-
-def _choose(selects: list[Value], words: list[data.View]) -> Value:
-    """The word whose select is set; the last one if none is."""
-    choice = Value.cast(words[-1])
-    for select, word in zip(reversed(selects[:-1]), reversed(words[:-1]), strict=True):
-        choice = Mux(select, Value.cast(word), choice)
-    return choice
-
-
-def _lowest(bits: Value) -> Value:
-    """The lowest bit that is set, alone."""
-    return (bits & (~bits + 1))[: len(bits)]
-
-
-_CLAIM_ORDER = (Direction.EAST, Direction.WEST, Direction.NORTH, Direction.SOUTH, Direction.LOCAL)
-
-
-def _first_in_claim_order(ports: Value) -> Value:
-    ordered = _lowest(Cat(ports[port] for port in _CLAIM_ORDER))
-    return Cat(ordered[_CLAIM_ORDER.index(port)] for port in Direction)
+        with m.If(clear):
+            m.d.sync += [counter.eq(0) for counter in counters]

@@ -29,19 +29,20 @@ module systomesh_ram #(
         if (read_enable)
             read_data <= mem[read_addr];
 
-    genvar lane;
+    // The test of all enables together spares simulators a look at every lane.
+    integer lane;
     generate
         if (GRANULARITY == WIDTH) begin : whole
             always @(posedge clk)
                 if (write_enable[0])
                     mem[write_addr] <= write_data;
         end else begin : lanes
-            for (lane = 0; lane < WIDTH/GRANULARITY; lane = lane + 1) begin : each
-                always @(posedge clk)
-                    if (write_enable[lane])
-                        mem[write_addr][lane*GRANULARITY +: GRANULARITY] <=
-                            write_data[lane*GRANULARITY +: GRANULARITY];
-            end
+            always @(posedge clk)
+                if (|write_enable)
+                    for (lane = 0; lane < WIDTH/GRANULARITY; lane = lane + 1)
+                        if (write_enable[lane])
+                            mem[write_addr][lane*GRANULARITY +: GRANULARITY] <=
+                                write_data[lane*GRANULARITY +: GRANULARITY];
         end
     endgenerate
 

@@ -72,7 +72,7 @@ class _UnitState:
     requested: int = 0
     ended: bool = False
     woken: float | None = None
-    woken_for: str = ""
+    woken_for: str = "fetch"
     """What it waits for."""
     setup: dict[str, int] = field(default_factory=dict)
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
@@ -166,9 +166,7 @@ class _Run:
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def read(
-        self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None]
-    ) -> None:
+    def read(self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None]) -> None:
         """Send a request; `done` is called with the time at which the last flit is at the farthest core."""
         arrive = self.now + self.latency[core, node]
         way = max(self.c.hop_latency * hops(self.chip, target, node) for target in cores)
@@ -269,8 +267,9 @@ class _Run:
     def fire(self, core: int, fields: dict[str, int], which: Sequence[int], when: float) -> None:
         for i in which:
             if fields[f"signal{i}_valid"]:
-                target = fields[f"signal{i}_core"]
-                delay = 1.0 if target == core else self.c.signal_latency + self.c.hop_latency * self.distance(core, target)
+                target, delay = fields[f"signal{i}_core"], 1.0
+                if target != core:
+                    delay = self.c.signal_latency + self.c.hop_latency * self.distance(core, target)
                 self.at(when + delay, self.signal, target, fields[f"signal{i}_token"])
 
     def distance(self, a: int, b: int) -> int:

@@ -2,60 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from scheduler.layout import round_up
 from scheduler.mapping import Mapping
 from scheduler.work import OutBlock
 
-__all__ = ["Constants", "build_constants"]
+__all__ = ["build_params", "build_weights", "weight_offsets"]
 
 
-@dataclass(frozen=True, eq=False)
-class Constants:
-    """Weights and parameters, ready for DRAM.
-
-    Attributes
-    ----------
-    weights : uint8[N]
-    weight_offset : dict of int to int
-        Byte at which each set of weights starts.
-    params : uint8[sets * param_bytes]
-    """
-
-    weights: np.ndarray
-    weight_offset: dict[int, int]
-    params: np.ndarray
-
-
-def build_constants(mapping: Mapping) -> Constants:
-    """Pack everything that is loaded but not computed."""
-    work = mapping.work
-    params = work.requant.sets.reshape(-1)
+def weight_offsets(mapping: Mapping) -> tuple[dict[int, int], int]:
+    """Byte at which each set of weights starts, and bytes in all."""
+    work, offsets, total = mapping.work, dict[int, int](), 0
     if work.weights_of is None:
-        return Constants(np.zeros(0, np.uint8), {}, params)
-    sets: dict[int, np.ndarray] = {}
-    for part in mapping.channel_parts:
-        for block in part:
-            if block.weights in sets:
-                continue
-            raw = work.weights_of(block, mapping.weight_order(block))
-            if work.repeated:
-                raw = np.tile(raw, mapping.slice_passes)
-                raw = np.pad(raw, (0, -raw.size % work.block))
-            elif not work.digits and work.pass_bytes % work.block:
-                raw = _pad_steps(mapping, block, raw)
-            sets[block.weights] = raw
-    offsets, total = {}, 0
-    for number, raw in sets.items():
-        offsets[number] = total
-        total += round_up(raw.size, work.block)
+        return offsets, 0
+    sizes: dict[tuple[int, int], int] = {}
+    for block in mapping.weight_blocks():
+        offsets[block.weights] = total
+        if block.words not in sizes:  # the same words take the same steps
+            ends = [step.weight + step.weight_bytes for _, step in mapping.chunk_steps(block)]
+            sizes[block.words] = round_up(max(ends), work.block)
+        total += sizes[block.words]
+    return offsets, total
+
+
+def build_weights(mapping: Mapping) -> np.ndarray:
+    """All weights, in the order in which they are loaded, uint8[N]."""
+    work = mapping.work
+    offsets, total = weight_offsets(mapping)
     data = np.zeros(total, np.uint8)
-    for number, raw in sets.items():
-        data[offsets[number] : offsets[number] + raw.size] = raw
-    return Constants(data, offsets, params)
+    if work.weights_of is None:
+        return data
+    for block in mapping.weight_blocks():
+        raw = work.weights_of(block, mapping.weight_order(block))
+        if work.repeated:
+            raw = np.tile(raw, mapping.slice_passes)
+        elif not work.digits and work.pass_bytes % work.block:
+            raw = _pad_steps(mapping, block, raw)
+        first = offsets[block.weights]
+        data[first : first + raw.size] = raw
+    return data
+
+
+def build_params(mapping: Mapping) -> np.ndarray:
+    """All parameter sets, uint8[N]."""
+    return mapping.work.requant.sets.reshape(-1)
 
 
 def _pad_steps(mapping: Mapping, block: OutBlock, raw: np.ndarray) -> np.ndarray:

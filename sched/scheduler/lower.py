@@ -37,10 +37,12 @@ def lower_conv(node: QConv, core: CoreParams, source: Placement, output: Placeme
         if node.groups == source.shape[0] == node.weight.shape[0]:
             return _lower_depthwise(node, core, source, output)
     block = output.layout.block
-    packed = isinstance(source.layout, Packed)
-    acts: Source = PackedSource.of(source, core.rows) if packed else BlockedSource.of(
-        (source,), _window(node, source), core.act_word_bytes(block)
-    )
+    packed = source.layout if isinstance(source.layout, Packed) else None
+    acts: Source
+    if packed:
+        acts = PackedSource.of(source, core.rows)
+    else:
+        acts = BlockedSource.of((source,), _window(node, source), core.act_word_bytes(block))
     filters, depth = node.weight.shape[:2]
     per_group = filters // node.groups
     items = []
@@ -50,7 +52,7 @@ def lower_conv(node: QConv, core: CoreParams, source: Placement, output: Placeme
         words = (0, 1) if packed else (low // acts.word_bytes, ceil_div(high, acts.word_bytes))
         number = channel // core.cols
         items.append((_out_block(channel, filters, core.cols, block, words, 0, number, number),))
-    weights = _packed_weights(node, core, source.layout) if packed else _grouped_weights(node, core, acts.word_bytes)
+    weights = _packed_weights(node, core, packed) if packed else _grouped_weights(node, core, acts.word_bytes)
     offsets = (0,) if packed else tuple(range(0, acts.word_bytes, core.rows))
     return Work(
         node.name, node.op, core, block, acts, Engine.ARRAY, TapMode.MAC, node.pad_value, output, tuple(items),
@@ -204,12 +206,9 @@ def _tap_items(
     items: dict[int, list[OutBlock]] = {}
     for number, channel in enumerate(range(0, channels, lanes)):
         index = channel // word
-        items.setdefault(index, []).append(
-            _out_block(
-                channel, channels, lanes, block, (index, index + 1), channel % word,
-                0 if same_weights else number, 0 if same_params else number,
-            )  # fmt: skip
-        )
+        sets = 0 if same_weights else number, 0 if same_params else number
+        out = _out_block(channel, channels, lanes, block, (index, index + 1), channel % word, *sets)
+        items.setdefault(index, []).append(out)
     return tuple(tuple(item) for item in items.values())
 
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
+from rtl.isa import Engine
 from scheduler.layout import round_up
 from scheduler.source import Frame, Source, Tile
 from scheduler.work import OutBlock, Step, Work
 
-__all__ = ["MAX_SLOTS", "Mapping", "Tiling", "even_split"]
+__all__ = ["Mapping", "Tiling", "even_split"]
 
-MAX_SLOTS = 64
-"""Of a ring; token counters hold 255."""
+AHEAD = 4
+"""Slots of a ring beyond those that are in use anyway. More would only fill the queues of the memory nodes, in front of
+what other cores and the fetch units need sooner."""
 
 
 def even_split(total: int, parts: int) -> list[tuple[int, int]]:
     """`parts` ranges that differ by at most one, longer ones first."""
     base, extra = divmod(total, parts)
     starts = [part * base + min(part, extra) for part in range(parts + 1)]
-    return list(zip(starts[:-1], starts[1:], strict=True))
+    return list(pairwise(starts))
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,17 @@ class Tiling:
 
     Attributes
     ----------
+    rows : (first, end)
+        Of the output.
+    width : int
+        Of the output.
     tiles_y, tiles_x : int
         Tiles of a row part, and tiles of a row.
     """
 
     source: Source
-    out_hw: tuple[int, int]
+    rows: tuple[int, int]
+    width: int
     g_row: int
     tiles_y: int
     tiles_x: int
@@ -42,14 +50,14 @@ class Tiling:
     @cached_property
     def parts(self) -> list[list[Tile]]:
         """Tiles of every row part, in order."""
-        columns = even_split(self.out_hw[1], self.tiles_x)
+        columns = even_split(self.width, self.tiles_x)
         return [
             [
-                self.source.tile((first + low, first + high), column)
+                self.source.tile((self.rows[0] + first + low, self.rows[0] + first + high), column)
                 for low, high in even_split(end - first, self.tiles_y)
                 for column in columns
             ]
-            for first, end in even_split(self.out_hw[0], self.g_row)
+            for first, end in even_split(self.rows[1] - self.rows[0], self.g_row)
         ]
 
     @cached_property
@@ -82,6 +90,8 @@ class Mapping:
         A tile's chunks stay until all output blocks have used them; else they are loaded for each block.
     weights_resident : bool
         All weights of a core stay for the whole launch.
+    pace : int
+        Activation loads that may be under way before the first of them is used; 0 for no limit.
     """
 
     work: Work
@@ -92,6 +102,7 @@ class Mapping:
     slice_passes: int = 1
     act_resident: bool = True
     weights_resident: bool = True
+    pace: int = 0
 
     def describe(self) -> str:
         """For reports."""
@@ -126,8 +137,7 @@ class Mapping:
     def channel_parts(self) -> list[list[OutBlock]]:
         items = self.work.items
         return [
-            [block for item in items[first:end] for block in item]
-            for first, end in even_split(len(items), self.g_oc)
+            [block for item in items[first:end] for block in item] for first, end in even_split(len(items), self.g_oc)
         ]
 
     @property
@@ -135,15 +145,17 @@ class Mapping:
         return Frame(self.tiling.in_rows, self.tiling.in_cols, self.chunk_words)
 
     @cached_property
-    def slot_step(self) -> int:
-        """Flits from slot to slot: slots start at whole scratchpad words."""
-        return round_up(self.work.source.slot_flits(self.frame), self.work.core.act_groups(self.work.block))
+    def slot_bytes(self) -> int:
+        """From slot to slot of the activation ring: slots start at whole scratchpad words."""
+        groups = self.work.core.act_groups(self.work.block)
+        return round_up(self.work.source.slot_flits(self.frame), groups) * self.work.block
 
     @cached_property
     def act_slots(self) -> int:
-        """Slots that fit; an array read of the last bytes must not leave the memory."""
+        """Slots of the activation ring; an array read of the last bytes must not leave the memory."""
         usable = self.work.core.act_bytes - max(self.work.core.rows, self.work.block)
-        return min(usable // (self.slot_step * self.work.block), MAX_SLOTS)
+        kept = len(self.chunks) if self.act_resident and self.work.engine == Engine.ARRAY else 0
+        return min(usable // self.slot_bytes, kept + AHEAD)
 
     @cached_property
     def weight_slot_bytes(self) -> int:
@@ -151,7 +163,7 @@ class Mapping:
 
     @cached_property
     def weight_slots(self) -> int:
-        return min(self.work.core.weight_bytes // max(1, self.weight_slot_bytes), MAX_SLOTS)
+        return min(self.work.core.weight_bytes // max(1, self.weight_slot_bytes), AHEAD)
 
     def chunk_steps(self, block: OutBlock) -> Iterator[tuple[int, Step]]:
         """(chunk, step) of a block, weights relative to the start of the block's set."""
@@ -165,6 +177,10 @@ class Mapping:
                 size = step.weight + step.weight_bytes
             if not (self.work.repeated or self.work.digits):
                 base += size
+
+    def weight_blocks(self) -> list[OutBlock]:
+        """One output block for every set of weights, in order."""
+        return list({block.weights: block for part in self.channel_parts for block in part}.values())
 
     def weight_order(self, block: OutBlock) -> list[tuple[int, int]] | None:
         """(word, offset) of the passes of a block in storage order, kernel taps innermost; None for word order."""

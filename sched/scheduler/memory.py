@@ -117,7 +117,7 @@ def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
     """Packed layout of the network's input, if that takes fewer passes than one per kernel tap."""
     tensor = graph.tensors[node.input]
     rows = min(core.rows for core in chip.cores)
-    channels, _, width = tensor.shape
+    channels = tensor.shape[0]
     kernel = (node.weight.shape[2], node.weight.shape[3])
     if node.groups != 1 or is_flat(node, tensor.shape):
         return None
@@ -136,5 +136,3 @@ def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
         if fits and passes < plain and cost < best[0]:
             best = (cost, layout)
     return best[1]
-
-

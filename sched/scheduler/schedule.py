@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from estimator import Coefficients, MemoryTiming, estimate
 from golden.quant import QAdd, QConcat, QConv, QGraph, QPool
-from estimator.coefficients import Coefficients
 from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
-from scheduler.emit import emit
+from scheduler.emit import Streams, emit
 from scheduler.errors import PlanError
-from scheduler.image import build_constants
+from scheduler.image import build_params, build_weights, weight_offsets
 from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool
 from scheduler.mapping import Mapping
 from scheduler.memory import Bump, place_tensors
 from scheduler.program import Launch, Placement, Plan, Segment
 from scheduler.search import best_mappings, predict
+from scheduler.split import split_channels, split_rows
 from scheduler.work import Work
 
 __all__ = ["schedule"]
@@ -26,18 +27,24 @@ __all__ = ["schedule"]
 FETCH_SLACK = 4096
 """Bytes behind the last program that the fetch units may read ahead."""
 
+CANDIDATES = 3
+"""Mappings of a layer that the estimator compares."""
+MANY_INSTRUCTIONS = 6000
+"""Of a launch; with more, the closed form decides alone."""
+
 QNode = QConv | QPool | QAdd | QConcat
 Job = Callable[[CoreParams], Work]
 
 
-def schedule(graph: QGraph, chip: ChipParams) -> Plan:
-    """Split, tile, place and program every layer.
+def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None) -> Plan:
+    """Split, tile, place and program every layer, for the shortest time with such a memory.
 
     Raises
     ------
     PlanError
         If a layer fits in no way; names it, what is too big, and the parameter to raise.
     """
+    memory = memory or MemoryTiming()
     placements, end = place_tensors(graph, chip)
     bump = Bump(end)
     segments: list[Segment] = []
@@ -49,7 +56,8 @@ def schedule(graph: QGraph, chip: ChipParams) -> Plan:
         for number, job in enumerate(jobs):
             name = node.name if len(jobs) == 1 else f"{node.name}.{number}"
             nodes = (node.name,) if number == len(jobs) - 1 else ()
-            launches.append(_launch(name, nodes, _choose(job, chip), chip, bump, segments))
+            draft = _choose(job, chip, bump.top, memory)
+            launches.append(_place(name, nodes, draft, chip, bump, segments))
     return Plan(chip, graph, tuple(launches), tuple(segments), placements, bump.top + FETCH_SLACK)
 
 
@@ -74,39 +82,79 @@ def _jobs(graph: QGraph, node: QNode, placements: dict[str, Placement]) -> list[
     return jobs
 
 
-def _choose(job: Job, chip: ChipParams) -> Mapping:
-    """Best mapping over the kinds of cores; a launch uses one kind."""
+@dataclass(frozen=True, eq=False)
+class _Draft:
+    """Mappings of one launch, each on cores of its own, with the streams for constants from a certain address on."""
+
+    mappings: tuple[Mapping, ...]
+    streams: Streams
+
+    @property
+    def instructions(self) -> int:
+        return sum(map(len, self.streams.values()))
+
+
+def _choose(job: Job, chip: ChipParams, top: int, memory: MemoryTiming) -> _Draft:
+    """The closed form's best mappings, compared by the estimator; equal cores alone, or all kinds of cores together."""
     kinds: dict[CoreParams, list[int]] = {}
     for index, core in enumerate(chip.cores):
         kinds.setdefault(core, []).append(index)
-    found: list[Mapping] = []
+    coefficients = Coefficients.load()
+    found: list[tuple[float, tuple[Mapping, ...]]] = []
     errors: list[PlanError] = []
+    speeds: dict[CoreParams, float] = {}
     for core, indices in kinds.items():
         try:
-            found += best_mappings(job(core), tuple(indices), chip)
+            mappings = best_mappings(job(core), tuple(indices), chip, CANDIDATES)
         except PlanError as error:
             errors.append(error)
+            continue
+        found += [(predict(mapping, chip, coefficients), (mapping,)) for mapping in mappings]
+        speeds[core] = 1 / found[-len(mappings)][0]
     if not found:
         raise errors[0]
-    return min(found, key=lambda mapping: predict(mapping, chip, Coefficients.load()))
+    found = sorted(found, key=lambda item: item[0])[:CANDIDATES]
+    drafts = [_draft(mappings, chip, top) for _, mappings in found]
+    if len(speeds) > 1:
+        works = {core: job(core) for core in speeds}
+        for parts in (split_rows(works, speeds), split_channels(works, speeds)):
+            try:
+                mappings = [best_mappings(part, tuple(kinds[core]), chip)[0] for core, part in parts.items()]
+            except PlanError:
+                continue
+            if len(mappings) > 1:
+                drafts.append(_draft(tuple(mappings), chip, top))
+    if len(drafts) == 1 or drafts[0].instructions > MANY_INSTRUCTIONS:
+        return drafts[0]
+    return min(drafts, key=lambda draft: estimate(draft, chip, memory, coefficients).cycles)
 
 
-def _launch(
-    name: str, nodes: tuple[str, ...], mapping: Mapping, chip: ChipParams, bump: Bump, segments: list[Segment]
-) -> Launch:
-    """Pack constants, emit streams, and place both."""
-    constants = build_constants(mapping)
-    weights_addr, params_addr = bump.take(constants.weights.size), bump.take(constants.params.size)
+def _draft(mappings: tuple[Mapping, ...], chip: ChipParams, top: int) -> _Draft:
+    bump = Bump(top)
     streams = {(core, unit): [encode(Opcode.END)] for core in range(chip.n_cores) for unit in Unit}
-    streams |= emit(mapping, chip, constants, weights_addr, params_addr)
-    stride = Launch.stride_for(streams)
+    for mapping in mappings:
+        weights_addr = bump.take(weight_offsets(mapping)[1])
+        params_addr = bump.take(mapping.work.requant.sets.size)
+        streams |= emit(mapping, chip, weights_addr, params_addr)
+    return _Draft(mappings, streams)
+
+
+def _place(
+    name: str, nodes: tuple[str, ...], draft: _Draft, chip: ChipParams, bump: Bump, segments: list[Segment]
+) -> Launch:
+    """Put constants and streams of a draft into DRAM."""
+    for mapping in draft.mappings:  # in the order of _draft, so at the addresses in its streams
+        weights, params = build_weights(mapping), build_params(mapping)
+        weights_addr, params_addr = bump.take(weights.size), bump.take(params.size)
+        if weights.size:
+            segments.append(Segment(weights_addr, weights, f"{name} weights"))
+        segments.append(Segment(params_addr, params, f"{name} parameters"))
+    stride = Launch.stride_for(draft.streams)
     base = bump.take(3 * chip.n_cores * stride)
-    launch = Launch(name, nodes, mapping.work.op, streams, base, stride, mapping.describe())
-    if constants.weights.size:
-        segments.append(Segment(weights_addr, constants.weights, f"{name} weights"))
-    segments.append(Segment(params_addr, constants.params, f"{name} parameters"))
+    described = "; ".join(mapping.describe() for mapping in draft.mappings)
+    launch = Launch(name, nodes, draft.mappings[0].work.op, draft.streams, base, stride, described)
     program = np.zeros(3 * chip.n_cores * stride, np.uint8)
-    for core, unit in streams:
+    for core, unit in draft.streams:
         addr, data = launch.program(core, unit)
         program[addr - base : addr - base + data.size] = data
     segments.append(Segment(base, program, f"{name} program"))

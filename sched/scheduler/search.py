@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 
 from estimator.coefficients import Coefficients
 from rtl.isa import INSTRUCTION_BYTES, Engine
@@ -28,6 +29,10 @@ WEIGHT_SLOT_BYTES = 16 * 1024
 """Longer weight loads gain nothing."""
 LATENCY_CYCLES = 100
 """Of a load, roughly; the same for all candidates."""
+STORE_CYCLES = 11
+"""Least of a STORE: it fetches a block of parameters."""
+MIN_COLUMNS = 16
+"""Of a tile, where whole rows would fit: shorter runs waste DRAM bursts."""
 CONTENTION = 0.02
 """Share of the DRAM time that is paid even where computing takes longer."""
 CHUNK_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
@@ -63,7 +68,20 @@ def best_mappings(work: Work, cores: tuple[int, ...], chip: ChipParams, count: i
             f"raise {limit.parameter}"
         )
     found.sort(key=lambda item: item[:2])
-    return [mapping for _, _, mapping in found[:count]]
+    return [replace(mapping, pace=_pace(mapping, chip)) for _, _, mapping in found[:count]]
+
+
+def _pace(mapping: Mapping, chip: ChipParams) -> int:
+    """Loads ahead that hide the memory's latency and the loads of other leaders."""
+    work, tile = mapping.work, mapping.tiling.parts[0][0]
+    if work.engine == Engine.TAP:
+        return 0
+    words = min(mapping.chunk_words, work.source.words)
+    flits = work.source.pixel_flits(words) * tile.in_rows * tile.in_cols
+    leaders = mapping.g_row if work.shared_input else len(mapping.cores)
+    load = flits * max(1.0, leaders / len(chip.memory_nodes)) + 4 * LATENCY_CYCLES
+    passes = words * work.taps * len(work.block_offsets(mapping.channel_parts[0][0]))
+    return 2 + ceil(1.5 * load / (passes * max(tile.pixels, work.min_pass)))
 
 
 def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: list[_Limit]) -> Iterator[Mapping]:
@@ -88,7 +106,7 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
     if base.act_slots < 1:
-        need, have = base.slot_step * work.block, work.core.act_bytes - max(work.core.rows, work.block)
+        need, have = base.slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
         limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
         return
     # Keeping a tile for all blocks needs room for all of it; the tap engine's blocks share nothing.
@@ -129,11 +147,9 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
 
 def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
     """(channel parts, row parts) that use most of the cores, or one."""
-    items, rows = len(work.items), work.out_hw[0]
+    items, rows = len(work.items), work.height
     pairs = [
-        (g_oc, g_row)
-        for g_oc in range(1, min(cores, items) + 1)
-        for g_row in range(1, min(cores // g_oc, rows) + 1)
+        (g_oc, g_row) for g_oc in range(1, min(cores, items) + 1) for g_row in range(1, min(cores // g_oc, rows) + 1)
     ]
     most = max(g_oc * g_row for g_oc, g_row in pairs)
     for g_oc, g_row in pairs:
@@ -144,32 +160,32 @@ def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
 def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
     """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos."""
     bank = work.core.acc_bank_entries
-    height, width = work.out_hw
+    height, width = work.height, work.out_hw[1]
     least = ceil_div(width, min(bank, MAX_OUT))
     shortest, longest = height // g_row, ceil_div(height, g_row)
     splits = [least]
     window = work.source.window
-    halo = (window.kernel[0] - 1) * window.dilation[0] + 1 - window.stride[0]
+    halo = max(0, (window.kernel[0] - 1) * window.dilation[0] + 1 - window.stride[0])
     if isinstance(work.source, BlockedSource):
         tallest = max(1, min(bank // ceil_div(width, least), longest))
-        whole_row = work.source.word_bytes * work.source.window.in_hw[1] * (tallest * window.stride[0] + max(0, halo))
-        if 2 * halo > tallest * window.stride[0] or 2 * whole_row > work.core.act_bytes:
-            splits += [n for n in (2, 4, 8, 16, 32) if least < n <= width]
+        row = len(work.source.placements) * work.source.word_bytes * window.in_hw[1]
+        if 2 * halo > tallest * window.stride[0] or 2 * row * (tallest * window.stride[0] + halo) > work.core.act_bytes:
+            fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= work.core.act_bytes
+            columns = MIN_COLUMNS if fits else 1
+            splits += [n for n in (2, 4, 8, 16, 32, 64) if least < n and n * columns <= width]
     for columns in splits:
         fewest = ceil_div(longest, max(1, min(bank // ceil_div(width, columns), MAX_OUT)))
         counts = {fewest, fewest + 1, fewest + 2, 2 * fewest, shortest} if columns == least else {fewest, shortest}
         for tiles_y in sorted(counts):
             if fewest <= tiles_y <= shortest:
-                yield Tiling(work.source, work.out_hw, g_row, tiles_y, columns)
+                yield Tiling(work.source, work.rows, work.out_hw[1], g_row, tiles_y, columns)
 
 
 def _chunk_sizes(work: Work) -> list[int]:
     words, step = work.source.words, work.source.word_step
     if work.engine == Engine.TAP:  # every block reads words of its own
         return [1]
-    sizes = {
-        min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)
-    }
+    sizes = {min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)}
     return sorted(size for size in sizes if size > 0)
 
 
@@ -184,11 +200,10 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     passes = sum(n for _, _, n in work.digits) or words * work.taps * len(work.block_offsets(block))
     steps = mapping.steps_per_block
     start = c.tap_start if work.engine == Engine.TAP else c.array_start
-    block_cycles = [
-        passes * max(tile.pixels, work.min_pass) + steps * (start + c.compute_issue) for tile in tiles
-    ]
+    block_cycles = [passes * max(tile.pixels, work.min_pass) + steps * (start + c.compute_issue) for tile in tiles]
     compute = len(part) * sum(block_cycles)
-    drain = sum(b.groups for b in part) * sum(tile.pixels for tile in tiles) + len(part) * len(tiles) * c.store_start
+    rows = tiles[0].height if tiling.tiles_x > 1 else 1
+    drain = len(part) * sum(max(block.groups * tile.pixels, rows * STORE_CYCLES) + c.store_start for tile in tiles)
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -199,16 +214,21 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     set_flits = ceil_div(passes * work.pass_bytes, work.block)
     sets = len({b.weights for b in part})
     weight_core = set_flits * (sets if mapping.weights_resident else len(part) * len(tiles))
-    out_dram = work.out_hw[0] * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
+    out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
     dram = (act_dram + weight_core * mapping.g_oc + out_dram) / memories
     dram += program * len(mapping.cores) / memories
     into_core = act_core + weight_core + program
 
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
-    first_load = chunk * tiles[0].in_rows * tiles[0].in_cols
+    tile_load = tiles[0].in_rows * tiles[0].in_cols
+    leaders = len(mapping.cores) if not work.shared_input else mapping.g_row
+    first_load = chunk * tile_load * max(1.0, leaders / memories)
     last_out = tiles[-1].pixels * block.groups * len(mapping.cores) / memories
     exposed = 4 * LATENCY_CYCLES + first_load + last_out
+    if len(mapping.chunks) > 1 and not mapping.weights_resident and dram > compute:
+        # Memory is busy from the start: the second chunk queues behind everybody's first weights.
+        exposed += mapping.weight_slots * mapping.weight_slot_bytes / work.block * mapping.g_oc / memories
     if mapping.act_resident and work.engine == Engine.ARRAY:
         # The next tile loads while the last block is at work, or earlier if slots are left over.
         spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
@@ -227,5 +247,7 @@ def _instructions(mapping: Mapping, steps: int) -> int:
     act = len(mapping.chunks) * mapping.tiles * (1 if mapping.act_resident else mapping.blocks_per_core) * runs
     if mapping.work.engine == Engine.TAP:
         act = ceil_div(act, mapping.g_oc)
-    weights = 0 if not mapping.work.pass_bytes else steps * (mapping.blocks_per_core if mapping.weights_resident else units)
+    weights = 0
+    if mapping.work.pass_bytes:
+        weights = steps * (mapping.blocks_per_core if mapping.weights_resident else units)
     return units * (steps + rows) + act + weights

@@ -205,9 +205,9 @@ class BlockedSource(Source):
                 if not blocks:
                     continue
                 dst = number * frame.words * pitch + lane
-                first = placement.addr + (
-                    blocks[0] * layout.plane_flits + tile.iy[0] * width + tile.ix[0]
-                ) * layout.block
+                first = (
+                    placement.addr + (blocks[0] * layout.plane_flits + tile.iy[0] * width + tile.ix[0]) * layout.block
+                )
                 flits = tile.in_rows * tile.in_cols
                 if tile.in_cols == width == frame.cols and flits <= MAX_RUN_FLITS:
                     stride = groups * layout.plane_flits
@@ -215,9 +215,7 @@ class BlockedSource(Source):
                     continue
                 for index in range(len(blocks)):
                     addr = first + index * groups * layout.plane_flits * layout.block
-                    yield Transfer(
-                        addr, tile.in_rows, tile.in_cols, width, dst + index * pitch, frame.cols * groups, 1
-                    )
+                    yield Transfer(addr, tile.in_rows, tile.in_cols, width, dst + index * pitch, frame.cols * groups, 1)
 
     def geometry(self, frame: Frame) -> dict[str, int]:
         pixel, row = self.word_bytes, frame.cols * self.word_bytes

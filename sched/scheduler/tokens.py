@@ -1,4 +1,4 @@
-"""Which token counter means what in a launch; the same on every core that takes part."""
+"""Which token counter means what in a launch, who leads a group, and which memory node serves it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,45 @@ __all__ = ["TokenMap"]
 
 @dataclass(frozen=True)
 class TokenMap:
-    """First counter of each class.
+    """First counter of each class, the same on every core that takes part.
 
     Loads from different memory nodes arrive in any order, so ready tokens are per memory node; free tokens are per
-    member of the leader's group.
+    member of the leader's group. Pace tokens go from a leader's compute unit to its load unit.
 
     Attributes
     ----------
-    memories : tuple of int
+    memories : int
         Memory nodes in use.
     act_members, weight_members : int
         Cores that share activation loads; cores that share weight and parameter loads.
-    spread_weights : bool
-        Weight loads take all memory nodes in turn, instead of the leader's own one.
+    act_base, weight_base : dict of int to int
+        Memory node of a leader's first load.
+    spread_acts, spread_weights : bool
+        Loads of a leader take all memory nodes in turn. Otherwise each leader keeps to one node, which is better where
+        that loads all nodes alike: two nodes never send to the same core in each other's way.
     """
 
-    memories: tuple[int, ...]
-    homes: tuple[int, ...]
+    memories: int
     act_members: int
     weight_members: int
+    act_base: dict[int, int]
+    weight_base: dict[int, int]
+    spread_acts: bool
     spread_weights: bool
 
     acc_ready = 0
     acc_free = 1
     param_ready = 2
-    act_ready = 3
+    pace = 3
+    act_ready = 4
 
     @property
     def weight_ready(self) -> int:
-        return self.act_ready + len(self.memories)
+        return self.act_ready + self.memories
 
     @property
     def act_free(self) -> int:
-        return self.weight_ready + len(self.memories)
+        return self.weight_ready + self.memories
 
     @property
     def weight_free(self) -> int:
@@ -61,19 +67,29 @@ class TokenMap:
     @staticmethod
     def of(mapping: Mapping, chip: ChipParams) -> TokenMap:
         """The map for a mapping; memory nodes are left out where counters are too few."""
-        act = mapping.g_oc if mapping.work.shared_input else 1
-        spread = mapping.g_oc < len(chip.memory_nodes)
-        homes = chip.home_memory
-        count = min(len(chip.memory_nodes), max(1, (chip.tokens - 3 - act - 2 * mapping.g_row) // 2))
-        return TokenMap(tuple(range(count)), homes, act, mapping.g_row, spread)
+        g_oc, g_row = mapping.g_oc, mapping.g_row
+        shared = mapping.work.shared_input
+        act = g_oc if shared else 1
+        count = min(len(chip.memory_nodes), max(1, (chip.tokens - TokenMap.act_ready - act - 2 * g_row) // 2))
+        act_leaders = [mapping.cores[r * g_oc] for r in range(g_row)] if shared else list(mapping.cores)
+        weight_leaders = [TokenMap.weight_leader(mapping, o) for o in range(g_oc)]
+        return TokenMap(
+            count, act, g_row, _bases(act_leaders, count, chip), _bases(weight_leaders, count, chip),
+            len(act_leaders) % count > 0, g_oc % count > 0,
+        )  # fmt: skip
+
+    @staticmethod
+    def weight_leader(mapping: Mapping, o: int) -> int:
+        """Core that loads weights and parameters of a channel part."""
+        return mapping.cores[o % mapping.g_row * mapping.g_oc + o]
 
     def act_memory(self, leader: int, number: int) -> int:
-        """Index in `memories` for load `number` of a leader."""
-        return (self.homes[leader] + number) % len(self.memories)
+        """Memory node for activation load `number` of a leader."""
+        return (self.act_base[leader] + (number if self.spread_acts else 0)) % self.memories
 
     def weight_memory(self, leader: int, number: int) -> int:
-        """Index in `memories` for weight load `number` of a leader."""
-        return (self.homes[leader] + (number if self.spread_weights else 0)) % len(self.memories)
+        """Memory node for weight load `number` of a leader."""
+        return (self.weight_base[leader] + (number if self.spread_weights else 0)) % self.memories
 
     @staticmethod
     def wait(slot: int, first: int, count: int) -> dict[str, int]:
@@ -84,3 +100,12 @@ class TokenMap:
     def signal(slot: int, token: int, core: int) -> dict[str, int]:
         """Signal `slot` of an instruction."""
         return {f"signal{slot}_valid": 1, f"signal{slot}_token": token, f"signal{slot}_core": core}
+
+
+def _bases(leaders: list[int], memories: int, chip: ChipParams) -> dict[int, int]:
+    """A memory node for each leader: its home if that spreads them evenly, else one after the other."""
+    homes = [chip.home_memory[leader] % memories for leader in leaders]
+    most = -(-len(leaders) // memories)
+    if max(homes.count(home) for home in homes) <= most:
+        return dict(zip(leaders, homes, strict=True))
+    return {leader: rank % memories for rank, leader in enumerate(leaders)}

@@ -7,7 +7,7 @@ Lowering (`scheduler.lower`) makes a `Work` of a graph node; a mapping then says
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -119,12 +119,24 @@ class Work:
     weights_of: Callable[[OutBlock, list[tuple[int, int]] | None], np.ndarray] | None = None
     repeated: bool = False
     offsets: tuple[int, ...] = ()
-    digits: tuple[tuple[int, int, int], ...] = field(default=())
+    digits: tuple[tuple[int, int, int], ...] = ()
     """Of an addition: (tap_shift, first tensor, tensors) per COMPUTE."""
+    row_range: tuple[int, int] | None = None
+    """Output rows to compute, if not all."""
 
     @property
     def out_hw(self) -> tuple[int, int]:
         return self.output.shape[1], self.output.shape[2]
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Output rows [first, end)."""
+        return self.row_range or (0, self.out_hw[0])
+
+    @property
+    def height(self) -> int:
+        """Output rows to compute."""
+        return self.rows[1] - self.rows[0]
 
     @property
     def taps(self) -> int:
@@ -133,7 +145,7 @@ class Work:
     @property
     def min_pass(self) -> int:
         """Fewest cycles of a pass."""
-        return max(self.core.rows, self.core.cols) + 1 if self.engine == Engine.ARRAY else 1
+        return max(self.core.rows, self.core.cols) if self.engine == Engine.ARRAY else 1
 
     @property
     def weight_align(self) -> int:

@@ -107,13 +107,16 @@ class Network:
         if packet.kind == Kind.READ:
             raw = b"".join(word.to_bytes(size, "little") for word in packet.payload)
             opcode, load = decode(raw)
-            assert opcode == Opcode.LOAD and load["memory"] == memory and packet.traffic == load["traffic"]
+            assert opcode == Opcode.LOAD
+            assert load["memory"] == memory
+            assert packet.traffic == load["traffic"]
             self.reads.append((self.now, load))
             if load["cores"] & own:
                 self._read(load, at, responses)
         elif packet.kind == Kind.WRITE:
             data = b"".join(word.to_bytes(size, "little") for word in packet.payload)
-            assert packet.addr % size == 0 and packet.flits <= chip.max_packet_flits
+            assert packet.addr % size == 0
+            assert packet.flits <= chip.max_packet_flits
             assert packet.addr // 4096 == (packet.addr + len(data) - 1) // 4096, "crosses 4 KB"
             first, last = packet.lane_offset, packet.lane_offset + packet.lanes
             for i in range(packet.flits):

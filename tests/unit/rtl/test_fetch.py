@@ -73,14 +73,18 @@ def test_units_get_their_streams_up_to_end(link_bytes: int, queue_depth: int, se
             if all(len(sink.words) == len(stream) for sink, stream in zip(sinks, streams, strict=True)):
                 break
         await ctx.tick().repeat(200)
-        assert ctx.get(fetch.outstanding) == 0 and not ctx.get(fetch.error)
+        assert ctx.get(fetch.outstanding) == 0
+        assert not ctx.get(fetch.error)
 
     simulate(dut.module, bench, background=[network.run, *(sink.run for sink in sinks)])
     assert [[word for _, word in sink.words] for sink in sinks] == streams
     for _, load in network.reads:
         unit = load["dst"] >> 16
-        assert load["space"] == Space.PROGRAM and load["traffic"] == TrafficClass.PROGRAM
-        assert load["cores"] == 1 << NODE and load["runs"] == 1 and load["memory"] == memory_node
+        assert load["space"] == Space.PROGRAM
+        assert load["traffic"] == TrafficClass.PROGRAM
+        assert load["cores"] == 1 << NODE
+        assert load["runs"] == 1
+        assert load["memory"] == memory_node
         block = fetch_block(core)
         assert load["run_flits"] * link_bytes == block * INSTRUCTION_BYTES
         assert load["dram_addr"] == base + (3 * NODE + unit) * stride + fetched[unit] * INSTRUCTION_BYTES
@@ -130,6 +134,7 @@ def test_misaligned_streams_are_an_error(base: int, stride: int) -> None:
         await ctx.tick()
         ctx.set(dut.start, 0)
         await ctx.tick().repeat(5)
-        assert ctx.get(dut.error) == ErrorCode.MISALIGNED and not ctx.get(dut.request.valid)
+        assert ctx.get(dut.error) == ErrorCode.MISALIGNED
+        assert not ctx.get(dut.request.valid)
 
     simulate(dut, bench)

@@ -94,6 +94,7 @@ def test_reset_inserter_empties_it() -> None:
     run(m, bench)
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize("depth", [0, -1, 2.0, True])
 def test_rejects_a_depth_that_is_not_a_positive_integer(depth: object) -> None:
     with pytest.raises(ValueError, match="Depth must be a positive integer, not "):

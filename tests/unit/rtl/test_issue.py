@@ -111,7 +111,8 @@ def test_instructions_go_in_order_and_take_their_tokens(unit: Unit, seed: int) -
                 break
             await ctx.tick()
         await ctx.tick().repeat(5)
-        assert ctx.get(dut.ended) and not ctx.get(dut.error)
+        assert ctx.get(dut.ended)
+        assert not ctx.get(dut.error)
 
     simulate(m, feed, give, background=[watch, sink.run, signals.run])
     assert model == [0] * CHIP.tokens
@@ -175,7 +176,8 @@ def test_refuses_what_the_chip_does_not_have(unit: Unit, raw: int, code: int) ->
         await ctx.tick().repeat(6)
         assert ctx.get(dut.error) == code
         if code:
-            assert not ctx.get(dut.o.valid) and not ctx.get(dut.ended)
+            assert not ctx.get(dut.o.valid)
+            assert not ctx.get(dut.ended)
 
     simulate(m, bench)
 

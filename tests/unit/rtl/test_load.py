@@ -49,15 +49,19 @@ def test_each_load_becomes_one_read_packet(link_bytes: int, seed: int) -> None:
     async def bench(ctx) -> None:
         ctx.set(dut.node, 5)
         await send(ctx, dut.instruction, [word(**f) for f in fields], rng, 0.3)
-        assert not ctx.get(dut.error) and not ctx.get(dut.busy)
+        assert not ctx.get(dut.error)
+        assert not ctx.get(dut.busy)
 
     simulate(dut, bench, background=[sink.run])
     packets = packets_of([flit for _, flit in sink.words])
     for packet, values in zip(packets, fields, strict=True):
-        assert packet.kind == Kind.READ and packet.src == 5 and packet.traffic == values["traffic"]
+        assert packet.kind == Kind.READ
+        assert packet.src == 5
+        assert packet.traffic == values["traffic"]
         assert packet.dest == 1 << 8 + values["memory"]
         raw = b"".join(data.to_bytes(link_bytes, "little") for data in packet.payload)
-        assert raw[:32] == word(**values).to_bytes(32, "little") and not any(raw[32:])
+        assert raw[:32] == word(**values).to_bytes(32, "little")
+        assert not any(raw[32:])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,9 @@ def test_a_bad_load_stops_the_unit(fields: dict[str, int], code: ErrorCode) -> N
         ctx.set(dut.instruction.payload, word(**fields))
         for _ in range(5):
             await ctx.tick()
-            assert not ctx.get(dut.o.valid) and not ctx.get(dut.instruction.ready)
-        assert ctx.get(dut.error) == code and ctx.get(dut.busy)
+            assert not ctx.get(dut.o.valid)
+            assert not ctx.get(dut.instruction.ready)
+        assert ctx.get(dut.error) == code
+        assert ctx.get(dut.busy)
 
     simulate(dut, bench)

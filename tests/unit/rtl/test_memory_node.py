@@ -72,7 +72,7 @@ def model_packets(chip: ChipParams, memory: np.ndarray, instruction: bytes) -> l
                 }
             )  # fmt: skip
             at += beats * b
-            dst += beats * (groups if f["planar"] else 1)
+            dst += beats * (groups if f["planar"] and f["space"] != Space.PROGRAM else 1)
     return packets
 
 
@@ -151,7 +151,7 @@ def random_load(chip: ChipParams, rng: random.Random) -> bytes:
         runs=runs,
         run_flits=flits,
         dram_stride=stride,
-        space=rng.choice(list(Space)),
+        space=rng.choice(list(Space) if runs == 1 else [Space.ACT, Space.WEIGHT, Space.PARAM]),
         dst=rng.randrange(1 << 18),
         dst_stride=rng.randrange(1 << 18),
         planar=rng.randrange(2),
@@ -223,7 +223,10 @@ def test_reads_and_writes_match_the_model(link_bytes: int, stall: float, seed: i
     bench.run(test)
     packets = parse(chip, bench.sink.words)
     acks = [p for p in packets if p["kind"] == Kind.ACK]
-    assert [p for p in packets if p["kind"] == Kind.DATA] == expected_data
+    for program in (False, True):  # each in order
+        assert [p for p in packets if p["kind"] == Kind.DATA and (p["space"] == Space.PROGRAM) == program] == [
+            p for p in expected_data if (p["space"] == Space.PROGRAM) == program
+        ]
     assert [p["dest"] for p in acks] == [1 << src for src in expected_acks]
     assert all(p["flits"] == 1 and p["src"] == NODE and not p["token_valid"] for p in acks)
     assert np.array_equal(bench.memory, expected_memory)
@@ -315,6 +318,24 @@ def test_an_acknowledgement_waits_for_one_packet_at_most() -> None:
     assert kinds.index(Kind.ACK) <= 1
 
 
+def test_programs_go_before_the_next_burst_of_other_loads() -> None:
+    chip = small_chip(outstanding_bursts=2)
+    bench = Bench(chip, latency=4)
+    loads = [load(chip, runs=3, run_flits=100, dram_stride=128) for _ in range(3)]
+    program = load(chip, run_flits=16, space=Space.PROGRAM, traffic=TrafficClass.PROGRAM, dram_addr=0x4000)
+
+    async def test(ctx: Any) -> None:
+        await bench.request(ctx, [flit for raw in (*loads, program) for flit in read_packet(chip, raw)])
+        await bench.until_idle(ctx)
+
+    bench.run(test)
+    packets = parse(chip, bench.sink.words)
+    at = [p["space"] for p in packets].index(Space.PROGRAM)
+    assert at <= 1 + chip.outstanding_bursts
+    assert [packets.pop(at)] == model_packets(chip, bench.memory, program)
+    assert packets == [p for raw in loads for p in model_packets(chip, bench.memory, raw)]
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
@@ -323,6 +344,7 @@ def test_an_acknowledgement_waits_for_one_packet_at_most() -> None:
         ({"cores": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"cores": 16}, ErrorCode.ILLEGAL_FIELD),
         ({"traffic": 5}, ErrorCode.ILLEGAL_FIELD),
+        ({"space": Space.PROGRAM, "runs": 2}, ErrorCode.ILLEGAL_FIELD),
         ({"dram_addr": 8}, ErrorCode.MISALIGNED),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else value.name,

@@ -7,30 +7,15 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 
 import pytest
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.sim import Simulator
 
 from rtl.noc.flit import MessageClass, flit_layout
 from rtl.noc.mesh import Mesh
 from rtl.noc.routing import Link, hops, multicast_links
-from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams, default_chip
+from rtl.params import ChipParams, Direction, default_chip
 from rtl.regs import RouterCounter
-
-
-def small_chip(width: int, height: int, memories: int, vcs_per_class: int = 1, vc_depth: int = 8) -> ChipParams:
-    sides = [(x, 0, Direction.NORTH) for x in range(width)] + [(x, height - 1, Direction.SOUTH) for x in range(width)]
-    sides += [(0, y, Direction.WEST) for y in range(height)] + [(width - 1, y, Direction.EAST) for y in range(height)]
-    random.Random(width * 16 + height).shuffle(sides)
-    return ChipParams(
-        mesh_width=width,
-        mesh_height=height,
-        cores=(CoreParams(),) * (width * height),
-        memory_nodes=tuple(MemoryNodeParams(*side) for side in sides[:memories]),
-        link_bytes=4,
-        vcs_per_class=vcs_per_class,
-        vc_depth=vc_depth,
-        max_packet_flits=8,
-    )
+from tests.unit.rtl.noc_models import packet_words, small_chip
 
 
 @dataclass(frozen=True)
@@ -42,26 +27,8 @@ class Packet:
     flits: int
 
     def words(self, chip: ChipParams) -> list[int]:
-        """Its flits as bits; header fields are garbage beside all but the first."""
-        noise = random.Random(self.number)
-        shape = flit_layout(chip)
-        words = []
-        for index in range(self.flits):
-            first = index == 0
-            header = {
-                "dest": sum(1 << d for d in self.dests) if first else noise.getrandbits(chip.n_nodes),
-                "src": self.source if first else noise.getrandbits(7),
-                "flits": self.flits if first else noise.getrandbits(7),
-                "addr": self.number if first else noise.getrandbits(32),
-            }
-            value = {
-                "data": self.number << 8 | index,
-                "first": first,
-                "last": index == self.flits - 1,
-                "header": header,
-            }
-            words.append(Const.cast(shape.const(value)).value)
-        return words
+        dest = sum(1 << d for d in self.dests)
+        return packet_words(chip, self.number, self.flits, dest, self.source)
 
 
 class Bench:
@@ -205,14 +172,22 @@ def random_packets(chip: ChipParams, count: int, seed: int) -> list[Packet]:
     return packets
 
 
-@pytest.mark.parametrize("seed", range(2), ids=lambda s: f"seed{s}")
 @pytest.mark.parametrize(
-    ("shape", "packets"),
-    [((1, 1, 1), 60), ((2, 2, 2), 80), ((3, 2, 3), 80), ((4, 4, 5), 100)],
-    ids=lambda p: "x".join(map(str, p)) if isinstance(p, tuple) else None,
+    ("shape", "vcs_per_class", "packets", "seed"),
+    [
+        ((1, 1, 1), 1, 60, 0),
+        ((1, 1, 3), 2, 60, 1),
+        ((2, 2, 2), 1, 80, 2),
+        ((2, 2, 2), 1, 80, 3),
+        ((2, 2, 3), 2, 80, 4),
+        ((3, 2, 3), 1, 80, 5),
+        ((3, 2, 3), 2, 60, 6),
+        ((4, 4, 5), 1, 80, 7),
+    ],
+    ids=lambda p: "x".join(map(str, p)) if isinstance(p, tuple) else str(p),
 )
-def test_random_traffic_arrives_once_whole_and_in_order(shape, packets, seed) -> None:
-    chip = small_chip(*shape, vcs_per_class=1 + seed % 2)
+def test_random_traffic_arrives_once_whole_and_in_order(shape, vcs_per_class, packets, seed) -> None:
+    chip = small_chip(*shape, vcs_per_class=vcs_per_class)
     Bench(chip, random_packets(chip, packets, seed), seed).run(6000, phase=100)
 
 

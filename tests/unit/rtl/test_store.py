@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 
 from rtl import isa
 from rtl.isa import Opcode, Space
@@ -115,16 +115,19 @@ class Bench:
                 packet = packets.pop(0)
                 now, expected = expected[: packet.flits], expected[packet.flits :]
                 assert len(now) == packet.flits <= chip.max_packet_flits
-                assert packet.src == NODE and packet.addr == now[0]["where"]
+                assert packet.src == NODE
+                assert packet.addr == now[0]["where"]
                 assert (packet.lanes, packet.lane_offset) == (f["lanes"], f["lane_offset"])
                 assert packet.token_valid == now[-1]["token"]
                 if f["to_core"]:
-                    assert packet.kind == Kind.DATA and packet.dest == 1 << f["core"]
+                    assert packet.kind == Kind.DATA
+                    assert packet.dest == 1 << f["core"]
                     assert (packet.space, packet.planar) == (f["space"], f["planar"])
                     assert packet.token == f["token"]
                     step = chip.cores[f["core"]].act_groups(size) if f["planar"] else 1
                 else:
-                    assert packet.kind == Kind.WRITE and packet.dest == 1 << chip.n_cores + f["memory"]
+                    assert packet.kind == Kind.WRITE
+                    assert packet.dest == 1 << chip.n_cores + f["memory"]
                     assert packet.traffic == f["traffic"]
                     assert packet.addr // 4096 == (packet.addr + packet.flits * size - 1) // 4096
                     step = size
@@ -191,8 +194,9 @@ def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall
             await ctx.tick()
             if not ctx.get(dut.busy):
                 break
-        assert not ctx.get(dut.busy) and not ctx.get(dut.error)
-        writes = sum(not packet.header["kind"] == Kind.DATA for packet in packets_of([flit for _, flit in sink.words]))
+        assert not ctx.get(dut.busy)
+        assert not ctx.get(dut.error)
+        writes = sum(packet.header["kind"] != Kind.DATA for packet in packets_of([flit for _, flit in sink.words]))
         assert ctx.get(dut.outstanding) == writes
         ctx.set(dut.ack, 1)
         await ctx.tick().repeat(writes)
@@ -233,7 +237,7 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
     load = 8
     assert cycles[0] == started[0] + load + 3
     starts = cycles[::pixels]
-    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(starts)]
     inside, between = max(pixels, load + 2), max(pixels, load + 3)
     assert gaps == ([inside] * (groups - 1) + [between]) * 2 + [inside] * (groups - 1)
     assert sink.words[0][0] == cycles[0] + 5
@@ -275,7 +279,8 @@ def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int) -> None:
         for _ in range(20):
             await ctx.tick()
             if code:
-                assert not ctx.get(dut.acc.valid) and not ctx.get(dut.instruction.ready)
+                assert not ctx.get(dut.acc.valid)
+                assert not ctx.get(dut.instruction.ready)
         assert ctx.get(dut.error) == code
         assert ctx.get(dut.acc.valid) == (not code)
 

@@ -119,7 +119,9 @@ def test_a_busy_network_does_not_hold_up_local_signals() -> None:
         assert not ctx.get(dut.i[0].ready)
         ctx.set(dut.i[1].payload, {"token": 5, "core": 0})
         ctx.set(dut.i[1].valid, 1)
-        assert ctx.get(dut.i[1].ready) and ctx.get(dut.increment.valid) and ctx.get(dut.increment.token) == 5
+        assert ctx.get(dut.i[1].ready)
+        assert ctx.get(dut.increment.valid)
+        assert ctx.get(dut.increment.token) == 5
 
     simulate(dut, bench)
 

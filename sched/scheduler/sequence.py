@@ -1,0 +1,266 @@
+"""Order of everything in a launch: steps, loads, and which waits for which.
+
+Every core computes, tile by tile, output block by output block, the steps of the block, chunk by chunk. A step has a
+*position*, the same on all cores: ``(tile * blocks + block) * steps + step``.
+
+Scratchpad slots form rings, one for activations and one for weights (unless all weights are resident). Load number q
+goes to slot q modulo the number of slots, behind the steps that used load q - slots. Cores that need the same data form
+a group with a leader, whose load unit asks for it once for all members: it waits for a free token of every member, and
+the last flit gives every member a ready token. A slot that was never used is free from the start; loads into such
+slots are paced by the steps of the leader instead.
+
+Why nothing can deadlock: a load may start behind position e (its slot's last use on any member, or the step that paces
+it) and is needed at position u > e (its first use on any member). Every load stream is sorted by (e + 1/2, u), so
+e + 1/2 for loads, the position itself for COMPUTE and a quarter more for STORE order all instructions of all cores such
+that each waits only for earlier ones, and every stream follows that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtl.params import ChipParams
+from scheduler.mapping import Mapping
+from scheduler.tokens import TokenMap
+from scheduler.work import OutBlock, Step
+
+__all__ = ["START", "Group", "Load", "ParamLoad", "Sequence", "Visit"]
+
+START = -1.0
+"""Position before all steps."""
+
+Place = tuple[int, int]
+"""(row part, channel part) of a core."""
+
+
+@dataclass(eq=False)
+class Visit:
+    """One step of one core: a COMPUTE, or (step None) the release of a load that only other members need.
+
+    Attributes
+    ----------
+    tile, block : int
+        Numbers of the tile in its row part and of the block in its channel part.
+    act, weight
+        Keys of the loads that it uses; weight None if it has none.
+    """
+
+    position: int
+    tile: int
+    block: int
+    step: Step | None
+    act: Any
+    weight: Any
+
+
+@dataclass(eq=False)
+class Load:
+    """One load of a ring.
+
+    Attributes
+    ----------
+    number : int
+        In the ring.
+    tile : int
+        Of its first use.
+    key
+        What is loaded.
+    first : int
+        Position of the first use.
+    last : dict of int to int
+        Position of the last use, by number of the member.
+    start : float
+        Position behind which it may start.
+    waits_free, waits_pace : bool
+        For which tokens it waits.
+    frees : bool
+        A later load waits for its slot.
+    slot : int
+        Scratchpad byte.
+    """
+
+    number: int
+    tile: int
+    key: Any
+    first: int
+    last: dict[int, int] = field(default_factory=dict)
+    start: float = START
+    waits_free: bool = False
+    waits_pace: bool = False
+    frees: bool = False
+    slot: int = 0
+
+
+@dataclass(eq=False)
+class Group:
+    """Cores that share the loads of a ring; the leader asks for them."""
+
+    leader: int
+    cores: list[int]
+    row: int
+    channel: int
+    loads: list[Load]
+    by_key: dict[Any, Load]
+
+    def member(self, core: int) -> int:
+        return self.cores.index(core)
+
+
+@dataclass(frozen=True)
+class ParamLoad:
+    """A group of parameter sets.
+
+    Attributes
+    ----------
+    tile, group : int
+        For which stores; with a single group, for all tiles.
+    sets : tuple of int
+    first, last : int
+        Positions of the blocks whose stores use it.
+    """
+
+    tile: int
+    group: int
+    sets: tuple[int, ...]
+    first: int
+    last: int
+
+
+class Sequence:
+    """Steps and loads of all cores of a mapping.
+
+    Attributes
+    ----------
+    visits : dict of (row part, channel part) to list of Visit
+    acts, weights : dict of int to Group
+        By core.
+    paced : dict of (core, position) to int
+        Signal with which a step lets a load go.
+    params : dict of int to list of ParamLoad
+        By channel part.
+    """
+
+    def __init__(self, mapping: Mapping, chip: ChipParams) -> None:
+        self.mapping = mapping
+        self.tokens = TokenMap.of(mapping, chip)
+        self.blocks = mapping.blocks_per_core
+        # Room for releases behind the steps; and so every block's last step is followed by a free position.
+        self.steps = mapping.steps_per_block + len(mapping.chunks)
+        rows, channels = range(mapping.g_row), range(mapping.g_oc)
+        self.visits = {(r, o): list(self._visits(r, o)) for r in rows for o in channels}
+        self.positions = {
+            self.core(place): {visit.position for visit in visits if visit.step is not None}
+            for place, visits in self.visits.items()
+        }
+        self.paced: dict[tuple[int, int], int] = {}
+        self.acts: dict[int, Group] = {}
+        self.weights: dict[int, Group] = {}
+        for r in rows:
+            sharers = [[(r, o) for o in channels]] if self.tokens.act_members > 1 else [[(r, o)] for o in channels]
+            for places in sharers:
+                self._form_group(places, self.core(places[0]), "act", self.acts, mapping.act_slots, mapping.slot_bytes)
+        for o in channels:
+            leader = TokenMap.weight_leader(mapping, o)
+            slots = 0 if mapping.weights_resident else mapping.weight_slots
+            self._form_group([(r, o) for r in rows], leader, "weight", self.weights, slots, mapping.weight_slot_bytes)
+        for group in {id(group): group for group in self.acts.values()}.values():
+            self._pace(group)
+        self.params = {o: list(self._params(o)) for o in channels}
+
+    def core(self, place: Place) -> int:
+        r, o = place
+        return self.mapping.cores[r * self.mapping.g_oc + o]
+
+    def position(self, tile: int, block: int) -> int:
+        """Of a block's first step."""
+        return (tile * self.blocks + block) * self.steps
+
+    # --- steps --------------------------------------------------------------------------------------------------
+
+    def _visits(self, r: int, o: int) -> Iterator[Visit]:
+        mapping, blocks = self.mapping, self.mapping.channel_parts[o]
+        steps = [list(mapping.chunk_steps(block)) for block in blocks]
+        for t in range(mapping.tiles):
+            for j, block in enumerate(blocks):
+                for number, (chunk, step) in enumerate(steps[j]):
+                    act = (t, chunk) if mapping.act_resident else (t, j, chunk)
+                    weight = self._weight_key(t, j, block, step)
+                    yield Visit(self.position(t, j) + number, t, j, step, act, weight)
+            if not mapping.act_resident and self.tokens.act_members > 1:
+                # Other members have one block more; this one only lets go of their chunks.
+                for j in range(len(blocks), self.blocks):
+                    for chunk in range(len(mapping.chunks)):
+                        yield Visit(self.position(t, j) + chunk, t, j, None, (t, j, chunk), None)
+
+    def _weight_key(self, t: int, j: int, block: OutBlock, step: Step) -> Any:
+        if not step.weight_bytes:
+            return None
+        key = (block.weights, step.weight, step.weight_bytes)
+        return key if self.mapping.weights_resident else (t, j, *key)
+
+    # --- loads --------------------------------------------------------------------------------------------------
+
+    def _form_group(
+        self, places: list[Place], leader: int, kind: str, table: dict[int, Group], slots: int, slot_bytes: int
+    ) -> None:
+        """Loads in the order of first use, with their slots; without slots, loads stay where they are put."""
+        cores = [self.core(place) for place in places]
+        by_key: dict[Any, Load] = {}
+        for member, place in enumerate(places):
+            for visit in self.visits[place]:
+                key = getattr(visit, kind)
+                if key is not None:
+                    load = by_key.setdefault(key, Load(0, visit.tile, key, visit.position))
+                    load.first = min(load.first, visit.position)
+                    load.last[member] = visit.position
+        loads = sorted(by_key.values(), key=lambda load: load.first)
+        place_at = 0
+        for number, load in enumerate(loads):
+            load.number = number
+            if not slots:
+                load.slot = place_at
+                place_at += -(-load.key[-1] // self.mapping.work.weight_align) * self.mapping.work.weight_align
+                continue
+            # Tokens carry no names: all members use all loads, and free their slots in the order of the ring.
+            assert len(load.last) == len(cores)
+            assert not number or all(load.last[m] > loads[number - 1].last[m] for m in load.last)
+            load.slot = number % slots * slot_bytes
+            load.frees = number + slots < len(loads)
+            if number >= slots:
+                load.start = float(max(loads[number - slots].last.values()))
+                load.waits_free = True
+        group = Group(leader, cores, places[0][0], places[0][1], loads, by_key)
+        table.update(dict.fromkeys(cores, group))
+
+    def _pace(self, group: Group) -> None:
+        """Let the first loads start one by one, so that those of all leaders do not queue in front of each other."""
+        pace, start = self.mapping.pace, START
+        for load in group.loads:
+            if pace and load.number >= pace and not load.waits_free:
+                earlier = group.loads[load.number - pace]
+                step, frees = earlier.first, earlier.frees and earlier.last[0] == earlier.first
+                if not (frees and step + 1 not in self.positions[group.leader]):  # else no signal is left
+                    self.paced[group.leader, step] = 2 if frees else 0
+                    load.waits_pace = True
+                    load.start = float(step)
+            # Ready tokens carry no names either, so loads leave in the order of the ring.
+            load.start = start = max(start, load.start)
+
+    # --- parameters ---------------------------------------------------------------------------------------------
+
+    def param_groups(self, o: int) -> list[tuple[int, ...]]:
+        """Parameter sets of a channel part, in groups that are loaded together."""
+        sets, size = sorted({block.params for block in self.mapping.channel_parts[o]}), self.mapping.param_group
+        return [tuple(sets[first : first + size]) for first in range(0, len(sets), size)]
+
+    def _params(self, o: int) -> Iterator[ParamLoad]:
+        """Loads of parameters in order: one for all tiles if one group is all there is."""
+        groups = self.param_groups(o)
+        of_set = {number: index for index, group in enumerate(groups) for number in group}
+        users = [of_set[block.params] for block in self.mapping.channel_parts[o]]
+        for t in range(self.mapping.tiles if len(groups) > 1 else 1):
+            for index, sets in enumerate(groups):
+                mine = [j for j, user in enumerate(users) if user == index]
+                yield ParamLoad(t, index, sets, self.position(t, mine[0]), self.position(t, mine[-1] + 1) - 1)

@@ -1,0 +1,106 @@
+"""Models of what hangs on a link: a sender that obeys credits and a receiver that gives them late."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import Any
+
+from amaranth.hdl import Const
+
+from rtl.noc.flit import flit_layout
+from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams
+
+
+def small_chip(width: int, height: int, memories: int, **overrides: int) -> ChipParams:
+    """A chip of narrow links and short packets, its memory nodes anywhere on the edge."""
+    sides = [(x, 0, Direction.NORTH) for x in range(width)] + [(x, height - 1, Direction.SOUTH) for x in range(width)]
+    sides += [(0, y, Direction.WEST) for y in range(height)] + [(width - 1, y, Direction.EAST) for y in range(height)]
+    random.Random(width * 16 + height).shuffle(sides)
+    return ChipParams(
+        mesh_width=width,
+        mesh_height=height,
+        cores=(CoreParams(),) * (width * height),
+        memory_nodes=tuple(MemoryNodeParams(*side) for side in sides[:memories]),
+        **{"link_bytes": 4, "vc_depth": 8, "max_packet_flits": 8, **overrides},
+    )
+
+
+def packet_words(chip: ChipParams, number: int, flits: int, dest: int, source: int = 0) -> list[int]:
+    """The flits of a packet as bits; header fields are noise beside all but the first.
+
+    Payload: packet number << 8 | index of the flit.
+    """
+    noise = random.Random(number)
+    shape = flit_layout(chip)
+    words = []
+    for index in range(flits):
+        first = index == 0
+        header = {
+            "dest": dest if first else noise.getrandbits(chip.n_nodes),
+            "src": source if first else noise.getrandbits(7),
+            "flits": flits if first else noise.getrandbits(7),
+            "addr": number if first else noise.getrandbits(32),
+        }
+        value = {"data": number << 8 | index, "first": first, "last": index == flits - 1, "header": header}
+        words.append(Const.cast(shape.const(value)).value)
+    return words
+
+
+class LinkSource:
+    """Sends the flits queued for each channel, whichever it likes, as far as it has credits."""
+
+    def __init__(self, link: Any, capacity: int, channels: int, rng: random.Random, rate: float = 1.0) -> None:
+        self.link, self.rng, self.rate = link, rng, rate
+        self.queues: list[deque[int]] = [deque() for _ in range(channels)]
+        self.credits = [capacity] * channels
+        self.capacity = capacity
+
+    def cycle(self, ctx: Any) -> None:
+        """Before each clock edge."""
+        back = ctx.get(self.link.credit)
+        ready = [v for v, queue in enumerate(self.queues) if queue and self.credits[v]]
+        sending = bool(ready) and self.rng.random() < self.rate
+        ctx.set(self.link.valid, sending)
+        if sending:
+            vc = self.rng.choice(ready)
+            ctx.set(self.link.vc, vc)
+            ctx.set(self.link.flit.as_value(), self.queues[vc].popleft())
+            self.credits[vc] -= 1
+        for v in range(len(self.queues)):
+            self.credits[v] += back >> v & 1
+            assert self.credits[v] <= self.capacity, "a credit too many"
+
+
+class LinkSink:
+    """Buffers what comes, gives credits back at random, and checks that nothing overflows or mixes."""
+
+    def __init__(self, chip: ChipParams, link: Any, capacity: int, rng: random.Random, rate: float = 1.0) -> None:
+        self.shape, self.link, self.rng, self.rate = flit_layout(chip), link, rng, rate
+        self.capacity = capacity
+        self.held = [0] * chip.n_vcs
+        self.packets: list[list[tuple[int, int]]] = [[] for _ in range(chip.n_vcs)]  # (number, dest) of each
+        self.flits: list[tuple[int, int, int]] = []  # cycle, channel, payload
+        self.starts: list[tuple[int, int]] = []  # of each packet: flits, room in the buffer
+        self._next = [0] * chip.n_vcs  # expected payload; 0 between packets
+
+    def cycle(self, ctx: Any, now: int) -> None:
+        back = 0
+        for v, held in enumerate(self.held):
+            if held and self.rng.random() < self.rate:
+                back |= 1 << v
+                self.held[v] -= 1
+        if ctx.get(self.link.valid):
+            vc = ctx.get(self.link.vc)
+            flit = self.shape.from_bits(ctx.get(self.link.flit.as_value()))
+            if flit.first:
+                assert not self._next[vc], "a packet inside another"
+                self.packets[vc].append((flit.header.addr, flit.header.dest))
+                self.starts.append((flit.header.flits, self.capacity - self.held[vc]))
+                self._next[vc] = flit.header.addr << 8
+            assert flit.data == self._next[vc], "flits of packets are mixed"
+            self._next[vc] = 0 if flit.last else self._next[vc] + 1
+            self.flits.append((now, vc, flit.data))
+            self.held[vc] += 1
+            assert self.held[vc] <= self.capacity, "more flits than credits"
+        ctx.set(self.link.credit, back)

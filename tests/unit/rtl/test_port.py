@@ -1,0 +1,155 @@
+"""`NetworkPort` between streams and models of its router."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+import pytest
+from amaranth.sim import Simulator
+
+from rtl.noc.flit import MessageClass, flit_layout
+from rtl.noc.port import RECEIVE_DEPTH, NetworkPort
+from tests.unit.rtl.noc_models import LinkSink, LinkSource, packet_words, small_chip
+
+
+def simulate(dut, testbench) -> None:
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(testbench)
+    sim.run()
+
+
+@pytest.mark.parametrize("seed", range(2), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("vcs_per_class", [1, 2])
+def test_sends_whole_packets_by_its_own_channels_within_its_credits(vcs_per_class: int, seed: int) -> None:
+    chip = small_chip(2, 2, 2, vcs_per_class=vcs_per_class)
+    rng = random.Random(seed)
+    dut = NetworkPort(chip=chip)
+    streams = [dut.send_request, dut.send_response]
+    words: list[deque[int]] = [deque(), deque()]
+    for number in range(40):
+        words[number % 2].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
+    source = 2 + seed
+    channels = [kind + 2 * (source % 2 if vcs_per_class == 2 else 0) for kind in MessageClass]
+
+    async def testbench(ctx) -> None:
+        sink = LinkSink(chip, dut.link_out, chip.vc_depth, rng, rate=0.4)
+        ctx.set(dut.source, source)
+        offered = [False, False]
+        for now in range(700):
+            for kind, stream in enumerate(streams):
+                offered[kind] |= bool(words[kind]) and rng.random() < 0.8
+                ctx.set(stream.valid, offered[kind])
+                if offered[kind]:
+                    ctx.set(stream.payload.as_value(), words[kind][0])
+            sink.cycle(ctx, now)
+            for kind, stream in enumerate(streams):
+                if offered[kind] and ctx.get(stream.ready):
+                    words[kind].popleft()
+                    offered[kind] = False
+            await ctx.tick()
+        for kind in MessageClass:
+            assert [number for number, _ in sink.packets[channels[kind]]] == list(range(kind, 40, 2))
+        assert sum(map(len, sink.packets)) == 40
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("seed", range(2), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("vcs_per_class", [1, 2])
+def test_receives_packets_whole_and_gives_credits_back(vcs_per_class: int, seed: int) -> None:
+    chip = small_chip(2, 2, 2, vcs_per_class=vcs_per_class)
+    rng = random.Random(seed)
+    dut = NetworkPort(chip=chip)
+    streams = [dut.receive_request, dut.receive_response]
+    shape = flit_layout(chip)
+
+    async def testbench(ctx) -> None:
+        source = LinkSource(dut.link_in, RECEIVE_DEPTH, chip.n_vcs, rng, rate=0.9)
+        sent: list[list[int]] = [[] for _ in range(chip.n_vcs)]
+        for number in range(1, 61):
+            vc = rng.randrange(chip.n_vcs)
+            source.queues[vc].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
+            sent[vc].append(number)
+        got: list[list[int]] = [[], []]
+        expected = [0, 0]  # next payload; 0 between packets
+        shown: list[int | None] = [None, None]
+        for _ in range(900):
+            source.cycle(ctx)
+            for kind, stream in enumerate(streams):
+                ready = rng.random() < 0.6
+                ctx.set(stream.ready, ready)
+                if not ctx.get(stream.valid):
+                    assert shown[kind] is None, "an offer is withdrawn"
+                    continue
+                word = ctx.get(stream.payload.as_value())
+                assert shown[kind] in (None, word), "an offer changes"
+                shown[kind] = None if ready else word
+                if ready:
+                    flit = shape.from_bits(word)
+                    assert flit.first == (not expected[kind])
+                    if flit.first:
+                        got[kind].append(flit.header.addr)
+                        expected[kind] = flit.header.addr << 8
+                    assert flit.data == expected[kind], "flits of packets are mixed"
+                    expected[kind] = 0 if flit.last else expected[kind] + 1
+            await ctx.tick()
+        for vc, numbers in enumerate(sent):
+            assert [number for number in got[vc % 2] if number in set(numbers)] == numbers
+        assert sum(map(len, got)) == 60
+        assert source.credits == [RECEIVE_DEPTH] * chip.n_vcs
+
+    simulate(dut, testbench)
+
+
+def test_one_flit_per_cycle_in_both_directions() -> None:
+    chip = small_chip(2, 2, 2)
+    dut = NetworkPort(chip=chip)
+    rng = random.Random(0)
+
+    async def testbench(ctx) -> None:
+        source = LinkSource(dut.link_in, RECEIVE_DEPTH, chip.n_vcs, rng)
+        sink = LinkSink(chip, dut.link_out, chip.vc_depth, rng)
+        words = deque(packet_words(chip, 1, 8, 1) * 8)
+        source.queues[1].extend(words)
+        ctx.set(dut.receive_response.ready, 1)
+        ctx.set(dut.send_request.valid, 1)
+        arrivals = []
+        for now in range(60):
+            ctx.set(dut.send_request.payload.as_value(), words[0])
+            source.cycle(ctx)
+            sink.cycle(ctx, now)
+            if ctx.get(dut.send_request.ready):
+                words.popleft()
+            if ctx.get(dut.receive_response.valid):
+                arrivals.append(now)
+            await ctx.tick()
+        assert [now for now, _, _ in sink.flits] == list(range(1, 60))
+        assert arrivals == list(range(1, 60))
+
+    simulate(dut, testbench)
+
+
+def test_clear_drops_what_is_under_way() -> None:
+    chip = small_chip(2, 2, 2)
+    dut = NetworkPort(chip=chip)
+
+    async def testbench(ctx) -> None:
+        source = LinkSource(dut.link_in, RECEIVE_DEPTH, chip.n_vcs, random.Random(0))
+        source.queues[0].extend(packet_words(chip, 1, 8, 1))
+        ctx.set(dut.send_response.valid, 1)
+        for _ in range(chip.vc_depth + 4):
+            source.cycle(ctx)
+            await ctx.tick()
+        assert ctx.get(dut.receive_request.valid)
+        assert not ctx.get(dut.send_response.ready), "out of credits"
+        ctx.set(dut.link_in.valid, 0)
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        assert not ctx.get(dut.receive_request.valid)
+        assert not ctx.get(dut.link_out.valid)
+        assert ctx.get(dut.send_response.ready)
+
+    simulate(dut, testbench)

@@ -1,0 +1,178 @@
+"""Token-level replay of a launch in the most hostile order: everything starts as early as it can, and ends late.
+
+A COMPUTE or STORE that has started ends only when nothing else can start. So a load that may overwrite what a running
+COMPUTE reads does overwrite it, and a COMPUTE that may clear an accumulator that is still being drained does so.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rtl.isa import Engine, Opcode, Space, TapMode, Unit, decode
+from rtl.params import ChipParams
+from scheduler import Launch
+
+TOKEN_MAX = 255
+
+
+@dataclass
+class Stream:
+    core: int
+    unit: Unit
+    program: list[tuple[Opcode, dict[str, int]]]
+    index: int = 0
+    running: list[tuple[dict[str, int], "Snapshot"]] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return self.index == len(self.program)
+
+
+@dataclass
+class Snapshot:
+    """Operands of a running instruction: (memory, places, contents when it started)."""
+
+    operands: list[tuple[np.ndarray, np.ndarray | slice, np.ndarray]]
+
+    def intact(self) -> bool:
+        return all(np.array_equal(memory[places], before) for memory, places, before in self.operands)
+
+
+class Replay:
+    """Runs a launch; raises AssertionError for a deadlock, a token too many, or an operand lost."""
+
+    def __init__(self, launch: Launch, chip: ChipParams) -> None:
+        self.chip = chip
+        self.name = launch.name
+        self.tokens = np.zeros((chip.n_cores, chip.tokens), int)
+        self.most_tokens = 0
+        self.streams = [
+            Stream(core, unit, [decode(raw) for raw in launch.streams[core, unit]])
+            for core in range(chip.n_cores)
+            for unit in Unit
+        ]
+        size = chip.link_bytes
+        self.spaces = [
+            {
+                Space.ACT: np.full(core.act_bytes // size, -1),
+                Space.WEIGHT: np.full(core.weight_bytes // size, -1),
+                Space.PARAM: np.full(core.param_blocks * 8, -1),
+            }
+            for core in chip.cores
+        ]
+        self.draining: list[set[int]] = [set() for _ in chip.cores]
+        self.setups: list[dict[str, int]] = [{} for _ in chip.cores]
+        self.stores: list[dict[str, int]] = []
+
+    def run(self) -> None:
+        while True:
+            if sum(self.start(stream) for stream in self.streams):
+                continue
+            if not sum(self.finish(stream) for stream in self.streams):
+                break
+        stuck = [(s.core, s.unit.name, s.index) for s in self.streams if not s.ended]
+        assert not stuck, f"{self.name}: deadlock, {stuck}"
+        assert not self.tokens.any(), f"{self.name}: tokens are left"
+        assert self.most_tokens <= TOKEN_MAX
+
+    def start(self, stream: Stream) -> bool:
+        """Start all instructions of a stream that can; operands of one COMPUTE or STORE at a time are in use."""
+        started = False
+        while not stream.ended and not stream.running:
+            opcode, fields = stream.program[stream.index]
+            tokens = self.tokens[stream.core]
+            firsts = [fields[f"wait{i}_first"] for i in range(3)]
+            ranges = [slice(first, first + fields[f"wait{i}_count"]) for i, first in enumerate(firsts)]
+            if not all(tokens[wait].all() for wait in ranges):
+                break
+            for wait in ranges:
+                tokens[wait] -= 1
+            stream.index += 1
+            started = True
+            match opcode:
+                case Opcode.LOAD:
+                    self.load(fields)
+                case Opcode.SETUP:
+                    self.setups[stream.core] = fields
+                case Opcode.SYNC:
+                    self.signal(fields)
+                case Opcode.COMPUTE:
+                    stream.running.append((fields, self.operands(stream.core, fields)))
+                    pixels = fields["out_h"] * self.setups[stream.core]["out_w"]
+                    target = set(range(fields["acc_base"], fields["acc_base"] + pixels))
+                    assert not target & self.draining[stream.core], f"{self.name}: accumulators are still draining"
+                case Opcode.STORE:
+                    stream.running.append((fields, self.parameters(stream.core, fields)))
+                    entries = range(fields["acc_base"], fields["acc_base"] + fields["pixels"])
+                    self.draining[stream.core] |= set(entries)
+                    self.stores.append(fields)
+                case _:
+                    assert opcode == Opcode.END
+                    assert stream.ended, f"{self.name}: instructions behind END"
+        return started
+
+    def finish(self, stream: Stream) -> bool:
+        if not stream.running:
+            return False
+        fields, snapshot = stream.running.pop()
+        where = f"{self.name}: core {stream.core} {stream.unit.name} {stream.index - 1}"
+        assert snapshot.intact(), f"{where}: operands were overwritten"
+        if stream.unit == Unit.STORE:
+            self.draining[stream.core] -= set(range(fields["acc_base"], fields["acc_base"] + fields["pixels"]))
+        self.signal(fields)
+        return True
+
+    def signal(self, fields: dict[str, int]) -> None:
+        for i in range(3):
+            if fields[f"signal{i}_valid"]:
+                self.add(fields[f"signal{i}_core"], fields[f"signal{i}_token"])
+
+    def add(self, core: int, token: int) -> None:
+        self.tokens[core, token] += 1
+        self.most_tokens = max(self.most_tokens, int(self.tokens[core, token]))
+
+    def load(self, fields: dict[str, int]) -> None:
+        run, flit = np.arange(fields["runs"])[:, None], np.arange(fields["run_flits"])
+        source = fields["dram_addr"] // self.chip.link_bytes + run * fields["dram_stride"] + flit
+        for core, params in enumerate(self.chip.cores):
+            if not fields["cores"] >> core & 1:
+                continue
+            step = params.act_groups(self.chip.link_bytes) if fields["planar"] else 1
+            memory = self.spaces[core][Space(fields["space"])]
+            target = fields["dst"] + run * fields["dst_stride"] + flit * step
+            assert target.max() < len(memory), f"{self.name}: a load leaves {Space(fields['space']).name}"
+            memory[target] = source
+            if fields["token_valid"]:
+                self.add(core, fields["token"])
+
+    def operands(self, core: int, fields: dict[str, int]) -> Snapshot:
+        """Flits in which the reads of a COMPUTE start, and its weights."""
+        setup, params, size = self.setups[core], self.chip.cores[core], self.chip.link_bytes
+        taps_y, taps_x = np.arange(setup["kernel_h"]), np.arange(setup["kernel_w"])
+        out_y, out_x = np.arange(fields["out_h"]), np.arange(setup["out_w"])
+        blocks = np.arange(fields["blocks"])
+        iy = fields["iy0"] + out_y[:, None] * setup["stride_h"] + taps_y * setup["dilation_h"]
+        ix = -setup["pad_left"] + out_x[:, None] * setup["stride_w"] + taps_x * setup["dilation_w"]
+        row = out_y[:, None] * setup["step_y"] + taps_y * setup["tap_y"]
+        column = out_x[:, None] * setup["step_x"] + taps_x * setup["tap_x"]
+        row, column = row[(iy >= 0) & (iy < fields["in_h"])], column[(ix >= 0) & (ix < setup["in_w"])]
+        at = fields["act_base"] + row[:, None, None] + column[:, None] + blocks * setup["block_pitch"]
+        act = self.spaces[core][Space.ACT]
+        flits = np.unique(at % (1 << 22) // size)
+        assert not len(flits) or flits[-1] < len(act)
+        assert (act[flits] >= 0).all(), f"{self.name}: reads activations that were never loaded"
+        passes = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]
+        per_pass = params.pes if setup["engine"] == Engine.ARRAY else params.cols
+        if setup["engine"] == Engine.TAP and setup["tap_mode"] == TapMode.MAX:
+            per_pass = 0
+        weight = self.spaces[core][Space.WEIGHT]
+        end = fields["weight_base"] + passes * per_pass
+        places = slice(fields["weight_base"] // size, -(-end // size))
+        assert (weight[places] >= 0).all(), f"{self.name}: reads weights that were never loaded"
+        return Snapshot([(act, flits, act[flits].copy()), (weight, places, weight[places].copy())])
+
+    def parameters(self, core: int, fields: dict[str, int]) -> Snapshot:
+        memory = self.spaces[core][Space.PARAM]
+        places = slice(8 * fields["param_base"], 8 * (fields["param_base"] + fields["groups"]))
+        assert (memory[places] >= 0).all(), f"{self.name}: uses parameters that were never loaded"
+        return Snapshot([(memory, places, memory[places].copy())])

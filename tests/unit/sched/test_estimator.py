@@ -1,0 +1,215 @@
+"""The estimator against hand-made programs, against the machine's traffic, and its fit against itself."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate
+from estimator.compute import bursts, hops
+from estimator.decode import decode_stream
+from estimator.memory import MemoryServer, ReadJob, WriteJob
+from golden.machine import Machine
+from rtl.isa import Opcode, Space, TrafficClass, Unit, decode, encode
+from rtl.params import ChipParams, default_chip
+from scheduler import schedule
+from tests.cases import GraphBuilder, random_case
+
+EXACT = replace(
+    Coefficients.load(),
+    **dict.fromkeys(
+        [name for name in Coefficients.__dataclass_fields__ if name not in {"origin", "load_issue"}], 0.0
+    ),
+)  # fmt: skip
+"""Everything takes its own time only."""
+
+
+@dataclass(frozen=True)
+class Handmade:
+    """Streams of core 0; END is added, and to all other streams."""
+
+    chip: ChipParams
+    load: tuple[bytes, ...] = ()
+    compute: tuple[bytes, ...] = ()
+    store: tuple[bytes, ...] = ()
+
+    @property
+    def streams(self) -> dict[tuple[int, Unit], list[bytes]]:
+        end = encode(Opcode.END)
+        all_streams = {(core, unit): [end] for core in range(self.chip.n_cores) for unit in Unit}
+        for unit, stream in zip(Unit, (self.load, self.compute, self.store), strict=True):
+            all_streams[0, unit] = [*stream, end]
+        return all_streams
+
+
+ONE = default_chip(1)
+QUICK = MemoryTiming(0.0)
+SETUP = encode(Opcode.SETUP, kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, out_w=20, in_w=20)
+
+
+def compute(**fields: int) -> bytes:
+    return encode(Opcode.COMPUTE, **{"blocks": 2, "out_h": 10, "in_h": 10, **fields})
+
+
+def load(**fields: int) -> bytes:
+    values = {"cores": 1, "runs": 1, "run_flits": 1000, "space": Space.ACT, "traffic": TrafficClass.IFMAP}
+    return encode(Opcode.LOAD, **{**values, **fields})
+
+
+def test_compute_takes_its_pixels() -> None:
+    base = estimate(Handmade(ONE, compute=(SETUP,)), ONE, QUICK, EXACT).cycles
+    got = estimate(Handmade(ONE, compute=(SETUP, compute(), compute())), ONE, QUICK, EXACT)
+    drain = ONE.cores[0].rows + ONE.cores[0].cols
+    assert got.cycles - base == pytest.approx(2 * 18 * 200 + drain, abs=70)  # 70: two more blocks of instructions
+    assert got.compute["stream"] == 2 * 18 * 200
+
+
+def test_short_passes_take_as_long_as_their_weights() -> None:
+    setup = encode(Opcode.SETUP, kernel_h=1, kernel_w=1, out_w=1, in_w=1)
+    got = estimate(Handmade(ONE, compute=(setup, compute(blocks=1000, out_h=1))), ONE, QUICK, EXACT)
+    assert got.compute["stream"] == 1000 * 16
+
+
+def test_loads_share_the_bandwidth_of_their_memory_node() -> None:
+    got = estimate(Handmade(ONE, load=(load(), load())), ONE, QUICK, EXACT)
+    assert got.memory_busy[0] * got.cycles == pytest.approx(2000 + 3 * 16, abs=1)
+    both = Handmade(ONE, (load(token_valid=1, token=5), load(token_valid=1, token=5)), (
+        encode(Opcode.SYNC, wait0_first=5, wait0_count=1), encode(Opcode.SYNC, wait0_first=5, wait0_count=1)
+    ))  # fmt: skip
+    assert estimate(both, ONE, QUICK, EXACT).cycles == pytest.approx(2000, abs=120)
+
+
+def test_waits_are_told_apart() -> None:
+    program = Handmade(
+        ONE, (load(token_valid=1, token=5),), (SETUP, compute(wait1_first=5, wait1_count=1)),
+    )  # fmt: skip
+    got = estimate(program, ONE, QUICK, EXACT)
+    assert got.compute["wait_weight"] > 900
+    assert got.compute["wait_act"] == 0
+    assert sum(got.compute.values()) == pytest.approx(got.cycles)
+
+
+def test_latency_and_bandwidth_of_the_memory_count() -> None:
+    program = Handmade(ONE, (load(token_valid=1, token=5),), (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),))
+    quick = estimate(program, ONE, QUICK, EXACT).cycles
+    assert estimate(program, ONE, MemoryTiming(500.0), EXACT).cycles == pytest.approx(quick + 1000, abs=60)
+    slow = estimate(program, ONE, MemoryTiming(0.0, ONE.link_bytes / 2), EXACT).cycles
+    assert slow == pytest.approx(2 * quick, rel=0.1)
+
+
+def test_a_store_waits_for_the_memory_that_loads_use() -> None:
+    store = encode(Opcode.STORE, pixels=500, groups=1, lanes=16, traffic=TrafficClass.OFMAP)
+    alone = estimate(Handmade(ONE, store=(store,)), ONE, QUICK, EXACT).cycles
+    busy = Handmade(ONE, (load(run_flits=3000),), store=(store,))
+    assert estimate(busy, ONE, QUICK, EXACT).cycles - alone == pytest.approx(500, abs=80)
+
+
+def test_a_deadlock_is_an_error() -> None:
+    program = Handmade(ONE, compute=(encode(Opcode.SYNC, wait0_first=3, wait0_count=1),))
+    with pytest.raises(EstimateError, match="deadlock: core 0 compute at 0"):
+        estimate(program, ONE)
+
+
+def test_signals_reach_other_cores() -> None:
+    chip = default_chip(2)
+    sender = encode(Opcode.SYNC, signal0_valid=1, signal0_token=9, signal0_core=1)
+    receiver = encode(Opcode.SYNC, wait0_first=9, wait0_count=1)
+
+    @dataclass(frozen=True)
+    class Two(Handmade):
+        @property
+        def streams(self) -> dict[tuple[int, Unit], list[bytes]]:
+            return {**super().streams, (1, Unit.COMPUTE): [receiver, encode(Opcode.END)]}
+
+    assert estimate(Two(chip, compute=(sender,)), chip).cycles > 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_traffic_is_what_the_machine_moves(seed: int) -> None:
+    case = random_case(seed, budget_macs=60_000)
+    plan = schedule(case.graph, case.chip)
+    memory = plan.memory_image(case.image)
+    for launch in plan.launches:
+        moved = estimate(launch, case.chip).dram_bytes
+        result = Machine(case.chip).run(memory, launch.program_base, launch.program_stride)
+        for traffic in (TrafficClass.WEIGHT, TrafficClass.IFMAP, TrafficClass.PSUM):
+            assert moved[traffic.name.lower()] == result.read_bytes[:, traffic].sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_streams_decode_like_single_instructions(seed: int) -> None:
+    case = random_case(seed, budget_macs=60_000)
+    for launch in schedule(case.graph, case.chip).launches:
+        for stream in launch.streams.values():
+            for (opcode, fields), raw in zip(decode_stream(stream), stream, strict=True):
+                expected_opcode, expected = decode(raw)
+                expected.pop("reserved", None)
+                fields.pop("reserved", None)
+                assert (opcode, fields) == (expected_opcode, expected)
+
+
+def test_extreme_fields_decode() -> None:
+    stream = [
+        load(cores=(1 << 64) - 1, dram_addr=(1 << 32) - 16),
+        compute(iy0=-1024, act_base=(1 << 22) - 1),
+        encode(Opcode.STORE, zero_point=-128, lo=-128, hi=127, pixels=8191),
+    ]
+    for (opcode, fields), raw in zip(decode_stream(stream), stream, strict=True):
+        expected = decode(raw)
+        assert opcode == expected[0]
+        assert all(expected[1][name] == value for name, value in fields.items())
+
+
+def test_reads_and_writes_get_half_each_of_a_scarce_bandwidth() -> None:
+    server = MemoryServer(1.0)
+    server.reads.append(ReadJob(100, (0,), 0.0, lambda _: None))
+    server.set_rates(1.0)
+    assert (server.read_rate, server.write_rate) == (1.0, 0.0)
+    server.writes += [WriteJob(10, lambda _: None), WriteJob(20, lambda _: None)]
+    server.set_rates(1.0)
+    assert (server.read_rate, server.write_rate) == (0.5, 0.25)
+    assert server.next_event() == 40
+    server.set_rates(0.25)  # what the network does not take, writes get
+    assert (server.read_rate, 2 * server.write_rate) == (0.25, 0.75)
+
+
+def test_bursts_end_at_page_boundaries() -> None:
+    fields = {"dram_addr": 4096 - 64, "runs": 1, "run_flits": 4 + 256 + 33, "dram_stride": 0}
+    assert bursts(ONE, fields) == 1 + 8 + 2
+    assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 3
+
+
+def test_hops_count_routers() -> None:
+    chip = default_chip(4)
+    assert [hops(chip, core, 0) for core in range(4)] == [1, 2, 2, 3]
+
+
+def test_calibration_finds_the_coefficients_behind_the_measurements() -> None:
+    truth = replace(Coefficients.load(), array_start=9.0, read_latency=40.0, store_start=25.0)
+    samples = []
+    layers = [(16, 16, 8), (32, 48, 10), (64, 16, 6), (16, 64, 16), (96, 32, 5)]
+    for index, (channels, filters, size) in enumerate(layers):
+        builder = GraphBuilder(np.random.default_rng(index), (channels, size, size), 10**9)
+        graph = builder.graph("net", builder.conv("in", filters, (3, 3), padding=(1, 1, 1, 1)))
+        for chip in (default_chip(1), default_chip(4)):
+            (launch,) = schedule(graph, chip).launches
+            for latency in (30.0, 200.0):
+                memory = MemoryTiming(latency)
+                cycles = estimate(launch, chip, memory, truth).cycles
+                samples.append(Sample(f"{index} {chip.n_cores} {latency}", launch, chip, memory, cycles))
+    fit = calibrate(samples)
+    assert abs(fit.worst[1]) < 0.02
+
+
+@pytest.mark.parametrize(("key", "value"), [("version", 7), ("extra", 1.0)])
+def test_wrong_coefficient_files_are_refused(tmp_path, key: str, value: float) -> None:
+    import json
+
+    path = tmp_path / "coefficients.json"
+    Coefficients.load().save(path)
+    assert Coefficients.load(path) == Coefficients.load()
+    table = json.loads(path.read_text())
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**table, key: value}))
+    with pytest.raises(ValueError, match="must be"):
+        Coefficients.load(other)

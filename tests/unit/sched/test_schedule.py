@@ -1,0 +1,157 @@
+"""What a plan looks like for layers that matter, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from estimator import MemoryTiming, estimate
+from golden.qgraph import QGraph
+from rtl.isa import Opcode, Unit, decode
+from rtl.params import ChipParams, CoreParams, default_chip
+from scheduler import Packed, PlanError, schedule
+from scheduler.split import shares
+from tests.cases import GraphBuilder
+
+BUDGET = 10**10
+
+
+def conv(shape: tuple[int, int, int], filters: int, kernel: int = 3, **options: object) -> QGraph:
+    builder = GraphBuilder(np.random.default_rng(0), shape, BUDGET)
+    pad = kernel // 2
+    target = builder.conv("in", filters, (kernel, kernel), padding=(pad, pad, pad, pad), **options)  # type: ignore[arg-type]
+    return builder.graph("net", target)
+
+
+def fc(channels: int, filters: int) -> QGraph:
+    builder = GraphBuilder(np.random.default_rng(0), (channels, 1, 1), BUDGET)
+    return builder.graph("net", builder.conv("in", filters, (1, 1), op="fc"))
+
+
+def cycles(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None) -> float:
+    (launch,) = schedule(graph, chip, memory).launches
+    return estimate(launch, chip, memory).cycles
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters"),
+    [((64, 112, 112), 128), ((128, 56, 56), 256), ((256, 28, 28), 512), ((512, 14, 14), 512)],
+    ids=["conv2_1", "conv3_1", "conv4_1", "conv5_1"],
+)
+def test_vgg_convolutions_keep_the_arrays_busy(shape: tuple[int, int, int], filters: int) -> None:
+    graph, chip = conv(shape, filters), default_chip(4)
+    assert graph.macs / chip.pes / cycles(graph, chip) >= 0.96
+
+
+def test_four_cores_are_nearly_four_times_as_fast_as_one() -> None:
+    graph = conv((256, 28, 28), 256)
+    one = cycles(graph, default_chip(1), MemoryTiming(64, 8.0))  # as much bandwidth per core
+    assert one / cycles(graph, default_chip(4)) >= 3.9
+
+
+def test_fully_connected_layers_use_the_memory_to_the_full() -> None:
+    graph, chip = fc(4096, 1024), default_chip(4)
+    ideal = (4096 * 1024 + 4096 + 1024) / chip.dram_bytes_per_cycle
+    assert ideal / cycles(graph, chip) >= 0.95
+
+
+def test_shallow_inputs_are_packed() -> None:
+    graph, chip = conv((3, 32, 32), 64), default_chip(4)
+    plan = schedule(graph, chip)
+    assert isinstance(plan.tensors["in"].layout, Packed)
+    passes = 0
+    for raw in plan.launches[0].streams[0, Unit.COMPUTE]:
+        opcode, fields = decode(raw)
+        if opcode == Opcode.SETUP:
+            passes = fields["kernel_h"] * fields["kernel_w"]
+    assert passes <= 3
+
+
+def test_shared_inputs_are_loaded_once_for_all() -> None:
+    """Both memory traffic and the destinations of loads show the multicast."""
+    graph, chip = conv((512, 14, 14), 512), default_chip(4)
+    (launch,) = schedule(graph, chip).launches
+    masks = set()
+    for (_, unit), stream in launch.streams.items():
+        if unit == Unit.LOAD:
+            masks |= {fields["cores"].bit_count() for opcode, fields in map(decode, stream) if opcode == Opcode.LOAD}
+    assert max(masks) > 1
+    moved = estimate(launch, chip).dram_bytes
+    assert moved["ifmap"] + moved["weight"] < 1.2 * (512 * 14 * 14 + 512 * 512 * 9)
+
+
+def test_cores_without_work_only_end() -> None:
+    plan = schedule(conv((16, 1, 1), 16, 1), default_chip(4))
+    idle = [core for core in range(4) if len(plan.launches[0].streams[core, Unit.COMPUTE]) == 1]
+    assert len(idle) == 3
+    for core in idle:
+        for unit in Unit:
+            assert [decode(raw)[0] for raw in plan.launches[0].streams[core, unit]] == [Opcode.END]
+
+
+def test_unequal_cores_never_share_a_load() -> None:
+    small, large = CoreParams(8, 8), CoreParams(16, 16)
+    chip = replace(default_chip(4), cores=(large, small, small, large))
+    plan = schedule(conv((64, 14, 14), 64), chip)
+    for (_, unit), stream in plan.launches[0].streams.items():
+        for opcode, fields in map(decode, stream if unit == Unit.LOAD else []):
+            if opcode == Opcode.LOAD:
+                cores = {chip.cores[core] for core in range(4) if fields["cores"] >> core & 1}
+                assert len(cores) == 1
+
+
+def test_dead_tensors_give_their_space_away() -> None:
+    builder = GraphBuilder(np.random.default_rng(0), (16, 32, 32), BUDGET)
+    name = "in"
+    for _ in range(6):
+        name = builder.pool("maxpool", name, (1, 1), (1, 1))
+    plan = schedule(builder.graph("net", name), default_chip(1))
+    assert max(place.end for place in plan.tensors.values()) <= 2 * 16 * 32 * 32
+    assert plan.live_after(2) == (plan.graph.nodes[2].output,)
+
+
+def test_concatenation_of_whole_blocks_costs_no_launch() -> None:
+    builder = GraphBuilder(np.random.default_rng(0), (16, 4, 4), BUDGET)
+    a, b = builder.conv("in", 32, (1, 1)), builder.conv("in", 20, (1, 1))
+    plan = schedule(builder.graph("net", builder.concat(a, b)), default_chip(1))
+    assert len(plan.launches) == 2
+    assert plan.launches[1].nodes == (b, plan.graph.outputs[0])
+    assert plan.tensors[b].addr == plan.tensors[a].end
+
+
+CORE = CoreParams(16, 16)
+
+
+@pytest.mark.parametrize(
+    ("graph", "core", "parameter"),
+    [
+        (conv((64, 20, 20), 16, 11), replace(CORE, act_bytes=1024), "core.act_bytes"),
+        (conv((64, 4, 4), 64), replace(CORE, rows=64, cols=64, weight_bytes=4096), "core.weight_bytes"),
+        (conv((64, 4, 4), 256), replace(CORE, rows=64, cols=64, param_blocks=4), "core.param_blocks"),
+    ],
+    ids=["act", "weight", "param"],
+)
+def test_a_layer_that_cannot_fit_is_refused(graph: QGraph, core: CoreParams, parameter: str) -> None:
+    with pytest.raises(PlanError, match=f"layer 'conv0' does not fit: .* raise {parameter}"):
+        schedule(graph, default_chip(1, core))
+
+
+def test_strides_beyond_the_hardware_are_refused() -> None:
+    builder = GraphBuilder(np.random.default_rng(0), (4, 40, 40), BUDGET)
+    graph = builder.graph("net", builder.conv("in", 4, (1, 1), stride=(17, 17)))
+    with pytest.raises(PlanError, match="stride 17 exceeds the hardware's 15"):
+        schedule(graph, default_chip(1))
+
+
+def test_unequal_cores_share_a_layer_in_proportion_to_their_speed() -> None:
+    small, large = CoreParams(8, 8), CoreParams(16, 16)
+    graph = conv((64, 40, 28), 64)
+    alone = cycles(graph, default_chip(2, large))
+    both = cycles(graph, replace(default_chip(4), cores=(large, small, small, large)))
+    assert both < 0.9 * alone
+
+
+def test_shares_are_in_proportion_and_complete() -> None:
+    assert shares(10, [1.0, 1.0]) == [(0, 5), (5, 10)]
+    assert shares(10, [4.0, 1.0]) == [(0, 8), (8, 10)]
+    assert shares(1, [1.0, 9.0]) == [(0, 0), (0, 1)]

@@ -221,7 +221,7 @@ def _build_verilator(design: Design, cache: Cache, *, waves: bool, optimise: boo
     wrapper = Wrapper(design.nodes, design.link_bytes)
     library_dir = str(cocotb_tools.config.libs_dir)
     link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
-    flags = [*_VERILATOR_FLAGS, *(["--trace-fst"] if waves else []), "-LDFLAGS", link]
+    flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
     opt_fast = _OPTIMISE if optimise else "-O1"
     support = [HDL_DIR / name for name in ("memory.cpp", "sim_main.cpp")]
     verilog = [*design.sources, HDL_DIR / "systomesh_memory.v"]

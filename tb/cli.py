@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -17,11 +19,14 @@ from golden.errors import GoldenError
 from golden.zoo import ZOO
 from rtl.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
+from scheduler.schedule import schedule
 from tb.build import SIMULATORS, build_model, emit_chip
 from tb.errors import BenchError, RunError
+from tb.job import Job, LaunchJob, MemoryFile
 from tb.memory import MemorySettings
 from tb.progress import ConsoleWatcher
 from tb.run import Run, RunOptions
+from tb.speed import measure_speed
 from tb.summary import print_summary
 from tb.workload import load_workload
 
@@ -50,7 +55,7 @@ def sim(
     bandwidth: Annotated[
         float | None, typer.Option(help="Bytes per cycle of each memory node; its full width otherwise.")
     ] = None,
-    waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.fst.")] = False,
+    waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
 ) -> None:
     """Run a network through the RTL and compare every value with the golden model."""
@@ -111,6 +116,31 @@ def build(cores: Cores = 4, chip: ChipFile = None, sim: Simulator = "verilator")
     """Build the simulation model into the cache."""
     model = build_model(emit_chip(_chip(cores, chip)), sim)
     typer.echo(f"{model.directory} ({'cached' if model.cached else f'built in {model.build_s:.1f} s'})")
+
+
+@app.command()
+def bench(
+    net: Net = "vgg16",
+    layer: Annotated[str, typer.Option(help="Layer to simulate.")] = "conv4_1",
+    cores: Cores = 4,
+    chip: ChipFile = None,
+) -> None:
+    """Measure the simulation speed: the bench against a bare C++ loop over the same model."""
+    params = _chip(cores, chip)
+    workload = load_workload(net, layers=layer)
+    plan = schedule(workload.graph, params)
+    model = build_model(emit_chip(params), "verilator")
+    with tempfile.TemporaryDirectory(prefix="systomesh-bench-") as name:
+        folder = Path(name)
+        np.save(folder / "memory.npy", plan.memory_image(workload.image))
+        item = plan.launches[0]
+        launch = LaunchJob(item.name, item.program_base, item.program_stride, folder / "result")
+        job = Job(params, plan.dram_bytes, (launch,), (MemoryFile(0, folder / "memory.npy"),))
+        speed = measure_speed(model, job, folder / "work")
+    typer.echo(
+        f"{layer}, {speed.cycles:,} cycles: bench {speed.bench_hz / 1e3:.1f} k cycles/s, bare C++ loop "
+        f"{speed.bare_hz / 1e3:.1f} k cycles/s, ratio {100 * speed.ratio:.1f} %"
+    )
 
 
 def _chip(cores: int, file: Path | None) -> ChipParams:

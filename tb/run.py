@@ -49,6 +49,8 @@ class RunOptions:
     fresh: bool = False
     """Do not use launches that an earlier run has finished."""
     waves: bool = False
+    optimise: bool = True
+    """Off: builds faster, runs slower."""
 
 
 class Watcher:
@@ -138,8 +140,9 @@ class Run:
         start = time.perf_counter()
         cache = Cache()
         design = emit_chip(self.options.chip, cache)
+        options = self.options
         model = build_model(
-            design, self.options.sim, memory_bytes=memory_bytes, waves=self.options.waves, cache=cache
+            design, options.sim, memory_bytes=memory_bytes, waves=options.waves, optimise=options.optimise, cache=cache
         )
         return design, Model(
             model.simulator, model.directory, time.perf_counter() - start, model.cached, waves=model.waves

@@ -60,9 +60,9 @@ class RunDir:
         return self
 
     def __exit__(self, *_: object) -> None:
-        log = self.work / "sim.log"
-        if log.exists():
-            log.replace(self.path / "sim.log")
+        for name in ("sim.log", "dump.vcd"):
+            if (self.work / name).exists():
+                (self.work / name).replace(self.path / name)
         shutil.rmtree(self.work, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()

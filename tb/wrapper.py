@@ -90,13 +90,19 @@ class Wrapper:
         lines.append(");")
         for node in range(self.nodes):
             lines += [f"    wire {_range(width)}m{node}_axi_{name};" for name, width in signals]
+        # What hangs on an input of the top is evaluated at both clock edges; behind a register, at one.
+        settings = ("rst", "memory_limit", "memory_latency", "memory_rate", "memory_stall", "memory_seed")
+        held = {name: width for name, width, _ in self.ports() if name in settings}
+        lines += [f"    reg {_range(width)}{name}_q{' = 1' if name == 'rst' else ''};" for name, width in held.items()]
+        lines += ["    always @(posedge clk) begin", *(f"        {name}_q <= {name};" for name in held), "    end"]
         own = [name for name, _, _ in self.ports() if not name.startswith("memory_")]
         buses = [f"m{node}_axi_{name}" for node in range(self.nodes) for name, _ in signals]
-        lines += ["", f"    {self.chip_module} chip (", _connections({name: name for name in [*own, *buses]}), "    );"]
+        pins = {name: f"{name}_q" if name in held else name for name in [*own, *buses]}
+        lines += ["", f"    {self.chip_module} chip (", _connections(pins), "    );"]
         for node in range(self.nodes):
-            pins = {"clk": "clk", "rst": "rst", "limit": "memory_limit"}
-            pins |= {name: f"memory_{name}[{16 * node} +: 16]" for name in ("latency", "rate")}
-            pins |= {"stall": "memory_stall", "seed": f"memory_seed + 32'd{node}"}
+            pins = {"clk": "clk", "rst": "rst_q", "limit": "memory_limit_q"}
+            pins |= {name: f"memory_{name}_q[{16 * node} +: 16]" for name in ("latency", "rate")}
+            pins |= {"stall": "memory_stall_q", "seed": f"memory_seed_q + 32'd{node}"}
             pins |= {"violation": f"memory_violation[{8 * node} +: 8]"}
             pins |= {name: f"m{node}_axi_{name}" for name, _ in signals}
             lines += ["", f"    systomesh_memory #(.BYTES({self.link_bytes})) memory{node} ("]

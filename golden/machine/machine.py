@@ -177,7 +177,6 @@ class _Run:
     def _start(self, actor: _UnitActor) -> None:
         self.units.append(actor)
         self.core_units[actor.core.index].append(actor)
-        self.worklist.admit(actor)
         self.worklist.wake(actor)
 
     def _later(self, way: str, source: int, target: int, event: Callable[[], None]) -> None:
@@ -186,7 +185,6 @@ class _Run:
         queue = self.queues.get(key)
         if queue is None:
             queue = self.queues[key] = Queue()
-            self.worklist.admit(queue)
         queue.events.append(event)
         self.worklist.wake(queue)
 

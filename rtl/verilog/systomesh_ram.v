@@ -30,13 +30,13 @@ module systomesh_ram #(
             read_data <= mem[read_addr];
 
     // The test of all enables together spares simulators a look at every lane.
-    integer lane;
     generate
         if (GRANULARITY == WIDTH) begin : whole
             always @(posedge clk)
                 if (write_enable[0])
                     mem[write_addr] <= write_data;
         end else begin : lanes
+            integer lane;
             always @(posedge clk)
                 if (|write_enable)
                     for (lane = 0; lane < WIDTH/GRANULARITY; lane = lane + 1)

@@ -35,6 +35,8 @@ MIN_COLUMNS = 16
 """Of a tile, where whole rows would fit: shorter runs waste DRAM bursts."""
 CONTENTION = 0.02
 """Share of the DRAM time that is paid even where computing takes longer."""
+MAX_INSTRUCTIONS = 100_000
+"""Of one core in one launch: beyond, the memories are too small for the layer, and its program would outgrow it."""
 CHUNK_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 
 
@@ -60,6 +62,11 @@ def best_mappings(work: Work, cores: tuple[int, ...], chip: ChipParams, count: i
     limits: list[_Limit] = []
     found: list[tuple[float, int, Mapping]] = []
     for mapping in _candidates(work, cores, chip, limits):
+        instructions = _instructions(mapping, mapping.steps_per_block)
+        if instructions > MAX_INSTRUCTIONS:
+            parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
+            limits.append(_Limit("the shortest program", instructions, MAX_INSTRUCTIONS, parameter))
+            continue
         found.append((predict(mapping, chip, coefficients), len(found), mapping))
     if not found:
         limit = min(limits, key=lambda item: item.need / max(1, item.have))

@@ -14,10 +14,7 @@
 #include "verilated.h"
 #include "verilated_vpi.h"
 
-#if VM_TRACE_FST
-#include "verilated_fst_c.h"
-using Trace = VerilatedFstC;
-#elif VM_TRACE
+#if VM_TRACE
 #include "verilated_vcd_c.h"
 using Trace = VerilatedVcdC;
 #endif
@@ -34,7 +31,17 @@ uint64_t now = 0;
 uint64_t next_edge = HALF_PERIOD;
 #if VM_TRACE
 std::unique_ptr<Trace> trace;
+uint64_t next_dump = 0;
 #endif
+
+void dump_waves() {
+#if VM_TRACE
+    if (trace && now >= next_dump) {
+        trace->dump(now);
+        next_dump = now + 1;
+    }
+#endif
+}
 
 // Calls value-change callbacks until none has anything new to say; true if any was called.
 bool call_value_callbacks() {
@@ -45,9 +52,7 @@ bool call_value_callbacks() {
 
 void evaluate() {
     top->eval();
-#if VM_TRACE
-    if (trace) trace->dump(now);
-#endif
+    dump_waves();
 }
 
 // One time step with all its callbacks; true if any was called.
@@ -66,9 +71,7 @@ bool step_with_callbacks() {
     } while (VerilatedVpi::evalNeeded());
     top->eval_end_step();
     any |= VerilatedVpi::callCbs(cbReadOnlySynch);
-#if VM_TRACE
-    if (trace) trace->dump(now);
-#endif
+    dump_waves();
     return any;
 }
 
@@ -135,7 +138,7 @@ int main(int argc, char** argv) {
         Verilated::traceEverOn(true);
         trace = std::make_unique<Trace>();
         top->trace(trace.get(), 99);
-        trace->open(VM_TRACE_FST ? "dump.fst" : "dump.vcd");
+        trace->open("dump.vcd");
     }
 #endif
     vlog_startup_routines_bootstrap();
@@ -155,6 +158,7 @@ int main(int argc, char** argv) {
     VerilatedVpi::callCbs(cbEndOfSimulation);
 #if VM_TRACE
     if (trace) trace->close();
+    trace.reset();  // before the model that it reads
 #endif
     const bool failed = Verilated::threadContextp()->errorCount() > 0;
     top.reset();

@@ -9,12 +9,12 @@ import pytest
 
 from rtl.params import ChipParams
 from tb import toolchain
-from tb.build import Model
+from tb.build import Model, build_model
 from tb.errors import RunError
 from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
 from tb.session import run_job, run_test_module
 from tb.wrapper import TOP, Wrapper
-from tests.cosim.stand_in import HDL, MEMORY_BYTES, SOURCE, TARGET
+from tests.cosim.stand_in import HDL, MEMORY_BYTES, SOURCE, STAND_IN, TARGET
 
 SIZE = 1024
 
@@ -93,6 +93,14 @@ def test_module_with_another_number_of_tests_fails(fast_stand_in_model: Model, t
 def test_dying_simulator_is_an_error_with_the_end_of_its_log(fast_stand_in_model: Model, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"end of .*sim\.log"):
         run_test_module(fast_stand_in_model, "tb.bench", tmp_path / "work", plusargs=["+job=/nowhere"])
+
+
+def test_waves_are_recorded_where_asked_for(tmp_path: Path, copy) -> None:
+    model = build_model(STAND_IN, "verilator", waves=True, optimise=False)
+    result, arrived, sent = copy(model, 64)
+    assert result.ok
+    np.testing.assert_array_equal(arrived, sent)
+    assert "s_axil_awaddr" in (tmp_path / "work" / "dump.vcd").read_text()[:20000]
 
 
 @pytest.mark.parametrize("simulator", ["verilator", "icarus"])

@@ -51,12 +51,14 @@ def test_chip_refuses(values: dict, message: str):
 
 
 def test_long_packets_on_wide_links_stay_within_an_axi_burst():
-    with pytest.raises(ParameterError, match="at most 64 for links of 64 bytes|power of two"):
+    with pytest.raises(ParameterError, match="a power of two from 8 to 64"):
         ChipParams(link_bytes=64, max_packet_flits=128, vc_depth=128)
     ChipParams(link_bytes=64, max_packet_flits=64)
 
 
-@pytest.mark.parametrize(("cores", "shape"), [(1, (1, 1)), (2, (2, 1)), (4, (2, 2)), (8, (4, 2)), (16, (4, 4)), (6, (3, 2))])
+@pytest.mark.parametrize(
+    ("cores", "shape"), [(1, (1, 1)), (2, (2, 1)), (4, (2, 2)), (8, (4, 2)), (16, (4, 4)), (6, (3, 2))]
+)
 def test_mesh_is_as_square_as_the_count_divides(cores: int, shape: tuple[int, int]):
     assert mesh_shape(cores) == shape
 
@@ -116,5 +118,5 @@ def test_toml_mistakes_name_file_key_and_rule(tmp_path: Path, text: str, message
 
 
 def test_missing_toml_is_named(tmp_path: Path):
-    with pytest.raises(ParameterError, match="cannot read chip file .*none.toml"):
+    with pytest.raises(ParameterError, match=r"cannot read chip file .*none\.toml"):
         load_chip(tmp_path / "none.toml")

@@ -35,6 +35,7 @@ class Bench:
         self.expected: dict[tuple[int, int, int], list[tuple[int, int]]] = defaultdict(list)
         self.origin: dict[int, tuple[int, int]] = {}
         self.flits_out = [0] * len(Direction)
+        self.blocked_cycles = 0
 
     def send(self, number: int, port: Direction, vc: int, dest: int, flits: int) -> None:
         self.sources[port].queues[vc].extend(packet_words(self.chip, number, flits, dest))
@@ -72,6 +73,9 @@ class Bench:
                 ctx.set(router.counter_index, int(RouterCounter(port)))
                 await ctx.tick()
                 assert ctx.get(router.counter_value) == self.flits_out[port]
+            ctx.set(router.counter_index, int(RouterCounter.BLOCKED))
+            await ctx.tick()
+            self.blocked_cycles = ctx.get(router.counter_value)
 
         return testbench
 
@@ -142,6 +146,17 @@ def test_latency_is_two_cycles_and_packets_follow_without_gap() -> None:
     bench.run(60)
     bench.check()
     assert [now for now, _, _ in bench.sinks[Direction.EAST].flits] == list(range(2, 42))
+    assert bench.blocked_cycles == 0
+
+
+def test_blocked_cycles_are_counted() -> None:
+    chip = small_chip(3, 3, 2, vc_depth=16)
+    bench = Bench(chip, 1)
+    bench.send(1, Direction.WEST, 0, bench.reach[Direction.EAST], 8)
+    bench.send(2, Direction.NORTH, 0, bench.reach[Direction.EAST], 5)
+    bench.run(40)
+    bench.check()
+    assert bench.blocked_cycles in (5, 8)  # while the other packet passes
 
 
 @pytest.mark.parametrize("flits", [1, 4])

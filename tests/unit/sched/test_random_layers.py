@@ -1,17 +1,25 @@
 """Random layers on random chips: the machine, running the schedule, and golden.ops agree bit for bit."""
 
+import sys
 from functools import cache
+from random import Random
 
 import numpy as np
 import pytest
 
 from golden import ops
 from golden.machine import Machine
+from rtl.params import ChipParams
 from scheduler import Plan, schedule
-from tests.cases import CHIPS, Case, random_case
+from scheduler.mapping import Mapping
+from scheduler.search import best_mappings
+from scheduler.work import Work
+from tests.cases import CHIPS, KINDS, Case, random_case
 
-SEEDS = range(70)
+SEEDS = range(75)
 BUDGET_MACS = 200_000
+ORDERS = 4
+"""Random orders a case; one alone shows a misplaced wait in one case of three only."""
 
 
 @cache
@@ -45,12 +53,31 @@ def check(case: Case, plan: Plan, order_seed: int | None) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_machine_equals_ops(seed: int, order: str) -> None:
     case, plan = planned(seed)
-    check(case, plan, None if order == "in turn" else seed)
+    for order_seed in [None] if order == "in turn" else range(ORDERS * seed, ORDERS * (seed + 1)):
+        check(case, plan, order_seed)
 
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_machine_equals_ops_on_the_simulated_chips(chip: str) -> None:
     """The same chips that co-simulation builds, with each kind of network."""
-    for seed in range(14):
-        case = random_case(seed, chip=CHIPS[chip], budget_macs=30_000)
+    for seed, kind in enumerate(KINDS):
+        case = random_case(seed, kind=kind, chip=CHIPS[chip], budget_macs=30_000)
         check(case, schedule(case.graph, case.chip), None)
+
+
+@pytest.mark.parametrize("seed", range(100, 130))
+def test_any_mapping_that_fits_is_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the one that promises to be fastest: rare splits, streamed inputs, few slots."""
+    rng = Random(seed)
+
+    def pick(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
+        found = best_mappings(work, cores, chip, sys.maxsize)
+        tight = [m for m in found if not m.act_resident or m.act_slots < len(m.chunks) or not m.weights_resident]
+        return [rng.choice(tight if tight and rng.random() < 0.7 else found)]
+
+    # The package's attribute of that name is the function.
+    monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
+    case = random_case(seed, kind="deep" if seed % 3 == 0 else None, budget_macs=BUDGET_MACS)
+    plan = schedule(case.graph, case.chip)
+    for order_seed in (None, *range(ORDERS)):
+        check(case, plan, order_seed)

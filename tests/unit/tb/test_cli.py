@@ -1,0 +1,88 @@
+"""The command line: bad input is one clear line and exit status 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tb import cli, toolchain
+from tb.errors import ToolError
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["systomesh", *arguments])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    return int(raised.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SYSTOMESH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tb.run.emit_chip", lambda *_: (_ for _ in ()).throw(ToolError("no build in this test")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--net", "alexnet"], "unknown network 'alexnet'; choose one of: lenet5, vgg16"),
+        (["--net", "lenet5", "--cores", "7777"], "CORES is 7777: it must be"),
+        (["--net", "lenet5", "--sim", "modelsim"], "unknown simulator 'modelsim': use one of verilator, icarus"),
+        (["--net", "lenet5", "--chip", "nowhere.toml"], "cannot read chip file nowhere.toml: No such file"),
+        (["--net", "lenet5", "--chip", "bad.toml"], "bad.toml is not valid TOML"),
+        (["--net", "lenet5", "--chip", "tiny.toml"], "tiny.toml: core.rows is 3"),
+        (["--net", "lenet5", "--layers", "conv7"], "lenet5 has no layer 'conv7'"),
+        (["--net", "lenet5", "--weights", "part.npz"], "is missing"),
+        (["--net", "lenet5", "--weights", "nowhere.npz"], "nowhere.npz"),
+        (["--net", "lenet5", "--image", "nowhere.png"], "nowhere.png"),
+        (["--net", "lenet5", "--latency", "0"], "memory latency is 0"),
+        (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
+        (["--net", "lenet5"], "no build in this test"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.toml").write_text("mesh_width = = 2")
+    (tmp_path / "tiny.toml").write_text("[core]\nrows = 3\n")
+    np.savez(tmp_path / "part.npz", other=np.zeros(1))
+    assert _run(monkeypatch, "sim", *arguments) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_network_that_cannot_fit_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "small.toml").write_text(
+        "mesh_width = 1\nmesh_height = 1\n[core]\nrows = 64\ncols = 64\nweight_bytes = 1024\n"
+    )
+    assert _run(monkeypatch, "sim", "--net", "lenet5", "--chip", "small.toml") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_compiler_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def missing() -> None:
+        raise ToolError("no C++ compiler found (g++ or clang++): run 'make setup' or 'apt-get install g++'")
+
+    monkeypatch.setattr(toolchain, "find_compiler", missing)
+    monkeypatch.setattr("tb.cli.emit_chip", lambda *_: None)
+    monkeypatch.setattr("tb.cli.build_model", lambda *_: toolchain.find_compiler())
+    assert _run(monkeypatch, "build") == 2
+    assert "apt-get install g++" in capsys.readouterr().err
+
+
+def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert _run(monkeypatch, "nets") == 0
+    assert "vgg16: input (3, 224, 224), 15,470.3 M MACs" in capsys.readouterr().out

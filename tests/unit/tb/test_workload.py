@@ -1,0 +1,55 @@
+"""Workloads: parts of networks, and the bound on cycles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tb.errors import BenchError
+from tb.workload import Workload, load_workload, lower_bound_cycles, select_layers
+
+
+@pytest.fixture(scope="module")
+def lenet5() -> Workload:
+    return load_workload("lenet5")
+
+
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [
+        ("conv2", ["conv2"]),
+        ("conv1..conv2", ["conv1", "pool1", "conv2"]),
+        ("pool2, fc1", ["pool2", "fc1"]),
+    ],
+)
+def test_layers_are_selected_in_the_order_of_the_network(lenet5: Workload, layers: str, names: list[str]) -> None:
+    part = select_layers(lenet5.graph, layers)
+    assert [node.name for node in part.nodes] == names
+    assert part.outputs == (part.nodes[-1].output,)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("conv9", "lenet5 has no layer 'conv9'; it has conv1, pool1"),
+        ("conv2..conv1", "conv2 comes after conv1; write conv1..conv2"),
+        ("conv1,fc1", "read 2 tensors from outside"),
+    ],
+)
+def test_layers_that_make_no_part_are_refused(lenet5: Workload, layers: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        select_layers(lenet5.graph, layers)
+
+
+def test_part_computes_what_the_whole_does(lenet5: Workload) -> None:
+    part = load_workload("lenet5", layers="conv2")
+    node = part.graph.nodes[0]
+    np.testing.assert_array_equal(part.image, lenet5.expected[node.inputs[0]])
+    np.testing.assert_array_equal(part.expected[node.output], lenet5.expected[node.output])
+
+
+def test_bound_counts_convolutions_and_fully_connected_layers_alone(lenet5: Workload) -> None:
+    fc3 = select_layers(lenet5.graph, "fc3")
+    assert lower_bound_cycles(fc3, 1024, 32) == (84 * 10 + 84 + 10) / 32
+    assert lower_bound_cycles(fc3, 1, 32) == 84 * 10
+    assert lower_bound_cycles(select_layers(lenet5.graph, "pool1"), 1024, 32) == 0

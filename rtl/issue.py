@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal, Value, unsigned
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl import isa
 from rtl.bits import ones_between
 from rtl.isa import Opcode, Unit
 from rtl.params import ChipParams
-from rtl.regs import ErrorCode
+from rtl.regs import ErrorCode, UnitState
 from rtl.signals import SIGNAL, SignalSender
 from rtl.tokens import take_signature
 
-__all__ = ["EVENTS", "Issue", "IssueState"]
+__all__ = ["EVENTS", "Issue"]
 
 EVENTS = data.StructLayout({"issued": 1, "wait": 3, "empty": 1, "queued": 1})
 """Per cycle: an instruction leaves; it waits for range 0, 1 or 2 (the first unmet one); no instruction is here
@@ -31,15 +31,6 @@ OPCODES = {
     Unit.COMPUTE: (Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE),
     Unit.STORE: (Opcode.END, Opcode.SYNC, Opcode.STORE),
 }
-
-
-class IssueState(enum.IntEnum, shape=unsigned(2)):
-    """Shown in bits 7:4 of the unit's debug word."""
-
-    DECODE = 0
-    WAIT = 1
-    ENDED = 2
-    FAILED = 3
 
 
 class Issue(wiring.Component):
@@ -89,7 +80,7 @@ class Issue(wiring.Component):
                 "error": Out(8),
                 "events": Out(EVENTS),
                 "opcode": Out(4),
-                "state": Out(IssueState),
+                "state": Out(UnitState),
                 "unmet": Out(3),
             }
         )
@@ -110,7 +101,7 @@ class Issue(wiring.Component):
             sender.o.ready.eq(self.signal.ready),
         ]
 
-        state = Signal(IssueState)
+        state = Signal(UnitState)
         masks = [Signal(tokens, name=f"mask{i}", reset_less=True) for i in range(3)]
         is_end = Signal()
         is_sync = Signal()
@@ -132,7 +123,7 @@ class Issue(wiring.Component):
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
 
-        with m.If((state == IssueState.DECODE) & self.i.valid & ~self.halt):
+        with m.If((state == UnitState.DECODE) & self.i.valid & ~self.halt):
             failed, code = self._check(m, opcode, prefix, signals)
             m.d.sync += [
                 mask.eq(ones_between(prefix[f"wait{i}_first"], prefix[f"wait{i}_count"], tokens))
@@ -142,11 +133,11 @@ class Issue(wiring.Component):
                 is_end.eq(opcode == Opcode.END),
                 is_sync.eq(opcode == Opcode.SYNC),
                 fence.eq(word[isa.Sync["fence"].offset]),
-                state.eq(IssueState.WAIT),
+                state.eq(UnitState.WAIT),
             ]
             with m.If(failed):
-                m.d.sync += [state.eq(IssueState.FAILED), self.error.eq(code)]
-        with m.If(state == IssueState.WAIT):
+                m.d.sync += [state.eq(UnitState.FAILED), self.error.eq(code)]
+        with m.If(state == UnitState.WAIT):
             m.d.comb += [
                 unmet.eq(Cat((mask & ~self.nonzero).any() for mask in masks)),
                 self.take.valid.eq(~unmet.any() & ready & ~self.halt),
@@ -155,14 +146,14 @@ class Issue(wiring.Component):
             ]
             with m.If(self.take.grant):
                 m.d.comb += [self.i.ready.eq(1), self.events.issued.eq(1), sender.fire.eq(is_sync)]
-                m.d.sync += state.eq(IssueState.DECODE)
+                m.d.sync += state.eq(UnitState.DECODE)
                 with m.If(is_end):
-                    m.d.sync += state.eq(IssueState.ENDED)
+                    m.d.sync += state.eq(UnitState.ENDED)
                 with m.If(~is_end & ~is_sync):
                     m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(word)]
         m.d.comb += [
-            self.ended.eq(state == IssueState.ENDED),
-            self.events.empty.eq((state == IssueState.DECODE) & ~self.i.valid),
+            self.ended.eq(state == UnitState.ENDED),
+            self.events.empty.eq((state == UnitState.DECODE) & ~self.i.valid),
             self.events.queued.eq(self.o.valid),
         ]
         return m

@@ -20,6 +20,7 @@ __all__ = [
     "Register",
     "RouterCounter",
     "Status",
+    "UnitState",
     "block_index",
 ]
 
@@ -150,13 +151,24 @@ class CoreCounter(IntEnum):
     """All units (events)."""
 
 
+class UnitState(IntEnum):
+    """What a unit's issue stage does."""
+
+    DECODE = 0
+    """It takes the next instruction, or waits for it to be fetched."""
+    WAIT = 1
+    """An instruction waits for tokens, or for the unit."""
+    ENDED = 2
+    FAILED = 3
+
+
 class CoreDebug(IntEnum):
     """State words of a core, behind the counters, for the report on a hung run."""
 
     LOAD_STATE = 32
     COMPUTE_STATE = 33
     STORE_STATE = 34
-    """Bits 3:0 opcode of the current instruction, 7:4 state, 10:8 unmet waits, 47:16 instructions done."""
+    """Bits 3:0 opcode of the current instruction, 7:4 `UnitState`, 10:8 unmet waits, 47:16 instructions done."""
     TOKENS_NONZERO_LOW = 35
     TOKENS_NONZERO_HIGH = 36
     """A bit per token counter; counters 0..47, then 48..95."""

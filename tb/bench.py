@@ -47,7 +47,7 @@ class JobRunner:
         for index, launch in enumerate(self.job.launches):
             result = await self._launch(index, launch)
             self.emit("finish", launch=index, name=launch.name, ok=result.ok, cycles=result.cycles, sim_s=result.sim_s)
-            if not result.ok:
+            if not (result.ok or self.job.keep_going):
                 return
 
     async def _launch(self, index: int, launch: LaunchJob) -> LaunchResult:

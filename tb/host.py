@@ -27,6 +27,7 @@ from rtl.regs import (
     Register,
     RouterCounter,
     Status,
+    UnitState,
     block_index,
 )
 
@@ -202,7 +203,7 @@ class Host:
             value = words[word]
             units[unit] = {
                 "opcode": _name(Opcode, value & 0xF),
-                "state": value >> 4 & 0xF,
+                "state": _name(UnitState, value >> 4 & 0xF).lower(),
                 "unmet_waits": [r for r in range(3) if value >> (8 + r) & 1],
                 "instructions": value >> 16 & 0xFFFF_FFFF,
             }

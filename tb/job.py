@@ -72,6 +72,8 @@ class Job:
     """Applied in this order, so a later file overlays an earlier one."""
     settings: MemorySettings = field(default_factory=MemorySettings)
     counters: bool = True
+    keep_going: bool = False
+    """Go on behind a launch that ended in error; its START clears the chip."""
     progress_s: float = 0.25
 
 

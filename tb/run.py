@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from tb.memory import MemorySettings
 from tb.rundir import RunDir
 from tb.scoreboard import Scoreboard
 from tb.session import Event, run_job
-from tb.summary import LayerSummary, Summary, dram_bytes_by_class
+from tb.summary import LayerSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
 from tb.workload import Workload, lower_bound_cycles
 
 __all__ = ["Run", "RunOptions", "Watcher", "describe_array"]
@@ -330,6 +330,7 @@ class Run:
                     dram_bytes=dram_bytes_by_class(result.counters),
                     bit_exact=self._exact[index],
                     sim_s=result.sim_s,
+                    compute_cycles=compute_cycles_by_cause(result.counters),
                     mapping=launch.mapping,
                 )
             )
@@ -355,13 +356,20 @@ def _explain(name: str, result: LaunchResult | None, n_cores: int) -> str:
         return f"{name}: the simulator stopped before it ended"
     lines = [f"{name}: {result.violation or Outcome(**result.outcome).describe(n_cores)}"]
     for core in result.debug:
-        units = "; ".join(
-            f"{unit} {state['opcode']} state {state['state']} waits {state['unmet_waits']} "
-            f"after {state['instructions']}"
-            for unit, state in core["units"].items()
-        )
+        units = "; ".join(f"{unit} {_unit_state(state)}" for unit, state in core["units"].items())
         lines.append(
             f"  core {core['core']}: {units}; tokens {core['tokens']}; {core['unacknowledged_writes']} writes and "
             f"{core['program_reads']} program reads under way"
         )
     return "\n".join(lines)
+
+
+def _unit_state(state: Mapping[str, Any]) -> str:
+    """What a unit does, in words."""
+    done = f"after {state['instructions']} instructions"
+    if state["state"] == "wait":
+        ranges = ", ".join(("0 (activations)", "1 (weights)", "2 (accumulators)")[r] for r in state["unmet_waits"])
+        what = f"for tokens of range {ranges}" if ranges else "for its unit"
+        return f"holds {state['opcode']} and waits {what} {done}"
+    words = {"decode": "waits for its next instruction", "ended": "has ended", "failed": "has failed"}
+    return f"{words.get(state['state'], state['state'])} {done}"

@@ -8,13 +8,35 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from rtl.isa import TrafficClass
 from tb.job import write_atomically
 
-__all__ = ["LayerSummary", "Summary", "dram_bytes_by_class", "print_summary"]
+__all__ = ["LayerSummary", "Summary", "compute_cycles_by_cause", "dram_bytes_by_class", "print_summary"]
+
+CAUSES = {
+    "stream": "streaming",
+    "wait_act": "waiting for activations",
+    "wait_weight": "waiting for weights",
+    "wait_acc": "waiting for accumulators",
+    "weight_stall": "weights entering the array",
+    "fetch": "waiting for instructions",
+    "overhead": "filling and draining",
+    "done": "finished before the last core",
+}
+"""What a compute unit does in a cycle: the COMPUTE counters of `rtl.regs.CoreCounter`, in words."""
+
+TERMINAL_WIDTH = 96
+"""Of the report where the output is no terminal."""
+
+
+def compute_cycles_by_cause(counters: Mapping[str, Any]) -> dict[str, float]:
+    """Cycles of the compute units by what they did, mean over the cores; they add up to the layer's cycles."""
+    cores = counters["core"]
+    return {cause: sum(core[f"compute_{cause}"] for core in cores) / len(cores) for cause in CAUSES}
 
 
 def dram_bytes_by_class(counters: Mapping[str, Any]) -> dict[str, int]:
@@ -43,6 +65,8 @@ class LayerSummary:
     dram_bytes: Mapping[str, int]
     bit_exact: bool
     sim_s: float
+    compute_cycles: Mapping[str, float] = field(default_factory=dict)
+    """By cause (`CAUSES`), mean over the cores."""
     mapping: str = ""
 
     @property
@@ -106,6 +130,10 @@ class Summary:
         return {name: sum(layer.dram_bytes.get(name, 0) for layer in self.layers) for name in names}
 
     @property
+    def compute_cycles(self) -> dict[str, float]:
+        return {cause: sum(layer.compute_cycles.get(cause, 0.0) for layer in self.layers) for cause in CAUSES}
+
+    @property
     def sim_s(self) -> float:
         return sum(layer.sim_s for layer in self.layers)
 
@@ -116,8 +144,8 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """Everything, derived figures included, in the order in which a reader wants it."""
         derived = (
-            "cycles", "macs", "utilization", "efficiency", "dram_bytes", "estimated_cycles", "estimate_error", "sim_s",
-            "sim_hz",
+            "cycles", "macs", "utilization", "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles",
+            "estimate_error", "sim_s", "sim_hz",
         )  # fmt: skip
         facts = asdict(self)
         layers = facts.pop("layers")
@@ -139,13 +167,24 @@ def _signed(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f} %"
 
 
+def _largest_loss(cycles: Mapping[str, float]) -> str:
+    """The cause, other than streaming, that takes most cycles."""
+    losses = {cause: count for cause, count in cycles.items() if cause != "stream"}
+    worst = max(losses, key=lambda cause: losses[cause], default="")
+    return f"{worst} {_percent(losses[worst] / sum(cycles.values()))}" if worst and losses[worst] else ""
+
+
 def print_summary(summary: Summary, console: Console) -> None:
     """The table of layers and the figures of the run."""
-    table = Table(title=f"{summary.net} on {summary.cores} cores of {summary.array}, {summary.sim}")
+    if not console.is_terminal:
+        console.width = max(console.width, TERMINAL_WIDTH)
+    title = f"{summary.net} on {summary.cores} cores of {summary.array}, {summary.sim}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("layer")
     table.add_column("op")
-    for name in ("cycles", "estimated", "error", "utilisation", "DRAM MB"):
-        table.add_column(name, justify="right")
+    for name in ("cycles", "estimated", "error", "utilised", "DRAM MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("largest loss", no_wrap=True)
     table.add_column("bits")
     for layer in summary.layers:
         table.add_row(
@@ -156,6 +195,7 @@ def print_summary(summary: Summary, console: Console) -> None:
             _signed(layer.estimate_error),
             _percent(layer.utilization) if layer.macs else "",
             f"{sum(layer.dram_bytes.values()) / 1e6:.2f}",
+            _largest_loss(layer.compute_cycles),
             "[green]equal[/]" if layer.bit_exact else "[bold red]DIFFER[/]",
         )
     table.add_section()
@@ -167,12 +207,16 @@ def print_summary(summary: Summary, console: Console) -> None:
         _signed(summary.estimate_error),
         _percent(summary.utilization),
         f"{sum(summary.dram_bytes.values()) / 1e6:.2f}",
+        _largest_loss(summary.compute_cycles),
         "[green]equal[/]" if summary.bit_exact else "[bold red]no[/]",
     )
     console.print(table)
     by_class = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in summary.dram_bytes.items())
     console.print(f"efficiency {_percent(summary.efficiency)} of the lower bound of "
                   f"{summary.lower_bound_cycles:,.0f} cycles; DRAM MB: {by_class}")  # fmt: skip
+    total = sum(summary.compute_cycles.values()) or 1.0
+    spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
+    console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {_percent(count / total)}" for cause, count in spent))
     console.print(f"build {summary.build_s:.1f} s, schedule {summary.schedule_s:.1f} s, golden {summary.golden_s:.1f} s"
                   f", simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s")  # fmt: skip
     if summary.first_difference:

@@ -69,6 +69,8 @@ def test_lenet5_is_bit_exact_and_summed_up(lenet5: Workload, options: RunOptions
     assert record["macs"] == lenet5.graph.macs
     assert record["cycles"] == sum(layer["cycles"] for layer in record["layers"])
     assert record["efficiency"] == pytest.approx(record["lower_bound_cycles"] / record["cycles"])
+    for layer in record["layers"]:  # every cycle of every compute unit has a cause
+        assert sum(layer["compute_cycles"].values()) == pytest.approx(layer["cycles"], abs=10)
     weights = sum(node.weight.size for node in lenet5.graph.nodes if hasattr(node, "weight"))
     assert record["dram_bytes"]["weight"] >= weights
     assert sorted(p.name for p in (options.runs_dir / "test").iterdir()) == [

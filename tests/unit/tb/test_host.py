@@ -111,5 +111,5 @@ def test_another_chip_is_refused() -> None:
 
 def test_debug_words_name_state_and_tokens() -> None:
     (core, _) = asyncio.run(Host(FakeBoard(), CHIP).debug())
-    assert core["units"]["load"] == {"opcode": "ILLEGAL", "state": 2, "unmet_waits": [], "instructions": 2 << 16}
+    assert core["units"]["load"] == {"opcode": "ILLEGAL", "state": "ended", "unmet_waits": [], "instructions": 2 << 16}
     assert core["tokens"] == [0, 1, 5, 33, 50, 53]

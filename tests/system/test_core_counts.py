@@ -1,0 +1,34 @@
+"""The preset chips other than the default one run a small network, and one large layer, bit for bit."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from rtl.params import default_chip
+from tb.run import Run, RunOptions
+from tb.workload import Workload, load_workload
+
+LAYER = "conv5_1"
+"""Of VGG-16: 512 channels in and out, so that 16 cores have work too."""
+
+
+@cache
+def workload(net: str) -> Workload:
+    return load_workload(net, layers=LAYER if net == "vgg16" else None)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 16])
+def test_preset_runs_lenet5_and_a_layer_of_vgg16(cores: int, tmp_path: Path) -> None:
+    chip = default_chip(cores)
+    for net in ("lenet5", "vgg16"):
+        summary = Run(RunOptions(net, chip, runs_dir=tmp_path), lambda net=net: workload(net), net).execute()
+        assert summary.failure is None
+        assert summary.bit_exact
+        assert summary.cores == cores
+        assert summary.macs == workload(net).graph.macs
+    assert summary.estimate_error == pytest.approx(0, abs=0.15)
+    # A large layer keeps the arrays busy however many there are.
+    assert summary.utilization > 0.85

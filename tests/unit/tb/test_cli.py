@@ -30,7 +30,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--net", "alexnet"], "unknown network 'alexnet'; choose one of: lenet5, vgg16"),
+        (["--net", "vgg17"], "unknown network 'vgg17'; choose one of: alexnet, googlenet, lenet5"),
         (["--net", "lenet5", "--cores", "7777"], "CORES is 7777: it must be"),
         (["--net", "lenet5", "--sim", "modelsim"], "unknown simulator 'modelsim': use one of verilator, icarus"),
         (["--net", "lenet5", "--chip", "nowhere.toml"], "cannot read chip file nowhere.toml: No such file"),

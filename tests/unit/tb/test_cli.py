@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.zoo import ZOO
 from tb import cli, toolchain
 from tb.errors import ToolError
 
@@ -85,4 +86,8 @@ def test_missing_compiler_is_one_line_and_status_2(
 
 def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     assert _run(monkeypatch, "nets") == 0
-    assert "vgg16: input (3, 224, 224), 15,470.3 M MACs" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["vgg16", "3", "x", "224", "x", "224", "15,470.3", "138,357,544", "15,087,080", "16"] in rows
+    assert ["resnet50", "3", "x", "224", "x", "224", "4,089.2", "25,557,032", "16,837,096", "54"] in rows
+    assert len([row for row in rows if "x" in row]) == len(ZOO)

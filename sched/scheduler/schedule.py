@@ -29,6 +29,8 @@ FETCH_SLACK = 4096
 
 CANDIDATES = 3
 """Mappings of a layer that the estimator compares."""
+FEW_INSTRUCTIONS, MORE_CANDIDATES = 1500, 6
+"""Short launches are estimated quickly and lose more by a wrong choice."""
 MANY_INSTRUCTIONS = 6000
 """Of a launch; with more, the closed form decides alone."""
 
@@ -122,7 +124,7 @@ def _compare(
     speeds: dict[CoreParams, float] = {}
     for core, indices in kinds.items():
         try:
-            mappings = best_mappings(job(core), tuple(indices), chip, CANDIDATES)
+            mappings = best_mappings(job(core), tuple(indices), chip, MORE_CANDIDATES)
         except PlanError as error:
             errors.append(error)
             continue
@@ -130,8 +132,10 @@ def _compare(
         speeds[core] = 1 / found[-len(mappings)][0]
     if not found:
         raise errors[0]
-    found = sorted(found, key=lambda item: item[0])[:CANDIDATES]
-    drafts = [_draft(mappings, chip, top) for _, mappings in found]
+    found.sort(key=lambda item: item[0])
+    drafts = [_draft(mappings, chip, top) for _, mappings in found[:CANDIDATES]]
+    if drafts[0].instructions <= FEW_INSTRUCTIONS:
+        drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:MORE_CANDIDATES]]
     if len(speeds) > 1:
         works = {core: job(core) for core in speeds}
         for parts in (split_rows(works, speeds), split_channels(works, speeds)):

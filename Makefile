@@ -11,7 +11,7 @@ SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED LAYERS NAME LATENCY BANDWID
 sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test lint bench clean
+.PHONY: help setup sim nets test lint bench clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(sim_args)
+
+nets: $(STAMP) ## list the networks of the zoo
+	@$(BIN)/python -m tb.cli nets
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q

@@ -4,20 +4,24 @@ import math
 from dataclasses import dataclass
 
 from golden.errors import QuantError
-from golden.graph import Clip, Concat, Flatten, Graph, Linear, MaxPool, Node, Relu
+from golden.graph import BatchNorm, Clip, Concat, Conv2d, Flatten, Graph, Linear, MaxPool, Node, Relu
 
 __all__ = ["Plan", "Step", "fuse"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One quantised node to be: a float node, the tensors it reads and writes, and its clamp in real numbers."""
+    """One quantised node to be: a float node, the tensors it reads and writes, and its clamp in real numbers.
+
+    `norms` are batch normalisations that fold into the node's weights, in order.
+    """
 
     node: Node
     inputs: tuple[str, ...]
     output: str
     lo: float
     hi: float
+    norms: tuple[BatchNorm, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ def fuse(graph: Graph) -> Plan:
         if node.name in done:
             continue
         inputs = tuple(plan.view_of[name] for name in node.inputs)
+        if isinstance(node, BatchNorm):
+            raise QuantError(
+                f"batch normalisation {node.name!r} cannot be folded: {node.input!r} must be a Conv2d or Linear that "
+                "nothing else reads"
+            )
         if isinstance(node, Flatten):
             plan.view_of[node.name] = inputs[0]
             continue
@@ -49,14 +58,26 @@ def fuse(graph: Graph) -> Plan:
                     raise QuantError(
                         f"node {node.name!r} reads the flattened map {name!r}; only Linear, Relu and Clip can"
                     )
-        chain = _clamps_after(graph, node)
+        norms = _norms_after(graph, node)
+        chain = _clamps_after(graph, norms[-1] if norms else node)
         lo, hi = _clamp(([node] if isinstance(node, Relu | Clip) else []) + chain)
-        output = chain[-1].name if chain else node.name
-        plan.steps.append(Step(node, inputs, output, lo, hi))
+        output = (node, *norms, *chain)[-1].name
+        plan.steps.append(Step(node, inputs, output, lo, hi, norms))
         plan.shapes[output] = shape
         plan.view_of[output] = output
-        done.update(clamp.name for clamp in chain)
+        done.update(fused.name for fused in (*norms, *chain))
     return plan
+
+
+def _norms_after(graph: Graph, node: Node) -> tuple[BatchNorm, ...]:
+    """Chain of batch normalisations that fold into the node's weights."""
+    norms: list[BatchNorm] = []
+    while isinstance(node, Conv2d | Linear | BatchNorm) and node.name not in graph.outputs:
+        readers = graph.consumers(node.name)
+        if len(readers) != 1 or not isinstance(node := readers[0], BatchNorm):
+            break
+        norms.append(node)
+    return tuple(norms)
 
 
 def _clamps_after(graph: Graph, node: Node) -> list[Relu | Clip]:

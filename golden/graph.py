@@ -7,6 +7,7 @@ from golden.errors import GraphError
 from golden.nodes import (
     Add,
     AvgPool,
+    BatchNorm,
     Clip,
     Concat,
     Conv2d,
@@ -20,8 +21,8 @@ from golden.nodes import (
 )
 
 __all__ = [
-    "Add", "AvgPool", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Graph", "GraphError", "Linear",
-    "MaxPool", "Node", "Relu", "Shape",
+    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Graph", "GraphError",
+    "Linear", "MaxPool", "Node", "Relu", "Shape",
 ]  # fmt: skip
 
 
@@ -69,6 +70,16 @@ class Graph:
         """Name and shape of every learned tensor of the network."""
         return {key: shape for node in self.nodes for key, shape in node.parameters(*self._in(node)).items()}
 
+    @property
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of everything that a weights file holds: parameters, and statistics of normalisations."""
+        return {key: shape for node in self.nodes for key, shape in self.node_tensors(node).items()}
+
+    def node_tensors(self, node: Node) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the parameters and statistics of one node."""
+        shapes = self._in(node)
+        return node.parameters(*shapes) | node.statistics(*shapes)
+
     def node_params(self, node: Node) -> int:
         """Number of learned values of one node."""
         return sum(math.prod(shape) for shape in node.parameters(*self._in(node)).values())
@@ -79,7 +90,7 @@ class Graph:
 
     @property
     def params(self) -> int:
-        """Number of learned values of the network."""
+        """Number of learned values of the network; running statistics are not learned."""
         return sum(math.prod(shape) for shape in self.parameters.values())
 
     @property
@@ -123,7 +134,7 @@ class Graph:
     def _check_parameters(self) -> None:
         owners: dict[str, str] = {}
         for node in self.nodes:
-            for key in node.parameters(*self._in(node)):
+            for key in self.node_tensors(node):
                 if key in owners:
                     node.fail(f"parameter {key!r} already belongs to {owners[key]!r}", "set another `param`")
                 owners[key] = node.name

@@ -12,7 +12,7 @@ from golden.errors import GraphError
 from golden.window import Padding, Pair, out_hw
 
 __all__ = [
-    "Add", "AvgPool", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Linear", "MaxPool",
+    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Linear", "MaxPool",
     "Node", "Relu", "Shape",
 ]  # fmt: skip
 
@@ -36,6 +36,10 @@ class Node:
 
     def parameters(self, *shapes: Shape) -> dict[str, tuple[int, ...]]:
         """Name and shape of every learned tensor, in the order of PyTorch."""
+        return {}
+
+    def statistics(self, *shapes: Shape) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor that training measures and does not learn; weights files hold these too."""
         return {}
 
     def macs(self, *shapes: Shape) -> int:
@@ -134,6 +138,29 @@ class Linear(_Unary):
 
     def macs(self, *shapes: Shape) -> int:
         return self.out_features * shapes[0][0]
+
+
+@dataclass(frozen=True)
+class BatchNorm(_Unary):
+    """Batch normalisation at inference: ``(x - running_mean) / sqrt(running_var + eps) * weight + bias`` per channel.
+
+    Parameters are ``<param>.weight[C]`` and ``<param>.bias[C]``, statistics ``<param>.running_mean[C]`` and
+    ``<param>.running_var[C]``. Quantisation folds it into the convolution or fully connected layer before it.
+    """
+
+    eps: float = 1e-5
+    param: str = ""
+
+    def infer(self, *shapes: Shape) -> Shape:
+        if not 0 < self.eps < math.inf:
+            self.fail(f"eps is {self.eps}", "it must be positive and finite")
+        return shapes[0]
+
+    def parameters(self, *shapes: Shape) -> dict[str, tuple[int, ...]]:
+        return {f"{self.param or self.name}.{kind}": (shapes[0][0],) for kind in ("weight", "bias")}
+
+    def statistics(self, *shapes: Shape) -> dict[str, tuple[int, ...]]:
+        return {f"{self.param or self.name}.{kind}": (shapes[0][0],) for kind in ("running_mean", "running_var")}
 
 
 @dataclass(frozen=True)

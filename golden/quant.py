@@ -1,8 +1,9 @@
 """Quantise a float graph to int8 by running it on its input.
 
 Activations are asymmetric per tensor, weights symmetric per output channel. Relu and Clip disappear into the clamp of
-the node before them, Flatten into the shape of the fully connected layer after it. A Relu or Clip whose input others
-read too has no such node; it becomes a 1x1 average pooling, which is requantisation and clamp alone.
+the node before them, BatchNorm into its weights, Flatten into the shape of the fully connected layer after it. A Relu
+or Clip whose input others read too has no such node; it becomes a 1x1 average pooling, which is requantisation and
+clamp alone.
 
 A tensor is named after the last float value fused into it ("relu1_1"), so it compares with the value of that name in
 :func:`golden.ops.run_float`; the node keeps the name of its layer ("conv1_1").
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from golden.errors import QuantError
+from golden.evaluate import norm_affine
 from golden.float_ops import iterate_float
 from golden.fuse import Plan, Step, fuse
 from golden.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool, Relu
@@ -162,9 +164,8 @@ def _lower_add(step: Step, a: QTensor, b: QTensor, output: QTensor) -> QAdd:
 def _lower_conv(
     step: Step, node: Conv2d | Linear, source: QTensor, output: QTensor, weights: Weights, graph: Graph
 ) -> QConv:
-    real_weight, *real_bias = (weights[key] for key in node.parameters(graph.shapes[node.input]))
+    real_weight, bias = _folded(step, node, weights, graph)
     filters = real_weight.shape[0]
-    bias = real_bias[0].astype(np.float64) if real_bias else np.zeros(filters)
     flat = real_weight.reshape(filters, -1)
     largest = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
     # A filter that is tiny against its bias gives up precision in its taps, so that the bias fits.
@@ -198,6 +199,17 @@ def _lower_conv(
         op="depthwise" if depthwise else "conv", weight=quantised.reshape(real_weight.shape), stride=node.stride,
         padding=node.padding, dilation=node.dilation, groups=node.groups, **common,
     )  # fmt: skip
+
+
+def _folded(step: Step, node: Conv2d | Linear, weights: Weights, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    """Weights float32[O, ...] and biases float64[O] with all normalisations in them."""
+    weight, *biases = (weights[key] for key in graph.node_tensors(node))
+    bias = biases[0].astype(np.float64) if biases else np.zeros(weight.shape[0])
+    for norm in step.norms:
+        gain, offset = norm_affine(norm, [weights[key] for key in graph.node_tensors(norm)])
+        weight = weight * gain.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
+        bias = bias * gain + offset
+    return weight, bias
 
 
 def _quantize_filters(flat: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -10,7 +10,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from golden.errors import WeightError
-from golden.graph import Clip, Conv2d, Graph, Linear, Relu
+from golden.graph import Add, BatchNorm, Clip, Conv2d, Graph, Linear, Relu
+from golden.inputs import load_image
+from golden.norms import measure_norms
 
 __all__ = ["check", "from_npz", "seeded"]
 
@@ -22,6 +24,15 @@ CHANNEL_SPREAD = 0.35
 
 BIAS_DEVIATION = 0.1
 """Standard deviation of the biases, where a layer's outputs have one of about 1."""
+
+NORM_SPREAD = 0.25
+"""Standard deviation of the logarithm of a normalisation's weights, and of its biases."""
+
+BRANCH_GAIN = 0.5
+"""Mean weight of a normalisation that feeds an addition: trained residual branches are weaker than the trunk."""
+
+BUFFERS = ("num_batches_tracked",)
+"""Last parts of names in torchvision's state dicts that inference has no use for; a file may hold them."""
 
 BLOCK_ELEMENTS = 1 << 20
 THREADS = 2
@@ -36,13 +47,14 @@ def seeded(graph: Graph, seed: int) -> dict[str, np.ndarray]:
     in every layer, at most 8 % of the channels are dead, and int8 moves the logits by 5 %. Removing the filters'
     mean (Brock et al. 2021) keeps more contrast but amplifies the rounding of each layer, to 25 % at the logits.
 
-    A tensor depends on the seed, its own name and shape, and whether its input is rectified; not on other
-    tensors, nor on the number of threads.
+    A parameter depends on the seed, its own name and shape, and what stands before and behind its node; not on other
+    tensors, nor on the number of threads. Running statistics of batch normalisations are those of the network on
+    the default photograph (`golden.norms`).
 
     Returns
     -------
     dict of str to float32 array
-        By the names of ``graph.parameters``.
+        By the names of ``graph.tensors``.
     """
     if seed < 0:
         raise WeightError(f"seed is {seed}; it must not be negative")
@@ -54,17 +66,26 @@ def seeded(graph: Graph, seed: int) -> dict[str, np.ndarray]:
         if isinstance(node, Relu | Clip) or (passes_through and rectified.issuperset(node.inputs)):
             rectified.add(node.name)
         power = RELU_POWER if rectified.issuperset(node.inputs) else 1.0
-        for key, shape in node.parameters(*(graph.shapes[name] for name in node.inputs)).items():
+        for key, shape in graph.node_tensors(node).items():
             weights[key] = np.empty(shape, dtype=np.float32)
+            if isinstance(node, BatchNorm):
+                branch = any(isinstance(reader, Add) for reader in graph.consumers(node.name))
+                _fill_norm(weights[key], key, seed, BRANCH_GAIN if branch else 1.0)
+                continue
             jobs += _jobs(weights[key], [seed, zlib.crc32(key.encode())], power)
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in pool.map(lambda job: _fill(*job), jobs):
             pass
+    if any(isinstance(node, BatchNorm) for node in graph.nodes):
+        measure_norms(graph, weights, load_image(None, graph.input_shape))
     return weights
 
 
 def from_npz(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
-    """Read weights from an .npz file whose arrays carry the parameters' names.
+    """Read weights from an .npz file whose arrays carry the names of ``graph.tensors``.
+
+    Counters of training steps, which torchvision saves beside running statistics, are passed over, as are arrays of
+    auxiliary heads (``aux...``) that the graph leaves out.
 
     Raises
     ------
@@ -76,8 +97,8 @@ def from_npz(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise WeightError(f"weights file {str(path)!r} is a single array; save all with numpy.savez")
         with archive:
-            _check_names(graph, set(archive.files))
-            arrays = {key: archive[key] for key in graph.parameters}
+            _check_names(graph, {key for key in archive.files if not _is_unused(key, graph)})
+            arrays = {key: archive[key] for key in graph.tensors}
     except FileNotFoundError:
         raise WeightError(f"weights file {str(path)!r} does not exist; check WEIGHTS") from None
     except WeightError:
@@ -98,22 +119,36 @@ def from_npz(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
 
 
 def check(graph: Graph, weights: Mapping[str, np.ndarray]) -> None:
-    """Refuse weights that do not match the graph's parameters one to one."""
+    """Refuse weights that do not match the graph's parameters and statistics one to one, or a negative variance."""
     _check_names(graph, set(weights))
-    for key, shape in graph.parameters.items():
+    for key, shape in graph.tensors.items():
         if weights[key].shape != shape:
             raise WeightError(
                 f"weight {key!r} has shape {weights[key].shape}, {graph.name} expects {shape}; "
                 "use weights of the same network"
             )
+        if key.endswith(".running_var") and not (weights[key] >= 0).all():
+            raise WeightError(f"weight {key!r} holds a variance of {weights[key].min()}; it must not be negative")
 
 
 def _check_names(graph: Graph, names: set[str]) -> None:
-    for key, shape in graph.parameters.items():
+    known = graph.tensors
+    for key, shape in known.items():
         if key not in names:
             raise WeightError(f"weight {key!r} is missing, {graph.name} expects shape {shape}; add it to the file")
-    for key in sorted(names - set(graph.parameters)):
+    for key in sorted(names - set(known)):
         raise WeightError(f"weight {key!r} is not a parameter of {graph.name}; remove it or choose the right network")
+
+
+def _is_unused(key: str, graph: Graph) -> bool:
+    return key.rpartition(".")[2] in BUFFERS or (key.startswith("aux") and key not in graph.tensors)
+
+
+def _fill_norm(out: np.ndarray, key: str, seed: int, gain: float) -> None:
+    """Weights around `gain`, biases around 0; statistics are measured later."""
+    rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, zlib.crc32(key.encode())])))
+    deviations = NORM_SPREAD * rng.standard_normal(out.shape, dtype=np.float32)
+    out[:] = gain * np.exp(deviations) if key.endswith(".weight") else deviations
 
 
 def _jobs(out: np.ndarray, entropy: list[int], power: float) -> Iterator[tuple]:

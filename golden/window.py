@@ -7,7 +7,7 @@ Padding is always given as (top, left, bottom, right), the order of ONNX.
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-__all__ = ["correlate", "out_hw", "pad", "windows"]
+__all__ = ["ceil_padding", "correlate", "out_hw", "pad", "windows"]
 
 BLOCK_ELEMENTS = 1 << 22
 """Largest im2col or converted-weight block, in elements; bounds the extra memory to about 2 x 32 MB."""
@@ -22,6 +22,24 @@ def out_hw(in_hw: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: 
     height = (in_hw[0] + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
     width = (in_hw[1] + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
     return height, width
+
+
+def ceil_padding(in_hw: Pair, kernel: Pair, stride: Pair, padding: Padding = (0, 0, 0, 0)) -> Padding:
+    """Padding with which rounding down gives the output size that PyTorch's ``ceil_mode=True`` rounds up to.
+
+    A window that would start in the padding below or to the right is dropped, as PyTorch does.
+    """
+    top, left, bottom, right = padding
+    grown = []
+    for size, window, step, before, after in (
+        (in_hw[0], kernel[0], stride[0], top, bottom),
+        (in_hw[1], kernel[1], stride[1], left, right),
+    ):
+        steps = -(-(size + before + after - window) // step)
+        if steps * step >= size + before:
+            steps -= 1
+        grown.append(max(after, steps * step + window - size - before))
+    return top, left, grown[0], grown[1]
 
 
 def pad(x: np.ndarray, padding: Padding, value: float) -> np.ndarray:

@@ -24,6 +24,7 @@ from tb.build import SIMULATORS, build_model, emit_chip
 from tb.errors import BenchError, RunError
 from tb.job import Job, LaunchJob, MemoryFile
 from tb.memory import MemorySettings
+from tb.nets import print_nets, zoo_sizes
 from tb.progress import ConsoleWatcher
 from tb.run import Run, RunOptions
 from tb.speed import measure_speed
@@ -88,10 +89,8 @@ def sim(
 
 @app.command()
 def nets() -> None:
-    """List the networks of the zoo."""
-    for name, make in sorted(ZOO.items()):
-        graph = make()
-        typer.echo(f"{name}: input {graph.input_shape}, {graph.macs / 1e6:,.1f} M MACs, {graph.params:,} parameters")
+    """List the networks of the zoo with their sizes."""
+    print_nets(zoo_sizes(), Console())
 
 
 @app.command()

@@ -29,7 +29,7 @@ CAUSES = {
 }
 """What a compute unit does in a cycle: the COMPUTE counters of `rtl.regs.CoreCounter`, in words."""
 
-TERMINAL_WIDTH = 96
+TERMINAL_WIDTH = 112
 """Of the report where the output is no terminal."""
 
 
@@ -180,7 +180,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.width = max(console.width, TERMINAL_WIDTH)
     title = f"{summary.net} on {summary.cores} cores of {summary.array}, {summary.sim}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer")
+    table.add_column("layer", overflow="fold")
     table.add_column("op")
     for name in ("cycles", "estimated", "error", "utilised", "DRAM MB"):
         table.add_column(name, justify="right", no_wrap=True)

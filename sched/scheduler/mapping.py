@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -103,6 +103,10 @@ class Mapping:
     act_resident: bool = True
     weights_resident: bool = True
     pace: int = 0
+
+    def of(self, work: Work) -> Mapping:
+        """The same mapping of another work of the same kind."""
+        return replace(self, work=work, tiling=replace(self.tiling, source=work.source))
 
     def describe(self) -> str:
         """For reports."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,11 +29,15 @@ FETCH_SLACK = 4096
 
 CANDIDATES = 3
 """Mappings of a layer that the estimator compares."""
+FEW_INSTRUCTIONS, MORE_CANDIDATES = 1500, 6
+"""Short launches are estimated quickly and lose more by a wrong choice."""
 MANY_INSTRUCTIONS = 6000
 """Of a launch; with more, the closed form decides alone."""
 
 QNode = QConv | QPool | QAdd | QConcat
 Job = Callable[[CoreParams], Work]
+Known = dict[Hashable, Mapping]
+"""Mappings found, by kind of work: networks repeat their layers."""
 
 
 def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None) -> Plan:
@@ -49,6 +53,7 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
     bump = Bump(end)
     segments: list[Segment] = []
     launches: list[Launch] = []
+    known: Known = {}
     for node in graph.nodes:
         jobs = _jobs(graph, node, placements)
         if not jobs:  # a concatenation whose inputs already lie in place
@@ -56,7 +61,7 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
         for number, job in enumerate(jobs):
             name = node.name if len(jobs) == 1 else f"{node.name}.{number}"
             nodes = (node.name,) if number == len(jobs) - 1 else ()
-            draft = _choose(job, chip, bump.top, memory)
+            draft = _choose(job, chip, bump.top, memory, known)
             launches.append(_place(name, nodes, draft, chip, bump, segments))
     return Plan(chip, graph, tuple(launches), tuple(segments), placements, bump.top + FETCH_SLACK)
 
@@ -94,18 +99,32 @@ class _Draft:
         return sum(map(len, self.streams.values()))
 
 
-def _choose(job: Job, chip: ChipParams, top: int, memory: MemoryTiming) -> _Draft:
-    """The closed form's best mappings, compared by the estimator; equal cores alone, or all kinds of cores together."""
+def _choose(job: Job, chip: ChipParams, top: int, memory: MemoryTiming, known: Known) -> _Draft:
+    """The best draft; on a chip of equal cores, that of an earlier work of the same kind."""
     kinds: dict[CoreParams, list[int]] = {}
     for index, core in enumerate(chip.cores):
         kinds.setdefault(core, []).append(index)
+    if len(kinds) > 1:
+        return _compare(job, kinds, chip, top, memory)
+    work = job(chip.cores[0])
+    if work.kind in known:
+        return _draft((known[work.kind].of(work),), chip, top)
+    draft = _compare(job, kinds, chip, top, memory)
+    known[work.kind] = draft.mappings[0]
+    return draft
+
+
+def _compare(
+    job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top: int, memory: MemoryTiming
+) -> _Draft:
+    """The closed form's best mappings, compared by the estimator; equal cores alone, or all kinds of cores together."""
     coefficients = Coefficients.load()
     found: list[tuple[float, tuple[Mapping, ...]]] = []
     errors: list[PlanError] = []
     speeds: dict[CoreParams, float] = {}
     for core, indices in kinds.items():
         try:
-            mappings = best_mappings(job(core), tuple(indices), chip, CANDIDATES)
+            mappings = best_mappings(job(core), tuple(indices), chip, MORE_CANDIDATES)
         except PlanError as error:
             errors.append(error)
             continue
@@ -113,8 +132,10 @@ def _choose(job: Job, chip: ChipParams, top: int, memory: MemoryTiming) -> _Draf
         speeds[core] = 1 / found[-len(mappings)][0]
     if not found:
         raise errors[0]
-    found = sorted(found, key=lambda item: item[0])[:CANDIDATES]
-    drafts = [_draft(mappings, chip, top) for _, mappings in found]
+    found.sort(key=lambda item: item[0])
+    drafts = [_draft(mappings, chip, top) for _, mappings in found[:CANDIDATES]]
+    if drafts[0].instructions <= FEW_INSTRUCTIONS:
+        drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:MORE_CANDIDATES]]
     if len(speeds) > 1:
         works = {core: job(core) for core in speeds}
         for parts in (split_rows(works, speeds), split_channels(works, speeds)):

@@ -14,7 +14,7 @@ tile, in planes of ``frame.rows x frame.cols`` pixels; all slots of a launch hav
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from scheduler.layout import Blocked, Packed, ceil_div
@@ -141,6 +141,11 @@ class Source:
         ix_low, ix_high, dx = self.window.span(1, *x)
         return Tile(y, x, (iy_low, iy_high), (ix_low, ix_high), dy, dx)
 
+    @property
+    def unplaced(self) -> Source:
+        """The same at address 0: equal for all that differ in nothing but where their tensors lie."""
+        raise NotImplementedError
+
     def slot_flits(self, frame: Frame) -> int:
         raise NotImplementedError
 
@@ -189,6 +194,10 @@ class BlockedSource(Source):
         layout = self.placements[0].layout
         assert isinstance(layout, Blocked)
         return layout
+
+    @property
+    def unplaced(self) -> BlockedSource:
+        return replace(self, placements=tuple(Placement(0, placement.layout) for placement in self.placements))
 
     def slot_flits(self, frame: Frame) -> int:
         return len(self.placements) * frame.words * frame.plane * self.groups
@@ -245,6 +254,10 @@ class FlatSource(Source):
         window = Window((1, 1), (1, 1), (1, 1), 0, 0, (1, 1))
         return FlatSource(window, ceil_div(placement.nbytes, rows), rows, max(1, block // rows), placement, block)
 
+    @property
+    def unplaced(self) -> FlatSource:
+        return replace(self, placement=Placement(0, self.placement.layout))
+
     def slot_flits(self, frame: Frame) -> int:
         return ceil_div(frame.words * self.word_bytes, self.block)
 
@@ -291,6 +304,10 @@ class PackedSource(Source):
         layout = self.placement.layout
         assert isinstance(layout, Packed)
         return layout
+
+    @property
+    def unplaced(self) -> PackedSource:
+        return replace(self, placement=Placement(0, self.placement.layout))
 
     def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
         low, high, dy = self.window.span(0, *y)

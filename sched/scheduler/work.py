@@ -6,7 +6,7 @@ Lowering (`scheduler.lower`) makes a `Work` of a graph node; a mapping then says
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -123,6 +123,15 @@ class Work:
     """Of an addition: (tap_shift, first tensor, tensors) per COMPUTE."""
     row_range: tuple[int, int] | None = None
     """Output rows to compute, if not all."""
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for works that are mapped alike: all but names, values and addresses."""
+        return (
+            self.core, self.block, self.source.unplaced, self.engine, self.tap_mode, self.output.layout, self.items,
+            self.shared_input, self.pass_bytes, self.requant.sets.shape, self.requant.blocks, self.weights_of is None,
+            self.repeated, self.offsets, self.digits, self.row_range,
+        )  # fmt: skip
 
     @property
     def out_hw(self) -> tuple[int, int]:

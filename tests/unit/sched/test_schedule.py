@@ -1,5 +1,6 @@
 """What a plan looks like for layers that matter, and what is refused."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,10 @@ from golden.qgraph import QGraph
 from rtl.isa import Opcode, Unit, decode
 from rtl.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
+from scheduler.mapping import Mapping
+from scheduler.search import best_mappings
 from scheduler.split import shares
+from scheduler.work import Work
 from tests.cases import GraphBuilder
 
 BUDGET = 10**10
@@ -155,3 +159,21 @@ def test_shares_are_in_proportion_and_complete() -> None:
     assert shares(10, [1.0, 1.0]) == [(0, 5), (5, 10)]
     assert shares(10, [4.0, 1.0]) == [(0, 8), (8, 10)]
     assert shares(1, [1.0, 9.0]) == [(0, 0), (0, 1)]
+
+
+def test_layers_of_one_kind_are_mapped_alike_and_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = GraphBuilder(np.random.default_rng(0), (32, 12, 12), BUDGET)
+    target = "in"
+    for _ in range(3):
+        target = builder.conv(target, 32, (3, 3), padding=(1, 1, 1, 1))
+    graph = builder.graph("net", builder.conv(target, 32, (1, 1)))
+    searched = []
+
+    def search(work: Work, *arguments: object) -> list[Mapping]:
+        searched.append(work.name)
+        return best_mappings(work, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sys.modules[schedule.__module__], "best_mappings", search)
+    launches = schedule(graph, default_chip(4)).launches
+    assert len({launch.mapping for launch in launches[:3]}) == 1
+    assert searched == [launches[0].name, launches[3].name]

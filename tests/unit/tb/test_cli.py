@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.zoo import ZOO
 from tb import cli, toolchain
 from tb.errors import ToolError
 
@@ -30,7 +31,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--net", "alexnet"], "unknown network 'alexnet'; choose one of: lenet5, vgg16"),
+        (["--net", "vgg17"], "unknown network 'vgg17'; choose one of: alexnet, googlenet, lenet5"),
         (["--net", "lenet5", "--cores", "7777"], "CORES is 7777: it must be"),
         (["--net", "lenet5", "--sim", "modelsim"], "unknown simulator 'modelsim': use one of verilator, icarus"),
         (["--net", "lenet5", "--chip", "nowhere.toml"], "cannot read chip file nowhere.toml: No such file"),
@@ -85,4 +86,8 @@ def test_missing_compiler_is_one_line_and_status_2(
 
 def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     assert _run(monkeypatch, "nets") == 0
-    assert "vgg16: input (3, 224, 224), 15,470.3 M MACs" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["vgg16", "3", "x", "224", "x", "224", "15,470.3", "138,357,544", "15,087,080", "16"] in rows
+    assert ["resnet50", "3", "x", "224", "x", "224", "4,089.2", "25,557,032", "16,837,096", "54"] in rows
+    assert len([row for row in rows if "x" in row]) == len(ZOO)

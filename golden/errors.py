@@ -26,6 +26,10 @@ class ImageError(GoldenError):
 class OnnxError(GoldenError):
     """An ONNX file cannot be read, contradicts itself, or asks for what the chip cannot do."""
 
+    def __init__(self, message: str) -> None:
+        # Names and the messages of the onnx package may hold line breaks and control characters.
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
+
 
 class UnknownNetworkError(GoldenError):
     """The zoo has no network of that name."""

@@ -30,13 +30,13 @@ class _Builder:
         self.nodes.append(helper.make_node(kind, inputs, [name + ":0"], name, domain=domain or None, **attributes))
         return name + ":0"
 
-    def model(self, source: tuple[str, int, list], outputs: list[tuple[str, int, int]], opset: int = 17) -> onnx.ModelProto:
+    def model(self, source: tuple[str, int, list], outputs: list[tuple[str, int, int]]) -> onnx.ModelProto:
         graph = helper.make_graph(
             self.nodes, "random", [helper.make_tensor_value_info(*source)],
             [helper.make_tensor_value_info(name, kind, [None] * rank) for name, kind, rank in outputs], self.constants,
         )  # fmt: skip
         return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)],
+            graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
             ir_version=8,
         )  # fmt: skip
 
@@ -83,7 +83,8 @@ class QuantBuilder(_Builder):
         kernel = [int(rng.integers(1, min(4, height) + 1)), int(rng.integers(1, min(4, width) + 1))]
         pads = [int(rng.integers(0, kernel[i % 2])) for i in range(4)]
         strides = [int(rng.integers(1, 3)), int(rng.integers(1, 3))]
-        shape = (filters, *((s + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i, s in enumerate((height, width))))
+        sizes = ((s + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i, s in enumerate((height, width)))
+        shape = (filters, *sizes)
         weight, w_scale = self.weights((filters, channels // groups, *kernel), 0)
         depth = weight[0].size
         y_scale = self.scale(float(x[2]) * 0.02 * 37 * np.sqrt(depth))
@@ -114,7 +115,8 @@ class QuantBuilder(_Builder):
         if self.qdq:
             inputs = [self.real(flat), self._fixed(weight, w_scale, w_zero, 1)]
             return self.write(self.node("MatMul", inputs), shape, y_scale, y_zero)
-        inputs = [flat[0], *self.params(x[2], x[3]), self.constant(weight), self.constant(w_scale), self.constant(w_zero)]
+        inputs = [flat[0], *self.params(x[2], x[3])]
+        inputs += [self.constant(array) for array in (weight, w_scale, w_zero)]
         if self.rng.random() < 0.5:
             return self.node("QLinearMatMul", [*inputs, *self.params(y_scale, y_zero)]), shape, y_scale, y_zero
         bias = self.rng.integers(-3000, 3000, filters).astype(np.int32)
@@ -124,7 +126,8 @@ class QuantBuilder(_Builder):
     def add(self, a: tuple, b: tuple) -> tuple:
         scale, zero = self.scale(1.3 * max(float(a[2]), float(b[2]))), self.zero()
         if self.qdq:
-            return self.write(self.node("Add", [self.real(a), self.real(b)]), a[1], scale, zero, self.rng.random() < 0.3)
+            relu = self.rng.random() < 0.3
+            return self.write(self.node("Add", [self.real(a), self.real(b)]), a[1], scale, zero, relu)
         inputs = [a[0], *self.params(*a[2:]), b[0], *self.params(*b[2:]), *self.params(scale, zero)]
         return self.node("QLinearAdd", inputs, "com.microsoft"), a[1], scale, zero
 
@@ -149,9 +152,11 @@ class QuantBuilder(_Builder):
         return self.node("MaxPool", [x[0]], **attributes), shape, x[2], x[3]
 
     def average(self, x: tuple) -> tuple:
-        """Global average; the output's scale is not above the input's, so no tie rests on 1/taps in float32."""
+        """Global average; with power-of-two scales, one where no sum lies on a tie unless 1/taps is exact."""
         shape = (x[1][0], 1, 1)
-        scale, zero = (x[2] / np.float32(2) if self.power_of_two else self.scale(float(x[2]))), self.zero()
+        taps = x[1][1] * x[1][2]
+        finer = 2 if taps & (taps - 1) == 0 else taps & -taps
+        scale, zero = (x[2] / np.float32(finer) if self.power_of_two else self.scale(float(x[2]))), self.zero()
         if self.qdq:
             return self.write(self.node("GlobalAveragePool", [self.real(x)]), shape, np.float32(scale), zero)
         inputs = [x[0], *self.params(*x[2:]), *self.params(np.float32(scale), zero)]

@@ -86,6 +86,7 @@ def read(path: str | Path, shape: tuple[int, ...] | None = None) -> Model:
     """
     proto = _parse(Path(path))
     graph = proto.graph
+    _check_text(proto)
     if not graph.node:
         raise OnnxError(f"{str(path)!r} holds no network (no nodes); export it again")
     _check_opset(proto)
@@ -122,6 +123,20 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise OnnxError(f"model {str(missing)!r} does not exist; check NET") from None
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError, TypeError) as error:
         raise OnnxError(f"{str(path)!r} is truncated or no ONNX file ({_reason(error)}); export it again") from error
+
+
+def _check_text(proto: onnx.ModelProto) -> None:
+    """Refuse names that are not UTF-8; protobuf hands these out as bytes."""
+    graph = proto.graph
+    names = [graph.name, *(tensor.name for tensor in graph.initializer)]
+    names += [entry.domain for entry in proto.opset_import]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    for value in (*graph.input, *graph.output):
+        names += [value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim)]
+    for name in names:
+        if not isinstance(name, str):
+            raise OnnxError(f"model {str(graph.name)!r} holds a name that is no text ({name!r}); export it again")
 
 
 def _check_opset(proto: onnx.ModelProto) -> None:

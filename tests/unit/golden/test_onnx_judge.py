@@ -33,7 +33,8 @@ def differences(seed: int, tmp_path: Path, *, power_of_two: bool, qdq: bool, uns
     assert isinstance(loaded, QuantisedModel)
     raw = np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
     shift = 128 if unsigned else 0
-    judged = session(model).run(None, {name: (raw.astype(np.int16) + shift).astype(np.uint8 if unsigned else np.int8)[None]})
+    image = (raw.astype(np.int16) + shift).astype(np.uint8 if unsigned else np.int8)
+    judged = session(model).run(None, {name: image[None]})
     tensors = ops.run(loaded.graph, raw)
     found = []
     for output, expected in zip(loaded.graph.outputs, judged, strict=True):

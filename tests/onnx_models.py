@@ -76,7 +76,8 @@ class QuantBuilder(_Builder):
         scale = np.array([self.scale(0.02) for _ in range(shape[axis] if per_channel else 1)], np.float32)
         return weight, scale if per_channel else scale[0]
 
-    def conv(self, x: tuple) -> tuple:
+    def conv(self, x: tuple, *, same: bool = False) -> tuple:
+        """Random convolution; with `same`, one that keeps the shape."""
         rng, (channels, height, width) = self.rng, x[1]
         groups = int(rng.choice([g for g in (1, 1, 2, channels) if channels % g == 0]))
         filters = groups * int(rng.integers(1, 4)) if groups == channels else groups * int(rng.integers(2, 9))
@@ -85,6 +86,8 @@ class QuantBuilder(_Builder):
         strides = [int(rng.integers(1, 3)), int(rng.integers(1, 3))]
         sizes = ((s + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i, s in enumerate((height, width)))
         shape = (filters, *sizes)
+        if same:
+            filters, kernel, pads, strides, shape = channels, [3, 3], [1, 1, 1, 1], [1, 1], x[1]
         weight, w_scale = self.weights((filters, channels // groups, *kernel), 0)
         depth = weight[0].size
         y_scale = self.scale(float(x[2]) * 0.02 * 37 * np.sqrt(depth))
@@ -177,8 +180,7 @@ def quantised_model(seed: int, *, power_of_two: bool, qdq: bool, unsigned: bool)
     for _ in range(int(rng.integers(2, 5))):
         choice = rng.choice(["conv", "residual", "concat", "maxpool", "output"])
         if choice == "residual":
-            branch = b.conv(x)
-            x = b.add(branch, b.conv(x)) if branch[1] == x[1] else b.add(branch, branch)
+            x = b.add(b.conv(x, same=True), x)
         elif choice == "concat":
             x = b.conv(x)
             other = b.maxpool(x) if x[1][1] < 2 else x

@@ -262,7 +262,7 @@ def _array(tensor: TensorProto) -> np.ndarray:
 
 
 def _type_name(code: int) -> str:
-    return TensorProto.DataType.Name(code).lower() if code in TensorProto.DataType.values() else str(code)
+    return {value: name.lower() for name, value in TensorProto.DataType.items()}.get(code, str(code))
 
 
 def _shown(tensor: Any) -> str:

@@ -69,15 +69,14 @@ def lower_max(name: str, x: Activation, window: Window, tensor: str) -> QPool:
     )  # fmt: skip
 
 
-def lower_add(name: str, a: Activation, b: Activation, target: Target) -> QAdd:
+def lower_add(name: str, a: Activation, b: Activation, target: Target, *, zero_first: bool) -> QAdd:
     """Element-wise sum with weights up to 2**21.
 
-    ONNX Runtime's QLinearAdd adds the output's zero point before it rounds half to even. The parity of the zero point
-    decides ties, so an odd one leaves its one in the accumulator. With a clamp in between it is not fused there, and
-    the rounding comes first.
+    With `zero_first` the output's zero point is added before rounding half to even, as ONNX Runtime's QLinearAdd does.
+    The parity of the zero point then decides ties, so an odd one leaves its one in the accumulator.
     """
     scale_a, scale_b, scale_y = (float(p.scale) for p in (a.params, b.params, target.params))
-    odd = 0 if target.clamped else target.params.zero_point & 1
+    odd = target.params.zero_point & 1 if zero_first else 0
     limit = ADD_WEIGHT_LIMIT
     while True:
         unit = max(scale_a, scale_b) / limit

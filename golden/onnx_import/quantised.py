@@ -397,7 +397,14 @@ class _Walk:
             self._unpadded(op, x)
         if a.shape != b.shape or a.chw != b.chw:
             op.fail(f"it adds {a.shape} and {b.shape}", "both need one shape")
-        return Pending(lambda target: self.nodes.append(lower_add(self._name(op), a, b, target)), a.chw, a.shape)
+
+        def emit(target: Target) -> None:
+            # On x86, ONNX Runtime makes QLinearAdd of the QDQ form where it is uint8 and has no clamp of its own;
+            # what stays an Add rounds before the zero point, as the standard says.
+            fused = op.kind == "QLinearAdd" or (target.params.unsigned and not target.clamped)
+            self.nodes.append(lower_add(self._name(op), a, b, target, zero_first=fused))
+
+        return Pending(emit, a.chw, a.shape)
 
     def _pool_window(self, op: Op, x: Activation) -> tuple[Window, tuple[int, int, int]]:
         self._map(op, x)

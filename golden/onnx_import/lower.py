@@ -50,15 +50,19 @@ def lower_conv(
     )  # fmt: skip
 
 
-def lower_average(name: str, x: Activation, window: Window, target: Target) -> QPool:
-    """Average pool; a 1x1 window is a requantisation alone."""
+def lower_average(name: str, x: Activation, window: Window, target: Target, *, zero_first: bool = False) -> QPool:
+    """Average pool; a 1x1 window is a requantisation alone. `zero_first` as in :func:`lower_add`."""
     taps = math.prod(window.kernel)
     with np.errstate(over="ignore", under="ignore"):
         scale = x.params.scale / (target.params.scale * np.float32(taps))
     zero = x.params.zero_point
+    # Sums can only lie on ties where the output's unit is a whole number of the accumulator's.
+    one = 1 / float(scale) if scale > 0 else 0.0
+    absorb = zero_first and target.params.zero_point & 1 and one.is_integer() and one < 1 << 24
+    odd = 1 if absorb else 0
     return QPool(
         name, "avgpool", x.tensor, target.tensor, window.kernel, window.stride, window.padding,
-        _requant(np.full(x.chw[0], scale), target), zero, -taps * zero,
+        _requant(np.full(x.chw[0], scale), target, odd), zero, odd * int(one) - taps * zero,
     )  # fmt: skip
 
 

@@ -418,7 +418,13 @@ class _Walk:
         win, chw = self._pool_window(op, x)
         if any(win.padding) and (not op.attributes.get("count_include_pad", 0) or op.attributes.get("ceil_mode", 0)):
             op.fail("its padded windows have fewer elements", "padding can run with count_include_pad=1, ceil_mode=0")
-        return Pending(lambda target: self.nodes.append(lower_average(self._name(op), x, win, target)), chw, (1, *chw))
+
+        def emit(target: Target) -> None:
+            # ONNX Runtime's QLinearAveragePool, made of the QDQ form too, adds the zero point before it rounds.
+            pool = lower_average(self._name(op), x, win, target, zero_first=not target.clamped)
+            self.nodes.append(pool)
+
+        return Pending(emit, chw, (1, *chw))
 
     def _global(self, op: Op, x: Activation) -> Pending:
         self._map(op, x)

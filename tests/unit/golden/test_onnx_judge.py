@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 from golden import ops
 from golden.onnx_import import FloatModel, QuantisedModel, load_onnx
@@ -72,3 +73,34 @@ def test_float_model_computes_what_onnx_runtime_does(seed: int, tmp_path: Path) 
     (expected,) = session(model).run(None, {"image": image[None]})
     got = values[loaded.graph.outputs[0]].reshape(-1)
     np.testing.assert_allclose(got, np.asarray(expected).reshape(-1), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("zero", [3, 4])
+@pytest.mark.parametrize(("qdq", "unsigned"), FORMS, ids=IDS)
+def test_average_pool_rounds_as_onnx_runtime_does(qdq: bool, unsigned: bool, zero: int, tmp_path: Path) -> None:
+    dtype = np.dtype(np.uint8 if unsigned else np.int8)
+    kind, quarter, attributes = helper.np_dtype_to_tensor_dtype(dtype), np.float32(0.25), {"kernel_shape": [2, 2]}
+    constants = {"s": quarter, "z": dtype.type(5), "s2": quarter, "z2": dtype.type(zero)}
+    nodes = [helper.make_node("QLinearAveragePool", ["x", "s", "z", "s2", "z2"], ["y"], domain="com.microsoft",
+                              **attributes)]  # fmt: skip
+    if qdq:
+        nodes = [
+            helper.make_node("DequantizeLinear", ["x", "s", "z"], ["d"]),
+            helper.make_node("AveragePool", ["d"], ["e"], **attributes),
+            helper.make_node("QuantizeLinear", ["e", "s2", "z2"], ["y"]),
+        ]
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", kind, [1, 3, 9, 9])],
+        [helper.make_tensor_value_info("y", kind, [1, 3, 8, 8])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    loaded = load_onnx(tmp_path / "model.onnx")
+    assert isinstance(loaded, QuantisedModel)
+    raw = np.random.default_rng(0).integers(-128, 128, (3, 9, 9)).astype(np.int8)
+    shift = 128 * unsigned
+    (expected,) = session(model).run(None, {"x": (raw.astype(np.int16) + shift).astype(dtype)[None]})
+    got = ops.run(loaded.graph, raw)[loaded.graph.outputs[0]].astype(np.int16) + shift
+    np.testing.assert_array_equal(got, np.asarray(expected)[0])

@@ -28,7 +28,7 @@ QUANTISED_OPS = frozenset({
 
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 FIRST_OPSET = 13
-INPUT_TYPES = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT8: "int8"}
+INPUT_TYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT8: "int8"}
 REASON_LENGTH = 200
 
 

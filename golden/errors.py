@@ -1,6 +1,6 @@
 """Errors that a user can cause and repair: one line with the offending value and the remedy."""
 
-__all__ = ["GoldenError", "GraphError", "ImageError", "QuantError", "UnknownNetworkError", "WeightError"]
+__all__ = ["GoldenError", "GraphError", "ImageError", "OnnxError", "QuantError", "UnknownNetworkError", "WeightError"]
 
 
 class GoldenError(ValueError):
@@ -21,6 +21,14 @@ class WeightError(GoldenError):
 
 class ImageError(GoldenError):
     """An input picture cannot be read or does not fit the network."""
+
+
+class OnnxError(GoldenError):
+    """An ONNX file cannot be read, contradicts itself, or asks for what the chip cannot do."""
+
+    def __init__(self, message: str) -> None:
+        # Names and the messages of the onnx package may hold line breaks and control characters.
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
 
 
 class UnknownNetworkError(GoldenError):

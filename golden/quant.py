@@ -10,7 +10,8 @@ A tensor is named after the last float value fused into it ("relu1_1"), so it co
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,11 +20,15 @@ from golden.evaluate import norm_affine
 from golden.float_ops import iterate_float
 from golden.fuse import Plan, Step, fuse
 from golden.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool, Relu
+from golden.ops import run
 from golden.qgraph import QGraph, QTensor
 from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool
 from golden.requant import INT8, Requant
 
-__all__ = ["QAdd", "QConcat", "QConv", "QGraph", "QNode", "QPool", "QTensor", "Requant", "quantize"]
+__all__ = [
+    "QAdd", "QConcat", "QConv", "QGraph", "QNode", "QPool", "QTensor", "QuantisationError", "Requant",
+    "quantisation_error", "quantize",
+]  # fmt: skip
 
 SCALE_BITS = 12
 """Significant bits of an activation scale. Float sums differ in their last bits between machines and thread counts;
@@ -37,13 +42,45 @@ BLOCK_ELEMENTS = 1 << 22
 Weights = Mapping[str, np.ndarray]
 
 
-def quantize(graph: Graph, weights: Weights, image: np.ndarray) -> QGraph:
-    """Quantise a network, with activation ranges (min-max, zero included) from one image.
+@dataclass(frozen=True)
+class QuantisationError:
+    """Distance of the int8 outputs from the float ones."""
+
+    relative: float
+    """Root mean square of the difference over that of the float outputs."""
+    largest: float
+    """Largest difference of a value."""
+
+    def __str__(self) -> str:
+        return f"{100 * self.relative:.2f} % of the outputs' root mean square, at most {self.largest:.4g} in a value"
+
+
+def quantisation_error(graph: Graph, weights: Weights, quantised: QGraph, image: np.ndarray) -> QuantisationError:
+    """Run an image in float and in int8 and compare the outputs."""
+    real = {name: value for name, value in iterate_float(graph, weights, image) if name in graph.outputs}
+    tensors = run(quantised, quantised.tensors[quantised.input].quantize(image))
+    differences, values = [], []
+    for name, tensor in zip(graph.outputs, quantised.outputs, strict=True):
+        value = real[name].astype(np.float64).reshape(-1)
+        differences.append(quantised.tensors[tensor].dequantize(tensors[tensor]).reshape(-1) - value)
+        values.append(value)
+    difference, value = np.concatenate(differences), np.concatenate(values)
+    power = math.sqrt(float(np.mean(value**2)))
+    relative = math.sqrt(float(np.mean(difference**2))) / power if power else 0.0
+    return QuantisationError(relative, float(np.abs(difference).max()))
+
+
+def quantize(
+    graph: Graph, weights: Weights, image: np.ndarray | Sequence[np.ndarray], *, percentile: float = 100.0
+) -> QGraph:
+    """Quantise a network, with activation ranges (zero included) from one image or several.
 
     Parameters
     ----------
     weights : dict of str to float32 array
-    image : float32[C, H, W]
+    image : float32[C, H, W], or several
+    percentile : float
+        The ranges leave out the values beyond this percentile at either end, image by image; 100 is min-max.
 
     Raises
     ------
@@ -53,22 +90,33 @@ def quantize(graph: Graph, weights: Weights, image: np.ndarray) -> QGraph:
     WeightError, ImageError
         If weights or image do not match the graph.
     """
+    if not 50.0 < percentile <= 100.0:
+        raise QuantError(f"percentile is {percentile}; it must be above 50 and at most 100")
+    images = [image] if isinstance(image, np.ndarray) else list(image)
+    if not images:
+        raise QuantError("no image to calibrate with; give at least one")
     plan = fuse(graph)
-    tensors = _tensors(graph, plan, _ranges(graph, plan, weights, image))
+    tensors = _tensors(graph, plan, _ranges(graph, plan, weights, images, percentile))
     nodes = tuple(_lower(step, tensors, weights, graph) for step in plan.steps)
     outputs = tuple(plan.view_of[name] for name in graph.outputs)
     return QGraph(graph.name, graph.input, outputs, tensors, nodes)
 
 
-def _ranges(graph: Graph, plan: Plan, weights: Weights, image: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value, zero included, of each surviving tensor."""
+def _ranges(
+    graph: Graph, plan: Plan, weights: Weights, images: Sequence[np.ndarray], percentile: float
+) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value, zero included, of each surviving tensor over the images."""
     ranges: dict[str, tuple[float, float]] = {}
-    for name, value in iterate_float(graph, weights, image):
-        low, high = float(value.min()), float(value.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise QuantError(f"value {name!r} is not finite ({low}..{high}); check the weights and the image")
-        if name in plan.shapes:
-            ranges[name] = (min(low, 0.0), max(high, 0.0))
+    for image in images:
+        for name, value in iterate_float(graph, weights, image):
+            low, high = float(value.min()), float(value.max())
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise QuantError(f"value {name!r} is not finite ({low}..{high}); check the weights and the image")
+            if name in plan.shapes:
+                if percentile < 100.0:
+                    low, high = (float(v) for v in np.percentile(value, (100.0 - percentile, percentile)))
+                before = ranges.get(name, (0.0, 0.0))
+                ranges[name] = (min(low, before[0]), max(high, before[1]))
     return ranges
 
 

@@ -29,13 +29,13 @@ from tb.progress import ConsoleWatcher
 from tb.run import Run, RunOptions
 from tb.speed import measure_speed
 from tb.summary import print_summary
-from tb.workload import load_workload
+from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Net = Annotated[str, typer.Option(help=f"Network of the zoo: {', '.join(sorted(ZOO))}.")]
+Net = Annotated[str, typer.Option(help=f"Network of the zoo ({', '.join(sorted(ZOO))}) or an .onnx file.")]
 Cores = Annotated[int, typer.Option(help="Cores of the preset chip; 4 is a 2x2 mesh.")]
 ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes the chip, instead of --cores.")]
 Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
@@ -49,7 +49,14 @@ def sim(
     sim: Simulator = "verilator",
     weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to classify; a photograph otherwise.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the weights.")] = 1,
+    seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
+    shape: Annotated[str | None, typer.Option(help="Input C,H,W of an .onnx file that leaves it open.")] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Pictures a,b that set the ranges of a float .onnx file; --image otherwise.")
+    ] = None,
+    percentile: Annotated[
+        float, typer.Option(help="Part of the values, in %, within these ranges; 100 is min-max.")
+    ] = 100.0,
     layers: Annotated[str | None, typer.Option(help="Only these layers: a, a,b or a..c.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; results are in runs/NAME.")] = None,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
@@ -67,21 +74,30 @@ def sim(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers)),
         chip=params,
         sim=sim,
-        seed=seed,
+        seed=DEFAULT_SEED if seed is None else seed,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         fresh=fresh,
         waves=waves,
     )
     console = Console()
     watcher = ConsoleWatcher(console)
+    onnx = OnnxOptions(
+        _shape(shape), tuple(Path(file) for file in calibration.split(",")) if calibration else (), percentile
+    )
+    notes: list[str] = []
+
+    def workload() -> Workload:
+        loaded = load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx)
+        notes.append(loaded.note)
+        return loaded
+
     try:
-        run = Run(
-            options, lambda: load_workload(net, weights=weights, image=image, seed=seed, layers=layers), net, watcher
-        )
-        summary = run.execute()
+        summary = Run(options, workload, net, watcher).execute()
     finally:
         watcher.done()
     print_summary(summary, console)
+    for note in filter(None, notes):
+        console.print(note, highlight=False)
     console.print(f"summary: {options.runs_dir / options.name / 'summary.json'}", highlight=False)
     if not summary.bit_exact:
         raise typer.Exit(1)
@@ -142,12 +158,22 @@ def bench(
     )
 
 
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.lower().replace("x", ",").strip("()").split(",")
+    if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 15 for part in parts):
+        raise BenchError(f"SHAPE={text}: give the input's C,H,W such as 3,224,224")
+    return tuple(int(part) for part in parts)
+
+
 def _chip(cores: int, file: Path | None) -> ChipParams:
     return load_chip(file) if file is not None else default_chip(cores)
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
-    parts = [net, file.stem if file is not None else f"{chip.n_cores}cores"]
+    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_onnx(net) else net
+    parts = [network, file.stem if file is not None else f"{chip.n_cores}cores"]
     parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
     parts += [sim] if sim != "verilator" else []
     return "-".join(parts)

@@ -11,14 +11,17 @@ import numpy as np
 
 from golden import ops
 from golden.inputs import load_image
+from golden.onnx_import import QuantisedModel, load_onnx
 from golden.qgraph import QGraph
 from golden.qnodes import QConv
-from golden.quant import quantize
+from golden.quant import quantisation_error, quantize
 from golden.weights import from_npz, seeded
 from golden.zoo import load
 from tb.errors import BenchError
 
-__all__ = ["Workload", "load_workload", "lower_bound_cycles", "select_layers"]
+__all__ = ["DEFAULT_SEED", "OnnxOptions", "Workload", "is_onnx", "load_workload", "lower_bound_cycles", "select_layers"]
+
+DEFAULT_SEED = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,28 +34,80 @@ class Workload:
     expected: Mapping[str, np.ndarray]
     """int8[C, H, W] of every tensor, from golden.ops."""
     golden_s: float
+    note: str = ""
+    """What the user should know about the quantisation: its error, in one line."""
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """How to read a network from an ONNX file."""
+
+    shape: tuple[int, ...] | None = None
+    """Of the input, where the file leaves it open."""
+    calibration: tuple[Path, ...] = ()
+    """Pictures that set the ranges of a float model's activations; the run's own picture otherwise."""
+    percentile: float = 100.0
+    """Part of the values, in %, that the ranges cover; 100 is min-max."""
+
+
+def is_onnx(net: str) -> bool:
+    """Whether a network is named by a file, not by the zoo."""
+    return net.lower().endswith(".onnx")
 
 
 def load_workload(
-    net: str, *, weights: Path | None = None, image: Path | None = None, seed: int = 1, layers: str | None = None
+    net: str,
+    *,
+    weights: Path | None = None,
+    image: Path | None = None,
+    seed: int | None = None,
+    layers: str | None = None,
+    onnx: OnnxOptions | None = None,
 ) -> Workload:
-    """Build a network of the zoo, quantise it on the picture and compute every layer.
+    """Build a network of the zoo or read an ONNX file, quantise it on the picture and compute every layer.
 
     Raises
     ------
     GoldenError, BenchError
-        For an unknown network, bad weights or picture, or layers that the network does not have.
+        For an unknown network, a bad file, bad weights or picture, layers that the network does not have, or options
+        that make no sense for it.
     """
     start = time.perf_counter()
-    float_graph = load(net)
-    picture = load_image(image, float_graph.input_shape)
-    values = from_npz(weights, float_graph) if weights is not None else seeded(float_graph, seed)
-    graph = quantize(float_graph, values, picture)
-    del values
+    note = ""
+    if is_onnx(net):
+        for option, given in (("WEIGHTS", weights), ("SEED", seed)):
+            if given is not None:
+                raise BenchError(f"{option}={given} makes no sense: {net} holds its weights; leave it out")
+        graph, picture, note = _read_onnx(Path(net), image, onnx or OnnxOptions())
+    else:
+        if onnx is not None and onnx != OnnxOptions():
+            raise BenchError(f"SHAPE, CALIBRATION and PERCENTILE belong to an .onnx file, not to {net}; leave them out")
+        float_graph = load(net)
+        picture = load_image(image, float_graph.input_shape)
+        seed = DEFAULT_SEED if seed is None else seed
+        values = from_npz(weights, float_graph) if weights is not None else seeded(float_graph, seed)
+        graph = quantize(float_graph, values, picture)
+        del values
     selected = select_layers(graph, layers) if layers else graph
     raw = graph.tensors[graph.input].quantize(picture)
     expected = ops.run(_up_to(graph, selected), raw)
-    return Workload(selected, expected[selected.input], expected, time.perf_counter() - start)
+    return Workload(selected, expected[selected.input], expected, time.perf_counter() - start, note)
+
+
+def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> tuple[QGraph, np.ndarray, str]:
+    """Quantised graph of an ONNX file, the picture, and what quantisation cost."""
+    loaded = load_onnx(path, options.shape)
+    if isinstance(loaded, QuantisedModel):
+        if options.calibration or options.percentile != 100.0:
+            raise BenchError(f"{path} is quantised already: leave CALIBRATION and PERCENTILE out")
+        graph = loaded.graph
+        return graph, load_image(image, graph.tensors[graph.input].shape), ""
+    shape = loaded.graph.input_shape
+    picture = load_image(image, shape)
+    pictures = [load_image(file, shape) for file in options.calibration] or [picture]
+    graph = quantize(loaded.graph, loaded.weights, pictures, percentile=options.percentile)
+    error = quantisation_error(loaded.graph, loaded.weights, graph, picture)
+    return graph, picture, f"int8 against float at the outputs: {error}"
 
 
 def _up_to(graph: QGraph, selected: QGraph) -> QGraph:

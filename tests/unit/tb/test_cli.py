@@ -43,6 +43,11 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--image", "nowhere.png"], "nowhere.png"),
         (["--net", "lenet5", "--latency", "0"], "memory latency is 0"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
+        (["--net", "lenet5", "--shape", "3,8,8"], "SHAPE, CALIBRATION and PERCENTILE belong to an .onnx file"),
+        (["--net", "nowhere.onnx"], "model 'nowhere.onnx' does not exist; check NET"),
+        (["--net", "bad.onnx"], "'bad.onnx' is truncated or no ONNX file"),
+        (["--net", "bad.onnx", "--shape", "3,y"], "SHAPE=3,y: give the input's C,H,W such as 3,224,224"),
+        (["--net", "bad.onnx", "--seed", "3"], "SEED=3 makes no sense: bad.onnx holds its weights; leave it out"),
         (["--net", "lenet5"], "no build in this test"),
     ],
 )
@@ -50,6 +55,7 @@ def test_bad_input_is_one_line_and_status_2(
     arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.toml").write_text("mesh_width = = 2")
+    (tmp_path / "bad.onnx").write_text("not a model")
     (tmp_path / "tiny.toml").write_text("[core]\nrows = 3\n")
     np.savez(tmp_path / "part.npz", other=np.zeros(1))
     assert _run(monkeypatch, "sim", *arguments) == 2

@@ -1,0 +1,298 @@
+"""Import of float models: a layer graph and its weights, batch normalisation folded into them."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from golden.errors import GoldenError, OnnxError
+from golden.graph import (
+    Add,
+    AvgPool,
+    Clip,
+    Concat,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Graph,
+    Linear,
+    MaxPool,
+    Node,
+    Relu,
+    Shape,
+)
+from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
+from golden.onnx_import.model import Model, Op
+from golden.window import Padding
+
+__all__ = ["import_float"]
+
+VIEWS = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A value of the layer graph, seen through a view, with padding that the next layer has to add."""
+
+    name: str
+    chw: Shape
+    shape: tuple[int, ...]
+    padding: Padding = (0, 0, 0, 0)
+
+
+def import_float(model: Model) -> tuple[Graph, dict[str, np.ndarray]]:
+    """Layer graph and weights of a float model."""
+    if model.input_type != "float32":
+        raise OnnxError(f"input {model.input!r} is {model.input_type}, but no layer brings a scale; use float32")
+    walk = _Walk(model)
+    for op in model.ops:
+        try:
+            walk.step(op)
+        except OnnxError:
+            raise
+        except GoldenError as error:
+            raise OnnxError(f"node {op.name!r} ({op.kind}): {error}") from error
+        except MALFORMED as error:
+            op.fail(f"its inputs or attributes do not fit together ({error})", "export the model again")
+    try:
+        return walk.finish()
+    except OnnxError:
+        raise
+    except GoldenError as error:
+        raise OnnxError(f"model {model.name!r}: {error}") from error
+
+
+class _Walk:
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.names = Names()
+        self.nodes: dict[str, Node] = {}
+        self.weights: dict[str, np.ndarray] = {}
+        self.readers = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
+        shape = model.input_shape
+        chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
+        self.input = self.names.new(model.input)
+        self.shapes: dict[str, Shape] = {self.input: chw}
+        self.values: dict[str, _Map | np.ndarray] = {**model.constants, model.input: _Map(self.input, chw, shape)}
+
+    def step(self, op: Op) -> None:
+        """Import one operator."""
+        if any(op.outputs[1:]):
+            op.fail(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
+        self.values[op.outputs[0]] = self._dispatch(op)
+
+    def finish(self) -> tuple[Graph, dict[str, np.ndarray]]:
+        """The graph, once every operator is in."""
+        outputs = []
+        for name in self.model.outputs:
+            value = self.values[name]
+            if not isinstance(value, _Map) or any(value.padding) or value.name == self.input:
+                raise OnnxError(f"output {name!r} is not the result of a layer; let the model compute something")
+            outputs.append(value.name)
+        for name, array in self.weights.items():
+            if not np.isfinite(array).all():
+                raise OnnxError(f"weight {name!r} holds NaN or infinite values; export the model again")
+        graph = Graph(
+            Names().new(self.model.name), self.input, self.shapes[self.input], tuple(self.nodes.values()),
+            tuple(outputs),
+        )  # fmt: skip
+        return graph, self.weights
+
+    def _dispatch(self, op: Op) -> "_Map | np.ndarray":
+        kind = op.kind
+        first = self.values[op.inputs[0]]
+        if kind == "Identity" and isinstance(first, np.ndarray):
+            return first
+        if kind == "Add":
+            return self._add(op)
+        if kind == "Concat":
+            return self._concat(op)
+        x = self._map(op, 0)
+        if kind in VIEWS:
+            if kind == "Dropout" and op.has(2) and self._array(op, 2).any():
+                op.fail("it is in training mode", "export the model for inference")
+            if kind not in ("Dropout", "Identity"):
+                self._unpadded(op, x)
+            return replace(x, shape=reshaped(op, x.shape, self._optional(op, 1) if kind != "Dropout" else None))
+        if kind in ("Relu", "Clip"):
+            self._unpadded(op, x)
+            name = self._name(op)
+            low, high = clip_bounds(op, [self._optional(op, 1), self._optional(op, 2)])
+            return self._put(Relu(name, x.name) if kind == "Relu" else Clip(name, x.name, low, high), x.shape)
+        if kind in ("MatMul", "Gemm"):
+            return self._dense(op, x)
+        if x.shape != (1, *x.chw):
+            op.fail(f"it reads {x.name!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
+        if kind == "Conv":
+            return self._conv(op, x)
+        if kind == "Pad":
+            return self._pad(op, x)
+        self._unpadded(op, x)
+        if kind == "BatchNormalization":
+            return self._normalise(op, x)
+        if kind in ("MaxPool", "AveragePool"):
+            return self._pool(op, x)
+        if kind == "ReduceMean" and not mean_axes_ok(op, len(x.shape), self._optional(op, 1)):
+            op.fail("its axes are not height and width", "only a mean over the whole map can run")
+        flat = kind == "ReduceMean" and not op.attributes.get("keepdims", 1)
+        return self._put(GlobalAvgPool(self._name(op), x.name), (1, x.chw[0]) if flat else None)
+
+    def _map(self, op: Op, index: int) -> _Map:
+        value = self.values[op.inputs[index]]
+        if not isinstance(value, _Map):
+            op.fail(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
+        return value
+
+    def _array(self, op: Op, index: int) -> np.ndarray:
+        value = self.values[op.inputs[index]]
+        if not isinstance(value, np.ndarray):
+            op.fail(f"input {op.inputs[index]!r} is computed", "it must be a constant; simplify the model (onnxsim)")
+        return value
+
+    def _optional(self, op: Op, index: int) -> np.ndarray | None:
+        return self._array(op, index) if op.has(index) else None
+
+    def _floats(self, op: Op, index: int, size: int | None = None) -> np.ndarray:
+        array = self._array(op, index)
+        if array.dtype != np.float32:
+            op.fail(f"tensor {op.inputs[index]!r} has data type {array.dtype}", "supported is float32")
+        if size is not None and array.size not in (1, size):
+            op.fail(f"tensor {op.inputs[index]!r} has {array.size} values", f"give {size}")
+        return array if size is None else np.broadcast_to(array.reshape(-1), (size,))
+
+    def _unpadded(self, op: Op, x: _Map) -> None:
+        if any(x.padding):
+            op.fail("it reads the output of a Pad", "only a convolution can take one up")
+
+    def _name(self, op: Op) -> str:
+        return self.names.new(op.name)
+
+    def _put(self, node: Node, shape: tuple[int, ...] | None = None) -> _Map:
+        chw = node.infer(*(self.shapes[name] for name in node.inputs))
+        self.nodes[node.name] = node
+        self.shapes[node.name] = chw
+        return _Map(node.name, chw, shape or (1, *chw))
+
+    def _conv(self, op: Op, x: _Map) -> _Map:
+        weight = self._floats(op, 1)
+        if weight.ndim != 4:
+            op.fail(f"weight {op.inputs[1]!r} has shape {weight.shape}", "only two-dimensional convolutions can run")
+        given = op.attributes.get("kernel_shape")
+        if given is not None and tuple(given) != weight.shape[2:]:
+            op.fail(f"kernel_shape is {tuple(given)}, weight {weight.shape}", "they must agree")
+        before = x.padding
+        win = window(
+            op, (x.chw[1] + before[0] + before[2], x.chw[2] + before[1] + before[3]), weight.shape[2:]
+        )
+        top, left, bottom, right = (a + b for a, b in zip(win.padding, before, strict=True))
+        groups = int(op.attributes.get("group", 1))
+        node = Conv2d(
+            self._name(op), x.name, weight.shape[0], win.kernel, win.stride, (top, left, bottom, right), win.dilation,
+            groups, op.has(2),
+        )  # fmt: skip
+        if groups < 1 or weight.shape[1] * groups != x.chw[0]:
+            op.fail(f"weight {weight.shape} with group {groups} does not fit {x.chw[0]} channels", "check group")
+        self.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight)
+        if op.has(2):
+            self.weights[f"{node.name}.bias"] = np.array(self._floats(op, 2, weight.shape[0]))
+        return self._put(node)
+
+    def _dense(self, op: Op, x: _Map) -> _Map:
+        self._unpadded(op, x)
+        weight = self._floats(op, 1)
+        gemm = op.kind == "Gemm"
+        if gemm and op.attributes.get("transA", 0):
+            op.fail("transA is set", "only transA = 0 can run")
+        weight = weight if gemm and op.attributes.get("transB", 0) else weight.T
+        if weight.ndim != 2 or x.shape != (1, weight.shape[1]):
+            op.fail(f"input {x.shape} and weight {weight.T.shape} do not fit", "give (1, F) and (F, O)")
+        if x.chw[1:] != (1, 1):
+            x = self._put(Flatten(self.names.new(f"{op.name}_flatten"), x.name), x.shape)
+        bias = gemm and op.has(2)
+        node = Linear(self._name(op), x.name, weight.shape[0], bias)
+        alpha, beta = np.float32(op.attributes.get("alpha", 1.0)), np.float32(op.attributes.get("beta", 1.0))
+        self.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight * alpha if gemm else weight)
+        if bias:
+            self.weights[f"{node.name}.bias"] = self._floats(op, 2, weight.shape[0]) * beta
+        return self._put(node, (1, weight.shape[0]))
+
+    def _normalise(self, op: Op, x: _Map) -> _Map:
+        if op.attributes.get("training_mode", 0):
+            op.fail("it is in training mode", "export the model for inference")
+        gamma, beta, mean, variance = (self._floats(op, i, x.chw[0]).astype(np.float64) for i in range(1, 5))
+        with np.errstate(all="ignore"):  # what comes out not finite is refused with the weights
+            gain = gamma / np.sqrt(variance + op.attributes.get("epsilon", 1e-5))
+            return self._affine(op, x, gain, beta - mean * gain)
+
+    def _affine(self, op: Op, x: _Map, gain: np.ndarray, offset: np.ndarray) -> _Map:
+        """Gain and offset per channel: into the layer before, or a 1x1 depthwise convolution."""
+        node = self.nodes.get(x.name)
+        shared = self.readers[op.inputs[0]] != 1 or self._read_elsewhere(x)
+        if not isinstance(node, Conv2d | Linear) or shared:
+            name = self._name(op)
+            self.weights[f"{name}.weight"] = gain.astype(np.float32).reshape(-1, 1, 1, 1)
+            self.weights[f"{name}.bias"] = offset.astype(np.float32)
+            return self._put(Conv2d(name, x.name, x.chw[0], (1, 1), groups=x.chw[0]), x.shape)
+        key = node.name
+        weight = self.weights[f"{key}.weight"]
+        with np.errstate(all="ignore"):
+            self.weights[f"{key}.weight"] = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
+            bias = self.weights.get(f"{key}.bias", np.zeros(1)) * gain + offset
+        self.weights[f"{key}.bias"] = bias.astype(np.float32)
+        self.nodes[key] = replace(node, bias=True)
+        return x
+
+    def _read_elsewhere(self, x: _Map) -> bool:
+        """Whether another layer reads the map or another ONNX value shows it."""
+        read = any(x.name in node.inputs for node in self.nodes.values())
+        return read or sum(isinstance(value, _Map) and value.name == x.name for value in self.values.values()) > 1
+
+    def _pool(self, op: Op, x: _Map) -> _Map:
+        win = window(op, (x.chw[1], x.chw[2]), op.attributes["kernel_shape"])
+        if win.dilation != (1, 1):
+            op.fail(f"dilations are {win.dilation}", "pools run without dilation")
+        if op.kind == "MaxPool":
+            return self._put(MaxPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
+        if any(win.padding) and (not op.attributes.get("count_include_pad", 0) or op.attributes.get("ceil_mode", 0)):
+            op.fail("its padded windows have fewer elements", "padding can run with count_include_pad=1, ceil_mode=0")
+        return self._put(AvgPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
+
+    def _pad(self, op: Op, x: _Map) -> _Map:
+        self._unpadded(op, x)
+        fill = self._optional(op, 2)
+        if fill is not None and fill.size and fill.reshape(-1)[0] != 0:
+            op.fail(f"it pads with {fill}", "only zeros can be taken up by the next layer")
+        padding = pad_amount(op, len(x.shape), self._optional(op, 1), self._optional(op, 3))
+        return replace(x, padding=padding)
+
+    def _add(self, op: Op) -> _Map:
+        values = [self.values[name] for name in op.inputs]
+        maps = [value for value in values if isinstance(value, _Map)]
+        for x in maps:
+            self._unpadded(op, x)
+        if len(maps) == 2:
+            if maps[0].shape != maps[1].shape or maps[0].chw != maps[1].chw:
+                op.fail(f"it adds {maps[0].shape} and {maps[1].shape}", "both need one shape")
+            return self._put(Add(self._name(op), maps[0].name, maps[1].name), maps[0].shape)
+        if not maps:
+            op.fail("it adds constants", "simplify the model (onnxsim)")
+        constant = self._floats(op, 1 if isinstance(values[0], _Map) else 0)
+        x = maps[0] if isinstance(values[0], _Map) else replace(maps[0])
+        wanted = (1,) * (len(x.shape) - constant.ndim) + constant.shape
+        if len(wanted) != len(x.shape) or x.shape[1] != x.chw[0] or math.prod(wanted) not in (1, wanted[1]):
+            op.fail(f"it adds a constant of shape {constant.shape} to {x.shape}", "one value per channel can run")
+        if not isinstance(values[0], _Map):
+            op = replace(op, inputs=(op.inputs[1], op.inputs[0]))
+        return self._affine(op, x, np.ones(x.chw[0]), np.broadcast_to(constant.reshape(-1), (x.chw[0],)))
+
+    def _concat(self, op: Op) -> _Map:
+        parts = [self._map(op, index) for index in range(len(op.inputs))]
+        axis, rank = op.attributes["axis"], len(parts[0].shape)
+        for x in parts:
+            self._unpadded(op, x)
+            if x.shape[1] != x.chw[0] or len(x.shape) != rank or axis % rank != 1:
+                op.fail(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels can be joined")
+        made = self._put(Concat(self._name(op), tuple(x.name for x in parts)))
+        return made if rank == 4 else replace(made, shape=(1, made.chw[0]))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from rtl.engine import EngineSignature
@@ -77,22 +76,23 @@ class TapUnit(wiring.Component):
                 m.d.sync += window.word_select(k, 8 * lanes).eq(
                     Mux(pixel.columns[k - 1], before, Cat(neutral for _ in range(lanes)))
                 )
+        # One statement for all lanes, so that a simulator skips it as a whole.
         with m.If(valid[0]):
             m.d.sync += tag_out.eq(tag)
-            for lane in range(lanes):
-                taps = [k * lanes + lane for k in range(columns)]
-                values = [window.word_select(at, 8).as_signed() for at in taps]
-                total = Signal(signed(32), name=f"total{lane}")
-                m.d.comb += total.eq(
-                    sum(
-                        (v * active.word_select(at, 8).as_signed() for v, at in zip(values[1:], taps[1:], strict=True)),
-                        start=values[0] * active.word_select(taps[0], 8).as_signed(),
-                    )
-                )
-                largest = reduce(_larger, values)
-                m.d.sync += update.word_select(lane, 32).eq(
-                    Mux(tag.is_max, largest, (total << shift)[:32].as_signed())
-                )
+            with m.If(tag.is_max):
+                largest: Value = window[: 8 * lanes]
+                for k in range(1, columns):
+                    larger = Signal(8 * lanes, name=f"largest{k}")
+                    column = window.word_select(k, 8 * lanes)
+                    pairs = zip(_lanes(largest), _lanes(column), strict=True)
+                    m.d.comb += larger.eq(Cat(Mux(a > b, a, b) for a, b in pairs))
+                    largest = larger
+                m.d.sync += update.eq(Cat(Cat(value, value[-1].replicate(24)) for value in _lanes(largest)))
+            with m.Else():
+                pairs = zip(_lanes(window), _lanes(active), strict=True)
+                products = [value * weight for value, weight in pairs]
+                totals = [sum(products[lane + lanes :: lanes], start=products[lane]) for lane in range(lanes)]
+                m.d.sync += update.eq(Cat((total << shift)[:32] for total in totals))
         m.d.comb += [
             self.update.valid.eq(valid[1]),
             self.update.data.eq(update),
@@ -102,5 +102,6 @@ class TapUnit(wiring.Component):
         return m
 
 
-def _larger(a: Value, b: Value) -> Value:
-    return Mux(a > b, a, b)
+def _lanes(word: Value) -> list[Value]:
+    """Its bytes, as numbers."""
+    return [word.word_select(at, 8).as_signed() for at in range(len(word) // 8)]

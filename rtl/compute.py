@@ -56,7 +56,8 @@ class ComputeUnit(wiring.Component):
     Latency, from acceptance of a COMPUTE in cycle t, all idle: job t + 1, first reads t + 2, first weights t + 3,
     first pixel t + 4 (array), first update t + 4 + R + C.
 
-    Errors: ILLEGAL_FIELD for a SETUP whose kernel_h, kernel_w or out_w is zero, a COMPUTE before any SETUP, one whose
+    Errors: ILLEGAL_FIELD for a SETUP whose kernel_h, kernel_w or out_w is zero or whose window the core does not have
+    (`rtl.isa`), a COMPUTE before any SETUP, one whose
     blocks or out_h is zero, or whose weight_base is not a multiple of C; WEIGHT_RANGE before the first pixel of a
     pass whose weights do not all lie in the scratchpad; ACC_RANGE for the first pixel whose entry is not in
     the bank of acc_base, or does not exist; ACT_RANGE for the first pixel, not padding, of whose R bytes not all
@@ -115,7 +116,17 @@ class ComputeUnit(wiring.Component):
         as_setup = data.View(Setup, self.instruction.payload)
         as_compute = data.View(Compute, self.instruction.payload)
         is_compute = as_compute.opcode == Opcode.COMPUTE
-        bad_setup = (as_setup.kernel_h == 0) | (as_setup.kernel_w == 0) | (as_setup.out_w == 0)
+        bad_setup = (
+            (as_setup.kernel_h == 0)
+            | (as_setup.kernel_w == 0)
+            | (as_setup.out_w == 0)
+            | as_setup.window
+            & (
+                (as_setup.engine != Engine.TAP)
+                | (as_setup.kernel_w > core.tap_columns)
+                | (as_setup.stride_w == 0)
+            )
+        )
         bad_compute = (
             (setup.out_w == 0)  # no SETUP yet
             | (as_compute.blocks == 0)
@@ -156,6 +167,7 @@ class ComputeUnit(wiring.Component):
             m.d.comb += [
                 engine.weights.valid.eq(loader.weights.valid & (loader.engine == kind)),
                 engine.weights.payload.eq(loader.weights.payload),
+                engine.weights_more.eq(loader.weights_more),
                 engine.pixels.valid.eq(streamer.pixels.valid & (streamer.engine == kind)),
                 engine.pixels.payload.eq(streamer.pixels.payload),
             ]

@@ -8,11 +8,13 @@ pass, `rtl.weight_loader` the weights of the same passes, and what it makes of t
     pixels  --> [        ]
 
 Rules
-    Order       Passes are processed in order, and one update comes out for every pixel, in order.
-    Weights     A pass has a fixed number of rows of C bytes, known to engine and loader (the array: R; the
-                tap unit: one, or none in mode MAX). Once the first row of a pass is accepted the others
-                follow in consecutive cycles, and the engine accepts them. So an engine may start a pass
-                before all of its weights are there.
+    Order       Passes are processed in order, and one update comes out for every pixel, in order. There is none
+                for a pixel with ``skip``, which only moves the tap unit's window on.
+    Weights     A pass has a number of rows of C bytes (the array: R; the tap unit: one, or one for each
+                column of the window, none in mode MAX); ``weights_more`` is low with the last. Once the
+                first row of a pass is accepted the others follow in consecutive cycles, and the engine
+                accepts them. So the array may start a pass before all of its weights are there. Rows for a
+                window may end short of the pass, where the weight scratchpad does.
     Pixels      ``first`` marks the first pixel of a pass. The engine holds it (``ready`` low) until the
                 weights of that pass are there, or will be in time; it alone decides. Weights of one or more
                 later passes may be accepted meanwhile. ``ready`` may depend on the payload, never on
@@ -59,7 +61,10 @@ def pixel_layout(core: CoreParams) -> data.StructLayout:
             "act": unsigned(8 * core.rows),
             "first": unsigned(1),
             "shift": unsigned(5),
-            # Left shift of the products; only the tap unit has one.
+            # Left shift of the products; only the tap unit has one, and the next two.
+            "skip": unsigned(1),
+            "columns": unsigned(core.tap_columns - 1),
+            # Bit k - 1: the window reaches back to the k-th pixel before this one.
             "tag": tag_layout(core),
         }
     )
@@ -73,6 +78,7 @@ class EngineSignature(wiring.Signature):
         super().__init__(
             {
                 "weights": In(stream.Signature(unsigned(8 * core.cols))),
+                "weights_more": In(1),
                 "pixels": In(stream.Signature(pixel_layout(core))),
                 "update": Out(
                     wiring.Signature({"valid": Out(1), "data": Out(32 * core.cols), "tag": Out(tag_layout(core))})

@@ -34,6 +34,11 @@ Instructions
              min(R, C) only: MAC: acc[l] += (act[l] * weight[l]) << tap_shift, with C bytes of weights
              per pass; MAX: acc[l] = max(acc[l], act[l]), no weights. Lanes >= min(R, C) of a TAP update
              are undefined. The first pass overwrites unless ``accumulate``.
+             With ``window`` (TAP engine only) a pass is a whole kernel row: the unit streams each input column once,
+             and its window of kernel_w columns gives the same updates as kernel_w passes would; weights lie in the same
+             order. Input column n of a row, n < (out_w - 1)*stride_w + kernel_w, is at ix = -pad_left + n and byte
+             n*tap_x from the row's first; output column ox is made of columns ox*stride_w + kx. So ``step_x`` and
+             ``dilation_w`` are not used, and all of these columns are read, also those that a stride leaves out.
              act is the R bytes at byte address ``act_base + block*block_pitch + ky*tap_y + kx*tap_x
              + oy*step_y + ox*step_x`` (modulo 2**22), if the input coordinate
              (iy, ix) = (iy0 + oy*stride_h + ky*dilation_h, -pad_left + ox*stride_w + kx*dilation_w)
@@ -41,9 +46,10 @@ Instructions
              Signals 0 and 1 fire when all operands have been read, signal 2 when the last accumulator
              update has been written.
              Errors: ILLEGAL_FIELD if blocks, out_h or (in the SETUP already) kernel_h, kernel_w or out_w is zero,
-             without a SETUP, or if ``weight_base`` is no multiple of C; ACC_RANGE unless the entries
-             lie in the bank of ``acc_base``; WEIGHT_RANGE unless the weights of all passes, ACT_RANGE unless all
-             R bytes of every act that is not padding, lie in the scratchpad. Of several in one instruction
+             without a SETUP, if ``weight_base`` is no multiple of C, or (in the SETUP already) if there is a ``window``
+             with the ARRAY engine, with kernel_w > CoreParams.tap_columns or with stride_w = 0; ACC_RANGE unless
+             the entries lie in the bank of ``acc_base``; WEIGHT_RANGE unless the weights of all passes, ACT_RANGE
+             unless all R bytes of every act that is not padding, lie in the scratchpad. Of several in one instruction
              other than ILLEGAL_FIELD, any one is reported.
     STORE    (store unit) For each group g < ``groups`` and pixel n < ``pixels``: lanes
              [g*L, g*L + lanes) of accumulator ``acc_base + n`` are requantised with parameter block
@@ -221,6 +227,7 @@ Setup = _instruction(
         "tap_y": unsigned(22),
         "block_pitch": unsigned(22),
         "pad_value": signed(8),
+        "window": unsigned(1),
     }
 )
 Compute = _instruction(

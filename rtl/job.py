@@ -28,6 +28,7 @@ SETUP_FIELDS = (
     "tap_y",
     "block_pitch",
     "pad_value",
+    "window",
 )
 COMPUTE_FIELDS = (
     *(f"signal{i}_{part}" for i in range(3) for part in ("valid", "token", "core")),

@@ -79,6 +79,8 @@ class CoreParams:
     """Requantisation parameter memory, in blocks of link_bytes channels (8 bytes a channel)."""
     queue_depth: int = 16
     """Instructions that each of the three units holds ready."""
+    tap_columns: int = 3
+    """Kernel columns that the tap unit can apply at once. 3 leaves depthwise 3x3 layers to the memory's bandwidth."""
 
     def __post_init__(self) -> None:
         _check_power_of_two("core.rows", self.rows, 4, 64)
@@ -88,6 +90,7 @@ class CoreParams:
         _check_power_of_two("core.acc_entries", self.acc_entries, 32, 8192)
         _check_power_of_two("core.param_blocks", self.param_blocks, 2, 1024)
         _check_power_of_two("core.queue_depth", self.queue_depth, 4, 64)
+        _check_within("core.tap_columns", self.tap_columns, 1, 8)
 
     @property
     def pes(self) -> int:

@@ -10,6 +10,11 @@ which its current turn began, and a step of a loop adds its pitch to that:
     kernel  kx      + tap_x                   + dilation_w
     kernel  ky      + tap_y      + dilation_h
     block           + block_pitch
+
+With a window there are no passes over kernel columns. A row is streamed by its input columns, ``step_x`` and
+``stride_w`` being tap_x and 1; kernel_w - 1 of them are skipped before the first output pixel and stride_w - 1 before
+each of the others, which a counter (``skips``) sees to. Only pixels that are not skipped count as columns ox and have
+an accumulator entry.
 """
 
 from __future__ import annotations
@@ -113,10 +118,14 @@ class PixelStreamer(wiring.Component):
         acc_outside = Signal()
         ix_start = Signal(signed(16))  # -pad_left
         finish = Signal(finish_layout)
+        # Pixels skipped before the first output of a row and before the others, and columns behind the window's first.
+        skips_first, skips_next = Signal(4), Signal(4)
+        columns = Signal(core.tap_columns - 1)
 
         # Where the walk is: how many turns each loop has left, where its turn began, and the pixel itself.
         left = {name: Signal.like(end, name=f"{name}_left") for name, end in ends.items()}
         block_left = Signal(10)
+        skips = Signal(4)
         row_addr, kx_addr, ky_addr, block_addr = (Signal(22, name=f"{n}_addr") for n in ("row", "kx", "ky", "block"))
         kx_ix, ky_iy = Signal(signed(16)), Signal(signed(16))
         addr = Signal(22)
@@ -139,13 +148,15 @@ class PixelStreamer(wiring.Component):
         advance = Signal()
         hold = Signal()
         inside = Signal()
+        skip = Signal()
         error = Signal(8)
         last_x, last_y, last_kx, last_ky = (Signal(name=f"last_{n}") for n in ("x", "y", "kx", "ky"))
         pass_end = Signal()
         last_pass = Signal()
         last = Signal()
         m.d.comb += [
-            last_x.eq(left["x"] == 0),
+            skip.eq(skips != 0),
+            last_x.eq((left["x"] == 0) & ~skip),
             last_y.eq(left["y"] == 0),
             last_kx.eq(left["kx"] == 0),
             last_ky.eq(left["ky"] == 0),
@@ -162,7 +173,7 @@ class PixelStreamer(wiring.Component):
         ]
         with m.If(keep["illegal"]):
             m.d.comb += error.eq(ErrorCode.ILLEGAL_FIELD)
-        with m.Elif(acc_outside | acc_crossed):
+        with m.Elif((acc_outside | acc_crossed) & ~skip):
             m.d.comb += error.eq(ErrorCode.ACC_RANGE)
         with m.Elif(inside & (addr > core.act_bytes - core.rows)):
             m.d.comb += error.eq(ErrorCode.ACT_RANGE)
@@ -185,17 +196,20 @@ class PixelStreamer(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 addr.eq(stepped),
-                acc.eq(acc + 1),
                 first.eq(pass_end),
-                left["x"].eq(left["x"] - 1),
                 ix.eq(ix + keep["stride_w"]),
                 stopped.eq(error != 0),
             ]
-            with m.If(acc[:bank_bits].all()):
-                m.d.sync += acc_crossed.eq(1)
+            with m.If(skip):
+                m.d.sync += skips.eq(skips - 1)
+            with m.Else():
+                m.d.sync += [skips.eq(skips_next), left["x"].eq(left["x"] - 1), acc.eq(acc + 1)]
+                with m.If(acc[:bank_bits].all()):
+                    m.d.sync += acc_crossed.eq(1)
             with m.If(last_x):
                 m.d.sync += [
                     left["x"].eq(ends["x"]),
+                    skips.eq(skips_first),
                     left["y"].eq(left["y"] - 1),
                     row_addr.eq(stepped),
                     ix.eq(kx_ix),
@@ -247,6 +261,9 @@ class PixelStreamer(wiring.Component):
                     )
                     for register in (ends[name], left[name])
                 ),
+                *(register.eq(Mux(setup.window, setup.kernel_w - 1, 0)) for register in (skips, skips_first)),
+                skips_next.eq(Mux(setup.window, setup.stride_w - 1, 0)),
+                columns.eq(Cat(setup.window & (setup.kernel_w > k) for k in range(1, core.tap_columns))),
                 block_left.eq(job.blocks - 1),
                 *(register.eq(job.act_base) for register in (addr, row_addr, kx_addr, ky_addr, block_addr)),
                 *(register.eq(-setup.pad_left) for register in (ix, kx_ix, ix_start)),
@@ -263,6 +280,12 @@ class PixelStreamer(wiring.Component):
                     for i in range(3)
                 ),
             ]
+            with m.If(setup.window):
+                m.d.sync += [
+                    keep["step_x"].eq(setup.tap_x),
+                    keep["stride_w"].eq(1),
+                    *(register["kx"].eq(0) for register in (ends, left)),
+                ]
         with m.Elif(advance & last):
             m.d.sync += running.eq(0)
         with m.If(hold & ~b_valid & self.engines_idle):
@@ -278,6 +301,8 @@ class PixelStreamer(wiring.Component):
                 b_error.eq(error),
                 pixel.first.eq(first),
                 pixel.shift.eq(keep["tap_shift"]),
+                pixel.skip.eq(skip),
+                pixel.columns.eq(columns),
                 pixel.tag.addr.eq(acc),
                 pixel.tag.overwrite.eq(first_pass & ~keep["accumulate"]),
                 pixel.tag.is_max.eq((keep["engine"] == Engine.TAP) & (keep["tap_mode"] == TapMode.MAX)),
@@ -287,6 +312,8 @@ class PixelStreamer(wiring.Component):
             self.pixels.valid.eq(b_valid & (b_error == 0)),
             self.pixels.payload.first.eq(pixel.first),
             self.pixels.payload.shift.eq(pixel.shift),
+            self.pixels.payload.skip.eq(pixel.skip),
+            self.pixels.payload.columns.eq(pixel.columns),
             self.pixels.payload.tag.eq(pixel.tag),
             self.pixels.payload.act.eq(Mux(b_padding, b_pad_value.replicate(core.rows), self.read.data)),
             self.busy.eq(running | b_valid),

@@ -19,6 +19,9 @@ __all__ = ["WeightLoader"]
 class WeightLoader(wiring.Component):
     """Walks through blocks x kernel_h x kernel_w passes of R rows (array) or one row (tap unit) of C bytes.
 
+    With a window the kernel_w rows of a kernel row make one pass; they are still checked one by one, as the tap unit
+    does not start a pass before it has them all.
+
     Latency: job accepted in cycle t, first row offered in cycle t + 2. Throughput: one row per cycle, also from
     pass to pass and from job to job. It runs ahead of the streamer as far as the engines let it.
 
@@ -28,6 +31,8 @@ class WeightLoader(wiring.Component):
     read : Out(`scratchpad_read`)
     weights : Out(Stream(8 * cols))
         For engine ``engine``. A row that waits to be taken is held by the scratchpad's output.
+    weights_more : Out(1)
+        Further rows of the same pass follow this one.
     done : Out(1)
         Pulse: the last row of a job has been read (at once for a job without weights).
     failed : Out(1)
@@ -42,6 +47,7 @@ class WeightLoader(wiring.Component):
                 "job": In(stream.Signature(job_layout)),
                 "read": Out(scratchpad_read(size_bytes=core.weight_bytes, read_bytes=core.cols)),
                 "weights": Out(stream.Signature(unsigned(8 * core.cols))),
+                "weights_more": Out(1),
                 "engine": Out(Engine),
                 "done": Out(1),
                 "failed": Out(1),
@@ -56,6 +62,7 @@ class WeightLoader(wiring.Component):
 
         running = Signal()
         engine = Signal(Engine)
+        window = Signal()
         kernel_h = Signal.like(job.setup.kernel_h)
         kernel_w = Signal.like(job.setup.kernel_w)
         addr = Signal(23)  # a bit more than the field, so that no sum wraps
@@ -102,7 +109,7 @@ class WeightLoader(wiring.Component):
         with m.If(free):
             m.d.sync += self.weights.valid.eq(advance)
         with m.If(advance):
-            m.d.sync += self.engine.eq(engine)
+            m.d.sync += [self.engine.eq(engine), self.weights_more.eq(~last_row | (window & (kx != 0)))]
         m.d.comb += self.weights.payload.eq(self.read.data)
 
         needs_weights = Signal()
@@ -121,6 +128,7 @@ class WeightLoader(wiring.Component):
             m.d.sync += [
                 running.eq(needs_weights),
                 engine.eq(job.setup.engine),
+                window.eq(job.setup.window),
                 kernel_h.eq(job.setup.kernel_h),
                 kernel_w.eq(job.setup.kernel_w),
                 addr.eq(job.weight_base),

@@ -44,6 +44,7 @@ def _random_core(rng: np.random.Generator, link_bytes: int) -> CoreParams:
         acc_entries=int(rng.choice([64, 128, 256, 1024])),
         param_blocks=int(rng.choice([8, 32, 128])),
         queue_depth=int(rng.choice([4, 16])),
+        tap_columns=int(rng.spawn(1)[0].choice([1, 2, 3, 3, 4, 5])),
     )
 
 
@@ -68,7 +69,7 @@ CHIPS: dict[str, ChipParams] = {
     "2x1_16x4": ChipParams(
         2,
         1,
-        (replace(_SMALL, rows=16, cols=4, acc_entries=256),) * 2,
+        (replace(_SMALL, rows=16, cols=4, acc_entries=256, tap_columns=5),) * 2,
         (MemoryNodeParams(1, 0, Direction.SOUTH),),
         vcs_per_class=2,
         max_packet_flits=8,
@@ -77,7 +78,7 @@ CHIPS: dict[str, ChipParams] = {
     "2x2_4x16": ChipParams(
         2,
         2,
-        (replace(_SMALL, rows=4, cols=16),) * 4,
+        (replace(_SMALL, rows=4, cols=16, tap_columns=2),) * 4,
         (_WEST, MemoryNodeParams(1, 1, Direction.EAST)),
         link_bytes=8,
         max_packet_flits=16,
@@ -103,7 +104,7 @@ CHIPS: dict[str, ChipParams] = {
     "3x2_4x4": ChipParams(
         3,
         2,
-        (replace(_SMALL, rows=4, cols=4),) * 6,
+        (replace(_SMALL, rows=4, cols=4, tap_columns=1),) * 6,
         (_WEST, MemoryNodeParams(2, 1, Direction.SOUTH)),
         link_bytes=4,
         max_packet_flits=16,

@@ -9,7 +9,7 @@ addresses where the flits arrive (`CoreState.write_flits`).
 from collections.abc import Callable
 
 from golden.machine.state import CoreState
-from rtl.isa import Opcode, Space, TrafficClass, Unit
+from rtl.isa import Engine, Opcode, Space, TrafficClass, Unit
 from rtl.params import ChipParams
 from rtl.regs import ErrorCode
 
@@ -100,6 +100,11 @@ def _load(check: _Checker, fields: Fields) -> None:
 
 def _setup(check: _Checker, fields: Fields) -> None:
     check.nonzero(fields, "kernel_h", "kernel_w", "out_w")
+    if fields["window"]:
+        columns = check.core.params.tap_columns
+        check.require(fields["engine"] == Engine.TAP, "only the TAP engine has a window")
+        check.require(fields["kernel_w"] <= columns, f"a window of {fields['kernel_w']}, the unit has {columns}")
+        check.nonzero(fields, "stride_w")
 
 
 def _compute(check: _Checker, fields: Fields) -> None:

@@ -51,6 +51,8 @@ def compute(core: CoreState, fields: Fields) -> Update:
     """
     geometry = core.geometry
     assert geometry is not None
+    if geometry["window"]:
+        geometry = _streamed(geometry)
     taps = geometry["kernel_h"] * geometry["kernel_w"]
     passes, pixels = fields["blocks"] * taps, fields["out_h"] * geometry["out_w"]
     is_tap = geometry["engine"] == Engine.TAP
@@ -104,8 +106,23 @@ def _product(operands: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return out
 
 
+def _streamed(geometry: Fields) -> Fields:
+    """The same without a window: one column wide kernel rows over every input column that a window passes.
+
+    ``columns`` and ``window_stride`` tell what its updates are made of.
+    """
+    columns, stride = geometry["kernel_w"], geometry["stride_w"]
+    streamed = (geometry["out_w"] - 1) * stride + columns
+    return geometry | {
+        "kernel_w": 1, "stride_w": 1, "out_w": streamed, "step_x": geometry["tap_x"], "columns": columns,
+        "window_stride": stride,
+    }  # fmt: skip
+
+
 def _tap(core: CoreState, geometry: Fields, fields: Fields) -> np.ndarray:
     """Sums or maxima of the tap engine, int32[pixels, min(R, C)]."""
+    if geometry["window"]:
+        return _window(core, geometry, fields)
     lanes = core.params.tap_lanes
     taps = geometry["kernel_h"] * geometry["kernel_w"]
     pixels = fields["out_h"] * geometry["out_w"]
@@ -123,6 +140,30 @@ def _tap(core: CoreState, geometry: Fields, fields: Fields) -> np.ndarray:
             first = block * taps + tap
             chunk = weights[first : first + n_blocks * n_taps, :lanes]
             total += np.einsum("pkl,kl->pl", operands, chunk, dtype=np.int64)
+    shift = 0 if is_max else geometry["tap_shift"]
+    return (total << shift).astype(np.int32)
+
+
+def _window(core: CoreState, geometry: Fields, fields: Fields) -> np.ndarray:
+    """Sums or maxima of whole kernel rows, int32[pixels, min(R, C)]; `geometry` is that of `_streamed`."""
+    lanes, kernel_h, columns = core.params.tap_lanes, geometry["kernel_h"], geometry["columns"]
+    is_max = geometry["tap_mode"] == TapMode.MAX
+    passes = fields["blocks"] * kernel_h
+    weights = None if is_max else _weights(core, fields["weight_base"], passes * columns, core.params.cols)
+    last = geometry["out_w"] - columns + 1  # columns in which a window may start
+    pixels = fields["out_h"] * len(range(0, last, geometry["window_stride"]))
+    total = np.full((pixels, lanes), -128 if is_max else 0, np.int64)
+    for block, n_blocks, row, n_rows in _chunks(core, geometry, fields, _EXACT_ROWS):
+        operands = _operands(core, geometry, fields, block, n_blocks, row, n_rows, np.int8)[..., :lanes]
+        first = block * kernel_h + row
+        for column in range(columns):
+            part = operands[:, column : column + last : geometry["window_stride"]]
+            part = part.reshape(pixels, n_blocks * n_rows, lanes)
+            if weights is None:
+                np.maximum(total, part.max(axis=1), out=total)
+            else:
+                rows = (first + np.arange(n_blocks * n_rows)) * columns + column
+                total += np.einsum("pkl,kl->pl", part, weights[rows, :lanes], dtype=np.int64)
     shift = 0 if is_max else geometry["tap_shift"]
     return (total << shift).astype(np.int32)
 

@@ -8,7 +8,7 @@ from estimator.coefficients import Coefficients
 from rtl.isa import Engine, TapMode
 from rtl.params import ChipParams, CoreParams
 
-__all__ = ["bursts", "compute_cycles", "compute_pixels", "drain_cycles", "hops"]
+__all__ = ["bursts", "compute_cycles", "compute_pixels", "drain_cycles", "hops", "window_columns"]
 
 PAGE_BYTES = 4096
 
@@ -19,13 +19,24 @@ def compute_pixels(core: CoreParams, setup: Fields, fields: Fields) -> int:
     """Cycles in which a COMPUTE streams, bubbles of short passes included.
 
     A pass of P pixels takes max(P, R, C) cycles on the array, which needs that long for its weights, and max(P, 2) on
-    the tap unit (P for maxima, which have no weights).
+    the tap unit (P for maxima, which have no weights). With a window a pass is a kernel row of n columns, streams every
+    input column, and takes max(P, n + 1) cycles.
     """
     passes = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]
     pixels = fields["out_h"] * setup["out_w"]
     if setup["engine"] == Engine.ARRAY:
         return passes * max(pixels, core.rows, core.cols)
-    return passes * max(pixels, 1 if setup["tap_mode"] == TapMode.MAX else 2)
+    weights = 1
+    if setup["window"]:
+        weights = setup["kernel_w"]
+        passes //= weights
+        pixels = fields["out_h"] * window_columns(setup["out_w"], setup["stride_w"], weights)
+    return passes * max(pixels, 1 if setup["tap_mode"] == TapMode.MAX else weights + 1)
+
+
+def window_columns(out_w: int, stride_w: int, kernel_w: int) -> int:
+    """Input columns that the tap unit's window streams for a row of outputs."""
+    return (out_w - 1) * stride_w + kernel_w
 
 
 def compute_cycles(core: CoreParams, setup: Fields, fields: Fields, c: Coefficients) -> float:

@@ -190,6 +190,7 @@ class _Emitter:
             "engine": self.work.engine, "tap_mode": self.work.tap_mode, "tap_shift": step.shift,
             "kernel_h": step.nky, "kernel_w": step.nkx, "stride_h": window.stride[0],
             "dilation_h": window.dilation[0], "out_w": tile.width, "pad_value": self.work.pad_value,
+            "window": int(self.work.has_window(step.nkx)),
             **source.columns(tile, step.kx), **geometry,
         }  # fmt: skip
 

@@ -176,7 +176,9 @@ def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
     if isinstance(work.source, BlockedSource):
         tallest = max(1, min(bank // ceil_div(width, least), longest))
         row = len(work.source.placements) * work.source.word_bytes * window.in_hw[1]
-        if 2 * halo > tallest * window.stride[0] or 2 * row * (tallest * window.stride[0] + halo) > work.core.act_bytes:
+        # The tap engine waits for memory, so that halos cost it more than the array.
+        weight, reach = 4 if work.engine == Engine.TAP else 2, tallest * window.stride[0]
+        if weight * halo > reach or 2 * row * (reach + halo) > work.core.act_bytes:
             fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= work.core.act_bytes
             columns = MIN_COLUMNS if fits else 1
             splits += [n for n in (2, 4, 8, 16, 32, 64) if least < n and n * columns <= width]
@@ -207,7 +209,7 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     passes = sum(n for _, _, n in work.digits) or words * work.taps * len(work.block_offsets(block))
     steps = mapping.steps_per_block
     start = c.tap_start if work.engine == Engine.TAP else c.array_start
-    block_cycles = [passes * max(tile.pixels, work.min_pass) + steps * (start + c.compute_issue) for tile in tiles]
+    block_cycles = [passes * work.pass_cycles(tile) + steps * (start + c.compute_issue) for tile in tiles]
     compute = len(part) * sum(block_cycles)
     rows = tiles[0].height if tiling.tiles_x > 1 else 1
     drain = len(part) * sum(max(block.groups * tile.pixels, rows * STORE_CYCLES) + c.store_start for tile in tiles)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from estimator.compute import window_columns
 from rtl.isa import Engine, TapMode
 from rtl.params import CoreParams
 from scheduler.program import Placement
-from scheduler.source import Frame, Source
+from scheduler.source import Frame, Source, Tile
 
 __all__ = ["MAX_BLOCKS", "OutBlock", "Requantisation", "Step", "Work"]
 
@@ -159,6 +160,24 @@ class Work:
     @property
     def weight_align(self) -> int:
         return max(self.block, self.core.cols)
+
+    def has_window(self, columns: int) -> bool:
+        """A kernel row of so many columns goes through the tap unit's window: where that saves cycles."""
+        window = self.source.window
+        return (
+            self.engine == Engine.TAP
+            and window.stride[1] < columns <= self.core.tap_columns
+            and window.dilation[1] == 1
+            and window.kernel[1] == columns
+        )
+
+    def pass_cycles(self, tile: Tile) -> float:
+        """Cycles of a pass over a tile; of a pass through the window, its share of each kernel column."""
+        columns = self.source.window.kernel[1]
+        if not self.has_window(columns):
+            return max(tile.pixels, self.min_pass)
+        streamed = tile.height * window_columns(tile.width, self.source.window.stride[1], columns)
+        return max(streamed, columns + 1) / columns
 
     def padded_weights(self, passes: int) -> int:
         """Bytes that the weights of a step take up."""

@@ -35,10 +35,13 @@ def direct(core: CoreState, g: dict[str, int], f: dict[str, int]) -> np.ndarray:
                 for oy in range(f["out_h"]):
                     for ox in range(g["out_w"]):
                         iy = f["iy0"] + oy * g["stride_h"] + ky * g["dilation_h"]
-                        ix = -g["pad_left"] + ox * g["stride_w"] + kx * g["dilation_w"]
+                        step_x, dilation_w = g["step_x"], g["dilation_w"]
+                        if g["window"]:
+                            step_x, dilation_w = g["stride_w"] * g["tap_x"], 1
+                        ix = -g["pad_left"] + ox * g["stride_w"] + kx * dilation_w
                         if 0 <= iy < f["in_h"] and 0 <= ix < g["in_w"]:
                             address = f["act_base"] + block * g["block_pitch"] + ky * g["tap_y"] + kx * g["tap_x"]
-                            address = (address + oy * g["step_y"] + ox * g["step_x"]) & MASK
+                            address = (address + oy * g["step_y"] + ox * step_x) & MASK
                             assert address + rows <= len(core.act)
                             act = core.act[address : address + rows].astype(np.int64)
                         else:
@@ -75,6 +78,9 @@ def random_geometry(rng: Random, core: CoreState, engine: Engine) -> tuple[dict[
     passes_left = max(1, 24 // (kernel_h * kernel_w))
     blocks = rng.randint(1, min(passes_left, 4))
     origin = rng.randint(0, 40)
+    window = engine == Engine.TAP and rng.random() < 0.5
+    if window:
+        dilation_w = 1
     setup = {
         "engine": engine,
         "tap_mode": rng.choice(list(TapMode)),
@@ -94,6 +100,7 @@ def random_geometry(rng: Random, core: CoreState, engine: Engine) -> tuple[dict[
         "tap_y": dilation_h * row,
         "block_pitch": pitch,
         "pad_value": rng.choice([0, -128, 127, 5]),
+        "window": int(window),
     }
     region = out_h * out_w
     bank = core.params.acc_bank_entries
@@ -129,14 +136,19 @@ def test_random_geometry_equals_the_loops(shape: tuple[int, int], engine: Engine
         lanes = core.params.tap_lanes if engine == Engine.TAP else core.params.cols
         np.testing.assert_array_equal(core.acc[:, :lanes], expected[:, :lanes])
         counter = CoreCounter.TAP_PIXELS if engine == Engine.TAP else CoreCounter.ARRAY_PIXELS
-        passes = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]
+        passes, columns = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"], setup["out_w"]
+        if setup["window"]:
+            passes //= setup["kernel_w"]
+            columns = (setup["out_w"] - 1) * setup["stride_w"] + setup["kernel_w"]
         assert core.counts[CoreCounter.PASSES] - before[CoreCounter.PASSES] == passes
-        assert core.counts[counter] - before[counter] == passes * fields["out_h"] * setup["out_w"]
+        assert core.counts[counter] - before[counter] == passes * fields["out_h"] * columns
 
 
 def flat_setup(**fields: int) -> dict[str, int]:
     """One pixel, kernel 1x1, one address step a block."""
-    base = dict.fromkeys(("tap_mode", "tap_shift", "pad_left", "step_x", "tap_x", "step_y", "tap_y", "pad_value"), 0)
+    base = dict.fromkeys(
+        ("tap_mode", "tap_shift", "pad_left", "step_x", "tap_x", "step_y", "tap_y", "pad_value", "window"), 0
+    )
     ones = dict.fromkeys(
         ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w", "out_w", "in_w"), 1
     )

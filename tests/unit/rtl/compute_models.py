@@ -70,6 +70,11 @@ class CoreState:
         """
         core = self.core
         rows, cols = core.rows, core.cols
+        if setup["window"]:
+            if setup["engine"] == Engine.ARRAY or setup["kernel_w"] > core.tap_columns or not setup["stride_w"]:
+                raise ModelError(ErrorCode.ILLEGAL_FIELD)
+            # The same updates as those of passes over single kernel columns.
+            setup = setup | {"step_x": setup["stride_w"] * setup["tap_x"], "dilation_w": 1}
         counts = ("kernel_h", "kernel_w", "out_w")
         if not all([*(setup[name] for name in counts), job["blocks"], job["out_h"]]) or job["weight_base"] % cols:
             raise ModelError(ErrorCode.ILLEGAL_FIELD)
@@ -151,8 +156,14 @@ def random_setup(core: CoreParams, rng: random.Random, engine: Engine | None = N
     stride_w, stride_h = rng.randint(0, 3), rng.randint(0, 3)
     dilation_w, dilation_h = rng.randint(0, 3), rng.randint(0, 3)
     wide = rng.random() < 0.3
+    if engine is None:
+        engine = rng.choice([Engine.ARRAY, Engine.ARRAY, Engine.TAP])
+    window = engine == Engine.TAP and kernel_w <= core.tap_columns and rng.random() < 0.6
+    if window:
+        stride_w = rng.randint(1, 5)
     return setup_of(
-        engine=rng.choice([Engine.ARRAY, Engine.ARRAY, Engine.TAP]) if engine is None else engine,
+        engine=engine,
+        window=int(window),
         tap_mode=rng.choice(list(TapMode)),
         tap_shift=rng.choice([0, 0, 3, 31]),
         kernel_h=kernel_h,

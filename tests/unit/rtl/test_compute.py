@@ -49,6 +49,60 @@ def program(core: CoreParams, rng: random.Random, jobs: int, engine: Engine | No
     return items
 
 
+def job_pixels(setup: dict[str, int], job: dict[str, int]) -> tuple[int, int]:
+    """Updates and streamed pixels of a job."""
+    passes, columns = job["blocks"] * setup["kernel_h"] * setup["kernel_w"], setup["out_w"]
+    if setup["window"]:
+        passes //= setup["kernel_w"]
+        columns = (setup["out_w"] - 1) * setup["stride_w"] + setup["kernel_w"]
+    return passes * job["out_h"] * setup["out_w"], passes * job["out_h"] * columns
+
+
+@pytest.mark.parametrize("mode", list(TapMode), ids=lambda m: m.name)
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("columns", [1, 2, 3, 5])
+def test_windows_of_all_strides_equal_single_columns(columns: int, stride: int, mode: TapMode) -> None:
+    """Jobs of a window and of single kernel columns, mixed, with padding on all sides."""
+    core = core_of(4, 8, tap_columns=5, act_bytes=8192)
+    rng = random.Random(f"{columns} {stride} {mode}")
+    state = CoreState.randomised(core, np.random.default_rng(columns * stride))
+    items = []
+    for number in range(6):
+        in_w, window = rng.randint(1, 12), int(number % 3 != 2)
+        setup = setup_of(
+            engine=Engine.TAP, tap_mode=mode, tap_shift=rng.randint(0, 4), window=window, kernel_h=rng.randint(1, 3),
+            kernel_w=columns, stride_w=stride, stride_h=rng.randint(1, 2), out_w=rng.randint(1, 7), in_w=in_w,
+            pad_left=rng.randint(0, columns), step_x=4 * stride, tap_x=4, step_y=4 * in_w, tap_y=4 * in_w,
+            block_pitch=rng.randint(0, 60), pad_value=rng.randint(-128, 127),
+        )  # fmt: skip
+        job = random_job(core, setup, rng)
+        items += [Item(setup), Item(setup, job, signals_of(number))]
+    trace = run_bench(core, state, items, rng=rng)
+    assert trace.error == 0
+    for item in items[1::2]:
+        state.compute(item.setup, item.job or {})
+    assert trace.acc is not None
+    assert np.array_equal(trace.acc[:, :4], state.acc[:, :4])
+    assert [entry[1] for entry in trace.signals[2]] == list(range(6))
+
+
+@pytest.mark.parametrize(("out_w", "stride", "out_h"), [(8, 1, 4), (5, 2, 3), (1, 1, 1), (2, 1, 1)])
+@pytest.mark.parametrize("mode", list(TapMode), ids=lambda m: m.name)
+def test_a_window_streams_every_input_column_once(out_w: int, stride: int, out_h: int, mode: TapMode) -> None:
+    core = core_of(4, 4)
+    state = CoreState.randomised(core, np.random.default_rng(0))
+    setup = setup_of(
+        engine=Engine.TAP, tap_mode=mode, window=1, kernel_h=3, kernel_w=3, stride_w=stride, out_w=out_w, in_w=20,
+        tap_x=4, step_y=80, tap_y=80,
+    )  # fmt: skip
+    items = [Item(setup), *(Item(setup, job_of(blocks=2, out_h=out_h), signals_of(n)) for n in range(3))]
+    trace = run_bench(core, state, items, rng=random.Random(0))
+    length = out_h * ((out_w - 1) * stride + 3)
+    assert len(trace.pixels) == 18 * length
+    assert len(trace.updates) == 18 * out_h * out_w
+    assert set(np.diff(trace.pass_starts)) == {max(length, 4 if mode == TapMode.MAC else 1)}
+
+
 def expected_signals(items: list[Item], index: int) -> list[tuple[int, int]]:
     return [
         (item.signals[f"signal{index}_token"], item.signals[f"signal{index}_core"])
@@ -58,13 +112,14 @@ def expected_signals(items: list[Item], index: int) -> list[tuple[int, int]]:
 
 
 SHAPES = [(4, 4, 8), (8, 4, 8), (4, 16, 5), (16, 16, 3)]
+TAP_COLUMNS = {(4, 4): 3, (8, 4): 1, (4, 16): 4, (16, 16): 2}
 RATES = [(1.0, 1.0), (0.1, 1.0), (1.0, 0.03), (0.3, 0.3)]
 
 
 @pytest.mark.parametrize("rate", range(len(RATES)), ids=["free", "slow_issue", "slow_signals", "both"])
 @pytest.mark.parametrize(("rows", "cols", "jobs"), SHAPES, ids=lambda v: str(v))
 def test_random_programs_give_the_model_s_accumulators(rows: int, cols: int, jobs: int, rate: int) -> None:
-    core = core_of(rows, cols)
+    core = core_of(rows, cols, tap_columns=TAP_COLUMNS[rows, cols])
     for seed in range(100 * rate, 100 * rate + 2):
         rng = random.Random(seed)
         state = CoreState.randomised(core, np.random.default_rng(seed))
@@ -72,7 +127,8 @@ def test_random_programs_give_the_model_s_accumulators(rows: int, cols: int, job
         offer, take = RATES[rate]
         trace = run_bench(core, state, items, rng=rng, offer=offer, take=take)
         assert trace.error == 0, seed
-        assert len(trace.updates) == len(trace.pixels)
+        streamed = [job_pixels(item.setup, item.job) for item in items if item.job is not None]
+        assert (len(trace.updates), len(trace.pixels)) == tuple(sum(column) for column in zip(*streamed, strict=True))
         for index in range(3):
             assert [entry[1:] for entry in trace.signals[index]] == expected_signals(items, index), seed
         for item in items:
@@ -201,6 +257,24 @@ FAULTS = [
     ("kernel_h", {"kernel_h": 0}, {}, ErrorCode.ILLEGAL_FIELD),
     ("kernel_w", {"kernel_w": 0}, {}, ErrorCode.ILLEGAL_FIELD),
     ("out_w", {"out_w": 0}, {}, ErrorCode.ILLEGAL_FIELD),
+    ("window_array", {"window": 1}, {}, ErrorCode.ILLEGAL_FIELD),
+    ("window_fits", {"window": 1, "engine": Engine.TAP, "kernel_w": 3, "tap_x": 4}, {}, ErrorCode.NONE),
+    ("window_wide", {"window": 1, "engine": Engine.TAP, "kernel_w": 4, "tap_x": 4}, {}, ErrorCode.ILLEGAL_FIELD),
+    ("window_stride", {"window": 1, "engine": Engine.TAP, "stride_w": 0, "tap_x": 4}, {}, ErrorCode.ILLEGAL_FIELD),
+    (
+        "window_weight",
+        {"window": 1, "engine": Engine.TAP, "kernel_w": 3},
+        {"weight_base": 1016},
+        ErrorCode.WEIGHT_RANGE,
+    ),
+    ("window_acc", {"window": 1, "engine": Engine.TAP, "kernel_w": 3}, {"acc_base": 29}, ErrorCode.ACC_RANGE),
+    ("window_acc_fits", {"window": 1, "engine": Engine.TAP, "kernel_w": 3}, {"acc_base": 28}, ErrorCode.NONE),
+    (
+        "window_act",
+        {"window": 1, "engine": Engine.TAP, "kernel_w": 3, "tap_x": 4},
+        {"act_base": 4096 - 20},
+        ErrorCode.ACT_RANGE,
+    ),
     ("in_w", {"in_w": 0}, {"act_base": 5000}, ErrorCode.NONE),
     ("blocks", {}, {"blocks": 0}, ErrorCode.ILLEGAL_FIELD),
     ("out_h", {}, {"out_h": 0}, ErrorCode.ILLEGAL_FIELD),

@@ -24,6 +24,8 @@ from rtl.params import (
         ({"cols": 128}, "core.cols is 128: it must be a power of two from 4 to 64"),
         ({"act_bytes": 1000}, "core.act_bytes is 1000"),
         ({"acc_entries": 16}, "core.acc_entries is 16"),
+        ({"tap_columns": 0}, "core.tap_columns is 0: it must be a whole number from 1 to 8"),
+        ({"tap_columns": 9}, "core.tap_columns is 9"),
         ({"rows": "16"}, "core.rows is '16'"),
         ({"rows": True}, "core.rows is True"),
     ],

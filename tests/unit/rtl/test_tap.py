@@ -1,4 +1,4 @@
-"""`TapUnit` against NumPy: products, shifts, maxima, gaps anywhere."""
+"""`TapUnit` against NumPy: products, shifts, maxima, windows, gaps anywhere."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ def packed(values: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.5, 0.1])
-@pytest.mark.parametrize(("rows", "cols"), [(4, 4), (8, 4), (4, 16)])
-def test_updates_are_shifted_products_or_the_activations(rows: int, cols: int, rate: float) -> None:
-    core = CoreParams(rows=rows, cols=cols)
+@pytest.mark.parametrize(("rows", "cols", "columns"), [(4, 4, 1), (8, 4, 3), (4, 16, 4), (4, 4, 2)])
+def test_updates_are_shifted_sums_or_maxima_of_the_window(rows: int, cols: int, columns: int, rate: float) -> None:
+    """Passes of one to ``columns`` columns in turn; once the window is full, pixels may still be skipped."""
+    core = CoreParams(rows=rows, cols=cols, tap_columns=columns)
     dut = TapUnit(core=core)
     lanes = core.tap_lanes
     rng = random.Random(f"{rows} {cols} {rate}")
     data = np.random.default_rng(7)
     passes = [(rng.random() < 0.3, rng.choice([0, 1, 7, 31]), rng.choice([1, 1, 2, 9])) for _ in range(40)]
-    weights = [data.integers(-128, 128, cols) for _ in passes]
+    widths = [rng.randint(1, columns) for _ in passes]
+    weights = [data.integers(-128, 128, (width, cols)) for width in widths]
     acts = [data.integers(-128, 128, (length, rows)) for _, _, length in passes]
     starts = []
 
     async def bench(ctx: Any) -> None:
-        weight_rows = deque(number for number, (is_max, _, _) in enumerate(passes) if not is_max)
+        weight_rows = deque(
+            (number, row) for number, p in enumerate(passes) if not p[0] for row in range(widths[number])
+        )
         pixels = deque((number, n) for number, (_, _, length) in enumerate(passes) for n in range(length))
         expected: deque[tuple[int, int, bool, list[int]]] = deque()
         weight_on = pixel_on = False
@@ -40,16 +44,24 @@ def test_updates_are_shifted_products_or_the_activations(rows: int, cols: int, r
         while pixels or expected:
             weight_on = bool(weight_rows) and (weight_on or rng.random() < rate)
             ctx.set(dut.weights.valid, weight_on)
-            ctx.set(dut.weights.payload, packed(weights[weight_rows[0]]) if weight_on else rng.getrandbits(8 * cols))
+            if weight_on:
+                number, row = weight_rows[0]
+                ctx.set(dut.weights.payload, packed(weights[number][row]))
+                ctx.set(dut.weights_more, row < widths[number] - 1)
+            else:
+                ctx.set(dut.weights.payload, rng.getrandbits(8 * cols))
             pixel_on = bool(pixels) and (pixel_on or rng.random() < rate)
             ctx.set(dut.pixels.valid, pixel_on)
             if pixel_on:
                 number, n = pixels[0]
                 is_max, shift, _ = passes[number]
+                skip = n < widths[number] - 1 or (number + n) % 3 == 0
                 payload = dut.pixels.payload
                 ctx.set(payload.act, packed(acts[number][n]))
                 ctx.set(payload.first, n == 0)
                 ctx.set(payload.shift, shift)
+                ctx.set(payload.skip, skip)
+                ctx.set(payload.columns, (1 << widths[number] - 1) - 1)
                 ctx.set(payload.tag.is_max, is_max)
                 ctx.set(payload.tag.addr, cycle % core.acc_entries)
             assert ctx.get(dut.idle) == (not expected)
@@ -68,9 +80,11 @@ def test_updates_are_shifted_products_or_the_activations(rows: int, cols: int, r
                 is_max, shift, _ = passes[number]
                 if n == 0:
                     starts.append(cycle)
-                act = acts[number][n][:lanes].astype(np.int64)
-                result = act if is_max else (act * weights[number][:lanes] << shift).astype(np.uint32).astype(np.int32)
-                expected.append((cycle + 2, cycle % core.acc_entries, is_max, result.tolist()))
+                if not skip:
+                    window = acts[number][n - widths[number] + 1 : n + 1, :lanes].astype(np.int64)
+                    total = (window * weights[number][:, :lanes]).sum(axis=0) << shift
+                    result = window.max(axis=0) if is_max else total.astype(np.uint32).astype(np.int32)
+                    expected.append((cycle + 2, cycle % core.acc_entries, is_max, result.tolist()))
                 pixel_on = False
             await ctx.tick()
             cycle += 1
@@ -80,5 +94,8 @@ def test_updates_are_shifted_products_or_the_activations(rows: int, cols: int, r
     sim.add_testbench(bench)
     sim.run()
     if rate == 1.0:
-        lengths = [max(length, 1 if is_max else 2) for is_max, _, length in passes]
+        rows_of = [0 if is_max else width for (is_max, _, _), width in zip(passes, widths, strict=True)]
+        lengths = [max(length, n + 1, ahead + 1) for (_, _, length), n, ahead in zip(
+            passes, rows_of, [*rows_of[1:], 0], strict=True
+        )]  # fmt: skip
         assert starts[-1] - starts[0] <= sum(lengths[:-1])

@@ -151,6 +151,9 @@ class Replay:
         taps_y, taps_x = np.arange(setup["kernel_h"]), np.arange(setup["kernel_w"])
         out_y, out_x = np.arange(fields["out_h"]), np.arange(setup["out_w"])
         blocks = np.arange(fields["blocks"])
+        if setup["window"]:
+            out_x, taps_x = np.arange((setup["out_w"] - 1) * setup["stride_w"] + setup["kernel_w"]), np.zeros(1, int)
+            setup = setup | {"stride_w": 1, "step_x": setup["tap_x"]}
         iy = fields["iy0"] + out_y[:, None] * setup["stride_h"] + taps_y * setup["dilation_h"]
         ix = -setup["pad_left"] + out_x[:, None] * setup["stride_w"] + taps_x * setup["dilation_w"]
         row = out_y[:, None] * setup["step_y"] + taps_y * setup["tap_y"]
@@ -161,7 +164,7 @@ class Replay:
         flits = np.unique(at % (1 << 22) // size)
         assert not len(flits) or flits[-1] < len(act)
         assert (act[flits] >= 0).all(), f"{self.name}: reads activations that were never loaded"
-        passes = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]
+        passes = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]  # a window has the weights of all its columns
         per_pass = params.pes if setup["engine"] == Engine.ARRAY else params.cols
         if setup["engine"] == Engine.TAP and setup["tap_mode"] == TapMode.MAX:
             per_pass = 0

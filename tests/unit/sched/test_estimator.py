@@ -10,7 +10,7 @@ from estimator.compute import bursts, hops
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
-from rtl.isa import Opcode, Space, TrafficClass, Unit, decode, encode
+from rtl.isa import Engine, Opcode, Space, TapMode, TrafficClass, Unit, decode, encode
 from rtl.params import ChipParams, default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
@@ -62,6 +62,29 @@ def test_compute_takes_its_pixels() -> None:
     drain = ONE.cores[0].rows + ONE.cores[0].cols
     assert got.cycles - base == pytest.approx(2 * 18 * 200 + drain, abs=70)  # 70: two more blocks of instructions
     assert got.compute["stream"] == 2 * 18 * 200
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "cycles"),
+    [
+        (TapMode.MAC, {"out_w": 20}, 2 * 3 * 10 * 22),
+        (TapMode.MAX, {"out_w": 20}, 2 * 3 * 10 * 22),
+        (TapMode.MAC, {"out_w": 20, "stride_w": 2}, 2 * 3 * 10 * 41),
+        (TapMode.MAC, {"out_w": 20, "window": 0}, 2 * 9 * 200),
+        (TapMode.MAC, {"out_w": 1, "out_h": 1}, 2 * 3 * 4),
+        (TapMode.MAX, {"out_w": 1, "out_h": 1}, 2 * 3 * 3),
+    ],
+)
+def test_a_window_streams_each_input_column_once_per_kernel_row(
+    mode: TapMode, fields: dict[str, int], cycles: int
+) -> None:
+    job = {"out_h": fields.pop("out_h", 10)}
+    setup = encode(
+        Opcode.SETUP,
+        **{"engine": Engine.TAP, "tap_mode": mode, "kernel_h": 3, "kernel_w": 3, "stride_w": 1, "window": 1, **fields},
+    )
+    got = estimate(Handmade(ONE, compute=(setup, compute(**job))), ONE, QUICK, EXACT)
+    assert got.compute["stream"] == cycles
 
 
 def test_short_passes_take_as_long_as_their_weights() -> None:

@@ -71,6 +71,36 @@ def test_shallow_inputs_are_packed() -> None:
     assert passes <= 3
 
 
+def depthwise(channels: int, size: int, stride: int, kernel: int = 3) -> QGraph:
+    return conv((channels, size, size), channels, kernel, stride=(stride, stride), groups=channels, op="depthwise")
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "stride"),
+    [(32, 112, 1), (64, 112, 2), (128, 56, 1), (128, 56, 2), (256, 28, 1), (256, 28, 2), (512, 14, 1)],
+)
+def test_depthwise_layers_are_limited_by_memory(channels: int, size: int, stride: int) -> None:
+    graph, chip = depthwise(channels, size, stride), default_chip(4)
+    (launch,) = schedule(graph, chip).launches
+    predicted = estimate(launch, chip)
+    assert min(predicted.memory_busy) >= 0.87
+    assert predicted.compute["stream"] < 0.75 * predicted.cycles
+    ideal = channels * (size**2 + (size // stride) ** 2) / chip.dram_bytes_per_cycle
+    assert ideal / predicted.cycles >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("columns", "stride", "kernel", "window"), [(1, 1, 3, 0), (2, 1, 3, 0), (3, 1, 3, 1), (3, 3, 3, 0), (5, 1, 5, 1)]
+)
+def test_kernel_rows_go_through_the_window_where_it_is_faster(
+    columns: int, stride: int, kernel: int, window: int
+) -> None:
+    chip = default_chip(1, CoreParams(tap_columns=columns))
+    (launch,) = schedule(depthwise(16, 12, stride, kernel), chip).launches
+    setups = [fields for opcode, fields in map(decode, launch.streams[0, Unit.COMPUTE]) if opcode == Opcode.SETUP]
+    assert {fields["window"] for fields in setups} == {window}
+
+
 def test_shared_inputs_are_loaded_once_for_all() -> None:
     """Both memory traffic and the destinations of loads show the multicast."""
     graph, chip = conv((512, 14, 14), 512), default_chip(4)

@@ -109,10 +109,6 @@ class CoreParams:
         """Bytes of one activation scratchpad word: a whole read, and at least a whole flit."""
         return max(self.rows, link_bytes)
 
-    def weight_word_bytes(self, link_bytes: int) -> int:
-        """Bytes of one weight scratchpad word."""
-        return max(self.cols, link_bytes)
-
     def act_groups(self, link_bytes: int) -> int:
         """Flits per activation scratchpad word (the step between planar flits)."""
         return self.act_word_bytes(link_bytes) // link_bytes

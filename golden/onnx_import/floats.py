@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from golden.errors import GoldenError, OnnxError
+from golden.errors import OnnxError
 from golden.graph import (
     Add,
     AvgPool,
@@ -24,12 +24,10 @@ from golden.graph import (
 )
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.model import Model, Op
+from golden.onnx_import.walk import VIEWS, translate
 from golden.window import Padding
 
 __all__ = ["import_float"]
-
-VIEWS = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
-MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -47,21 +45,7 @@ def import_float(model: Model) -> tuple[Graph, dict[str, np.ndarray]]:
     if model.input_type != "float32":
         raise OnnxError(f"input {model.input!r} is {model.input_type}, but no layer brings a scale; use float32")
     walk = _Walk(model)
-    for op in model.ops:
-        try:
-            walk.step(op)
-        except OnnxError:
-            raise
-        except GoldenError as error:
-            raise OnnxError(f"node {op.name!r} ({op.kind}): {error}") from error
-        except MALFORMED as error:
-            op.fail(f"its inputs or attributes do not fit together ({error})", "export the model again")
-    try:
-        return walk.finish()
-    except OnnxError:
-        raise
-    except GoldenError as error:
-        raise OnnxError(f"model {model.name!r}: {error}") from error
+    return translate(model, walk.step, walk.finish)
 
 
 class _Walk:
@@ -183,9 +167,7 @@ class _Walk:
         if given is not None and tuple(given) != weight.shape[2:]:
             op.fail(f"kernel_shape is {tuple(given)}, weight {weight.shape}", "they must agree")
         before = x.padding
-        win = window(
-            op, (x.chw[1] + before[0] + before[2], x.chw[2] + before[1] + before[3]), weight.shape[2:]
-        )
+        win = window(op, (x.chw[1] + before[0] + before[2], x.chw[2] + before[1] + before[3]), weight.shape[2:])
         top, left, bottom, right = (a + b for a, b in zip(win.padding, before, strict=True))
         groups = int(op.attributes.get("group", 1))
         node = Conv2d(

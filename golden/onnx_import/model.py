@@ -154,7 +154,7 @@ def _check_operators(graph: onnx.GraphProto) -> None:
             domain = f"{node.domain}." if node.domain not in DOMAINS else ""
             _name_op(node).fail(
                 f"operator {domain}{node.op_type} cannot run on the chip",
-                f"supported are {', '.join(sorted(supported))}"
+                f"supported are {', '.join(sorted(supported))}",
             )
 
 

@@ -26,15 +26,13 @@ from golden.onnx_import.values import (
     scale_of,
     zero_of,
 )
+from golden.onnx_import.walk import MALFORMED, VIEWS, translate
 from golden.qgraph import QGraph, QTensor
 from golden.qnodes import QConcat, QNode
 from golden.requant import INT8
 from golden.window import out_hw
 
 __all__ = ["import_quantised"]
-
-VIEWS = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
-MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def import_quantised(model: Model) -> tuple[QGraph, dict[str, bool]]:
@@ -45,21 +43,7 @@ def import_quantised(model: Model) -> tuple[QGraph, dict[str, bool]]:
         if isinstance(error, GoldenError):
             raise
         raise OnnxError(f"readers of input {model.input!r} are malformed ({error}); export the model again") from error
-    for op in model.ops:
-        try:
-            walk.step(op)
-        except OnnxError:
-            raise
-        except GoldenError as error:
-            raise OnnxError(f"node {op.name!r} ({op.kind}): {error}") from error
-        except MALFORMED as error:
-            op.fail(f"its inputs or attributes do not fit together ({error})", "export the model again")
-    try:
-        return walk.finish(), walk.unsigned
-    except OnnxError:
-        raise
-    except GoldenError as error:
-        raise OnnxError(f"model {model.name!r}: {error}") from error
+    return translate(model, walk.step, walk.finish), walk.unsigned
 
 
 class _Walk:

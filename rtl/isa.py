@@ -59,6 +59,17 @@ Instructions
              ``addr + g*group_stride + n`` (times act_groups per pixel if ``planar``) of scratchpad
              ``space`` of core ``core``, whose counter ``token`` grows with the last flit (if
              ``token_valid``). All signals fire when the last accumulator entry has been read.
+             With ``table`` each byte then goes through the activation table, as entry ``out + 128``.
+             With ``pooled`` pixel n = (oy, ox), column fastest in rows of the POOL's out_w, is the largest of the
+             accumulators ``acc_base + iy*in_w + ix`` over the POOL's window, (iy, ix) = (oy*stride_h - pad_top + ky,
+             ox*stride_w - pad_left + kx), and of -2**31 for positions outside [0, in_h) x [0, in_w). Requantisation
+             never falls, so this is the maximum pool of the requantised map (of the map before ``table``). A pixel
+             takes kernel_h * kernel_w cycles. Further errors: ILLEGAL_FIELD without a POOL; ACC_RANGE unless all
+             in_h * in_w entries from ``acc_base`` on lie in its bank (instead of the ``pixels`` of other STOREs).
+    POOL     (store unit) Sets the geometry that later pooled STOREs use; takes effect in order. Errors: ILLEGAL_FIELD
+             if kernel_h, kernel_w, stride_h, stride_w, in_h, in_w or out_w is zero, or a pad not below its kernel.
+    TABLE    (store unit) Once every earlier STORE has left post-processing, copies the 256 bytes from parameter block
+             ``param_base`` on to the activation table, then fires its signals. Errors: PARAM_RANGE.
 
 Addresses
     Scratchpad *flit addresses* count blocks of B bytes; byte address = flit address * B. Weight and
@@ -87,17 +98,20 @@ __all__ = [
     "INSTRUCTION_BYTES",
     "LAYOUTS",
     "PARAM_BYTES_PER_CHANNEL",
+    "TABLE_BYTES",
     "Compute",
     "End",
     "Engine",
     "Load",
     "Opcode",
+    "Pool",
     "Prefix",
     "Setup",
     "Signals",
     "Space",
     "Store",
     "Sync",
+    "Table",
     "TapMode",
     "TrafficClass",
     "Unit",
@@ -111,6 +125,8 @@ __all__ = [
 INSTRUCTION_BYTES = 32
 INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
 PARAM_BYTES_PER_CHANNEL = 8
+TABLE_BYTES = 256
+"""The activation table: one int8 for every int8."""
 
 
 class Unit(enum.IntEnum, shape=unsigned(2)):
@@ -131,6 +147,8 @@ class Opcode(enum.IntEnum, shape=unsigned(4)):
     SETUP = 4
     COMPUTE = 5
     STORE = 6
+    POOL = 7
+    TABLE = 8
 
 
 class Space(enum.IntEnum, shape=unsigned(2)):
@@ -267,8 +285,25 @@ Store = _instruction(
         "traffic": TrafficClass,
         "token_valid": unsigned(1),
         "token": unsigned(7),
+        "table": unsigned(1),
+        "pooled": unsigned(1),
     }
 )
+Pool = _instruction(
+    {
+        **_PREFIX,
+        "kernel_h": unsigned(3),
+        "kernel_w": unsigned(3),
+        "stride_h": unsigned(3),
+        "stride_w": unsigned(3),
+        "pad_top": unsigned(3),
+        "pad_left": unsigned(3),
+        "in_h": unsigned(10),
+        "in_w": unsigned(10),
+        "out_w": unsigned(10),
+    }
+)
+Table = _instruction({**_PREFIX, **_SIGNALS, "param_base": unsigned(10)})
 
 LAYOUTS: dict[Opcode, data.StructLayout] = {
     Opcode.END: End,
@@ -277,6 +312,8 @@ LAYOUTS: dict[Opcode, data.StructLayout] = {
     Opcode.SETUP: Setup,
     Opcode.COMPUTE: Compute,
     Opcode.STORE: Store,
+    Opcode.POOL: Pool,
+    Opcode.TABLE: Table,
 }
 
 

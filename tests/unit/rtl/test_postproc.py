@@ -13,7 +13,6 @@ from rtl.isa import pack_params
 from rtl.postproc import MIN_SWAP_CYCLES, PostProcessor
 from tests.unit.rtl.core_models import simulate
 
-
 TABLE = [random.Random(f"entry {index}").randint(-128, 127) for index in range(256)]
 
 

@@ -274,8 +274,8 @@ def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: 
     bench = Bench(chip, core, rng)
     dut = bench.dut
     store = {"pixels": 20, "groups": 1, "lanes": 4, "lo": -128, "hi": 127, "table": 1}
-    store |= {name: 0 for name in ("param_base", "acc_base", "zero_point", "group_stride", "planar", "addr", "core")}
-    store |= {name: 0 for name in ("to_core", "memory", "lane_offset", "traffic", "token_valid")}
+    store |= dict.fromkeys(("param_base", "acc_base", "zero_point", "group_stride", "planar", "addr", "core"), 0)
+    store |= dict.fromkeys(("to_core", "memory", "lane_offset", "traffic", "token_valid"), 0)
     table = {"param_base": 2, "signal1_valid": 1, "signal1_token": 7}
     program = [table, store, table | {"param_base": 1}, store]
     sink = Sink(dut.o, rng)

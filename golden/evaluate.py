@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from golden.activations import Activation
 from golden.graph import (
     Add,
     AvgPool,
@@ -69,6 +70,8 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
             return np.maximum(x, 0)
         case Clip():
             return np.clip(x, np.float32(node.lo), np.float32(node.hi))
+        case Activation():
+            return node.apply(x)
         case Flatten():
             return x.reshape(-1, 1, 1)
     raise NotImplementedError(f"float evaluation of {type(node).__name__}")

@@ -82,7 +82,7 @@ def accumulate(node: QConv | QPool | QAdd, tensors: Tensors) -> np.ndarray:
 
 
 def requantize(acc: np.ndarray, requant: Requant) -> np.ndarray:
-    """Scale int[O, ...] accumulators down to int8, ties to even, exact.
+    """Scale int[O, ...] accumulators down to int8, ties to even, exact; then through the table, if there is one.
 
     ``round_half_even(p / 2**s) = (p + 2**(s-1) - 1 + bit s of p) >> s`` for s >= 1, with an arithmetic shift:
     just below a tie the constant alone never carries, on a tie it carries exactly when the quotient is odd.
@@ -101,7 +101,8 @@ def requantize(acc: np.ndarray, requant: Requant) -> np.ndarray:
             value >>= shift
         value += requant.zero_point
         out[channel] = np.clip(value, requant.lo, requant.hi)
-    return out
+    # Flipping the top bit adds 128.
+    return out if requant.table is None else requant.table[out.view(np.uint8) ^ 0x80]
 
 
 def _exact_type(weight: np.ndarray) -> type:

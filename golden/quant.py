@@ -3,7 +3,8 @@
 Activations are asymmetric per tensor, weights symmetric per output channel. Relu and Clip disappear into the clamp of
 the node before them, BatchNorm into its weights, Flatten into the shape of the fully connected layer after it. A Relu
 or Clip whose input others read too has no such node; it becomes a 1x1 average pooling, which is requantisation and
-clamp alone.
+clamp alone. Other element-wise functions become the activation table of that requantisation: it quantises what comes
+before them with a scale of its own, and the table holds the function of each of these 256 levels.
 
 A tensor is named after the last float value fused into it ("relu1_1"), so it compares with the value of that name in
 :func:`golden.ops.run_float`; the node keeps the name of its layer ("conv1_1").
@@ -11,12 +12,13 @@ A tensor is named after the last float value fused into it ("relu1_1"), so it co
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from golden.activations import Activation
 from golden.errors import QuantError
-from golden.evaluate import norm_affine
+from golden.evaluate import evaluate, norm_affine
 from golden.float_ops import iterate_float
 from golden.fuse import Plan, Step, fuse
 from golden.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool, Relu
@@ -96,8 +98,10 @@ def quantize(
     if not images:
         raise QuantError("no image to calibrate with; give at least one")
     plan = fuse(graph)
-    tensors = _tensors(graph, plan, _ranges(graph, plan, weights, images, percentile))
-    nodes = tuple(_lower(step, tensors, weights, graph) for step in plan.steps)
+    ranges = _ranges(graph, plan, weights, images, percentile)
+    tensors = _tensors(graph, plan, ranges)
+    hidden = {name: QTensor(name, shape, *_affine(*ranges[name])) for name, shape in plan.hidden.items()}
+    nodes = tuple(_lower(step, tensors, hidden, weights, graph) for step in plan.steps)
     outputs = tuple(plan.view_of[name] for name in graph.outputs)
     return QGraph(graph.name, graph.input, outputs, tensors, nodes)
 
@@ -105,14 +109,14 @@ def quantize(
 def _ranges(
     graph: Graph, plan: Plan, weights: Weights, images: Sequence[np.ndarray], percentile: float
 ) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value, zero included, of each surviving tensor over the images."""
+    """Smallest and largest value, zero included, of each surviving or hidden tensor over the images."""
     ranges: dict[str, tuple[float, float]] = {}
     for image in images:
         for name, value in iterate_float(graph, weights, image):
             low, high = float(value.min()), float(value.max())
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise QuantError(f"value {name!r} is not finite ({low}..{high}); check the weights and the image")
-            if name in plan.shapes:
+            if name in plan.shapes or name in plan.hidden:
                 if percentile < 100.0:
                     low, high = (float(v) for v in np.percentile(value, (100.0 - percentile, percentile)))
                 before = ranges.get(name, (0.0, 0.0))
@@ -149,8 +153,29 @@ def _affine(low: float, high: float) -> tuple[float, int]:
     return scale, max(INT8[0], min(INT8[1], round(INT8[0] - low / scale)))
 
 
-def _lower(step: Step, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> QNode:
-    node, output = step.node, tensors[step.output]
+def _lower(
+    step: Step, tensors: dict[str, QTensor], hidden: dict[str, QTensor], weights: Weights, graph: Graph
+) -> QNode:
+    if not step.functions:
+        return _lower_plain(step, tensors[step.output], tensors, weights, graph)
+    before = hidden[step.before] if step.before in hidden else tensors[step.before]
+    node = _lower_plain(step, replace(before, name=step.output), tensors, weights, graph)
+    assert not isinstance(node, QConcat)
+    assert node.requant is not None  # copies have no functions behind them
+    return replace(node, requant=replace(node.requant, table=_table(step, before, tensors[step.output])))
+
+
+def _table(step: Step, before: QTensor, output: QTensor) -> np.ndarray:
+    """The step's functions of every level before them, int8[256]."""
+    value = before.dequantize(np.arange(INT8[0], INT8[1] + 1)).astype(np.float64)
+    for node in step.functions:
+        value = evaluate(node, [value], [])
+    return output.quantize(value)
+
+
+def _lower_plain(step: Step, output: QTensor, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> QNode:
+    """The step without its functions."""
+    node = step.node
     first = tensors[step.inputs[0]]
     match node:
         case Concat():
@@ -165,7 +190,7 @@ def _lower(step: Step, tensors: dict[str, QTensor], weights: Weights, graph: Gra
             return _lower_average(step, node.kernel, node.stride, node.padding, first, output)
         case GlobalAvgPool():
             return _lower_average(step, (first.shape[1], first.shape[2]), (1, 1), (0, 0, 0, 0), first, output)
-        case Relu() | Clip():
+        case Relu() | Clip() | Activation():
             return _lower_average(step, (1, 1), (1, 1), (0, 0, 0, 0), first, output)
         case Conv2d() | Linear():
             return _lower_conv(step, node, first, output, weights, graph)

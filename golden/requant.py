@@ -11,11 +11,14 @@ __all__ = ["INT8", "Requant"]
 INT8 = (-128, 127)
 SIGNIFICAND_BITS = 24
 MAX_SHIFT = 63
+TABLE_ENTRIES = INT8[1] - INT8[0] + 1
 
 
 @dataclass(frozen=True, eq=False)
 class Requant:
     """``out = clip(round_half_even(acc * multiplier / 2**shift) + zero_point, lo, hi)``, in exact integers.
+
+    With a table, an activation on top: ``table[out + 128]``.
 
     Attributes
     ----------
@@ -24,7 +27,8 @@ class Requant:
     shift : int32[O]
         0..63.
     zero_point, lo, hi : int
-        Of the output; `lo` and `hi` carry a fused ReLU or clip.
+        Of the output (before the table); `lo` and `hi` carry a fused ReLU or clip.
+    table : int8[256], optional
     """
 
     multiplier: np.ndarray
@@ -32,6 +36,7 @@ class Requant:
     zero_point: int
     lo: int = INT8[0]
     hi: int = INT8[1]
+    table: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         mult, shift = self.multiplier, self.shift
@@ -48,6 +53,9 @@ class Requant:
             raise QuantError(f"clamp is {self.lo}..{self.hi}; it must be ascending and within int8")
         if not INT8[0] <= self.zero_point <= INT8[1]:
             raise QuantError(f"output zero point is {self.zero_point}; it must be an int8")
+        table = self.table
+        if table is not None and (table.dtype != np.int8 or table.shape != (TABLE_ENTRIES,)):
+            raise QuantError(f"activation table is {table.dtype}{table.shape}; give int8[{TABLE_ENTRIES}]")
 
     @classmethod
     def from_scale(cls, scale: np.ndarray, zero_point: int, lo: int = INT8[0], hi: int = INT8[1]) -> "Requant":

@@ -119,6 +119,7 @@ __all__ = [
     "encode",
     "field_range",
     "pack_params",
+    "table_blocks",
     "unpack_params",
 ]
 
@@ -388,6 +389,11 @@ def pack_params(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> 
     word = bias.astype(np.int64) & 0xFFFFFFFF
     word = word | multiplier.astype(np.int64) << 32 | shift.astype(np.int64) << 56
     return word.astype("<i8").view(np.uint8)
+
+
+def table_blocks(link_bytes: int) -> int:
+    """Parameter blocks that an activation table takes up; it starts at the first one's first byte."""
+    return -(-TABLE_BYTES // (link_bytes * PARAM_BYTES_PER_CHANNEL))
 
 
 def unpack_params(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ before END; an issued one has not been accepted by the unit yet."""
 OPCODES = {
     Unit.LOAD: (Opcode.END, Opcode.SYNC, Opcode.LOAD),
     Unit.COMPUTE: (Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE),
-    Unit.STORE: (Opcode.END, Opcode.SYNC, Opcode.STORE),
+    Unit.STORE: (Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.TABLE),
 }
 
 
@@ -170,7 +170,8 @@ class Issue(wiring.Component):
             first, count = prefix[f"wait{i}_first"], prefix[f"wait{i}_count"]
             with m.If((count != 0) & (first + count > chip.tokens)):
                 m.d.comb += bad.eq(1)
-        with m.If((opcode == Opcode.SYNC) | (opcode == Opcode.COMPUTE) | (opcode == Opcode.STORE)):
+        signalling = (Opcode.SYNC, Opcode.COMPUTE, Opcode.STORE, Opcode.TABLE)
+        with m.If(Cat(opcode == int(code) for code in signalling).any()):
             for i in range(3):
                 token, core = signals[f"signal{i}_token"], signals[f"signal{i}_core"]
                 with m.If(signals[f"signal{i}_valid"] & ((token >= chip.tokens) | (core >= chip.n_cores))):

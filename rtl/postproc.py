@@ -2,10 +2,12 @@
 
     out = clamp(round_half_even((acc + bias) * multiplier / 2**shift) + zero_point, lo, hi)
 
+and, where the levels say so, of an activation on top: entry ``out + 128`` of a table of 256 int8.
+
 Dataflow, one register behind each step, so that a new set of lanes enters every cycle:
 
     acc -> + bias (33 bits) -> * multiplier (57 bits) -> >> shift, rounded, saturated (10 bits)
-        -> + zero point, clamped (8 bits) -> out
+        -> + zero point, clamped (8 bits) -> as it is, or what the lane's memory holds for it -> out
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.bits import ones
+from rtl.isa import TABLE_BYTES
+from rtl.memory import Ram
 
 __all__ = ["LEVELS", "MIN_SWAP_CYCLES", "PostProcessor"]
 
-LEVELS = data.StructLayout({"zero_point": signed(8), "lo": signed(8), "hi": signed(8)})
+LEVELS = data.StructLayout({"zero_point": signed(8), "lo": signed(8), "hi": signed(8), "table": 1})
 MIN_SWAP_CYCLES = 5
 """Two swaps lie at least this far apart."""
 
@@ -28,7 +32,7 @@ MIN_SWAP_CYCLES = 5
 class PostProcessor(wiring.Component):
     """Requantises ``lanes`` accumulators a cycle, each lane with its own bias, multiplier and shift.
 
-    Latency: 3 cycles from ``valid`` to ``o_valid``. Throughput: one set of lanes per cycle, no back-pressure.
+    Latency: 4 cycles from ``valid`` to ``o_valid``. Throughput: one set of lanes per cycle, no back-pressure.
 
     Parameters are loaded beside the running work and swapped in without a bubble: when ``swap`` is high in
     cycle h, accumulators entering in cycle h + 1 still use the old ones, and from cycle h + 2 on the new ones.
@@ -41,6 +45,10 @@ class PostProcessor(wiring.Component):
         The loaded block and these levels are for what enters two cycles later.
     valid, acc
         Accumulators, lane 0 in the low bits.
+    table_write, table_addr, table_data
+        Sets an entry of the table, in all lanes. Not while accumulators whose levels use it are under way.
+    busy
+        Accumulators that came in before this cycle are under way.
     o_valid, o_data
         Lanes of int8.
     """
@@ -61,6 +69,10 @@ class PostProcessor(wiring.Component):
                 "levels": In(LEVELS),
                 "valid": In(1),
                 "acc": In(32 * lanes),
+                "table_write": In(1),
+                "table_addr": In(8),
+                "table_data": In(8),
+                "busy": Out(1),
                 "o_valid": Out(1),
                 "o_data": Out(8 * lanes),
             }
@@ -79,15 +91,38 @@ class PostProcessor(wiring.Component):
         with m.If(swaps[3]):
             m.d.sync += levels[2].eq(levels[1])
 
-        valid = Signal(3)
+        valid = Signal(4)
         with m.If(self.valid | valid.any()):
-            m.d.sync += valid.eq(Cat(self.valid, valid[:2]))
-        outputs = [self._lane(m, lane, swaps, valid, levels[2]) for lane in range(self.lanes)]
-        m.d.comb += [self.o_valid.eq(valid[2]), self.o_data.eq(Cat(outputs))]
+            m.d.sync += valid.eq(Cat(self.valid, valid[:3]))
+        clamped = Cat(self._lane(m, lane, swaps, valid, levels[2]) for lane in range(self.lanes))
+        plain = Signal(8 * self.lanes, reset_less=True)
+        looked_up = Signal(reset_less=True)
+        with m.If(valid[2]):
+            m.d.sync += [looked_up.eq(levels[2].table), plain.eq(clamped)]
+        entries = Cat(
+            self._table(m, lane, valid[2] & levels[2].table, clamped.word_select(lane, 8)) for lane in range(self.lanes)
+        )
+        m.d.comb += [
+            self.busy.eq(valid.any()),
+            self.o_valid.eq(valid[3]),
+            self.o_data.eq(Mux(looked_up, entries, plain)),
+        ]
         return m
 
+    def _table(self, m: Module, lane: int, enable: Value, clamped: Value) -> Value:
+        """The lane's copy of the table; returns the entry, the cycle after."""
+        m.submodules[f"table{lane}"] = table = Ram(width=8, depth=TABLE_BYTES)
+        m.d.comb += [
+            table.write_enable.eq(self.table_write),
+            table.write_addr.eq(self.table_addr),
+            table.write_data.eq(self.table_data),
+            table.read_enable.eq(enable),
+            table.read_addr.eq(clamped ^ 0x80),  # + 128
+        ]
+        return table.read_data
+
     def _lane(self, m: Module, lane: int, swaps: Signal, valid: Signal, levels: Any) -> Value:
-        """One lane; returns its output, of 8 bits."""
+        """One lane up to the clamp; returns its 8 bits."""
 
         def register(name: str, shape: Any) -> Signal:
             return Signal(shape, name=f"{name}{lane}", reset_less=True)

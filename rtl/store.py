@@ -5,6 +5,8 @@ Dataflow (one job for each group of each STORE):
     instruction -> front: checks, loads the group's parameter block beside the running job
                 -> drain: one accumulator entry per cycle -> post-processing -> buffer
                 -> packets: cuts the job into packets, puts headers beside the buffered flits
+
+A TABLE stays in the front until post-processing is empty, then goes into its table a byte per cycle.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from rtl import isa
 from rtl.accumulator import accumulator_read
 from rtl.bits import core_dest, memory_dest
 from rtl.fifo import Fifo
-from rtl.isa import Space, TrafficClass
+from rtl.isa import TABLE_BYTES, Opcode, Space, TrafficClass
 from rtl.noc.flit import Kind, flit_layout
 from rtl.params import ChipParams, CoreParams
 from rtl.postproc import LEVELS, MIN_SWAP_CYCLES, PostProcessor
@@ -32,7 +34,7 @@ __all__ = ["JOB", "PARAM_FLITS", "Packets", "Store"]
 PARAM_FLITS = 8
 """Flits of a parameter block."""
 BUFFER_FLITS = 8
-"""Enough that a flit enters every cycle: 4 cycles from the read to the buffer, 2 for the buffer's credit."""
+"""Enough that a flit enters every cycle: 5 cycles from the read to the buffer, 2 for the buffer's credit."""
 
 JOB = data.StructLayout(
     {
@@ -175,25 +177,26 @@ class Packets(wiring.Component):
 
 
 class Store(wiring.Component):
-    """Executes STORE instructions.
+    """Executes STORE and TABLE instructions.
 
     Throughput: one flit per cycle. With P = max(3, parameter flits of a group), consecutive groups of a
     STORE start max(pixels, P + 2) cycles apart, and the next STORE, if it is there, max(pixels, P + 3)
     cycles after the last group.
     Latency: from ``instruction.valid`` of an idle unit to the first accumulator read P + 3 cycles, from a
-    read to the flit at ``o`` 5 cycles.
+    read to the flit at ``o`` 6 cycles. A TABLE takes 257 cycles, from the 6th after
+    the last read on.
 
     Members
     -------
     instruction
-        STOREs; stays until its last group begins.
+        A STORE stays until its last group begins, a TABLE until it is copied.
     node
         This core.
     param_enable, param_addr, param_data
         Read port of the parameter memory (flit addresses), data the cycle after.
     acc : Out(`accumulator_read`)
     signal
-        The instruction's signals, when its last accumulator entry has been read.
+        The instruction's signals, when its last accumulator entry has been read, or the table is copied.
     o
         WRITE and DATA packets.
     ack
@@ -248,11 +251,13 @@ class Store(wiring.Component):
         checked = Signal()
         loaded = Signal()  # cycles spent loading suffice and the block is there
         begin = Signal()  # the next group's job starts draining
+        is_table = Signal()
         final = Signal()  # it is the last group
+        m.d.comb += is_table.eq(self.instruction.payload[: Opcode.as_shape().width] == Opcode.TABLE)
         with m.If(self.instruction.valid & ~checked & (self.error == 0)):
-            code = self._check(m, store)
+            code = self._check(m, store, is_table)
             m.d.sync += [self.error.eq(code), checked.eq(code == 0), group.eq(0), group_offset.eq(0)]
-        self._load_params(m, post, store, group, start=checked & ~loaded, restart=begin, loaded=loaded)
+        self._load_params(m, post, store, group, start=checked & ~loaded & ~is_table, restart=begin, loaded=loaded)
 
         addr = store.addr + Mux(store.to_core, group_offset, group_offset << exact_log2(chip.link_bytes))
         job = jobs.i.payload
@@ -271,6 +276,7 @@ class Store(wiring.Component):
         ]
 
         # Drain.
+        own_signals = self.instruction.payload[isa.Prefix.size :][: isa.Signals.size]
         signals = Signal(isa.Signals, reset_less=True)
         fire = Signal()
         entry = Signal(range(core.acc_entries), reset_less=True)
@@ -288,7 +294,7 @@ class Store(wiring.Component):
             ]
             with m.If(final):
                 m.d.comb += self.instruction.ready.eq(1)
-                m.d.sync += [checked.eq(0), signals.eq(self.instruction.payload[isa.Prefix.size :][: isa.Signals.size])]
+                m.d.sync += [checked.eq(0), signals.eq(own_signals)]
 
         credits = Signal(range(BUFFER_FLITS + 1), init=BUFFER_FLITS)
         read = Signal()
@@ -321,6 +327,13 @@ class Store(wiring.Component):
             buffer.i.valid.eq(post.o_valid),
             buffer.i.payload.eq(post.o_data),
         ]
+        copied = Signal()
+        idle = ~draining & ~arriving & ~post.busy
+        self._copy_table(m, post, start=checked & is_table & idle & ~sender.busy, copied=copied)
+        with m.If(copied):
+            m.d.comb += [self.instruction.ready.eq(1), sender.fire.eq(1), sender.signals.eq(own_signals)]
+            m.d.sync += checked.eq(0)
+
         n_groups = core.drain_groups(chip.link_bytes)
         with m.If(arriving):
             m.d.comb += post.acc.eq(self.acc.data.word_select(arriving_group if n_groups > 1 else 0, 32 * self.lanes))
@@ -366,8 +379,30 @@ class Store(wiring.Component):
         with m.If(self.param_enable | arriving):
             m.d.sync += [arriving.eq(self.param_enable), arriving_index.eq(index)]
 
-    def _check(self, m: Module, store: Any) -> Value:
-        """Error code of the STORE, 0 if it is in order."""
+    def _copy_table(self, m: Module, post: PostProcessor, *, start: Value, copied: Signal) -> None:
+        """Reads the TABLE's flits, writes their bytes; `start` stays high until `copied`."""
+        base = data.View(isa.Table, self.instruction.payload).param_base
+        flit_bits = exact_log2(self.chip.link_bytes)
+        index = Signal(range(TABLE_BYTES + 1))
+        writing = Signal()
+        written = Signal(range(TABLE_BYTES), reset_less=True)
+        m.d.comb += [
+            post.table_write.eq(writing),
+            post.table_addr.eq(written),
+            post.table_data.eq(self.param_data.word_select(written[:flit_bits], 8)),
+        ]
+        with m.If(start | writing):
+            m.d.sync += writing.eq(start & (index != TABLE_BYTES))
+        with m.If(start):
+            m.d.comb += copied.eq(index == TABLE_BYTES)
+            m.d.sync += [index.eq(Mux(copied, 0, index + 1)), written.eq(index)]
+            m.d.comb += [
+                self.param_enable.eq(~copied & (index[:flit_bits] == 0)),
+                self.param_addr.eq(base * PARAM_FLITS + index[flit_bits:]),
+            ]
+
+    def _check(self, m: Module, store: Any, is_table: Value) -> Value:
+        """Error code of the instruction, 0 if it is in order."""
         core, chip = self.core, self.chip
         bad = Signal()
         code = Signal(8)
@@ -390,7 +425,11 @@ class Store(wiring.Component):
                 )
             )
         )
-        with m.If(bad):
+        with m.If(is_table):
+            table = data.View(isa.Table, self.instruction.payload)
+            with m.If(table.param_base + isa.table_blocks(chip.link_bytes) > core.param_blocks):
+                m.d.comb += code.eq(ErrorCode.PARAM_RANGE)
+        with m.Elif(bad):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
         with m.Elif(~store.to_core & (store.addr & (chip.link_bytes - 1)).any()):
             m.d.comb += code.eq(ErrorCode.MISALIGNED)

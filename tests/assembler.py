@@ -77,6 +77,9 @@ class Assembler:
         usual = {"pixels": 1, "groups": 1, "lanes": lanes, "lo": -128, "hi": 127, "traffic": 2}
         self.emit(at, Unit.STORE, Opcode.STORE, **{**usual, **fields})
 
+    def table(self, at: int, /, **fields: Any) -> None:
+        self.emit(at, Unit.STORE, Opcode.TABLE, **fields)
+
     def sync(self, at: int, unit: Unit, /, **fields: Any) -> None:
         self.emit(at, unit, Opcode.SYNC, **fields)
 

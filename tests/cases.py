@@ -5,7 +5,7 @@ and requantisation reach values that a trained network never shows.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -14,6 +14,7 @@ from golden.qgraph import QGraph, QTensor
 from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool
 from golden.requant import Requant
 from golden.window import out_hw
+from rtl.isa import table_blocks
 from rtl.params import ChipParams
 from tests.chips import CHIPS, random_chip
 
@@ -57,6 +58,8 @@ def _describe(node: QNode, shape: dict[str, tuple[int, int, int]]) -> str:
         text += f" k{kernel} s{node.stride} p{node.padding} d{node.dilation} g{node.groups}"
     elif isinstance(node, QPool):
         text += f" k{node.kernel} s{node.stride} p{node.padding}"
+    if not isinstance(node, QConcat) and node.requant is not None and node.requant.table is not None:
+        text += " with a table"
     return text
 
 
@@ -352,6 +355,23 @@ def random_image(rng: np.random.Generator, graph: QGraph) -> np.ndarray:
     return rng.integers(-128, 128, graph.tensors[graph.input].shape, np.int8)
 
 
+def _with_tables(rng: np.random.Generator, graph: QGraph) -> QGraph:
+    """The network with random activation tables behind some of its requantisations."""
+    nodes = []
+    for node in graph.nodes:
+        if not isinstance(node, QConcat) and node.requant is not None and rng.random() < 0.3:
+            table = rng.integers(-128, 128, 256, np.int8)
+            node = replace(node, requant=replace(node.requant, table=table))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _room_for_tables(chip: ChipParams) -> bool:
+    """Whether parameters of two blocks of channels fit beside a table, on every core."""
+    size = chip.link_bytes
+    return all(core.param_blocks >= table_blocks(size) + 2 * -(-core.cols // size) for core in chip.cores)
+
+
 def random_case(
     seed: int, *, kind: str | None = None, chip: ChipParams | None = None, budget_macs: int = 300_000
 ) -> Case:
@@ -360,4 +380,6 @@ def random_case(
     kind = kind or list(KINDS)[seed % len(KINDS)]
     chip = chip or random_chip(rng)
     graph = random_graph(rng, kind, budget_macs)
+    if _room_for_tables(chip):
+        graph = _with_tables(rng.spawn(1)[0], graph)
     return Case(seed, kind, chip, graph, random_image(rng, graph))

@@ -9,7 +9,7 @@ addresses where the flits arrive (`CoreState.write_flits`).
 from collections.abc import Callable
 
 from golden.machine.state import CoreState
-from rtl.isa import Engine, Opcode, Space, TrafficClass, Unit
+from rtl.isa import Engine, Opcode, Space, TrafficClass, Unit, table_blocks
 from rtl.params import ChipParams
 from rtl.regs import ErrorCode
 
@@ -20,7 +20,7 @@ Fields = dict[str, int]
 _ALLOWED = {
     Unit.LOAD: {Opcode.END, Opcode.SYNC, Opcode.LOAD},
     Unit.COMPUTE: {Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE},
-    Unit.STORE: {Opcode.END, Opcode.SYNC, Opcode.STORE},
+    Unit.STORE: {Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.TABLE},
 }
 
 
@@ -59,6 +59,11 @@ class _Checker:
         inside = base < entries and base % bank + pixels <= bank
         what = f"accumulators {base}..{base + pixels - 1}, banks of {bank}, {entries} in all"
         self.require(inside, what, ErrorCode.ACC_RANGE)
+
+    def parameters(self, base: int, blocks: int) -> None:
+        have = self.core.params.param_blocks
+        what = f"parameter blocks {base}..{base + blocks - 1} of {have}"
+        self.require(base + blocks <= have, what, ErrorCode.PARAM_RANGE)
 
 
 def check_prefix(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, fields: Fields) -> None:
@@ -133,9 +138,11 @@ def _store(check: _Checker, fields: Fields) -> None:
         check.memory(fields)
         check.aligned(fields["addr"])
     check.accumulators(fields["acc_base"], fields["pixels"])
-    blocks = core.param_blocks
-    what = f"parameter blocks {fields['param_base']}..{fields['param_base'] + fields['groups'] - 1} of {blocks}"
-    check.require(fields["param_base"] + fields["groups"] <= blocks, what, ErrorCode.PARAM_RANGE)
+    check.parameters(fields["param_base"], fields["groups"])
+
+
+def _table(check: _Checker, fields: Fields) -> None:
+    check.parameters(fields["param_base"], table_blocks(check.chip.link_bytes))
 
 
 _RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
@@ -144,4 +151,5 @@ _RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
     Opcode.SETUP: _setup,
     Opcode.COMPUTE: _compute,
     Opcode.STORE: _store,
+    Opcode.TABLE: _table,
 }

@@ -217,6 +217,9 @@ class _Run:
                 update = compute.compute(core, fields)
                 self._signal(core, fields, range(2))
                 self._later("update", core.index, core.index, lambda: self._update(core, fields, update))
+            case Opcode.TABLE:
+                core.load_table(fields["param_base"])
+                self._signal(core, fields, range(3))
             case Opcode.STORE:
                 flits = drain(core, fields)
                 core.flits_out += fields["groups"] * fields["pixels"]

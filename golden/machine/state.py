@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from golden.machine.faults import Fault
-from rtl.isa import PARAM_BYTES_PER_CHANNEL, Space, Unit, unpack_params
+from rtl.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit, unpack_params
 from rtl.params import ChipParams
 from rtl.regs import CoreCounter, ErrorCode
 
@@ -28,6 +28,8 @@ class CoreState:
     ----------
     act, weight : int8[act_bytes], int8[weight_bytes]
     param : int8[param_blocks * B * 8]
+    table : int8[256]
+        Copied by the last TABLE.
     acc : int32[acc_entries, C]
     acc_defined : bool[acc_entries, C]
         False where nothing meaningful was written: not to be compared with hardware.
@@ -50,6 +52,7 @@ class CoreState:
         self.act = _memory(size.act_bytes, rng)
         self.weight = _memory(size.weight_bytes, rng)
         self.param = _memory(size.param_blocks * chip.link_bytes * PARAM_BYTES_PER_CHANNEL, rng)
+        self.table = _memory(TABLE_BYTES, rng)
         self.acc = _memory(4 * size.acc_entries * size.cols, rng).view(np.int32).reshape(size.acc_entries, size.cols)
         self.acc_defined = np.zeros(self.acc.shape, bool)
         self.tokens = [0] * chip.tokens
@@ -99,6 +102,11 @@ class CoreState:
         """Bias, multiplier and shift of the B channels of a parameter block."""
         size = self.link_bytes * PARAM_BYTES_PER_CHANNEL
         return unpack_params(self.param[block * size : (block + 1) * size].view(np.uint8))
+
+    def load_table(self, block: int) -> None:
+        """Carry out a TABLE: entries from parameter block `block` on."""
+        first = block * self.link_bytes * PARAM_BYTES_PER_CHANNEL
+        self.table[:] = self.param[first : first + TABLE_BYTES]
 
     def workspace(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """An array for intermediate values, over the same bytes each time: fresh pages cost more than the sums."""

@@ -1,4 +1,4 @@
-"""STORE: accumulator entries through requantisation into flits."""
+"""STORE: accumulator entries through requantisation, and the activation table, into flits."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def drain(core: CoreState, fields: dict[str, int]) -> np.ndarray:
         bias, multiplier, shift = (a[:lanes] for a in core.param_block(fields["param_base"] + group))
         acc = entries[:, group * width : group * width + lanes]
         out[group] = requantise(acc, bias, multiplier, shift, fields["zero_point"], fields["lo"], fields["hi"])
-    return out
+    return core.table[out.astype(np.int16) + 128] if fields["table"] else out
 
 
 def requantise(

@@ -15,7 +15,7 @@ from estimator.coefficients import Coefficients
 from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
-from rtl.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
+from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "Program", "estimate"]
@@ -284,6 +284,10 @@ class _Run:
                 self.execute_load(unit, fields)
             case Opcode.STORE:
                 self.execute_store(unit, fields)
+            case Opcode.TABLE:
+                unit.free = self.now + self.c.compute_issue + self.c.store_drain + TABLE_BYTES
+                self.fire(unit.core, fields, (0, 1, 2), unit.free)
+                self.at(unit.free, self.wake, unit)
             case Opcode.SETUP:
                 unit.setup = fields
                 unit.free = self.now + self.c.compute_issue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rtl.isa import Opcode, Space, TrafficClass, Unit, encode
+from rtl.isa import TABLE_BYTES, Opcode, Space, TrafficClass, Unit, encode
 from rtl.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.image import weight_offsets
@@ -104,8 +104,13 @@ class _Emitter:
         ]  # fmt: skip
 
     def _param_loads(self, group: Group) -> Iterator[tuple[float, int, list[bytes]]]:
-        """Once if all sets fit, else group by group into two halves of the memory."""
+        """Once if all sets fit, else group by group into two halves of the memory.
+
+        The activation table comes before the first; loads from one memory node arrive in order, so that the token of
+        the parameters stands for both.
+        """
         mapping, tokens, block = self.mapping, self.tokens, self.work.block
+        memory = tokens.weight_memory(group.leader, 0)
         set_bytes = self.work.requant.sets.shape[1]
         loads = self.sequence.params[group.channel]
         for number, load in enumerate(loads):
@@ -115,10 +120,17 @@ class _Emitter:
                 Opcode.LOAD, cores=_mask(group.cores), dram_addr=self.params_addr + load.sets[0] * set_bytes, runs=1,
                 run_flits=len(load.sets) * set_bytes // block, space=Space.PARAM,
                 dst=number % 2 * mapping.param_group * self.work.requant.blocks * PARAM_FLITS,
-                memory=tokens.weight_memory(group.leader, 0), traffic=TrafficClass.WEIGHT, token_valid=1,
-                token=tokens.param_ready, **waits,
+                memory=memory, traffic=TrafficClass.WEIGHT, token_valid=1, token=tokens.param_ready, **waits,
             )  # fmt: skip
-            yield freed, load.first, [word]
+            words = [word]
+            if number == 0 and self.work.requant.table is not None:
+                table = encode(
+                    Opcode.LOAD, cores=_mask(group.cores), dram_addr=self.params_addr + self.work.requant.sets.size,
+                    runs=1, run_flits=TABLE_BYTES // block, space=Space.PARAM, dst=self.work.table_base * PARAM_FLITS,
+                    memory=memory, traffic=TrafficClass.WEIGHT,
+                )  # fmt: skip
+                words.insert(0, table)
+            yield freed, load.first, words
 
     # --- compute unit -------------------------------------------------------------------------------------------
 
@@ -205,11 +217,16 @@ class _Emitter:
         units = [(t, tile, block) for t, tile in enumerate(tiles) for block in mapping.channel_parts[o]]
         keys = [(t if len(groups) > 1 else 0, where[block.params][0]) for t, _, block in units]
         load = -1
+        has_table = work.requant.table is not None
         for number, (_, tile, block) in enumerate(units):
             waits, signals = tokens.wait(0, tokens.acc_ready, 1), Fields()
             if not number or keys[number] != keys[number - 1]:
                 load += 1
-                waits |= tokens.wait(1, tokens.param_ready, 1)
+                params = tokens.wait(1, tokens.param_ready, 1)
+                if number == 0 and has_table:
+                    yield encode(Opcode.TABLE, param_base=work.table_base, **params)
+                else:
+                    waits |= params
             if number + 2 < len(units):
                 signals |= tokens.signal(0, tokens.acc_free, core)
             if load + 2 < len(loads) and (number + 1 == len(units) or keys[number] != keys[number + 1]):
@@ -223,7 +240,7 @@ class _Emitter:
                     lanes=block.lanes, lane_offset=block.channel % work.block, zero_point=work.requant.zero_point,
                     lo=work.requant.lo, hi=work.requant.hi, memory=self.chip.home_memory[core],
                     addr=self._out_addr(block, target), group_stride=work.out_hw[0] * work.out_hw[1],
-                    traffic=TrafficClass.OFMAP, **(waits if part == 0 else {}),
+                    traffic=TrafficClass.OFMAP, table=int(has_table), **(waits if part == 0 else {}),
                     **(signals if part == len(regions) - 1 else {}),
                 )  # fmt: skip
 

@@ -45,8 +45,10 @@ def build_weights(mapping: Mapping) -> np.ndarray:
 
 
 def build_params(mapping: Mapping) -> np.ndarray:
-    """All parameter sets, uint8[N]."""
-    return mapping.work.requant.sets.reshape(-1)
+    """All parameter sets, and the activation table behind them, uint8[N]."""
+    requant = mapping.work.requant
+    sets = requant.sets.reshape(-1)
+    return sets if requant.table is None else np.concatenate([sets, requant.table])
 
 
 def _pad_steps(mapping: Mapping, block: OutBlock, raw: np.ndarray) -> np.ndarray:

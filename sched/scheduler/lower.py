@@ -275,7 +275,8 @@ def _requant(requant: Requant, bias: np.ndarray, lanes: int, block: int, same: b
     columns = np.stack([bias, requant.multiplier, requant.shift]).astype(np.int64)
     if same:
         columns = np.repeat(columns[:, :1], lanes, axis=1)
-    return Requantisation(*_param_sets(columns, lanes, block), requant.zero_point, requant.lo, requant.hi)
+    table = None if requant.table is None else requant.table.view(np.uint8)
+    return Requantisation(*_param_sets(columns, lanes, block), requant.zero_point, requant.lo, requant.hi, table)
 
 
 def _identity(lanes: int, block: int) -> Requantisation:

@@ -228,6 +228,6 @@ class Mapping:
 
     @cached_property
     def param_group(self) -> int:
-        """Parameter sets per load: all of them if they fit, else half of the memory."""
-        capacity = self.work.core.param_blocks // self.work.requant.blocks
+        """Parameter sets per load: all of them if they fit, else half of the memory without the table."""
+        capacity = self.work.table_base // self.work.requant.blocks
         return self.param_sets if self.param_sets <= capacity else capacity // 2

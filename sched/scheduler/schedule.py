@@ -155,7 +155,7 @@ def _draft(mappings: tuple[Mapping, ...], chip: ChipParams, top: int) -> _Draft:
     streams = {(core, unit): [encode(Opcode.END)] for core in range(chip.n_cores) for unit in Unit}
     for mapping in mappings:
         weights_addr = bump.take(weight_offsets(mapping)[1])
-        params_addr = bump.take(mapping.work.requant.sets.size)
+        params_addr = bump.take(build_params(mapping).size)
         streams |= emit(mapping, chip, weights_addr, params_addr)
     return _Draft(mappings, streams)
 

@@ -93,8 +93,10 @@ def _pace(mapping: Mapping, chip: ChipParams) -> int:
 
 def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: list[_Limit]) -> Iterator[Mapping]:
     blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
-    if blocks > work.core.param_blocks:
-        limits.append(_Limit("a block of parameters, twice,", blocks, work.core.param_blocks, "core.param_blocks"))
+    if blocks > work.table_base:
+        what = "a block of parameters, twice," + (" with the activation table" if work.table_blocks else "")
+        need = blocks + work.table_blocks
+        limits.append(_Limit(what, need, work.core.param_blocks, "core.param_blocks"))
         return
     tilings: dict[int, list[Tiling]] = {}
     for g_oc, g_row in _grids(work, len(cores)):

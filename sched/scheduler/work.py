@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from estimator.compute import window_columns
-from rtl.isa import Engine, TapMode
+from rtl.isa import Engine, TapMode, table_blocks
 from rtl.params import CoreParams
 from scheduler.program import Placement
 from scheduler.source import Frame, Source, Tile
@@ -76,13 +76,19 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Requantisation:
-    """Parameters of every set, ``uint8[sets][blocks * B * 8]``, and the clamp all share."""
+    """Parameters of every set, ``uint8[sets][blocks * B * 8]``, and the clamp and activation table all share.
+
+    Attributes
+    ----------
+    table : uint8[256], optional
+    """
 
     sets: np.ndarray
     blocks: int
     zero_point: int
     lo: int
     hi: int
+    table: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +136,19 @@ class Work:
         """Equal for works that are mapped alike: all but names, values and addresses."""
         return (
             self.core, self.block, self.source.unplaced, self.engine, self.tap_mode, self.output.layout, self.items,
-            self.shared_input, self.pass_bytes, self.requant.sets.shape, self.requant.blocks, self.weights_of is None,
-            self.repeated, self.offsets, self.digits, self.row_range,
+            self.shared_input, self.pass_bytes, self.requant.sets.shape, self.requant.blocks, self.table_blocks,
+            self.weights_of is None, self.repeated, self.offsets, self.digits, self.row_range,
         )  # fmt: skip
+
+    @property
+    def table_blocks(self) -> int:
+        """Parameter blocks that the activation table takes: the memory's last ones."""
+        return 0 if self.requant.table is None else table_blocks(self.block)
+
+    @property
+    def table_base(self) -> int:
+        """First of the blocks of the table."""
+        return self.core.param_blocks - self.table_blocks
 
     @property
     def out_hw(self) -> tuple[int, int]:

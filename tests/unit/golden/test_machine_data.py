@@ -199,6 +199,35 @@ def test_store_to_a_core_fills_lanes_and_signals_there() -> None:
     assert result.cores[0].tokens[5] == 1
 
 
+@pytest.mark.parametrize("link_bytes", [4, 16, 64])
+def test_stores_go_through_the_last_table_only_where_they_say_so(link_bytes: int) -> None:
+    chip = one_core(link_bytes, rows=16, cols=16, param_blocks=32)
+    size, pixels, (act, weight, params, tables, out) = chip.cores[0], 6, (0x1000, 0x2000, 0x4000, 0x5000, 0x8000)
+    memory = noise(1 << 18)
+    write_params(memory, params, 1, link_bytes, 1)
+    entries = memory[tables : tables + 2048].view(np.int8).copy()
+    block = 8 * link_bytes
+    program = Assembler(chip)
+    fill_accumulators(program, 0, pixels, act, weight, token=2)
+    program.load(0, dram_addr=params, run_flits=8, space=Space.PARAM, token=3)
+    program.load(0, dram_addr=tables, run_flits=8 * 16, space=Space.PARAM, dst=8, token=4)
+    for number in range(4):  # without a table, with the one at block 1, again without, with the one at block 3
+        if number % 2:
+            program.table(0, wait=[4] if number == 1 else [], param_base=number, signal=[(5, 0)])
+        wait = [2, 3] if number == 0 else []
+        program.store(0, wait=wait, pixels=pixels, addr=out + number * pixels * link_bytes, table=number % 2)
+    result = program.run(memory)
+    assert result.ok, str(result)
+    assert result.cores[0].tokens[5] == 2
+    stored = memory[out:].view(np.int8)[: 4 * pixels * link_bytes].reshape(4, pixels, link_bytes)
+    stored = stored[:, :, : size.drain_lanes(link_bytes)]
+    plain = stored[0].astype(int) + 128
+    for number in (1, 3):
+        np.testing.assert_array_equal(stored[number], entries[(number - 1) * block :][plain])
+    np.testing.assert_array_equal(stored[2], stored[0])
+    assert len(np.unique(plain)) > 3
+
+
 def test_dram_addresses_wrap_at_32_bits() -> None:
     chip = one_core()
     memory = noise(1 << 16)

@@ -30,9 +30,10 @@ def expect(result: Result, code: ErrorCode, node: int, unit: Unit | None) -> Non
 
 
 @pytest.mark.parametrize("unit", list(Unit))
-@pytest.mark.parametrize("opcode", [*Opcode, 7, 15])
+@pytest.mark.parametrize("opcode", [*Opcode, 9, 15])
 def test_each_unit_takes_only_its_opcodes(unit: Unit, opcode: int) -> None:
-    legal = {Opcode.END, Opcode.SYNC, *((Opcode.LOAD,), (Opcode.SETUP, Opcode.COMPUTE), (Opcode.STORE,))[unit]}
+    own = ((Opcode.LOAD,), (Opcode.SETUP, Opcode.COMPUTE), (Opcode.STORE, Opcode.TABLE))[unit]
+    legal = {Opcode.END, Opcode.SYNC, *own}
     program = Assembler(CHIP)
     program.streams[1, unit].append(opcode.to_bytes(INSTRUCTION_BYTES, "little"))
     result = run(program)
@@ -94,6 +95,7 @@ RANGES: list[tuple[str, dict[str, Any], dict[str, Any], ErrorCode]] = [
     ("store", {"acc_base": 32, "pixels": 32}, {"acc_base": 32, "pixels": 33}, ErrorCode.ACC_RANGE),
     ("store", {"param_base": 3}, {"param_base": 4}, ErrorCode.PARAM_RANGE),
     ("store", {"param_base": 2, "groups": 2}, {"param_base": 3, "groups": 2}, ErrorCode.PARAM_RANGE),
+    ("table", {"param_base": 2}, {"param_base": 3}, ErrorCode.PARAM_RANGE),
 ]
 
 
@@ -104,7 +106,7 @@ def name(value: object) -> str | None:
 def program_with(kind: str, fields: dict[str, Any]) -> tuple[Assembler, Unit]:
     """The instruction on core 1, with tokens 0 and 127 % 32 at hand."""
     program = Assembler(CHIP)
-    unit = {"load": Unit.LOAD, "store": Unit.STORE}.get(kind, Unit.COMPUTE)
+    unit = {"load": Unit.LOAD, "store": Unit.STORE, "table": Unit.STORE}.get(kind, Unit.COMPUTE)
     fields = dict(fields)
     if kind == "load":
         fields.setdefault("run_flits", 1)

@@ -1,5 +1,6 @@
 """Requantisation against exact rational arithmetic."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -44,6 +45,20 @@ def test_exact_ties_go_to_even(acc):
 @pytest.mark.parametrize("shift", [0, 1, 30, 54, 55, 62, 63])
 def test_extreme_accumulators_do_not_overflow(acc, shift):
     assert one(acc, (1 << 24) - 1, shift) == reference(acc, (1 << 24) - 1, shift, 0, -128, 127)
+
+
+def test_a_table_replaces_every_output():
+    table = np.random.default_rng(0).integers(-128, 128, 256, np.int8)
+    ramp = np.arange(-140, 141)[None]
+    requant = replace(Requant.from_scale(np.array([1.0]), 3, -100, 110), table=table)
+    expected = [int(table[min(max(value + 3, -100), 110) + 128]) for value in ramp[0]]
+    assert requantize(ramp, requant)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("table", [np.zeros(255, np.int8), np.zeros(256, np.uint8), np.zeros((1, 256), np.int8)])
+def test_tables_of_another_form_are_refused(table):
+    with pytest.raises(QuantError, match=r"activation table is u?int8\(.*\); give int8\[256\]"):
+        replace(Requant.from_scale(np.array([1.0]), 0), table=table)
 
 
 def test_each_channel_has_its_own_scale():

@@ -13,7 +13,7 @@ import pytest
 
 from golden.machine import Machine, Result
 from rtl.core import NO_UNIT, Core
-from rtl.isa import Engine, Opcode, Space, TapMode, Unit
+from rtl.isa import Engine, Opcode, Space, TapMode, Unit, table_blocks
 from rtl.noc.flit import Kind
 from rtl.params import ChipParams, CoreParams, default_chip
 from rtl.regs import CoreCounter, CoreDebug, ErrorCode
@@ -211,7 +211,11 @@ def tiles_program(chip: ChipParams, rng: random.Random, tiles: int) -> Assembler
             "zero_point": rng.randint(-20, 20),
             "lo": rng.randint(-128, -60),
             "memory": rng.randrange(2),
+            "table": rng.randrange(2),
         }
+        if tile == 0 or not rng.randrange(4):
+            block = rng.randrange(core.param_blocks - table_blocks(size) + 1)
+            program.table(0, wait=[PARAM] if tile == 0 else [], param_base=block, signal=[(tile % 8, 1)])
         if tile == tiles - 2:  # to the other core
             store |= {"to_core": 1, "core": 1, "addr": 40, "planar": rng.randrange(2), "token_valid": 1, "token": 3}
         elif tile == tiles - 1:  # to the third quarter of the own activations
@@ -221,7 +225,7 @@ def tiles_program(chip: ChipParams, rng: random.Random, tiles: int) -> Assembler
             output += (store["group_stride"] * (store["groups"] - 1) + store["pixels"]) * size
             assert output < PROGRAM_BASE
         program.store(
-            0, wait=[ACC, *([PARAM] if tile == 0 else [])], signal=[(ACC_FREE, 0), None, (tile % 8, 1)], **store
+            0, wait=[ACC], signal=[(ACC_FREE, 0), None, (tile % 8, 1)], **store
         )
     # One pixel of what came back, through the tap unit into memory.
     program.setup(0, engine=Engine.TAP, tap_mode=TapMode.MAX)
@@ -378,6 +382,7 @@ ERRORS: dict[str, tuple[Recipe, ErrorCode, int]] = {
     "zero pixels": (lambda p: p.store(0, pixels=0), ErrorCode.ILLEGAL_FIELD, Unit.STORE),
     "store beyond its bank": (lambda p: p.store(0, pixels=2, acc_base=63), ErrorCode.ACC_RANGE, Unit.STORE),
     "store without parameters": (lambda p: p.store(0, param_base=8), ErrorCode.PARAM_RANGE, Unit.STORE),
+    "table without parameters": (lambda p: p.table(0, param_base=8), ErrorCode.PARAM_RANGE, Unit.STORE),
     "store address": (lambda p: p.store(0, addr=4), ErrorCode.MISALIGNED, Unit.STORE),
     "store beyond own activations": (
         awaited(lambda p: p.store(0, to_core=1, core=0, addr=2048, token_valid=1, token=9)),

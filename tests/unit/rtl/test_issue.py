@@ -19,7 +19,7 @@ from tests.unit.rtl.axi_models import Sink, send
 from tests.unit.rtl.core_models import simulate
 
 CHIP = default_chip(4, tokens=32)
-OWN = {Unit.LOAD: Opcode.LOAD, Unit.COMPUTE: Opcode.COMPUTE, Unit.STORE: Opcode.STORE}
+OWN = {Unit.LOAD: [Opcode.LOAD], Unit.COMPUTE: [Opcode.COMPUTE], Unit.STORE: [Opcode.STORE, Opcode.TABLE]}
 
 
 def word(opcode: Opcode, **fields: int) -> int:
@@ -38,7 +38,7 @@ def build(unit: Unit) -> tuple[Module, Issue, TokenFile]:
 def random_program(rng: random.Random, unit: Unit, length: int) -> list[dict[str, int]]:
     program = []
     for number in range(length):
-        opcode = rng.choice([OWN[unit]] * 4 + [Opcode.SYNC])
+        opcode = rng.choice(OWN[unit] * 4 + [Opcode.SYNC])
         fields: dict[str, int] = {"opcode": opcode}
         for i in range(3):
             if rng.random() < 0.5:
@@ -55,6 +55,8 @@ def random_program(rng: random.Random, unit: Unit, length: int) -> list[dict[str
             fields["dram_addr"] = number
         elif opcode == Opcode.COMPUTE:
             fields["act_base"] = number
+        elif opcode == Opcode.TABLE:
+            fields["param_base"] = number
         else:
             fields["addr"] = number
         program.append(fields)
@@ -116,7 +118,7 @@ def test_instructions_go_in_order_and_take_their_tokens(unit: Unit, seed: int) -
 
     simulate(m, feed, give, background=[watch, sink.run, signals.run])
     assert model == [0] * CHIP.tokens
-    assert [w for _, w in sink.words] == [w for w, f in zip(words, program, strict=True) if f["opcode"] == OWN[unit]]
+    assert [w for _, w in sink.words] == [w for w, f in zip(words, program, strict=True) if f["opcode"] in OWN[unit]]
     expected = [
         (fields[f"signal{i}_token"], fields[f"signal{i}_core"])
         for fields in program
@@ -161,6 +163,8 @@ def refused(unit: Unit, opcode: Opcode | int, **fields: int) -> tuple[Any, ...]:
         (*refused(Unit.LOAD, Opcode.END, wait2_first=127, wait2_count=1), ErrorCode.ILLEGAL_FIELD),
         (*refused(Unit.LOAD, Opcode.SYNC, signal2_valid=1, signal2_token=32), ErrorCode.ILLEGAL_FIELD),
         (*refused(Unit.COMPUTE, Opcode.COMPUTE, signal0_valid=1, signal0_core=4), ErrorCode.ILLEGAL_FIELD),
+        (*refused(Unit.STORE, Opcode.TABLE, signal1_valid=1, signal1_core=4), ErrorCode.ILLEGAL_FIELD),
+        (*refused(Unit.COMPUTE, Opcode.TABLE), ErrorCode.ILLEGAL_OPCODE),
         (*refused(Unit.COMPUTE, Opcode.SYNC, fence=1), ErrorCode.ILLEGAL_FIELD),
         (*refused(Unit.COMPUTE, Opcode.COMPUTE, wait0_first=127, signal0_core=60), 0),
         (*refused(Unit.LOAD, Opcode.LOAD, wait0_first=30, wait0_count=2), 0),

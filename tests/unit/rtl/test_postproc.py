@@ -13,6 +13,8 @@ from rtl.isa import pack_params
 from rtl.postproc import MIN_SWAP_CYCLES, PostProcessor
 from tests.unit.rtl.core_models import simulate
 
+TABLE = [random.Random(f"entry {index}").randint(-128, 127) for index in range(256)]
+
 
 def requantise(acc: int, bias: int, multiplier: int, shift: int, zero_point: int, lo: int, hi: int) -> int:
     rounded = round(Fraction((acc + bias) * multiplier, 1 << shift))  # Python rounds half to even
@@ -30,12 +32,14 @@ class Block:
     lo: int
     hi: int
     acc: list[list[int]]
+    table: bool = False
 
     def expected(self) -> list[list[int]]:
         levels = (self.zero_point, self.lo, self.hi)
+        activation = TABLE if self.table else range(-128, 128)
         return [
             [
-                requantise(a, *lane, *levels)
+                activation[requantise(a, *lane, *levels) + 128]
                 for a, *lane in zip(row, self.bias, self.multiplier, self.shift, strict=True)
             ]
             for row in self.acc
@@ -52,6 +56,12 @@ def run_blocks(blocks: list[Block], lanes: int, link_bytes: int, seed: int = 0) 
         return sum((value & (1 << bits) - 1) << bits * i for i, value in enumerate(values))
 
     async def bench(ctx) -> None:
+        ctx.set(dut.table_write, 1)
+        for index, entry in enumerate(TABLE):
+            ctx.set(dut.table_addr, index)
+            ctx.set(dut.table_data, entry & 0xFF)
+            await ctx.tick()
+        ctx.set(dut.table_write, 0)
         pending: list[list[int]] = []  # of the block swapped in last
         straggler: list[list[int]] = []  # of the block before: enters in the cycle behind the swap
         for block in [*blocks, None]:
@@ -80,12 +90,14 @@ def run_blocks(blocks: list[Block], lanes: int, link_bytes: int, seed: int = 0) 
             ctx.set(dut.load, 0)
             if block is None:
                 await ctx.tick().repeat(5)
+                assert not ctx.get(dut.busy)
                 return
-            ctx.set(dut.levels, {"zero_point": block.zero_point, "lo": block.lo, "hi": block.hi})
+            levels = {"zero_point": block.zero_point, "lo": block.lo, "hi": block.hi, "table": block.table}
+            ctx.set(dut.levels, levels)
             ctx.set(dut.swap, 1)
             await ctx.tick()
             ctx.set(dut.swap, 0)
-            ctx.set(dut.levels, {"zero_point": 99, "lo": 98, "hi": 97})
+            ctx.set(dut.levels, {"zero_point": 99, "lo": 98, "hi": 97, "table": not block.table})
             straggler, pending = pending, list(block.acc)
 
     async def watch(ctx) -> None:
@@ -155,6 +167,7 @@ def test_each_row_uses_the_parameters_of_its_block(lanes: int, link_bytes: int, 
                     [rng.randint(-(1 << bits), (1 << bits) - 1) for _ in range(lanes)]
                     for _ in range(rng.choice([1, 2, 9]))
                 ],
+                rng.random() < 0.5,
             )
         )
     assert run_blocks(blocks, lanes, link_bytes, seed) == [row for block in blocks for row in block.expected()]

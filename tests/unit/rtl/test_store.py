@@ -57,12 +57,14 @@ class Bench:
         self.bias = np.array([rng.randint(-(1 << 31), (1 << 31) - 1) >> rng.randrange(32) for _ in range(channels)])
         self.multiplier = np.array([rng.randrange(1 << 23, 1 << 24) for _ in range(channels)])
         self.shift = np.array([rng.randint(24, 56) for _ in range(channels)])
+        self.raw = isa.pack_params(self.bias, self.multiplier, self.shift).tobytes()
+        self.table = np.zeros(isa.TABLE_BYTES, np.int8)
         self.reads: list[tuple[int, int]] = []  # cycle, entry
         self.signals = Sink(self.dut.signal, rng, stall=0.2)
 
     async def fill(self, ctx: Any) -> None:
         size = self.chip.link_bytes
-        raw = isa.pack_params(self.bias, self.multiplier, self.shift).tobytes()
+        raw = self.raw
         ctx.set(self.param.write_enable, 1)
         for flit in range(PARAM_FLITS * self.core.param_blocks):
             ctx.set(self.param.write_addr, flit)
@@ -98,7 +100,8 @@ class Bench:
                     channel = (f["param_base"] + group) * size + lane
                     total = int(self.acc[f["acc_base"] + pixel][group * width + lane] + self.bias[channel])
                     scaled = round(Fraction(total * int(self.multiplier[channel]), 1 << int(self.shift[channel])))
-                    values.append(min(max(scaled + f["zero_point"], f["lo"]), f["hi"]))
+                    value = min(max(scaled + f["zero_point"], f["lo"]), f["hi"])
+                    values.append(int(self.table[value + 128]) if f["table"] else value)
                 step = self.chip.cores[f["core"]].act_groups(size) if f["planar"] else 1
                 offset = group * f["group_stride"]
                 where = f["addr"] + (offset + pixel * step if f["to_core"] else (offset + pixel) * size)
@@ -106,10 +109,14 @@ class Bench:
                 out.append({"where": where, "values": values, "token": f["to_core"] and f["token_valid"] and last})
         return out
 
-    def check_packets(self, flits: list[Any], stores: list[dict[str, int]]) -> None:
+    def check_packets(self, flits: list[Any], program: list[dict[str, int]]) -> None:
         packets = packets_of(flits)
         size, chip = self.chip.link_bytes, self.chip
-        for f in stores:
+        for f in program:
+            if "pixels" not in f:
+                first = f["param_base"] * PARAM_FLITS * size
+                self.table = np.frombuffer(self.raw[first : first + isa.TABLE_BYTES], np.int8)
+                continue
             expected = self.expected(f)
             while expected:
                 packet = packets.pop(0)
@@ -164,14 +171,27 @@ def random_store(rng: random.Random, chip: ChipParams, core: CoreParams) -> dict
         "traffic": rng.randrange(5),
         "token_valid": rng.randrange(2),
         "token": rng.randrange(64),
+        "table": rng.randrange(2),
     }
+    return fields | random_signals(rng)
+
+
+def random_table(rng: random.Random, chip: ChipParams, core: CoreParams) -> dict[str, int]:
+    """A TABLE: known by having no pixels."""
+    last = core.param_blocks - isa.table_blocks(chip.link_bytes)
+    return {"param_base": rng.randint(0, last), **random_signals(rng)}
+
+
+def random_signals(rng: random.Random) -> dict[str, int]:
+    fields = {}
     for i in range(3):
         fields |= {f"signal{i}_valid": rng.randrange(2), f"signal{i}_token": rng.randrange(64), f"signal{i}_core": i}
     return fields
 
 
 def word(fields: dict[str, int]) -> int:
-    return int.from_bytes(isa.encode(Opcode.STORE, **fields), "little")
+    opcode = Opcode.STORE if "pixels" in fields else Opcode.TABLE
+    return int.from_bytes(isa.encode(opcode, **fields), "little")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +205,8 @@ def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall
     bench = Bench(chip, core, rng, conflict=stall / 2)
     dut = bench.dut
     stores = [random_store(rng, chip, core) for _ in range(14)]
+    for _ in range(3):
+        stores.insert(rng.randrange(len(stores)), random_table(rng, chip, core))
     sink = Sink(dut.o, rng, stall)
 
     async def feed(ctx) -> None:
@@ -240,9 +262,37 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
     gaps = [b - a for a, b in itertools.pairwise(starts)]
     inside, between = max(pixels, load + 2), max(pixels, load + 3)
     assert gaps == ([inside] * (groups - 1) + [between]) * 2 + [inside] * (groups - 1)
-    assert sink.words[0][0] == cycles[0] + 5
+    assert sink.words[0][0] == cycles[0] + 6
     if pixels > 16:
-        assert sink.words[-1][0] == cycles[-1] + 5, "no flit waits"
+        assert sink.words[-1][0] == cycles[-1] + 6, "no flit waits"
+
+
+@pytest.mark.parametrize("link_bytes", [4, 16, 64])
+def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: int) -> None:
+    rng = random.Random(1)
+    chip, core = build(4, 4, link_bytes)
+    bench = Bench(chip, core, rng)
+    dut = bench.dut
+    store = {"pixels": 20, "groups": 1, "lanes": 4, "lo": -128, "hi": 127, "table": 1}
+    store |= dict.fromkeys(("param_base", "acc_base", "zero_point", "group_stride", "planar", "addr", "core"), 0)
+    store |= dict.fromkeys(("to_core", "memory", "lane_offset", "traffic", "token_valid"), 0)
+    table = {"param_base": 2, "signal1_valid": 1, "signal1_token": 7}
+    program = [table, store, table | {"param_base": 1}, store]
+    sink = Sink(dut.o, rng)
+    bench.signals.stall = 0.0
+
+    async def feed(ctx) -> None:
+        await bench.fill(ctx)
+        await send(ctx, dut.instruction, [word(fields) for fields in program], rng, 0.0)
+        await ctx.tick().repeat(60)
+
+    simulate(bench.module, feed, background=[bench.serve, sink.run, bench.signals.run])
+    bench.check_packets([flit for _, flit in sink.words], program)
+    cycles = [cycle for cycle, _ in bench.reads]
+    param_cycles = max(3, 32 // link_bytes)
+    assert cycles[20] - cycles[19] == 6 + 257 + param_cycles + 3
+    assert [signal.token for _, signal in bench.signals.words] == [7, 7]
+    assert bench.signals.words[1][0] == cycles[19] + 6 + 257
 
 
 @pytest.mark.parametrize(
@@ -264,6 +314,7 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
         ({"acc_base": 63, "pixels": 2}, ErrorCode.ACC_RANGE),
         ({"acc_base": 127, "pixels": 2}, ErrorCode.ACC_RANGE),
         ({"param_base": 16}, ErrorCode.PARAM_RANGE),
+        ({"is_table": 1, "param_base": 15}, ErrorCode.PARAM_RANGE),
         ({"to_core": 1, "memory": 9, "addr": 8, "traffic": 7, "space": Space.ACT}, 0),
         ({"acc_base": 127, "param_base": 15, "core": 40, "token_valid": 1, "token": 100}, 0),
     ],
@@ -272,10 +323,12 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
 def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int) -> None:
     chip, core = build(16, 16, 16)
     dut = Store(core=core, chip=chip)
+    usual = {"pixels": 1, "groups": 1, "lanes": 16}
+    payload = word({"param_base": fields["param_base"]} if "is_table" in fields else usual | fields)
 
     async def bench(ctx) -> None:
         ctx.set(dut.instruction.valid, 1)
-        ctx.set(dut.instruction.payload, word({"pixels": 1, "groups": 1, "lanes": 16} | fields))
+        ctx.set(dut.instruction.payload, payload)
         for _ in range(20):
             await ctx.tick()
             if code:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtl.isa import Engine, Opcode, Space, TapMode, Unit, decode
+from rtl.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, Unit, decode
 from rtl.params import ChipParams
 from scheduler import Launch
 
@@ -61,6 +61,7 @@ class Replay:
             for core in chip.cores
         ]
         self.draining: list[set[int]] = [set() for _ in chip.cores]
+        self.tables = [False] * chip.n_cores
         self.setups: list[dict[str, int]] = [{} for _ in chip.cores]
         self.stores: list[dict[str, int]] = []
 
@@ -96,6 +97,8 @@ class Replay:
                     self.setups[stream.core] = fields
                 case Opcode.SYNC:
                     self.signal(fields)
+                case Opcode.TABLE:
+                    stream.running.append((fields, self.table(stream.core, fields)))
                 case Opcode.COMPUTE:
                     stream.running.append((fields, self.operands(stream.core, fields)))
                     pixels = fields["out_h"] * self.setups[stream.core]["out_w"]
@@ -117,7 +120,7 @@ class Replay:
         fields, snapshot = stream.running.pop()
         where = f"{self.name}: core {stream.core} {stream.unit.name} {stream.index - 1}"
         assert snapshot.intact(), f"{where}: operands were overwritten"
-        if stream.unit == Unit.STORE:
+        if "pixels" in fields:
             self.draining[stream.core] -= set(range(fields["acc_base"], fields["acc_base"] + fields["pixels"]))
         self.signal(fields)
         return True
@@ -175,7 +178,14 @@ class Replay:
         return Snapshot([(act, flits, act[flits].copy()), (weight, places, weight[places].copy())])
 
     def parameters(self, core: int, fields: dict[str, int]) -> Snapshot:
-        memory = self.spaces[core][Space.PARAM]
-        places = slice(8 * fields["param_base"], 8 * (fields["param_base"] + fields["groups"]))
+        assert not fields["table"] or self.tables[core], f"{self.name}: uses a table before any TABLE"
+        return self.param_flits(core, 8 * fields["param_base"], 8 * fields["groups"])
+
+    def table(self, core: int, fields: dict[str, int]) -> Snapshot:
+        self.tables[core] = True
+        return self.param_flits(core, 8 * fields["param_base"], TABLE_BYTES // self.chip.link_bytes)
+
+    def param_flits(self, core: int, first: int, count: int) -> Snapshot:
+        memory, places = self.spaces[core][Space.PARAM], slice(first, first + count)
         assert (memory[places] >= 0).all(), f"{self.name}: uses parameters that were never loaded"
         return Snapshot([(memory, places, memory[places].copy())])

@@ -8,6 +8,7 @@ import pytest
 
 from estimator import MemoryTiming, estimate
 from golden.qgraph import QGraph
+from golden.qnodes import QConv
 from rtl.isa import Opcode, Unit, decode
 from rtl.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
@@ -153,6 +154,27 @@ def test_concatenation_of_whole_blocks_costs_no_launch() -> None:
     assert plan.tensors[b].addr == plan.tensors[a].end
 
 
+def with_table(graph: QGraph) -> QGraph:
+    node = graph.nodes[-1]
+    assert isinstance(node, QConv)
+    table = np.arange(127, -129, -1).astype(np.int8)
+    return replace(graph, nodes=(*graph.nodes[:-1], replace(node, requant=replace(node.requant, table=table))))
+
+
+def test_a_table_is_copied_once_a_launch_and_core() -> None:
+    graph, chip = with_table(conv((32, 14, 14), 64)), default_chip(4)
+    (launch,) = schedule(graph, chip).launches
+    for core in range(chip.n_cores):
+        stream = [decode(raw) for raw in launch.streams[core, Unit.STORE]]
+        opcodes = [opcode for opcode, _ in stream]
+        assert opcodes[0] == Opcode.TABLE
+        assert opcodes.count(Opcode.TABLE) == 1
+        assert {fields["table"] for opcode, fields in stream if opcode == Opcode.STORE} == {1}
+    plain = schedule(conv((32, 14, 14), 64), chip).launches[0]
+    assert all(decode(raw)[0] != Opcode.TABLE for stream in plain.streams.values() for raw in stream)
+    assert estimate(launch, chip).cycles == pytest.approx(estimate(plain, chip).cycles, abs=300)
+
+
 CORE = CoreParams(16, 16)
 
 
@@ -162,8 +184,9 @@ CORE = CoreParams(16, 16)
         (conv((64, 20, 20), 16, 11), replace(CORE, act_bytes=1024), "core.act_bytes"),
         (conv((64, 4, 4), 64), replace(CORE, rows=64, cols=64, weight_bytes=4096), "core.weight_bytes"),
         (conv((64, 4, 4), 256), replace(CORE, rows=64, cols=64, param_blocks=4), "core.param_blocks"),
+        (with_table(conv((64, 4, 4), 32)), replace(CORE, param_blocks=2), "core.param_blocks"),
     ],
-    ids=["act", "weight", "param"],
+    ids=["act", "weight", "param", "table"],
 )
 def test_a_layer_that_cannot_fit_is_refused(graph: QGraph, core: CoreParams, parameter: str) -> None:
     with pytest.raises(PlanError, match=f"layer 'conv0' does not fit: .* raise {parameter}"):

@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE LAYERS NAME LATENCY BANDWIDTH WAVES FRESH
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK LAYERS NAME LATENCY BANDWIDTH WAVES FRESH
 sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
 
 .DEFAULT_GOAL := help

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scheduler.program import Launch
+from scheduler.program import HostStep, Step
 from tb.job import LaunchResult
 from tb.run import Watcher
 from tb.session import Event
@@ -29,7 +29,7 @@ class ConsoleWatcher(Watcher):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._launches: Sequence[Launch] = ()
+        self._launches: Sequence[Step] = ()
         self._expected: list[float] = []
         self._cycles = self._seconds = 0.0
         self._started = time.perf_counter()
@@ -45,7 +45,7 @@ class ConsoleWatcher(Watcher):
         if not self._console.is_terminal:
             self._console.print(f"[{time.perf_counter() - self._started:6.1f} s] {text}", markup=False)
 
-    def plan(self, launches: Sequence[Launch], estimates: Sequence[int]) -> None:
+    def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
         self._launches = launches
         self._expected = [float(max(estimate, 1)) for estimate in estimates]
         self._progress.update(self._task, total=sum(self._expected), completed=0)
@@ -67,7 +67,9 @@ class ConsoleWatcher(Watcher):
             self._seconds += event["sim_s"]
             speed = event["cycles"] / max(event["sim_s"], 1e-9)
             verdict = "" if event["ok"] else "FAILED, "
-            self._line(index, f"{verdict}{event['cycles']:,} cycles at {speed / 1e3:.0f} k cycles/s")
+            simulated = f"{event['cycles']:,} cycles at {speed / 1e3:.0f} k cycles/s"
+            on_host = isinstance(self._launches[index], HostStep)
+            self._line(index, verdict + ("computed on the host" if on_host else simulated))
             self._advance(index + 1, 0.0, self._note(index + 1, 0.0, 0, self._cycles / max(self._seconds, 1e-9)))
 
     def done(self) -> None:

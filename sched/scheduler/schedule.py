@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from estimator import Coefficients, MemoryTiming, estimate
-from golden.quant import QAdd, QConcat, QConv, QGraph, QPool
+from golden.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
 from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
 from scheduler.emit import Streams, emit
@@ -17,7 +17,7 @@ from scheduler.image import build_params, build_weights, weight_offsets
 from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool
 from scheduler.mapping import Mapping
 from scheduler.memory import Bump, place_tensors
-from scheduler.program import Launch, Placement, Plan, Segment
+from scheduler.program import HostStep, Launch, Placement, Plan, Segment, Step
 from scheduler.search import best_mappings, predict
 from scheduler.split import split_channels, split_rows
 from scheduler.work import Work
@@ -41,7 +41,7 @@ Known = dict[Hashable, Mapping]
 
 
 def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None) -> Plan:
-    """Split, tile, place and program every layer, for the shortest time with such a memory.
+    """Split, tile, place and program every layer, for the shortest time with such a memory; cut at nodes of the host.
 
     Raises
     ------
@@ -52,18 +52,21 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
     placements, end = place_tensors(graph, chip)
     bump = Bump(end)
     segments: list[Segment] = []
-    launches: list[Launch] = []
+    steps: list[Step] = []
     known: Known = {}
     for node in graph.nodes:
+        if isinstance(node, QHost):
+            steps.append(HostStep(node.name, (node.name,), node))
+            continue
         jobs = _jobs(graph, node, placements)
         if not jobs:  # a concatenation whose inputs already lie in place
-            launches[-1] = replace(launches[-1], nodes=(*launches[-1].nodes, node.name))
+            steps[-1] = replace(steps[-1], nodes=(*steps[-1].nodes, node.name))
         for number, job in enumerate(jobs):
             name = node.name if len(jobs) == 1 else f"{node.name}.{number}"
             nodes = (node.name,) if number == len(jobs) - 1 else ()
             draft = _choose(job, chip, bump.top, memory, known)
-            launches.append(_place(name, nodes, draft, chip, bump, segments))
-    return Plan(chip, graph, tuple(launches), tuple(segments), placements, bump.top + FETCH_SLACK)
+            steps.append(_place(name, nodes, draft, chip, bump, segments))
+    return Plan(chip, graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
 
 
 def _jobs(graph: QGraph, node: QNode, placements: dict[str, Placement]) -> list[Job]:

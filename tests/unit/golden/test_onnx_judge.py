@@ -6,24 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
 from golden import ops
 from golden.onnx_import import FloatModel, QuantisedModel, load_onnx
-from tests.onnx_models import float_model, quantised_model
-
-FORMS = [(qdq, unsigned) for qdq in (False, True) for unsigned in (False, True)]
-IDS = [f"{'qdq' if qdq else 'qlinear'}-{'uint8' if unsigned else 'int8'}" for qdq, unsigned in FORMS]
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
+from tests.onnx_judge import explain, judge, session
+from tests.onnx_models import FORMS, IDS, float_model, quantised_model
 
 def differences(seed: int, tmp_path: Path, *, power_of_two: bool, qdq: bool, unsigned: bool) -> np.ndarray:
     """Difference of every output element between golden.ops and ONNX Runtime."""

@@ -122,9 +122,11 @@ def mutate_bytes(content: bytes, rng: np.random.Generator) -> bytes:
 def mutate(model: onnx.ModelProto, rng: np.random.Generator) -> None:
     """One change of structure, shape, attribute or constant."""
     nodes, graph = model.graph.node, model.graph
+    if not nodes:
+        return
     node = nodes[int(rng.integers(len(nodes)))]
     tensor = graph.initializer[int(rng.integers(len(graph.initializer)))]
-    if not node.input:
+    if not node.input or not _intact(tensor):
         return
     match int(rng.integers(13)):
         case 0:
@@ -166,3 +168,12 @@ def mutate(model: onnx.ModelProto, rng: np.random.Generator) -> None:
         case _:
             array = numpy_helper.to_array(tensor).reshape(-1)[: int(rng.integers(4))]
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _intact(tensor: TensorProto) -> bool:
+    """Whether no earlier mutation has damaged it."""
+    try:
+        numpy_helper.to_array(tensor)
+    except ValueError:
+        return False
+    return True

@@ -62,7 +62,7 @@ class Op:
     def cannot(self, what: str, remedy: str) -> NoReturn:
         """Raise an UnsupportedError: the node is valid, but the chip cannot run it."""
         raise UnsupportedError(
-            f"node {self.name!r} ({self.kind}): {what}; {remedy}, or FALLBACK=host runs the node on the host"
+            f"node {self.name!r} ({self.kind}): {what}; {remedy}, or FALLBACK=host runs it on the host"
         )
 
     def has(self, index: int) -> bool:

@@ -59,7 +59,7 @@ def test_bad_model_is_refused_in_one_line_that_names_the_culprit(fault: str, fal
     ("kind", "domain", "line"),
     [
         ("Softmax", "", r"node '.*' \(Softmax\): operator Softmax cannot run on the chip; supported are Add,"),
-        ("Conv", "my.own", r"operator my.own.Conv cannot run on the chip; .*, or FALLBACK=host runs the node on the host"),
+        ("Conv", "my.own", r"operator my.own.Conv cannot run on the chip; .*, or FALLBACK=host runs it on the host"),
     ],
 )
 def test_unsupported_operator_is_refused_with_the_way_out(kind: str, domain: str, line: str, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def real_host_model(seed: int, size: int = 8) -> onnx.ModelProto:
     x = b.conv(("image", (3, size, size)), 8, normalise=True)
     first = b.node("Split", [x[0], b.constant(np.array([4, 4]))], axis=1)
     b.nodes[-1].output.append("second")
-    gated = b.node("Mul", [first, b.node("Softplus", ["second"])])
+    gated = b.node("Mul", [first, b.node("Softmax", ["second"], axis=1)])
     x = b.conv((gated, (4, size, size)), 6, normalise=False)
     turned = b.node("Transpose", [b.node("Relu", [x[0]])], perm=[0, 1, 3, 2])
     x = b.conv((turned, x[1]), 4, normalise=False)

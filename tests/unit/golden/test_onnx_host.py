@@ -77,9 +77,9 @@ def test_form_of_a_known_operator_that_the_chip_cannot_do_runs_on_the_host(
 def test_quantised_operator_of_microsoft_runs_on_the_host(tmp_path: Path) -> None:
     b = QuantBuilder(1, power_of_two=True, qdq=False, unsigned=True)
     x = b.conv(("image", (4, 6, 6), b.scale(0.05), b.zero()), same=True)
-    inputs = [x[0], *b.params(*x[2:]), *b.params(np.float32(2**-8), 0)]
-    y = b.node("QLinearSigmoid", inputs, "com.microsoft")
-    z = b.conv((y, x[1], np.float32(2**-8), 0), same=True)
+    inputs = [*2 * [x[0], *b.params(*x[2:])], *b.params(np.float32(2**-3), 0)]
+    y = b.node("QLinearMul", inputs, "com.microsoft")
+    z = b.conv((y, x[1], np.float32(2**-3), 0), same=True)
     loaded = _agrees(b.model(("image", b.kind, [1, 4, 6, 6]), [(z[0], b.kind, 4)]), tmp_path)
     assert [node.op == "host" for node in loaded.graph.nodes] == [False, True, False]
 

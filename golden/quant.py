@@ -187,7 +187,7 @@ def _lower(
         return _lower_plain(step, tensors[step.output], tensors, weights, graph)
     before = hidden[step.before] if step.before in hidden else tensors[step.before]
     node = _lower_plain(step, replace(before, name=step.output), tensors, weights, graph)
-    assert not isinstance(node, QConcat)
+    assert not isinstance(node, QConcat | QHost)
     assert node.requant is not None  # copies have no functions behind them
     return replace(node, requant=replace(node.requant, table=_table(step, before, tensors[step.output])))
 

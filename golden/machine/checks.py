@@ -20,7 +20,7 @@ Fields = dict[str, int]
 _ALLOWED = {
     Unit.LOAD: {Opcode.END, Opcode.SYNC, Opcode.LOAD},
     Unit.COMPUTE: {Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE},
-    Unit.STORE: {Opcode.END, Opcode.SYNC, Opcode.STORE},
+    Unit.STORE: {Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.POOL},
 }
 
 
@@ -132,10 +132,22 @@ def _store(check: _Checker, fields: Fields) -> None:
     else:
         check.memory(fields)
         check.aligned(fields["addr"])
-    check.accumulators(fields["acc_base"], fields["pixels"])
+    entries = fields["pixels"]
+    if fields["pooled"]:
+        pool = check.core.pool
+        check.require(pool is not None, "pooled, and comes before any POOL")
+        assert pool is not None
+        entries = pool["in_h"] * pool["in_w"]
+    check.accumulators(fields["acc_base"], entries)
     blocks = core.param_blocks
     what = f"parameter blocks {fields['param_base']}..{fields['param_base'] + fields['groups'] - 1} of {blocks}"
     check.require(fields["param_base"] + fields["groups"] <= blocks, what, ErrorCode.PARAM_RANGE)
+
+
+def _pool(check: _Checker, fields: Fields) -> None:
+    check.nonzero(fields, "kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w")
+    for pad, kernel in (("pad_top", "kernel_h"), ("pad_left", "kernel_w")):
+        check.require(fields[pad] < fields[kernel], f"{pad} {fields[pad]} reaches over a kernel of {fields[kernel]}")
 
 
 _RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
@@ -144,4 +156,5 @@ _RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
     Opcode.SETUP: _setup,
     Opcode.COMPUTE: _compute,
     Opcode.STORE: _store,
+    Opcode.POOL: _pool,
 }

@@ -40,7 +40,7 @@ def drain_job(core: CoreParams, link_bytes: int) -> data.StructLayout:
 
 
 class Drain(wiring.Component):
-    """Turns jobs into pixels, ``drain_lanes`` accumulators each: consecutive entries, or the maxima of a POOL's windows.
+    """Turns jobs into pixels, ``drain_lanes`` accumulators each: consecutive entries, or maxima of a POOL's windows.
 
     Latency: one cycle from an accumulator's read to ``o``; the first read comes in the cycle after ``start``.
     Throughput: one pixel per cycle; kernel_h * kernel_w cycles per pixel of a pooled job. A job may start in the cycle

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from estimator.coefficients import Coefficients
-from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops
+from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, store_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
 from rtl.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
@@ -75,6 +75,7 @@ class _UnitState:
     woken_for: str = "fetch"
     """What it waits for."""
     setup: dict[str, int] = field(default_factory=dict)
+    """Last SETUP, or POOL."""
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
     """Up to when the causes are accounted for."""
@@ -284,7 +285,7 @@ class _Run:
                 self.execute_load(unit, fields)
             case Opcode.STORE:
                 self.execute_store(unit, fields)
-            case Opcode.SETUP:
+            case Opcode.SETUP | Opcode.POOL:
                 unit.setup = fields
                 unit.free = self.now + self.c.compute_issue
                 self.overhead(unit)
@@ -330,10 +331,11 @@ class _Run:
 
     def execute_store(self, unit: _UnitState, fields: dict[str, int]) -> None:
         flits = fields["pixels"] * fields["groups"]
+        cycles = store_cycles(unit.setup, fields)
         begin = self.now + self.c.store_start
         unit.free = float("inf")  # until the drain is over
         if fields["to_core"]:
-            end = begin + flits
+            end = begin + cycles
             self.at(end, self.stored, unit, fields)
             if fields["token_valid"]:
                 way = self.c.signal_latency + self.c.hop_latency * self.distance(unit.core, fields["core"])
@@ -348,7 +350,7 @@ class _Run:
             self.at(when, self.stored, unit, fields)
             self.at(when + 2 * self.latency[unit.core, node] + self.memory.latency_cycles, self.acknowledged, unit)
 
-        self.at(begin, self.enqueue, node, WriteJob(flits, done))
+        self.at(begin, self.enqueue, node, WriteJob(flits, done, flits / cycles))
 
     def stored(self, unit: _UnitState, fields: dict[str, int]) -> None:
         unit.free = self.now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
 from scheduler.emit import Streams, emit
 from scheduler.errors import PlanError
+from scheduler.fusion import Pools, pool_candidates
 from scheduler.image import build_params, build_weights, weight_offsets
-from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool
+from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool, lower_pooled_conv
 from scheduler.mapping import Mapping
 from scheduler.memory import Bump, place_tensors
 from scheduler.program import Launch, Placement, Plan, Segment
@@ -40,8 +42,10 @@ Known = dict[Hashable, Mapping]
 """Mappings found, by kind of work: networks repeat their layers."""
 
 
-def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None) -> Plan:
+def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None, *, fuse: bool = True) -> Plan:
     """Split, tile, place and program every layer, for the shortest time with such a memory.
+
+    With `fuse`, a convolution computes the maximum pool behind it in the same launch, where that is faster.
 
     Raises
     ------
@@ -49,12 +53,21 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
         If a layer fits in no way; names it, what is too big, and the parameter to raise.
     """
     memory = memory or MemoryTiming()
-    placements, end = place_tensors(graph, chip)
+    known: Known = {}
+    pools = _choose_pools(graph, chip, memory, known) if fuse else {}
+    placements, end = place_tensors(graph, chip, pools)
     bump = Bump(end)
     segments: list[Segment] = []
     launches: list[Launch] = []
-    known: Known = {}
+    fused = {pool.name for pool in pools.values()}
     for node in graph.nodes:
+        if node.name in fused:
+            continue
+        if isinstance(node, QConv) and node.name in pools:
+            pool = pools[node.name]
+            draft = _choose(_pooled_job(node, pool, placements), chip, bump.top, memory, known)
+            launches.append(_place(draft.name, (node.name, pool.name), draft, chip, bump, segments))
+            continue
         jobs = _jobs(graph, node, placements)
         if not jobs:  # a concatenation whose inputs already lie in place
             launches[-1] = replace(launches[-1], nodes=(*launches[-1].nodes, node.name))
@@ -64,6 +77,28 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
             draft = _choose(job, chip, bump.top, memory, known)
             launches.append(_place(name, nodes, draft, chip, bump, segments))
     return Plan(chip, graph, tuple(launches), tuple(segments), placements, bump.top + FETCH_SLACK)
+
+
+def _choose_pools(graph: QGraph, chip: ChipParams, memory: MemoryTiming, known: Known) -> Pools:
+    """Pools whose launch together with the convolution is predicted to take less than two launches."""
+    placements, end = place_tensors(graph, chip, {})
+
+    def cycles(*jobs: Job) -> float:
+        try:
+            return sum(estimate(_choose(job, chip, end, memory, known), chip, memory).cycles for job in jobs)
+        except PlanError:
+            return inf
+
+    return {
+        node.name: pool
+        for node, pool in pool_candidates(graph)
+        if cycles(_pooled_job(node, pool, placements))
+        < cycles(*_jobs(graph, node, placements), *_jobs(graph, pool, placements))
+    }
+
+
+def _pooled_job(node: QConv, pool: QPool, placements: dict[str, Placement]) -> Job:
+    return lambda core: lower_pooled_conv(node, pool, core, placements[node.input], placements[pool.output])
 
 
 def _jobs(graph: QGraph, node: QNode, placements: dict[str, Placement]) -> list[Job]:
@@ -93,6 +128,10 @@ class _Draft:
 
     mappings: tuple[Mapping, ...]
     streams: Streams
+
+    @property
+    def name(self) -> str:
+        return self.mappings[0].work.name
 
     @property
     def instructions(self) -> int:

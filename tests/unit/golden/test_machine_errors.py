@@ -32,7 +32,8 @@ def expect(result: Result, code: ErrorCode, node: int, unit: Unit | None) -> Non
 @pytest.mark.parametrize("unit", list(Unit))
 @pytest.mark.parametrize("opcode", [*Opcode, 9, 15])
 def test_each_unit_takes_only_its_opcodes(unit: Unit, opcode: int) -> None:
-    legal = {Opcode.END, Opcode.SYNC, *((Opcode.LOAD,), (Opcode.SETUP, Opcode.COMPUTE), (Opcode.STORE, Opcode.POOL))[unit]}
+    own = ((Opcode.LOAD,), (Opcode.SETUP, Opcode.COMPUTE), (Opcode.STORE, Opcode.POOL))
+    legal = {Opcode.END, Opcode.SYNC, *own[unit]}
     program = Assembler(CHIP)
     program.streams[1, unit].append(opcode.to_bytes(INSTRUCTION_BYTES, "little"))
     result = run(program)

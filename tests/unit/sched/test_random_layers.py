@@ -32,7 +32,6 @@ def check(case: Case, plan: Plan, order_seed: int | None) -> None:
     """Run all launches; every tensor as soon as it is complete, and nothing else, holds what ops says."""
     expected = ops.run(case.graph, case.image)
     memory = plan.memory_image(case.image)
-    producer = {node.name: node.output for node in case.graph.nodes}
     machine = Machine(case.chip)
     for launch in plan.launches:
         result = machine.run(
@@ -40,8 +39,7 @@ def check(case: Case, plan: Plan, order_seed: int | None) -> None:
         )
         assert result.ok, f"{launch.name}: {result}\n{case}"
         assert not any(any(core.tokens) for core in result.cores), f"{launch.name} leaves tokens behind\n{case}"
-        for name in launch.nodes:
-            tensor = producer[name]
+        for tensor in plan.written(launch):
             got = plan.tensors[tensor].read(memory)
             np.testing.assert_array_equal(got, expected[tensor], err_msg=f"{tensor}\n{case}")
     for segment in plan.segments:

@@ -81,6 +81,9 @@ class _UnitState:
     """Up to when the causes are accounted for."""
     pending: int = 0
     """Writes under way."""
+    draining: bool = False
+    prepared: tuple[float, dict[str, int], int] | None = None
+    """The STORE that drains next: when it could begin, its fields, its cycles."""
     finish: float = 0.0
 
 
@@ -237,6 +240,8 @@ class _Run:
                 return
             if (opcode == Opcode.END or fields.get("fence")) and unit.pending:
                 return
+            if unit.draining and opcode not in _BESIDE_DRAIN:
+                return
             self.account(unit, "")
             self.take(unit, fields)
             unit.index += 1
@@ -330,19 +335,31 @@ class _Run:
         self.read(unit.core, fields["memory"], flits + gap, cores, done)
 
     def execute_store(self, unit: _UnitState, fields: dict[str, int]) -> None:
+        """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
+        unit.free = float("inf")
+        unit.pending += not fields["to_core"]
+        unit.prepared = (self.now + self.c.store_start, fields, store_cycles(unit.setup, fields))
+        if not unit.draining:
+            self.drain_next(unit)
+
+    def drain_next(self, unit: _UnitState) -> None:
+        assert unit.prepared is not None
+        ready, fields, cycles = unit.prepared
+        unit.draining, unit.prepared = True, None
+        self.at(max(self.now, ready), self.drain, unit, fields, cycles)
+
+    def drain(self, unit: _UnitState, fields: dict[str, int], cycles: int) -> None:
         flits = fields["pixels"] * fields["groups"]
-        cycles = store_cycles(unit.setup, fields)
-        begin = self.now + self.c.store_start
-        unit.free = float("inf")  # until the drain is over
+        unit.free = self.now
         if fields["to_core"]:
-            end = begin + cycles
+            end = self.now + cycles
             self.at(end, self.stored, unit, fields)
             if fields["token_valid"]:
                 way = self.c.signal_latency + self.c.hop_latency * self.distance(unit.core, fields["core"])
                 self.at(end + self.c.store_drain + way, self.signal, fields["core"], fields["token"])
+            self.wake(unit)
             return
         self.bytes[TrafficClass(fields["traffic"]).name.lower()] += flits * fields["lanes"]
-        unit.pending += 1
         node = fields["memory"]
 
         def done(when: float) -> None:
@@ -350,10 +367,13 @@ class _Run:
             self.at(when, self.stored, unit, fields)
             self.at(when + 2 * self.latency[unit.core, node] + self.memory.latency_cycles, self.acknowledged, unit)
 
-        self.at(begin, self.enqueue, node, WriteJob(flits, done, flits / cycles))
+        self.enqueue(node, WriteJob(flits, done, flits / cycles))
+        self.wake(unit)
 
     def stored(self, unit: _UnitState, fields: dict[str, int]) -> None:
-        unit.free = self.now
+        unit.draining = False
+        if unit.prepared is not None:
+            self.drain_next(unit)
         unit.finish = max(unit.finish, self.now)
         self.fire(unit.core, fields, (0, 1, 2), self.now)
         self.wake(unit)
@@ -364,4 +384,5 @@ class _Run:
         self.wake(unit)
 
 
+_BESIDE_DRAIN = {Opcode.STORE, Opcode.POOL}
 _WAITS = tuple((f"wait{i}_first", f"wait{i}_count") for i in range(3))

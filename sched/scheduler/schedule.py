@@ -33,6 +33,8 @@ CANDIDATES = 3
 """Mappings of a layer that the estimator compares."""
 FEW_INSTRUCTIONS, MORE_CANDIDATES = 1500, 6
 """Short launches are estimated quickly and lose more by a wrong choice."""
+POOLED_CANDIDATES, POOLED_PER_SPLIT = 100, 4
+"""With a fused pool, tiles of many shapes promise nearly the same: the first few of every split are compared."""
 MANY_INSTRUCTIONS = 6000
 """Of a launch; with more, the closed form decides alone."""
 
@@ -163,7 +165,11 @@ def _compare(
     speeds: dict[CoreParams, float] = {}
     for core, indices in kinds.items():
         try:
-            mappings = best_mappings(job(core), tuple(indices), chip, MORE_CANDIDATES)
+            work = job(core)
+            count = MORE_CANDIDATES if work.pool is None else POOLED_CANDIDATES
+            mappings = best_mappings(work, tuple(indices), chip, count)
+            if work.pool is not None:
+                mappings = _of_every_split(mappings)
         except PlanError as error:
             errors.append(error)
             continue
@@ -173,8 +179,8 @@ def _compare(
         raise errors[0]
     found.sort(key=lambda item: item[0])
     drafts = [_draft(mappings, chip, top) for _, mappings in found[:CANDIDATES]]
-    if drafts[0].instructions <= FEW_INSTRUCTIONS:
-        drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:MORE_CANDIDATES]]
+    if drafts[0].instructions <= FEW_INSTRUCTIONS or found[0][1][0].work.pool is not None:
+        drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:]]
     if len(speeds) > 1:
         works = {core: job(core) for core in speeds}
         for parts in (split_rows(works, speeds), split_channels(works, speeds)):
@@ -187,6 +193,15 @@ def _compare(
     if len(drafts) == 1 or drafts[0].instructions > MANY_INSTRUCTIONS:
         return drafts[0]
     return min(drafts, key=lambda draft: estimate(draft, chip, memory, coefficients).cycles)
+
+
+def _of_every_split(mappings: list[Mapping]) -> list[Mapping]:
+    """The first few mappings of every split over the cores."""
+    splits: dict[int, list[Mapping]] = {}
+    for mapping in mappings:
+        splits.setdefault(mapping.g_oc, []).append(mapping)
+    chosen = {id(mapping) for group in splits.values() for mapping in group[:POOLED_PER_SPLIT]}
+    return [mapping for mapping in mappings if id(mapping) in chosen]
 
 
 def _draft(mappings: tuple[Mapping, ...], chip: ChipParams, top: int) -> _Draft:

@@ -35,6 +35,8 @@ FEW_INSTRUCTIONS, MORE_CANDIDATES = 1500, 6
 """Short launches are estimated quickly and lose more by a wrong choice."""
 POOLED_CANDIDATES, POOLED_PER_SPLIT = 100, 4
 """With a fused pool, tiles of many shapes promise nearly the same: the first few of every split are compared."""
+POOLED_INSTRUCTIONS = 12_000
+"""Of all of these together."""
 MANY_INSTRUCTIONS = 6000
 """Of a launch; with more, the closed form decides alone."""
 
@@ -179,8 +181,13 @@ def _compare(
         raise errors[0]
     found.sort(key=lambda item: item[0])
     drafts = [_draft(mappings, chip, top) for _, mappings in found[:CANDIDATES]]
-    if drafts[0].instructions <= FEW_INSTRUCTIONS or found[0][1][0].work.pool is not None:
-        drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:]]
+    if found[0][1][0].work.pool is not None:
+        for _, mappings in found[CANDIDATES:]:
+            if sum(draft.instructions for draft in drafts) > POOLED_INSTRUCTIONS:
+                break
+            drafts.append(_draft(mappings, chip, top))
+    elif drafts[0].instructions <= FEW_INSTRUCTIONS:
+        drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:MORE_CANDIDATES]]
     if len(speeds) > 1:
         works = {core: job(core) for core in speeds}
         for parts in (split_rows(works, speeds), split_channels(works, speeds)):

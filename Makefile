@@ -7,15 +7,19 @@ STAMP  := $(VENV)/.ready
 JOBS   ?= 2
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE LAYERS NAME LATENCY BANDWIDTH WAVES FRESH
-sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE LAYERS NAME LATENCY BANDWIDTH
+# Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
+SIM_FLAGS := FUSE WAVES FRESH
+lower = $(shell echo $(1) | tr A-Z a-z)
+sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(call lower,$(o)) '$($(o))')) \
+	$(foreach o,$(SIM_FLAGS),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sim nets test lint bench clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  options of sim: $(SIM_OPTIONS)"
+	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
 

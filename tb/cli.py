@@ -63,6 +63,7 @@ def sim(
     bandwidth: Annotated[
         float | None, typer.Option(help="Bytes per cycle of each memory node; its full width otherwise.")
     ] = None,
+    fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
 ) -> None:
@@ -71,13 +72,14 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     params = _chip(cores, chip)
     options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers)),
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + ("" if fuse else "-unfused")),
         chip=params,
         sim=sim,
         seed=DEFAULT_SEED if seed is None else seed,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         fresh=fresh,
         waves=waves,
+        fuse=fuse,
     )
     console = Console()
     watcher = ConsoleWatcher(console)
@@ -87,7 +89,7 @@ def sim(
     notes: list[str] = []
 
     def workload() -> Workload:
-        loaded = load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx)
+        loaded = load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse)
         notes.append(loaded.note)
         return loaded
 

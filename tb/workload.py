@@ -12,6 +12,7 @@ import numpy as np
 from golden import ops
 from golden.inputs import load_image
 from golden.onnx_import import QuantisedModel, load_onnx
+from golden.pools import pools_before_concats
 from golden.qgraph import QGraph
 from golden.qnodes import QConv
 from golden.quant import quantisation_error, quantize
@@ -63,8 +64,11 @@ def load_workload(
     seed: int | None = None,
     layers: str | None = None,
     onnx: OnnxOptions | None = None,
+    fuse: bool = True,
 ) -> Workload:
     """Build a network of the zoo or read an ONNX file, quantise it on the picture and compute every layer.
+
+    With `fuse`, maximum pools move in front of concatenations, so that they can be fused with convolutions.
 
     Raises
     ------
@@ -91,6 +95,11 @@ def load_workload(
     selected = select_layers(graph, layers) if layers else graph
     raw = graph.tensors[graph.input].quantize(picture)
     expected = ops.run(_up_to(graph, selected), raw)
+    if fuse:
+        selected = pools_before_concats(selected)
+        for node in selected.nodes:
+            if node.output not in expected:
+                expected[node.output] = ops.run_node(node, expected)
     return Workload(selected, expected[selected.input], expected, time.perf_counter() - start, note)
 
 

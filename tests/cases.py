@@ -325,6 +325,34 @@ def _chain(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
     return builder, builder.conv(at, 10, (height, width), op="fc")
 
 
+POOLS: tuple[tuple[Pair, Pair, Padding], ...] = (
+    ((2, 2), (2, 2), (0, 0, 0, 0)),
+    ((3, 3), (2, 2), (0, 0, 1, 1)),
+    ((3, 3), (2, 2), (1, 1, 1, 1)),
+    ((3, 3), (1, 1), (1, 1, 1, 1)),
+    ((2, 3), (1, 3), (1, 0, 0, 2)),
+    ((1, 2), (3, 1), (0, 1, 0, 0)),
+)
+"""Kernel, stride and padding."""
+
+
+def _pooled(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """A convolution, or two that are concatenated, with a maximum pool behind."""
+    kernel, stride, padding = POOLS[rng.integers(len(POOLS))]
+    window = int(rng.choice([1, 3]))
+    pad = int(rng.integers(0, window))
+    depth, filters = (int(rng.choice([3, 8, 16, 24])) for _ in range(2))
+    pixels = budget / (filters * depth * window**2)
+    builder = GraphBuilder(rng, (depth, *_sizes(rng, (window + 3, window + 3), pixels)), budget)
+    step = int(rng.choice([1, 1, 2]))
+
+    def conv() -> str:
+        return builder.conv("in", filters, (window, window), stride=(step, step), padding=(pad, pad, pad, pad))
+
+    target = builder.concat(conv(), conv()) if rng.random() < 0.3 else conv()
+    return builder, builder.pool("maxpool", target, kernel, stride, padding)
+
+
 KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]] = {
     "conv3x3": _conv3x3,
     "conv1x1": _conv1x1,
@@ -338,6 +366,7 @@ KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]]
     "deep": _deep,
     "fc": _fc,
     "pool": _pool,
+    "pooled": _pooled,
     "add": _add,
     "concat": _concat,
     "chain": _chain,

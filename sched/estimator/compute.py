@@ -8,7 +8,7 @@ from estimator.coefficients import Coefficients
 from rtl.isa import Engine, TapMode
 from rtl.params import ChipParams, CoreParams
 
-__all__ = ["bursts", "compute_cycles", "compute_pixels", "drain_cycles", "hops", "window_columns"]
+__all__ = ["bursts", "compute_cycles", "compute_pixels", "drain_cycles", "hops", "store_cycles", "window_columns"]
 
 PAGE_BYTES = 4096
 
@@ -50,6 +50,12 @@ def drain_cycles(core: CoreParams, setup: Fields, c: Coefficients) -> float:
     if setup["engine"] == Engine.ARRAY:
         return core.rows + core.cols + c.array_drain
     return c.tap_drain
+
+
+def store_cycles(pool: Fields, fields: Fields) -> int:
+    """Cycles in which a STORE drains; `pool` is the last POOL."""
+    pixels = fields["pixels"] * fields["groups"]
+    return pixels * pool["kernel_h"] * pool["kernel_w"] if fields["pooled"] else pixels
 
 
 def bursts(chip: ChipParams, fields: Fields) -> int:

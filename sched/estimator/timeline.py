@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from estimator.coefficients import Coefficients
-from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops
+from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, store_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
 from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Opcode, TrafficClass, Unit
@@ -75,11 +75,15 @@ class _UnitState:
     woken_for: str = "fetch"
     """What it waits for."""
     setup: dict[str, int] = field(default_factory=dict)
+    """Last SETUP, or POOL."""
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
     """Up to when the causes are accounted for."""
     pending: int = 0
     """Writes under way."""
+    draining: bool = False
+    prepared: tuple[float, dict[str, int], int] | None = None
+    """The STORE that drains next: when it could begin, its fields, its cycles."""
     finish: float = 0.0
 
 
@@ -236,6 +240,8 @@ class _Run:
                 return
             if (opcode == Opcode.END or fields.get("fence")) and unit.pending:
                 return
+            if unit.draining and opcode not in _BESIDE_DRAIN:
+                return
             self.account(unit, "")
             self.take(unit, fields)
             unit.index += 1
@@ -288,7 +294,7 @@ class _Run:
                 unit.free = self.now + self.c.compute_issue + self.c.store_drain + TABLE_BYTES
                 self.fire(unit.core, fields, (0, 1, 2), unit.free)
                 self.at(unit.free, self.wake, unit)
-            case Opcode.SETUP:
+            case Opcode.SETUP | Opcode.POOL:
                 unit.setup = fields
                 unit.free = self.now + self.c.compute_issue
                 self.overhead(unit)
@@ -333,18 +339,31 @@ class _Run:
         self.read(unit.core, fields["memory"], flits + gap, cores, done)
 
     def execute_store(self, unit: _UnitState, fields: dict[str, int]) -> None:
+        """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
+        unit.free = float("inf")
+        unit.pending += not fields["to_core"]
+        unit.prepared = (self.now + self.c.store_start, fields, store_cycles(unit.setup, fields))
+        if not unit.draining:
+            self.drain_next(unit)
+
+    def drain_next(self, unit: _UnitState) -> None:
+        assert unit.prepared is not None
+        ready, fields, cycles = unit.prepared
+        unit.draining, unit.prepared = True, None
+        self.at(max(self.now, ready), self.drain, unit, fields, cycles)
+
+    def drain(self, unit: _UnitState, fields: dict[str, int], cycles: int) -> None:
         flits = fields["pixels"] * fields["groups"]
-        begin = self.now + self.c.store_start
-        unit.free = float("inf")  # until the drain is over
+        unit.free = self.now
         if fields["to_core"]:
-            end = begin + flits
+            end = self.now + cycles
             self.at(end, self.stored, unit, fields)
             if fields["token_valid"]:
                 way = self.c.signal_latency + self.c.hop_latency * self.distance(unit.core, fields["core"])
                 self.at(end + self.c.store_drain + way, self.signal, fields["core"], fields["token"])
+            self.wake(unit)
             return
         self.bytes[TrafficClass(fields["traffic"]).name.lower()] += flits * fields["lanes"]
-        unit.pending += 1
         node = fields["memory"]
 
         def done(when: float) -> None:
@@ -352,10 +371,13 @@ class _Run:
             self.at(when, self.stored, unit, fields)
             self.at(when + 2 * self.latency[unit.core, node] + self.memory.latency_cycles, self.acknowledged, unit)
 
-        self.at(begin, self.enqueue, node, WriteJob(flits, done))
+        self.enqueue(node, WriteJob(flits, done, flits / cycles))
+        self.wake(unit)
 
     def stored(self, unit: _UnitState, fields: dict[str, int]) -> None:
-        unit.free = self.now
+        unit.draining = False
+        if unit.prepared is not None:
+            self.drain_next(unit)
         unit.finish = max(unit.finish, self.now)
         self.fire(unit.core, fields, (0, 1, 2), self.now)
         self.wake(unit)
@@ -366,4 +388,5 @@ class _Run:
         self.wake(unit)
 
 
+_BESIDE_DRAIN = {Opcode.STORE, Opcode.POOL}
 _WAITS = tuple((f"wait{i}_first", f"wait{i}_count") for i in range(3))

@@ -218,6 +218,7 @@ class _Emitter:
         keys = [(t if len(groups) > 1 else 0, where[block.params][0]) for t, _, block in units]
         load = -1
         has_table = work.requant.table is not None
+        geometry: Fields = {}
         for number, (_, tile, block) in enumerate(units):
             waits, signals = tokens.wait(0, tokens.acc_ready, 1), Fields()
             if not number or keys[number] != keys[number - 1]:
@@ -233,25 +234,39 @@ class _Emitter:
                 signals |= tokens.signal(1, tokens.param_free + r, leader)
             at = where[block.params][1]
             regions = list(self._regions(tile))
-            for part, (pixel, pixels, target) in enumerate(regions):
+            for part, (pixel, pixels, target, pool) in enumerate(regions):
+                if pool != geometry:
+                    geometry = pool
+                    yield encode(Opcode.POOL, **geometry)
                 yield encode(
                     Opcode.STORE, acc_base=number % 2 * work.core.acc_bank_entries + pixel, pixels=pixels,
                     param_base=(load % 2 * mapping.param_group + at) * work.requant.blocks, groups=block.groups,
                     lanes=block.lanes, lane_offset=block.channel % work.block, zero_point=work.requant.zero_point,
                     lo=work.requant.lo, hi=work.requant.hi, memory=self.chip.home_memory[core],
                     addr=self._out_addr(block, target), group_stride=work.out_hw[0] * work.out_hw[1],
-                    traffic=TrafficClass.OFMAP, table=int(has_table), **(waits if part == 0 else {}),
+                    traffic=TrafficClass.OFMAP, table=int(has_table), pooled=int(bool(pool)),
+                    **(waits if part == 0 else {}),
                     **(signals if part == len(regions) - 1 else {}),
                 )  # fmt: skip
 
-    def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int]]:
-        """(first accumulator pixel, pixels, first output pixel) of each consecutive piece of a tile."""
-        width = self.work.out_hw[1]
-        if tile.width == width:
-            yield 0, tile.pixels, tile.y[0] * width
-            return
-        for row in range(tile.height):
-            yield row * tile.width, tile.width, (tile.y[0] + row) * width + tile.x[0]
+    def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int, Fields]]:
+        """(first accumulator, pixels, first output pixel, POOL) of each consecutive piece of a tile."""
+        width, pool = self.work.out_hw[1], self.work.pool
+        whole = tile.store_width == width
+        for first in [tile.store_y[0]] if whole else range(*tile.store_y):
+            end = tile.store_y[1] if whole else first + 1
+            pixels, target = (end - first) * tile.store_width, first * width + tile.store_x[0]
+            if pool is None:
+                yield (first - tile.y[0]) * tile.width, pixels, target, {}
+                continue
+            top, bottom, above = pool.span(0, first, end)
+            beside = pool.span(1, *tile.store_x)[2]
+            geometry = {
+                "kernel_h": pool.kernel[0], "kernel_w": pool.kernel[1], "stride_h": pool.stride[0],
+                "stride_w": pool.stride[1], "pad_top": -above, "pad_left": -beside, "in_h": bottom - top,
+                "in_w": tile.width, "out_w": tile.store_width,
+            }  # fmt: skip
+            yield (top - tile.y[0]) * tile.width, pixels, target, geometry
 
     def _out_addr(self, block: OutBlock, pixel: int) -> int:
         plane = self.work.out_hw[0] * self.work.out_hw[1]

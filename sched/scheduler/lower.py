@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from scheduler.program import Placement
 from scheduler.source import BlockedSource, FlatSource, PackedSource, Source, Window
 from scheduler.work import OutBlock, Requantisation, Work
 
-__all__ = ["is_flat", "lower_add", "lower_conv", "lower_copy", "lower_pool"]
+__all__ = ["is_flat", "lower_add", "lower_conv", "lower_copy", "lower_pool", "lower_pooled_conv"]
 
 IDENTITY_SHIFT = 23
 """Multiplier 2**23 and shift 23 requantise to the value itself."""
@@ -58,6 +59,13 @@ def lower_conv(node: QConv, core: CoreParams, source: Placement, output: Placeme
         node.name, node.op, core, block, acts, Engine.ARRAY, TapMode.MAC, node.pad_value, output, tuple(items),
         node.groups == 1, core.pes, _requant(node.requant, node.bias, core.cols, block), weights, offsets=offsets,
     )  # fmt: skip
+
+
+def lower_pooled_conv(node: QConv, pool: QPool, core: CoreParams, source: Placement, output: Placement) -> Work:
+    """A convolution of the array and the maximum pool behind it, in one; `output` is the pool's."""
+    work = lower_conv(node, core, source, output)
+    window = Window(pool.kernel, _stride(pool.stride, output), (1, 1), pool.padding[0], pool.padding[1], node.out_hw)
+    return replace(work, name=f"{node.name}+{pool.name}", op=f"{node.op}+{pool.op}", pool=window)
 
 
 def _lower_flat(node: QConv, core: CoreParams, source: Placement, output: Placement) -> Work:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from rtl.isa import Engine
 from scheduler.layout import round_up
-from scheduler.source import Frame, Source, Tile
+from scheduler.source import Frame, Source, Tile, Window
 from scheduler.work import OutBlock, Step, Work
 
 __all__ = ["Mapping", "Tiling", "even_split"]
@@ -30,6 +30,8 @@ def even_split(total: int, parts: int) -> list[tuple[int, int]]:
 class Tiling:
     """Output rows and columns cut into row parts, and these into tiles.
 
+    With a pool, output means what the pool makes; tiles next to each other compute the positions that both need twice.
+
     Attributes
     ----------
     rows : (first, end)
@@ -46,6 +48,14 @@ class Tiling:
     g_row: int
     tiles_y: int
     tiles_x: int
+    pool: Window | None = None
+
+    def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
+        """Of an output rectangle."""
+        if self.pool is None:
+            return self.source.tile(y, x)
+        (top, bottom, _), (left, right, _) = self.pool.span(0, *y), self.pool.span(1, *x)
+        return replace(self.source.tile((top, bottom), (left, right)), store_y=y, store_x=x)
 
     @cached_property
     def parts(self) -> list[list[Tile]]:
@@ -53,7 +63,7 @@ class Tiling:
         columns = even_split(self.width, self.tiles_x)
         return [
             [
-                self.source.tile((self.rows[0] + first + low, self.rows[0] + first + high), column)
+                self.tile((self.rows[0] + first + low, self.rows[0] + first + high), column)
                 for low, high in even_split(end - first, self.tiles_y)
                 for column in columns
             ]

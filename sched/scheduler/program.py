@@ -59,7 +59,7 @@ class Launch:
     Attributes
     ----------
     nodes : tuple of str
-        Graph nodes whose outputs are complete once this launch is done.
+        Graph nodes whose outputs are complete once this launch is done, or were needed only within it.
     streams : dict of (core, Unit) to list of bytes
         Instructions, END last; every core and unit has one.
     program_base, program_stride : int
@@ -100,8 +100,8 @@ class Plan:
     segments : tuple of Segment
         Weights, parameters and programs.
     tensors : dict of str to Placement
-        Every tensor of the graph. Space is reused: a tensor is there from the launch that completes it to the last
-        launch that reads it.
+        Every tensor of the graph but those inside a fused launch. Space is reused: a tensor is there from the launch
+        that completes it to the last launch that reads it.
     dram_bytes : int
         Size of DRAM that the plan needs.
     """
@@ -122,11 +122,16 @@ class Plan:
             self.tensors[self.graph.input].write(memory, image)
         return memory
 
+    def written(self, launch: Launch) -> list[str]:
+        """Tensors that are complete in memory once a launch is done."""
+        outputs = (node.output for node in self.graph.nodes if node.name in launch.nodes)
+        return [name for name in outputs if name in self.tensors]
+
     def live_after(self, launch: int) -> tuple[str, ...]:
         """Tensors that a run resumed behind launch number `launch` needs in memory."""
         done = {self.graph.input}
         for earlier in self.launches[: launch + 1]:
-            done.update(node.output for node in self.graph.nodes if node.name in earlier.nodes)
+            done.update(self.written(earlier))
         later = {name for item in self.launches[launch + 1 :] for name in item.nodes}
         wanted = set(self.graph.outputs)
         for node in self.graph.nodes:

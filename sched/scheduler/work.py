@@ -16,7 +16,7 @@ from estimator.compute import window_columns
 from rtl.isa import Engine, TapMode, table_blocks
 from rtl.params import CoreParams
 from scheduler.program import Placement
-from scheduler.source import Frame, Source, Tile
+from scheduler.source import Frame, Source, Tile, Window
 
 __all__ = ["MAX_BLOCKS", "OutBlock", "Requantisation", "Step", "Work"]
 
@@ -130,6 +130,8 @@ class Work:
     """Of an addition: (tap_shift, first tensor, tensors) per COMPUTE."""
     row_range: tuple[int, int] | None = None
     """Output rows to compute, if not all."""
+    pool: Window | None = None
+    """Maximum pool that the STOREs apply; the output is then what it makes of the layer's own."""
 
     @property
     def kind(self) -> Hashable:
@@ -137,7 +139,7 @@ class Work:
         return (
             self.core, self.block, self.source.unplaced, self.engine, self.tap_mode, self.output.layout, self.items,
             self.shared_input, self.pass_bytes, self.requant.sets.shape, self.requant.blocks, self.table_blocks,
-            self.weights_of is None, self.repeated, self.offsets, self.digits, self.row_range,
+            self.weights_of is None, self.repeated, self.offsets, self.digits, self.row_range, self.pool,
         )  # fmt: skip
 
     @property
@@ -194,6 +196,10 @@ class Work:
             return max(tile.pixels, self.min_pass)
         streamed = tile.height * window_columns(tile.width, self.source.window.stride[1], columns)
         return max(streamed, columns + 1) / columns
+
+    def store_cycles(self, pixels: int) -> int:
+        """Cycles in which so many output pixels drain, for each group."""
+        return pixels * (self.pool.kernel[0] * self.pool.kernel[1] if self.pool else 1)
 
     def padded_weights(self, passes: int) -> int:
         """Bytes that the weights of a step take up."""

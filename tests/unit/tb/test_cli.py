@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 from golden.zoo import ZOO
 from tb import cli, toolchain
 from tb.errors import ToolError
+
+ROOT = Path(__file__).parents[3]
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -63,6 +67,18 @@ def test_bad_input_is_one_line_and_status_2(
     assert line in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    command = ["make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "FRESH=1", "WAVES=0", "LATENCY=0"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    arguments = shlex.split(next(line for line in printed.splitlines() if "tb.cli sim" in line))
+    arguments = arguments[arguments.index("sim") :]
+    assert arguments == [
+        "sim", "--net", "lenet5", "--cores", "2", "--latency", "0", "--no-fuse", "--no-waves", "--fresh"
+    ]  # fmt: skip
+    assert _run(monkeypatch, *arguments) == 2
+    assert "memory latency is 0" in capsys.readouterr().err
 
 
 def test_network_that_cannot_fit_is_one_line_and_status_2(

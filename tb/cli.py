@@ -35,6 +35,9 @@ from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workl
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+"""Exit status of an interrupted command."""
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Net = Annotated[str, typer.Option(help=f"Network of the zoo ({', '.join(sorted(ZOO))}) or an .onnx file.")]
@@ -244,9 +247,10 @@ def main() -> None:
     except RunError as error:
         errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("systomesh: interrupted; the same command goes on from here", markup=False)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer turns KeyboardInterrupt into it
+            errors.print("systomesh: interrupted; the same command goes on from here", markup=False)
+        raise
 
 
 if __name__ == "__main__":

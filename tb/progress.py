@@ -10,6 +10,7 @@ from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from scheduler.program import Launch
 from tb.campaign import CampaignWatcher, Case, CaseResult
@@ -124,7 +125,8 @@ class CampaignConsole(CampaignWatcher):
         self._texts: dict[Case, str] = {}
         self._lock = Lock()
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}"), BarColumn(bar_width=30),
+            TextColumn("{task.fields[note]}", table_column=Column()),  # wraps, so that the others need not
             TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self._progress.add_task("", total=sum(self._work.values()), note="")
@@ -158,7 +160,7 @@ class CampaignConsole(CampaignWatcher):
             self._task,
             description=f"{len(self._ended)} of {len(self._work)} runs",
             completed=sum(share * self._work[case] for case, share in self._shares.items()),
-            note=", ".join(self._texts.values()),
+            note="\n".join(self._texts.values()),
         )
 
 

@@ -132,6 +132,20 @@ def test_missing_compiler_is_one_line_and_status_2(
     assert "apt-get install g++" in capsys.readouterr().err
 
 
+def test_interrupt_is_one_line_and_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tb.cli.load_workload", interrupt)
+    assert _run(monkeypatch, "sim", "--net", "lenet5") == 130
+    assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
+    monkeypatch.setattr("tb.cli.Campaign.run", interrupt)
+    assert _run(monkeypatch, "bench") == 130
+    assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
+
+
 def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     assert _run(monkeypatch, "nets") == 0
     out = capsys.readouterr().out

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from estimator.coefficients import Coefficients
@@ -113,8 +114,11 @@ class _Run:
         capacity = (memory.bytes_per_cycle or chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(min(capacity, 2.0)) for _ in chip.memory_nodes]
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
+        # Decoded in one pass: many cores have many short streams.
+        raw = [launch.streams[core, unit] for core in range(chip.n_cores) for unit in Unit]
+        program = iter(decode_stream([instruction for stream in raw for instruction in stream]))
         self.units = [
-            [_UnitState(core, unit, decode_stream(launch.streams[core, unit])) for unit in Unit]
+            [_UnitState(core, unit, list(islice(program, len(launch.streams[core, unit])))) for unit in Unit]
             for core in range(chip.n_cores)
         ]
         self.now = 0.0

@@ -154,7 +154,7 @@ class Mapping:
             [block for item in items[first:end] for block in item] for first, end in even_split(len(items), self.g_oc)
         ]
 
-    @property
+    @cached_property
     def frame(self) -> Frame:
         return Frame(self.tiling.in_rows, self.tiling.in_cols, self.chunk_words)
 

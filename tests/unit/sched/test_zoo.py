@@ -16,10 +16,12 @@ from tests.unit.sched.replay import Replay
 QUICK = [("lenet5", 1), ("lenet5", 4), ("squeezenet1_1", 4), ("mobilenet_v2", 4), ("resnet18", 4)]
 SLOW = [(name, cores) for name in zoo.ZOO for cores in (1, 4, 16) if (name, cores) not in QUICK]
 """Together some minutes, so not part of the regression: `pytest -m slow`."""
+SLOW_MARKS = (pytest.mark.slow, pytest.mark.timeout(3600))
+"""The large ones take minutes each on a machine with other work."""
 
 
 @pytest.mark.parametrize(
-    ("name", "cores"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
+    ("name", "cores"), [*QUICK, *(pytest.param(*case, marks=SLOW_MARKS) for case in SLOW)]
 )  # fmt: skip
 def test_the_programs_of_a_network_compute_what_its_mathematics_says(name: str, cores: int) -> None:
     float_graph = zoo.load(name)

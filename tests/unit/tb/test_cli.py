@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from golden.zoo import ZOO
 from tb import cli, toolchain
+from tb.campaign import Campaign, Case
 from tb.errors import ToolError
 
 ROOT = Path(__file__).parents[3]
@@ -81,6 +83,46 @@ def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "memory latency is 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--nets", "lenet5,vgg17"], "NETS: unknown network 'vgg17'; choose from alexnet, googlenet, lenet5"),
+        (["--nets", ""], "NETS: unknown network ''"),
+        (["--cores", "1,x"], "CORES=1,x: give core counts such as 1,4,16"),
+        (["--cores", "1,3000"], "CORES is 3000: it must be"),
+        (["--jobs", "0"], "JOBS is 0: it must be 1 or more"),
+        (["--out", "file/bench"], "OUT=file/bench: File exists; choose another place"),
+    ],
+)
+def test_bench_refuses_bad_input_before_anything_runs(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert _run(monkeypatch, "bench", *arguments) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bench_lists_a_failed_network_and_ends_with_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def fails(case: Case, progress_fd: int) -> list[str]:
+        return [sys.executable, "-c", "raise SystemExit('systomesh: no compiler')"]
+
+    monkeypatch.setattr("tb.cli.Campaign", lambda jobs: Campaign(jobs, command=fails))
+    assert _run(monkeypatch, "bench", "--nets", "lenet5", "--cores", "1,4", "--jobs", "2", "--out", "new/table") == 1
+    out = capsys.readouterr().out
+    assert "lenet5-4cores: FAILED, no compiler" in out
+    assert "- lenet5, 1 cores: no compiler" in (tmp_path / "new" / "table.md").read_text()
+    record = json.loads((tmp_path / "new" / "table.json").read_text())
+    assert [(run["net"], run["cores"], run["failure"]) for run in record["runs"]] == [
+        ("lenet5", 1, "no compiler"),
+        ("lenet5", 4, "no compiler"),
+    ]
+
+
 def test_network_that_cannot_fit_is_one_line_and_status_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
@@ -104,6 +146,20 @@ def test_missing_compiler_is_one_line_and_status_2(
     monkeypatch.setattr("tb.cli.build_model", lambda *_: toolchain.find_compiler())
     assert _run(monkeypatch, "build") == 2
     assert "apt-get install g++" in capsys.readouterr().err
+
+
+def test_interrupt_is_one_line_and_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tb.cli.load_workload", interrupt)
+    assert _run(monkeypatch, "sim", "--net", "lenet5") == 130
+    assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
+    monkeypatch.setattr("tb.cli.Campaign.run", interrupt)
+    assert _run(monkeypatch, "bench") == 130
+    assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
 
 
 def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 from estimator.coefficients import Coefficients
 from rtl.isa import INSTRUCTION_BYTES, Engine
@@ -104,6 +104,9 @@ def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: li
     for g_oc, g_row in _grids(work, len(cores)):
         if g_row not in tilings:
             tilings[g_row] = list(_tilings(work, g_row))
+        if not tilings[g_row] and work.pool is not None:
+            need, have = prod(work.pool.kernel), work.core.acc_bank_entries
+            limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
         for tiling in tilings[g_row]:
             for chunk_words in _chunk_sizes(work):
                 base = Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)

@@ -170,7 +170,7 @@ def _table(step: Step, before: QTensor, output: QTensor) -> np.ndarray:
     value = before.dequantize(np.arange(INT8[0], INT8[1] + 1)).astype(np.float64)
     for node in step.functions:
         value = evaluate(node, [value], [])
-    return output.quantize(value)
+    return output.quantize(np.nan_to_num(value))  # a level that no value takes may lie outside the function's domain
 
 
 def _lower_plain(step: Step, output: QTensor, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> QNode:

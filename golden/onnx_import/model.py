@@ -1,6 +1,6 @@
 """An ONNX file as plain Python: operators in topological order, constants as arrays, one input."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,18 +11,25 @@ from onnx import TensorProto, numpy_helper
 
 from golden.errors import OnnxError
 
-__all__ = ["FLOAT_OPS", "QUANTISED_OPS", "Model", "Op", "read"]
+__all__ = ["ELEMENTWISE_OPS", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op", "read"]
+
+ELEMENTWISE_OPS = frozenset({
+    "Abs", "Add", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Max",
+    "Min", "Mul", "Neg", "PRelu", "Pow", "QuickGelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub",
+    "Tanh",
+})  # fmt: skip
+"""Operators that work on every element alone: of one tensor and single constants they make a table."""
 
 FLOAT_OPS = frozenset({
     "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "Dropout", "Flatten", "Gemm",
     "GlobalAveragePool", "Identity", "MatMul", "MaxPool", "Pad", "ReduceMean", "Relu", "Reshape", "Squeeze",
     "Unsqueeze",
-})  # fmt: skip
+}) | ELEMENTWISE_OPS  # fmt: skip
 """Operators that a float model may hold."""
 
 QUANTISED_OPS = frozenset({
     "DequantizeLinear", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv",
-    "QLinearGlobalAveragePool", "QLinearMatMul", "QuantizeLinear",
+    "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul", "QLinearSigmoid", "QuantizeLinear",
 })  # fmt: skip
 """Operators that make a model a quantised one."""
 
@@ -42,6 +49,7 @@ class Op:
     """An omitted optional input is an empty string."""
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
+    proto: onnx.NodeProto = field(repr=False)
 
     def fail(self, what: str, remedy: str) -> NoReturn:
         """Raise an OnnxError that names this node."""
@@ -64,6 +72,8 @@ class Model:
     ops: tuple[Op, ...]
     constants: dict[str, np.ndarray]
     outputs: tuple[str, ...]
+    opsets: tuple[onnx.OperatorSetIdProto, ...]
+    ir_version: int
 
     @property
     def quantised(self) -> bool:
@@ -112,6 +122,8 @@ def read(path: str | Path, shape: tuple[int, ...] | None = None) -> Model:
         tuple(op for op in ops if op.kind != "Constant"),
         constants,
         tuple(value.name for value in graph.output),
+        tuple(proto.opset_import),
+        proto.ir_version,
     )
 
 
@@ -250,7 +262,12 @@ def _constant(op: Op) -> np.ndarray:
 
 def _name_op(node: onnx.NodeProto) -> Op:
     return Op(
-        node.name or (node.output[0] if node.output else "?"), node.op_type, tuple(node.input), tuple(node.output), {}
+        node.name or (node.output[0] if node.output else "?"),
+        node.op_type,
+        tuple(node.input),
+        tuple(node.output),
+        {},
+        node,
     )
 
 

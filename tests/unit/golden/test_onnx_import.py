@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from golden.errors import GoldenError, OnnxError
 from golden.onnx_import import FloatModel, QuantisedModel, load_onnx
+from golden.onnx_import.model import ELEMENTWISE_OPS
 from golden.qnodes import QConv, QPool
 from golden.quant import quantisation_error, quantize
 from tests.onnx_models import float_model, quantised_model
@@ -83,7 +84,7 @@ def _opset(model: onnx.ModelProto) -> None:
         (_other_scale_for_the_reader, r"inconsistent quantisation parameters of '/\w+:0': written with scale"),
         (_cycle, r"node '/QLinearConv_\d+' \(QLinearConv\): is on a cycle or behind one"),
         (_open_height, r"input 'image' has dynamic shape \(1, \d+, height, \d+\); say SHAPE=C,H,W"),
-        (_first_op("Softmax"), r"node '.*' \(Softmax\): operator Softmax cannot run on the chip; supported are Add,"),
+        (_first_op("Softmax"), r"node '.*' \(Softmax\): operator Softmax cannot run on the chip; supported are Abs,"),
         (_first_op("Conv", "my.own"), r"operator my.own.Conv cannot run on the chip"),
         (_input_type, r"input 'image' has data type double; supported are float32, uint8, int8"),
         (_drop_weight, r"node '.*' \(QLinearConv\): reads '/c_\d+', which is no input, initialiser"),
@@ -222,7 +223,8 @@ def _mutate(model: onnx.ModelProto, rng: np.random.Generator) -> None:
         case 2:
             del node.input[int(rng.integers(len(node.input))) :]
         case 3:
-            kinds = [n.op_type for n in nodes] + ["Relu", "Clip", "Flatten", "Pad", "Squeeze", "ReduceMean", "Softmax"]
+            others = ["Flatten", "Pad", "Squeeze", "ReduceMean", "Softmax", *sorted(ELEMENTWISE_OPS)]
+            kinds = [[n.op_type for n in nodes], others][int(rng.integers(2))]
             node.op_type = str(rng.choice(kinds))
         case 4 if node.attribute:
             attribute = node.attribute[int(rng.integers(len(node.attribute)))]

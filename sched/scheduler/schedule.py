@@ -13,7 +13,7 @@ from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
 from scheduler.emit import Streams, emit
 from scheduler.errors import PlanError
-from scheduler.image import build_params, build_weights, weight_offsets
+from scheduler.image import build_params, build_weights, residual_offsets
 from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool
 from scheduler.mapping import Mapping
 from scheduler.memory import Bump, place_tensors
@@ -71,7 +71,8 @@ def _jobs(graph: QGraph, node: QNode, placements: dict[str, Placement]) -> list[
     output = placements[node.output]
     match node:
         case QConv():
-            return [lambda core: lower_conv(node, core, placements[node.input], output)]
+            residual = placements[node.residual.input] if node.residual is not None else None
+            return [lambda core: lower_conv(node, core, placements[node.input], output, residual)]
         case QPool():
             return [lambda core: lower_pool(node, core, placements[node.input], output)]
         case QAdd():
@@ -154,7 +155,7 @@ def _draft(mappings: tuple[Mapping, ...], chip: ChipParams, top: int) -> _Draft:
     bump = Bump(top)
     streams = {(core, unit): [encode(Opcode.END)] for core in range(chip.n_cores) for unit in Unit}
     for mapping in mappings:
-        weights_addr = bump.take(weight_offsets(mapping)[1])
+        weights_addr = bump.take(residual_offsets(mapping)[-1])
         params_addr = bump.take(mapping.work.requant.sets.size)
         streams |= emit(mapping, chip, weights_addr, params_addr)
     return _Draft(mappings, streams)

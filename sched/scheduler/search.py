@@ -113,7 +113,7 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
     if base.act_slots < 1:
-        need, have = base.slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
+        need, have = base.slot_bytes + base.residual_slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
         limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
         return
     # Keeping a tile for all blocks needs room for all of it; the tap engine's blocks share nothing.
@@ -127,7 +127,7 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
     work = base.work
     taps = max(tensors for _, _, tensors in work.digits) if work.digits else work.taps
     whole = taps if work.digits else base.chunk_words * taps
-    capacity = work.core.weight_bytes
+    capacity = base.weight_capacity
     if not work.pass_bytes:
         yield True, max(whole, MAX_BLOCKS)
         return

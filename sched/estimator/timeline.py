@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from estimator.coefficients import Coefficients
-from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops
+from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, idle_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
-from rtl.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
+from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "Program", "estimate"]
@@ -78,6 +78,9 @@ class _UnitState:
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
     """Up to when the causes are accounted for."""
+    engine: int = Engine.ARRAY
+    drained: float = 0.0
+    """When the engine in use lets the other one start."""
     pending: int = 0
     """Writes under way."""
     finish: float = 0.0
@@ -306,9 +309,14 @@ class _Run:
         streaming = compute_pixels(core, unit.setup, fields)
         cycles = compute_cycles(core, unit.setup, fields, self.c)
         unit.causes["stream"] += streaming
-        unit.causes["overhead"] += cycles - streaming
-        unit.free = unit.last = self.now + cycles
+        switch = 0.0
+        if unit.setup["engine"] != unit.engine:
+            unit.engine = unit.setup["engine"]
+            switch = max(0.0, unit.drained - self.now - (cycles - streaming))
+        unit.causes["overhead"] += switch + cycles - streaming
+        unit.free = unit.last = self.now + switch + cycles
         self.fire(unit.core, fields, (0, 1), unit.free)
+        unit.drained = unit.free + idle_cycles(core, unit.setup, self.c)
         finish = unit.free + drain_cycles(core, unit.setup, self.c)
         self.fire(unit.core, fields, (2,), finish)
         unit.finish = max(unit.finish, finish)

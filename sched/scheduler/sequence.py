@@ -3,8 +3,8 @@
 Every core computes, tile by tile, output block by output block, the steps of the block, chunk by chunk. A step has a
 *position*, the same on all cores: ``(tile * blocks + block) * steps + step``.
 
-A residual is one more step of every block: the last one of even blocks and the first one of odd blocks, so that the
-compute unit changes engines once for every block and not twice.
+A residual is one more step of every block, in turn the last one and the first one, so that the compute unit changes
+engines once for every block and not twice.
 
 Scratchpad slots form rings, one for activations, one for weights (unless all weights are resident), and one for a
 residual, which each core loads for itself. Load number q
@@ -194,15 +194,17 @@ class Sequence:
         steps = [list(mapping.chunk_steps(block)) for block in blocks]
         for t in range(mapping.tiles):
             for j, block in enumerate(blocks):
-                at, added = self.position(t, j), self._residual_visit(t, j, block, len(steps[j]))
-                if added is not None and j % 2:
+                leads = (t * len(blocks) + j) % 2
+                at = self.position(t, j)
+                added = self._residual_visit(t, j, block, at if leads else at + len(steps[j]))
+                if added is not None and leads:
                     yield added
                     at += 1
                 for number, (chunk, step) in enumerate(steps[j]):
                     act = (t, chunk) if mapping.act_resident else (t, j, chunk)
                     weight = self._weight_key(t, j, block, step)
                     yield Visit(at + number, t, j, step, act, weight)
-                if added is not None and not j % 2:
+                if added is not None and not leads:
                     yield added
             if not mapping.act_resident and self.tokens.act_members > 1:
                 # Other members have one block more; this one only lets go of their chunks.
@@ -210,13 +212,11 @@ class Sequence:
                     for chunk in range(len(mapping.chunks)):
                         yield Visit(self.position(t, j) + chunk, t, j, None, (t, j, chunk), None)
 
-    def _residual_visit(self, t: int, j: int, block: OutBlock, steps: int) -> Visit | None:
-        """Adds the residual to a block that takes so many other steps."""
+    def _residual_visit(self, t: int, j: int, block: OutBlock, position: int) -> Visit | None:
         residual = self.mapping.work.residual
         if residual is None:
             return None
-        at = self.position(t, j) + (0 if j % 2 else steps)
-        return Visit(at, t, j, residual.step(block), None, None, (t, residual.word(block)))
+        return Visit(position, t, j, residual.step(block), None, None, (t, residual.word(block)))
 
     def _weight_key(self, t: int, j: int, block: OutBlock, step: Step) -> Any:
         if not step.weight_bytes:

@@ -161,7 +161,7 @@ class _Run:
             flits = block * INSTRUCTION_BYTES / self.chip.link_bytes
             self.read(unit.core, home, flits, (unit.core,), lambda when, u=unit, n=block: self.at(
                 when + self.c.fetch_latency, self.fetched, u, n
-            ))  # fmt: skip
+            ), program=True)  # fmt: skip
 
     def fetched(self, unit: _UnitState, count: int) -> None:
         unit.arrived += count
@@ -169,19 +169,22 @@ class _Run:
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def read(self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None]) -> None:
+    def read(
+        self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None],
+        program: bool = False,
+    ) -> None:  # fmt: skip
         """Send a request; `done` is called with the time at which the last flit is at the farthest core."""
         arrive = self.now + self.latency[core, node]
         way = max(self.c.hop_latency * hops(self.chip, target, node) for target in cores)
         job = ReadJob(flits, cores, 0.0, lambda when: done(when + way))
-        self.at(arrive, self.enqueue, node, job)
+        self.at(arrive, self.enqueue, node, job, program)
 
-    def enqueue(self, node: int, job: ReadJob | WriteJob) -> None:
+    def enqueue(self, node: int, job: ReadJob | WriteJob, program: bool = False) -> None:
         server = self.servers[node]
         server.settle(self.now)
         if isinstance(job, ReadJob):
             job.ready = self.now + self.c.read_latency + self.memory.latency_cycles
-            server.reads.append(job)
+            (server.programs if program else server.reads).append(job)
         else:
             server.writes.append(job)
         self.update(node)

@@ -50,7 +50,7 @@ class Residual:
 class QConv:
     """Convolution, depthwise convolution or fully connected layer.
 
-    ``acc[o] = sum(weight[o] * raw) + bias[o]`` over the window, where padding contributes ``raw = pad_value``; a residual
+    ``acc[o] = sum(weight[o] * raw) + bias[o]`` over the window, where padding contributes ``raw = pad_value``. A residual
     comes on top, so that sum and addition have one requantisation.
 
     Attributes

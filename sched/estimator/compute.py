@@ -8,7 +8,16 @@ from estimator.coefficients import Coefficients
 from rtl.isa import Engine, TapMode
 from rtl.params import ChipParams, CoreParams
 
-__all__ = ["bursts", "compute_cycles", "compute_pixels", "drain_cycles", "hops", "idle_cycles", "switch_cycles", "window_columns"]
+__all__ = [
+    "bursts",
+    "compute_cycles",
+    "compute_pixels",
+    "drain_cycles",
+    "hops",
+    "idle_cycles",
+    "switch_cycles",
+    "window_columns",
+]
 
 PAGE_BYTES = 4096
 

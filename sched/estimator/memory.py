@@ -1,8 +1,9 @@
 """Memory nodes as servers of reads and writes.
 
-A node answers reads one after the other, at one flit per cycle, those of instructions before all others; writes of several cores share its one flit per cycle of
-write bandwidth. When memory cannot carry both, reads and writes get half each, less what one of them does not need.
-Rates stay the same between two events, so nothing is simulated cycle by cycle.
+A node answers reads one after the other, at one flit per cycle, those of instructions before all others; writes of
+several cores share its one flit per cycle of write bandwidth. When memory cannot carry both, reads and writes get half
+each, less what one of them does not need. Rates stay the same between two events, so nothing is simulated cycle by
+cycle.
 """
 
 from __future__ import annotations

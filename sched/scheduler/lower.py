@@ -68,13 +68,11 @@ def lower_conv(
 
 
 def _lanes(core: CoreParams, residual: Placement | None) -> int:
-    """Channels of an output block of the array: the tap unit, which adds the residual, may have fewer than the array."""
+    """Channels of an output block of the array; the tap unit, which adds the residual, may have fewer lanes."""
     return core.cols if residual is None else core.tap_lanes
 
 
-def _residual(
-    node: QConv, core: CoreParams, placement: Placement | None, output: Placement
-) -> ResidualInput | None:
+def _residual(node: QConv, core: CoreParams, placement: Placement | None, output: Placement) -> ResidualInput | None:
     if placement is None or node.residual is None:
         return None
     window = Window((1, 1), (1, 1), (1, 1), 0, 0, output.shape[1:])

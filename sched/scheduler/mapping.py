@@ -159,7 +159,8 @@ class Mapping:
     def act_slots(self) -> int:
         """Slots of the activation ring."""
         kept = len(self.chunks) if self.act_resident and self.work.engine == Engine.ARRAY else 0
-        least = (2 if self._usable_bytes >= 2 * self.residual_slot_bytes + self.slot_bytes else 1) * self.residual_slot_bytes
+        two = self._usable_bytes >= 2 * self.residual_slot_bytes + self.slot_bytes
+        least = (2 if two else 1) * self.residual_slot_bytes
         return max(0, min((self._usable_bytes - least) // self.slot_bytes, kept + AHEAD))
 
     @property

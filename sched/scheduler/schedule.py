@@ -115,9 +115,7 @@ def _choose(job: Job, chip: ChipParams, top: int, memory: MemoryTiming, known: K
     return draft
 
 
-def _compare(
-    job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top: int, memory: MemoryTiming
-) -> _Draft:
+def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top: int, memory: MemoryTiming) -> _Draft:
     """The closed form's best mappings, compared by the estimator; equal cores alone, or all kinds of cores together."""
     coefficients = Coefficients.load()
     found: list[tuple[float, tuple[Mapping, ...]]] = []

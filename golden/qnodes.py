@@ -50,8 +50,8 @@ class Residual:
 class QConv:
     """Convolution, depthwise convolution or fully connected layer.
 
-    ``acc[o] = sum(weight[o] * raw) + bias[o]`` over the window, where padding contributes ``raw = pad_value``. A residual
-    comes on top, so that sum and addition have one requantisation.
+    ``acc[o] = sum(weight[o] * raw) + bias[o]`` over the window, where padding contributes ``raw = pad_value``. A
+    residual comes on top, so that sum and addition have one requantisation.
 
     Attributes
     ----------

@@ -182,7 +182,7 @@ def _lower(step: Step, tensors: dict[str, QTensor], weights: Weights, graph: Gra
         case Relu() | Clip():
             return _lower_average(step, (1, 1), (1, 1), (0, 0, 0, 0), first, output)
         case Conv2d() | Linear():
-            return _lower_conv(step, node, tensors, weights, graph)
+            return _lower_conv(step, node, tensors, output, weights, graph)
     raise NotImplementedError(f"quantisation of {type(node).__name__}")
 
 
@@ -224,9 +224,9 @@ def _lower_add(step: Step, a: QTensor, b: QTensor, output: QTensor) -> QAdd:
 
 
 def _lower_conv(
-    step: Step, node: Conv2d | Linear, tensors: dict[str, QTensor], weights: Weights, graph: Graph
+    step: Step, node: Conv2d | Linear, tensors: dict[str, QTensor], output: QTensor, weights: Weights, graph: Graph
 ) -> QConv:
-    source, output = tensors[step.inputs[0]], tensors[step.output]
+    source = tensors[step.inputs[0]]
     real_weight, bias = _folded(step, node, weights, graph)
     filters = real_weight.shape[0]
     flat = real_weight.reshape(filters, -1)

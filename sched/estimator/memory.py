@@ -1,9 +1,9 @@
 """Memory nodes as servers of reads and writes.
 
-A node answers reads one after the other, at one flit per cycle; writes of several cores share its one flit per cycle of
-write bandwidth, those that come slowly take no more than they can. When memory cannot carry both, reads and writes get
-half each, less what one of them does not need.
-Rates stay the same between two events, so nothing is simulated cycle by cycle.
+A node answers reads one after the other, at one flit per cycle, those of instructions before all others; writes of
+several cores share its one flit per cycle of write bandwidth, those that come slowly take no more than they can. When
+memory cannot carry both, reads and writes get half each, less what one of them does not need. Rates stay the same
+between two events, so nothing is simulated cycle by cycle.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class MemoryServer:
     """
 
     capacity: float
+    programs: deque[ReadJob] = field(default_factory=deque)
     reads: deque[ReadJob] = field(default_factory=deque)
     writes: list[WriteJob] = field(default_factory=list)
     now: float = 0.0
@@ -93,7 +94,10 @@ class MemoryServer:
 
     def active_read(self) -> ReadJob | None:
         """The read under way, if its data have come."""
-        return self.reads[0] if self.reads and self.reads[0].ready <= self.now + EPSILON else None
+        for queue in (self.programs, self.reads):
+            if queue and queue[0].ready <= self.now + EPSILON:
+                return queue[0]
+        return None
 
     def settle(self, now: float) -> None:
         """Account for what happened since the last event."""
@@ -130,12 +134,11 @@ class MemoryServer:
 
     def next_event(self) -> float | None:
         """When something completes, or the data of the next read come, if nothing else happens."""
-        times = []
         head = self.active_read()
+        queues = (self.programs, self.reads)
+        times = [queue[0].ready for queue in queues if queue and queue[0].ready > self.now + EPSILON]
         if head is not None:
             times.append(self.now + max(0.0, head.flits) / self.read_rate)
-        elif self.reads:
-            times.append(self.reads[0].ready)
         if self.writes:
             times.append(self.now + max(0.0, min(job.flits / job.rate for job in self.writes)))
         return min(times, default=None)
@@ -145,7 +148,8 @@ class MemoryServer:
         out: list[ReadJob | WriteJob] = []
         head = self.active_read()
         if head is not None and head.flits <= EPSILON:
-            out.append(self.reads.popleft())
+            queue = self.programs if self.programs and self.programs[0] is head else self.reads
+            out.append(queue.popleft())
         finished = [job for job in self.writes if job.flits <= EPSILON]
         if finished:
             self.writes = [job for job in self.writes if job.flits > EPSILON]

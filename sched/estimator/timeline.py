@@ -13,10 +13,10 @@ from itertools import islice
 from typing import Any, Protocol
 
 from estimator.coefficients import Coefficients
-from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, store_cycles
+from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, idle_cycles, store_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
-from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Opcode, TrafficClass, Unit
+from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Engine, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "Program", "estimate"]
@@ -80,6 +80,9 @@ class _UnitState:
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
     """Up to when the causes are accounted for."""
+    engine: int = Engine.ARRAY
+    drained: float = 0.0
+    """When the engine in use lets the other one start."""
     pending: int = 0
     """Writes under way."""
     draining: bool = False
@@ -166,7 +169,7 @@ class _Run:
             flits = block * INSTRUCTION_BYTES / self.chip.link_bytes
             self.read(unit.core, home, flits, (unit.core,), lambda when, u=unit, n=block: self.at(
                 when + self.c.fetch_latency, self.fetched, u, n
-            ))  # fmt: skip
+            ), program=True)  # fmt: skip
 
     def fetched(self, unit: _UnitState, count: int) -> None:
         unit.arrived += count
@@ -174,19 +177,22 @@ class _Run:
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def read(self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None]) -> None:
+    def read(
+        self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None],
+        program: bool = False,
+    ) -> None:  # fmt: skip
         """Send a request; `done` is called with the time at which the last flit is at the farthest core."""
         arrive = self.now + self.latency[core, node]
         way = max(self.c.hop_latency * hops(self.chip, target, node) for target in cores)
         job = ReadJob(flits, cores, 0.0, lambda when: done(when + way))
-        self.at(arrive, self.enqueue, node, job)
+        self.at(arrive, self.enqueue, node, job, program)
 
-    def enqueue(self, node: int, job: ReadJob | WriteJob) -> None:
+    def enqueue(self, node: int, job: ReadJob | WriteJob, program: bool = False) -> None:
         server = self.servers[node]
         server.settle(self.now)
         if isinstance(job, ReadJob):
             job.ready = self.now + self.c.read_latency + self.memory.latency_cycles
-            server.reads.append(job)
+            (server.programs if program else server.reads).append(job)
         else:
             server.writes.append(job)
         self.update(node)
@@ -320,9 +326,14 @@ class _Run:
         streaming = compute_pixels(core, unit.setup, fields)
         cycles = compute_cycles(core, unit.setup, fields, self.c)
         unit.causes["stream"] += streaming
-        unit.causes["overhead"] += cycles - streaming
-        unit.free = unit.last = self.now + cycles
+        switch = 0.0
+        if unit.setup["engine"] != unit.engine:
+            unit.engine = unit.setup["engine"]
+            switch = max(0.0, unit.drained - self.now - (cycles - streaming))
+        unit.causes["overhead"] += switch + cycles - streaming
+        unit.free = unit.last = self.now + switch + cycles
         self.fire(unit.core, fields, (0, 1), unit.free)
+        unit.drained = unit.free + idle_cycles(core, unit.setup, self.c)
         finish = unit.free + drain_cycles(core, unit.setup, self.c)
         self.fire(unit.core, fields, (2,), finish)
         unit.finish = max(unit.finish, finish)

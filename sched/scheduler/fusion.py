@@ -25,8 +25,9 @@ def pool_candidates(graph: QGraph) -> Iterator[tuple[QConv, QPool]]:
         source = graph.tensors[node.input].shape
         depthwise = node.groups == source[0] == node.weight.shape[0] and node.groups > 1
         readers = [other for other in graph.nodes if node.output in other.inputs]
-        # An activation table may fall, so that the largest accumulator would not give the largest output.
-        if depthwise or is_flat(node, source) or len(readers) != 1 or node.requant.table is not None:
+        if depthwise or is_flat(node, source) or len(readers) != 1 or node.residual is not None:
+            continue
+        if node.requant.table is not None:  # it may fall: the largest accumulator need not give the largest output
             continue
         (pool,) = readers
         if isinstance(pool, QPool) and pool.op == "maxpool" and _fits(graph, pool):

@@ -115,6 +115,8 @@ def _layout(graph: QGraph, name: str, chip: ChipParams) -> Layout:
     readers = [node for node in graph.nodes if name in node.inputs]
     if name != graph.input or name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
         return blocked
+    if readers[0].residual is not None and readers[0].residual.input == name:
+        return blocked
     return _packed(graph, readers[0], chip) or blocked
 
 

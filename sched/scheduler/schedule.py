@@ -15,7 +15,7 @@ from rtl.params import ChipParams, CoreParams
 from scheduler.emit import Streams, emit
 from scheduler.errors import PlanError
 from scheduler.fusion import Pools, pool_candidates
-from scheduler.image import build_params, build_weights, weight_offsets
+from scheduler.image import build_params, build_weights, residual_offsets
 from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool, lower_pooled_conv
 from scheduler.mapping import Mapping
 from scheduler.memory import Bump, place_tensors
@@ -110,7 +110,8 @@ def _jobs(graph: QGraph, node: QNode, placements: dict[str, Placement]) -> list[
     output = placements[node.output]
     match node:
         case QConv():
-            return [lambda core: lower_conv(node, core, placements[node.input], output)]
+            residual = placements[node.residual.input] if node.residual is not None else None
+            return [lambda core: lower_conv(node, core, placements[node.input], output, residual)]
         case QPool():
             return [lambda core: lower_pool(node, core, placements[node.input], output)]
         case QAdd():
@@ -157,9 +158,7 @@ def _choose(job: Job, chip: ChipParams, top: int, memory: MemoryTiming, known: K
     return draft
 
 
-def _compare(
-    job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top: int, memory: MemoryTiming
-) -> _Draft:
+def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top: int, memory: MemoryTiming) -> _Draft:
     """The closed form's best mappings, compared by the estimator; equal cores alone, or all kinds of cores together."""
     coefficients = Coefficients.load()
     found: list[tuple[float, tuple[Mapping, ...]]] = []
@@ -215,7 +214,7 @@ def _draft(mappings: tuple[Mapping, ...], chip: ChipParams, top: int) -> _Draft:
     bump = Bump(top)
     streams = {(core, unit): [encode(Opcode.END)] for core in range(chip.n_cores) for unit in Unit}
     for mapping in mappings:
-        weights_addr = bump.take(weight_offsets(mapping)[1])
+        weights_addr = bump.take(residual_offsets(mapping)[-1])
         params_addr = bump.take(build_params(mapping).size)
         streams |= emit(mapping, chip, weights_addr, params_addr)
     return _Draft(mappings, streams)

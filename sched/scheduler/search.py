@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from estimator.coefficients import Coefficients
+from estimator.compute import switch_cycles
 from rtl.isa import INSTRUCTION_BYTES, Engine
 from rtl.params import ChipParams
 from scheduler.errors import PlanError
@@ -120,7 +121,7 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
     if base.act_slots < 1:
-        need, have = base.slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
+        need, have = base.slot_bytes + base.residual_slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
         limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
         return
     # Keeping a tile for all blocks needs room for all of it; the tap engine's blocks share nothing.
@@ -134,7 +135,7 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
     work = base.work
     taps = max(tensors for _, _, tensors in work.digits) if work.digits else work.taps
     whole = taps if work.digits else base.chunk_words * taps
-    capacity = work.core.weight_bytes
+    capacity = base.weight_capacity
     if not work.pass_bytes:
         yield True, max(whole, MAX_BLOCKS)
         return
@@ -246,6 +247,9 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     steps = mapping.steps_per_block
     start = c.tap_start if work.engine == Engine.TAP else c.array_start
     block_cycles = [passes * work.pass_cycles(tile) + steps * (start + c.compute_issue) for tile in tiles]
+    if work.residual is not None:
+        switch = switch_cycles(work.core, c) + c.compute_issue
+        block_cycles = [cycles + tile.pixels + switch for cycles, tile in zip(block_cycles, tiles, strict=True)]
     compute = len(part) * sum(block_cycles)
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
@@ -261,10 +265,11 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     sets = len({b.weights for b in part})
     weight_core = set_flits * (sets if mapping.weights_resident else len(part) * len(tiles))
     out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
+    residual_core, residual_dram = _residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
-    dram = (act_dram + weight_core * mapping.g_oc + out_dram) / memories
+    dram = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
     dram += program * len(mapping.cores) / memories
-    into_core = act_core + weight_core + program
+    into_core = act_core + weight_core + residual_core + program
 
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
     tile_load = tiles[0].in_rows * tiles[0].in_cols
@@ -287,6 +292,17 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
 
 
+def _residual_flits(mapping: Mapping) -> tuple[int, int]:
+    """Flits of the residual for one core, and for all; words that blocks of several cores share are loaded by each."""
+    residual = mapping.work.residual
+    if residual is None:
+        return 0, 0
+    words = [len({residual.word(block) for block in part}) for part in mapping.channel_parts]
+    flits = residual.source.pixel_flits(1)
+    pixels = [sum(tile.pixels for tile in part) for part in mapping.tiling.parts]
+    return pixels[0] * words[0] * flits, sum(pixels) * sum(words) * flits
+
+
 def _instructions(mapping: Mapping, steps: int) -> int:
     """Instructions of one core, roughly."""
     units = mapping.tiles * mapping.blocks_per_core
@@ -295,6 +311,9 @@ def _instructions(mapping: Mapping, steps: int) -> int:
     act = len(mapping.chunks) * mapping.tiles * (1 if mapping.act_resident else mapping.blocks_per_core) * runs
     if mapping.work.engine == Engine.TAP:
         act = ceil_div(act, mapping.g_oc)
+    if mapping.work.residual is not None:  # a COMPUTE, a SETUP for every change of the engine, a load
+        steps += 2
+        act += units * rows
     weights = 0
     if mapping.work.pass_bytes:
         weights = steps * (mapping.blocks_per_core if mapping.weights_resident else units)

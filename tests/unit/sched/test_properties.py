@@ -8,7 +8,7 @@ import pytest
 
 from rtl.isa import INSTRUCTION_BYTES, Opcode, Unit, decode, encode
 from scheduler import Plan, schedule
-from tests.cases import CHIPS, Case, random_case
+from tests.cases import CHIPS, KINDS, Case, random_case
 from tests.unit.sched.replay import Replay
 
 SEEDS = range(48)
@@ -29,7 +29,7 @@ def test_no_order_deadlocks_or_loses_an_operand(seed: int) -> None:
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_simulated_chips_neither_deadlock_nor_lose_an_operand(chip: str) -> None:
-    for seed in range(15):
+    for seed in range(len(KINDS)):
         case = random_case(seed, chip=CHIPS[chip], budget_macs=30_000)
         for launch in schedule(case.graph, case.chip).launches:
             Replay(launch, case.chip).run()

@@ -78,7 +78,8 @@ def test_any_mapping_that_fits_is_right(seed: int, monkeypatch: pytest.MonkeyPat
 
     # The package's attribute of that name is the function.
     monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
-    case = random_case(seed, kind="deep" if seed % 3 == 0 else None, budget_macs=BUDGET_MACS)
+    kind = ("deep", "residual", None)[seed % 3]
+    case = random_case(seed, kind=kind, budget_macs=BUDGET_MACS)
     plan = schedule(case.graph, case.chip)
     for order_seed in (None, *range(ORDERS)):
         check(case, plan, order_seed)

@@ -4,18 +4,24 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
-JOBS   ?= 2
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK LAYERS NAME LATENCY BANDWIDTH WAVES FRESH
-sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK LAYERS NAME LATENCY BANDWIDTH
+# Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
+SIM_FLAGS := FUSE WAVES FRESH
+# Likewise of `make bench`.
+BENCH_OPTIONS := NETS CORES JOBS OUT
+lower = $(shell echo $(1) | tr A-Z a-z)
+args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
+flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint bench clean
+.PHONY: help setup sim nets test lint bench speed clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  options of sim: $(SIM_OPTIONS)"
+	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
+	@echo "  options of bench: $(BENCH_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
 
@@ -24,19 +30,22 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 	@touch $@
 
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
-	@$(BIN)/python -m tb.cli sim $(sim_args)
+	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
 
 nets: $(STAMP) ## list the networks of the zoo
 	@$(BIN)/python -m tb.cli nets
 
 test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
+	$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist worksteal -q
 
 lint: $(STAMP) ## style, types, imports
 	$(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
 
-bench: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
-	@$(BIN)/python -m tb.cli bench
+bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of all
+	@$(BIN)/python -m tb.cli bench $(call args,$(BENCH_OPTIONS))
+
+speed: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
+	@$(BIN)/python -m tb.cli speed
 
 clean: ## forget runs and cached builds (the tools stay)
 	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

@@ -1,11 +1,12 @@
 """Plan of a quantisation: which float values become tensors, and which node computes each."""
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 
 from golden.activations import Activation
 from golden.errors import QuantError
-from golden.graph import BatchNorm, Clip, Concat, Conv2d, Flatten, Graph, Host, Linear, MaxPool, Node, Relu
+from golden.graph import Add, BatchNorm, Clip, Concat, Conv2d, Flatten, Graph, Host, Linear, MaxPool, Node, Relu
 
 __all__ = ["Elementwise", "Plan", "Step", "fuse"]
 
@@ -28,6 +29,8 @@ class Step:
     norms: tuple[BatchNorm, ...] = ()
     functions: tuple["Elementwise", ...] = ()
     before: str = ""
+    add: Add | None = None
+    """The addition fused into a convolution; its other operand is ``inputs[1]``."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,27 @@ class Plan:
     hidden: dict[str, tuple[int, int, int]]  # values between a clamp and the table behind it
 
 
-def fuse(graph: Graph) -> Plan:
-    """Decide which values become tensors and which node produces each."""
+def fuse(graph: Graph, apart: Set[str] = frozenset()) -> Plan:
+    """Decide which values become tensors and which node produces each.
+
+    Additions whose names are in `apart` stay nodes of their own.
+    """
     plan = Plan([], {graph.input: graph.input_shape}, {graph.input: graph.input}, {})
-    done: set[str] = set()
+    adders = _adders(graph, apart)
+    # A fused convolution stands where its addition does, so that the other operand is there.
+    done = {item.name for conv in adders.values() for item in (conv, *_norms_after(graph, conv))}
     for node in graph.nodes:
         if node.name in done:
             continue
-        inputs = tuple(plan.view_of[name] for name in node.inputs)
+        add = node if isinstance(node, Add) and node.name in adders else None
+        if add is not None:
+            node = adders[add.name]
+        norms = _norms_after(graph, node)
+        value = norms[-1] if norms else node
+        operands = node.inputs
+        if add is not None:
+            operands += tuple(name for name in add.inputs if name != value.name)
+        inputs = tuple(plan.view_of[name] for name in operands)
         if isinstance(node, BatchNorm):
             raise QuantError(
                 f"batch normalisation {node.name!r} cannot be folded: {node.input!r} must be a Conv2d or Linear that "
@@ -60,27 +76,42 @@ def fuse(graph: Graph) -> Plan:
         if isinstance(node, Elementwise):
             shape = plan.shapes[inputs[0]]  # element-wise, so it may work on the map before flattening
         elif not isinstance(node, Linear | Host):
-            for name, tensor in zip(node.inputs, inputs, strict=True):
+            for name, tensor in zip(operands, inputs, strict=True):
                 if graph.shapes[name] != plan.shapes[tensor]:
                     raise QuantError(
                         f"node {node.name!r} reads the flattened map {name!r}; only Linear and element-wise ones can"
                     )
-        norms = _norms_after(graph, node)
-        chain = _elementwise_after(graph, norms[-1] if norms else node)
-        output = (node, *norms, *chain)[-1].name
+        last = add or value
+        chain = _elementwise_after(graph, last)
+        output = (last, *chain)[-1].name
         clamps, functions = _split(([node] if isinstance(node, Elementwise) else []) + chain)
         before = output
         if functions and isinstance(node, Elementwise):  # the table takes it all, from the levels that are there
             clamps, functions, before = [], [*clamps, *functions], inputs[0]
         elif functions:
-            before = (node, *norms, *clamps)[-1].name
+            before = (last, *clamps)[-1].name
             plan.hidden[before] = shape
         lo, hi = _clamp(clamps)
-        plan.steps.append(Step(node, inputs, output, lo, hi, norms, tuple(functions), before))
+        plan.steps.append(Step(node, inputs, output, lo, hi, norms, tuple(functions), before, add))
         plan.shapes[output] = shape
         plan.view_of[output] = output
         done.update(fused.name for fused in (*norms, *chain))
     return plan
+
+
+def _adders(graph: Graph, apart: Set[str]) -> dict[str, Conv2d]:
+    """Convolutions whose only reader is an addition, by its name; of two, the one that comes later."""
+    adders: dict[str, Conv2d] = {}
+    for conv in graph.nodes:
+        if not isinstance(conv, Conv2d) or conv.groups == graph.shapes[conv.input][0] > 1:  # depthwise: no array
+            continue
+        value = (conv, *_norms_after(graph, conv))[-1].name
+        readers = graph.consumers(value)
+        if value in graph.outputs or len(readers) != 1 or not isinstance(add := readers[0], Add):
+            continue
+        if add.name not in apart and add.inputs[0] != add.inputs[1]:
+            adders[add.name] = conv
+    return adders
 
 
 def _norms_after(graph: Graph, node: Node) -> tuple[BatchNorm, ...]:

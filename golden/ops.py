@@ -80,7 +80,10 @@ def accumulate(node: QConv | QPool | QAdd, tensors: Tensors) -> np.ndarray:
         groups=node.groups,
         dtype=_exact_type(node.weight),
     )
-    return sums.astype(np.int64) + node.bias[:, None, None]
+    acc = sums.astype(np.int64) + node.bias[:, None, None]
+    if node.residual is not None:
+        acc += node.residual.factor[:, None, None] * tensors[node.residual.input]
+    return acc
 
 
 def requantize(acc: np.ndarray, requant: Requant) -> np.ndarray:

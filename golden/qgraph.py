@@ -105,7 +105,14 @@ class QGraph:
             f"its weight takes {depth} x {node.groups} channels",
             f"but {node.input!r} has {channels}",
         )
-        return (
+        shape = (
             filters,
             *out_hw((size[0], size[1]), (kernel[0], kernel[1]), node.stride, node.padding, node.dilation),
         )
+        require(
+            node,
+            node.residual is None or shapes[1] == shape,
+            f"its residual has shape {shapes[-1]}",
+            f"its output has {shape}",
+        )
+        return shape

@@ -16,17 +16,44 @@ from golden.host import HostPart
 from golden.requant import Requant
 from golden.window import Padding, Pair
 
-__all__ = ["QAdd", "QConcat", "QConv", "QHost", "QNode", "QPool", "require", "require_channels"]
+__all__ = ["QAdd", "QConcat", "QConv", "QHost", "QNode", "QPool", "Residual", "require", "require_channels"]
 
 ACCUMULATOR_LIMIT = 1 << 31
 ADD_WEIGHT_LIMIT = 1 << 21
+RESIDUAL_SHIFT_LIMIT = 17
+"""Beyond, the residual alone could leave the accumulator."""
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """A tensor that a convolution adds to its sums: ``acc[o] += (raw[o] * weight[o]) << shift``.
+
+    Attributes
+    ----------
+    input : str
+        Tensor of the output's shape.
+    weight : int8[O]
+        1..127; with the shift it brings the tensor to the scale of the accumulators.
+    shift : int
+        0..17, the same for all channels.
+    """
+
+    input: str
+    weight: np.ndarray
+    shift: int
+
+    @property
+    def factor(self) -> np.ndarray:
+        """int64[O]: weights and shift in one."""
+        return self.weight.astype(np.int64) << self.shift
 
 
 @dataclass(frozen=True, eq=False)
 class QConv:
     """Convolution, depthwise convolution or fully connected layer.
 
-    ``acc[o] = sum(weight[o] * raw) + bias[o]`` over the window, where padding contributes ``raw = pad_value``.
+    ``acc[o] = sum(weight[o] * raw) + bias[o]`` over the window, where padding contributes ``raw = pad_value``. A
+    residual comes on top, so that sum and addition have one requantisation.
 
     Attributes
     ----------
@@ -35,7 +62,8 @@ class QConv:
     weight : int8[O, I/groups, Kh, Kw]
         A fully connected layer's kernel covers the whole input map, channel-major as PyTorch flattens.
     bias : int32[O]
-        Real bias in accumulator scale minus ``input zero point * sum(weight[o])``.
+        Real bias in accumulator scale minus ``input zero point * sum(weight[o])``, and minus the residual's zero point
+        times its factor.
     pad_value : int
         The input's zero point.
     out_hw : (int, int)
@@ -55,6 +83,7 @@ class QConv:
     pad_value: int
     requant: Requant
     out_hw: Pair = (0, 0)
+    residual: Residual | None = None
 
     def __post_init__(self) -> None:
         require(self, self.op in ("conv", "depthwise", "fc"), f"op is {self.op!r}", "use conv, depthwise or fc")
@@ -73,21 +102,40 @@ class QConv:
         )
         require(self, filters % self.groups == 0, f"groups is {self.groups}", f"it must divide {filters} filters")
         require_channels(self, self.requant, filters)
+        if self.residual is not None:
+            self._check_residual(self.residual, filters)
         # The cheap bound settles all but pathological layers without touching the weights.
         depth = math.prod(self.weight.shape[1:])
-        if (depth << 14) + int(np.abs(self.bias.astype(np.int64)).max()) >= ACCUMULATOR_LIMIT:
+        most = (depth << 14) + np.abs(self.bias.astype(np.int64))
+        if int((most + self._residual_reach()).max()) >= ACCUMULATOR_LIMIT:
             self._prove_accumulator()
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the tensors it reads."""
-        return (self.input,)
+        return (self.input,) if self.residual is None else (self.input, self.residual.input)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates per image; padding counts."""
+        """Multiply-accumulates per image; padding counts, a residual does not."""
         require(self, self.out_hw != (0, 0), "its output size is unknown", "take the node from a QGraph")
         return self.weight.size * math.prod(self.out_hw)
+
+    def _check_residual(self, residual: Residual, filters: int) -> None:
+        weight = residual.weight
+        require(self, self.op == "conv", f"{self.op} has a residual", "only a conv can; use a QAdd")
+        require(
+            self,
+            weight.dtype == np.int8 and weight.shape == (filters,) and bool((weight > 0).all()),
+            f"residual weight is {weight.dtype}{weight.shape}, at least {weight.min(initial=127)}",
+            f"give int8[{filters}] from 1 to 127",
+        )
+        shift, limit = residual.shift, RESIDUAL_SHIFT_LIMIT
+        require(self, 0 <= shift <= limit, f"residual shift is {shift}", f"it must be in 0..{limit}")
+
+    def _residual_reach(self) -> np.ndarray:
+        """Largest magnitude int64[O] that the residual adds."""
+        return np.zeros(len(self.bias), np.int64) if self.residual is None else self.residual.factor << 7
 
     def _prove_accumulator(self) -> None:
         taps = self.weight.reshape(self.weight.shape[0], -1)
@@ -96,8 +144,9 @@ class QConv:
         magnitude = np.abs(taps).view(np.uint8).sum(axis=1, dtype=np.int64)
         positive, negative = (magnitude + total) // 2, (magnitude - total) // 2
         bias = self.bias.astype(np.int64)
-        highest = 127 * positive + 128 * negative + bias
-        lowest = -128 * positive - 127 * negative + bias
+        reach = self._residual_reach()
+        highest = 127 * positive + 128 * negative + bias + reach
+        lowest = -128 * positive - 127 * negative + bias - reach
         worst = np.maximum(highest, -lowest)
         channel = int(worst.argmax())
         require(

@@ -1,7 +1,8 @@
 """Quantise a float graph to int8 by running it on its input.
 
 Activations are asymmetric per tensor, weights symmetric per output channel. Relu and Clip disappear into the clamp of
-the node before them, BatchNorm into its weights, Flatten into the shape of the fully connected layer after it. A Relu
+the node before them, BatchNorm into its weights, Flatten into the shape of the fully connected layer after it; an Add
+goes into the convolution before it (the later of two) if nothing else reads that and it has no clamp of its own. A Relu
 or Clip whose input others read too has no such node; it becomes a 1x1 average pooling, which is requantisation and
 clamp alone. Other element-wise functions become the activation table of that requantisation: it quantises what comes
 before them with a scale of its own, and the table holds the function of each of these 256 levels.
@@ -24,7 +25,7 @@ from golden.fuse import Plan, Step, fuse
 from golden.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Host, Linear, MaxPool, Relu
 from golden.ops import run
 from golden.qgraph import QGraph, QTensor
-from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QHost, QNode, QPool
+from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QHost, QNode, QPool, Residual
 from golden.requant import INT8, Requant
 
 __all__ = [
@@ -38,6 +39,13 @@ a scale this coarse comes out the same on all of them, and so do the int8 result
 
 BIAS_LIMIT = 1 << 29
 """Largest real bias in accumulator units; leaves the products more than half of the int32 accumulator."""
+
+RESIDUAL_LIMIT = 1 << 21
+"""Largest factor of a residual; times an int8, it leaves most of the accumulator."""
+
+RESIDUAL_SPREAD = 16
+"""Filters whose scale is smaller than that of the coarsest by more than this get a coarser one, so that the weight of
+the residual, 7 bits with a shift for all filters, follows the scale of each closely."""
 
 BLOCK_ELEMENTS = 1 << 22
 
@@ -114,12 +122,18 @@ def quantize(
     images = [image] if isinstance(image, np.ndarray) else list(image)
     if not images:
         raise QuantError("no image to calibrate with; give at least one")
-    plan = fuse(graph)
+    apart: set[str] = set()
     real: dict[str, np.ndarray] = {}
-    ranges = _ranges(graph, plan, weights, images, percentile, real)
+    while True:
+        plan = fuse(graph, apart)
+        ranges = _ranges(graph, plan, weights, images, percentile, real)
+        tensors = _tensors(graph, plan, ranges)
+        coarse = {step.add.name for step in plan.steps if step.add and _too_coarse(step, tensors, weights, graph)}
+        if not coarse:
+            break
+        apart |= coarse
     if outputs is not None:
         outputs |= {name: real[name] for name in graph.outputs}
-    tensors = _tensors(graph, plan, ranges)
     hidden = {name: QTensor(name, shape, *affine(*ranges[name])) for name, shape in plan.hidden.items()}
     nodes = tuple(_lower(step, tensors, hidden, weights, graph) for step in plan.steps)
     named = tuple(plan.view_of[name] for name in graph.outputs)
@@ -197,7 +211,7 @@ def _table(step: Step, before: QTensor, output: QTensor) -> np.ndarray:
     value = before.dequantize(np.arange(INT8[0], INT8[1] + 1)).astype(np.float64)
     for node in step.functions:
         value = evaluate(node, [value], [])
-    return output.quantize(value)
+    return output.quantize(np.nan_to_num(value))  # a level that no value takes may lie outside the function's domain
 
 
 def _lower_plain(step: Step, output: QTensor, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> QNode:
@@ -223,7 +237,7 @@ def _lower_plain(step: Step, output: QTensor, tensors: dict[str, QTensor], weigh
         case Relu() | Clip() | Activation():
             return _lower_average(step, (1, 1), (1, 1), (0, 0, 0, 0), first, output)
         case Conv2d() | Linear():
-            return _lower_conv(step, node, first, output, weights, graph)
+            return _lower_conv(step, node, tensors, output, weights, graph)
     raise NotImplementedError(f"quantisation of {type(node).__name__}")
 
 
@@ -265,17 +279,23 @@ def _lower_add(step: Step, a: QTensor, b: QTensor, output: QTensor) -> QAdd:
 
 
 def _lower_conv(
-    step: Step, node: Conv2d | Linear, source: QTensor, output: QTensor, weights: Weights, graph: Graph
+    step: Step, node: Conv2d | Linear, tensors: dict[str, QTensor], output: QTensor, weights: Weights, graph: Graph
 ) -> QConv:
+    source = tensors[step.inputs[0]]
     real_weight, bias = _folded(step, node, weights, graph)
     filters = real_weight.shape[0]
     flat = real_weight.reshape(filters, -1)
-    largest = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
-    # A filter that is tiny against its bias gives up precision in its taps, so that the bias fits.
-    scale = np.maximum(largest / INT8[1], np.abs(bias) / (source.scale * BIAS_LIMIT))
-    scale[scale == 0] = 1.0
+    # Of an accumulator; the filter's own is that over the input's.
+    unit = source.scale * _filter_scales(flat, bias, source)
+    residual, shift_out = None, np.zeros(filters, np.int64)
+    if step.add is not None:
+        other = tensors[step.inputs[1]]
+        residual = _residual(other, unit)
+        unit = other.scale / residual.factor
+        shift_out = other.zero_point * residual.factor
+    scale = unit / source.scale
     quantised = _quantize_filters(flat, scale)
-    folded = np.rint(bias / (source.scale * scale)).astype(np.int64)
+    folded = np.rint(bias / unit).astype(np.int64) - shift_out
     folded -= source.zero_point * quantised.sum(axis=1, dtype=np.int64)
     if np.abs(folded).max() >= 1 << 31:
         channel = int(np.abs(folded).argmax())
@@ -283,12 +303,12 @@ def _lower_conv(
             f"node {node.name!r}: bias {folded[channel]} of channel {channel} exceeds int32; split the layer"
         )
     common = {
-        "name": node.name,
+        "name": node.name if step.add is None else f"{node.name}+{step.add.name}",
         "input": source.name,
         "output": output.name,
         "bias": folded.astype(np.int32),
         "pad_value": source.zero_point,
-        "requant": _requant(step, source.scale * scale / output.scale, output),
+        "requant": _requant(step, unit / output.scale, output),
         "out_hw": output.shape[1:],
     }
     if isinstance(node, Linear):
@@ -300,8 +320,36 @@ def _lower_conv(
     depthwise = node.groups > 1 and node.groups == source.shape[0]
     return QConv(
         op="depthwise" if depthwise else "conv", weight=quantised.reshape(real_weight.shape), stride=node.stride,
-        padding=node.padding, dilation=node.dilation, groups=node.groups, **common,
+        padding=node.padding, dilation=node.dilation, groups=node.groups,
+        residual=residual, **common,
     )  # fmt: skip
+
+
+def _filter_scales(flat: np.ndarray, bias: np.ndarray, source: QTensor) -> np.ndarray:
+    """Scales float64[O] of filters float32[O, K]."""
+    largest = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
+    # A filter that is tiny against its bias gives up precision in its taps, so that the bias fits.
+    scale = np.maximum(largest / INT8[1], np.abs(bias) / (source.scale * BIAS_LIMIT))
+    scale[scale == 0] = 1.0
+    return scale
+
+
+def _residual(other: QTensor, unit: np.ndarray) -> Residual:
+    """How accumulators of about such units float64[O] add a tensor: exactly, in units that are a little larger."""
+    ratio = np.minimum(other.scale / unit, RESIDUAL_LIMIT)
+    top = min(ratio.max(), RESIDUAL_SPREAD * ratio.min())
+    shift = max(0, math.frexp(top)[1] - 7)  # the largest weight is in 64..127
+    weight = np.clip(np.floor(np.ldexp(ratio, -shift)), 1, INT8[1]).astype(np.int8)
+    return Residual(other.name, weight, shift)
+
+
+def _too_coarse(step: Step, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> bool:
+    """Accumulators of a fused convolution would be coarser than its residual, which no integer weight mends."""
+    assert isinstance(step.node, Conv2d)
+    source, other = (tensors[name] for name in step.inputs)
+    real_weight, bias = _folded(step, step.node, weights, graph)
+    scales = _filter_scales(real_weight.reshape(real_weight.shape[0], -1), bias, source)
+    return bool((source.scale * scales > other.scale).any())
 
 
 def _folded(step: Step, node: Conv2d | Linear, weights: Weights, graph: Graph) -> tuple[np.ndarray, np.ndarray]:

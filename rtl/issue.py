@@ -29,7 +29,7 @@ before END; an issued one has not been accepted by the unit yet."""
 OPCODES = {
     Unit.LOAD: (Opcode.END, Opcode.SYNC, Opcode.LOAD),
     Unit.COMPUTE: (Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE),
-    Unit.STORE: (Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.TABLE),
+    Unit.STORE: (Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.POOL, Opcode.TABLE),
 }
 
 

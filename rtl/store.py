@@ -3,7 +3,7 @@
 Dataflow (one job for each group of each STORE):
 
     instruction -> front: checks, loads the group's parameter block beside the running job
-                -> drain: one accumulator entry per cycle -> post-processing -> buffer
+                -> drain (`rtl.drain`): one accumulator entry per cycle -> post-processing -> buffer
                 -> packets: cuts the job into packets, puts headers beside the buffered flits
 
 A TABLE stays in the front until post-processing is empty, then goes into its table a byte per cycle.
@@ -21,6 +21,7 @@ from amaranth.utils import exact_log2
 from rtl import isa
 from rtl.accumulator import accumulator_read
 from rtl.bits import core_dest, memory_dest
+from rtl.drain import Drain
 from rtl.fifo import Fifo
 from rtl.isa import TABLE_BYTES, Opcode, Space, TrafficClass
 from rtl.noc.flit import Kind, flit_layout
@@ -177,11 +178,11 @@ class Packets(wiring.Component):
 
 
 class Store(wiring.Component):
-    """Executes STORE and TABLE instructions.
+    """Executes STORE, POOL and TABLE instructions.
 
-    Throughput: one flit per cycle. With P = max(3, parameter flits of a group), consecutive groups of a
-    STORE start max(pixels, P + 2) cycles apart, and the next STORE, if it is there, max(pixels, P + 3)
-    cycles after the last group.
+    Throughput: one flit per cycle, pooled one per kernel_h * kernel_w cycles. With P = max(3, parameter flits of a
+    group), consecutive groups of a STORE start max(cycles of its pixels, P + 2) cycles apart, and the next STORE, if it
+    is there, max(cycles of its pixels, P + 3) cycles after the last group. A POOL takes one cycle.
     Latency: from ``instruction.valid`` of an idle unit to the first accumulator read P + 3 cycles, from a
     read to the flit at ``o`` 6 cycles. A TABLE takes 257 cycles, from the 6th after
     the last read on.
@@ -235,6 +236,7 @@ class Store(wiring.Component):
         core, chip = self.core, self.chip
         store = data.View(isa.Store, self.instruction.payload)
         m.submodules.post = post = PostProcessor(lanes=self.lanes, link_bytes=chip.link_bytes)
+        m.submodules.drain = drain = Drain(core=core, link_bytes=chip.link_bytes)
         m.submodules.buffer = buffer = Fifo(shape=unsigned(8 * self.lanes), depth=BUFFER_FLITS)
         m.submodules.jobs = jobs = Fifo(shape=JOB, depth=2)
         m.submodules.packets = packets = Packets(chip=chip, lanes=self.lanes)
@@ -243,6 +245,7 @@ class Store(wiring.Component):
         wiring.connect(m, buffer.o, packets.flit)
         wiring.connect(m, sender.o, wiring.flipped(self.signal))
         wiring.connect(m, packets.o, wiring.flipped(self.o))
+        wiring.connect(m, drain.acc, wiring.flipped(self.acc))
         m.d.comb += packets.node.eq(self.node)
 
         # Front: the group that comes next, and its parameters.
@@ -253,19 +256,25 @@ class Store(wiring.Component):
         begin = Signal()  # the next group's job starts draining
         is_table = Signal()
         final = Signal()  # it is the last group
-        m.d.comb += is_table.eq(self.instruction.payload[: Opcode.as_shape().width] == Opcode.TABLE)
+        opcode = self.instruction.payload[: Opcode.as_shape().width]
+        is_pool = opcode == Opcode.POOL
+        m.d.comb += [is_table.eq(opcode == Opcode.TABLE), drain.pool.eq(self.instruction.payload)]
         with m.If(self.instruction.valid & ~checked & (self.error == 0)):
-            code = self._check(m, store, is_table)
-            m.d.sync += [self.error.eq(code), checked.eq(code == 0), group.eq(0), group_offset.eq(0)]
+            with m.If(is_pool):
+                bad_pool = self._bad_pool(drain.pool)
+                m.d.comb += [drain.pool_valid.eq(~bad_pool), self.instruction.ready.eq(~bad_pool)]
+                with m.If(bad_pool):
+                    m.d.sync += self.error.eq(ErrorCode.ILLEGAL_FIELD)
+            with m.Else():
+                code = self._check(m, store, drain, is_table)
+                m.d.sync += [self.error.eq(code), checked.eq(code == 0), group.eq(0), group_offset.eq(0)]
         self._load_params(m, post, store, group, start=checked & ~loaded & ~is_table, restart=begin, loaded=loaded)
 
         addr = store.addr + Mux(store.to_core, group_offset, group_offset << exact_log2(chip.link_bytes))
         job = jobs.i.payload
-        draining = Signal()
-        last_read = Signal()
         m.d.comb += [
             final.eq(group + 1 == store.groups),
-            begin.eq(loaded & (~draining | last_read) & jobs.i.ready),
+            begin.eq(loaded & (~drain.busy | drain.last) & jobs.i.ready),
             jobs.i.valid.eq(begin),
             *(job[field].eq(store[field]) for field, _ in JOB if field not in {"addr", "flits", "token_valid"}),
             job.addr.eq(addr),
@@ -279,15 +288,15 @@ class Store(wiring.Component):
         own_signals = self.instruction.payload[isa.Prefix.size :][: isa.Signals.size]
         signals = Signal(isa.Signals, reset_less=True)
         fire = Signal()
-        entry = Signal(range(core.acc_entries), reset_less=True)
-        left = Signal(13)
-        drained_group = Signal(range(max(2, core.drain_groups(chip.link_bytes))), reset_less=True)
+        m.d.comb += [
+            drain.start.eq(begin),
+            drain.job.base.eq(store.acc_base),
+            drain.job.pixels.eq(store.pixels),
+            drain.job.group.eq(group),
+            drain.job.pooled.eq(store.pooled),
+        ]
         with m.If(begin):
             m.d.sync += [
-                entry.eq(store.acc_base),
-                left.eq(store.pixels),
-                draining.eq(1),
-                drained_group.eq(group),
                 fire.eq(final),
                 group.eq(group + 1),
                 group_offset.eq(group_offset + store.group_stride),
@@ -297,53 +306,38 @@ class Store(wiring.Component):
                 m.d.sync += [checked.eq(0), signals.eq(own_signals)]
 
         credits = Signal(range(BUFFER_FLITS + 1), init=BUFFER_FLITS)
-        read = Signal()
         left_buffer = Signal()
         m.d.comb += [
+            drain.go.eq(credits != 0),
             # The last read waits for the signals of the STORE before.
-            self.acc.valid.eq(draining & (credits != 0) & ~(fire & sender.busy & (left == 1))),
-            self.acc.addr.eq(entry),
-            read.eq(self.acc.valid & self.acc.ready),
-            last_read.eq(read & (left == 1)),
+            drain.hold.eq(fire & sender.busy),
             left_buffer.eq(buffer.o.valid & buffer.o.ready),
-            sender.fire.eq(last_read & fire),
+            sender.fire.eq(drain.last & fire),
             sender.signals.eq(signals),
         ]
-        with m.If(read & ~left_buffer):
+        with m.If(drain.taken & ~left_buffer):
             m.d.sync += credits.eq(credits - 1)
-        with m.Elif(left_buffer & ~read):
+        with m.Elif(left_buffer & ~drain.taken):
             m.d.sync += credits.eq(credits + 1)
-        with m.If(read & ~begin):
-            m.d.sync += [entry.eq(entry + 1), left.eq(left - 1)]
-            with m.If(left == 1):
-                m.d.sync += draining.eq(0)
-
-        arriving = Signal()
-        arriving_group = Signal.like(drained_group)
-        with m.If(read | arriving):
-            m.d.sync += [arriving.eq(read), arriving_group.eq(drained_group)]
         m.d.comb += [
-            post.valid.eq(arriving),
+            post.valid.eq(drain.o_valid),
+            post.acc.eq(drain.o_data),
             buffer.i.valid.eq(post.o_valid),
             buffer.i.payload.eq(post.o_data),
         ]
         copied = Signal()
-        idle = ~draining & ~arriving & ~post.busy
+        idle = ~drain.busy & ~drain.arriving & ~post.busy
         self._copy_table(m, post, start=checked & is_table & idle & ~sender.busy, copied=copied)
         with m.If(copied):
             m.d.comb += [self.instruction.ready.eq(1), sender.fire.eq(1), sender.signals.eq(own_signals)]
             m.d.sync += checked.eq(0)
-
-        n_groups = core.drain_groups(chip.link_bytes)
-        with m.If(arriving):
-            m.d.comb += post.acc.eq(self.acc.data.word_select(arriving_group if n_groups > 1 else 0, 32 * self.lanes))
 
         with m.If(packets.write_sent & ~self.ack):
             m.d.sync += self.outstanding.eq(self.outstanding + 1)
         with m.Elif(self.ack & ~packets.write_sent):
             m.d.sync += self.outstanding.eq(self.outstanding - 1)
         m.d.comb += self.busy.eq(
-            self.instruction.valid | draining | (credits != BUFFER_FLITS) | jobs.o.valid | packets.busy | sender.busy
+            self.instruction.valid | drain.busy | (credits != BUFFER_FLITS) | jobs.o.valid | packets.busy | sender.busy
         )
         return m
 
@@ -401,12 +395,20 @@ class Store(wiring.Component):
                 self.param_addr.eq(base * PARAM_FLITS + index[flit_bits:]),
             ]
 
-    def _check(self, m: Module, store: Any, is_table: Value) -> Value:
-        """Error code of the instruction, 0 if it is in order."""
+    @staticmethod
+    def _bad_pool(pool: Any) -> Value:
+        """A POOL with a field that makes no sense."""
+        sizes = ("kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w")
+        zero = Cat(pool[name] == 0 for name in sizes).any()
+        return zero | (pool.pad_top >= pool.kernel_h) | (pool.pad_left >= pool.kernel_w)
+
+    def _check(self, m: Module, store: Any, drain: Drain, is_table: Value) -> Value:
+        """Error code of a STORE or TABLE, 0 if it is in order."""
         core, chip = self.core, self.chip
         bad = Signal()
         code = Signal(8)
         in_bank = store.acc_base & (core.acc_bank_entries - 1)  # a STORE stays in one bank
+        entries = Mux(store.pooled, drain.plane, store.pixels)
         traffic = self.instruction.payload[isa.Store["traffic"].offset :][:3]
         m.d.comb += bad.eq(
             (store.pixels == 0)
@@ -415,6 +417,7 @@ class Store(wiring.Component):
             | (store.lanes == 0)
             | (store.lanes > self.lanes)
             | (store.lane_offset + store.lanes > chip.link_bytes)
+            | (store.pooled & ~drain.has_pool)
             | (~store.to_core & ((store.memory >= len(chip.memory_nodes)) | (traffic > int(TrafficClass.PROGRAM))))
             | (
                 store.to_core
@@ -433,7 +436,7 @@ class Store(wiring.Component):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)
         with m.Elif(~store.to_core & (store.addr & (chip.link_bytes - 1)).any()):
             m.d.comb += code.eq(ErrorCode.MISALIGNED)
-        with m.Elif((store.acc_base >= core.acc_entries) | (in_bank + store.pixels > core.acc_bank_entries)):
+        with m.Elif((store.acc_base >= core.acc_entries) | (in_bank + entries > core.acc_bank_entries)):
             m.d.comb += code.eq(ErrorCode.ACC_RANGE)
         with m.Elif(store.param_base + store.groups > core.param_blocks):
             m.d.comb += code.eq(ErrorCode.PARAM_RANGE)

@@ -20,18 +20,23 @@ from golden.zoo import ZOO
 from rtl.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.schedule import schedule
+from tb.bench_report import commit, print_report, record, require_writable, write_report
 from tb.build import SIMULATORS, build_model, emit_chip
+from tb.campaign import Campaign, Case
 from tb.errors import BenchError, RunError
 from tb.job import Job, LaunchJob, MemoryFile
 from tb.memory import MemorySettings
 from tb.nets import print_nets, zoo_sizes
-from tb.progress import ConsoleWatcher
+from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
 from tb.run import Run, RunOptions
 from tb.speed import measure_speed
 from tb.summary import print_summary
 from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload
 
 __all__ = ["app", "main"]
+
+INTERRUPTED = 130
+"""Exit status of an interrupted command."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -66,24 +71,27 @@ def sim(
     bandwidth: Annotated[
         float | None, typer.Option(help="Bytes per cycle of each memory node; its full width otherwise.")
     ] = None,
+    fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
+    progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Run a network through the RTL and compare every value with the golden model."""
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     params = _chip(cores, chip)
     options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers)),
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + ("" if fuse else "-unfused")),
         chip=params,
         sim=sim,
         seed=DEFAULT_SEED if seed is None else seed,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         fresh=fresh,
         waves=waves,
+        fuse=fuse,
     )
     console = Console()
-    watcher = ConsoleWatcher(console)
+    watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
     onnx = OnnxOptions(
         _shape(shape),
         tuple(Path(file) for file in calibration.split(",")) if calibration else (),
@@ -92,7 +100,7 @@ def sim(
     )
 
     def workload() -> Workload:
-        return load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx)
+        return load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse)
 
     try:
         summary = Run(options, workload, net, watcher).execute()
@@ -136,6 +144,32 @@ def build(cores: Cores = 4, chip: ChipFile = None, sim: Simulator = "verilator")
 
 @app.command()
 def bench(
+    nets: Annotated[str | None, typer.Option(help="Networks a,b of the zoo; all of them otherwise.")] = None,
+    cores: Annotated[str, typer.Option(help="Core counts of the preset chips, such as 1,4,16.")] = "4",
+    jobs: Annotated[int, typer.Option(help="Runs at a time; with several, each simulates more slowly.")] = 1,
+    out: Annotated[Path, typer.Option(help="The report: OUT.md and OUT.json.")] = Path("runs/bench"),
+) -> None:
+    """Run networks of the zoo, those that are not up to date, and write one table of all of them."""
+    cases = _cases(nets, cores)
+    campaign = Campaign(jobs)
+    require_writable(out)
+    revision = commit()
+    console = Console()
+    watcher = CampaignConsole(cases, console)
+    try:
+        results = campaign.run(cases, watcher)
+    finally:
+        watcher.done()
+    records = [record(result) for result in results]
+    print_report(records, console)
+    table, data = write_report(out, records, revision)
+    console.print(f"table: {table}, figures: {data}", highlight=False)
+    if any(result.failure is not None for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def speed(
     net: Net = "vgg16",
     layer: Annotated[str, typer.Option(help="Layer to simulate.")] = "conv4_1",
     cores: Cores = 4,
@@ -146,17 +180,31 @@ def bench(
     workload = load_workload(net, layers=layer)
     plan = schedule(workload.graph, params)
     model = build_model(emit_chip(params), "verilator")
-    with tempfile.TemporaryDirectory(prefix="systomesh-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="systomesh-speed-") as name:
         folder = Path(name)
         np.save(folder / "memory.npy", plan.memory_image(workload.image))
         item = plan.launches[0]
         launch = LaunchJob(item.name, item.program_base, item.program_stride, folder / "result")
         job = Job(params, plan.dram_bytes, (launch,), (MemoryFile(0, folder / "memory.npy"),))
-        speed = measure_speed(model, job, folder / "work")
+        found = measure_speed(model, job, folder / "work")
     typer.echo(
-        f"{layer}, {speed.cycles:,} cycles: bench {speed.bench_hz / 1e3:.1f} k cycles/s, bare C++ loop "
-        f"{speed.bare_hz / 1e3:.1f} k cycles/s, ratio {100 * speed.ratio:.1f} %"
+        f"{layer}, {found.cycles:,} cycles: bench {found.bench_hz / 1e3:.1f} k cycles/s, bare C++ loop "
+        f"{found.bare_hz / 1e3:.1f} k cycles/s, ratio {100 * found.ratio:.1f} %"
     )
+
+
+def _cases(nets: str | None, cores: str) -> list[Case]:
+    """Every network on every chip, small networks first."""
+    chosen = [size.name for size in zoo_sizes()] if nets is None else [net.strip() for net in nets.split(",")]
+    for net in chosen:
+        if net not in ZOO:
+            raise BenchError(f"NETS: unknown network {net!r}; choose from {', '.join(sorted(ZOO))}")
+    counts = [count.strip() for count in cores.split(",")]
+    for count in counts:
+        if not count.isdecimal():
+            raise BenchError(f"CORES={cores}: give core counts such as 1,4,16")
+        default_chip(int(count))
+    return list(dict.fromkeys(Case(net, int(count)) for net in chosen for count in counts))
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:
@@ -202,9 +250,10 @@ def main() -> None:
     except RunError as error:
         errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("systomesh: interrupted; the same command goes on from here", markup=False)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Typer turns KeyboardInterrupt into it
+            errors.print("systomesh: interrupted; the same command goes on from here", markup=False)
+        raise
 
 
 if __name__ == "__main__":

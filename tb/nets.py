@@ -28,8 +28,8 @@ class NetSize:
     params : int
         Learned values; running statistics of batch normalisations are not.
     activations : int
-        Elements of all tensors that layers compute, activation functions and normalisations fused; concatenations
-        compute none.
+        Elements of all tensors that layers compute, activation functions, normalisations and residual additions
+        fused; concatenations compute none.
     layers : int
         Convolutions and fully connected layers.
     """
@@ -78,5 +78,5 @@ def print_nets(sizes: Iterable[NetSize], console: Console) -> None:
         )
     console.print(table)
     console.print("layers: convolutions and fully connected; parameters: all that is learned;\n"
-                  "activations: elements that layers compute, with normalisations and clamps fused",
+                  "activations: elements that layers compute, with normalisations, residuals and clamps fused",
                   highlight=False)  # fmt: skip

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from scheduler.program import HostStep, Step
+from tb.campaign import CampaignWatcher, Case, CaseResult
 from tb.job import LaunchResult
 from tb.run import Watcher
 from tb.session import Event
+from tb.summary import percent
 
-__all__ = ["ConsoleWatcher", "time_left"]
+__all__ = ["CampaignConsole", "ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
+
+Relay = Callable[[str, float], None]
+"""Told what a run does and which share of its cycles is done."""
 
 
 def time_left(cycles_left: float, cycles_per_s: float) -> str:
@@ -24,11 +33,27 @@ def time_left(cycles_left: float, cycles_per_s: float) -> str:
     return f"{minutes}:{seconds:02d} left"
 
 
+def pipe_relay(descriptor: int) -> Relay:
+    """Passes progress on to the process at the other end of a pipe, [text, share] as a line of JSON.
+
+    A pipe that nobody reads any more ends the run like an interrupt: whoever asked for it is gone.
+    """
+
+    def relay(text: str, share: float) -> None:
+        try:
+            os.write(descriptor, (json.dumps([text, share]) + "\n").encode())
+        except BrokenPipeError:
+            raise KeyboardInterrupt from None
+
+    return relay
+
+
 class ConsoleWatcher(Watcher):
     """Shows stage or layer, simulated cycles, speed and the time left by the estimator's prediction."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, relay: Relay = lambda text, share: None) -> None:
         self._console = console
+        self._relay = relay
         self._launches: Sequence[Step] = ()
         self._expected: list[float] = []
         self._cycles = self._seconds = 0.0
@@ -42,6 +67,7 @@ class ConsoleWatcher(Watcher):
 
     def stage(self, text: str) -> None:
         self._progress.update(self._task, description=text, total=None)
+        self._relay(text, 0.0)
         if not self._console.is_terminal:
             self._console.print(f"[{time.perf_counter() - self._started:6.1f} s] {text}", markup=False)
 
@@ -80,9 +106,68 @@ class ConsoleWatcher(Watcher):
         return f"{self._cycles + cycles:,.0f} cycles, {speed / 1e3:.0f} k cycles/s, {time_left(left, speed)}"
 
     def _advance(self, index: int, share: float, note: str) -> None:
-        part = share * self._expected[index] if index < len(self._expected) else 0.0
-        self._progress.update(self._task, completed=sum(self._expected[:index]) + part, note=note)
+        running = index < len(self._expected)
+        completed = sum(self._expected[:index]) + (share * self._expected[index] if running else 0.0)
+        self._progress.update(self._task, completed=completed, note=note)
+        self._relay(self._launches[index].name if running else "", completed / sum(self._expected))
 
     def _line(self, index: int, text: str) -> None:
         elapsed = time.perf_counter() - self._started
         self._console.print(f"[{elapsed:6.1f} s] {self._launches[index].name}: {text}", markup=False, highlight=False)
+
+
+class CampaignConsole(CampaignWatcher):
+    """Shows all runs of a campaign and their share of the work; a line for each run that begins or ends."""
+
+    def __init__(self, cases: Sequence[Case], console: Console) -> None:
+        self._console = console
+        self._work = {case: case.work for case in cases}
+        self._ended: set[Case] = set()
+        self._shares: dict[Case, float] = {}
+        self._texts: dict[Case, str] = {}
+        self._lock = Lock()
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=30),
+            TextColumn("{task.fields[note]}", table_column=Column()),  # wraps, so that the others need not
+            TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=sum(self._work.values()), note="")
+        self._progress.start()
+
+    def start(self, case: Case) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"{case.name}: begins", markup=False, highlight=False)
+        self.progress(case, "begins", 0.0)
+
+    def progress(self, case: Case, text: str, share: float) -> None:
+        with self._lock:
+            self._texts[case] = f"{case.name} {text}"
+            self._shares[case] = share
+            self._show()
+
+    def finish(self, result: CaseResult) -> None:
+        with self._lock:
+            self._texts.pop(result.case, None)
+            self._shares[result.case] = 1.0
+            self._ended.add(result.case)
+            self._show()
+            self._console.print(f"{result.case.name}: {_verdict(result)}", markup=False, highlight=False)
+
+    def done(self) -> None:
+        """Nothing more will come."""
+        self._progress.stop()
+
+    def _show(self) -> None:
+        self._progress.update(
+            self._task,
+            description=f"{len(self._ended)} of {len(self._work)} runs",
+            completed=sum(share * self._work[case] for case, share in self._shares.items()),
+            note="\n".join(self._texts.values()),
+        )
+
+
+def _verdict(result: CaseResult) -> str:
+    if result.failure is not None or result.summary is None:
+        return f"FAILED, {result.failure}"
+    verdict = f"{result.summary['cycles']:,} cycles, efficiency {percent(result.summary['efficiency'])}, bits equal"
+    return f"{verdict} (up to date)" if result.kept else verdict

@@ -29,7 +29,7 @@ from tb.session import Event, run_job
 from tb.summary import LayerSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
 from tb.workload import Workload, lower_bound_cycles
 
-__all__ = ["Run", "RunOptions", "Watcher", "describe_array"]
+__all__ = ["Run", "RunOptions", "Watcher", "describe_array", "describe_schedule"]
 
 _POISON = 0xA5
 """What activations hold before the chip writes them."""
@@ -51,6 +51,8 @@ class RunOptions:
     waves: bool = False
     optimise: bool = True
     """Off: builds faster, runs slower."""
+    fuse: bool = True
+    """Off: every layer is a launch of its own."""
 
 
 class Watcher:
@@ -109,7 +111,7 @@ class Run:
                 workload = self._load()
                 self.watcher.stage("scheduling")
                 start = time.perf_counter()
-                plan = schedule(workload.graph, self.options.chip)
+                plan = schedule(workload.graph, self.options.chip, fuse=self.options.fuse)
                 estimates = [self._predict(step) for step in plan.steps]
                 schedule_s = time.perf_counter() - start
                 self.watcher.stage("building the simulation model")
@@ -122,7 +124,7 @@ class Run:
             cores=self.options.chip.n_cores,
             array=describe_array(self.options.chip),
             sim=self.options.sim,
-            schedule="layer by layer",
+            schedule=describe_schedule(plan),
             seed=self.options.seed,
             pe_count=self.options.chip.pes,
             memory=self._memory_facts(),
@@ -240,17 +242,12 @@ class Run:
         launch = plan.steps[index]
         self._results[index] = result
         self._exact[index] = True
-        for tensor in self._written(plan, launch):
+        for tensor in plan.written(launch):
             raw = np.load(folder.launch(index, launch.name) / f"{_label(tensor)}.npy")
             got = plan.tensors[tensor].layout.unpack(raw)
             self._exact[index] &= board.check(launch.name, tensor, got)
         if not self._exact[index]:
             raise _Different
-
-    @staticmethod
-    def _written(plan: Plan, launch: Step) -> list[str]:
-        """Tensors that are complete after a launch."""
-        return [node.output for node in plan.graph.nodes if node.name in launch.nodes]
 
     def _run_from(
         self, first: int, plan: Plan, memory: np.ndarray, model: Model, folder: RunDir, board: Scoreboard
@@ -287,7 +284,7 @@ class Run:
                 raise RunError(_explain(plan.steps[index].name, result, plan.chip.n_cores))
 
     def _job(self, plan: Plan, step: Step, result_dir: Path) -> LaunchJob | HostJob:
-        regions = tuple(self._region(plan, tensor) for tensor in self._written(plan, step))
+        regions = tuple(self._region(plan, tensor) for tensor in plan.written(step))
         if isinstance(step, HostStep):
             inputs = {name: plan.tensors[name] for name in step.node.inputs}
             return HostJob(step.name, step.node, inputs, plan.tensors[step.node.output], result_dir, regions)
@@ -318,7 +315,7 @@ class Run:
         live = set(plan.live_after(first - 1))
         files = []
         for index, launch in enumerate(plan.steps[:first]):
-            for tensor in self._written(plan, launch):
+            for tensor in plan.written(launch):
                 if tensor in live:
                     path = folder.launch(index, launch.name) / f"{_label(tensor)}.npy"
                     files.append(MemoryFile(plan.tensors[tensor].addr, path.resolve()))
@@ -353,6 +350,14 @@ class Run:
         summary.bit_exact = (
             summary.failure is None and not board.differences and len(summary.layers) == len(plan.steps)
         )
+
+
+def describe_schedule(plan: Plan) -> str:
+    """How layers and launches go together, in words."""
+    pools = sum(launch.op.endswith("+maxpool") for launch in plan.launches)
+    if not pools:
+        return "layer by layer"
+    return f"layer by layer, max pools fused into {pools} convolution{'s' * (pools > 1)}"
 
 
 def describe_array(chip: ChipParams) -> str:

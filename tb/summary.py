@@ -16,7 +16,17 @@ from golden.quant import QuantisationError
 from rtl.isa import TrafficClass
 from tb.job import write_atomically
 
-__all__ = ["LayerSummary", "Summary", "compute_cycles_by_cause", "dram_bytes_by_class", "print_summary"]
+__all__ = [
+    "CAUSES",
+    "LayerSummary",
+    "Summary",
+    "compute_cycles_by_cause",
+    "dram_bytes_by_class",
+    "largest_loss",
+    "percent",
+    "print_summary",
+    "signed",
+]
 
 CAUSES = {
     "stream": "streaming",
@@ -173,19 +183,26 @@ class Summary:
         write_atomically(path, (json.dumps(self.as_dict(), indent=1) + "\n").encode())
 
 
-def _percent(value: float | None, digits: int = 1) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
+    """'12.3 %', or '-' for what is unknown."""
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def _signed(value: float | None) -> str:
+def signed(value: float | None) -> str:
+    """'+1.2 %', or '-' for what is unknown."""
     return "-" if value is None else f"{100 * value:+.1f} %"
 
 
-def _largest_loss(cycles: Mapping[str, float]) -> str:
-    """The cause, other than streaming, that takes most cycles."""
+def largest_loss(cycles: Mapping[str, float]) -> tuple[str, float] | None:
+    """The cause, other than streaming, that takes most cycles, and its share of all; None where nothing is lost."""
     losses = {cause: count for cause, count in cycles.items() if cause != "stream"}
     worst = max(losses, key=lambda cause: losses[cause], default="")
-    return f"{worst} {_percent(losses[worst] / sum(cycles.values()))}" if worst and losses[worst] else ""
+    return (worst, losses[worst] / sum(cycles.values())) if worst and losses[worst] else None
+
+
+def _largest_loss(cycles: Mapping[str, float]) -> str:
+    loss = largest_loss(cycles)
+    return f"{loss[0]} {percent(loss[1])}" if loss else ""
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -206,8 +223,8 @@ def print_summary(summary: Summary, console: Console) -> None:
             layer.op,
             f"{layer.cycles:,}" if layer.cycles else "",
             f"{layer.estimated_cycles:,}" if layer.cycles else "",
-            _signed(layer.estimate_error) if layer.cycles else "",
-            _percent(layer.utilization) if layer.macs else "",
+            signed(layer.estimate_error) if layer.cycles else "",
+            percent(layer.utilization) if layer.macs else "",
             f"{(sum(layer.dram_bytes.values()) + layer.host_bytes) / 1e6:.2f}",
             layer.mapping if layer.op == "host" else _largest_loss(layer.compute_cycles),
             "[green]equal[/]" if layer.bit_exact else "[bold red]DIFFER[/]",
@@ -218,22 +235,22 @@ def print_summary(summary: Summary, console: Console) -> None:
         "",
         f"{summary.cycles:,}",
         f"{summary.estimated_cycles:,}",
-        _signed(summary.estimate_error),
-        _percent(summary.utilization),
+        signed(summary.estimate_error),
+        percent(summary.utilization),
         f"{sum(summary.dram_bytes.values()) / 1e6:.2f}",
         _largest_loss(summary.compute_cycles),
         "[green]equal[/]" if summary.bit_exact else "[bold red]no[/]",
     )
     console.print(table)
     by_class = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in summary.dram_bytes.items())
-    console.print(f"efficiency {_percent(summary.efficiency)} of the lower bound of "
+    console.print(f"efficiency {percent(summary.efficiency)} of the lower bound of "
                   f"{summary.lower_bound_cycles:,.0f} cycles; DRAM MB: {by_class}")  # fmt: skip
     if summary.host_layers:
         console.print(f"{len(summary.host_layers)} of {summary.nodes} nodes ran on the host: cut at "
                       f"{', '.join(summary.host_layers)}", markup=False, highlight=False)  # fmt: skip
     total = sum(summary.compute_cycles.values()) or 1.0
     spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
-    console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {_percent(count / total)}" for cause, count in spent))
+    console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
     console.print(f"build {summary.build_s:.1f} s, schedule {summary.schedule_s:.1f} s, golden {summary.golden_s:.1f} s"
                   f", simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s")  # fmt: skip
     if summary.quantisation_error:

@@ -12,6 +12,7 @@ import numpy as np
 from golden import ops
 from golden.inputs import load_input
 from golden.onnx_import import QuantisedModel, load_onnx, settle
+from golden.pools import pools_before_concats
 from golden.qgraph import QGraph
 from golden.qnodes import QConv
 from golden.quant import QuantisationError, float_outputs, output_error, quantize
@@ -73,8 +74,11 @@ def load_workload(
     seed: int | None = None,
     layers: str | None = None,
     onnx: OnnxOptions | None = None,
+    fuse: bool = True,
 ) -> Workload:
     """Build a network of the zoo or read an ONNX file, quantise it on the picture and compute every layer.
+
+    With `fuse`, maximum pools move in front of concatenations, so that they can be fused with convolutions.
 
     Raises
     ------
@@ -98,6 +102,11 @@ def load_workload(
     selected = select_layers(graph, layers) if layers else graph
     expected = ops.run(_up_to(graph, selected), source.raw)
     error = output_error(source.real, graph, expected) if source.real and not layers else None
+    if fuse:
+        selected = pools_before_concats(selected)
+        for node in selected.nodes:
+            if node.output not in expected:
+                expected[node.output] = ops.run_node(node, expected)
     return Workload(selected, expected[selected.input], expected, time.perf_counter() - start, source.note, error)
 
 

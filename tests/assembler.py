@@ -80,6 +80,11 @@ class Assembler:
     def table(self, at: int, /, **fields: Any) -> None:
         self.emit(at, Unit.STORE, Opcode.TABLE, **fields)
 
+    def pool(self, at: int, /, **fields: Any) -> None:
+        """POOL of a 1x1 window over a 1x1 map unless told otherwise."""
+        names = ("kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w")
+        self.emit(at, Unit.STORE, Opcode.POOL, **{**dict.fromkeys(names, 1), **fields})
+
     def sync(self, at: int, unit: Unit, /, **fields: Any) -> None:
         self.emit(at, unit, Opcode.SYNC, **fields)
 

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from golden.qgraph import QGraph, QTensor
-from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool
+from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool, Residual
 from golden.requant import Requant
 from golden.window import out_hw
 from rtl.isa import table_blocks
@@ -93,6 +93,7 @@ class GraphBuilder:
         dilation: Pair = (1, 1),
         groups: int = 1,
         op: str = "conv",
+        residual: str | None = None,
     ) -> str:
         channels, height, width = self.shape(source)
         size = out_hw((height, width), kernel, stride, padding, dilation)
@@ -101,10 +102,16 @@ class GraphBuilder:
         weight = self._noise((filters, depth, *kernel))
         spread = 40.0 * 74.0 * (depth * prod(kernel)) ** 0.5
         bias = self.rng.normal(0, spread / 3, filters).astype(np.int32)
+        added = None
+        if residual is not None:
+            shift = int(self.rng.choice([0, 3, 7, 13]))
+            added = Residual(residual, self.rng.integers(1, 128, filters, np.int8), shift)
+            spread += 64.0 * 74.0 * 2.0**shift
         self.nodes.append(
             QConv(
                 target, op, source, target, weight, bias, stride, padding, dilation, groups,
                 self.tensors[source].zero_point, self._requant(filters, spread, target),
+                residual=added,
             )
         )  # fmt: skip
         return target
@@ -302,6 +309,23 @@ def _add(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
     return builder, builder.add(*(("in", branch) if rng.random() < 0.5 else (branch, "in")))
 
 
+def _residual(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Convolutions that add a tensor: the network's input, a branch, or their own input."""
+    channels, kernel = int(rng.choice(CHANNELS)), int(rng.choice([1, 1, 3]))
+    size = _sizes(rng, (2, 2), budget / channels**2 / kernel**2)
+    builder = GraphBuilder(rng, (channels, *size), budget)
+    narrow = builder.conv("in", int(rng.choice([3, 8, 16, 40])), (1, 1))
+    pad = (kernel // 2,) * 4
+    at = builder.conv(narrow, channels, (kernel, kernel), padding=pad, residual="in")
+    if rng.random() < 0.5:
+        filters = int(rng.choice(CHANNELS))
+        branch = builder.conv("in", filters, (1, 1), stride=(2, 2))
+        groups = 2 if channels % 2 == filters % 2 == 0 and rng.random() < 0.4 else 1
+        return builder, builder.conv(at, filters, (2, 2), stride=(2, 2), padding=(0, 0, size[0] % 2, size[1] % 2),
+                                     groups=groups, residual=branch)  # fmt: skip
+    return builder, builder.conv(at, channels, (1, 1), residual=at) if rng.random() < 0.5 else at
+
+
 def _concat(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
     """Two or three branches side by side, and a layer that reads them together."""
     channels = int(rng.choice(CHANNELS[2:]))
@@ -325,6 +349,34 @@ def _chain(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
     return builder, builder.conv(at, 10, (height, width), op="fc")
 
 
+POOLS: tuple[tuple[Pair, Pair, Padding], ...] = (
+    ((2, 2), (2, 2), (0, 0, 0, 0)),
+    ((3, 3), (2, 2), (0, 0, 1, 1)),
+    ((3, 3), (2, 2), (1, 1, 1, 1)),
+    ((3, 3), (1, 1), (1, 1, 1, 1)),
+    ((2, 3), (1, 3), (1, 0, 0, 2)),
+    ((1, 2), (3, 1), (0, 1, 0, 0)),
+)
+"""Kernel, stride and padding."""
+
+
+def _pooled(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """A convolution, or two that are concatenated, with a maximum pool behind."""
+    kernel, stride, padding = POOLS[rng.integers(len(POOLS))]
+    window = int(rng.choice([1, 3]))
+    pad = int(rng.integers(0, window))
+    depth, filters = (int(rng.choice([3, 8, 16, 24])) for _ in range(2))
+    pixels = budget / (filters * depth * window**2)
+    builder = GraphBuilder(rng, (depth, *_sizes(rng, (window + 3, window + 3), pixels)), budget)
+    step = int(rng.choice([1, 1, 2]))
+
+    def conv() -> str:
+        return builder.conv("in", filters, (window, window), stride=(step, step), padding=(pad, pad, pad, pad))
+
+    target = builder.concat(conv(), conv()) if rng.random() < 0.3 else conv()
+    return builder, builder.pool("maxpool", target, kernel, stride, padding)
+
+
 KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]] = {
     "conv3x3": _conv3x3,
     "conv1x1": _conv1x1,
@@ -338,9 +390,11 @@ KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]]
     "deep": _deep,
     "fc": _fc,
     "pool": _pool,
+    "pooled": _pooled,
     "add": _add,
     "concat": _concat,
     "chain": _chain,
+    "residual": _residual,
 }
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from golden.onnx_import.model import ELEMENTWISE_OPS
+
 __all__ = ["FAULTS", "Change", "mutate", "mutate_bytes"]
 
 Change = Callable[[onnx.ModelProto], object]
@@ -136,9 +138,9 @@ def mutate(model: onnx.ModelProto, rng: np.random.Generator) -> None:
         case 2:
             del node.input[int(rng.integers(len(node.input))) :]
         case 3:
-            kinds = [n.op_type for n in nodes]
-            kinds += ["Relu", "Clip", "Flatten", "Pad", "Squeeze", "ReduceMean", "Softmax", "Mul", "Transpose", "Split",
-                      "Expand", "ConstantOfShape", "Tile", "Resize", "Shape"]  # fmt: skip
+            others = ["Flatten", "Pad", "Squeeze", "ReduceMean", "Softmax", "Transpose", "Split", "Expand",
+                      "ConstantOfShape", "Tile", "Resize", "Shape", *sorted(ELEMENTWISE_OPS)]  # fmt: skip
+            kinds = [[n.op_type for n in nodes], others][int(rng.integers(2))]
             node.op_type = str(rng.choice(kinds))
         case 4 if node.attribute:
             attribute = node.attribute[int(rng.integers(len(node.attribute)))]

@@ -205,13 +205,16 @@ def quantised_model(seed: int, *, power_of_two: bool, qdq: bool, unsigned: bool)
 
 
 def host_model(seed: int) -> onnx.ModelProto:
-    """A QDQ network with a gate, a node of two outputs and a softmax, none of which the chip can run."""
+    """A QDQ network with an activation for the table; and a gate of another tensor, a node of two outputs and a
+    softmax, none of which the chip can run.
+    """
     b = QuantBuilder(seed, power_of_two=True, qdq=True, unsigned=True)
     source = ("image", (3, 8, 8), b.scale(0.05), b.zero())
     x = b.conv(source, same=True)
     real = b.real(x)
-    gate = b.node("Mul", [real, b.node("HardSigmoid", [b.node("Neg", [real])])])
-    x = b.conv(b.write(gate, x[1], x[2], x[3]), same=True)
+    x = b.write(b.node("Mul", [real, b.node("HardSigmoid", [b.node("Neg", [real])])]), x[1], x[2], x[3])
+    gate = b.node("HardSigmoid", [b.node("GlobalAveragePool", [b.real(x)])])
+    x = b.conv(b.write(b.node("Mul", [b.real(x), gate]), x[1], x[2], x[3]), same=True)
     first = b.node("Split", [b.real(x)], axis=2)
     b.nodes[-1].output.append("second")
     halves = [b.write(name, (3, 4, 8), x[2], x[3]) for name in (first, "second")]
@@ -237,10 +240,13 @@ class FloatBuilder(_Builder):
 
 
 def real_host_model(seed: int, size: int = 8) -> onnx.ModelProto:
-    """A float network with islands for the host: a gate between halves, a transposition, a last LogSoftmax."""
+    """A float network with a SiLU for the table, and islands for the host: a gate between halves, a transposition, a
+    last LogSoftmax.
+    """
     b = FloatBuilder(seed)
     x = b.conv(("image", (3, size, size)), 8, normalise=True)
-    first = b.node("Split", [x[0], b.constant(np.array([4, 4]))], axis=1)
+    silu = b.node("Mul", [x[0], b.node("Sigmoid", [x[0]])])
+    first = b.node("Split", [silu, b.constant(np.array([4, 4]))], axis=1)
     b.nodes[-1].output.append("second")
     gated = b.node("Mul", [first, b.node("Softmax", ["second"], axis=1)])
     x = b.conv((gated, (4, size, size)), 6, normalise=False)

@@ -20,7 +20,7 @@ Fields = dict[str, int]
 _ALLOWED = {
     Unit.LOAD: {Opcode.END, Opcode.SYNC, Opcode.LOAD},
     Unit.COMPUTE: {Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE},
-    Unit.STORE: {Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.TABLE},
+    Unit.STORE: {Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.POOL, Opcode.TABLE},
 }
 
 
@@ -137,12 +137,24 @@ def _store(check: _Checker, fields: Fields) -> None:
     else:
         check.memory(fields)
         check.aligned(fields["addr"])
-    check.accumulators(fields["acc_base"], fields["pixels"])
+    entries = fields["pixels"]
+    if fields["pooled"]:
+        pool = check.core.pool
+        check.require(pool is not None, "pooled, and comes before any POOL")
+        assert pool is not None
+        entries = pool["in_h"] * pool["in_w"]
+    check.accumulators(fields["acc_base"], entries)
     check.parameters(fields["param_base"], fields["groups"])
 
 
 def _table(check: _Checker, fields: Fields) -> None:
     check.parameters(fields["param_base"], table_blocks(check.chip.link_bytes))
+
+
+def _pool(check: _Checker, fields: Fields) -> None:
+    check.nonzero(fields, "kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w")
+    for pad, kernel in (("pad_top", "kernel_h"), ("pad_left", "kernel_w")):
+        check.require(fields[pad] < fields[kernel], f"{pad} {fields[pad]} reaches over a kernel of {fields[kernel]}")
 
 
 _RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
@@ -151,5 +163,6 @@ _RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
     Opcode.SETUP: _setup,
     Opcode.COMPUTE: _compute,
     Opcode.STORE: _store,
+    Opcode.POOL: _pool,
     Opcode.TABLE: _table,
 }

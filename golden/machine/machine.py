@@ -217,6 +217,8 @@ class _Run:
                 update = compute.compute(core, fields)
                 self._signal(core, fields, range(2))
                 self._later("update", core.index, core.index, lambda: self._update(core, fields, update))
+            case Opcode.POOL:
+                core.pool = fields
             case Opcode.TABLE:
                 core.load_table(fields["param_base"])
                 self._signal(core, fields, range(3))

@@ -36,6 +36,8 @@ class CoreState:
     tokens : list of int
     geometry : dict or None
         Fields of the last SETUP.
+    pool : dict or None
+        Fields of the last POOL.
     counts : Counter of CoreCounter
         Events that do not depend on timing: pixels, passes, instructions, scratchpad writes.
     flits_in, flits_out : int
@@ -57,6 +59,7 @@ class CoreState:
         self.acc_defined = np.zeros(self.acc.shape, bool)
         self.tokens = [0] * chip.tokens
         self.geometry: dict[str, int] | None = None
+        self.pool: dict[str, int] | None = None
         self.counts: Counter[CoreCounter] = Counter()
         self.flits_in = 0
         self.flits_out = 0

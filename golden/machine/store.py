@@ -11,13 +11,31 @@ def drain(core: CoreState, fields: dict[str, int]) -> np.ndarray:
     """Bytes that a STORE sends, int8[groups, pixels, lanes]."""
     width = core.params.drain_lanes(core.link_bytes)
     lanes, base = fields["lanes"], fields["acc_base"]
-    entries = core.acc[base : base + fields["pixels"]]
+    if fields["pooled"]:
+        assert core.pool is not None
+        entries = _pooled(core.acc[base:], core.pool, fields["pixels"])
+    else:
+        entries = core.acc[base : base + fields["pixels"]]
     out = np.empty((fields["groups"], len(entries), lanes), np.int8)
     for group in range(fields["groups"]):
         bias, multiplier, shift = (a[:lanes] for a in core.param_block(fields["param_base"] + group))
         acc = entries[:, group * width : group * width + lanes]
         out[group] = requantise(acc, bias, multiplier, shift, fields["zero_point"], fields["lo"], fields["hi"])
     return core.table[out.astype(np.int16) + 128] if fields["table"] else out
+
+
+def _pooled(acc: np.ndarray, pool: dict[str, int], pixels: int) -> np.ndarray:
+    """Maxima over the windows of a POOL, int32[pixels, C]; the map starts at ``acc[0]``."""
+    height, width = pool["in_h"], pool["in_w"]
+    image = acc[: height * width].reshape(height, width, -1)
+    row, column = np.divmod(np.arange(pixels), pool["out_w"])
+    out = np.full((pixels, image.shape[2]), np.iinfo(np.int32).min, np.int32)
+    for ky in range(pool["kernel_h"]):
+        for kx in range(pool["kernel_w"]):
+            iy, ix = row * pool["stride_h"] - pool["pad_top"] + ky, column * pool["stride_w"] - pool["pad_left"] + kx
+            inside = (iy >= 0) & (iy < height) & (ix >= 0) & (ix < width)
+            out[inside] = np.maximum(out[inside], image[iy[inside], ix[inside]])
+    return out
 
 
 def requantise(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from golden.activations import Expression, Term
 from golden.errors import OnnxError
 from golden.graph import (
     Add,
@@ -26,7 +27,7 @@ from golden.graph import (
 from golden.host import Port
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host
-from golden.onnx_import.model import FLOAT_OPS, Model, Op, require_bounded
+from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.walk import VIEWS, translate
 from golden.window import Padding
 
@@ -41,9 +42,30 @@ class _Map:
     chw: Shape
     shape: tuple[int, ...]
     padding: Padding = (0, 0, 0, 0)
+    function: "_Function | None" = None
+    """What it is of another map."""
 
 
-_Value = _Map | OnHost | np.ndarray
+@dataclass(frozen=True)
+class _Function:
+    """An element-wise function of a map; it becomes a layer once something else reads it."""
+
+    name: str
+    base: _Map
+    terms: tuple[Term, ...]
+
+
+PARAMETERS: dict[str, dict[str, float]] = {
+    "Celu": {"alpha": 1.0},
+    "Elu": {"alpha": 1.0},
+    "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "LeakyRelu": {"alpha": 0.01},
+    "QuickGelu": {"alpha": 1.702},
+    "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
+}
+"""Attributes of element-wise operators, with ONNX's defaults."""
+
+_Value = _Map | _Function | OnHost | np.ndarray
 
 
 def import_float(model: Model) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -98,13 +120,15 @@ class _Walk:
 
     def _port(self, name: str) -> Port | None:
         value = self.values[name]
+        if isinstance(value, _Function):  # the chip's table computes it
+            value = self._settled(name)
         return Port(name, value.shape, "float32") if isinstance(value, _Map) and not any(value.padding) else None
 
     def finish(self) -> tuple[Graph, dict[str, np.ndarray]]:
         """The graph, once every operator is in."""
         outputs = []
         for name in self.model.outputs:
-            value = self._bring(name) if isinstance(self.values[name], OnHost) else self.values[name]
+            value = self._settled(name)
             if not isinstance(value, _Map) or any(value.padding) or value.name == self.input:
                 raise OnnxError(f"output {name!r} is not the result of a layer; let the model compute something")
             outputs.append(value.name)
@@ -119,6 +143,9 @@ class _Walk:
 
     def _dispatch(self, op: Op) -> "_Value":
         kind = op.kind
+        function = self._function(op) if kind in ELEMENTWISE_OPS else None
+        if function is not None:
+            return function
         first = self.values[op.inputs[0]]
         if kind == "Identity" and isinstance(first, np.ndarray):
             return first
@@ -126,6 +153,8 @@ class _Walk:
             return self._add(op)
         if kind == "Concat":
             return self._concat(op)
+        if kind in ELEMENTWISE_OPS - {"Clip", "Relu"} and not isinstance(first, np.ndarray):
+            op.cannot("it works on more than one map", "element-wise operators run on one map and single constants")
         x = self._map(op, 0)
         if kind in VIEWS:
             if kind == "Dropout" and op.has(2) and self._array(op, 2).any():
@@ -156,10 +185,53 @@ class _Walk:
         flat = kind == "ReduceMean" and not op.attributes.get("keepdims", 1)
         return self._put(GlobalAvgPool(self._name(op), x.name), (1, x.chw[0]) if flat else None)
 
-    def _map(self, op: Op, index: int) -> _Map:
-        value = self.values[op.inputs[index]]
+    def _function(self, op: Op) -> _Function | None:
+        """What an element-wise operator makes of one map and single constants, if it reads no more.
+
+        Not of a clamp or bias right behind a layer: that layer, or a requantisation, can do these.
+        """
+        names = [name for name in op.inputs if name]
+        computed = {name for name in names if not isinstance(self.values[name], np.ndarray)}
+        hosted = [name for name in computed if isinstance(self.values[name], OnHost)]
+        if hosted and len(computed) > 1:  # no function of one map
+            return None
+        for name in hosted:
+            self._bring(name)
+        read = [self.values[name] for name in names]
+        maps = [value for value in read if isinstance(value, _Map | _Function)]
+        alone = len(read) > len(maps) and any(
+            isinstance(self.values[name], _Map) and self.readers[name] == 1 for name in names
+        )
+        if (op.kind in ("Relu", "Clip") and isinstance(read[0], _Map)) or (op.kind == "Add" and alone):
+            return None
+        if not maps or any(isinstance(value, np.ndarray) and value.size != 1 for value in read):
+            return None
+        functions = [value if isinstance(value, _Function) else _Function("", value, ()) for value in maps]
+        if len({(f.base.name, f.base.shape) for f in functions}) > 1:  # then what the maps are functions of
+            functions = [f.base.function if not f.terms and f.base.function else f for f in functions]
+        base = functions[0].base
+        if any((f.base.name, f.base.shape) != (base.name, base.shape) for f in functions):
+            return None
+        self._unpadded(op, base)
+        terms: list[Term] = []
+        results = iter([_merge(terms, f.terms) for f in functions])
+        operands = [float(x.reshape(-1)[0]) if isinstance(x, np.ndarray) else next(results) for x in read]
+        terms.append(_term(op, operands, [self._optional(op, 1), self._optional(op, 2)] if op.kind == "Clip" else []))
+        return _Function(op.name, base, tuple(terms))
+
+    def _settled(self, name: str) -> _Map | np.ndarray:
+        """A value; a function becomes a layer, and the host computes what only it can."""
+        value = self.values[name]
         if isinstance(value, OnHost):
-            value = self._bring(op.inputs[index])
+            return self._bring(name)
+        if not isinstance(value, _Function):
+            return value
+        node = Expression(self.names.new(value.name), value.base.name, value.terms)
+        self.values[name] = made = replace(self._put(node, value.base.shape), function=value)
+        return made
+
+    def _map(self, op: Op, index: int) -> _Map:
+        value = self._settled(op.inputs[index])
         if not isinstance(value, _Map):
             op.cannot(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
         return value
@@ -286,10 +358,7 @@ class _Walk:
         return replace(x, padding=padding)
 
     def _add(self, op: Op) -> _Map:
-        for name in op.inputs:
-            if isinstance(self.values[name], OnHost):
-                self._bring(name)
-        values = [self.values[name] for name in op.inputs]
+        values = [self._settled(name) for name in op.inputs]
         maps = [value for value in values if isinstance(value, _Map)]
         for x in maps:
             self._unpadded(op, x)
@@ -317,3 +386,27 @@ class _Walk:
                 op.cannot(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels can be joined")
         made = self._put(Concat(self._name(op), tuple(x.name for x in parts)))
         return made if rank == 4 else replace(made, shape=(1, made.chw[0]))
+
+
+def _merge(terms: list[Term], more: tuple[Term, ...]) -> int:
+    """Add terms that are not there yet; the number of the last one's result."""
+    number = {0: 0}
+    for index, term in enumerate(more):
+        moved = Term(term.function, tuple(number[x] if isinstance(x, int) else x for x in term.operands))
+        if moved not in terms:
+            terms.append(moved)
+        number[index + 1] = terms.index(moved) + 1
+    return number[len(more)]
+
+
+def _term(op: Op, operands: list[int | float], bounds: list[np.ndarray | None]) -> Term:
+    """The operator as a term."""
+    kind, attributes = op.kind, op.attributes
+    if kind in ("Relu", "Clip"):
+        return Term("Clip", (operands[0], *clip_bounds(op, bounds)))
+    if kind == "PRelu":
+        kind = "LeakyRelu"
+    if kind == "Gelu" and attributes.get("approximate", b"none") != b"none":
+        kind = "GeluTanh"
+    parameters = (float(attributes.get(name, default)) for name, default in PARAMETERS.get(kind, {}).items())
+    return Term(kind, (*operands, *(parameters if op.kind != "PRelu" else ())))

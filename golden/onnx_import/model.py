@@ -14,18 +14,25 @@ from onnx import TensorProto, numpy_helper
 
 from golden.errors import OnnxError, UnsupportedError
 
-__all__ = ["ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op", "read", "require_bounded"]
+__all__ = ["ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op", "read", "require_bounded"]
+
+ELEMENTWISE_OPS = frozenset({
+    "Abs", "Add", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Max",
+    "Min", "Mul", "Neg", "PRelu", "Pow", "QuickGelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub",
+    "Tanh",
+})  # fmt: skip
+"""Operators that work on every element alone: of one tensor and single constants they make a table."""
 
 FLOAT_OPS = frozenset({
     "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "Dropout", "Flatten", "Gemm",
     "GlobalAveragePool", "Identity", "MatMul", "MaxPool", "Pad", "ReduceMean", "Relu", "Reshape", "Squeeze",
     "Unsqueeze",
-})  # fmt: skip
+}) | ELEMENTWISE_OPS  # fmt: skip
 """Operators that a float model may hold."""
 
 QUANTISED_OPS = frozenset({
     "DequantizeLinear", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv",
-    "QLinearGlobalAveragePool", "QLinearMatMul", "QuantizeLinear",
+    "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul", "QLinearSigmoid", "QuantizeLinear",
 })  # fmt: skip
 """Operators that make a model a quantised one."""
 
@@ -49,6 +56,7 @@ class Op:
 
     name: str
     kind: str
+    """The operator, with its domain where that is not one of ONNX or ONNX Runtime."""
     inputs: tuple[str, ...]
     """An omitted optional input is an empty string."""
     outputs: tuple[str, ...]
@@ -199,12 +207,9 @@ def _check_operators(graph: onnx.GraphProto, *, fallback: bool) -> None:
             _name_op(node).fail(why, "not even the host can run it: take it out of the model")
         if fallback:
             continue
-        if node.op_type not in supported or node.domain not in DOMAINS:
-            domain = f"{node.domain}." if node.domain not in DOMAINS else ""
-            _name_op(node).cannot(
-                f"operator {domain}{node.op_type} cannot run on the chip",
-                f"supported are {', '.join(sorted(supported))}",
-            )
+        op = _name_op(node)
+        if op.kind not in supported:
+            op.cannot(f"operator {op.kind} cannot run on the chip", f"supported are {', '.join(sorted(supported))}")
 
 
 def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -311,7 +316,7 @@ def _constant(op: Op) -> np.ndarray:
 def _name_op(node: onnx.NodeProto) -> Op:
     return Op(
         node.name or (node.output[0] if node.output else "?"),
-        node.op_type,
+        node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}",
         tuple(node.input),
         tuple(node.output),
         {},

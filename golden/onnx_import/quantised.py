@@ -2,6 +2,7 @@
 
 QDQ is read lazily: DequantizeLinear gives a view of its tensor, a float operator on such views a *pending* result,
 Relu and Clip a clamp of it, and only QuantizeLinear writes the node. QLinear operators are the same steps at once.
+Element-wise operators on views of one tensor give a *curve*, of which QuantizeLinear makes an activation table.
 """
 
 from dataclasses import replace
@@ -13,10 +14,12 @@ from golden.host import Port
 from golden.onnx_import.attributes import Names, Window, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host
 from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_conv, lower_max
-from golden.onnx_import.model import FLOAT_OPS, QUANTISED_OPS, Model, Op, require_bounded
+from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, QUANTISED_OPS, Model, Op, require_bounded
+from golden.onnx_import.tables import compute_table, identity, merge_tables
 from golden.onnx_import.values import (
     NO_PADDING,
     Activation,
+    Curve,
     Fixed,
     Input,
     Pending,
@@ -30,13 +33,14 @@ from golden.onnx_import.values import (
 )
 from golden.onnx_import.walk import MALFORMED, VIEWS, translate
 from golden.qgraph import QGraph, QTensor
-from golden.qnodes import QConcat, QHost, QNode
+from golden.qnodes import QConcat, QHost, QNode, QPool
 from golden.requant import INT8
 from golden.window import out_hw
 
 __all__ = ["import_quantised"]
 
 BYTES = ("int8", "uint8")
+ONE_TENSOR = "element-wise operators run on one quantised tensor and single constants: put QuantizeLinear before them"
 
 
 def import_quantised(model: Model) -> tuple[QGraph, dict[str, bool], tuple[str, ...]]:
@@ -59,6 +63,8 @@ class _Walk:
         self.unsigned: dict[str, bool] = {}
         self.unscaled: list[str] = []
         self.nodes: list[QNode] = []
+        self.roots: dict[str, Activation] = {}
+        """What a tensor that a table writes is a function of, through other tables too."""
         self.input = ""
         self.names, self.tensor_names = Names(), Names()
         if model.input_type == "float32":
@@ -74,7 +80,7 @@ class _Walk:
 
     def step(self, op: Op) -> None:
         """Import one operator."""
-        on_chip_or_host(self, op, ("values", "tensors", "unsigned", "unscaled", "nodes", "input"))
+        on_chip_or_host(self, op, ("values", "tensors", "unsigned", "unscaled", "nodes", "roots", "input"))
 
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
@@ -121,12 +127,15 @@ class _Walk:
         outputs = []
         for name in self.model.outputs:
             value = self.values[name]
-            if self.model.fallback and isinstance(value, OnHost | Pending):
+            if self.model.fallback and isinstance(value, OnHost | Pending | Curve):
                 value = self._bring(self.model.maker[name], name, None)
             if not isinstance(value, Activation) or value.padding != NO_PADDING or value.tensor == self.input:
                 raise OnnxError(f"output {name!r} is not quantised; end the model by QuantizeLinear of a layer")
             outputs.append(value.tensor)
-        return QGraph(self.names.new(self.model.name), self.input, tuple(outputs), self.tensors, tuple(self.nodes))
+        nodes = merge_tables(self.nodes, outputs)
+        kept = {self.input, *outputs, *(node.output for node in nodes)}
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name in kept}
+        return QGraph(self.names.new(self.model.name), self.input, tuple(outputs), tensors, tuple(nodes))
 
     def _dispatch(self, op: Op) -> "Value | OnHost":
         kind = op.kind
@@ -136,7 +145,7 @@ class _Walk:
             return self._dequantize(op)
         if kind in VIEWS:
             return self._view(op)
-        if kind.startswith("Q"):
+        if kind in QUANTISED_OPS:
             return self._qlinear(op)
         first = self.values[op.inputs[0]]
         if kind == "MaxPool" and isinstance(first, Activation) and not first.real:
@@ -241,6 +250,8 @@ class _Walk:
             value = self._pass_on(op, self._unpadded(op, value))
         if isinstance(value, OnHost):
             return self._bring(op, op.outputs[0], params)
+        if isinstance(value, Curve):
+            return self._tabled(op, value, params)
         if not isinstance(value, Pending):
             op.fail(f"input {op.inputs[0]!r} is quantised already", "drop this node")
         return self._write(op.outputs[0], value, params)
@@ -317,6 +328,11 @@ class _Walk:
             weight = self._fixed(op, self._array(op, 3), 4, 5, 0 if transposed else 1)
             pending = self._dense(op, x, weight, self._optional(op, 6), transposed=transposed)
             return self._write(op.outputs[0], pending, self._params(op, 7, 8))
+        if op.kind in ("QLinearLeakyRelu", "QLinearSigmoid"):
+            return self._tabled(op, self._curve_of(op, [x]), self._params(op, 3, 4))
+        if op.kind == "QLinearMul":
+            b = self._activation(op, 3, self._params(op, 4, 5))
+            return self._tabled(op, self._curve_of(op, [x, b]), self._params(op, 6, 7))
         if op.kind == "QLinearAdd":
             b = self._activation(op, 3, self._params(op, 4, 5))
             return self._write(op.outputs[0], self._add(op, x, b), self._params(op, 6, 7))
@@ -330,9 +346,12 @@ class _Walk:
         if array.dtype not in (np.int8, np.uint8):
             op.fail(f"weight {op.inputs[index]!r} has data type {array.dtype}", "supported are int8 and uint8")
 
-    def _float(self, op: Op) -> Pending:
+    def _float(self, op: Op) -> Pending | Curve:
         """A float operator between DequantizeLinear and QuantizeLinear."""
         kind = op.kind
+        curve = self._curve(op) if kind in ELEMENTWISE_OPS else None
+        if curve is not None:
+            return curve
         if kind in ("Relu", "Clip"):
             low, high = clip_bounds(op, [self._optional(op, 1), self._optional(op, 2)])
             value = self.values[op.inputs[0]]
@@ -341,6 +360,8 @@ class _Walk:
             return replace(pending, lo=lo, hi=hi)
         if kind == "Concat":
             return self._concat_of(op, [self._activation(op, index) for index in range(len(op.inputs))])
+        if kind in ELEMENTWISE_OPS - {"Add"}:
+            op.cannot("it works on more than one tensor, or not on a quantised one", ONE_TENSOR)
         x = self._activation(op, 0)
         if kind == "Conv":
             return self._conv(op, x, self._weight(op, 1), self._bias(op, 2))
@@ -362,6 +383,58 @@ class _Walk:
             pending = self._global(op, x)
             return pending if op.attributes.get("keepdims", 1) else replace(pending, shape=pending.shape[:2])
         return op.cannot("this form of it cannot run in a quantised model", "fold it away before quantisation")
+
+    def _curve(self, op: Op) -> Curve | None:
+        """The function that an element-wise operator continues or begins, if it reads one tensor and single constants.
+
+        A clamp right on a tensor begins none: the node before, or a requantisation, can do it.
+        """
+        read: list[Activation | Curve] = []
+        for value in (self.values[name] for name in op.inputs if name):
+            match value:
+                case Curve() | Activation(real=True, padding=(0, 0, 0, 0)):
+                    read.append(value)
+                case Fixed(raw=raw) if raw.size == 1:
+                    pass
+                case np.ndarray() if value.size == 1:
+                    pass
+                case _:
+                    return None
+        if op.kind in ("Relu", "Clip") and not any(isinstance(value, Curve) for value in read):
+            return None
+        return self._common(read)
+
+    def _common(self, read: list[Activation | Curve]) -> Curve | None:
+        """Curve of an operator on these values, if they are functions of one tensor and of one shape."""
+        sources = [x.source if isinstance(x, Curve) else self.roots.get(x.tensor, x) for x in read]
+        if len({source.tensor for source in sources}) != 1 or len({x.shape for x in read}) != 1:
+            return None
+        return Curve(sources[0], read[0].shape)
+
+    def _curve_of(self, op: Op, read: list[Activation]) -> Curve:
+        for x in read:
+            self._unpadded(op, x)
+        curve = self._common([*read])
+        if curve is None:
+            op.cannot("it multiplies two tensors", ONE_TENSOR)
+        return curve
+
+    def _tabled(self, op: Op, curve: Curve, params: QParams) -> Activation:
+        """A table alone; `finish` merges it with the node before, if that has a requantisation."""
+        x = curve.source
+
+        def is_source(name: str) -> bool:
+            value = self.values.get(name)
+            return isinstance(value, Activation) and not value.real and value.tensor == x.tensor
+
+        table = compute_table(self.model, op, curve, is_source, unsigned=params.unsigned)
+        tensor = self._tensor(op.outputs[0], x.chw, params)
+        zero = x.params.zero_point
+        requant = replace(identity(x.chw[0], zero), table=table)
+        window = (NO_WINDOW.kernel, NO_WINDOW.stride, NO_WINDOW.padding)
+        self.nodes.append(QPool(self._name(op), "avgpool", x.tensor, tensor, *window, requant, zero, -zero))
+        self.roots[tensor] = x
+        return Activation(tensor, x.chw, curve.shape, params)
 
     def _weight(self, op: Op, index: int) -> Fixed:
         value = self.values[op.inputs[index]]
@@ -523,7 +596,7 @@ class _Walk:
         value = self.values[op.inputs[0]]
         if isinstance(value, np.ndarray) and op.kind == "Identity":
             return value
-        if not isinstance(value, Activation | Pending):
+        if not isinstance(value, Activation | Pending | Curve):
             op.cannot(f"input {op.inputs[0]!r} is a constant or not quantised", "simplify the model (onnxsim)")
         if isinstance(value, Activation) and op.kind not in ("Dropout", "Identity"):
             self._unpadded(op, value)

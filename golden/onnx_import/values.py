@@ -12,7 +12,7 @@ from golden.requant import INT8
 from golden.window import Padding
 
 __all__ = [
-    "Activation", "Fixed", "Input", "Pending", "QParams", "Target", "Value", "params_of",
+    "Activation", "Curve", "Fixed", "Input", "Pending", "QParams", "Target", "Value", "params_of",
     "require_same", "scale_of", "zero_of",
 ]  # fmt: skip
 
@@ -96,7 +96,15 @@ class Pending:
     hi: float = inf
 
 
-Value = Input | Activation | Pending | Fixed | np.ndarray
+@dataclass(frozen=True)
+class Curve:
+    """A float result that is a function of every element of `source`, a quantised tensor, on its own."""
+
+    source: Activation
+    shape: tuple[int, ...]
+
+
+Value = Input | Activation | Pending | Curve | Fixed | np.ndarray
 
 
 def scale_of(op: Op, name: str, array: np.ndarray) -> np.ndarray:

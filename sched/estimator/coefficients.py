@@ -23,6 +23,8 @@ class Coefficients:
         Of a COMPUTE, beyond its pixels.
     array_drain, tap_drain
         From a COMPUTE's last pixel to signal 2; the array's R + C come on top.
+    array_idle, tap_idle
+        From a COMPUTE's last pixel to the first one of the other engine; the array's R + C come on top.
     compute_issue
         Of a SETUP, and of any instruction of which nothing else is known.
     store_start, store_drain
@@ -47,6 +49,8 @@ class Coefficients:
     array_drain: float
     tap_start: float
     tap_drain: float
+    array_idle: float
+    tap_idle: float
     compute_issue: float
     store_start: float
     store_drain: float

@@ -8,7 +8,17 @@ from estimator.coefficients import Coefficients
 from rtl.isa import Engine, TapMode
 from rtl.params import ChipParams, CoreParams
 
-__all__ = ["bursts", "compute_cycles", "compute_pixels", "drain_cycles", "hops", "window_columns"]
+__all__ = [
+    "bursts",
+    "compute_cycles",
+    "compute_pixels",
+    "drain_cycles",
+    "hops",
+    "idle_cycles",
+    "store_cycles",
+    "switch_cycles",
+    "window_columns",
+]
 
 PAGE_BYTES = 4096
 
@@ -50,6 +60,24 @@ def drain_cycles(core: CoreParams, setup: Fields, c: Coefficients) -> float:
     if setup["engine"] == Engine.ARRAY:
         return core.rows + core.cols + c.array_drain
     return c.tap_drain
+
+
+def store_cycles(pool: Fields, fields: Fields) -> int:
+    """Cycles in which a STORE drains; `pool` is the last POOL."""
+    pixels = fields["pixels"] * fields["groups"]
+    return pixels * pool["kernel_h"] * pool["kernel_w"] if fields["pooled"] else pixels
+
+
+def idle_cycles(core: CoreParams, setup: Fields, c: Coefficients) -> float:
+    """From the last pixel to the first one that the other engine may take."""
+    if setup["engine"] == Engine.ARRAY:
+        return core.rows + core.cols + c.array_idle
+    return c.tap_idle
+
+
+def switch_cycles(core: CoreParams, c: Coefficients) -> float:
+    """Cycles that a change of the engine costs, mean of both directions."""
+    return (core.rows + core.cols + c.array_idle + c.tap_idle) / 2
 
 
 def bursts(chip: ChipParams, fields: Fields) -> int:

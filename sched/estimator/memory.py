@@ -1,8 +1,9 @@
 """Memory nodes as servers of reads and writes.
 
-A node answers reads one after the other, at one flit per cycle; writes of several cores share its one flit per cycle of
-write bandwidth. When memory cannot carry both, reads and writes get half each, less what one of them does not need.
-Rates stay the same between two events, so nothing is simulated cycle by cycle.
+A node answers reads one after the other, at one flit per cycle, those of instructions before all others; writes of
+several cores share its one flit per cycle of write bandwidth, those that come slowly take no more than they can. When
+memory cannot carry both, reads and writes get half each, less what one of them does not need. Rates stay the same
+between two events, so nothing is simulated cycle by cycle.
 """
 
 from __future__ import annotations
@@ -56,10 +57,20 @@ class ReadJob:
 
 @dataclass(eq=False)
 class WriteJob:
-    """Flits of a STORE; `done` as in `ReadJob`."""
+    """Flits of a STORE; `done` as in `ReadJob`.
+
+    Attributes
+    ----------
+    limit : float
+        Flits per cycle that the store unit delivers.
+    rate : float
+        Of these, what the memory takes now.
+    """
 
     flits: float
     done: Callable[[float], None]
+    limit: float = 1.0
+    rate: float = 0.0
 
 
 @dataclass(eq=False)
@@ -73,17 +84,20 @@ class MemoryServer:
     """
 
     capacity: float
+    programs: deque[ReadJob] = field(default_factory=deque)
     reads: deque[ReadJob] = field(default_factory=deque)
     writes: list[WriteJob] = field(default_factory=list)
     now: float = 0.0
     read_rate: float = 0.0
-    write_rate: float = 0.0
     version: int = 0
     busy_flits: float = 0.0
 
     def active_read(self) -> ReadJob | None:
         """The read under way, if its data have come."""
-        return self.reads[0] if self.reads and self.reads[0].ready <= self.now + EPSILON else None
+        for queue in (self.programs, self.reads):
+            if queue and queue[0].ready <= self.now + EPSILON:
+                return queue[0]
+        return None
 
     def settle(self, now: float) -> None:
         """Account for what happened since the last event."""
@@ -94,34 +108,39 @@ class MemoryServer:
                 head.flits -= elapsed * self.read_rate
                 self.busy_flits += elapsed * self.read_rate
             for job in self.writes:
-                job.flits -= elapsed * self.write_rate
-                self.busy_flits += elapsed * self.write_rate
+                job.flits -= elapsed * job.rate
+                self.busy_flits += elapsed * job.rate
         self.now = now
 
     def set_rates(self, read_limit: float) -> bool:
         """Divide the bandwidth; the network takes at most `read_limit` flits per cycle. True if rates changed."""
         read = read_limit if self.active_read() is not None else 0.0
-        write = 1.0 if self.writes else 0.0
+        write = min(1.0, sum(job.limit for job in self.writes))
         if read + write > self.capacity:
             read, write = (
                 min(read, max(self.capacity / 2, self.capacity - write)),
                 min(write, max(self.capacity / 2, self.capacity - read)),
             )
-        each = write / len(self.writes) if self.writes else 0.0
-        changed = read != self.read_rate or each != self.write_rate
-        self.read_rate, self.write_rate = read, each
+        changed = read != self.read_rate
+        self.read_rate = read
+        # Equal shares, but for those who cannot use theirs: the slowest first.
+        slow_first = sorted(self.writes, key=lambda job: job.limit)
+        for number, job in enumerate(slow_first):
+            rate = min(job.limit, write / (len(slow_first) - number))
+            write -= rate
+            changed |= rate != job.rate
+            job.rate = rate
         return changed
 
     def next_event(self) -> float | None:
         """When something completes, or the data of the next read come, if nothing else happens."""
-        times = []
         head = self.active_read()
+        queues = (self.programs, self.reads)
+        times = [queue[0].ready for queue in queues if queue and queue[0].ready > self.now + EPSILON]
         if head is not None:
             times.append(self.now + max(0.0, head.flits) / self.read_rate)
-        elif self.reads:
-            times.append(self.reads[0].ready)
         if self.writes:
-            times.append(self.now + max(0.0, min(job.flits for job in self.writes)) / self.write_rate)
+            times.append(self.now + max(0.0, min(job.flits / job.rate for job in self.writes)))
         return min(times, default=None)
 
     def completed(self) -> list[ReadJob | WriteJob]:
@@ -129,7 +148,8 @@ class MemoryServer:
         out: list[ReadJob | WriteJob] = []
         head = self.active_read()
         if head is not None and head.flits <= EPSILON:
-            out.append(self.reads.popleft())
+            queue = self.programs if self.programs and self.programs[0] is head else self.reads
+            out.append(queue.popleft())
         finished = [job for job in self.writes if job.flits <= EPSILON]
         if finished:
             self.writes = [job for job in self.writes if job.flits > EPSILON]

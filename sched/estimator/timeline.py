@@ -9,13 +9,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from estimator.coefficients import Coefficients
-from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops
+from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, idle_cycles, store_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
-from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Opcode, TrafficClass, Unit
+from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Engine, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "Program", "estimate"]
@@ -75,11 +76,18 @@ class _UnitState:
     woken_for: str = "fetch"
     """What it waits for."""
     setup: dict[str, int] = field(default_factory=dict)
+    """Last SETUP, or POOL."""
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
     """Up to when the causes are accounted for."""
+    engine: int = Engine.ARRAY
+    drained: float = 0.0
+    """When the engine in use lets the other one start."""
     pending: int = 0
     """Writes under way."""
+    draining: bool = False
+    prepared: tuple[float, dict[str, int], int] | None = None
+    """The STORE that drains next: when it could begin, its fields, its cycles."""
     finish: float = 0.0
 
 
@@ -109,8 +117,11 @@ class _Run:
         capacity = (memory.bytes_per_cycle or chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(min(capacity, 2.0)) for _ in chip.memory_nodes]
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
+        # Decoded in one pass: many cores have many short streams.
+        raw = [launch.streams[core, unit] for core in range(chip.n_cores) for unit in Unit]
+        program = iter(decode_stream([instruction for stream in raw for instruction in stream]))
         self.units = [
-            [_UnitState(core, unit, decode_stream(launch.streams[core, unit])) for unit in Unit]
+            [_UnitState(core, unit, list(islice(program, len(launch.streams[core, unit])))) for unit in Unit]
             for core in range(chip.n_cores)
         ]
         self.now = 0.0
@@ -158,7 +169,7 @@ class _Run:
             flits = block * INSTRUCTION_BYTES / self.chip.link_bytes
             self.read(unit.core, home, flits, (unit.core,), lambda when, u=unit, n=block: self.at(
                 when + self.c.fetch_latency, self.fetched, u, n
-            ))  # fmt: skip
+            ), program=True)  # fmt: skip
 
     def fetched(self, unit: _UnitState, count: int) -> None:
         unit.arrived += count
@@ -166,19 +177,22 @@ class _Run:
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def read(self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None]) -> None:
+    def read(
+        self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None],
+        program: bool = False,
+    ) -> None:  # fmt: skip
         """Send a request; `done` is called with the time at which the last flit is at the farthest core."""
         arrive = self.now + self.latency[core, node]
         way = max(self.c.hop_latency * hops(self.chip, target, node) for target in cores)
         job = ReadJob(flits, cores, 0.0, lambda when: done(when + way))
-        self.at(arrive, self.enqueue, node, job)
+        self.at(arrive, self.enqueue, node, job, program)
 
-    def enqueue(self, node: int, job: ReadJob | WriteJob) -> None:
+    def enqueue(self, node: int, job: ReadJob | WriteJob, program: bool = False) -> None:
         server = self.servers[node]
         server.settle(self.now)
         if isinstance(job, ReadJob):
             job.ready = self.now + self.c.read_latency + self.memory.latency_cycles
-            server.reads.append(job)
+            (server.programs if program else server.reads).append(job)
         else:
             server.writes.append(job)
         self.update(node)
@@ -236,6 +250,8 @@ class _Run:
                 return
             if (opcode == Opcode.END or fields.get("fence")) and unit.pending:
                 return
+            if unit.draining and opcode not in _BESIDE_DRAIN:
+                return
             self.account(unit, "")
             self.take(unit, fields)
             unit.index += 1
@@ -288,7 +304,7 @@ class _Run:
                 unit.free = self.now + self.c.compute_issue + self.c.store_drain + TABLE_BYTES
                 self.fire(unit.core, fields, (0, 1, 2), unit.free)
                 self.at(unit.free, self.wake, unit)
-            case Opcode.SETUP:
+            case Opcode.SETUP | Opcode.POOL:
                 unit.setup = fields
                 unit.free = self.now + self.c.compute_issue
                 self.overhead(unit)
@@ -310,9 +326,14 @@ class _Run:
         streaming = compute_pixels(core, unit.setup, fields)
         cycles = compute_cycles(core, unit.setup, fields, self.c)
         unit.causes["stream"] += streaming
-        unit.causes["overhead"] += cycles - streaming
-        unit.free = unit.last = self.now + cycles
+        switch = 0.0
+        if unit.setup["engine"] != unit.engine:
+            unit.engine = unit.setup["engine"]
+            switch = max(0.0, unit.drained - self.now - (cycles - streaming))
+        unit.causes["overhead"] += switch + cycles - streaming
+        unit.free = unit.last = self.now + switch + cycles
         self.fire(unit.core, fields, (0, 1), unit.free)
+        unit.drained = unit.free + idle_cycles(core, unit.setup, self.c)
         finish = unit.free + drain_cycles(core, unit.setup, self.c)
         self.fire(unit.core, fields, (2,), finish)
         unit.finish = max(unit.finish, finish)
@@ -333,18 +354,31 @@ class _Run:
         self.read(unit.core, fields["memory"], flits + gap, cores, done)
 
     def execute_store(self, unit: _UnitState, fields: dict[str, int]) -> None:
+        """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
+        unit.free = float("inf")
+        unit.pending += not fields["to_core"]
+        unit.prepared = (self.now + self.c.store_start, fields, store_cycles(unit.setup, fields))
+        if not unit.draining:
+            self.drain_next(unit)
+
+    def drain_next(self, unit: _UnitState) -> None:
+        assert unit.prepared is not None
+        ready, fields, cycles = unit.prepared
+        unit.draining, unit.prepared = True, None
+        self.at(max(self.now, ready), self.drain, unit, fields, cycles)
+
+    def drain(self, unit: _UnitState, fields: dict[str, int], cycles: int) -> None:
         flits = fields["pixels"] * fields["groups"]
-        begin = self.now + self.c.store_start
-        unit.free = float("inf")  # until the drain is over
+        unit.free = self.now
         if fields["to_core"]:
-            end = begin + flits
+            end = self.now + cycles
             self.at(end, self.stored, unit, fields)
             if fields["token_valid"]:
                 way = self.c.signal_latency + self.c.hop_latency * self.distance(unit.core, fields["core"])
                 self.at(end + self.c.store_drain + way, self.signal, fields["core"], fields["token"])
+            self.wake(unit)
             return
         self.bytes[TrafficClass(fields["traffic"]).name.lower()] += flits * fields["lanes"]
-        unit.pending += 1
         node = fields["memory"]
 
         def done(when: float) -> None:
@@ -352,10 +386,13 @@ class _Run:
             self.at(when, self.stored, unit, fields)
             self.at(when + 2 * self.latency[unit.core, node] + self.memory.latency_cycles, self.acknowledged, unit)
 
-        self.at(begin, self.enqueue, node, WriteJob(flits, done))
+        self.enqueue(node, WriteJob(flits, done, flits / cycles))
+        self.wake(unit)
 
     def stored(self, unit: _UnitState, fields: dict[str, int]) -> None:
-        unit.free = self.now
+        unit.draining = False
+        if unit.prepared is not None:
+            self.drain_next(unit)
         unit.finish = max(unit.finish, self.now)
         self.fire(unit.core, fields, (0, 1, 2), self.now)
         self.wake(unit)
@@ -366,4 +403,5 @@ class _Run:
         self.wake(unit)
 
 
+_BESIDE_DRAIN = {Opcode.STORE, Opcode.POOL}
 _WAITS = tuple((f"wait{i}_first", f"wait{i}_count") for i in range(3))

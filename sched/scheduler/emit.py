@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rtl.isa import TABLE_BYTES, Opcode, Space, TrafficClass, Unit, encode
+from rtl.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, encode
 from rtl.params import ChipParams
 from scheduler.errors import PlanError
-from scheduler.image import weight_offsets
+from scheduler.image import residual_offsets, weight_offsets
 from scheduler.mapping import Mapping
 from scheduler.sequence import START, Group, Load, Sequence, Visit
-from scheduler.source import Tile
+from scheduler.source import Tile, Transfer
 from scheduler.tokens import TokenMap
 from scheduler.work import OutBlock, Step
 
@@ -52,6 +52,9 @@ class _Emitter:
         for group in {id(group): group for group in sequence.weights.values()}.values():
             loads[group.leader] += [(load.start, load.first, self._weight_load(group, load)) for load in group.loads]
             loads[group.leader] += self._param_loads(group)
+            loads[group.leader] += self._residual_weight_loads(group)
+        for core, group in sequence.residuals.items():
+            loads[core] += [(load.start, load.first, self._residual_load(group, load)) for load in group.loads]
         out: Streams = {}
         for place in sequence.visits:
             core = sequence.core(place)
@@ -75,6 +78,22 @@ class _Emitter:
         elif load.waits_pace:
             waits = tokens.wait(0, tokens.pace, 1)
         transfers = list(self.work.source.transfers(tile, mapping.frame, chunk))
+        return self._transfers(group, load, transfers, memory, tokens.act_ready + memory, waits)
+
+    def _residual_load(self, group: Group, load: Load) -> list[bytes]:
+        mapping, tokens, residual = self.mapping, self.tokens, self.work.residual
+        assert residual is not None
+        tile, word = mapping.tiling.parts[group.row][load.tile], load.key[-1]
+        memory = tokens.residual_memory(group.leader, load.number)
+        waits = tokens.wait(0, tokens.residual_free, 1) if load.waits_free else Fields()
+        source = residual.source.tile(tile.y, tile.x)
+        transfers = list(residual.source.transfers(source, mapping.residual_frame, (word, word + 1)))
+        return self._transfers(group, load, transfers, memory, tokens.residual_ready + memory, waits)
+
+    def _transfers(
+        self, group: Group, load: Load, transfers: list[Transfer], memory: int, token: int, waits: Fields
+    ) -> list[bytes]:
+        """Into a slot of the activation scratchpad; the first waits, the last gives a token."""
         words = []
         for index, transfer in enumerate(transfers):
             last = index == len(transfers) - 1
@@ -84,7 +103,7 @@ class _Emitter:
                     run_flits=transfer.run_flits, dram_stride=transfer.dram_stride, space=Space.ACT,
                     dst=load.slot // self.work.block + transfer.dst, dst_stride=transfer.dst_stride,
                     planar=transfer.planar, memory=memory, traffic=TrafficClass.IFMAP, token_valid=int(last),
-                    token=tokens.act_ready + memory if last else 0, **(waits if index == 0 else {}),
+                    token=token if last else 0, **(waits if index == 0 else {}),
                 )
             )  # fmt: skip
         return words
@@ -132,6 +151,20 @@ class _Emitter:
                 words.insert(0, table)
             yield freed, load.first, words
 
+    def _residual_weight_loads(self, group: Group) -> Iterator[tuple[float, int, list[bytes]]]:
+        """The residual's weights of all blocks of the group."""
+        if self.work.residual is None:
+            return
+        offsets, tokens, block = residual_offsets(self.mapping), self.tokens, self.work.block
+        first, end = offsets[group.channel : group.channel + 2]
+        word = encode(
+            Opcode.LOAD, cores=_mask(group.cores), dram_addr=self.weights_addr + first, runs=1,
+            run_flits=(end - first) // block, space=Space.WEIGHT, dst=self.mapping.weight_capacity // block,
+            memory=tokens.weight_memory(group.leader, 0), traffic=TrafficClass.WEIGHT, token_valid=1,
+            token=tokens.residual_weights,
+        )  # fmt: skip
+        yield START, 1, [word]
+
     # --- compute unit -------------------------------------------------------------------------------------------
 
     def _compute(self, r: int, o: int) -> Iterator[bytes]:
@@ -142,7 +175,10 @@ class _Emitter:
         setup: Fields = {}
         unit = -1
         for index, visit in enumerate(visits):
-            fields = self._act_tokens(core, visit, seen)
+            if visit.residual is None:
+                fields = self._act_tokens(core, visit, seen)
+            else:
+                fields = self._residual_tokens(core, visit, seen)
             if visit.step is None:
                 yield encode(Opcode.SYNC, **fields)
                 continue
@@ -158,17 +194,22 @@ class _Emitter:
                 weight_base = self.sequence.weights[core].by_key[visit.weight].slot
                 fields |= self._weight_tokens(core, visit, seen)
             step, tile = visit.step, tiles[visit.tile]
-            geometry = self._geometry(tile, step)
+            if visit.residual is None:
+                geometry, start = self._geometry(tile, step), tile.dy + step.ky * self.work.source.window.dilation[0]
+                base = self.sequence.acts[core].by_key[visit.act].slot + step.offset
+                base += self.work.source.address(tile, mapping.frame, step.word, step.ky, step.kx)
+                in_rows = tile.in_rows
+            else:
+                geometry, start, in_rows = self._residual_geometry(tile, step), 0, tile.height
+                base = self.sequence.residuals[core].by_key[visit.residual].slot + step.offset
+                weight_base = mapping.weight_capacity + visit.block * self.work.weight_align
             if geometry != setup:
                 setup = geometry
                 yield encode(Opcode.SETUP, **setup)
-            base = self.sequence.acts[core].by_key[visit.act].slot + step.offset
-            base += self.work.source.address(tile, mapping.frame, step.word, step.ky, step.kx)
             yield encode(
                 Opcode.COMPUTE, act_base=base % ADDRESS_SPACE, weight_base=weight_base,
                 acc_base=unit % 2 * self.work.core.acc_bank_entries, blocks=step.words, out_h=tile.height,
-                iy0=tile.dy + step.ky * self.work.source.window.dilation[0], in_h=tile.in_rows,
-                accumulate=int(not starts), **fields,
+                iy0=start, in_h=in_rows, accumulate=int(not starts), **fields,
             )  # fmt: skip
 
     def _act_tokens(self, core: int, visit: Visit, seen: set[int]) -> Fields:
@@ -194,6 +235,28 @@ class _Emitter:
             fields |= tokens.signal(1, tokens.weight_free + member, group.leader)
         return fields
 
+    def _residual_tokens(self, core: int, visit: Visit, seen: set[int]) -> Fields:
+        tokens, group = self.tokens, self.sequence.residuals[core]
+        load, fields = group.by_key[visit.residual], Fields()
+        if id(group.loads[0]) not in seen:
+            fields |= tokens.wait(1, tokens.residual_weights, 1)
+        if id(load) not in seen:
+            seen.add(id(load))
+            fields |= tokens.wait(0, tokens.residual_ready + tokens.residual_memory(core, load.number), 1)
+        if load.frees and visit.position == load.last[0]:
+            fields |= tokens.signal(0, tokens.residual_free, core)
+        return fields
+
+    def _residual_geometry(self, tile: Tile, step: Step) -> Fields:
+        residual = self.work.residual
+        assert residual is not None
+        source = residual.source
+        return {
+            "engine": Engine.TAP, "tap_mode": TapMode.MAC, "tap_shift": step.shift, "kernel_h": 1, "kernel_w": 1,
+            "stride_h": 1, "dilation_h": 1, "out_w": tile.width, "pad_value": 0, "window": 0,
+            **source.columns(source.tile(tile.y, tile.x), 0), **source.geometry(self.mapping.residual_frame),
+        }  # fmt: skip
+
     def _geometry(self, tile: Tile, step: Step) -> Fields:
         source, window = self.work.source, self.work.source.window
         geometry = source.geometry(self.mapping.frame)
@@ -218,6 +281,7 @@ class _Emitter:
         keys = [(t if len(groups) > 1 else 0, where[block.params][0]) for t, _, block in units]
         load = -1
         has_table = work.requant.table is not None
+        geometry: Fields = {}
         for number, (_, tile, block) in enumerate(units):
             waits, signals = tokens.wait(0, tokens.acc_ready, 1), Fields()
             if not number or keys[number] != keys[number - 1]:
@@ -233,25 +297,39 @@ class _Emitter:
                 signals |= tokens.signal(1, tokens.param_free + r, leader)
             at = where[block.params][1]
             regions = list(self._regions(tile))
-            for part, (pixel, pixels, target) in enumerate(regions):
+            for part, (pixel, pixels, target, pool) in enumerate(regions):
+                if pool != geometry:
+                    geometry = pool
+                    yield encode(Opcode.POOL, **geometry)
                 yield encode(
                     Opcode.STORE, acc_base=number % 2 * work.core.acc_bank_entries + pixel, pixels=pixels,
                     param_base=(load % 2 * mapping.param_group + at) * work.requant.blocks, groups=block.groups,
                     lanes=block.lanes, lane_offset=block.channel % work.block, zero_point=work.requant.zero_point,
                     lo=work.requant.lo, hi=work.requant.hi, memory=self.chip.home_memory[core],
                     addr=self._out_addr(block, target), group_stride=work.out_hw[0] * work.out_hw[1],
-                    traffic=TrafficClass.OFMAP, table=int(has_table), **(waits if part == 0 else {}),
+                    traffic=TrafficClass.OFMAP, table=int(has_table), pooled=int(bool(pool)),
+                    **(waits if part == 0 else {}),
                     **(signals if part == len(regions) - 1 else {}),
                 )  # fmt: skip
 
-    def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int]]:
-        """(first accumulator pixel, pixels, first output pixel) of each consecutive piece of a tile."""
-        width = self.work.out_hw[1]
-        if tile.width == width:
-            yield 0, tile.pixels, tile.y[0] * width
-            return
-        for row in range(tile.height):
-            yield row * tile.width, tile.width, (tile.y[0] + row) * width + tile.x[0]
+    def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int, Fields]]:
+        """(first accumulator, pixels, first output pixel, POOL) of each consecutive piece of a tile."""
+        width, pool = self.work.out_hw[1], self.work.pool
+        whole = tile.store_width == width
+        for first in [tile.store_y[0]] if whole else range(*tile.store_y):
+            end = tile.store_y[1] if whole else first + 1
+            pixels, target = (end - first) * tile.store_width, first * width + tile.store_x[0]
+            if pool is None:
+                yield (first - tile.y[0]) * tile.width, pixels, target, {}
+                continue
+            top, bottom, above = pool.span(0, first, end)
+            beside = pool.span(1, *tile.store_x)[2]
+            geometry = {
+                "kernel_h": pool.kernel[0], "kernel_w": pool.kernel[1], "stride_h": pool.stride[0],
+                "stride_w": pool.stride[1], "pad_top": -above, "pad_left": -beside, "in_h": bottom - top,
+                "in_w": tile.width, "out_w": tile.store_width,
+            }  # fmt: skip
+            yield (top - tile.y[0]) * tile.width, pixels, target, geometry
 
     def _out_addr(self, block: OutBlock, pixel: int) -> int:
         plane = self.work.out_hw[0] * self.work.out_hw[1]

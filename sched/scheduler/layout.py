@@ -104,6 +104,13 @@ class Packed:
         return (self.shape[1] + top + bottom - span) // self.stride[0] + 1
 
     @property
+    def out_columns(self) -> int:
+        """Columns of the consumer's output."""
+        _, left, _, right = self.padding
+        span = (self.kernel[1] - 1) * self.dilation[1] + 1
+        return (left + self.shape[2] + right - span) // self.stride[1] + 1
+
+    @property
     def row_bytes(self) -> int:
         _, left, _, right = self.padding
         return round_up((left + self.shape[2] + right) * self.pixel_bytes, self.block)

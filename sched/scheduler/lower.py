@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from scheduler.errors import PlanError
 from scheduler.layout import Packed, ceil_div, pack_weights
 from scheduler.program import Placement
 from scheduler.source import BlockedSource, FlatSource, PackedSource, Source, Window
-from scheduler.work import OutBlock, Requantisation, Work
+from scheduler.work import OutBlock, Requantisation, ResidualInput, Work
 
-__all__ = ["is_flat", "lower_add", "lower_conv", "lower_copy", "lower_pool"]
+__all__ = ["is_flat", "lower_add", "lower_conv", "lower_copy", "lower_pool", "lower_pooled_conv"]
 
 IDENTITY_SHIFT = 23
 """Multiplier 2**23 and shift 23 requantise to the value itself."""
@@ -29,12 +30,14 @@ def is_flat(node: QConv, in_shape: tuple[int, int, int]) -> bool:
     return node.weight.shape[1:] == in_shape and node.groups == 1 and not any(node.padding)
 
 
-def lower_conv(node: QConv, core: CoreParams, source: Placement, output: Placement) -> Work:
-    """Convolution, depthwise convolution or fully connected layer."""
+def lower_conv(
+    node: QConv, core: CoreParams, source: Placement, output: Placement, residual: Placement | None = None
+) -> Work:
+    """Convolution, depthwise convolution or fully connected layer, with the tensor that it adds if it has one."""
     if not isinstance(source.layout, Packed):
         if is_flat(node, source.shape):
-            return _lower_flat(node, core, source, output)
-        if node.groups == source.shape[0] == node.weight.shape[0]:
+            return _lower_flat(node, core, source, output, residual)
+        if residual is None and node.groups == source.shape[0] == node.weight.shape[0]:
             return _lower_depthwise(node, core, source, output)
     block = output.layout.block
     packed = source.layout if isinstance(source.layout, Packed) else None
@@ -46,28 +49,55 @@ def lower_conv(node: QConv, core: CoreParams, source: Placement, output: Placeme
     filters, depth = node.weight.shape[:2]
     per_group = filters // node.groups
     items = []
-    for channel in range(0, filters, core.cols):
-        last = min(channel + core.cols, filters) - 1
+    lanes = _lanes(core, residual)
+    for channel in range(0, filters, lanes):
+        last = min(channel + lanes, filters) - 1
         low, high = channel // per_group * depth, (last // per_group + 1) * depth
         words = (0, 1) if packed else (low // acts.word_bytes, ceil_div(high, acts.word_bytes))
-        number = channel // core.cols
-        items.append((_out_block(channel, filters, core.cols, block, words, 0, number, number),))
-    weights = _packed_weights(node, core, packed) if packed else _grouped_weights(node, core, acts.word_bytes)
+        number = channel // lanes
+        items.append((_out_block(channel, filters, lanes, block, words, 0, number, number),))
+    if packed:
+        weights = _packed_weights(node, core, lanes, packed)
+    else:
+        weights = _grouped_weights(node, core, lanes, acts.word_bytes)
     offsets = (0,) if packed else tuple(range(0, acts.word_bytes, core.rows))
     return Work(
         node.name, node.op, core, block, acts, Engine.ARRAY, TapMode.MAC, node.pad_value, output, tuple(items),
-        node.groups == 1, core.pes, _requant(node.requant, node.bias, core.cols, block), weights, offsets=offsets,
+        node.groups == 1, core.pes, _requant(node.requant, node.bias, lanes, block), weights, offsets=offsets,
+        residual=_residual(node, core, residual, output),
     )  # fmt: skip
 
 
-def _lower_flat(node: QConv, core: CoreParams, source: Placement, output: Placement) -> Work:
-    block, filters = output.layout.block, node.weight.shape[0]
+def lower_pooled_conv(node: QConv, pool: QPool, core: CoreParams, source: Placement, output: Placement) -> Work:
+    """A convolution of the array and the maximum pool behind it, in one; `output` is the pool's."""
+    work = lower_conv(node, core, source, output)
+    window = Window(pool.kernel, _stride(pool.stride, output), (1, 1), pool.padding[0], pool.padding[1], node.out_hw)
+    return replace(work, name=f"{node.name}+{pool.name}", op=f"{node.op}+{pool.op}", pool=window)
+
+
+def _lanes(core: CoreParams, residual: Placement | None) -> int:
+    """Channels of an output block of the array; the tap unit, which adds the residual, may have fewer lanes."""
+    return core.cols if residual is None else core.tap_lanes
+
+
+def _residual(node: QConv, core: CoreParams, placement: Placement | None, output: Placement) -> ResidualInput | None:
+    if placement is None or node.residual is None:
+        return None
+    window = Window((1, 1), (1, 1), (1, 1), 0, 0, output.shape[1:])
+    source = BlockedSource.of((placement,), window, core.act_word_bytes(output.layout.block))
+    return ResidualInput(source, node.residual.weight, node.residual.shift)
+
+
+def _lower_flat(
+    node: QConv, core: CoreParams, source: Placement, output: Placement, residual: Placement | None
+) -> Work:
+    block, filters, lanes = output.layout.block, node.weight.shape[0], _lanes(core, residual)
     channels, height, width = source.shape
     blocks = ceil_div(channels, block)
     acts = FlatSource.of(source, core.rows, block)
 
     def weights(out: OutBlock, order: Order) -> np.ndarray:
-        part = node.weight[out.channel : out.channel + core.cols]
+        part = node.weight[out.channel : out.channel + lanes]
         if channels % block:
             grown = np.zeros((len(part), blocks * block, height, width), np.int8)
             grown[:, :channels] = part
@@ -76,12 +106,13 @@ def _lower_flat(node: QConv, core: CoreParams, source: Placement, output: Placem
         return pack_weights(part.reshape(len(part), -1), core.rows, core.cols)[0]
 
     items = tuple(
-        (_out_block(channel, filters, core.cols, block, (0, acts.words), 0, number, number),)
-        for number, channel in enumerate(range(0, filters, core.cols))
+        (_out_block(channel, filters, lanes, block, (0, acts.words), 0, number, number),)
+        for number, channel in enumerate(range(0, filters, lanes))
     )
     return Work(
         node.name, node.op, core, block, acts, Engine.ARRAY, TapMode.MAC, node.pad_value, output, items, True,
-        core.pes, _requant(node.requant, node.bias, core.cols, block), weights, offsets=(0,),
+        core.pes, _requant(node.requant, node.bias, lanes, block), weights, offsets=(0,),
+        residual=_residual(node, core, residual, output),
     )  # fmt: skip
 
 
@@ -212,14 +243,14 @@ def _tap_items(
     return tuple(tuple(item) for item in items.values())
 
 
-def _grouped_weights(node: QConv, core: CoreParams, word: int) -> Callable[[OutBlock, Order], np.ndarray]:
+def _grouped_weights(node: QConv, core: CoreParams, lanes: int, word: int) -> Callable[[OutBlock, Order], np.ndarray]:
     """Dense tiles of the input words that a block reads; zero where output and input are of different groups."""
     filters, depth, kh, kw = node.weight.shape
     per_group = filters // node.groups
 
     def weights(out: OutBlock, order: Order) -> np.ndarray:
         first, end = out.words[0] * word, out.words[1] * word
-        last = min(out.channel + core.cols, filters)
+        last = min(out.channel + lanes, filters)
         if node.groups == 1 and depth == end:
             dense = node.weight[out.channel : last]
         else:
@@ -236,13 +267,15 @@ def _grouped_weights(node: QConv, core: CoreParams, word: int) -> Callable[[OutB
     return weights
 
 
-def _packed_weights(node: QConv, core: CoreParams, layout: Packed) -> Callable[[OutBlock, Order], np.ndarray]:
+def _packed_weights(
+    node: QConv, core: CoreParams, lanes: int, layout: Packed
+) -> Callable[[OutBlock, Order], np.ndarray]:
     """Lanes follow the bytes of a packed row: (column, channel), or (column, kernel row, channel) folded."""
     _, depth, kh, kw = node.weight.shape
     dilation = node.dilation[1]
 
     def weights(out: OutBlock, order: Order) -> np.ndarray:
-        part = node.weight[out.channel : out.channel + core.cols]
+        part = node.weight[out.channel : out.channel + lanes]
         spread = np.zeros((len(part), kh, (kw - 1) * dilation + 1, depth), np.int8)
         spread[:, :, ::dilation] = part.transpose(0, 2, 3, 1)
         if layout.fold:

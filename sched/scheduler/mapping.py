@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from rtl.isa import Engine
 from scheduler.layout import round_up
-from scheduler.source import Frame, Source, Tile
+from scheduler.source import Frame, Source, Tile, Window
 from scheduler.work import OutBlock, Step, Work
 
 __all__ = ["Mapping", "Tiling", "even_split"]
@@ -30,6 +30,8 @@ def even_split(total: int, parts: int) -> list[tuple[int, int]]:
 class Tiling:
     """Output rows and columns cut into row parts, and these into tiles.
 
+    With a pool, output means what the pool makes; tiles next to each other compute the positions that both need twice.
+
     Attributes
     ----------
     rows : (first, end)
@@ -46,6 +48,14 @@ class Tiling:
     g_row: int
     tiles_y: int
     tiles_x: int
+    pool: Window | None = None
+
+    def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
+        """Of an output rectangle."""
+        if self.pool is None:
+            return self.source.tile(y, x)
+        (top, bottom, _), (left, right, _) = self.pool.span(0, *y), self.pool.span(1, *x)
+        return replace(self.source.tile((top, bottom), (left, right)), store_y=y, store_x=x)
 
     @cached_property
     def parts(self) -> list[list[Tile]]:
@@ -53,7 +63,7 @@ class Tiling:
         columns = even_split(self.width, self.tiles_x)
         return [
             [
-                self.source.tile((self.rows[0] + first + low, self.rows[0] + first + high), column)
+                self.tile((self.rows[0] + first + low, self.rows[0] + first + high), column)
                 for low, high in even_split(end - first, self.tiles_y)
                 for column in columns
             ]
@@ -117,10 +127,11 @@ class Mapping:
             weights = "no weights"
         elif self.weights_resident:
             weights = "weights resident"
+        residual = f", residual in {self.residual_slots} slots" if self.work.residual is not None else ""
         return (
             f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
             f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks in "
-            f"{self.act_slots} slots{acts}, {weights}"
+            f"{self.act_slots} slots{acts}, {weights}{residual}"
         )
 
     @property
@@ -144,7 +155,7 @@ class Mapping:
             [block for item in items[first:end] for block in item] for first, end in even_split(len(items), self.g_oc)
         ]
 
-    @property
+    @cached_property
     def frame(self) -> Frame:
         return Frame(self.tiling.in_rows, self.tiling.in_cols, self.chunk_words)
 
@@ -156,10 +167,43 @@ class Mapping:
 
     @cached_property
     def act_slots(self) -> int:
-        """Slots of the activation ring; an array read of the last bytes must not leave the memory."""
-        usable = self.work.core.act_bytes - max(self.work.core.rows, self.work.block)
+        """Slots of the activation ring."""
         kept = len(self.chunks) if self.act_resident and self.work.engine == Engine.ARRAY else 0
-        return min(usable // self.slot_bytes, kept + AHEAD)
+        two = self._usable_bytes >= 2 * self.residual_slot_bytes + self.slot_bytes
+        least = (2 if two else 1) * self.residual_slot_bytes
+        return max(0, min((self._usable_bytes - least) // self.slot_bytes, kept + AHEAD))
+
+    @property
+    def _usable_bytes(self) -> int:
+        """Activation scratchpad for slots; an array read of the last bytes must not leave the memory."""
+        return self.work.core.act_bytes - max(self.work.core.rows, self.work.block)
+
+    @property
+    def residual_frame(self) -> Frame:
+        tiles = [tile for part in self.tiling.parts for tile in part]
+        return Frame(max(tile.height for tile in tiles), max(tile.width for tile in tiles), 1)
+
+    @cached_property
+    def residual_slot_bytes(self) -> int:
+        """From slot to slot of the residual's ring, which lies behind the activation ring."""
+        residual = self.work.residual
+        return 0 if residual is None else residual.source.slot_flits(self.residual_frame) * self.work.block
+
+    @cached_property
+    def residual_slots(self) -> int:
+        """Slots of the residual's ring: what the activations leave."""
+        room = self._usable_bytes - self.act_slots * self.slot_bytes
+        return min(room // self.residual_slot_bytes, AHEAD) if self.residual_slot_bytes else 0
+
+    @property
+    def residual_weight_bytes(self) -> int:
+        """End of the weight scratchpad: the residual's weights of all blocks of a core, there for the whole launch."""
+        return 0 if self.work.residual is None else self.blocks_per_core * self.work.weight_align
+
+    @property
+    def weight_capacity(self) -> int:
+        """Bytes of the weight scratchpad for the array's weights."""
+        return self.work.core.weight_bytes - self.residual_weight_bytes
 
     @cached_property
     def weight_slot_bytes(self) -> int:
@@ -167,7 +211,7 @@ class Mapping:
 
     @cached_property
     def weight_slots(self) -> int:
-        return min(self.work.core.weight_bytes // max(1, self.weight_slot_bytes), AHEAD)
+        return min(self.weight_capacity // max(1, self.weight_slot_bytes), AHEAD)
 
     def chunk_steps(self, block: OutBlock) -> Iterator[tuple[int, Step]]:
         """(chunk, step) of a block, weights relative to the start of the block's set."""

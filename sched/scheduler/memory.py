@@ -5,6 +5,7 @@ from __future__ import annotations
 from golden.quant import QConcat, QConv, QGraph
 from rtl.params import ChipParams
 from scheduler.errors import PlanError
+from scheduler.fusion import Pools
 from scheduler.layout import Blocked, Layout, Packed, ceil_div, round_up
 from scheduler.lower import is_flat
 from scheduler.program import Placement
@@ -31,14 +32,14 @@ class Bump:
         return addr
 
 
-def place_tensors(graph: QGraph, chip: ChipParams) -> tuple[dict[str, Placement], int]:
-    """Where every tensor lies, and the end of them all.
+def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[str, Placement], int]:
+    """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
 
     Tensors that live at the same time never overlap, but for inputs of a concatenation that lie inside its output.
     """
     parents = _aliases(graph, chip.link_bytes)
     layouts = {name: _layout(graph, name, chip) for name in graph.tensors}
-    lives = _lives(graph, parents)
+    lives = _lives(graph, parents, pools)
     placed: dict[str, Placement] = {}
     for name in sorted(lives, key=lambda n: (-layouts[n].nbytes, lives[n])):
         first, last = lives[name]
@@ -67,8 +68,9 @@ def place_tensors(graph: QGraph, chip: ChipParams) -> tuple[dict[str, Placement]
     return placed, end
 
 
-def _lives(graph: QGraph, parents: dict[str, tuple[str, int]]) -> dict[str, tuple[int, int]]:
+def _lives(graph: QGraph, parents: dict[str, tuple[str, int]], pools: Pools) -> dict[str, tuple[int, int]]:
     """Number of the first and the last node during which a tensor must be in memory."""
+    fused = {pool.name for pool in pools.values()}
 
     def root(name: str) -> str:
         while name in parents:
@@ -77,7 +79,10 @@ def _lives(graph: QGraph, parents: dict[str, tuple[str, int]]) -> dict[str, tupl
 
     lives = {root(graph.input): (0, 0)}
     for index, node in enumerate(graph.nodes):
-        for name in (*node.inputs, node.output):
+        if node.name in fused:
+            continue
+        output = pools[node.name].output if node.name in pools else node.output
+        for name in (*node.inputs, output):
             first, _ = lives.get(root(name), (index, index))
             lives[root(name)] = (first, index)
     for name in graph.outputs:
@@ -109,6 +114,8 @@ def _layout(graph: QGraph, name: str, chip: ChipParams) -> Layout:
     blocked = Blocked(graph.tensors[name].shape, chip.link_bytes)
     readers = [node for node in graph.nodes if name in node.inputs]
     if name != graph.input or name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
+        return blocked
+    if readers[0].residual is not None and readers[0].residual.input == name:
         return blocked
     return _packed(graph, readers[0], chip) or blocked
 

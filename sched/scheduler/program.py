@@ -59,7 +59,7 @@ class Launch:
     Attributes
     ----------
     nodes : tuple of str
-        Graph nodes whose outputs are complete once this launch is done.
+        Graph nodes whose outputs are complete once this launch is done, or were needed only within it.
     streams : dict of (core, Unit) to list of bytes
         Instructions, END last; every core and unit has one.
     program_base, program_stride : int
@@ -129,8 +129,8 @@ class Plan:
     segments : tuple of Segment
         Weights, parameters and programs.
     tensors : dict of str to Placement
-        Every tensor of the graph. Space is reused: a tensor is there from the step that completes it to the last
-        step that reads it.
+        Every tensor of the graph but those inside a fused launch. Space is reused: a tensor is there from the step
+        that completes it to the last step that reads it.
     dram_bytes : int
         Size of DRAM that the plan needs.
     """
@@ -156,11 +156,16 @@ class Plan:
             self.tensors[self.graph.input].write(memory, image)
         return memory
 
+    def written(self, step: Step) -> list[str]:
+        """Tensors that are complete in memory once a step is done."""
+        outputs = (node.output for node in self.graph.nodes if node.name in step.nodes)
+        return [name for name in outputs if name in self.tensors]
+
     def live_after(self, step: int) -> tuple[str, ...]:
         """Tensors that a run resumed behind step number `step` needs in memory."""
         done = {self.graph.input}
         for earlier in self.steps[: step + 1]:
-            done.update(node.output for node in self.graph.nodes if node.name in earlier.nodes)
+            done.update(self.written(earlier))
         later = {name for item in self.steps[step + 1 :] for name in item.nodes}
         wanted = set(self.graph.outputs)
         for node in self.graph.nodes:

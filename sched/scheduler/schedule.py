@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
 from scheduler.emit import Streams, emit
 from scheduler.errors import PlanError
-from scheduler.image import build_params, build_weights, weight_offsets
-from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool
+from scheduler.fusion import Pools, pool_candidates
+from scheduler.image import build_params, build_weights, residual_offsets
+from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool, lower_pooled_conv
 from scheduler.mapping import Mapping
 from scheduler.memory import Bump, place_tensors
 from scheduler.program import HostStep, Launch, Placement, Plan, Segment, Step
@@ -31,6 +33,10 @@ CANDIDATES = 3
 """Mappings of a layer that the estimator compares."""
 FEW_INSTRUCTIONS, MORE_CANDIDATES = 1500, 6
 """Short launches are estimated quickly and lose more by a wrong choice."""
+POOLED_CANDIDATES, POOLED_PER_SPLIT = 100, 4
+"""With a fused pool, tiles of many shapes promise nearly the same: the first few of every split are compared."""
+POOLED_INSTRUCTIONS = 12_000
+"""Of all of these together."""
 MANY_INSTRUCTIONS = 6000
 """Of a launch; with more, the closed form decides alone."""
 
@@ -40,8 +46,10 @@ Known = dict[Hashable, Mapping]
 """Mappings found, by kind of work: networks repeat their layers."""
 
 
-def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None) -> Plan:
+def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None, *, fuse: bool = True) -> Plan:
     """Split, tile, place and program every layer, for the shortest time with such a memory; cut at nodes of the host.
+
+    With `fuse`, a convolution computes the maximum pool behind it in the same launch, where that is faster.
 
     Raises
     ------
@@ -49,14 +57,23 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
         If a layer fits in no way; names it, what is too big, and the parameter to raise.
     """
     memory = memory or MemoryTiming()
-    placements, end = place_tensors(graph, chip)
+    known: Known = {}
+    pools = _choose_pools(graph, chip, memory, known) if fuse else {}
+    placements, end = place_tensors(graph, chip, pools)
     bump = Bump(end)
     segments: list[Segment] = []
     steps: list[Step] = []
-    known: Known = {}
+    fused = {pool.name for pool in pools.values()}
     for node in graph.nodes:
         if isinstance(node, QHost):
             steps.append(HostStep(node.name, (node.name,), node))
+            continue
+        if node.name in fused:
+            continue
+        if isinstance(node, QConv) and node.name in pools:
+            pool = pools[node.name]
+            draft = _choose(_pooled_job(node, pool, placements), chip, bump.top, memory, known)
+            steps.append(_place(draft.name, (node.name, pool.name), draft, chip, bump, segments))
             continue
         jobs = _jobs(graph, node, placements)
         if not jobs:  # a concatenation whose inputs already lie in place
@@ -69,12 +86,35 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
     return Plan(chip, graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
 
 
+def _choose_pools(graph: QGraph, chip: ChipParams, memory: MemoryTiming, known: Known) -> Pools:
+    """Pools whose launch together with the convolution is predicted to take less than two launches."""
+    placements, end = place_tensors(graph, chip, {})
+
+    def cycles(*jobs: Job) -> float:
+        try:
+            return sum(estimate(_choose(job, chip, end, memory, known), chip, memory).cycles for job in jobs)
+        except PlanError:
+            return inf
+
+    return {
+        node.name: pool
+        for node, pool in pool_candidates(graph)
+        if cycles(_pooled_job(node, pool, placements))
+        < cycles(*_jobs(graph, node, placements), *_jobs(graph, pool, placements))
+    }
+
+
+def _pooled_job(node: QConv, pool: QPool, placements: dict[str, Placement]) -> Job:
+    return lambda core: lower_pooled_conv(node, pool, core, placements[node.input], placements[pool.output])
+
+
 def _jobs(graph: QGraph, node: QNode, placements: dict[str, Placement]) -> list[Job]:
     """Launches of a node, each as a function from the kind of core to its work."""
     output = placements[node.output]
     match node:
         case QConv():
-            return [lambda core: lower_conv(node, core, placements[node.input], output)]
+            residual = placements[node.residual.input] if node.residual is not None else None
+            return [lambda core: lower_conv(node, core, placements[node.input], output, residual)]
         case QPool():
             return [lambda core: lower_pool(node, core, placements[node.input], output)]
         case QAdd():
@@ -98,6 +138,10 @@ class _Draft:
     streams: Streams
 
     @property
+    def name(self) -> str:
+        return self.mappings[0].work.name
+
+    @property
     def instructions(self) -> int:
         return sum(map(len, self.streams.values()))
 
@@ -117,9 +161,7 @@ def _choose(job: Job, chip: ChipParams, top: int, memory: MemoryTiming, known: K
     return draft
 
 
-def _compare(
-    job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top: int, memory: MemoryTiming
-) -> _Draft:
+def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top: int, memory: MemoryTiming) -> _Draft:
     """The closed form's best mappings, compared by the estimator; equal cores alone, or all kinds of cores together."""
     coefficients = Coefficients.load()
     found: list[tuple[float, tuple[Mapping, ...]]] = []
@@ -127,7 +169,11 @@ def _compare(
     speeds: dict[CoreParams, float] = {}
     for core, indices in kinds.items():
         try:
-            mappings = best_mappings(job(core), tuple(indices), chip, MORE_CANDIDATES)
+            work = job(core)
+            count = MORE_CANDIDATES if work.pool is None else POOLED_CANDIDATES
+            mappings = best_mappings(work, tuple(indices), chip, count)
+            if work.pool is not None:
+                mappings = _of_every_split(mappings)
         except PlanError as error:
             errors.append(error)
             continue
@@ -137,7 +183,12 @@ def _compare(
         raise errors[0]
     found.sort(key=lambda item: item[0])
     drafts = [_draft(mappings, chip, top) for _, mappings in found[:CANDIDATES]]
-    if drafts[0].instructions <= FEW_INSTRUCTIONS:
+    if found[0][1][0].work.pool is not None:
+        for _, mappings in found[CANDIDATES:]:
+            if sum(draft.instructions for draft in drafts) > POOLED_INSTRUCTIONS:
+                break
+            drafts.append(_draft(mappings, chip, top))
+    elif drafts[0].instructions <= FEW_INSTRUCTIONS:
         drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:MORE_CANDIDATES]]
     if len(speeds) > 1:
         works = {core: job(core) for core in speeds}
@@ -153,11 +204,20 @@ def _compare(
     return min(drafts, key=lambda draft: estimate(draft, chip, memory, coefficients).cycles)
 
 
+def _of_every_split(mappings: list[Mapping]) -> list[Mapping]:
+    """The first few mappings of every split over the cores."""
+    splits: dict[int, list[Mapping]] = {}
+    for mapping in mappings:
+        splits.setdefault(mapping.g_oc, []).append(mapping)
+    chosen = {id(mapping) for group in splits.values() for mapping in group[:POOLED_PER_SPLIT]}
+    return [mapping for mapping in mappings if id(mapping) in chosen]
+
+
 def _draft(mappings: tuple[Mapping, ...], chip: ChipParams, top: int) -> _Draft:
     bump = Bump(top)
     streams = {(core, unit): [encode(Opcode.END)] for core in range(chip.n_cores) for unit in Unit}
     for mapping in mappings:
-        weights_addr = bump.take(weight_offsets(mapping)[1])
+        weights_addr = bump.take(residual_offsets(mapping)[-1])
         params_addr = bump.take(build_params(mapping).size)
         streams |= emit(mapping, chip, weights_addr, params_addr)
     return _Draft(mappings, streams)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 from estimator.coefficients import Coefficients
+from estimator.compute import switch_cycles
 from rtl.isa import INSTRUCTION_BYTES, Engine
 from rtl.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.layout import ceil_div, round_up
 from scheduler.mapping import Mapping, Tiling
-from scheduler.source import BlockedSource
+from scheduler.source import BlockedSource, Window
 from scheduler.tokens import TokenMap
 from scheduler.work import MAX_BLOCKS, Work
 
@@ -37,6 +38,8 @@ CONTENTION = 0.02
 """Share of the DRAM time that is paid even where computing takes longer."""
 MAX_INSTRUCTIONS = 100_000
 """Of one core in one launch: beyond, the memories are too small for the layer, and its program would outgrow it."""
+POOLED_WIDTHS = 4
+"""Tile widths of a layer with a fused pool that are tried."""
 CHUNK_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 
 
@@ -102,6 +105,9 @@ def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: li
     for g_oc, g_row in _grids(work, len(cores)):
         if g_row not in tilings:
             tilings[g_row] = list(_tilings(work, g_row))
+        if not tilings[g_row] and work.pool is not None:
+            need, have = prod(work.pool.kernel), work.core.acc_bank_entries
+            limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
         for tiling in tilings[g_row]:
             for chunk_words in _chunk_sizes(work):
                 base = Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
@@ -115,7 +121,7 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
     if base.act_slots < 1:
-        need, have = base.slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
+        need, have = base.slot_bytes + base.residual_slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
         limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
         return
     # Keeping a tile for all blocks needs room for all of it; the tap engine's blocks share nothing.
@@ -129,7 +135,7 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
     work = base.work
     taps = max(tensors for _, _, tensors in work.digits) if work.digits else work.taps
     whole = taps if work.digits else base.chunk_words * taps
-    capacity = work.core.weight_bytes
+    capacity = base.weight_capacity
     if not work.pass_bytes:
         yield True, max(whole, MAX_BLOCKS)
         return
@@ -168,6 +174,9 @@ def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
 
 def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
     """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos."""
+    if work.pool is not None:
+        yield from _pooled_tilings(work, work.pool, g_row)
+        return
     bank = work.core.acc_bank_entries
     height, width = work.height, work.out_hw[1]
     least = ceil_div(width, min(bank, MAX_OUT))
@@ -192,6 +201,32 @@ def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
                 yield Tiling(work.source, work.rows, work.out_hw[1], g_row, tiles_y, columns)
 
 
+def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
+    """The widths with which tiles recompute least, and the widest that fits: that one needs fewest instructions."""
+    bank, width = work.core.acc_bank_entries, work.out_hw[1]
+    shortest, longest = work.height // g_row, ceil_div(work.height, g_row)
+
+    def reach(axis: int, count: int) -> int:
+        """Rows (columns) that the layer computes for so many of the pool."""
+        return min((count - 1) * pool.stride[axis] + pool.kernel[axis], pool.in_hw[axis])
+
+    found: list[tuple[int, int, int]] = []  # computed pixels, columns, rows
+    for columns in range(1, width + 1):
+        across = reach(1, ceil_div(width, columns))
+        if across > min(bank, MAX_OUT):
+            continue
+        room = min(bank // across, MAX_OUT)
+        tallest = longest if reach(0, longest) <= room else (room - pool.kernel[0]) // pool.stride[0] + 1
+        if tallest < 1:
+            continue
+        rows = ceil_div(longest, tallest)
+        found.append((rows * reach(0, ceil_div(longest, rows)) * columns * across, columns, rows))
+    for _, columns, fewest in {*found[:1], *sorted(found)[:POOLED_WIDTHS]}:
+        for tiles_y in sorted({fewest, fewest + 1, 2 * fewest, shortest}):
+            if fewest <= tiles_y <= shortest:
+                yield Tiling(work.source, work.rows, width, g_row, tiles_y, columns, pool)
+
+
 def _chunk_sizes(work: Work) -> list[int]:
     words, step = work.source.words, work.source.word_step
     if work.engine == Engine.TAP:  # every block reads words of its own
@@ -212,9 +247,13 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     steps = mapping.steps_per_block
     start = c.tap_start if work.engine == Engine.TAP else c.array_start
     block_cycles = [passes * work.pass_cycles(tile) + steps * (start + c.compute_issue) for tile in tiles]
+    if work.residual is not None:
+        switch = switch_cycles(work.core, c) + c.compute_issue
+        block_cycles = [cycles + tile.pixels + switch for cycles, tile in zip(block_cycles, tiles, strict=True)]
     compute = len(part) * sum(block_cycles)
-    rows = tiles[0].height if tiling.tiles_x > 1 else 1
-    drain = len(part) * sum(max(block.groups * tile.pixels, rows * STORE_CYCLES) + c.store_start for tile in tiles)
+    rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
+    drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
+    drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -226,16 +265,19 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     sets = len({b.weights for b in part})
     weight_core = set_flits * (sets if mapping.weights_resident else len(part) * len(tiles))
     out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
+    residual_core, residual_dram = _residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
-    dram = (act_dram + weight_core * mapping.g_oc + out_dram) / memories
+    dram = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
     dram += program * len(mapping.cores) / memories
-    into_core = act_core + weight_core + program
+    into_core = act_core + weight_core + residual_core + program
 
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
     tile_load = tiles[0].in_rows * tiles[0].in_cols
     leaders = len(mapping.cores) if not work.shared_input else mapping.g_row
     first_load = chunk * tile_load * max(1.0, leaders / memories)
-    last_out = tiles[-1].pixels * block.groups * len(mapping.cores) / memories
+    last_out = tiles[-1].store_pixels * block.groups * len(mapping.cores) / memories
+    if work.pool:
+        last_out = max(last_out, drained[-1])
     exposed = 4 * LATENCY_CYCLES + first_load + last_out
     if len(mapping.chunks) > 1 and not mapping.weights_resident and dram > compute:
         # Memory is busy from the start: the second chunk queues behind everybody's first weights.
@@ -250,14 +292,28 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
 
 
+def _residual_flits(mapping: Mapping) -> tuple[int, int]:
+    """Flits of the residual for one core, and for all; words that blocks of several cores share are loaded by each."""
+    residual = mapping.work.residual
+    if residual is None:
+        return 0, 0
+    words = [len({residual.word(block) for block in part}) for part in mapping.channel_parts]
+    flits = residual.source.pixel_flits(1)
+    pixels = [sum(tile.pixels for tile in part) for part in mapping.tiling.parts]
+    return pixels[0] * words[0] * flits, sum(pixels) * sum(words) * flits
+
+
 def _instructions(mapping: Mapping, steps: int) -> int:
     """Instructions of one core, roughly."""
     units = mapping.tiles * mapping.blocks_per_core
-    rows = mapping.tiling.parts[0][0].height if mapping.tiling.tiles_x > 1 else 1
+    rows = mapping.tiling.parts[0][0].store_rows if mapping.tiling.tiles_x > 1 else 1
     runs = mapping.chunk_words if mapping.tiling.tiles_x > 1 else mapping.work.core.act_groups(mapping.work.block)
     act = len(mapping.chunks) * mapping.tiles * (1 if mapping.act_resident else mapping.blocks_per_core) * runs
     if mapping.work.engine == Engine.TAP:
         act = ceil_div(act, mapping.g_oc)
+    if mapping.work.residual is not None:  # a COMPUTE, a SETUP for every change of the engine, a load
+        steps += 2
+        act += units * rows
     weights = 0
     if mapping.work.pass_bytes:
         weights = steps * (mapping.blocks_per_core if mapping.weights_resident else units)

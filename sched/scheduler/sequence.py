@@ -3,7 +3,11 @@
 Every core computes, tile by tile, output block by output block, the steps of the block, chunk by chunk. A step has a
 *position*, the same on all cores: ``(tile * blocks + block) * steps + step``.
 
-Scratchpad slots form rings, one for activations and one for weights (unless all weights are resident). Load number q
+A residual is one more step of every block, in turn the last one and the first one, so that the compute unit changes
+engines once for every block and not twice.
+
+Scratchpad slots form rings, one for activations, one for weights (unless all weights are resident), and one for a
+residual, which each core loads for itself. Load number q
 goes to slot q modulo the number of slots, behind the steps that used load q - slots. Cores that need the same data form
 a group with a leader, whose load unit asks for it once for all members: it waits for a free token of every member, and
 the last flit gives every member a ready token. A slot that was never used is free from the start; loads into such
@@ -43,8 +47,8 @@ class Visit:
     ----------
     tile, block : int
         Numbers of the tile in its row part and of the block in its channel part.
-    act, weight
-        Keys of the loads that it uses; weight None if it has none.
+    act, weight, residual
+        Keys of the loads that it uses; None where it has none.
     """
 
     position: int
@@ -53,6 +57,7 @@ class Visit:
     step: Step | None
     act: Any
     weight: Any
+    residual: Any = None
 
 
 @dataclass(eq=False)
@@ -134,7 +139,7 @@ class Sequence:
     Attributes
     ----------
     visits : dict of (row part, channel part) to list of Visit
-    acts, weights : dict of int to Group
+    acts, weights, residuals : dict of int to Group
         By core.
     paced : dict of (core, position) to int
         Signal with which a step lets a load go.
@@ -147,7 +152,7 @@ class Sequence:
         self.tokens = TokenMap.of(mapping, chip)
         self.blocks = mapping.blocks_per_core
         # Room for releases behind the steps; and so every block's last step is followed by a free position.
-        self.steps = mapping.steps_per_block + len(mapping.chunks)
+        self.steps = mapping.steps_per_block + len(mapping.chunks) + (mapping.work.residual is not None)
         rows, channels = range(mapping.g_row), range(mapping.g_oc)
         self.visits = {(r, o): list(self._visits(r, o)) for r in rows for o in channels}
         self.positions = {
@@ -157,6 +162,7 @@ class Sequence:
         self.paced: dict[tuple[int, int], int] = {}
         self.acts: dict[int, Group] = {}
         self.weights: dict[int, Group] = {}
+        self.residuals: dict[int, Group] = {}
         for r in rows:
             sharers = [[(r, o) for o in channels]] if self.tokens.act_members > 1 else [[(r, o)] for o in channels]
             for places in sharers:
@@ -165,6 +171,10 @@ class Sequence:
             leader = TokenMap.weight_leader(mapping, o)
             slots = 0 if mapping.weights_resident else mapping.weight_slots
             self._form_group([(r, o) for r in rows], leader, "weight", self.weights, slots, mapping.weight_slot_bytes)
+        ring = mapping.act_slots * mapping.slot_bytes
+        for place in self.visits if mapping.work.residual is not None else ():
+            slots, size = mapping.residual_slots, mapping.residual_slot_bytes
+            self._form_group([place], self.core(place), "residual", self.residuals, slots, size, ring)
         for group in {id(group): group for group in self.acts.values()}.values():
             self._pace(group)
         self.params = {o: list(self._params(o)) for o in channels}
@@ -184,15 +194,29 @@ class Sequence:
         steps = [list(mapping.chunk_steps(block)) for block in blocks]
         for t in range(mapping.tiles):
             for j, block in enumerate(blocks):
+                leads = (t * len(blocks) + j) % 2
+                at = self.position(t, j)
+                added = self._residual_visit(t, j, block, at if leads else at + len(steps[j]))
+                if added is not None and leads:
+                    yield added
+                    at += 1
                 for number, (chunk, step) in enumerate(steps[j]):
                     act = (t, chunk) if mapping.act_resident else (t, j, chunk)
                     weight = self._weight_key(t, j, block, step)
-                    yield Visit(self.position(t, j) + number, t, j, step, act, weight)
+                    yield Visit(at + number, t, j, step, act, weight)
+                if added is not None and not leads:
+                    yield added
             if not mapping.act_resident and self.tokens.act_members > 1:
                 # Other members have one block more; this one only lets go of their chunks.
                 for j in range(len(blocks), self.blocks):
                     for chunk in range(len(mapping.chunks)):
                         yield Visit(self.position(t, j) + chunk, t, j, None, (t, j, chunk), None)
+
+    def _residual_visit(self, t: int, j: int, block: OutBlock, position: int) -> Visit | None:
+        residual = self.mapping.work.residual
+        if residual is None:
+            return None
+        return Visit(position, t, j, residual.step(block), None, None, (t, residual.word(block)))
 
     def _weight_key(self, t: int, j: int, block: OutBlock, step: Step) -> Any:
         if not step.weight_bytes:
@@ -203,9 +227,11 @@ class Sequence:
     # --- loads --------------------------------------------------------------------------------------------------
 
     def _form_group(
-        self, places: list[Place], leader: int, kind: str, table: dict[int, Group], slots: int, slot_bytes: int
-    ) -> None:
-        """Loads in the order of first use, with their slots; without slots, loads stay where they are put."""
+        self, places: list[Place], leader: int, kind: str, table: dict[int, Group], slots: int, slot_bytes: int,
+        base: int = 0,
+    ) -> None:  # fmt: skip
+        """Loads in the order of first use, with their slots from `base` on; without slots, loads stay where they are
+        put."""
         cores = [self.core(place) for place in places]
         by_key: dict[Any, Load] = {}
         for member, place in enumerate(places):
@@ -226,7 +252,7 @@ class Sequence:
             # Tokens carry no names: all members use all loads, and free their slots in the order of the ring.
             assert len(load.last) == len(cores)
             assert not number or all(load.last[m] > loads[number - 1].last[m] for m in load.last)
-            load.slot = number % slots * slot_bytes
+            load.slot = base + number % slots * slot_bytes
             load.frees = number + slots < len(loads)
             if number >= slots:
                 load.start = float(max(loads[number - slots].last.values()))

@@ -53,10 +53,12 @@ class Tile:
 
     Attributes
     ----------
-    y, x : (first, end) of the output
+    y, x : (first, end) of the output that is computed
     iy, ix : (first, end) of the input, clipped to the image
     dy, dx : int
         Input coordinate, relative to the clipped rectangle, of the first tap of the first output pixel.
+    store_y, store_x : (first, end) of the output that is stored
+        What is computed, or its maximum pool.
     """
 
     y: tuple[int, int]
@@ -65,6 +67,8 @@ class Tile:
     ix: tuple[int, int]
     dy: int
     dx: int
+    store_y: tuple[int, int]
+    store_x: tuple[int, int]
 
     @property
     def height(self) -> int:
@@ -77,6 +81,18 @@ class Tile:
     @property
     def pixels(self) -> int:
         return self.height * self.width
+
+    @property
+    def store_rows(self) -> int:
+        return self.store_y[1] - self.store_y[0]
+
+    @property
+    def store_width(self) -> int:
+        return self.store_x[1] - self.store_x[0]
+
+    @property
+    def store_pixels(self) -> int:
+        return self.store_rows * self.store_width
 
     @property
     def in_rows(self) -> int:
@@ -139,7 +155,7 @@ class Source:
     def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
         iy_low, iy_high, dy = self.window.span(0, *y)
         ix_low, ix_high, dx = self.window.span(1, *x)
-        return Tile(y, x, (iy_low, iy_high), (ix_low, ix_high), dy, dx)
+        return Tile(y, x, (iy_low, iy_high), (ix_low, ix_high), dy, dx, y, x)
 
     @property
     def unplaced(self) -> Source:
@@ -153,7 +169,7 @@ class Source:
         raise NotImplementedError
 
     def pixel_flits(self, words: int) -> int:
-        """Flits to load for each input pixel (packed: input row) of a tile and so many words."""
+        """Flits to load for each input pixel (packed: flit) of a tile and so many words."""
         raise NotImplementedError
 
     def geometry(self, frame: Frame) -> dict[str, int]:
@@ -280,7 +296,10 @@ class FlatSource(Source):
 
 @dataclass(frozen=True)
 class PackedSource(Source):
-    """A packed network input: a kernel row (``fold``: a whole window) is one run of bytes."""
+    """A packed network input: a kernel row (``fold``: a whole window) is one run of bytes.
+
+    Input columns of a tile and a frame are flits.
+    """
 
     placement: Placement
     rows: int
@@ -311,26 +330,39 @@ class PackedSource(Source):
 
     def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
         low, high, dy = self.window.span(0, *y)
-        return Tile(y, x, (low, high), (0, 1), dy, 0)
+        return Tile(y, x, (low, high), self._flits(x), dy, 0, y, x)
+
+    def _flits(self, x: tuple[int, int]) -> tuple[int, int]:
+        """Flits of a row that output columns need: all for all columns, so that rows are one run of bytes."""
+        row = self.layout.row_bytes // self.layout.block
+        if x == (0, self.layout.out_columns):
+            return 0, row
+        end = (x[1] - 1) * self._step_x + self.window.kernel[1] * self.rows
+        return x[0] * self._step_x // self.layout.block, min(row, ceil_div(end, self.layout.block))
+
+    @property
+    def _step_x(self) -> int:
+        """Bytes from output column to output column."""
+        return self.layout.stride[1] * self.layout.pixel_bytes
 
     def slot_flits(self, frame: Frame) -> int:
-        return frame.rows * self.layout.row_bytes // self.layout.block
+        return frame.plane
 
     def pixel_flits(self, words: int) -> int:
-        return self.layout.row_bytes // self.layout.block
+        return 1
 
     def transfers(self, tile: Tile, frame: Frame, words: tuple[int, int]) -> Iterator[Transfer]:
         row = self.layout.row_bytes // self.layout.block
-        addr = self.placement.addr + tile.iy[0] * self.layout.row_bytes
-        if tile.in_rows * row <= MAX_RUN_FLITS:
+        addr = self.placement.addr + (tile.iy[0] * row + tile.ix[0]) * self.layout.block
+        if tile.in_cols == row == frame.cols and tile.in_rows * row <= MAX_RUN_FLITS:
             yield Transfer(addr, 1, tile.in_rows * row, 0, 0, 0, 0)
         else:
-            yield Transfer(addr, tile.in_rows, row, row, 0, row, 0)
+            yield Transfer(addr, tile.in_rows, tile.in_cols, row, 0, frame.cols, 0)
 
     def geometry(self, frame: Frame) -> dict[str, int]:
-        row = self.layout.row_bytes
+        row = frame.cols * self.layout.block
         return {
-            "step_x": self.layout.stride[1] * self.layout.pixel_bytes,
+            "step_x": self._step_x,
             "tap_x": self.rows,
             "step_y": self.window.stride[0] * row,
             "tap_y": self.window.dilation[0] * row,
@@ -339,8 +371,8 @@ class PackedSource(Source):
 
     def address(self, tile: Tile, frame: Frame, word: int, ky: int, kx: int) -> int:
         row = tile.dy + ky * self.window.dilation[0]
-        pixel = tile.x[0] * self.layout.stride[1] * self.layout.pixel_bytes
-        return row * self.layout.row_bytes + pixel + kx * self.rows
+        pixel = tile.x[0] * self._step_x
+        return (row * frame.cols - tile.ix[0]) * self.layout.block + pixel + kx * self.rows
 
     def columns(self, tile: Tile, kx: int) -> dict[str, int]:
         """Padding is in the rows, so every column is inside."""

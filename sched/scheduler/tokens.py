@@ -23,9 +23,11 @@ class TokenMap:
         Memory nodes in use.
     act_members, weight_members : int
         Cores that share activation loads; cores that share weight and parameter loads.
-    act_base, weight_base : dict of int to int
+    residuals : bool
+        Every core loads a residual for itself, and its weights come with the parameters' group.
+    act_base, weight_base, residual_base : dict of int to int
         Memory node of a leader's first load.
-    spread_acts, spread_weights : bool
+    spread_acts, spread_weights, spread_residuals : bool
         Loads of a leader take all memory nodes in turn. Otherwise each leader keeps to one node, which is better where
         that loads all nodes alike: two nodes never send to the same core in each other's way.
     """
@@ -37,6 +39,9 @@ class TokenMap:
     weight_base: dict[int, int]
     spread_acts: bool
     spread_weights: bool
+    residuals: bool
+    residual_base: dict[int, int]
+    spread_residuals: bool
 
     acc_ready = 0
     acc_free = 1
@@ -61,8 +66,20 @@ class TokenMap:
         return self.weight_free + self.weight_members
 
     @property
-    def used(self) -> int:
+    def residual_weights(self) -> int:
         return self.param_free + self.weight_members
+
+    @property
+    def residual_free(self) -> int:
+        return self.residual_weights + 1
+
+    @property
+    def residual_ready(self) -> int:
+        return self.residual_free + 1
+
+    @property
+    def used(self) -> int:
+        return self.residual_ready + self.memories if self.residuals else self.residual_weights
 
     @staticmethod
     def of(mapping: Mapping, chip: ChipParams) -> TokenMap:
@@ -70,12 +87,15 @@ class TokenMap:
         g_oc, g_row = mapping.g_oc, mapping.g_row
         shared = mapping.work.shared_input
         act = g_oc if shared else 1
-        count = min(len(chip.memory_nodes), max(1, (chip.tokens - TokenMap.act_ready - act - 2 * g_row) // 2))
+        residuals = mapping.work.residual is not None
+        left = chip.tokens - TokenMap.act_ready - act - 2 * g_row - 2 * residuals
+        count = min(len(chip.memory_nodes), max(1, left // (2 + residuals)))
         act_leaders = [mapping.cores[r * g_oc] for r in range(g_row)] if shared else list(mapping.cores)
         weight_leaders = [TokenMap.weight_leader(mapping, o) for o in range(g_oc)]
         return TokenMap(
             count, act, g_row, _bases(act_leaders, count, chip), _bases(weight_leaders, count, chip),
-            len(act_leaders) % count > 0, g_oc % count > 0,
+            len(act_leaders) % count > 0, g_oc % count > 0, residuals, _bases(list(mapping.cores), count, chip),
+            len(mapping.cores) % count > 0,
         )  # fmt: skip
 
     @staticmethod
@@ -90,6 +110,10 @@ class TokenMap:
     def weight_memory(self, leader: int, number: int) -> int:
         """Memory node for weight load `number` of a leader."""
         return (self.weight_base[leader] + (number if self.spread_weights else 0)) % self.memories
+
+    def residual_memory(self, core: int, number: int) -> int:
+        """Memory node for residual load `number` of a core."""
+        return (self.residual_base[core] + (number if self.spread_residuals else 0)) % self.memories
 
     @staticmethod
     def wait(slot: int, first: int, count: int) -> dict[str, int]:

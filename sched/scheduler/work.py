@@ -16,9 +16,9 @@ from estimator.compute import window_columns
 from rtl.isa import Engine, TapMode, table_blocks
 from rtl.params import CoreParams
 from scheduler.program import Placement
-from scheduler.source import Frame, Source, Tile
+from scheduler.source import BlockedSource, Frame, Source, Tile, Window
 
-__all__ = ["MAX_BLOCKS", "OutBlock", "Requantisation", "Step", "Work"]
+__all__ = ["MAX_BLOCKS", "OutBlock", "Requantisation", "ResidualInput", "Step", "Work"]
 
 MAX_BLOCKS = 1023
 MAX_TAPS = 63
@@ -92,6 +92,31 @@ class Requantisation:
 
 
 @dataclass(frozen=True, eq=False)
+class ResidualInput:
+    """A tensor that a convolution adds to its sums, on the tap unit: one pass for each output block.
+
+    Attributes
+    ----------
+    source : BlockedSource
+        The tensor, with a window of 1x1.
+    weights : int8[O]
+    shift : int
+    """
+
+    source: BlockedSource
+    weights: np.ndarray
+    shift: int
+
+    def word(self, block: OutBlock) -> int:
+        """Word that holds the channels of an output block."""
+        return block.channel // self.source.word_bytes
+
+    def step(self, block: OutBlock) -> Step:
+        """Its COMPUTE."""
+        return Step(0, 1, block.channel % self.source.word_bytes, 0, 1, 0, 1, 0, 0, self.shift)
+
+
+@dataclass(frozen=True, eq=False)
 class Work:
     """A layer on one kind of core.
 
@@ -130,6 +155,9 @@ class Work:
     """Of an addition: (tap_shift, first tensor, tensors) per COMPUTE."""
     row_range: tuple[int, int] | None = None
     """Output rows to compute, if not all."""
+    pool: Window | None = None
+    """Maximum pool that the STOREs apply; the output is then what it makes of the layer's own."""
+    residual: ResidualInput | None = None
 
     @property
     def kind(self) -> Hashable:
@@ -137,7 +165,8 @@ class Work:
         return (
             self.core, self.block, self.source.unplaced, self.engine, self.tap_mode, self.output.layout, self.items,
             self.shared_input, self.pass_bytes, self.requant.sets.shape, self.requant.blocks, self.table_blocks,
-            self.weights_of is None, self.repeated, self.offsets, self.digits, self.row_range,
+            self.weights_of is None, self.repeated, self.offsets, self.digits, self.row_range, self.pool,
+            self.residual and (self.residual.source.unplaced, self.residual.shift),
         )  # fmt: skip
 
     @property
@@ -194,6 +223,10 @@ class Work:
             return max(tile.pixels, self.min_pass)
         streamed = tile.height * window_columns(tile.width, self.source.window.stride[1], columns)
         return max(streamed, columns + 1) / columns
+
+    def store_cycles(self, pixels: int) -> int:
+        """Cycles in which so many output pixels drain, for each group."""
+        return pixels * (self.pool.kernel[0] * self.pool.kernel[1] if self.pool else 1)
 
     def padded_weights(self, passes: int) -> int:
         """Bytes that the weights of a step take up."""

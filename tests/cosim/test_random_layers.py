@@ -45,7 +45,7 @@ def _launches(case: Case, folder: Path) -> list[Check]:
     expected = ops.run(case.graph, case.image)
     checks = []
     for number, launch in enumerate(plan.launches):
-        outputs = [node.output for node in case.graph.nodes if node.name in launch.nodes]
+        outputs = plan.written(launch)
         places = {name: plan.tensors[name] for name in outputs}
         job = LaunchJob(
             f"seed {case.seed} {case.kind} {launch.name}",

@@ -82,11 +82,11 @@ def test_lenet5_is_bit_exact_and_summed_up(lenet5: Workload, options: RunOptions
 
 def test_interrupted_run_goes_on_where_it_stopped(lenet5: Workload, options: RunOptions) -> None:
     with pytest.raises(KeyboardInterrupt):
-        Run(options, lambda: lenet5, "lenet5", Recorder(interrupt_after=2)).execute()
+        Run(options, lambda: lenet5, "lenet5", Recorder(interrupt_after=1)).execute()
     assert not (options.runs_dir / "test" / "summary.json").exists()
     second = Recorder()
     summary = Run(options, lambda: lenet5, "lenet5", second).execute()
-    assert second.was_kept[:3] == [0, 1, 2]
+    assert second.was_kept[:2] == [0, 1]
     assert second.was_kept + second.simulated == list(range(second.total))
     assert summary.bit_exact
     assert len(summary.layers) == second.total
@@ -108,7 +108,7 @@ def test_another_setting_or_fresh_keeps_nothing(lenet5: Workload, options: RunOp
 
 
 def test_wrong_bit_fails_the_run_and_is_named(lenet5: Workload, options: RunOptions) -> None:
-    node = lenet5.graph.nodes[2]
+    node = next(node for node in lenet5.graph.nodes if node.name == "pool2")
     wrong = lenet5.expected[node.output].copy()
     wrong[1, 2, 3] ^= 1
     expected = {**lenet5.expected, node.output: wrong}
@@ -116,16 +116,22 @@ def test_wrong_bit_fails_the_run_and_is_named(lenet5: Workload, options: RunOpti
     assert not summary.bit_exact
     assert summary.mismatches == 1
     assert summary.first_difference is not None
-    assert summary.first_difference.startswith(f"{node.name}: channel 1, row 2, column 3: got ")
-    assert [layer.bit_exact for layer in summary.layers] == [True, True, False]
+    assert summary.first_difference.startswith("conv2+pool2: channel 1, row 2, column 3: got ")
+    assert [layer.bit_exact for layer in summary.layers] == [True, False]
     assert json.loads((options.runs_dir / "test" / "summary.json").read_text())["efficiency"] is None
 
 
 def test_part_of_a_network_runs_alone(options: RunOptions) -> None:
-    part = load_workload("lenet5", layers="conv2..pool2")
-    summary = Run(options, lambda: part, "lenet5").execute()
-    assert summary.bit_exact
-    assert [layer.name for layer in summary.layers] == ["conv2", "pool2"]
+    for layers, fuse, launches, words in (
+        ("conv2..pool2", True, ["conv2+pool2"], "layer by layer, max pools fused into 1 convolution"),
+        ("conv2..pool2", False, ["conv2", "pool2"], "layer by layer"),
+        ("conv2", True, ["conv2"], "layer by layer"),
+    ):
+        part = load_workload("lenet5", layers=layers, fuse=fuse)
+        summary = Run(replace(options, fuse=fuse), lambda part=part: part, "lenet5").execute()
+        assert summary.bit_exact
+        assert [layer.name for layer in summary.layers] == launches
+        assert summary.schedule == words
 
 
 def test_lenet5_on_icarus(options: RunOptions) -> None:

@@ -173,6 +173,46 @@ def test_store_to_memory(rows: int, cols: int, link_bytes: int) -> None:
     np.testing.assert_array_equal(memory[: 1 << 17], written[: 1 << 17])
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_pooled_store_takes_the_maximum_of_each_window(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chip = one_core(8, rows=8, cols=16, acc_entries=128)
+    size, (act, weight, params, out) = chip.cores[0], (0x1000, 0x2000, 0x4000, 0x8000)
+    memory = noise(1 << 17, seed)
+    bias, multiplier, shift = write_params(memory, params, 2, 8, seed)
+    before = memory.copy()
+    kernel_h, kernel_w, stride_h, stride_w = (int(n) for n in rng.integers(1, 5, 4))
+    height, width, rows, columns = (int(n) for n in rng.integers(1, 8, 4))
+    top, left = int(rng.integers(kernel_h)), int(rng.integers(kernel_w))
+    base = int(rng.integers(0, 64 - height * width + 1))
+    pixels = rows * columns - int(rng.integers(columns))  # the last row of pixels may be short
+    program = Assembler(chip)
+    fill_accumulators(program, 0, 64, act, weight, token=2)
+    program.load(0, dram_addr=params, run_flits=16, space=Space.PARAM, token=3)
+    program.pool(
+        0, kernel_h=kernel_h, kernel_w=kernel_w, stride_h=stride_h, stride_w=stride_w, pad_top=top, pad_left=left,
+        in_h=height, in_w=width, out_w=columns,
+    )  # fmt: skip
+    program.store(
+        0, wait=[2, 3], acc_base=base, pixels=pixels, groups=2, addr=out, group_stride=pixels, zero_point=3, pooled=1
+    )
+    assert program.run(memory).ok
+    acc = expected_outputs(before, size, 64, act, weight)
+    for g in range(2):
+        for n in range(pixels):
+            y, x = n // columns * stride_h - top, n % columns * stride_w - left
+            window = [
+                base + iy * width + ix
+                for iy in range(y, y + kernel_h)
+                for ix in range(x, x + kernel_w)
+                if 0 <= iy < height and 0 <= ix < width
+            ]
+            for c in range(8 * g, 8 * g + 8):
+                largest = max((int(acc[entry, c]) for entry in window), default=-(1 << 31))
+                value = exact(largest, int(bias[c]), int(multiplier[c]), int(shift[c]), 3, -128, 127)
+                assert memory[out + (g * pixels + n) * 8 + c % 8] == value & 255
+
+
 def test_store_to_a_core_fills_lanes_and_signals_there() -> None:
     cores = (CoreParams(rows=4, cols=4), CoreParams(rows=32, cols=4))
     chip = ChipParams(2, 1, cores, (MemoryNodeParams(0, 0, Direction.WEST),), link_bytes=8)

@@ -32,7 +32,7 @@ def expect(result: Result, code: ErrorCode, node: int, unit: Unit | None) -> Non
 @pytest.mark.parametrize("unit", list(Unit))
 @pytest.mark.parametrize("opcode", [*Opcode, 9, 15])
 def test_each_unit_takes_only_its_opcodes(unit: Unit, opcode: int) -> None:
-    own = ((Opcode.LOAD,), (Opcode.SETUP, Opcode.COMPUTE), (Opcode.STORE, Opcode.TABLE))[unit]
+    own = ((Opcode.LOAD,), (Opcode.SETUP, Opcode.COMPUTE), (Opcode.STORE, Opcode.POOL, Opcode.TABLE))[unit]
     legal = {Opcode.END, Opcode.SYNC, *own}
     program = Assembler(CHIP)
     program.streams[1, unit].append(opcode.to_bytes(INSTRUCTION_BYTES, "little"))
@@ -78,6 +78,10 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("store", {"to_core": 1, "core": 1}, {"to_core": 1, "core": 2}),
     ("store", {"to_core": 1, "token_valid": 1, "token": 31}, {"to_core": 1, "token_valid": 1, "token": 32}),
     ("store", {"to_core": 1, "space": Space.PARAM}, {"to_core": 1, "space": Space.PROGRAM}),
+    ("store", {"pooled": 0}, {"pooled": 1}),
+    *(("pool", {}, {name: 0}) for name in ("kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w")),
+    ("pool", {"kernel_h": 3, "pad_top": 2}, {"kernel_h": 3, "pad_top": 3}),
+    ("pool", {"kernel_w": 7, "pad_left": 6}, {"kernel_w": 6, "pad_left": 6}),
 ]
 
 RANGES: list[tuple[str, dict[str, Any], dict[str, Any], ErrorCode]] = [
@@ -106,7 +110,8 @@ def name(value: object) -> str | None:
 def program_with(kind: str, fields: dict[str, Any]) -> tuple[Assembler, Unit]:
     """The instruction on core 1, with tokens 0 and 127 % 32 at hand."""
     program = Assembler(CHIP)
-    unit = {"load": Unit.LOAD, "store": Unit.STORE, "table": Unit.STORE}.get(kind, Unit.COMPUTE)
+    stores = dict.fromkeys(("store", "pool", "table"), Unit.STORE)
+    unit = {"load": Unit.LOAD, **stores}.get(kind, Unit.COMPUTE)
     fields = dict(fields)
     if kind == "load":
         fields.setdefault("run_flits", 1)
@@ -134,6 +139,19 @@ def test_addresses_outside_their_memory(
     assert result.ok, str(result)
     program, unit = program_with(kind, illegal)
     expect(run(program), code, 1, unit)
+
+
+def test_a_pooled_store_needs_all_of_its_map_in_the_bank() -> None:
+    """And not its own pixels, of which there may be more."""
+    for base, rows, legal in ((32, 8, True), (33, 8, False), (0, 9, False)):
+        program = Assembler(CHIP)
+        program.pool(1, in_h=rows, in_w=4, out_w=40)
+        program.store(1, acc_base=base, pixels=40, pooled=1)
+        result = run(program)
+        if legal:
+            assert result.ok, str(result)
+        else:
+            expect(result, ErrorCode.ACC_RANGE, 1, Unit.STORE)
 
 
 def test_compute_before_setup() -> None:

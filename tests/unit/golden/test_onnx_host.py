@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from golden import ops
 from golden.errors import OnnxError
+from golden.graph import Host
 from golden.host import HostPart
 from golden.onnx_import import FloatModel, QuantisedModel, load_onnx, settle
 from golden.qnodes import QHost
@@ -46,7 +47,7 @@ def _agrees(model: onnx.ModelProto, folder: Path) -> QuantisedModel:
 
 
 def test_refusal_names_node_operator_support_and_the_way_out(tmp_path: Path) -> None:
-    line = r"node '.*' \(Neg\): operator Neg cannot run on the chip; supported are Add, .* or FALLBACK=host runs"
+    line = r"node '.*' \(Split\): operator Split cannot run on the chip; supported are Abs, .* or FALLBACK=host runs"
     with pytest.raises(OnnxError, match=line):
         _load(host_model(0), tmp_path, fallback=False)
 
@@ -55,7 +56,8 @@ def test_refusal_names_node_operator_support_and_the_way_out(tmp_path: Path) -> 
 def test_islands_between_quantisations_run_whole_on_the_host(seed: int, tmp_path: Path) -> None:
     graph = _agrees(host_model(seed), tmp_path).graph
     islands = [node.part.kinds for node in graph.nodes if isinstance(node, QHost)]
-    assert islands == [("Neg", "HardSigmoid", "Mul"), ("Split",), ("Split",), ("Softmax",)]
+    assert islands == [("GlobalAveragePool", "HardSigmoid", "Mul"), ("Split",), ("Split",), ("Softmax",)]
+    assert graph.nodes[0].requant.table is not None, "what is a function of one tensor stays on the chip"
 
 
 @pytest.mark.parametrize(("qdq", "unsigned"), FORMS, ids=IDS)
@@ -77,11 +79,12 @@ def test_form_of_a_known_operator_that_the_chip_cannot_do_runs_on_the_host(
 def test_quantised_operator_of_microsoft_runs_on_the_host(tmp_path: Path) -> None:
     b = QuantBuilder(1, power_of_two=True, qdq=False, unsigned=True)
     x = b.conv(("image", (4, 6, 6), b.scale(0.05), b.zero()), same=True)
-    inputs = [*2 * [x[0], *b.params(*x[2:])], *b.params(np.float32(2**-3), 0)]
+    other = b.conv(x, same=True)
+    inputs = [x[0], *b.params(*x[2:]), other[0], *b.params(*other[2:]), *b.params(np.float32(2**-3), 0)]
     y = b.node("QLinearMul", inputs, "com.microsoft")
     z = b.conv((y, x[1], np.float32(2**-3), 0), same=True)
     loaded = _agrees(b.model(("image", b.kind, [1, 4, 6, 6]), [(z[0], b.kind, 4)]), tmp_path)
-    assert [node.op == "host" for node in loaded.graph.nodes] == [False, True, False]
+    assert [node.op == "host" for node in loaded.graph.nodes] == [False, False, True, False]
 
 
 def test_real_output_of_a_quantised_model_is_scaled_by_what_it_is(tmp_path: Path) -> None:
@@ -98,6 +101,39 @@ def test_real_output_of_a_quantised_model_is_scaled_by_what_it_is(tmp_path: Path
     got = graph.tensors[name].dequantize(ops.run(graph, image)[name]).reshape(-1)
     np.testing.assert_allclose(got, np.asarray(expected).reshape(-1), atol=graph.tensors[name].scale)
     assert graph.tensors[name].scale < 1 / 128
+
+
+def test_functions_of_what_the_host_computes_run_on_the_chip(tmp_path: Path) -> None:
+    """Behind the host, between two of its nodes, and in a sum with another map."""
+    b = FloatBuilder(1)
+    x = b.conv(("image", (3, 6, 6)), 4, normalise=False)
+    turned = b.node("Transpose", [x[0]], perm=[0, 1, 3, 2])
+    silu = b.node("Mul", [turned, b.node("Sigmoid", [turned])])
+    back = b.node("Transpose", [b.node("Tanh", [silu])], perm=[0, 1, 3, 2])
+    y = b.node("Add", [b.node("Abs", [back]), x[0]])
+    model = b.model(("image", TensorProto.FLOAT, [1, 3, 6, 6]), [(y, TensorProto.FLOAT, 4)])
+    loaded = _load(model, tmp_path)
+    assert isinstance(loaded, FloatModel)
+    kinds = [node.part.kinds if isinstance(node, Host) else type(node).__name__ for node in loaded.graph.nodes]
+    assert kinds == ["Conv2d", ("Transpose",), "Expression", ("Transpose",), "Expression", "Add"]
+    image = np.random.default_rng(0).normal(size=(3, 6, 6)).astype(np.float32)
+    value = ops.run_float(loaded.graph, loaded.weights, image)[loaded.graph.outputs[0]]
+    (expected,) = session(model).run(None, {"image": image[None]})
+    np.testing.assert_allclose(value[None], expected, rtol=1e-4, atol=1e-4)
+    nodes = quantize(loaded.graph, loaded.weights, image).nodes
+    assert [node.op for node in nodes] == ["conv", "host", "avgpool", "host", "avgpool", "add"]
+
+
+def test_real_output_of_a_function_is_computed_on_the_host(tmp_path: Path) -> None:
+    """No QuantizeLinear says what its table should hold."""
+    b = QuantBuilder(3, power_of_two=True, qdq=True, unsigned=True)
+    x = b.conv(("image", (3, 4, 4), b.scale(0.05), b.zero()), same=True)
+    model = b.model(("image", b.kind, [1, 3, 4, 4]), [(b.node("Sigmoid", [b.real(x)]), TensorProto.FLOAT, 4)])
+    loaded = _load(model, tmp_path)
+    assert isinstance(loaded, QuantisedModel)
+    assert [node.op for node in loaded.graph.nodes] == ["conv", "host"]
+    with pytest.raises(OnnxError, match="is not quantised; end the model by QuantizeLinear"):
+        _load(model, tmp_path, fallback=False)
 
 
 def test_float_islands_compute_what_onnx_runtime_does(tmp_path: Path) -> None:
@@ -158,7 +194,7 @@ def _batch(b: QuantBuilder) -> onnx.ModelProto:
 def _rank5(b: QuantBuilder) -> onnx.ModelProto:
     x = b.conv(("image", (4, 8, 8), np.float32(0.1), 0), same=True)
     turned = b.node("Reshape", [b.real(x), b.constant(np.array([1, 2, 2, 8, 8]))])
-    y = b.write(b.node("Neg", [turned]), x[1], x[2], 0)
+    y = b.write(b.node("Softmax", [turned]), x[1], x[2], 0)
     return b.model(("image", b.kind, [1, 4, 8, 8]), [(y[0], b.kind, 5)])
 
 

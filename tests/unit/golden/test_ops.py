@@ -1,15 +1,16 @@
 """Integer layers against direct loops, and against scipy where it has the operation."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.signal import correlate as scipy_correlate
 
 from golden import ops
-from golden.errors import ImageError
+from golden.errors import ImageError, QuantError
 from golden.qgraph import QGraph, QTensor
-from golden.qnodes import QAdd, QConcat, QConv, QPool
+from golden.qnodes import QAdd, QConcat, QConv, QPool, Residual
 from golden.requant import Requant
 from golden.window import out_hw
 
@@ -100,6 +101,40 @@ def test_convolution_equals_direct_loops(case, seed):
     acc = conv_by_loops(node, x)
     np.testing.assert_array_equal(ops.accumulate(node, {"x": x}), acc.astype(np.int64))
     np.testing.assert_array_equal(ops.run_node(node, {"x": x}), requant_by_loops(acc, node.requant))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_residual_joins_the_sums_before_the_one_requantisation(seed):
+    rng = np.random.default_rng(seed)
+    node, x = random_conv(rng, CONVS["3x3_asymmetric_padding"])
+    plain = conv_by_loops(node, x)
+    other, weight, shift = int8(rng, *plain.shape), rng.integers(1, 128, len(plain), np.int8), int(rng.integers(0, 12))
+    node = replace(node, residual=Residual("z", weight, shift))
+    assert node.inputs == ("x", "z")
+    acc = plain.copy()
+    for o, row, col in np.ndindex(acc.shape):
+        acc[o, row, col] += int(other[o, row, col]) * int(weight[o]) << shift
+    np.testing.assert_array_equal(ops.accumulate(node, {"x": x, "z": other}), acc.astype(np.int64))
+    np.testing.assert_array_equal(ops.run_node(node, {"x": x, "z": other}), requant_by_loops(acc, node.requant))
+
+
+@pytest.mark.parametrize(
+    ("residual", "message"),
+    [
+        (Residual("z", np.array([0, 1, 1, 1], np.int8), 3), "at least 0"),
+        (Residual("z", np.ones(3, np.int8), 3), "give int8"),
+        (Residual("z", np.ones(4, np.int8), 18), "residual shift is 18"),
+        (Residual("z", np.full(4, 127, np.int8), 17), "accumulator of output channel . can reach"),
+    ],
+    ids=["weight", "channels", "shift", "accumulator"],
+)
+def test_a_residual_that_cannot_be_added_is_refused(residual, message):
+    node, _ = random_conv(np.random.default_rng(1), CONVS["3x3_asymmetric_padding"])
+    node = replace(node, bias=np.full(4, 1 << 27, np.int32))
+    with pytest.raises(QuantError, match=message):
+        replace(node, residual=residual)
+    with pytest.raises(QuantError, match="depthwise has a residual"):
+        replace(node, op="depthwise", residual=Residual("z", np.ones(4, np.int8), 3))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -7,9 +7,11 @@ import pytest
 
 from golden import ops, zoo
 from golden.errors import ImageError, QuantError, WeightError
+from golden.evaluate import norm_affine
 from golden.graph import (
     Add,
     AvgPool,
+    BatchNorm,
     Clip,
     Concat,
     Conv2d,
@@ -24,6 +26,7 @@ from golden.inputs import load_image
 from golden.qnodes import QAdd, QConcat, QConv, QPool
 from golden.quant import quantize
 from golden.weights import seeded
+from golden.window import correlate
 
 SAME = (1, 1, 1, 1)
 
@@ -162,14 +165,122 @@ def test_copies_share_scale_and_zero_point():
             assert len(affine) == 1, node.name
 
 
-def test_depthwise_and_add_are_named_as_such():
+def test_depthwise_is_named_as_such():
     qgraph, _, _ = quantised(branches())
     assert [node.op for node in qgraph.nodes] == [
-        "conv", "maxpool", "depthwise", "conv", "add", "avgpool", "concat", "avgpool", "fc",
+        "conv", "maxpool", "depthwise", "conv", "avgpool", "concat", "avgpool", "fc",
     ]  # fmt: skip
-    add = next(node for node in qgraph.nodes if isinstance(node, QAdd))
+
+
+def test_an_addition_that_no_convolution_takes_stays_one():
+    graph = network(
+        MaxPool("m", "x", (3, 3), (1, 1), SAME), AvgPool("p", "x", (3, 3), (1, 1), SAME), Add("a", "m", "p")
+    )
+    qgraph, weights, image = quantised(graph)
+    add = qgraph.nodes[-1]
+    assert isinstance(add, QAdd)
     assert max(add.weights) == 1 << 21
-    assert add.inputs == ("c3", "m1")
+    assert add.inputs == ("m", "p")
+    assert errors(graph, weights, image, qgraph)["a"] < 0.03
+
+
+def residual_block(*after, swap=False, outputs=(), **options):
+    """A normalised convolution, its input added, and what follows."""
+    return network(
+        Conv2d("c1", "x", 16, (3, 3), padding=SAME),
+        Relu("r1", "c1"),
+        Conv2d("c2", "r1", 16, (3, 3), padding=SAME, bias=False, **options),
+        BatchNorm("n2", "c2"),
+        Add("a", *(("r1", "n2") if swap else ("n2", "r1"))),
+        *after,
+        outputs=outputs,
+    )
+
+
+@pytest.mark.parametrize("swap", [False, True], ids=["first", "second"])
+@pytest.mark.parametrize("after", [(), (Relu("r2", "a"),)], ids=["bare", "relu"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_addition_goes_into_the_convolution_before_it(swap, after, groups):
+    graph = residual_block(*after, swap=swap, groups=groups)
+    qgraph, weights, image = quantised(graph)
+    conv = qgraph.nodes[-1]
+    assert isinstance(conv, QConv)
+    assert len(qgraph.nodes) == 2
+    assert (conv.name, conv.inputs, conv.output) == ("c2+a", ("r1", "r1"), "r2" if after else "a")
+    assert conv.residual is not None
+    assert conv.residual.weight.max() >= 64
+    assert max(errors(graph, weights, image, qgraph).values()) < 0.03
+    output = qgraph.tensors[conv.output]
+    assert (conv.requant.lo == output.zero_point) == bool(after)
+
+
+def test_the_residual_has_an_exact_scale():
+    """The output is that of real arithmetic on the very integers of both tensors and on the rounded filters."""
+    graph = residual_block(Relu("r2", "a"))
+    qgraph, weights, image = quantised(graph)
+    conv, source = qgraph.nodes[-1], qgraph.tensors["r1"]
+    assert isinstance(conv, QConv)
+    assert conv.residual is not None
+    assert source.zero_point != 0  # a relu's: -128
+    unit = source.scale / conv.residual.factor
+    raw = ops.run(qgraph, qgraph.tensors["x"].quantize(image))
+    real = (raw["r1"].astype(np.float64) - source.zero_point) * source.scale
+    sums = correlate(real, conv.weight, padding=SAME, dtype=np.float64)
+    norm = next(node for node in graph.nodes if isinstance(node, BatchNorm))
+    _, offset = norm_affine(norm, [weights[key] for key in graph.node_tensors(norm)])
+    total = sums * (unit / source.scale)[:, None, None] + offset[:, None, None] + real
+    output = qgraph.tensors["r2"]
+    wanted = np.clip(np.rint(total / output.scale) + output.zero_point, output.zero_point, 127)
+    assert np.abs(raw["r2"] - wanted).max() <= 1
+    assert np.mean(raw["r2"] != wanted) < 0.01  # biases are rounded
+
+
+def test_of_two_convolutions_the_later_one_adds():
+    graph = network(
+        Conv2d("c1", "x", 8, (3, 3), padding=SAME),
+        Conv2d("c2", "x", 8, (1, 1)),
+        Add("a", "c2", "c1"),
+    )
+    qgraph, weights, image = quantised(graph)
+    assert [(node.name, node.inputs) for node in qgraph.nodes] == [("c1", ("x",)), ("c2+a", ("x", "c1"))]
+    assert errors(graph, weights, image, qgraph)["a"] < 0.03
+
+
+def test_an_operand_that_comes_after_the_convolution_is_waited_for():
+    graph = network(
+        Conv2d("c", "x", 3, (3, 3), padding=SAME), AvgPool("p", "x", (3, 3), (1, 1), SAME), Add("a", "c", "p")
+    )
+    qgraph, weights, image = quantised(graph)
+    assert [node.name for node in qgraph.nodes] == ["p", "c+a"]
+    assert errors(graph, weights, image, qgraph)["a"] < 0.03
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        network(Conv2d("c", "x", 3, (3, 3), padding=SAME), Relu("r", "c"), Add("a", "r", "x")),
+        network(Conv2d("c", "x", 3, (3, 3), padding=SAME), Add("a", "c", "x"), Concat("o", ("a", "c"))),
+        network(Conv2d("c", "x", 3, (3, 3), padding=SAME), Add("a", "c", "x"), outputs=("c", "a")),
+        network(Conv2d("c", "x", 3, (3, 3), padding=SAME), Add("a", "c", "c")),
+        network(Conv2d("c", "x", 3, (3, 3), padding=SAME, groups=3), Add("a", "c", "x")),
+    ],
+    ids=["clamp between", "another reader", "an output", "twice the same", "depthwise"],
+)
+def test_an_addition_stays_alone_where_it_must(graph):
+    qgraph, weights, image = quantised(graph)
+    assert sum(isinstance(node, QAdd) for node in qgraph.nodes) == 1
+    assert max(errors(graph, weights, image, qgraph).values()) < 0.05
+
+
+def test_an_addition_finer_than_the_sums_stays_alone():
+    """A factor below one would be needed."""
+    graph = network(Conv2d("c", "x", 3, (1, 1)), AvgPool("p", "x", (1, 1), (1, 1), (0, 0, 0, 0)), Add("a", "c", "p"))
+    weights = {"c.weight": np.full((3, 3, 1, 1), 1000.0, np.float32), "c.bias": np.zeros(3, np.float32)}
+    qgraph = quantize(graph, weights, picture(graph))
+    assert [node.op for node in qgraph.nodes] == ["conv", "avgpool", "add"]
+    weights["c.weight"][1:] = 0.0  # filters without any weight take any scale
+    weights["c.weight"][0] = 0.1
+    assert [node.op for node in quantize(graph, weights, picture(graph)).nodes] == ["avgpool", "conv"]
 
 
 def test_zero_is_exact_and_scales_are_coarse():

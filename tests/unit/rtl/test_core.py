@@ -216,6 +216,23 @@ def tiles_program(chip: ChipParams, rng: random.Random, tiles: int) -> Assembler
         if tile == 0 or not rng.randrange(4):
             block = rng.randrange(core.param_blocks - table_blocks(size) + 1)
             program.table(0, wait=[PARAM] if tile == 0 else [], param_base=block, signal=[(tile % 8, 1)])
+        if rng.random() < 0.5:
+            pool_h, pool_w = rng.randint(1, 3), rng.randint(1, 3)
+            pooled_w = rng.randint(1, 4)
+            program.pool(
+                0,
+                kernel_h=pool_h,
+                kernel_w=pool_w,
+                stride_h=rng.randint(1, 2),
+                stride_w=rng.randint(1, 2),
+                pad_top=rng.randrange(pool_h),
+                pad_left=rng.randrange(pool_w),
+                in_h=out_h,
+                in_w=out_w,
+                out_w=pooled_w,
+            )
+            pixels = rng.randint(1, 3) * pooled_w
+            store |= {"pixels": pixels, "group_stride": pixels, "pooled": 1}
         if tile == tiles - 2:  # to the other core
             store |= {"to_core": 1, "core": 1, "addr": 40, "planar": rng.randrange(2), "token_valid": 1, "token": 3}
         elif tile == tiles - 1:  # to the third quarter of the own activations
@@ -333,6 +350,14 @@ def computes(**fields: int) -> Recipe:
     return recipe
 
 
+def pooled(**fields: int) -> Recipe:
+    def recipe(program: Assembler) -> None:
+        program.pool(0, **fields)
+        program.store(0, pooled=1)
+
+    return recipe
+
+
 def awaited(recipe: Recipe) -> Recipe:
     """The core is not done before token 9 is there."""
 
@@ -383,6 +408,10 @@ ERRORS: dict[str, tuple[Recipe, ErrorCode, int]] = {
     "store beyond its bank": (lambda p: p.store(0, pixels=2, acc_base=63), ErrorCode.ACC_RANGE, Unit.STORE),
     "store without parameters": (lambda p: p.store(0, param_base=8), ErrorCode.PARAM_RANGE, Unit.STORE),
     "table without parameters": (lambda p: p.table(0, param_base=8), ErrorCode.PARAM_RANGE, Unit.STORE),
+    "pooled store without a pool": (lambda p: p.store(0, pooled=1), ErrorCode.ILLEGAL_FIELD, Unit.STORE),
+    "compute unit, POOL": (emits(Unit.COMPUTE, Opcode.POOL), ErrorCode.ILLEGAL_OPCODE, Unit.COMPUTE),
+    "pool without a window": (lambda p: p.pool(0, kernel_w=0), ErrorCode.ILLEGAL_FIELD, Unit.STORE),
+    "pool beyond its bank": (pooled(in_h=11, in_w=3), ErrorCode.ACC_RANGE, Unit.STORE),
     "store address": (lambda p: p.store(0, addr=4), ErrorCode.MISALIGNED, Unit.STORE),
     "store beyond own activations": (
         awaited(lambda p: p.store(0, to_core=1, core=0, addr=2048, token_valid=1, token=9)),

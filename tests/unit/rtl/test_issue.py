@@ -19,7 +19,11 @@ from tests.unit.rtl.axi_models import Sink, send
 from tests.unit.rtl.core_models import simulate
 
 CHIP = default_chip(4, tokens=32)
-OWN = {Unit.LOAD: [Opcode.LOAD], Unit.COMPUTE: [Opcode.COMPUTE], Unit.STORE: [Opcode.STORE, Opcode.TABLE]}
+OWN = {
+    Unit.LOAD: [Opcode.LOAD],
+    Unit.COMPUTE: [Opcode.COMPUTE],
+    Unit.STORE: [Opcode.STORE, Opcode.POOL, Opcode.TABLE],
+}
 
 
 def word(opcode: Opcode, **fields: int) -> int:
@@ -57,6 +61,9 @@ def random_program(rng: random.Random, unit: Unit, length: int) -> list[dict[str
             fields["act_base"] = number
         elif opcode == Opcode.TABLE:
             fields["param_base"] = number
+        elif opcode == Opcode.POOL:  # ones where other instructions have their signals
+            fields |= {name: isa.field_range(Opcode.POOL, name)[1] for name in ("kernel_h", "in_h", "in_w", "out_w")}
+            fields["pad_top"] = number % 8
         else:
             fields["addr"] = number
         program.append(fields)

@@ -93,12 +93,15 @@ class Bench:
         """The flits of a STORE: where each goes and what its valid bytes are."""
         size, width = self.chip.link_bytes, self.core.drain_lanes(self.chip.link_bytes)
         out = []
+        pool = f.get("pool")
         for group in range(f["groups"]):
             for pixel in range(f["pixels"]):
+                entries = window_entries(pool, pixel) if f.get("pooled") and pool else [pixel]
                 values = []
                 for lane in range(f["lanes"]):
                     channel = (f["param_base"] + group) * size + lane
-                    total = int(self.acc[f["acc_base"] + pixel][group * width + lane] + self.bias[channel])
+                    taps = (int(self.acc[f["acc_base"] + entry][group * width + lane]) for entry in entries)
+                    total = max(taps, default=-(1 << 31)) + int(self.bias[channel])
                     scaled = round(Fraction(total * int(self.multiplier[channel]), 1 << int(self.shift[channel])))
                     value = min(max(scaled + f["zero_point"], f["lo"]), f["hi"])
                     values.append(int(self.table[value + 128]) if f["table"] else value)
@@ -145,14 +148,48 @@ class Bench:
         assert not packets
 
 
-def random_store(rng: random.Random, chip: ChipParams, core: CoreParams) -> dict[str, int]:
+def window_entries(pool: dict[str, int], pixel: int) -> list[int]:
+    """Accumulators of a pooled STORE's pixel, from its base on, in the order in which they are read."""
+    row, column = divmod(pixel, pool["out_w"])
+    y, x = row * pool["stride_h"] - pool["pad_top"], column * pool["stride_w"] - pool["pad_left"]
+    return [
+        iy * pool["in_w"] + ix
+        for iy in range(y, y + pool["kernel_h"])
+        for ix in range(x, x + pool["kernel_w"])
+        if 0 <= iy < pool["in_h"] and 0 <= ix < pool["in_w"]
+    ]
+
+
+def random_pool(rng: random.Random) -> dict[str, int]:
+    """A geometry of at most 64 entries; many windows lie partly outside, some wholly."""
+    kernel_h, kernel_w = rng.choice([(2, 2), (3, 3), (rng.randint(1, 7), rng.randint(1, 7))])
+    height = rng.randint(1, 12)
+    return {
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "stride_h": rng.randint(1, 7 if rng.random() < 0.2 else 2),
+        "stride_w": rng.randint(1, 7 if rng.random() < 0.2 else 2),
+        "pad_top": rng.randrange(kernel_h),
+        "pad_left": rng.randrange(kernel_w),
+        "in_h": height,
+        "in_w": rng.randint(1, 64 // height),
+        "out_w": rng.randint(1, 7),
+    }
+
+
+def random_store(
+    rng: random.Random, chip: ChipParams, core: CoreParams, pool: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """Fields of a STORE, pooled now and then if there is a `pool`, which it then keeps beside them."""
     size = chip.link_bytes
-    pixels = rng.choice([1, 1, 2, 3, 7, 20, 40, 64])
+    pooled = int(pool is not None and rng.random() < 0.6)
+    pixels = rng.choice([1, 1, 2, 3, 7, 20, *(() if pooled else (40, 64))])
+    entries = pool["in_h"] * pool["in_w"] if pooled and pool is not None else pixels
     groups = rng.randint(1, core.drain_groups(size))
     lanes = rng.choice([core.drain_lanes(size), rng.randint(1, core.drain_lanes(size))])
     to_core = rng.randrange(2)
     fields = {
-        "acc_base": 64 * rng.randrange(2) + rng.randrange(65 - pixels),
+        "acc_base": 64 * rng.randrange(2) + rng.randrange(65 - entries),
         "pixels": pixels,
         "param_base": rng.randrange(core.param_blocks - groups + 1),
         "groups": groups,
@@ -173,7 +210,7 @@ def random_store(rng: random.Random, chip: ChipParams, core: CoreParams) -> dict
         "token": rng.randrange(64),
         "table": rng.randrange(2),
     }
-    return fields | random_signals(rng)
+    return {**fields, **random_signals(rng), "pooled": pooled, "pool": pool}
 
 
 def random_table(rng: random.Random, chip: ChipParams, core: CoreParams) -> dict[str, int]:
@@ -189,9 +226,10 @@ def random_signals(rng: random.Random) -> dict[str, int]:
     return fields
 
 
-def word(fields: dict[str, int]) -> int:
-    opcode = Opcode.STORE if "pixels" in fields else Opcode.TABLE
-    return int.from_bytes(isa.encode(opcode, **fields), "little")
+def word(fields: dict[str, Any], opcode: Opcode | None = None) -> int:
+    """The instruction: a STORE if it has pixels, a TABLE otherwise, unless told what."""
+    opcode = opcode or (Opcode.STORE if "pixels" in fields else Opcode.TABLE)
+    return int.from_bytes(isa.encode(opcode, **{k: v for k, v in fields.items() if k != "pool"}), "little")
 
 
 @pytest.mark.parametrize(
@@ -204,14 +242,19 @@ def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall
     chip, core = build(rows, cols, link_bytes, max_packet_flits=16)
     bench = Bench(chip, core, rng, conflict=stall / 2)
     dut = bench.dut
-    stores = [random_store(rng, chip, core) for _ in range(14)]
-    for _ in range(3):
-        stores.insert(rng.randrange(len(stores)), random_table(rng, chip, core))
+    program: list[dict[str, Any]] = []
+    words, pool = [], None
+    while len(program) < 20:
+        if rng.random() < 0.3:
+            pool = random_pool(rng)
+            words.append(word(pool, Opcode.POOL))
+        program.append(random_table(rng, chip, core) if rng.random() < 0.2 else random_store(rng, chip, core, pool))
+        words.append(word(program[-1]))
     sink = Sink(dut.o, rng, stall)
 
     async def feed(ctx) -> None:
         await bench.fill(ctx)
-        await send(ctx, dut.instruction, [word(fields) for fields in stores], rng, stall)
+        await send(ctx, dut.instruction, words, rng, stall)
         for _ in range(3000):
             await ctx.tick()
             if not ctx.get(dut.busy):
@@ -226,10 +269,10 @@ def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall
         assert ctx.get(dut.outstanding) == 0
 
     simulate(bench.module, feed, background=[bench.serve, sink.run, bench.signals.run])
-    bench.check_packets([flit for _, flit in sink.words], stores)
+    bench.check_packets([flit for _, flit in sink.words], program)
     expected = [
         (fields[f"signal{i}_token"], fields[f"signal{i}_core"])
-        for fields in stores
+        for fields in program
         for i in range(3)
         if fields[f"signal{i}_valid"]
     ]
@@ -295,9 +338,38 @@ def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: 
     assert bench.signals.words[1][0] == cycles[19] + 6 + 257
 
 
+@pytest.mark.parametrize(("pixels", "groups"), [(12, 1), (1, 4), (2, 3)])
+def test_a_pooled_store_takes_a_cycle_per_tap_and_reads_only_inside(pixels: int, groups: int) -> None:
+    chip, core = build(4, 16, 4)
+    bench = Bench(chip, core, random.Random(1))
+    dut = bench.dut
+    pool = {"kernel_h": 3, "kernel_w": 2, "stride_h": 2, "stride_w": 2, "pad_top": 1, "pad_left": 1}
+    pool |= {"in_h": 5, "in_w": 7, "out_w": 4}
+    other = {**pool, "in_h": 9, "out_w": 1, "kernel_h": 1, "pad_top": 0}
+    fields = {"pixels": pixels, "groups": groups, "lanes": 4, "hi": 127, "acc_base": 64, "pooled": 1}
+    stores = [word(pool, Opcode.POOL), word(fields), word(fields), word(other, Opcode.POOL)]
+    sink = Sink(dut.o, bench.rng)
+
+    async def feed(ctx) -> None:
+        await bench.fill(ctx)
+        await send(ctx, dut.instruction, stores, bench.rng, 0.0)
+        await ctx.tick().repeat(6 * pixels * groups + 30)
+
+    simulate(bench.module, feed, background=[bench.serve, sink.run])
+    windows = [window_entries(pool, pixel) for pixel in range(pixels)]
+    assert [entry - 64 for _, entry in bench.reads] == [n for window in windows for n in window] * groups * 2
+    # From the first read of a group to that of the next; the first window lies partly outside.
+    starts = [cycle for cycle, _ in bench.reads][:: sum(map(len, windows))]
+    gaps = [b - a for a, b in itertools.pairwise(starts)]
+    inside, between = max(6 * pixels, 8 + 2), max(6 * pixels, 8 + 3)
+    assert gaps == [inside] * (groups - 1) + [between] + [inside] * (groups - 1)
+    assert len(sink.words) == 2 * pixels * groups
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
+        ({"pooled": 1}, ErrorCode.ILLEGAL_FIELD),
         ({"pixels": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"groups": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"groups": 2}, ErrorCode.ILLEGAL_FIELD),
@@ -334,6 +406,42 @@ def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int) -> None:
             if code:
                 assert not ctx.get(dut.acc.valid)
                 assert not ctx.get(dut.instruction.ready)
+        assert ctx.get(dut.error) == code
+        assert ctx.get(dut.acc.valid) == (not code)
+
+    simulate(dut, bench)
+
+
+POOL = dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w"), 1)
+
+
+@pytest.mark.parametrize(
+    ("pool", "store", "code"),
+    [
+        *(({name: 0}, {}, ErrorCode.ILLEGAL_FIELD) for name in POOL),
+        ({"kernel_h": 2, "pad_top": 2}, {}, ErrorCode.ILLEGAL_FIELD),
+        ({"kernel_w": 7, "pad_left": 7}, {}, ErrorCode.ILLEGAL_FIELD),
+        ({"kernel_w": 7, "pad_left": 6}, {}, 0),
+        ({"in_h": 8, "in_w": 8}, {"acc_base": 64, "pixels": 100}, 0),
+        ({"in_h": 8, "in_w": 8}, {"acc_base": 65}, ErrorCode.ACC_RANGE),
+        ({"in_h": 13, "in_w": 5}, {}, ErrorCode.ACC_RANGE),
+        ({"in_h": 1023, "in_w": 1023}, {}, ErrorCode.ACC_RANGE),
+        ({}, {"acc_base": 128}, ErrorCode.ACC_RANGE),
+    ],
+    ids=str,
+)
+def test_a_bad_pool_or_its_store_stops_the_unit(pool: dict[str, int], store: dict[str, int], code: int) -> None:
+    chip, core = build(16, 16, 16)
+    dut = Store(core=core, chip=chip)
+    words = [word({**POOL, **pool}, Opcode.POOL), word({"pixels": 1, "groups": 1, "lanes": 16, "pooled": 1} | store)]
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.instruction.valid, 1)
+        for _ in range(20):
+            ctx.set(dut.instruction.payload, words[0])
+            if ctx.get(dut.instruction.ready):
+                words[0] = words[1]
+            await ctx.tick()
         assert ctx.get(dut.error) == code
         assert ctx.get(dut.acc.valid) == (not code)
 

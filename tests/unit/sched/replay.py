@@ -63,6 +63,7 @@ class Replay:
         self.draining: list[set[int]] = [set() for _ in chip.cores]
         self.tables = [False] * chip.n_cores
         self.setups: list[dict[str, int]] = [{} for _ in chip.cores]
+        self.pools: list[dict[str, int]] = [{} for _ in chip.cores]
         self.stores: list[dict[str, int]] = []
 
     def run(self) -> None:
@@ -106,9 +107,10 @@ class Replay:
                     assert not target & self.draining[stream.core], f"{self.name}: accumulators are still draining"
                 case Opcode.STORE:
                     stream.running.append((fields, self.parameters(stream.core, fields)))
-                    entries = range(fields["acc_base"], fields["acc_base"] + fields["pixels"])
-                    self.draining[stream.core] |= set(entries)
+                    self.draining[stream.core] |= self.entries(stream.core, fields)
                     self.stores.append(fields)
+                case Opcode.POOL:
+                    self.pools[stream.core] = fields
                 case _:
                     assert opcode == Opcode.END
                     assert stream.ended, f"{self.name}: instructions behind END"
@@ -121,9 +123,15 @@ class Replay:
         where = f"{self.name}: core {stream.core} {stream.unit.name} {stream.index - 1}"
         assert snapshot.intact(), f"{where}: operands were overwritten"
         if "pixels" in fields:
-            self.draining[stream.core] -= set(range(fields["acc_base"], fields["acc_base"] + fields["pixels"]))
+            self.draining[stream.core] -= self.entries(stream.core, fields)
         self.signal(fields)
         return True
+
+    def entries(self, core: int, fields: dict[str, int]) -> set[int]:
+        """Accumulators that a STORE reads."""
+        pool = self.pools[core]
+        count = pool["in_h"] * pool["in_w"] if fields["pooled"] else fields["pixels"]
+        return set(range(fields["acc_base"], fields["acc_base"] + count))
 
     def signal(self, fields: dict[str, int]) -> None:
         for i in range(3):

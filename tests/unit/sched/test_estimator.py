@@ -102,6 +102,38 @@ def test_loads_share_the_bandwidth_of_their_memory_node() -> None:
     assert estimate(both, ONE, QUICK, EXACT).cycles == pytest.approx(2000, abs=120)
 
 
+@pytest.mark.parametrize("to_core", [0, 1])
+def test_a_pooled_store_takes_a_cycle_per_tap(to_core: int) -> None:
+    pool = encode(Opcode.POOL, kernel_h=3, kernel_w=2, stride_h=2, stride_w=2, in_h=20, in_w=20, out_w=10)
+    store = {"pixels": 100, "groups": 2, "lanes": 16, "to_core": to_core}
+    plain = estimate(Handmade(ONE, store=(pool, *[encode(Opcode.STORE, **store)] * 3)), ONE, QUICK, EXACT)
+    pooled = estimate(Handmade(ONE, store=(pool, *[encode(Opcode.STORE, **store, pooled=1)] * 3)), ONE, QUICK, EXACT)
+    assert pooled.cycles - plain.cycles == pytest.approx(3 * 200 * 5)
+    assert pooled.dram_bytes == plain.dram_bytes
+
+
+def test_slow_drains_leave_the_memory_to_others() -> None:
+    """Two of a sixth and a quarter of the bandwidth beside one that takes all it gets."""
+    server = MemoryServer(2.0)
+    server.writes += [WriteJob(10, lambda _: None, limit) for limit in (1.0, 1 / 6, 1 / 4)]
+    server.set_rates(1.0)
+    assert [job.rate for job in server.writes] == pytest.approx([7 / 12, 1 / 6, 1 / 4])
+    server.writes.pop(0)
+    server.reads.append(ReadJob(100, (0,), 0.0, lambda _: None))
+    server.capacity = 1.0
+    server.set_rates(1.0)
+    assert [job.rate for job in server.writes] == pytest.approx([1 / 6, 1 / 4])
+    assert server.read_rate == pytest.approx(7 / 12)
+
+
+def test_a_store_is_prepared_beside_the_drain_before_it() -> None:
+    slow = replace(EXACT, store_start=40.0)
+    store = encode(Opcode.STORE, pixels=100, groups=1, lanes=16)
+    got = [estimate(Handmade(ONE, store=(store,) * n), ONE, QUICK, slow).cycles for n in (1, 2, 4)]
+    assert got[1] - got[0] == pytest.approx(100)
+    assert got[2] - got[1] == pytest.approx(200)
+
+
 def test_waits_are_told_apart() -> None:
     program = Handmade(
         ONE, (load(token_valid=1, token=5),), (SETUP, compute(wait1_first=5, wait1_count=1)),
@@ -187,13 +219,13 @@ def test_reads_and_writes_get_half_each_of_a_scarce_bandwidth() -> None:
     server = MemoryServer(1.0)
     server.reads.append(ReadJob(100, (0,), 0.0, lambda _: None))
     server.set_rates(1.0)
-    assert (server.read_rate, server.write_rate) == (1.0, 0.0)
+    assert server.read_rate == 1.0
     server.writes += [WriteJob(10, lambda _: None), WriteJob(20, lambda _: None)]
     server.set_rates(1.0)
-    assert (server.read_rate, server.write_rate) == (0.5, 0.25)
+    assert (server.read_rate, *(job.rate for job in server.writes)) == (0.5, 0.25, 0.25)
     assert server.next_event() == 40
     server.set_rates(0.25)  # what the network does not take, writes get
-    assert (server.read_rate, 2 * server.write_rate) == (0.25, 0.75)
+    assert (server.read_rate, sum(job.rate for job in server.writes)) == (0.25, 0.75)
 
 
 def test_bursts_end_at_page_boundaries() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from rtl.isa import INSTRUCTION_BYTES, Opcode, Unit, decode, encode
 from scheduler import Plan, schedule
-from tests.cases import CHIPS, Case, random_case
+from tests.cases import CHIPS, KINDS, Case, random_case
 from tests.unit.sched.replay import Replay
 
 SEEDS = range(48)
@@ -29,7 +29,7 @@ def test_no_order_deadlocks_or_loses_an_operand(seed: int) -> None:
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_simulated_chips_neither_deadlock_nor_lose_an_operand(chip: str) -> None:
-    for seed in range(15):
+    for seed in range(len(KINDS)):
         case = random_case(seed, chip=CHIPS[chip], budget_macs=30_000)
         for launch in schedule(case.graph, case.chip).launches:
             Replay(launch, case.chip).run()
@@ -39,7 +39,6 @@ def test_simulated_chips_neither_deadlock_nor_lose_an_operand(chip: str) -> None
 def test_every_output_is_written_once_and_nothing_else(seed: int) -> None:
     case, plan = planned(seed)
     written = np.zeros(plan.dram_bytes, np.uint8)
-    outputs = {node.name: node.output for node in case.graph.nodes}
     for launch in plan.launches:
         replay = Replay(launch, case.chip)
         replay.run()
@@ -48,14 +47,14 @@ def test_every_output_is_written_once_and_nothing_else(seed: int) -> None:
             lane = store["lane_offset"] + np.arange(store["lanes"])
             at = store["addr"] + (group * store["group_stride"] + pixel) * case.chip.link_bytes + lane
             np.add.at(written, at, 1)
-        for node in launch.nodes:
-            place = plan.tensors[outputs[node]]
+        done = plan.written(launch)
+        for name in done:
+            place = plan.tensors[name]
             region = written[place.addr : place.end]
             wanted = place.layout.pack(np.ones(place.shape, np.int8)).astype(bool)
-            assert (region[wanted] == 1).all(), f"{node} is not written exactly once"
+            assert (region[wanted] == 1).all(), f"{name} is not written exactly once"
             assert (region <= 1).all()
-        if launch.nodes:  # parts of a concatenation may lie in wait for the others
-            done = {outputs[node] for node in launch.nodes}
+        if done:  # parts of a concatenation may lie in wait for the others
             for name in done:
                 written[plan.tensors[name].addr : plan.tensors[name].end] = 0
             if not any(node.op == "concat" for node in case.graph.nodes):
@@ -73,7 +72,7 @@ def test_live_tensors_and_constants_never_overlap(seed: int) -> None:
     for index in range(-1, len(plan.launches)):
         live = set(plan.live_after(index))
         if index + 1 < len(plan.launches):  # and what the next launch writes
-            live |= {node.output for node in case.graph.nodes if node.name in plan.launches[index + 1].nodes}
+            live |= set(plan.written(plan.launches[index + 1]))
         places = sorted((plan.tensors[name].addr, plan.tensors[name].end, name) for name in live)
         for (_, end, first), (start, _, second) in pairwise(places):
             assert end <= start or second in (parts.get(first), first) or first == parts.get(second)

@@ -1,6 +1,7 @@
 """Random layers on random chips: the machine, running the schedule, and golden.ops agree bit for bit."""
 
 import sys
+from dataclasses import replace
 from functools import cache
 from random import Random
 
@@ -9,8 +10,10 @@ import pytest
 
 from golden import ops
 from golden.machine import Machine
+from golden.pools import pools_before_concats
 from rtl.params import ChipParams
 from scheduler import Plan, schedule
+from scheduler.fusion import pool_candidates
 from scheduler.mapping import Mapping
 from scheduler.search import best_mappings
 from scheduler.work import Work
@@ -32,7 +35,6 @@ def check(case: Case, plan: Plan, order_seed: int | None) -> None:
     """Run all launches; every tensor as soon as it is complete, and nothing else, holds what ops says."""
     expected = ops.run(case.graph, case.image)
     memory = plan.memory_image(case.image)
-    producer = {node.name: node.output for node in case.graph.nodes}
     machine = Machine(case.chip)
     for launch in plan.launches:
         result = machine.run(
@@ -40,8 +42,7 @@ def check(case: Case, plan: Plan, order_seed: int | None) -> None:
         )
         assert result.ok, f"{launch.name}: {result}\n{case}"
         assert not any(any(core.tokens) for core in result.cores), f"{launch.name} leaves tokens behind\n{case}"
-        for name in launch.nodes:
-            tensor = producer[name]
+        for tensor in plan.written(launch):
             got = plan.tensors[tensor].read(memory)
             np.testing.assert_array_equal(got, expected[tensor], err_msg=f"{tensor}\n{case}")
     for segment in plan.segments:
@@ -77,7 +78,29 @@ def test_any_mapping_that_fits_is_right(seed: int, monkeypatch: pytest.MonkeyPat
 
     # The package's attribute of that name is the function.
     monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
-    case = random_case(seed, kind="deep" if seed % 3 == 0 else None, budget_macs=BUDGET_MACS)
+    kind = ("deep", "residual", None)[seed % 3]
+    case = random_case(seed, kind=kind, budget_macs=BUDGET_MACS)
     plan = schedule(case.graph, case.chip)
+    for order_seed in (None, *range(ORDERS)):
+        check(case, plan, order_seed)
+
+
+@pytest.mark.parametrize("seed", range(200, 230))
+def test_any_mapping_with_a_fused_pool_is_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that would be slower than two launches; tiles of every shape."""
+    rng = Random(seed)
+    module = sys.modules["scheduler.schedule"]
+    case = random_case(seed, kind="pooled", budget_macs=BUDGET_MACS)
+    case = replace(case, graph=pools_before_concats(case.graph))
+
+    def pick(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
+        return [rng.choice(best_mappings(work, cores, chip, sys.maxsize))]
+
+    monkeypatch.setattr(module, "best_mappings", pick)
+    monkeypatch.setattr(module, "_choose_pools", lambda graph, *_: {c.name: p for c, p in pool_candidates(graph)})
+    plan = schedule(case.graph, case.chip)
+    fused = [launch for launch in plan.launches if len(launch.nodes) == 2]
+    assert [launch.op for launch in fused] == ["conv+maxpool"] * len(fused)
+    assert len(fused) >= 1
     for order_seed in (None, *range(ORDERS)):
         check(case, plan, order_seed)

@@ -12,6 +12,7 @@ from golden.qnodes import QConv
 from rtl.isa import Opcode, Unit, decode
 from rtl.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
+from scheduler.fusion import pool_candidates
 from scheduler.mapping import Mapping
 from scheduler.search import best_mappings
 from scheduler.split import shares
@@ -230,3 +231,59 @@ def test_layers_of_one_kind_are_mapped_alike_and_searched_once(monkeypatch: pyte
     launches = schedule(graph, default_chip(4)).launches
     assert len({launch.mapping for launch in launches[:3]}) == 1
     assert searched == [launches[0].name, launches[3].name]
+
+
+def pooled_chain(
+    kernel: int = 3, stride: int = 2, padding: int = 0, op: str = "maxpool", conv: int = 3
+) -> GraphBuilder:
+    """in -> conv0 -> pool1 of 56 x 56 pixels."""
+    builder = GraphBuilder(np.random.default_rng(0), (32, 56, 56), BUDGET)
+    builder.conv("in", 32, (conv, conv), padding=(conv // 2,) * 4)
+    builder.pool(op, "conv0", (kernel, kernel), (stride, stride), (padding,) * 4)
+    return builder
+
+
+def test_a_pool_joins_its_convolution_and_saves_its_launch() -> None:
+    builder, chip = pooled_chain(), default_chip(4)
+    graph = builder.graph("net", builder.conv("maxpool1", 16, (1, 1)))
+    together, apart = schedule(graph, chip), schedule(graph, chip, fuse=False)
+    assert [launch.name for launch in together.launches] == ["conv0+maxpool1", "conv2"]
+    assert together.launches[0].nodes == ("conv0", "maxpool1")
+    assert [launch.name for launch in apart.launches] == ["conv0", "maxpool1", "conv2"]
+    assert "conv0" not in together.tensors
+    assert together.written(together.launches[0]) == ["maxpool1"]
+    assert together.live_after(0) == ("maxpool1",)
+    assert together.live_after(-1) == ("in",)
+    pair = sum(estimate(launch, chip).cycles for launch in apart.launches[:2])
+    assert estimate(together.launches[0], chip).cycles < pair
+
+
+def test_a_pool_that_drains_too_slowly_stays_alone() -> None:
+    """9 cycles for each pixel of the convolution, against its 2 passes, and 3 of a launch that only pools."""
+    builder = pooled_chain(stride=1, padding=1, conv=1)
+    graph = builder.graph("net", "maxpool1")
+    assert len(list(pool_candidates(graph))) == 1
+    assert len(schedule(graph, default_chip(4)).launches) == 2
+
+
+def test_only_a_convolution_that_nothing_else_reads_takes_a_pool() -> None:
+    read_twice = pooled_chain()
+    after = read_twice.conv("conv0", 8, (1, 1))
+    depthwise = GraphBuilder(np.random.default_rng(0), (16, 20, 20), BUDGET)
+    depthwise.pool("maxpool", depthwise.conv("in", 16, (3, 3), groups=16, op="depthwise"), (2, 2), (2, 2))
+    graphs = [
+        read_twice.graph("read twice", "maxpool1", after),
+        pooled_chain().graph("an output", "conv0", "maxpool1"),
+        pooled_chain(op="avgpool").graph("average", "avgpool1"),
+        pooled_chain(kernel=8).graph("a kernel of 8", "maxpool1"),
+        pooled_chain(kernel=2, padding=2).graph("windows outside", "maxpool1"),
+        pooled_chain(kernel=2, stride=8).graph("a stride of 8", "maxpool1"),
+        depthwise.graph("depthwise", "maxpool1"),
+    ]
+    assert [graph.name for graph in graphs if list(pool_candidates(graph))] == []
+
+
+def test_a_pool_too_large_for_the_accumulators_stays_alone() -> None:
+    core = CoreParams(8, 8, acc_entries=32)
+    graph = pooled_chain(kernel=5, stride=2).graph("net", "maxpool1")
+    assert len(schedule(graph, default_chip(1, core)).launches) == 2

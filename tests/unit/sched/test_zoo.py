@@ -6,6 +6,7 @@ import pytest
 from golden import ops, zoo
 from golden.inputs import load_image
 from golden.machine import Machine
+from golden.pools import pools_before_concats
 from golden.quant import quantize
 from golden.weights import seeded
 from rtl.params import default_chip
@@ -15,34 +16,36 @@ from tests.unit.sched.replay import Replay
 QUICK = [("lenet5", 1), ("lenet5", 4), ("squeezenet1_1", 4), ("mobilenet_v2", 4), ("resnet18", 4)]
 SLOW = [(name, cores) for name in zoo.ZOO for cores in (1, 4, 16) if (name, cores) not in QUICK]
 """Together some minutes, so not part of the regression: `pytest -m slow`."""
+SLOW_MARKS = (pytest.mark.slow, pytest.mark.timeout(3600))
+"""The large ones take minutes each on a machine with other work."""
 
 
 @pytest.mark.parametrize(
-    ("name", "cores"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
+    ("name", "cores"), [*QUICK, *(pytest.param(*case, marks=SLOW_MARKS) for case in SLOW)]
 )  # fmt: skip
 def test_the_programs_of_a_network_compute_what_its_mathematics_says(name: str, cores: int) -> None:
     float_graph = zoo.load(name)
     picture = load_image(None, float_graph.input_shape)
-    graph = quantize(float_graph, seeded(float_graph, 1), picture)
+    graph = pools_before_concats(quantize(float_graph, seeded(float_graph, 1), picture))
     image = graph.tensors[graph.input].quantize(picture)
     expected = ops.run(graph, image)
     chip = default_chip(cores)
     plan = schedule(graph, chip)
-    outputs = {node.name: node.output for node in graph.nodes}
-    assert sorted(name for launch in plan.launches for name in launch.nodes) == sorted(outputs)
+    assert sorted(name for launch in plan.launches for name in launch.nodes) == sorted(n.name for n in graph.nodes)
+    assert set(graph.outputs) <= plan.tensors.keys()
     memory, machine = plan.memory_image(image), Machine(chip)
     for launch in plan.launches:
         result = machine.run(memory, launch.program_base, launch.program_stride)
         assert result.ok, f"{launch.name}: {result}"
-        for node in launch.nodes:
-            placement = plan.tensors[outputs[node]]
-            np.testing.assert_array_equal(placement.read(memory), expected[outputs[node]], err_msg=launch.name)
+        for tensor in plan.written(launch):
+            np.testing.assert_array_equal(plan.tensors[tensor].read(memory), expected[tensor], err_msg=launch.name)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v1"])
 def test_no_order_of_events_breaks_the_programs_of_a_network(name: str) -> None:
     float_graph = zoo.load(name)
-    graph = quantize(float_graph, seeded(float_graph, 1), load_image(None, float_graph.input_shape))
+    picture = load_image(None, float_graph.input_shape)
+    graph = pools_before_concats(quantize(float_graph, seeded(float_graph, 1), picture))
     chip = default_chip(4)
     for launch in schedule(graph, chip).launches:
         Replay(launch, chip).run()

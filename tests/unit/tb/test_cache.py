@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,20 @@ def test_damaged_entry_is_built_again(tmp_path: Path, damage: str) -> None:
     assert not was_there
     assert (entry / "out").read_text() == "model"
     assert build.calls == 2
+
+
+def test_several_that_want_an_entry_at_once_share_one_build(tmp_path: Path) -> None:
+    class Slow(Builder):
+        def __call__(self, directory: Path) -> None:
+            time.sleep(0.2)
+            super().__call__(directory)
+
+    build = Slow()
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(Cache(tmp_path).get, "kind", "key", build) for _ in range(3)]
+        found = [future.result() for future in futures]
+    assert build.calls == 1
+    assert sorted(was_there for _, was_there in found) == [False, True, True]
 
 
 def test_failed_build_leaves_nothing(tmp_path: Path) -> None:

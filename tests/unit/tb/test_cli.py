@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +16,13 @@ import pytest
 
 from golden.zoo import ZOO
 from tb import cli, toolchain
+from tb.campaign import Campaign, Case
 from tb.errors import ToolError
 from tb.workload import FALLBACKS
 from tests.onnx_faults import FAULTS
 from tests.onnx_models import host_model, quantised_model
+
+ROOT = Path(__file__).parents[3]
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -69,6 +75,18 @@ def test_bad_input_is_one_line_and_status_2(
     assert line in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    command = ["make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "FRESH=1", "WAVES=0", "LATENCY=0"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    arguments = shlex.split(next(line for line in printed.splitlines() if "tb.cli sim" in line))
+    arguments = arguments[arguments.index("sim") :]
+    assert arguments == [
+        "sim", "--net", "lenet5", "--cores", "2", "--latency", "0", "--no-fuse", "--no-waves", "--fresh"
+    ]  # fmt: skip
+    assert _run(monkeypatch, *arguments) == 2
+    assert "memory latency is 0" in capsys.readouterr().err
 
 
 def _onnx(path: Path, change: Callable[[onnx.ModelProto], object] = lambda _: None) -> None:
@@ -134,8 +152,48 @@ def test_unsupported_node_is_refused_with_the_way_out_and_taken_with_the_fallbac
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(host_model(0).SerializeToString())
     refused = _refused(monkeypatch, capsys, "--net", "model.onnx")
-    assert re.search(r"node '/Neg_\d+' \(Neg\): operator Neg cannot run .*; supported are Add.*FALLBACK=host", refused)
+    assert re.search(r"node '/Split_\d+' \(Split\): operator Split cannot run .*; supported are Abs.*=host", refused)
     assert "no build in this test" in _refused(monkeypatch, capsys, "--net", "model.onnx", "--fallback", "host")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--nets", "lenet5,vgg17"], "NETS: unknown network 'vgg17'; choose from alexnet, googlenet, lenet5"),
+        (["--nets", ""], "NETS: unknown network ''"),
+        (["--cores", "1,x"], "CORES=1,x: give core counts such as 1,4,16"),
+        (["--cores", "1,3000"], "CORES is 3000: it must be"),
+        (["--jobs", "0"], "JOBS is 0: it must be 1 or more"),
+        (["--out", "file/bench"], "OUT=file/bench: File exists; choose another place"),
+    ],
+)
+def test_bench_refuses_bad_input_before_anything_runs(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert _run(monkeypatch, "bench", *arguments) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bench_lists_a_failed_network_and_ends_with_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def fails(case: Case, progress_fd: int) -> list[str]:
+        return [sys.executable, "-c", "raise SystemExit('systomesh: no compiler')"]
+
+    monkeypatch.setattr("tb.cli.Campaign", lambda jobs: Campaign(jobs, command=fails))
+    assert _run(monkeypatch, "bench", "--nets", "lenet5", "--cores", "1,4", "--jobs", "2", "--out", "new/table") == 1
+    out = capsys.readouterr().out
+    assert "lenet5-4cores: FAILED, no compiler" in out
+    assert "- lenet5, 1 cores: no compiler" in (tmp_path / "new" / "table.md").read_text()
+    record = json.loads((tmp_path / "new" / "table.json").read_text())
+    assert [(run["net"], run["cores"], run["failure"]) for run in record["runs"]] == [
+        ("lenet5", 1, "no compiler"),
+        ("lenet5", 4, "no compiler"),
+    ]
 
 
 def test_network_that_cannot_fit_is_one_line_and_status_2(
@@ -163,10 +221,24 @@ def test_missing_compiler_is_one_line_and_status_2(
     assert "apt-get install g++" in capsys.readouterr().err
 
 
+def test_interrupt_is_one_line_and_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tb.cli.load_workload", interrupt)
+    assert _run(monkeypatch, "sim", "--net", "lenet5") == 130
+    assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
+    monkeypatch.setattr("tb.cli.Campaign.run", interrupt)
+    assert _run(monkeypatch, "bench") == 130
+    assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
+
+
 def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     assert _run(monkeypatch, "nets") == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["vgg16", "3", "x", "224", "x", "224", "15,470.3", "138,357,544", "15,087,080", "16"] in rows
-    assert ["resnet50", "3", "x", "224", "x", "224", "4,089.2", "25,557,032", "16,837,096", "54"] in rows
+    assert ["resnet50", "3", "x", "224", "x", "224", "4,089.2", "25,557,032", "11,317,736", "54"] in rows
     assert len([row for row in rows if "x" in row]) == len(ZOO)

@@ -1,0 +1,70 @@
+"""Progress of runs and campaigns: what reaches the terminal and the pipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from tb.campaign import Case, CaseResult
+from tb.job import LaunchResult
+from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
+
+LAUNCHES = [SimpleNamespace(name="conv1"), SimpleNamespace(name="conv2")]
+
+
+def event(kind: str, cycles: int) -> dict:
+    return {"event": kind, "cycles": cycles, "sim_s": 1.0, "ok": True}
+
+
+def test_relay_hears_the_share_of_the_predicted_cycles() -> None:
+    heard = []
+    console = Console(file=io.StringIO())
+    watcher = ConsoleWatcher(console, lambda text, share: heard.append((text, share)))
+    watcher.stage("scheduling")
+    watcher.plan(LAUNCHES, [100, 300])
+    watcher.kept(0, LaunchResult("conv1", {"status": "done", "cycles": 101}, 1.0, {}, []))
+    watcher.event(1, event("progress", 150))
+    watcher.event(1, event("progress", 900))  # a wrong prediction is no more than all of it
+    watcher.event(1, event("finish", 900))
+    watcher.done()
+    assert heard == [("scheduling", 0.0), ("conv2", 0.25), ("conv2", 0.625), ("conv2", 1.0), ("", 1.0)]
+
+
+def test_pipe_carries_lines_until_nobody_reads_it() -> None:
+    read_end, write_end = os.pipe()
+    relay = pipe_relay(write_end)
+    relay("conv1", 0.5)
+    assert json.loads(os.read(read_end, 100)) == ["conv1", 0.5]
+    os.close(read_end)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            relay("conv1", 0.6)
+    finally:
+        os.close(write_end)
+
+
+def test_campaign_shows_a_line_for_each_run() -> None:
+    cases = [Case("lenet5", 1), Case("lenet5", 4), Case("alexnet", 1)]
+    console = Console(file=io.StringIO(), width=120)
+    watcher = CampaignConsole(cases, console)
+    summary = {"cycles": 1000, "efficiency": 0.5}
+    for case in cases:
+        watcher.start(case)
+        watcher.progress(case, "conv1", 0.5)
+    watcher.finish(CaseResult(cases[0], summary))
+    watcher.finish(CaseResult(cases[1], summary, kept=True))
+    watcher.finish(CaseResult(cases[2], None, "no compiler"))
+    watcher.done()
+    assert console.file.getvalue().splitlines() == [
+        "lenet5-1cores: begins",
+        "lenet5-4cores: begins",
+        "alexnet-1cores: begins",
+        "lenet5-1cores: 1,000 cycles, efficiency 50.0 %, bits equal",
+        "lenet5-4cores: 1,000 cycles, efficiency 50.0 %, bits equal (up to date)",
+        "alexnet-1cores: FAILED, no compiler",
+    ]

@@ -347,9 +347,7 @@ class Run:
             )
         summary.mismatches = board.mismatches
         summary.first_difference = str(board.differences[0]) if board.differences else None
-        summary.bit_exact = (
-            summary.failure is None and not board.differences and len(summary.layers) == len(plan.steps)
-        )
+        summary.bit_exact = summary.failure is None and not board.differences and len(summary.layers) == len(plan.steps)
 
 
 def describe_schedule(plan: Plan) -> str:

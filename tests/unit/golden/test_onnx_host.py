@@ -17,7 +17,7 @@ from golden.graph import Host
 from golden.host import HostPart
 from golden.onnx_import import FloatModel, QuantisedModel, load_onnx, settle
 from golden.qnodes import QHost
-from golden.quant import quantize
+from golden.quant import quantisation_error, quantize
 from rtl.params import default_chip
 from scheduler.program import HostStep
 from scheduler.schedule import schedule
@@ -122,6 +122,23 @@ def test_functions_of_what_the_host_computes_run_on_the_chip(tmp_path: Path) -> 
     np.testing.assert_allclose(value[None], expected, rtol=1e-4, atol=1e-4)
     nodes = quantize(loaded.graph, loaded.weights, image).nodes
     assert [node.op for node in nodes] == ["conv", "host", "avgpool", "host", "avgpool", "add"]
+
+
+def test_sums_fuse_beside_nodes_of_the_host_and_not_through_them(tmp_path: Path) -> None:
+    b = FloatBuilder(2)
+    x = b.conv(("image", (3, 6, 6)), 4, normalise=False)
+    turned = b.node("Transpose", [x[0]], perm=[0, 1, 3, 2])
+    y = b.conv((turned, x[1]), 4, normalise=True)
+    beside = b.node("Add", [y[0], turned])
+    z = b.conv((beside, x[1]), 4, normalise=False)
+    through = b.node("Add", [b.node("Transpose", [z[0]], perm=[0, 1, 3, 2]), beside])
+    loaded = _load(b.model(("image", TensorProto.FLOAT, [1, 3, 6, 6]), [(through, TensorProto.FLOAT, 4)]), tmp_path)
+    assert isinstance(loaded, FloatModel)
+    image = np.random.default_rng(0).normal(size=(3, 6, 6)).astype(np.float32)
+    quantised = quantize(loaded.graph, loaded.weights, image)
+    assert [node.op for node in quantised.nodes] == ["conv", "host", "conv", "conv", "host", "add"]
+    assert quantised.nodes[2].inputs == (quantised.nodes[1].output,) * 2
+    assert quantisation_error(loaded.graph, loaded.weights, quantised, image).relative < 0.05
 
 
 def test_real_output_of_a_function_is_computed_on_the_host(tmp_path: Path) -> None:

@@ -247,12 +247,15 @@ class _Run:
         run, flit = np.arange(fields["runs"])[:, None], np.arange(fields["run_flits"])
         rows = fields["dram_addr"] // self.chip.link_bytes + run * fields["dram_stride"] + flit
         memory = fields["memory"]
+        cores = [core for core in self.cores if fields["cores"] >> core.index & 1]
+        if len({core.flit_step(fields["planar"]) for core in cores}) > 1:
+            why = f"memory node {memory}: a planar LOAD for cores {[c.index for c in cores]}, whose act_groups differ"
+            raise Fault(ErrorCode.ILLEGAL_FIELD, self.chip.memory_node_id(memory), None, why)
         flits = self.blocks[self._inside(rows, memory, ErrorCode.AXI_READ)]
         self.read_bytes[memory, fields["traffic"]] += flits.size
-        for core in self.cores:
-            if fields["cores"] >> core.index & 1:
-                addresses = fields["dst"] + run * fields["dst_stride"] + flit * core.flit_step(fields["planar"])
-                self._later("arrive", memory, core.index, lambda c=core, a=addresses: self._arrive(c, fields, a, flits))
+        addresses = fields["dst"] + run * fields["dst_stride"] + flit * cores[0].flit_step(fields["planar"])
+        for core in cores:
+            self._later("arrive", memory, core.index, lambda c=core: self._arrive(c, fields, addresses, flits))
 
     def _send(self, fields: Fields, flits: np.ndarray) -> None:
         core = self.cores[fields["core"]]

@@ -189,7 +189,7 @@ def expect_fault(program: Program, orders: int = 12) -> Expectation:
     codes = {ErrorCode[code] for code, _, _ in found if code}
     may_change = None
     if program.fault is not None and not codes <= {ErrorCode.WATCHDOG, ErrorCode.TOKEN_OVERFLOW}:
-        may_change = _written_without(program, codes)
+        may_change = _written_without(program, codes, goes_on=all(unit is None for _, _, unit in found))
     elif program.fault is not None:
         may_change = _writes(program, {})
     return Expectation(program, found, may_change=may_change)
@@ -228,14 +228,19 @@ def _differ(a: Result, b: Result, memory_a: np.ndarray, memory_b: np.ndarray, *,
     )
 
 
-def _written_without(program: Program, codes: set[ErrorCode]) -> dict[Place, int]:
-    """Everything that may be written if the unit of the faulty instruction never gets past it."""
+def _written_without(program: Program, codes: set[ErrorCode], *, goes_on: bool) -> dict[Place, int]:
+    """Everything that may be written if the unit of the faulty instruction never gets past it.
+
+    With `goes_on` the unit does, since the fault shows at a memory node or at another core, and only what waits for
+    the instruction's data is stopped.
+    """
     assert program.fault is not None
     core, unit, index = program.fault
     spare = program.chip.tokens - 1
     streams = {place: list(stream) for place, stream in program.streams.items()}
     bad = streams[core, unit][index]
-    streams[core, unit][index] = Instruction(Opcode.SYNC, {"wait0_first": spare, "wait0_count": 1})
+    wait = {} if goes_on else {"wait0_first": spare, "wait0_count": 1}
+    streams[core, unit][index] = Instruction(Opcode.SYNC, wait)
     result, _ = _run(program.with_streams(streams))
     ends = {(stuck.core, stuck.unit): stuck.index for stuck in result.blocked}
     allowed = _writes(program, ends)

@@ -11,7 +11,7 @@ from rtl.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Engine, Opcode, Space,
 from rtl.params import ChipParams
 from tb.fuzz.program import MEMORY_BYTES
 
-__all__ = ["Access", "Place", "accesses", "act_starts", "space_bytes"]
+__all__ = ["Access", "Place", "accesses", "act_starts", "leaves_cores", "leaves_memory", "space_bytes"]
 
 Fields = Mapping[str, int]
 Place = tuple[str, int]
@@ -94,16 +94,41 @@ def act_starts(geometry: Fields, fields: Fields) -> np.ndarray:
     return np.unique(address[inside] % _ADDRESSES)
 
 
+def leaves_memory(chip: ChipParams, load: Fields) -> bool:
+    """Whether a LOAD reads behind the end of external memory."""
+    return bool(_load_sources(chip, load).max() >= MEMORY_BYTES)
+
+
+def leaves_cores(chip: ChipParams, load: Fields) -> list[int]:
+    """The cores behind whose memory a LOAD writes."""
+    space, size = load["space"], chip.link_bytes
+    return [c for c in _cores(chip, load) if _load_flits(chip, load, c).max() * size >= space_bytes(chip, c, space)]
+
+
+def _cores(chip: ChipParams, load: Fields) -> list[int]:
+    return [core for core in range(chip.n_cores) if load["cores"] >> core & 1]
+
+
+def _load_sources(chip: ChipParams, load: Fields) -> np.ndarray:
+    """Byte address of each flit in external memory."""
+    run, flit = np.arange(load["runs"])[:, None], np.arange(load["run_flits"])
+    return (load["dram_addr"] + (run * load["dram_stride"] + flit) * chip.link_bytes) % (1 << 32)
+
+
+def _load_flits(chip: ChipParams, load: Fields, core: int) -> np.ndarray:
+    """Flit address of each flit in a core."""
+    run, flit = np.arange(load["runs"])[:, None], np.arange(load["run_flits"])
+    step = chip.cores[core].act_groups(chip.link_bytes) if load["planar"] else 1
+    return load["dst"] + run * load["dst_stride"] + flit * step
+
+
 def _load(chip: ChipParams, core: int, fields: Fields) -> list[Access]:
     size, memory = chip.link_bytes, fields["memory"]
-    run, flit = np.arange(fields["runs"])[:, None], np.arange(fields["run_flits"])
-    source = (fields["dram_addr"] + (run * fields["dram_stride"] + flit) * size) % (1 << 32)
-    found = [Access(("read", core, memory), ("dram", 0), _mask(source, size, MEMORY_BYTES), False)]
-    for target in range(chip.n_cores):
-        if fields["cores"] >> target & 1:
-            step = chip.cores[target].act_groups(size) if fields["planar"] else 1
-            flits = fields["dst"] + run * fields["dst_stride"] + flit * step
-            found.append(_arrival(chip, ("arrive", core, memory, target), target, fields, flits * size, size))
+    sources = _mask(_load_sources(chip, fields), size, MEMORY_BYTES)
+    found = [Access(("read", core, memory), ("dram", 0), sources, False)]
+    for target in _cores(chip, fields):
+        starts = _load_flits(chip, fields, target) * size
+        found.append(_arrival(chip, ("arrive", core, memory, target), target, fields, starts, size))
     return found
 
 

@@ -20,6 +20,9 @@ __all__ = ["RECIPES", "Fault", "illegal_program", "random_field_program"]
 
 Fields = dict[str, int]
 
+MAX_WORK = 10_000
+"""Flits or pixels of an instruction with a random field."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -324,6 +327,22 @@ def _scattered(chip: ChipParams, streams: Streams, fault: Fault, seed: int, sett
 def random_field_program(chip: ChipParams, seed: int) -> Program:
     """A legal program in which one field of one instruction has a random value: the machine says what that means."""
     rng = np.random.default_rng([seed, 4])
+    while True:
+        program = _with_random_field(chip, seed, rng)
+        if all(_work(instruction.whole()) <= MAX_WORK for unit in Unit for instruction in program.streams_of(unit)):
+            return program
+
+
+def _work(fields: Fields) -> int:
+    """Flits or pixels of an instruction, about; a SETUP with large counts is held to be used by a COMPUTE of many."""
+    work = fields.get("runs", 1) * fields.get("run_flits", 1)
+    work *= fields.get("pixels", 1) * max(1, fields.get("groups", 1))
+    for name in ("kernel_h", "kernel_w", "out_w", "blocks", "out_h"):
+        work *= max(1, fields.get(name, 1))
+    return work
+
+
+def _with_random_field(chip: ChipParams, seed: int, rng: np.random.Generator) -> Program:
     settings = random_settings(rng)
     _, streams = assemble(chip, legal_steps(chip, rng, int(rng.choice([3, 8, 20])), seed), seed)
     places = [place for place, stream in streams.items() if stream]

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from golden.machine import Machine, Result, fresh_cores
-from rtl.isa import Opcode, TrafficClass, Unit
+from rtl.isa import Opcode, Space, TrafficClass, Unit
 from rtl.regs import CoreCounter, ErrorCode
-from tb.fuzz.footprint import Place, accesses
+from tb.fuzz.footprint import Place, accesses, leaves_cores, leaves_memory
 from tb.fuzz.program import Instruction, Program
 from tb.job import LaunchResult, core_label
 
@@ -186,6 +186,7 @@ def expect_legal(program: Program, orders: int = 4) -> Expectation:
 def expect_fault(program: Program, orders: int = 12) -> Expectation:
     """What a program with one faulty instruction, or with none that is known, may do."""
     found = statuses(program, orders)
+    found |= _of_loads(program, found)
     codes = {ErrorCode[code] for code, _, _ in found if code}
     may_change = None
     if program.fault is not None and not codes <= {ErrorCode.WATCHDOG, ErrorCode.TOKEN_OVERFLOW}:
@@ -193,6 +194,20 @@ def expect_fault(program: Program, orders: int = 12) -> Expectation:
     elif program.fault is not None:
         may_change = _writes(program, {})
     return Expectation(program, found, may_change=may_change)
+
+
+def _of_loads(program: Program, found: frozenset[Status]) -> frozenset[Status]:
+    """For a LOAD that leaves both external memory and a core's: the machine always sees the former first."""
+    chip = program.chip
+    faults: set[Status] = set()
+    for instruction in program.streams_of(Unit.LOAD):
+        if instruction.opcode == Opcode.LOAD and instruction.raw is None:
+            fields = instruction.whole()
+            beyond = [ErrorCode.AXI_READ.name] if leaves_memory(chip, fields) else []
+            if beyond and (beyond[0], chip.memory_node_id(fields["memory"]), None) in found:
+                error = f"{Space(fields['space']).name}_RANGE"
+                faults |= {(error, core, None) for core in leaves_cores(chip, fields)}
+    return frozenset(faults)
 
 
 def statuses(program: Program, orders: int) -> frozenset[Status]:

@@ -96,6 +96,10 @@ class Program:
     def n_instructions(self) -> int:
         return sum(map(len, self.streams.values()))
 
+    def streams_of(self, unit: Unit) -> list[Instruction]:
+        """The instructions of a unit, of all cores."""
+        return [i for (_, of), stream in self.streams.items() if of == unit for i in stream]
+
     def image(self) -> np.ndarray:
         """External memory before the run, uint8[MEMORY_BYTES]."""
         rng = np.random.default_rng([self.seed, 1])

@@ -26,7 +26,8 @@ Instructions
              (B = link_bytes); within a run the scratchpad address grows by 1 per flit, or if
              ``planar`` by the core's act_groups. The last flit adds one to ``token`` of each of these
              cores (if ``token_valid``). Loads of one core from one memory node arrive in order;
-             loads from different memory nodes do not.
+             loads from different memory nodes do not. ``planar`` for cores whose act_groups differ is an
+             ILLEGAL_FIELD, which the memory node reports.
     SETUP    (compute unit) Sets the geometry that later COMPUTEs use; takes effect in order.
     COMPUTE  (compute unit) For each pass (block, kernel row, kernel column; column fastest) and each
              pixel (out row, out column; column fastest) update accumulator ``acc_base + pixel``.

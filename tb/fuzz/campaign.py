@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rtl.params import ChipParams
 from tb.build import Model
 from tb.errors import BenchError, RunError
 from tb.fuzz.chips import CHIPS
@@ -18,7 +19,6 @@ from tb.fuzz.program import Program
 from tb.fuzz.runner import Verdict, model_of, run_programs
 from tb.fuzz.shrink import Shrinker
 from tb.fuzz.steps import Step
-from rtl.params import ChipParams
 
 __all__ = ["KINDS", "Report", "fuzz", "parse_seeds", "replay"]
 

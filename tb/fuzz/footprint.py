@@ -96,13 +96,13 @@ def act_starts(geometry: Fields, fields: Fields) -> np.ndarray:
 
 def leaves_memory(chip: ChipParams, load: Fields) -> bool:
     """Whether a LOAD reads behind the end of external memory."""
-    return bool(_load_sources(chip, load).max() >= MEMORY_BYTES)
+    return bool(_load_sources(chip, load).max(initial=0) >= MEMORY_BYTES)
 
 
 def leaves_cores(chip: ChipParams, load: Fields) -> list[int]:
     """The cores behind whose memory a LOAD writes."""
     space, size = load["space"], chip.link_bytes
-    return [c for c in _cores(chip, load) if _load_flits(chip, load, c).max() * size >= space_bytes(chip, c, space)]
+    return [c for c in _cores(chip, load) if _load_flits(chip, load, c).max(initial=0) * size >= space_bytes(chip, c, space)]
 
 
 def _cores(chip: ChipParams, load: Fields) -> list[int]:

@@ -1,4 +1,4 @@
-"""Random illegal programs: a legal one with one faulty instruction put in, of a known kind or with a field at random."""
+"""Random illegal programs: a legal one with one faulty instruction put in, or with one field at random."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, field_range
+from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, field_range, table_blocks
 from rtl.params import ChipParams
 from rtl.regs import ErrorCode
 from tb.fuzz.footprint import space_bytes
@@ -94,7 +94,9 @@ class _Maker:
             fields[f"signal{number}_token"] = self.above(self.chip.tokens, 127)
         else:
             fields[f"signal{number}_core"] = self.above(self.chip.n_cores, 63)
-        opcode = Opcode(self.pick(Opcode.SYNC, Opcode.STORE, Opcode.COMPUTE))
+        opcode = Opcode(self.pick(Opcode.SYNC, Opcode.STORE, Opcode.COMPUTE, Opcode.TABLE))
+        if opcode == Opcode.TABLE:
+            return Fault(self.core, Unit.STORE, [Instruction(opcode, fields)])
         if opcode == Opcode.SYNC:
             return Fault(self.core, Unit(self.pick(0, 1, 2)), [Instruction(Opcode.SYNC, fields)])
         return self.fault(self.step(opcode), **fields)
@@ -195,6 +197,10 @@ class _Maker:
         low = self.chip.cores[step.core].param_blocks - step.fields["groups"] + 1
         return self.fault(step, param_base=self.above(low, 1023))
 
+    def far_table(self) -> Fault:
+        base = self.above(self.params.param_blocks - table_blocks(self.chip.link_bytes) + 1, 1023)
+        return Fault(self.core, Unit.STORE, [Instruction(Opcode.TABLE, {"param_base": max(0, base)})])
+
     def _target(self, cores: list[int], space: Space, reach: int) -> int:
         """A flit address for which some flit lies behind the end of a memory."""
         end = min(space_bytes(self.chip, core, space) for core in cores) // self.chip.link_bytes
@@ -275,6 +281,7 @@ RECIPES: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
     "STORE beyond weights": (ErrorCode.WEIGHT_RANGE, lambda maker: maker.far_send(Space.WEIGHT)),
     "beyond accumulators": (ErrorCode.ACC_RANGE, _Maker.far_entries),
     "STORE with parameters beyond": (ErrorCode.PARAM_RANGE, _Maker.far_params),
+    "TABLE beyond parameters": (ErrorCode.PARAM_RANGE, _Maker.far_table),
     "LOAD beyond parameters": (ErrorCode.PARAM_RANGE, lambda maker: maker.far_load(Space.PARAM)),
     "STORE beyond parameters": (ErrorCode.PARAM_RANGE, lambda maker: maker.far_send(Space.PARAM)),
     "token overflow": (ErrorCode.TOKEN_OVERFLOW, _Maker.overflow),
@@ -313,7 +320,9 @@ def illegal_program(chip: ChipParams, seed: int) -> tuple[Program, ErrorCode]:
     return Program(chip, streams, seed, settings, f"illegal {seed} ({name})", place), code
 
 
-def _scattered(chip: ChipParams, streams: Streams, fault: Fault, seed: int, settings: MemorySettings, name: str) -> Program:
+def _scattered(
+    chip: ChipParams, streams: Streams, fault: Fault, seed: int, settings: MemorySettings, name: str
+) -> Program:
     """A fault of many equal instructions, over the streams of all units and cores."""
     room = max_stream(chip)
     left = list(fault.instructions)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rtl.isa import Engine, Opcode, Space, TapMode, Unit
+from rtl.isa import Engine, Opcode, Space, TapMode, Unit, table_blocks
 from rtl.params import ChipParams
 from tb.fuzz.footprint import act_starts, space_bytes
 from tb.fuzz.program import DATA_BYTES, PARAM_AREA, Program
@@ -54,7 +54,7 @@ class _Generator:
         self.written: dict[tuple[str, int], list[int]] = {}
         """Byte addresses (entries, for accumulators) where something was put, latest last."""
         makers: list[tuple[float, Callable[[int], Step | None]]] = [
-            (0.34, self.load), (0.30, self.compute), (0.30, self.store), (0.06, self.sync),
+            (0.34, self.load), (0.29, self.compute), (0.28, self.store), (0.05, self.sync), (0.04, self.table),
         ]  # fmt: skip
         self.weights = [weight for weight, _ in makers]
         self.makers = [maker for _, maker in makers]
@@ -66,7 +66,7 @@ class _Generator:
             maker = self.makers[self.rng.choice(len(self.makers), p=self.weights)]
             step = maker(int(self.rng.integers(self.chip.n_cores)))
             if step is not None and self.assembler.add(step):
-                self._remember(step)
+                self._remember(self.assembler.steps[-1])
         return self.assembler.steps
 
     def _remember(self, step: Step) -> None:
@@ -78,7 +78,11 @@ class _Generator:
         elif step.opcode == Opcode.COMPUTE:
             self._note("acc", step.core, f["acc_base"])
         elif step.opcode == Opcode.STORE:
-            place = (Space(f["space"]).name.lower(), f["core"], f["addr"] * size) if f["to_core"] else ("dram", 0, f["addr"])
+            place = (
+                (Space(f["space"]).name.lower(), f["core"], f["addr"] * size)
+                if f["to_core"]
+                else ("dram", 0, f["addr"])
+            )
             self._note(*place)
 
     def _note(self, memory: str, core: int, address: int) -> None:
@@ -111,6 +115,13 @@ class _Generator:
     def sync(self, core: int) -> Step:
         unit = Unit(self.rng.integers(3))
         return Step(core, Opcode.SYNC, {"fence": int(unit == Unit.STORE and self.rng.random() < 0.7)}, unit=unit)
+
+    def table(self, core: int) -> Step | None:
+        room = self.chip.cores[core].param_blocks - table_blocks(self.chip.link_bytes)
+        if room < 0:
+            return None
+        block = 8 * self.chip.link_bytes
+        return Step(core, Opcode.TABLE, {"param_base": self._near("param", core, 0, room * block) // block})
 
     def load(self, core: int) -> Step | None:
         rng, chip, size = self.rng, self.chip, self.chip.link_bytes
@@ -210,7 +221,8 @@ class _Generator:
             "lane_offset": self._one_of(0, size - lanes, int(rng.integers(size - lanes + 1))),
             "zero_point": int(rng.integers(-128, 128)), "lo": self._one_of(-128, -128, int(rng.integers(-128, 128))),
             "hi": self._one_of(127, 127, int(rng.integers(-128, 128))), "group_stride": group_stride,
-            "traffic": int(rng.integers(5)), "table": 0, "pooled": 0, "to_core": int(rng.random() < 0.45),
+            "traffic": int(rng.integers(5)), "table": int(rng.random() < 0.4), "pooled": 0,
+            "to_core": int(rng.random() < 0.45),
         }  # fmt: skip
         if not fields["to_core"]:
             addr = self._dram(((groups - 1) * group_stride + pixels) * size, Space.ACT)
@@ -224,8 +236,6 @@ class _Generator:
         last = space_bytes(chip, target, space) // size - 1 - reach
         if last < 0:
             return None
-        if space == Space.PARAM and (lanes < size or fields["lane_offset"]):
-            return None  # written whole flits at a time
         fields |= {
             "core": target, "space": int(space), "planar": planar, "addr": int(rng.integers(0, last + 1)),
             "token_valid": int(rng.random() < 0.8),

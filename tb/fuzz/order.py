@@ -254,7 +254,9 @@ class Order:
             (token, use)
             for token, uses in self._uses[core].items()
             for use in uses
-            if use.consumer is None and token not in counters and self._happened(need, use.event)
+            if use.consumer is None
+            and token not in counters
+            and self._happened(need, use.event)
             and self._takes(core, token, unit)
         ]
         slots = [(op, slot) for op in self.ops for slot in op.slots if self._happened(need, slot[1])]
@@ -278,7 +280,9 @@ class Order:
         free = [
             token
             for token in range(self.n_counters)
-            if token not in counters and self._takes(core, token, unit) and self._usable(core, token, event, (kind, unit))
+            if token not in counters
+            and self._takes(core, token, unit)
+            and self._usable(core, token, event, (kind, unit))
         ]
         if not free:
             raise Impossible
@@ -312,11 +316,11 @@ class Order:
         return self._append(core, unit, Opcode.SYNC, {}, [(token, 1)], {token: (use.event, use)})
 
     def _takes(self, core: int, token: int, unit: Unit) -> bool:
-        """The next instruction of the unit comes behind all waits for the counter so far: it cannot take their tokens."""
+        """The unit's next instruction is behind all waits for the counter so far: it cannot take their tokens."""
         waits = [use for use in self._uses[core].get(token, []) if use.consumer is not None]
         started = self._last.get(("start", core, unit))
-        return not waits or waits[-1].unit == unit or (
-            started is not None and self._happened(waits[-1].consumer, started)
+        return (
+            not waits or waits[-1].unit == unit or (started is not None and self._happened(waits[-1].consumer, started))
         )
 
     def _usable(self, core: int, token: int, event: int, consumer: tuple[tuple, Unit] | None) -> bool:
@@ -330,10 +334,15 @@ class Order:
         if self._happened(last.consumer, event):
             return True
         # Signals that fire in order, taken by one unit in order: whichever token it takes, its own event is over.
-        return consumer is not None and (last.kind, last.unit) == consumer and self._happened(last.event, event) and all(
-            use.kind == last.kind and use.unit == last.unit or self._happened(use.consumer, last.event)
-            for use in uses
-            if use.consumer is not None
+        return (
+            consumer is not None
+            and (last.kind, last.unit) == consumer
+            and self._happened(last.event, event)
+            and all(
+                (use.kind == last.kind and use.unit == last.unit) or self._happened(use.consumer, last.event)
+                for use in uses
+                if use.consumer is not None
+            )
         )
 
     def _choose(self, free: list[int]) -> int:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from rtl.params import ChipParams
 from tb.build import Model, build_model, emit_chip
 from tb.fuzz.judge import REGION, Expectation
 from tb.fuzz.program import MEMORY_BYTES
 from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
 from tb.session import run_job
-from rtl.params import ChipParams
 
 __all__ = ["Verdict", "model_of", "run_programs"]
 

@@ -141,7 +141,11 @@ class Shrinker:
                 streams = {**program.streams, place: stream[:first] + stream[last:]}
                 yield self._candidate(best, replace(program, streams=streams, fault=fault), None)
             for index, old in enumerate(stream):
-                if old.opcode == Opcode.SYNC and old.raw is None and any(v for n, v in old.fields.items() if "valid" in n):
+                if (
+                    old.opcode == Opcode.SYNC
+                    and old.raw is None
+                    and any(v for n, v in old.fields.items() if "valid" in n)
+                ):
                     plain = Instruction(Opcode.SYNC, {n: v for n, v in old.fields.items() if "signal" not in n})
                     streams = {**program.streams, place: [*stream[:index], plain, *stream[index + 1 :]]}
                     yield self._candidate(best, program.with_streams(streams), None)

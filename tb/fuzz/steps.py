@@ -8,7 +8,7 @@ that any part of a legal list of steps makes a legal program: what the shrinker 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -70,6 +70,8 @@ class Assembler:
     def add(self, step: Step) -> bool:
         """Append a step; False if it cannot follow those before it."""
         order, core = self.order, step.core
+        if step.opcode == Opcode.STORE and step.fields["table"] and core not in self._tables:
+            step = replace(step, fields={**step.fields, "table": 0})
         if any(len(stream) >= self._room for stream in order.streams.values()):
             return False
         if step.opcode == Opcode.STORE and not self._readable(step):
@@ -109,8 +111,6 @@ class Assembler:
     def _readable(self, step: Step) -> bool:
         """Whether a STORE reads only what is defined."""
         fields = step.fields
-        if fields["table"] and step.core not in self._tables:
-            return False
         lanes = self.chip.cores[step.core].drain_lanes(self.chip.link_bytes)
         entries = step.geometry["in_h"] * step.geometry["in_w"] if fields["pooled"] else fields["pixels"]
         read = self._undefined[step.core][fields["acc_base"] : fields["acc_base"] + entries]

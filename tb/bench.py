@@ -62,6 +62,8 @@ class JobRunner:
             await self.transport.reset()
         watched = launch.inside_seed is not None
         if watched:
+            # Data of a run that failed may still be on their way into the memories.
+            await self.host.reset()
             images = [
                 CoreImage(core.act.view(np.uint8), core.weight.view(np.uint8), core.param.view(np.uint8), core.acc)
                 for core in fresh_cores(self.job.chip, launch.inside_seed)

@@ -75,14 +75,17 @@ def fuzz(
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
     n_steps: int | None = None,
+    n_shrunk: int = 3,
     models: Callable[[ChipParams, str], Model] = model_of,
 ) -> Report:
-    """Run the programs of all seeds, each on one of the chips in turn; failures are shrunk and saved in `folder`.
+    """Run the programs of all seeds, each on one of the chips in turn; failures are saved in `folder`.
 
     Parameters
     ----------
     n_steps : int, optional
         Size of the legal programs; otherwise the seed says it.
+    n_shrunk : int
+        So many failures are shrunk; the others, mostly the same bug, are saved as they are.
     models : callable
         Gives the model of a chip: the tests put faulty hardware in.
     """
@@ -95,7 +98,7 @@ def fuzz(
             for first in range(0, len(mine), _BATCH):
                 batch = mine[first : first + _BATCH]
                 began = time.perf_counter()
-                failed = _batch(model, CHIPS[name], kind, batch, folder, report, say, n_steps)
+                failed = _batch(model, CHIPS[name], kind, batch, folder, report, say, n_steps, n_shrunk)
                 say(
                     f"{name}: {kind} seeds {batch[0]}..{batch[-1]}: {len(batch)} programs, {failed} failed, "
                     f"{time.perf_counter() - began:.1f} s"
@@ -147,6 +150,7 @@ def _batch(
     report: Report,
     say: Callable[[str], None],
     n_steps: int | None,
+    n_shrunk: int,
 ) -> int:
     cases: list[_Case] = []
     for seed in seeds:
@@ -179,7 +183,8 @@ def _batch(
             continue
         if own[0].differences:
             failed += 1
-            report.failures.append(_shrunk(model, case, own[0], folder, say))
+            shrink = len(report.failures) < n_shrunk
+            report.failures.append(_saved(model, case, own[0], folder, say, shrink=shrink))
         elif own[-1].differences:
             failed += 1
             path = folder / f"{program.name.split(' (')[0].replace(' ', '-')}-then-healthy.json"
@@ -195,17 +200,22 @@ def _more_orders(case: _Case, verdict: Verdict) -> bool:
     return outcome_status(verdict.launch) in again.statuses
 
 
-def _shrunk(model: Model, case: _Case, verdict: Verdict, folder: Path, say: Callable[[str], None]) -> Path:
-    """Shrink a failure and save it."""
-    program = case.expectation.program
-    say(f"{program.name}: {verdict.differences[0]}; shrinking {program.n_instructions} instructions")
+def _saved(
+    model: Model, case: _Case, verdict: Verdict, folder: Path, say: Callable[[str], None], *, shrink: bool
+) -> Path:
+    """Save a failure, small if asked for."""
+    program, notes = case.expectation.program, verdict.differences
+    say(f"{program.name}: {notes[0]}")
 
     def failing(expectations: Sequence[Expectation]) -> list[bool]:
         return [bool(v.differences) for v in run_programs(model, expectations, folder / "shrink")]
 
-    small = Shrinker(failing, lambda line: say(f"  {line}")).shrink(case.expectation, case.steps)
-    notes = run_programs(model, [small], folder / "shrink")[0].differences
     path = folder / f"{program.name.split(' (')[0].replace(' ', '-')}.json"
-    small.program.save(path, notes or verdict.differences)
-    say(f"{program.name}: {small.program.n_instructions} instructions left, saved {path}")
+    if shrink:
+        say(f"  shrinking {program.n_instructions} instructions")
+        small = Shrinker(failing, lambda line: say(f"  {line}")).shrink(case.expectation, case.steps)
+        program = small.program
+        notes = run_programs(model, [small], folder / "shrink")[0].differences or notes
+    program.save(path, notes)
+    say(f"  {program.n_instructions} instructions, saved {path}")
     return path

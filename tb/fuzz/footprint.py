@@ -102,7 +102,9 @@ def leaves_memory(chip: ChipParams, load: Fields) -> bool:
 def leaves_cores(chip: ChipParams, load: Fields) -> list[int]:
     """The cores behind whose memory a LOAD writes."""
     space, size = load["space"], chip.link_bytes
-    return [c for c in _cores(chip, load) if _load_flits(chip, load, c).max(initial=0) * size >= space_bytes(chip, c, space)]
+    return [
+        c for c in _cores(chip, load) if _load_flits(chip, load, c).max(initial=0) * size >= space_bytes(chip, c, space)
+    ]
 
 
 def _cores(chip: ChipParams, load: Fields) -> list[int]:

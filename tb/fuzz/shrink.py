@@ -22,7 +22,7 @@ __all__ = ["Shrinker"]
 Failing = Callable[[Sequence[Expectation]], list[bool]]
 """Which of the programs fail on the RTL."""
 
-_AT_ONCE = 12
+_AT_ONCE = 24
 _CALM = MemorySettings(latency_cycles=2)
 _SMALLER = ("runs", "run_flits", "pixels", "groups", "lanes", "blocks", "out_h", "out_w", "kernel_h", "kernel_w")
 
@@ -46,7 +46,7 @@ class Shrinker:
         Simulator starts after which the smallest so far must do.
     """
 
-    def __init__(self, failing: Failing, report: Callable[[str], None], max_runs: int = 60) -> None:
+    def __init__(self, failing: Failing, report: Callable[[str], None], max_runs: int = 40) -> None:
         self._failing = failing
         self._report = report
         self._left = max_runs

@@ -60,9 +60,11 @@ def test_a_bug_in_the_hardware_is_found_and_shrunk(mutant: str, tmp_path: Path) 
             sources.append(tmp_path / source.name)
             sources[-1].write_text(text.replace(old, new))
         assert changed == 1
-        return build_model(replace(design, sources=tuple(sources)), simulator, optimise=False, memory_bytes=MEMORY_BYTES)
+        return build_model(
+            replace(design, sources=tuple(sources)), simulator, optimise=False, memory_bytes=MEMORY_BYTES
+        )
 
-    report = fuzz(range(32), chips=("1x1_8x8",), kinds=("legal",), folder=tmp_path / "found", models=faulty)
+    report = fuzz(range(16), chips=("1x1_8x8",), kinds=("legal",), folder=tmp_path / "found", n_shrunk=1, models=faulty)
     assert report.failures
     smallest = min(report.failures, key=lambda path: Program.load(path).n_instructions)
     assert Program.load(smallest).n_instructions < 15

@@ -317,11 +317,12 @@ class Order:
 
     def _takes(self, core: int, token: int, unit: Unit) -> bool:
         """The unit's next instruction is behind all waits for the counter so far: it cannot take their tokens."""
-        waits = [use for use in self._uses[core].get(token, []) if use.consumer is not None]
+        waits = [(use.consumer, use.unit) for use in self._uses[core].get(token, []) if use.consumer is not None]
+        if not waits:
+            return True
+        start, on = waits[-1]
         started = self._last.get(("start", core, unit))
-        return (
-            not waits or waits[-1].unit == unit or (started is not None and self._happened(waits[-1].consumer, started))
-        )
+        return on == unit or (started is not None and self._happened(start, started))
 
     def _usable(self, core: int, token: int, event: int, consumer: tuple[tuple, Unit] | None) -> bool:
         """A signal at `event` may use the counter: no wait so far can take its token instead of its own."""

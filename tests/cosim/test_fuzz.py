@@ -39,9 +39,9 @@ def test_every_error_is_reached(tmp_path: Path) -> None:
 
 
 MUTANTS = {
-    "padding below the map": (r"$signed(iy) < $signed(", r"$signed(iy) <= $signed("),
-    "maximum in the accumulator": (r"$signed(old[31:0]) > $signed(data[31:0])", r"$signed(old[31:0]) < $signed(data[31:0])"),
-}  # fmt: skip
+    "padding below the map": ("$signed(iy) < $signed(", "$signed(iy) <= $signed("),
+    "maximum in the accumulator": ("$signed(old[31:0]) > $signed(", "$signed(old[31:0]) < $signed("),
+}
 
 
 @pytest.mark.slow

@@ -49,8 +49,7 @@ def accesses(chip: ChipParams, core: int, opcode: Opcode, fields: Fields, geomet
     if opcode == Opcode.LOAD:
         return _load(chip, core, fields)
     if opcode == Opcode.COMPUTE:
-        assert geometry is not None
-        return _compute(chip, core, fields, geometry)
+        return [] if geometry is None else _compute(chip, core, fields, geometry)
     if opcode == Opcode.STORE:
         return _store(chip, core, fields, geometry)
     if opcode == Opcode.TABLE:

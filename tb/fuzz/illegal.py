@@ -61,7 +61,8 @@ class _Maker:
 
     def fault(self, step: Step, *, awaited_by: int | None = None, **spoilt: int) -> Fault:
         """The step with other values in some fields; its own token is the spare one."""
-        before = [Instruction(Opcode.SETUP, step.geometry)] if step.opcode == Opcode.COMPUTE else []
+        setter = Opcode.SETUP if step.opcode == Opcode.COMPUTE else Opcode.POOL
+        before = [Instruction(setter, step.geometry)] if step.geometry else []
         fields = {**step.fields, **spoilt}
         if fields.get("token_valid") and "token" not in spoilt:
             fields["token"] = self.chip.tokens - 1
@@ -158,6 +159,15 @@ class _Maker:
         spoils += [{**to_core, "token_valid": 1, "token": self.above(chip.tokens, 127)}] if chip.tokens < 128 else []
         return self.fault(step, **spoils[self.rng.integers(len(spoils))])
 
+    def bad_pool(self) -> Fault:
+        step = self.step(Opcode.STORE, lambda step: bool(step.fields["pooled"]))
+        if self.rng.random() < 0.2:
+            return Fault(step.core, Unit.STORE, [Instruction(Opcode.STORE, step.fields)], at_start=True)
+        spoils: list[Fields] = [{name: 0} for name in step.geometry if not name.startswith("pad")]
+        spoils += [{"kernel_h": 1, "pad_top": self.above(1, 7)}, {"kernel_w": 3, "pad_left": self.above(3, 7)}]
+        spoilt = {**step.geometry, **spoils[self.rng.integers(len(spoils))]}
+        return Fault(step.core, Unit.STORE, [Instruction(Opcode.POOL, spoilt)])
+
     # Addresses. ------------------------------------------------------------------------------------
 
     def far_act(self) -> Fault:
@@ -188,6 +198,8 @@ class _Maker:
         step = self.step(opcode)
         params = self.chip.cores[step.core]
         entries = step.fields["pixels"] if opcode == Opcode.STORE else step.fields["out_h"] * step.geometry["out_w"]
+        if step.fields.get("pooled"):
+            entries = step.geometry["in_h"] * step.geometry["in_w"]
         bank = params.acc_bank_entries
         crossing = [self.pick(1, 2) * bank - self.above(1, entries - 1)] if entries > 1 else []
         return self.fault(step, acc_base=self.pick(*crossing, self.above(params.acc_entries, (1 << 13) - 1)))
@@ -273,6 +285,7 @@ RECIPES: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
     "SETUP": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_setup),
     "COMPUTE": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_compute),
     "STORE": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_store),
+    "POOL": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_pool),
     "COMPUTE beyond activations": (ErrorCode.ACT_RANGE, _Maker.far_act),
     "LOAD beyond activations": (ErrorCode.ACT_RANGE, lambda maker: maker.far_load(Space.ACT)),
     "STORE beyond activations": (ErrorCode.ACT_RANGE, lambda maker: maker.far_send(Space.ACT)),

@@ -210,7 +210,9 @@ class _Generator:
         params = chip.cores[core]
         bank = params.acc_bank_entries
         first = self._near("acc", core, 0, params.acc_entries - 1)
-        pixels = self._upto(min(self._one_of(2, 10, 40), bank - first % bank))
+        pool = self._pool(bank) if rng.random() < 0.25 else {}
+        first = min(first, first // bank * bank + bank - pool["in_h"] * pool["in_w"]) if pool else first
+        pixels = self._upto(min(self._one_of(2, 10, 40), 40 if pool else bank - first % bank))
         most = params.drain_lanes(size)
         lanes = most if rng.random() < 0.6 else self._upto(most)
         groups = self._upto(params.drain_groups(size))
@@ -221,7 +223,7 @@ class _Generator:
             "lane_offset": self._one_of(0, size - lanes, int(rng.integers(size - lanes + 1))),
             "zero_point": int(rng.integers(-128, 128)), "lo": self._one_of(-128, -128, int(rng.integers(-128, 128))),
             "hi": self._one_of(127, 127, int(rng.integers(-128, 128))), "group_stride": group_stride,
-            "traffic": int(rng.integers(5)), "table": int(rng.random() < 0.4), "pooled": 0,
+            "traffic": int(rng.integers(5)), "table": int(rng.random() < 0.4), "pooled": int(bool(pool)),
             "to_core": int(rng.random() < 0.45),
         }  # fmt: skip
         if not fields["to_core"]:
@@ -229,7 +231,7 @@ class _Generator:
             if addr is None:
                 return None
             fields |= {"memory": int(rng.integers(len(chip.memory_nodes))), "addr": addr}
-            return Step(core, Opcode.STORE, fields)
+            return Step(core, Opcode.STORE, fields, pool)
         target, space = int(rng.integers(chip.n_cores)), Space(rng.choice(3, p=[0.5, 0.3, 0.2]))
         planar = int(rng.random() < 0.3)
         reach = (pixels - 1) * (chip.cores[target].act_groups(size) if planar else 1) + (groups - 1) * group_stride
@@ -240,4 +242,15 @@ class _Generator:
             "core": target, "space": int(space), "planar": planar, "addr": int(rng.integers(0, last + 1)),
             "token_valid": int(rng.random() < 0.8),
         }  # fmt: skip
-        return Step(core, Opcode.STORE, fields)
+        return Step(core, Opcode.STORE, fields, pool)
+
+    def _pool(self, bank: int) -> dict[str, int]:
+        """Geometry of a pooled STORE, of a map that fits into a bank."""
+        in_h = self._upto(min(8, bank))
+        kernel_h, kernel_w = self._upto(self._one_of(2, 3, 7)), self._upto(self._one_of(2, 3, 7))
+        return {
+            "kernel_h": kernel_h, "kernel_w": kernel_w,
+            "stride_h": self._one_of(1, 2, 2, 7), "stride_w": self._one_of(1, 2, 2, 7),
+            "pad_top": int(self.rng.integers(kernel_h)), "pad_left": int(self.rng.integers(kernel_w)),
+            "in_h": in_h, "in_w": self._upto(bank // in_h), "out_w": self._one_of(1, 3, self._upto(20)),
+        }  # fmt: skip

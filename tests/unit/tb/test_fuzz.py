@@ -25,14 +25,14 @@ CHIP = CHIPS["1x1_8x8"]
 @pytest.mark.parametrize("chip", CHIPS)
 def test_legal_programs_have_one_result(chip: str) -> None:
     opcodes: set[Opcode] = set()
-    for seed in range(6):
+    for seed in range(8):
         program, steps = legal_program(CHIPS[chip], seed)
         expectation = expect_legal(program)
         assert steps
         assert expectation.memory is not None
         assert np.array_equal(expectation.memory[DATA_BYTES:], program.image()[DATA_BYTES:]), "programs stay"
         opcodes |= {i.opcode for unit in Unit for i in program.streams_of(unit)}
-    assert opcodes >= {Opcode.SYNC, Opcode.LOAD, Opcode.SETUP, Opcode.COMPUTE, Opcode.STORE, Opcode.TABLE}
+    assert opcodes >= set(Opcode) - {Opcode.ILLEGAL, Opcode.END}
 
 
 @pytest.mark.parametrize("chip", ["2x2_4x16", "2x1_mixed"])

@@ -300,15 +300,27 @@ def _follow(geometry: dict[Opcode, dict[str, int]], opcode: Opcode, fields: dict
 
 def _drained(program: Program, core: int) -> int:
     """Accumulator entries that the STOREs of a core read."""
-    total, pool = 0, {"kernel_h": 0, "kernel_w": 0}
+    total = 0
+    pool: dict[str, int] = {}
     for instruction in program.streams[core, Unit.STORE]:
         fields = instruction.whole()
         if instruction.opcode == Opcode.POOL:
             pool = fields
         elif instruction.opcode == Opcode.STORE:
-            reads = pool["kernel_h"] * pool["kernel_w"] if fields["pooled"] else 1
-            total += fields["groups"] * fields["pixels"] * reads
+            reads = _pool_reads(pool, fields["pixels"]) if fields["pooled"] else fields["pixels"]
+            total += fields["groups"] * reads
     return total
+
+
+def _pool_reads(pool: dict[str, int], pixels: int) -> int:
+    """Positions of all windows that lie in the map."""
+    row, column = np.divmod(np.arange(pixels), pool["out_w"])
+    inside = []
+    for at, axis in ((row, "h"), (column, "w")):
+        pad = pool["pad_top" if axis == "h" else "pad_left"]
+        position = at[:, None] * pool[f"stride_{axis}"] - pad + np.arange(pool[f"kernel_{axis}"])
+        inside.append(((position >= 0) & (position < pool[f"in_{axis}"])).sum(axis=1))
+    return int((inside[0] * inside[1]).sum())
 
 
 def _loaded(folder: Path, core: int, name: str) -> np.ndarray:

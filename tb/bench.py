@@ -15,8 +15,10 @@ from typing import Any
 import cocotb
 import numpy as np
 
+from golden.machine import fresh_cores
 from tb.host import Host, Outcome, TransportError
-from tb.job import Job, LaunchJob, LaunchResult, load_job
+from tb.inside import CoreImage, Inside
+from tb.job import Job, LaunchJob, LaunchResult, core_label, load_job
 from tb.transport import SimTransport
 
 __all__ = ["JobRunner", "run_job"]
@@ -29,6 +31,7 @@ class JobRunner:
         self.job = job
         self.transport = SimTransport(dut, nodes=len(job.chip.memory_nodes), link_bytes=job.chip.link_bytes)
         self.host = Host(self.transport, job.chip)
+        self.inside = Inside(dut, job.chip)
         self._events = events
 
     def emit(self, event: str, **fields: Any) -> None:
@@ -54,6 +57,18 @@ class JobRunner:
         self.emit("start", launch=index, name=launch.name)
         for file in launch.memory:
             await self.transport.write_memory(file.address, file.array())
+        if launch.settings is not None:
+            self.transport.configure(self.job.memory_bytes, launch.settings)
+            await self.transport.reset()
+        watched = launch.inside_seed is not None
+        if watched:
+            # Data of a run that failed may still be on their way into the memories.
+            await self.host.reset()
+            images = [
+                CoreImage(core.act.view(np.uint8), core.weight.view(np.uint8), core.param.view(np.uint8), core.acc)
+                for core in fresh_cores(self.job.chip, launch.inside_seed)
+            ]
+            await self.inside.write(images)
         began = time.perf_counter()
 
         def progress(cycles: int) -> None:
@@ -76,15 +91,18 @@ class JobRunner:
         sim_s = time.perf_counter() - began
         ok = outcome.status == "done" and not violation
         arrays: dict[str, np.ndarray] = {}
-        if ok:
+        if ok or watched:
             for region in launch.regions:
                 arrays[region.label] = await self.transport.read_memory(region.address, region.size)
+        if watched:
+            for core, image in enumerate(await self.inside.read()):
+                arrays |= {core_label(core, name): array for name, array in vars(image).items()}
         result = LaunchResult(
             name=launch.name,
             outcome=outcome.as_dict(),
             sim_s=sim_s,
             counters=await self.host.counters() if self.job.counters and not violation else {},
-            debug=[] if ok or violation else await self.host.debug(),
+            debug=[] if violation or (ok and not watched) else await self.host.debug(),
             violation=violation,
         )
         result.save(launch.result_dir, arrays)

@@ -59,8 +59,7 @@ def test_flits_land_in_their_memory_and_tokens_count(link_bytes: int, seed: int)
             payload = payload[: max(1, (half - 1) // step)]
             addr = side * half + rng.randrange(half - step * (len(payload) - 1))
             lanes = rng.choice([link_bytes, rng.randint(1, link_bytes)])
-            offset = rng.randrange(link_bytes - lanes + 1) if space != Space.PARAM else 0
-            lanes = lanes if space != Space.PARAM else link_bytes
+            offset = rng.randrange(link_bytes - lanes + 1)
             for i, word in enumerate(payload):
                 where = (addr + i * step) * link_bytes + offset
                 raw = word.to_bytes(link_bytes, "little")[offset : offset + lanes]
@@ -80,21 +79,21 @@ def test_flits_land_in_their_memory_and_tokens_count(link_bytes: int, seed: int)
         signals = []
         for port in (dut.act, dut.weight):
             signals += [port.valid, port.addr, port.data, port.mask]
-        signals += [dut.param_valid, dut.param_addr, dut.param_data]
+        signals += [dut.param_valid, dut.param_addr, dut.param_data, dut.param_mask]
         signals += [value for port in dut.increments for value in (port.valid, port.token)]
         while True:
             _, _, *v, ack = await ctx.tick().sample(*signals, dut.ack)
             for space, (valid, addr, word, mask) in {
                 Space.ACT: v[0:4],
                 Space.WEIGHT: v[4:8],
-                Space.PARAM: (*v[8:11], (1 << link_bytes) - 1),
+                Space.PARAM: v[8:12],
             }.items():
                 for lane in range(link_bytes if valid else 0):
                     if mask >> lane & 1:
                         got[space][addr * link_bytes + lane] = word >> 8 * lane & 0xFF
             for side in range(2):
-                if v[11 + 2 * side]:
-                    counted[side].append(v[12 + 2 * side])
+                if v[12 + 2 * side]:
+                    counted[side].append(v[13 + 2 * side])
             acked += ack
 
     def feed(side: int) -> Any:

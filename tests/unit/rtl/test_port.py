@@ -8,7 +8,7 @@ from collections import deque
 import pytest
 from amaranth.sim import Simulator
 
-from rtl.noc.flit import MessageClass, flit_layout
+from rtl.noc.flit import MessageClass, flit_layout, virtual_channel
 from rtl.noc.port import NetworkPort, receive_depth
 from tests.unit.rtl.noc_models import LinkSink, LinkSource, packet_words, small_chip
 
@@ -31,7 +31,7 @@ def test_sends_whole_packets_by_its_own_channels_within_its_credits(vcs_per_clas
     for number in range(40):
         words[number % 2].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
     source = 2 + seed
-    channels = [kind + 2 * (source % 2 if vcs_per_class == 2 else 0) for kind in MessageClass]
+    channels = [virtual_channel(chip, source, kind) for kind in MessageClass]
 
     async def testbench(ctx) -> None:
         sink = LinkSink(chip, dut.link_out, chip.vc_depth, rng, rate=0.4)

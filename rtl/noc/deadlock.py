@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from rtl.noc.flit import MessageClass, virtual_channel
 from rtl.noc.port import merges_channels
@@ -264,7 +264,7 @@ def cycle(network: Network) -> list[Dependency]:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         around = list(reversed(error.args[1]))  # each is what the one before it waits for
-        return [edges[first, then] for first, then in zip(around, around[1:], strict=False)]
+        return [edges[first, then] for first, then in pairwise(around)]
     return []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def _presets() -> list[int]:
 def _wide_chip(rng: np.random.Generator) -> ChipParams:
     """Any mesh, memory nodes on any edge ports."""
     width, height = (int(n) for n in rng.integers(1, 9, 2))
-    ports = [link for link in _edges(width, height)]
+    ports = _edges(width, height)
     chosen = rng.permutation(len(ports))[: rng.integers(1, 1 + min(16, len(ports)))]
     base = default_chip(1)
     nodes = tuple(replace(base.memory_nodes[0], x=ports[i].x, y=ports[i].y, side=ports[i].port) for i in chosen)
@@ -81,7 +82,7 @@ def test_the_graph_has_every_link_and_every_turn_that_packets_take(chip: ChipPar
             vc = 2 * (source % 2) if chip.vcs_per_class == 2 else 0
             way = path(chip, source, dest)
             stops = [Entry(source, vc), *(Buffer(link, vc) for link in way)]
-            assert set(zip(stops, stops[1:], strict=False)) <= edges
+            assert set(pairwise(stops)) <= edges
 
 
 def test_endpoints_have_the_streams_that_the_traffic_says() -> None:

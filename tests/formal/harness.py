@@ -124,9 +124,8 @@ def follow(h: Harness, name: str, *, push: Value, payload: Any, pop: Value, leve
     word = Signal(len(payload), name=f"{name}_word")
     ahead = Signal(len(level), name=f"{name}_ahead")
     m = h.m
-    with m.If(followed):
-        with m.If(pop):
-            m.d.sync += [ahead.eq(ahead - 1), followed.eq(ahead != 0)]
+    with m.If(followed), m.If(pop):
+        m.d.sync += [ahead.eq(ahead - 1), followed.eq(ahead != 0)]
     with m.Elif(push & start):
         m.d.sync += [followed.eq(1), word.eq(payload), ahead.eq(level - pop)]
     return followed, word, ahead

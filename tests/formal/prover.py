@@ -28,8 +28,10 @@ LIMIT_SECONDS = 570
 
 SCRIPT = """
 read_rtlil top.il
-prep -top top
+hierarchy -top top
+proc
 flatten
+opt_clean
 memory_map
 opt -full
 chformal -lower
@@ -124,9 +126,7 @@ def _ask(rtlil: str, mode: str, steps: int) -> tuple[bool, float]:
         )
     seconds = time.monotonic() - begin
     out = run.stdout
-    if "SAT proof finished" in out and run.returncode:
-        raise RuntimeError(out[-2000:])
-    held, failed = "SUCCESS!" in out, "FAIL!" in out
+    held, failed = "SUCCESS!" in out, "FAIL!" in out or "-> proof failed" in out
     if run.returncode or held == failed or "Import proof for assert" not in out:
         raise RuntimeError(f"yosys gave no answer:\n{(out + run.stderr)[-2000:]}")
     return held, seconds
@@ -167,14 +167,10 @@ def check(proof: Proof, pool: ThreadPoolExecutor) -> Callable[[], list[Outcome]]
         lines = []
         for name in names:
             hits = [not future.result()[0] for future in found[name]]
-            lines.append(
-                Outcome(proof.block, name, "property", proof.method, seconds, hold, len(hits), sum(hits))
-            )
+            lines.append(Outcome(proof.block, name, "property", proof.method, seconds, hold, len(hits), sum(hits)))
         for name in covers:
             held, took = reached[name].result()
-            lines.append(
-                Outcome(proof.block, name, "cover", f"within {proof.bug_steps} cycles", took, not held)
-            )
+            lines.append(Outcome(proof.block, name, "cover", f"within {proof.bug_steps} cycles", took, not held))
         return lines
 
     return collect

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Mux, Signal
+from amaranth.hdl import Mux, Signal
 
 from rtl.fifo import Fifo
-from rtl.noc.buffer import N_PORTS, InputBuffer
-from rtl.noc.port import NetworkPort, receive_depth
 from tests.formal.harness import Harness, Inside, follow
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -27,7 +24,9 @@ def fifo(depth: int) -> Harness:
     h.always("nothing is lost or invented", dut.level == count)
     h.always("words come out unchanged and in order", ~(followed & (ahead == 0)) | (dut.o.payload == word))
     room = (count != depth) | (dut.o.ready if depth == 1 else 0)
-    h.always("ready while there is room, valid while there is a word", (dut.i.ready == room) & (dut.o.valid == (count != 0)))
+    h.always(
+        "ready while there is room, valid while there is a word", (dut.i.ready == room) & (dut.o.valid == (count != 0))
+    )
     waited = h.past(dut.o.valid & ~dut.o.ready, "waited")
     before = h.past(dut.o.payload, "before")
     h.always("an offered word stays", ~waited | (dut.o.valid & (dut.o.payload == before)))

@@ -1,0 +1,284 @@
+"""Proofs of the router: its allocator, and flits from its links in to its links out."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Array, Cat, Const, Mux, Signal, Value
+
+from rtl.noc.allocator import Allocator
+from rtl.noc.buffer import N_PORTS
+from rtl.noc.router import Router
+from rtl.params import ChipParams, Direction
+from tests.formal.harness import Harness, Inside
+from tests.formal.prover import Bug, Proof
+from tests.unit.rtl.noc_models import small_chip
+
+__all__ = ["PROOFS"]
+
+ONE_GRANT = "an output gets a flit from one input at most"
+REQUESTED = "only to outputs that the packet wants, all of them at once"
+KEPT = "an output serves nobody else from a packet's first flit to its last"
+COUNTED = "the receiver's flits are counted, and never more than it has room for"
+ROOM = "a multicast starts only with room for all of it, but at nodes that drain"
+FAIR = "a waiting head starts within 13 cycles"
+SEQUENCE = "flits of an input and channel come out once each and in order"
+WHOLE = "packets on a link are whole within their channel"
+CREDITS = "credits go back for flits that came, and no more flits leave than credits allow"
+
+CAPACITY = 2
+PACKET = 2
+
+
+def _one_hot(value: Value) -> Value:
+    return (value & (value - 1)[: len(value)]) == 0
+
+
+def _chip() -> ChipParams:
+    return small_chip(2, 2, 1)  # five nodes: one behind each port
+
+
+def allocator() -> Harness:
+    """Packets of 1 and 2 flits, receivers with room for 2, any of them a node that drains."""
+    h = Harness()
+    m = h.m
+    dut = Allocator(chip=_chip())
+    inside = Inside(m, "dut", dut)
+    route = inside.signal("route")
+    m.d.comb += [dut.sink.eq(h.constant(N_PORTS, "sink")), *(capacity.eq(CAPACITY) for capacity in dut.capacity)]
+    allowed = h.free(N_PORTS, "allowed")
+    m.d.comb += dut.go.eq(dut.able & allowed)
+    sent = [dut.going[N_PORTS * i : N_PORTS * (i + 1)] for i in range(N_PORTS)]
+
+    held = []
+    for o in range(N_PORTS):
+        flits = Signal(4, name=f"at_receiver_{o}")
+        leaves = Cat(one[o] for one in sent)
+        h.assume(~dut.credit[o] | (flits != 0))
+        m.d.sync += flits.eq(flits + leaves.any() - dut.credit[o])
+        h.always(ONE_GRANT, _one_hot(leaves))
+        h.always(COUNTED, (inside.signal(f"used_{o}") == flits) & (flits <= CAPACITY))
+        held.append(flits)
+    h.drive(dut.credit)
+
+    packets = [_packets(h, dut, i) for i in range(N_PORTS)]
+    for i, (busy, wants) in enumerate(packets):
+        front = dut.front[i]
+        mine = Mux(busy, wants, front.wants)
+        h.always(REQUESTED, sent[i] == Mux(dut.go[i], mine, 0))
+        h.always(REQUESTED, ~dut.go[i] | dut.present[i])
+        h.invariant(route[N_PORTS * i : N_PORTS * (i + 1)] == Mux(busy, wants, 0))
+        others = reduce(or_, (sent[j] for j in range(N_PORTS) if j != i))
+        h.always(KEPT, ~busy | ((others & wants) == 0))
+        for j in range(i):
+            h.invariant(~(busy & packets[j][0]) | ((wants & packets[j][1]) == 0))
+        many = ~_one_hot(front.wants)
+        starts = dut.go[i] & ~busy & many
+        for o in range(N_PORTS):
+            h.always(ROOM, ~(starts & front.wants[o] & ~dut.sink[o]) | (held[o] + front.flits <= CAPACITY))
+    h.cover(
+        "a multicast starts while another packet is under way",
+        (packets[0][0] & ~packets[1][0] & dut.go[1]) & ~_one_hot(dut.front[1].wants),
+    )
+    h.cover(
+        "a head waits for an output that is held",
+        dut.present[2] & ~packets[2][0] & packets[3][0] & ((dut.front[2].wants & packets[3][1]) != 0),
+    )
+    return h
+
+
+def _packets(h: Harness, dut: Allocator, i: int) -> tuple[Signal, Signal]:
+    """Drives an input with packets; the result says whether it is inside one, and the outputs of that."""
+    m, front = h.m, dut.front[i]
+    present, wants, flits = h.free(1, f"present_{i}"), h.free(N_PORTS, f"wants_{i}"), h.free(2, f"flits_{i}")
+    busy, kept = Signal(name=f"busy_{i}"), Signal(N_PORTS, name=f"kept_{i}")
+    h.assume((flits >= 1) & (flits <= PACKET))
+    m.d.comb += [
+        dut.present[i].eq(present),
+        front.wants.eq(Mux(present & ~busy, wants, 0)),
+        front.single.eq(present & (busy | _one_hot(wants))),
+        front.flits.eq(Mux(present, flits, 0)),
+        front.last.eq(present & (busy | (flits == 1))),
+    ]
+    waited = h.past(dut.present[i] & ~dut.go[i], f"waited_{i}")
+    before = h.past(Cat(wants, flits), f"before_{i}")
+    h.assume(~waited | (present & (Cat(wants, flits) == before)))
+    h.assume(busy | (wants != 0))
+    with m.If(dut.go[i]):
+        m.d.sync += [busy.eq(~front.last), kept.eq(Mux(front.last, 0, Mux(busy, kept, front.wants)))]
+    h.invariant(busy == (kept != 0))
+    return busy, kept
+
+
+def fair() -> Harness:
+    """Packets of one flit, unicast and multicast, from all inputs all the time; receivers and links do not stall."""
+    h = Harness()
+    m = h.m
+    dut = Allocator(chip=_chip())
+    inside = Inside(m, "dut", dut)
+    m.d.comb += [dut.go.eq(dut.able), *(capacity.eq(CAPACITY) for capacity in dut.capacity)]
+    sent = reduce(or_, (dut.going[N_PORTS * i : N_PORTS * (i + 1)] for i in range(N_PORTS)))
+    m.d.sync += dut.credit.eq(sent)
+    claims = inside.signal("claims")
+    for i in range(N_PORTS):
+        present, wants, waiting = (
+            h.free(1, f"present_{i}"),
+            h.free(N_PORTS, f"wants_{i}"),
+            Signal(N_PORTS, name=f"w_{i}"),
+        )
+        waited = Signal(5, name=f"waited_{i}")
+        h.assume((wants != 0) & ((waited == 0) | (present & (wants == waiting))))
+        front = dut.front[i]
+        m.d.comb += [
+            dut.present[i].eq(present),
+            front.wants.eq(Mux(present, wants, 0)),
+            front.single.eq(_one_hot(wants)),
+            front.flits.eq(1),
+            front.last.eq(1),
+        ]
+        m.d.sync += [waiting.eq(wants), waited.eq(Mux(present & ~dut.go[i], waited + 1, 0))]
+        h.always(FAIR, waited <= 13)
+        mine = claims[N_PORTS * i : N_PORTS * (i + 1)]
+        h.invariant(Mux(waited == 0, mine == 0, (mine & ~waiting) == 0))
+        for j in range(i):
+            h.invariant((mine & claims[N_PORTS * j : N_PORTS * (j + 1)]) == 0)
+    for o in range(N_PORTS):
+        h.invariant(inside.signal(f"used_{o}") == dut.credit[o])
+    route = inside.signal("route")
+    h.invariant(route == 0)
+    h.cover("an input waits for three cycles", waited == 3)
+    return h
+
+
+def router() -> Harness:
+    """Two channels, packets of 1 and 2 flits, receivers with room for 2; one node behind each port."""
+    h = Harness()
+    m = h.m
+    chip = _chip()
+    dut = Router(chip=chip)
+    Inside(m, "dut", dut)
+    m.d.comb += [
+        dut.sink.eq(1 << Direction.LOCAL),
+        *(capacity.eq(CAPACITY) for capacity in dut.capacity),
+        *(mask.eq(1 << port) for port, mask in enumerate(dut.reach)),
+    ]
+    port_in, port_out, vc = h.constant(3, "port_in"), h.constant(3, "port_out"), h.constant(1, "vc")
+    h.assume((port_in < N_PORTS) & (port_out < N_PORTS))
+    h.assume((port_in != port_out) | (port_in == Direction.LOCAL))
+
+    for p, link in enumerate(dut.i):
+        flit = link.flit
+        valid, channel = h.free(1, f"valid_{p}"), h.free(1, f"vc_{p}")
+        dest, flits = h.free(N_PORTS, f"dest_{p}"), h.free(2, f"flits_{p}")
+        h.assume((flits >= 1) & (flits <= PACKET))
+        own = 0 if p == Direction.LOCAL else 1 << p
+        h.assume((dest != 0) & ((dest & own) == 0))
+        h.assume((port_in != p) | (vc != channel) | dest.bit_select(port_out, 1))
+        busy = Array(Signal(name=f"busy_{p}_{v}") for v in range(2))
+        sequence = Array(Signal(3, name=f"sequence_{p}_{v}") for v in range(2))
+        room = Array(Signal(4, name=f"room_{p}_{v}", init=chip.vc_depth) for v in range(2))
+        m.d.comb += [
+            link.valid.eq(valid),
+            link.vc.eq(channel),
+            flit.first.eq(~busy[channel]),
+            flit.last.eq(busy[channel] | (flits == 1)),
+            flit.header.dest.eq(dest),
+            flit.header.flits.eq(flits),
+            flit.data.eq(Cat(Const(p, 3), sequence[channel])),
+        ]
+        h.assume(~valid | (room[channel] != 0))
+        for v in range(2):
+            arrives = valid & (channel == v)
+            m.d.sync += room[v].eq(room[v] - arrives + link.credit[v])
+            h.always(CREDITS, room[v] + link.credit[v] - arrives <= chip.vc_depth)
+            with m.If(arrives):
+                m.d.sync += [busy[v].eq(~flit.last), sequence[v].eq(sequence[v] + 1)]
+
+    expected = Signal(3)
+    seen = []
+    for o, link in enumerate(dut.o):
+        source, number = link.flit.data[:3], link.flit.data[3:6]
+        hit = link.valid & (link.vc == vc) & (source == port_in) & (port_out == o)
+        seen.append(hit)
+        h.always(SEQUENCE, ~hit | (number == expected))
+        back = h.free(2, f"back_{o}")
+        m.d.comb += link.credit.eq(back)
+        for v in range(2):
+            busy, owner, last = (
+                Signal(name=f"out_{o}_{v}"),
+                Signal(3, name=f"owner_{o}_{v}"),
+                Signal(3, name=f"last_{o}_{v}"),
+            )
+            leaves = link.valid & (link.vc == v)
+            with m.If(leaves):
+                m.d.sync += [busy.eq(~link.flit.last), owner.eq(source), last.eq(number)]
+            follows = (source == owner) & (number == (last + 1)[:3])
+            h.always(WHOLE, ~leaves | ((link.flit.first == ~busy) & (~busy | follows)))
+            held = Signal(4, name=f"held_{o}_{v}")
+            h.assume(~back[v] | (held != 0))
+            m.d.sync += held.eq(held + leaves - back[v])
+            h.always(CREDITS, held + leaves <= CAPACITY)
+    m.d.sync += expected.eq(expected + Cat(seen).any())
+    h.cover("a second packet of an input comes out", Cat(seen).any() & (expected == 3))
+    h.cover("all five outputs at once", Cat(link.valid for link in dut.o).all())
+    return h
+
+
+def _allocator(old: str, new: str) -> Bug:
+    return Bug("rtl.noc.allocator", old, new)
+
+
+_COUNT_BUGS = [
+    _allocator("Mux(sent[o], 1, -1)", "Mux(sent[o], 1, 0)"),
+    _allocator("able[i].eq((held & full) == 0)", "able[i].eq(1)"),
+]
+_OWNER_BUG = _allocator("closed.eq(union(route) | full)", "closed.eq(full)")
+PROOFS = [
+    Proof(
+        "Allocator",
+        allocator,
+        2,
+        {
+            ONE_GRANT: [_allocator("| (taken[i] & ~mine)", "| 0")],
+            REQUESTED: [
+                _allocator(
+                    "with m.If(start[i]):\n                            m.d.comb += self.use[i].eq(front.wants)",
+                    "with m.If(start[i]):\n                            m.d.comb += self.use[i].eq(front.wants & (~front.wants + 1))",
+                )
+            ],
+            KEPT: [_OWNER_BUG],
+            COUNTED: _COUNT_BUGS,
+            ROOM: [_allocator("front.flits > self.capacity[o]", "front.flits > self.capacity[o] + 1")],
+        },
+        bug_steps=6,
+    ),
+    Proof(
+        "Allocator, fairness",
+        fair,
+        20,
+        {FAIR: [_allocator("early[i] | (asked[i] & ~any_early)", "asked[i]")]},
+        bug_steps=16,
+        induction=False,
+        quick=False,
+    ),
+    Proof(
+        "Router",
+        router,
+        9,
+        {
+            SEQUENCE: [
+                Bug(
+                    "rtl.noc.buffer",
+                    "m.d.sync += [read_at[v].eq(read_at[v] + 1), self.vc.eq(v)]",
+                    "m.d.sync += [read_at[v].eq(read_at[v] + 1 + ~self.present.all()), self.vc.eq(v)]",
+                ),
+            ],
+            WHOLE: [_OWNER_BUG],
+            CREDITS: [_COUNT_BUGS[1]],
+        },
+        bug_steps=9,
+        induction=False,
+        quick=False,
+    ),
+]

@@ -62,21 +62,29 @@ def allocator() -> Harness:
         held.append(flits)
     h.drive(dut.credit)
 
+    claims = inside.signal("claims")
     packets = [_packets(h, dut, i) for i in range(N_PORTS)]
-    for i, (busy, wants) in enumerate(packets):
+    for i, (busy, kept, waited, wanted) in enumerate(packets):
         front = dut.front[i]
-        mine = Mux(busy, wants, front.wants)
+        mine, claim = Mux(busy, kept, front.wants), claims[N_PORTS * i : N_PORTS * (i + 1)]
         h.always(REQUESTED, sent[i] == Mux(dut.go[i], mine, 0))
         h.always(REQUESTED, ~dut.go[i] | dut.present[i])
-        h.invariant(route[N_PORTS * i : N_PORTS * (i + 1)] == Mux(busy, wants, 0))
         others = reduce(or_, (sent[j] for j in range(N_PORTS) if j != i))
-        h.always(KEPT, ~busy | ((others & wants) == 0))
-        for j in range(i):
-            h.invariant(~(busy & packets[j][0]) | ((wants & packets[j][1]) == 0))
+        h.always(KEPT, (others & kept) == 0)
         many = ~_one_hot(front.wants)
         starts = dut.go[i] & ~busy & many
         for o in range(N_PORTS):
             h.always(ROOM, ~(starts & front.wants[o] & ~dut.sink[o]) | (held[o] + front.flits <= CAPACITY))
+            begun = (kept[o] & ~busy & ~_one_hot(kept)) & ~dut.sink[o]
+            h.invariant(~begun | (held[o] + wanted[N_PORTS:] <= CAPACITY))
+        # A packet that has its outputs and waits for the links only; a head that claims some.
+        h.invariant(route[N_PORTS * i : N_PORTS * (i + 1)] == kept)
+        h.invariant((kept == 0) | busy | (waited & (kept == wanted[:N_PORTS])))
+        h.invariant(~busy | (kept != 0))
+        h.invariant((claim == 0) | (waited & (kept == 0) & ((claim & ~wanted[:N_PORTS]) == 0)))
+        for j in range(i):
+            h.invariant((kept & packets[j][1]) == 0)
+            h.invariant((claim & claims[N_PORTS * j : N_PORTS * (j + 1)]) == 0)
     h.cover(
         "a multicast starts while another packet is under way",
         (packets[0][0] & ~packets[1][0] & dut.go[1]) & ~_one_hot(dut.front[1].wants),
@@ -88,8 +96,11 @@ def allocator() -> Harness:
     return h
 
 
-def _packets(h: Harness, dut: Allocator, i: int) -> tuple[Signal, Signal]:
-    """Drives an input with packets; the result says whether it is inside one, and the outputs of that."""
+def _packets(h: Harness, dut: Allocator, i: int) -> tuple[Signal, Signal, Signal, Signal]:
+    """Drives an input with packets.
+
+    Result: whether it is inside one; the outputs that it keeps; whether a flit waited, and what it wanted.
+    """
     m, front = h.m, dut.front[i]
     present, wants, flits = h.free(1, f"present_{i}"), h.free(N_PORTS, f"wants_{i}"), h.free(2, f"flits_{i}")
     busy, kept = Signal(name=f"busy_{i}"), Signal(N_PORTS, name=f"kept_{i}")
@@ -105,10 +116,11 @@ def _packets(h: Harness, dut: Allocator, i: int) -> tuple[Signal, Signal]:
     before = h.past(Cat(wants, flits), f"before_{i}")
     h.assume(~waited | (present & (Cat(wants, flits) == before)))
     h.assume(busy | (wants != 0))
+    with m.If(dut.able[i]):
+        m.d.sync += kept.eq(Mux(dut.go[i] & front.last, 0, Mux(busy, kept, front.wants)))
     with m.If(dut.go[i]):
-        m.d.sync += [busy.eq(~front.last), kept.eq(Mux(front.last, 0, Mux(busy, kept, front.wants)))]
-    h.invariant(busy == (kept != 0))
-    return busy, kept
+        m.d.sync += busy.eq(~front.last)
+    return busy, kept, waited, before
 
 
 def fair() -> Harness:

@@ -11,7 +11,7 @@ SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTIL
 sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint bench clean
+.PHONY: help setup sim nets test lint formal bench clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: $(STAMP) ## all tests
 
 lint: $(STAMP) ## style, types, imports
 	$(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
+
+formal: $(STAMP) ## proofs of the building blocks, each with its seeded bugs (under 10 minutes)
+	@$(BIN)/python -m tests.formal
 
 bench: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
 	@$(BIN)/python -m tb.cli bench

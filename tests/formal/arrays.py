@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Mux, Signal
+from amaranth.hdl import Cat, Signal
 
 from rtl.array import SystolicArray
 from rtl.params import CoreParams
@@ -29,7 +29,10 @@ def array() -> Harness:
     row, loading = Signal(range(SIZE)), Signal(2)
     weight_valid = h.free(1, "weights_valid")
     h.assume((row == 0) | weight_valid)
-    m.d.comb += [weights.valid.eq(weight_valid), weights.payload.eq(Cat(Cat(loading, Cat([0] * 6)) for _ in range(SIZE)))]
+    m.d.comb += [
+        weights.valid.eq(weight_valid),
+        weights.payload.eq(Cat(Cat(loading, Cat([0] * 6)) for _ in range(SIZE))),
+    ]
     with m.If(load):
         m.d.sync += [row.eq(row + 1), loading.eq(loading + (row == SIZE - 1))]
     # Pixels: passes of any length, one after the other.

@@ -255,8 +255,8 @@ PROOFS = [
             ONE_GRANT: [_allocator("| (taken[i] & ~mine)", "| 0")],
             REQUESTED: [
                 _allocator(
-                    "with m.If(start[i]):\n                            m.d.comb += self.use[i].eq(front.wants)",
-                    "with m.If(start[i]):\n                            m.d.comb += self.use[i].eq(front.wants & (~front.wants + 1))",
+                    "m.d.comb += self.use[i].eq(front.wants)",
+                    "m.d.comb += self.use[i].eq(front.wants & (~front.wants + 1))",
                 )
             ],
             KEPT: [_OWNER_BUG],

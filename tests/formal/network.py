@@ -1,16 +1,15 @@
-"""Proofs of the router: its allocator, and flits from its links in to its links out."""
+"""Proofs of the router's allocator."""
 
 from __future__ import annotations
 
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Array, Cat, Const, Mux, Signal, Value
+from amaranth.hdl import Cat, Mux, Signal, Value
 
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS
-from rtl.noc.router import Router
-from rtl.params import ChipParams, Direction
+from rtl.params import ChipParams
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
 from tests.unit.rtl.noc_models import small_chip
@@ -23,9 +22,6 @@ KEPT = "an output serves nobody else from a packet's first flit to its last"
 COUNTED = "the receiver's flits are counted, and never more than it has room for"
 ROOM = "a multicast starts only with room for all of it, but at nodes that drain"
 FAIR = "a waiting head of a unicast starts within 5 cycles"
-SEQUENCE = "flits of an input and channel come out once each and in order"
-WHOLE = "packets on a link are whole within their channel"
-CREDITS = "credits go back for flits that came, and no more flits leave than credits allow"
 
 CAPACITY = 2
 PACKET = 2
@@ -163,80 +159,6 @@ def fair() -> Harness:
     return h
 
 
-def router() -> Harness:
-    """Two channels, packets of 1 and 2 flits, receivers with room for 2; one node behind each port."""
-    h = Harness()
-    m = h.m
-    chip = _chip()
-    dut = Router(chip=chip)
-    Inside(m, "dut", dut)
-    m.d.comb += [
-        dut.sink.eq(1 << Direction.LOCAL),
-        *(capacity.eq(CAPACITY) for capacity in dut.capacity),
-        *(mask.eq(1 << port) for port, mask in enumerate(dut.reach)),
-    ]
-    port_in, port_out, vc = h.constant(3, "port_in"), h.constant(3, "port_out"), h.constant(1, "vc")
-    h.assume((port_in < N_PORTS) & (port_out < N_PORTS))
-    h.assume((port_in != port_out) | (port_in == Direction.LOCAL))
-
-    for p, link in enumerate(dut.i):
-        flit = link.flit
-        valid, channel = h.free(1, f"valid_{p}"), h.free(1, f"vc_{p}")
-        dest, flits = h.free(N_PORTS, f"dest_{p}"), h.free(2, f"flits_{p}")
-        h.assume((flits >= 1) & (flits <= PACKET))
-        own = 0 if p == Direction.LOCAL else 1 << p
-        h.assume((dest != 0) & ((dest & own) == 0))
-        h.assume((port_in != p) | (vc != channel) | dest.bit_select(port_out, 1))
-        busy = Array(Signal(name=f"busy_{p}_{v}") for v in range(2))
-        sequence = Array(Signal(3, name=f"sequence_{p}_{v}") for v in range(2))
-        room = Array(Signal(4, name=f"room_{p}_{v}", init=chip.vc_depth) for v in range(2))
-        m.d.comb += [
-            link.valid.eq(valid),
-            link.vc.eq(channel),
-            flit.first.eq(~busy[channel]),
-            flit.last.eq(busy[channel] | (flits == 1)),
-            flit.header.dest.eq(dest),
-            flit.header.flits.eq(flits),
-            flit.data.eq(Cat(Const(p, 3), sequence[channel])),
-        ]
-        h.assume(~valid | (room[channel] != 0))
-        for v in range(2):
-            arrives = valid & (channel == v)
-            m.d.sync += room[v].eq(room[v] - arrives + link.credit[v])
-            h.always(CREDITS, room[v] + link.credit[v] - arrives <= chip.vc_depth)
-            with m.If(arrives):
-                m.d.sync += [busy[v].eq(~flit.last), sequence[v].eq(sequence[v] + 1)]
-
-    expected = Signal(3)
-    seen = []
-    for o, link in enumerate(dut.o):
-        source, number = link.flit.data[:3], link.flit.data[3:6]
-        hit = link.valid & (link.vc == vc) & (source == port_in) & (port_out == o)
-        seen.append(hit)
-        h.always(SEQUENCE, ~hit | (number == expected))
-        back = h.free(2, f"back_{o}")
-        m.d.comb += link.credit.eq(back)
-        for v in range(2):
-            busy, owner, last = (
-                Signal(name=f"out_{o}_{v}"),
-                Signal(3, name=f"owner_{o}_{v}"),
-                Signal(3, name=f"last_{o}_{v}"),
-            )
-            leaves = link.valid & (link.vc == v)
-            with m.If(leaves):
-                m.d.sync += [busy.eq(~link.flit.last), owner.eq(source), last.eq(number)]
-            follows = (source == owner) & (number == (last + 1)[:3])
-            h.always(WHOLE, ~leaves | ((link.flit.first == ~busy) & (~busy | follows)))
-            held = Signal(4, name=f"held_{o}_{v}")
-            h.assume(~back[v] | (held != 0))
-            m.d.sync += held.eq(held + leaves - back[v])
-            h.always(CREDITS, held + leaves <= CAPACITY)
-    m.d.sync += expected.eq(expected + Cat(seen).any())
-    h.cover("a second packet of an input comes out", Cat(seen).any() & (expected == 3))
-    h.cover("all five outputs at once", Cat(link.valid for link in dut.o).all())
-    return h
-
-
 def _allocator(old: str, new: str) -> Bug:
     return Bug("rtl.noc.allocator", old, new)
 
@@ -271,24 +193,5 @@ PROOFS = [
         8,
         {FAIR: [_allocator("early[i] | (asked[i] & ~any_early)", "asked[i]")]},
         bug_steps=9,
-    ),
-    Proof(
-        "Router",
-        router,
-        9,
-        {
-            SEQUENCE: [
-                Bug(
-                    "rtl.noc.buffer",
-                    "m.d.sync += [read_at[v].eq(read_at[v] + 1), self.vc.eq(v)]",
-                    "m.d.sync += [read_at[v].eq(read_at[v] + 1 + ~self.present.all()), self.vc.eq(v)]",
-                ),
-            ],
-            WHOLE: [_OWNER_BUG],
-            CREDITS: [_COUNT_BUGS[1]],
-        },
-        bug_steps=9,
-        induction=False,
-        quick=False,
     ),
 ]

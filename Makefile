@@ -18,7 +18,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint bench speed fuzz nightly clean
+.PHONY: help setup sim nets test lint formal bench speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: $(STAMP) ## all tests
 lint: $(STAMP) ## style, types, imports
 	$(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
 
+formal: $(STAMP) ## proofs of the building blocks, each with its seeded bugs (under 10 minutes)
+	@$(BIN)/python -m tests.formal
+
 bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of all
 	@$(BIN)/python -m tb.cli bench $(call args,$(BENCH_OPTIONS))
 
@@ -55,6 +58,7 @@ fuzz: $(STAMP) ## random programs on the RTL: make fuzz SEEDS=0..99, make fuzz R
 
 nightly: $(STAMP) ## the long campaigns
 	@$(BIN)/python -m tb.cli fuzz --seeds 0..99
+	@$(BIN)/python -m tests.formal
 
 clean: ## forget runs and cached builds (the tools stay)
 	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

@@ -11,10 +11,10 @@ SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTIL
 sim_args = $(foreach o,$(SIM_OPTIONS),$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint bench clean
+.PHONY: help setup sim nets test lint bench inventory mutate clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
@@ -37,6 +37,12 @@ lint: $(STAMP) ## style, types, imports
 
 bench: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
 	@$(BIN)/python -m tb.cli bench
+
+inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
+	@$(BIN)/python -m tb.cli inventory $(foreach o,CORES CHIP,$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
+
+mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40
+	@$(BIN)/python -m tests.mutation $(foreach o,BLOCK MUTANTS SEED,$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) '$($(o))'))
 
 clean: ## forget runs and cached builds (the tools stay)
 	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

@@ -34,6 +34,7 @@ from tb.nets import print_nets, zoo_sizes
 from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
 from tb.run import Run, RunOptions
 from tb.speed import measure_speed
+from tb.structure.inventory import print_inventory, take_inventory
 from tb.summary import print_summary
 from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload
 
@@ -242,6 +243,15 @@ def fuzz(
     typer.echo(report.describe())
     if report.failures:
         raise typer.Exit(1)
+
+
+@app.command()
+def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
+    """Read a chip's Verilog back: modules, ports, state bits and faults, beside what the parameters say."""
+    found = take_inventory(_chip(cores, chip))
+    print_inventory(found, Console())
+    if not found.good:
+        sys.exit(1)
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

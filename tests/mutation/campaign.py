@@ -1,15 +1,17 @@
 """A campaign: draw mutants of a block, run its bench with each, and judge those that it did not notice.
 
 A mutant is killed when the block's own bench, unchanged, fails with it: one of its assertions, or its time limit.
-Each run is a child process, so a mutant cannot harm the next one. Of the bench's tests only those run that
-make the block with the arguments that were mutated; the quickest come first.
+The bench is collected once, by pytest; each mutant then runs in a child process that is forked from there, so it
+cannot harm the next one. Of the bench's tests only those run that make the block with the arguments that were
+mutated; the quickest come first.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +25,13 @@ from tests.mutation.model import Model, build_library
 from tests.mutation.netlist import Mutant, MutatedNetlist, mutated_netlist
 from tests.mutation.stand_in import observe, stand_in
 
-__all__ = ["BenchPlan", "CampaignError", "Result", "Survivor", "discover", "run_block", "run_with_mutant"]
+__all__ = ["CampaignError", "Result", "Survivor", "run_block"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _LEAST_LIMIT_S, _LIMIT_FACTOR = 20, 10
-"""A test hangs if it takes this many times as long as without a mutant, and at least so many seconds."""
-_CRASHED = 120
+"""A bench hangs if it takes this many times as long as without a mutant, and so many seconds more."""
+_PASSED, _FAILED, _CRASHED = 0, 1, 2
+"""Exit status of the child that runs a bench."""
 
 
 class CampaignError(RuntimeError):
@@ -82,25 +85,63 @@ class Result:
         return self.killed / judged if judged else 1.0
 
 
-class _Watch:
-    """pytest plugin: which test runs, how long, and what it elaborated."""
+class _Bench:
+    """pytest plugin that takes over the loop over a bench's tests, and knows what becomes of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Callable[[_Bench], None]) -> None:
+        self._work = work
+        self._items: dict[str, pytest.Item] = {}
+        self._error: Exception | None = None
+        self._failed = False
         self.current = ""
         self.seconds: dict[str, float] = {}
         self.made: dict[str, list[dict[str, Any]]] = {}
 
+    def run(self, path: str) -> None:
+        """Collect the bench and do the work.
+
+        Raises
+        ------
+        CampaignError
+            If the bench cannot be collected; and whatever the work raises.
+        """
+        arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-W", "ignore", "--rootdir", str(ROOT)]
+        with _quiet():
+            status = pytest.main([*arguments, str(ROOT / path)], plugins=[self])
+        if self._error is not None:
+            raise self._error
+        if status != pytest.ExitCode.OK:
+            raise CampaignError(f"{path} cannot be run: pytest ends with {status!r}")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._items = {item.nodeid: item for item in session.items}
+        try:
+            self._work(self)
+        except Exception as error:
+            self._error = error
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._failed |= report.failed
+        if report.when == "call":
+            self.seconds[report.nodeid] = report.duration
+
     def seen(self, arguments: dict[str, Any]) -> None:
+        """The test that runs has made the block with these arguments."""
         known = self.made.setdefault(self.current, [])
         if arguments not in known:
             known.append(arguments)
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.current = nodeid
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" and report.passed:
-            self.seconds[report.nodeid] = report.duration
+    def passes(self, tests: Iterable[str] | None = None) -> bool:
+        """Run tests (default: all) in this process up to the first failure; whether there was none."""
+        self._failed = False
+        for name in self._items if tests is None else tests:
+            self.current = name
+            item = self._items[name]
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            if self._failed:
+                return False
+        return True
 
 
 @contextmanager
@@ -119,14 +160,8 @@ def _quiet() -> Iterator[None]:
         os.close(null)
 
 
-def _pytest(tests: list[str], plugins: list[Any], *options: str) -> int:
-    arguments = ["-q", "-x", "-p", "no:cacheprovider", "-W", "ignore", "--rootdir", str(ROOT), *options, *tests]
-    with _quiet():
-        return int(pytest.main(arguments, plugins=plugins))
-
-
-def _child(work: Callable[[], int]) -> int:
-    """Exit status of ``work`` in a child process."""
+def _child(work: Callable[[], int], limit_s: float) -> int:
+    """Exit status of ``work`` in a child process; `_FAILED` if it takes longer than allowed."""
     pid = os.fork()
     if pid == 0:
         status = _CRASHED
@@ -134,24 +169,24 @@ def _child(work: Callable[[], int]) -> int:
             status = work()
         finally:
             os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return _FAILED
 
 
-def discover(block: Block) -> BenchPlan:
-    """Run the bench as it is; see which arguments it makes the block with, and in which tests.
-
-    Raises
-    ------
-    CampaignError
-        If the bench fails, or makes no such block.
-    """
-    watch = _Watch()
-    with observe(block.cls, watch.seen):
-        if _pytest([bench_path(block)], [watch]) != pytest.ExitCode.OK:
+def _plan(block: Block, bench: _Bench) -> BenchPlan:
+    """Run the bench as it is; see which arguments it makes the block with, and in which tests."""
+    with observe(block.cls, bench.seen):
+        if not bench.passes():
             raise CampaignError(f"{bench_path(block)} fails without any mutant")
     wanted: list[tuple[dict[str, Any], list[str]]] = []
-    for test, made in watch.made.items():
+    for test, made in bench.made.items():
         for arguments in filter(block.where, made):
             tests = next((tests for known, tests in wanted if known == arguments), None)
             if tests is None:
@@ -160,28 +195,22 @@ def discover(block: Block) -> BenchPlan:
     if not wanted:
         raise CampaignError(f"{bench_path(block)} makes no {block.cls.__name__} that {block.name} stands for")
     arguments, tests = max(wanted, key=lambda entry: len(entry[1]))
-    seconds = {test: watch.seconds[test] for test in tests}
-    return BenchPlan(arguments, dict(sorted(seconds.items(), key=lambda entry: entry[1])))
+    return BenchPlan(arguments, {test: bench.seconds[test] for test in sorted(tests, key=bench.seconds.__getitem__)})
 
 
-def run_with_mutant(block: Block, plan: BenchPlan, netlist: MutatedNetlist, library: Path, number: int) -> bool:
-    """Whether the bench passes when the block is the netlist with this mutant (0: none).
-
-    Raises
-    ------
-    CampaignError
-        If pytest itself fails.
-    """
-    limit_s = max(_LEAST_LIMIT_S, int(_LIMIT_FACTOR * max(plan.tests.values())))
+def _survives(
+    block: Block, bench: _Bench, plan: BenchPlan, netlist: MutatedNetlist, library: Path, number: int
+) -> bool:
+    """Whether the bench passes when the block is the netlist with this mutant (0: none)."""
 
     def work() -> int:
         with stand_in(block.cls, plan.arguments, lambda: Model(library, netlist.ports, number)):
-            return _pytest(list(plan.tests), [], f"--timeout={limit_s}")
+            return _PASSED if bench.passes(plan.tests) else _FAILED
 
-    status = _child(work)
-    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    status = _child(work, _LEAST_LIMIT_S + _LIMIT_FACTOR * sum(plan.tests.values()))
+    if status not in (_PASSED, _FAILED):
         raise CampaignError(f"the bench of {block.name} ended with status {status} for mutant {number}")
-    return status == pytest.ExitCode.OK
+    return status == _PASSED
 
 
 def run_block(
@@ -190,27 +219,37 @@ def run_block(
     *,
     mutants: int,
     seed: int = 1,
-    cycles: tuple[int, ...] = (2, 5, 12),
+    cycles: tuple[int, ...] = (2, 6, 12),
     timeout_s: float = 60,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Result:
-    """The campaign of one block. Its netlist, and what yosys said of survivors, stay in ``directory``."""
+    """The campaign of one block. Its netlist, and what yosys said of survivors, stay in ``directory``.
+
+    Raises
+    ------
+    CampaignError
+        If the bench fails without a mutant, or makes no such block.
+    """
     start = time.monotonic()
-    plan = discover(block)
-    netlist = mutated_netlist(
-        block.cls(**plan.arguments), directory, mutants=mutants, seed=seed, leave_out=blocks_below(block)
-    )
-    progress(f"{block.name}: {len(netlist.mutants)} mutants, {len(plan.tests)} tests")
-    library = build_library(netlist)
-    if not run_with_mutant(block, plan, netlist, library, 0):
-        raise CampaignError(f"the bench of {block.name} fails with the netlist even without a mutant")
-    result = Result(block.name, netlist.candidates, len(netlist.mutants))
-    for mutant in netlist.mutants:
-        if run_with_mutant(block, plan, netlist, library, mutant.number):
-            judgement = judge(netlist, mutant.number, directory / "judge", cycles=cycles, timeout_s=timeout_s)
-            result.survivors.append(Survivor(mutant, judgement))
-            progress(f"{block.name}: mutant {mutant.number}, {mutant.text}: {judgement}")
-        else:
-            result.killed += 1
+    results: list[tuple[MutatedNetlist, list[Mutant]]] = []
+
+    def work(bench: _Bench) -> None:
+        plan = _plan(block, bench)
+        component = block.cls(**plan.arguments)
+        netlist = mutated_netlist(component, directory, mutants=mutants, seed=seed, leave_out=blocks_below(block))
+        library = build_library(netlist)
+        if not _survives(block, bench, plan, netlist, library, 0):
+            raise CampaignError(f"the bench of {block.name} fails with the netlist even without a mutant")
+        results.append(
+            (netlist, [m for m in netlist.mutants if _survives(block, bench, plan, netlist, library, m.number)])
+        )
+
+    _Bench(work).run(bench_path(block))
+    netlist, unnoticed = results[0]
+    result = Result(block.name, netlist.candidates, len(netlist.mutants), len(netlist.mutants) - len(unnoticed))
+    for mutant in unnoticed:
+        judgement = judge(netlist, mutant.number, directory / "judge", cycles=cycles, timeout_s=timeout_s)
+        result.survivors.append(Survivor(mutant, judgement))
+        progress(f"{block.name} {mutant.number}: {mutant.text}: {judgement}")
     result.seconds = time.monotonic() - start
     return result

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutation.netlist import MUTSEL, TOP, MutatedNetlist
-from tests.mutation.yosys import YosysTimeout, run_yosys
+from tb.errors import ToolError
+from tb.yosys import YosysTimeoutError, run_yosys
 
 __all__ = ["Judgement", "Verdict", "judge"]
 
@@ -78,9 +79,9 @@ def judge(
         )
         if _UNPROVEN not in log:
             return Judgement(Verdict.EQUAL)
-    except YosysTimeout:
+    except YosysTimeoutError:
         pass
-    except RuntimeError as error:
+    except ToolError as error:
         if "equiv" not in str(error):
             raise
     equal = 0
@@ -88,11 +89,11 @@ def judge(
         search = [
             "miter -equiv -flatten -make_outputs gold gate miter",
             "hierarchy -top miter",
-            f"sat -seq {depth} -prove trigger 0 -set-init-def miter",
+            f"sat -seq {depth} -prove trigger 0 miter",
         ]
         try:
             log = run_yosys([*prepared, *search], directory, name=f"search{depth}", timeout_s=timeout_s)
-        except YosysTimeout:
+        except YosysTimeoutError:
             break
         if "proof finished - no model found: SUCCESS!" not in log:
             return Judgement(Verdict.DIFFERENT, depth)

@@ -21,7 +21,7 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from rtl.blackbox import ports_of
-from tests.mutation.yosys import run_yosys
+from tb.yosys import run_yosys
 
 __all__ = ["CLOCK", "MUTSEL", "SWAPS", "TOP", "Mutant", "MutatedNetlist", "PortOf", "mutated_netlist", "port_list"]
 
@@ -192,17 +192,20 @@ def mutated_netlist(
 
 
 def _draw(directory: Path, count: int, seed: int) -> list[str]:
-    """Lines of `mutate -list`, without the parts that only document."""
+    """Lines of `mutate -list`. Outputs of registers are left out, because `mutate` would leave the initial value
+    on the far side of the fault; their inputs stand for them."""
     run_yosys(
         [
             "read_json flat.json",
             f"select {TOP}/c:* {TOP}/c:*{OUTSIDE}* %d",
-            f"mutate -list {count} -seed {seed} -o mutations.txt",
+            f"mutate -list {3 * count} -seed {seed} -o mutations.txt",
         ],
         directory,
         name="draw",
     )
-    return (directory / "mutations.txt").read_text().splitlines()
+    lines = (directory / "mutations.txt").read_text().splitlines()
+    usable = [line for line in lines if "-port Q " not in line]
+    return random.Random(seed).sample(usable, min(count, len(usable)))
 
 
 def _describe(line: str) -> str:

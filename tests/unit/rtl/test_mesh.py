@@ -15,7 +15,7 @@ from rtl.noc.mesh import Mesh
 from rtl.noc.routing import Link, hops, multicast_links
 from rtl.params import ChipParams, Direction, default_chip
 from rtl.regs import RouterCounter
-from tests.unit.rtl.noc_models import packet_words, small_chip
+from tests.unit.rtl.noc_models import number_of, packet_words, payload_of, small_chip
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ class Bench:
             queue = self.expected[source, kind, node]
             assert queue, f"node {node} {kind.name}: unexpected packet {flit.header.addr} from {source}"
             packet, index = queue[0], 0
-            assert flit.header.addr == packet.number, "out of order"
+            assert number_of(flit, packet.source) == packet.number, "out of order"
             assert flit.header.dest == 1 << node, "dest is reduced to this node"
             assert flit.header.flits == packet.flits
         else:
             packet, index = opened
             assert not flit.first
-        assert flit.data == packet.number << 8 | index, f"node {node}: flits of packets are mixed"
+        assert flit.data == payload_of(packet.number, index), f"node {node}: flits of packets are mixed"
         assert flit.last == (index == packet.flits - 1)
         self.arrivals[node, kind].append(cycle)
         self._open[node, kind] = None if flit.last else (packet, index + 1)

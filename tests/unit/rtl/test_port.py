@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 
 from rtl.noc.flit import MessageClass, flit_layout
 from rtl.noc.port import RECEIVE_DEPTH, NetworkPort
-from tests.unit.rtl.noc_models import LinkSink, LinkSource, packet_words, small_chip
+from tests.unit.rtl.noc_models import LinkSink, LinkSource, number_of, packet_words, payload_of, small_chip
 
 
 def simulate(dut, testbench) -> None:
@@ -73,7 +73,7 @@ def test_receives_packets_whole_and_gives_credits_back(vcs_per_class: int, seed:
             source.queues[vc].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
             sent[vc].append(number)
         got: list[list[int]] = [[], []]
-        expected = [0, 0]  # next payload; 0 between packets
+        expected: list[tuple[int, int] | None] = [None, None]  # packet and index of the next flit; None between packets
         shown: list[int | None] = [None, None]
         for _ in range(900):
             source.cycle(ctx)
@@ -88,12 +88,13 @@ def test_receives_packets_whole_and_gives_credits_back(vcs_per_class: int, seed:
                 shown[kind] = None if ready else word
                 if ready:
                     flit = shape.from_bits(word)
-                    assert flit.first == (not expected[kind])
+                    assert flit.first == (expected[kind] is None)
                     if flit.first:
-                        got[kind].append(flit.header.addr)
-                        expected[kind] = flit.header.addr << 8
-                    assert flit.data == expected[kind], "flits of packets are mixed"
-                    expected[kind] = 0 if flit.last else expected[kind] + 1
+                        got[kind].append(number_of(flit))
+                        expected[kind] = (got[kind][-1], 0)
+                    number, index = expected[kind]
+                    assert flit.data == payload_of(number, index), "flits of packets are mixed"
+                    expected[kind] = None if flit.last else (number, index + 1)
             await ctx.tick()
         for vc, numbers in enumerate(sent):
             assert [number for number in got[vc % 2] if number in set(numbers)] == numbers

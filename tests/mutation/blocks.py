@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rtl.accumulator import Accumulator
@@ -34,9 +35,9 @@ from rtl.tap import TapUnit
 from rtl.tokens import TokenFile
 from rtl.weight_loader import WeightLoader
 
-__all__ = ["BLOCKS", "Block", "blocks_below"]
+__all__ = ["BLOCKS", "Block", "bench_path", "blocks_below"]
 
-_BENCHES = "tests/unit/rtl"
+_BENCHES = Path(__file__).resolve().parents[1] / "unit" / "rtl"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Block:
     name: str
     cls: type
     bench: str
-    """File of `tests/unit/rtl`."""
+    """File of `tests/unit/rtl`, or any path."""
     where: Callable[[dict[str, Any]], bool] = lambda arguments: True
     """Of the arguments that the bench makes the component with: those that may be mutated. Of these, the ones that
     most tests use are taken."""
@@ -95,8 +96,8 @@ BLOCKS = {
 }
 
 
-def bench_path(block: Block) -> str:
-    return f"{_BENCHES}/{block.bench}"
+def bench_path(block: Block) -> Path:
+    return _BENCHES / block.bench
 
 
 def blocks_below(block: Block) -> tuple[type, ...]:

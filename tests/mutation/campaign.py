@@ -98,7 +98,7 @@ class _Bench:
         self.seconds: dict[str, float] = {}
         self.made: dict[str, list[dict[str, Any]]] = {}
 
-    def run(self, path: str) -> None:
+    def run(self, path: Path) -> None:
         """Collect the bench and do the work.
 
         Raises
@@ -108,7 +108,7 @@ class _Bench:
         """
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-W", "ignore", "--rootdir", str(ROOT)]
         with _quiet():
-            status = pytest.main([*arguments, str(ROOT / path)], plugins=[self])
+            status = pytest.main([*arguments, str(path)], plugins=[self])
         if self._error is not None:
             raise self._error
         if status != pytest.ExitCode.OK:
@@ -181,7 +181,7 @@ def _plan(block: Block, bench: _Bench) -> BenchPlan:
     """Run the bench as it is; see which arguments it makes the block with, and in which tests."""
     with observe(block.cls, bench.seen):
         if not bench.passes():
-            raise CampaignError(f"{bench_path(block)} fails without any mutant")
+            raise CampaignError(f"{block.bench} fails without any mutant")
     wanted: list[tuple[dict[str, Any], list[str]]] = []
     for test, made in bench.made.items():
         for arguments in filter(block.where, made):
@@ -190,7 +190,7 @@ def _plan(block: Block, bench: _Bench) -> BenchPlan:
                 wanted.append((arguments, tests := []))
             tests.append(test)
     if not wanted:
-        raise CampaignError(f"{bench_path(block)} makes no {block.cls.__name__} that {block.name} stands for")
+        raise CampaignError(f"{block.bench} makes no {block.cls.__name__} that {block.name} stands for")
     arguments, tests = max(wanted, key=lambda entry: len(entry[1]))
     return BenchPlan(arguments, {test: bench.seconds[test] for test in sorted(tests, key=bench.seconds.__getitem__)})
 

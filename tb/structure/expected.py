@@ -366,7 +366,7 @@ def _memory_node(chip: ChipParams) -> Block:
         **_stream("request_in", "input", _flit_bits(chip)),
         **_stream("response_out", "output", _flit_bits(chip)),
         **_axi(chip, "axi__"),
-        **{name: ("input", 1) for name in ("clear", "halt", "running", "clk", "rst")},
+        **dict.fromkeys(("clear", "halt", "running", "clk", "rst"), ("input", 1)),
         "node": ("input", NODE),
         "error": ("output", ERROR),
         "idle": ("output", 1),
@@ -415,7 +415,7 @@ def _router(chip: ChipParams) -> Block:
         ports |= _link(chip, f"i__{port}", "input") | _link(chip, f"o__{port}", "output")
         ports[f"reach__{port}"] = ("input", chip.n_nodes)
         ports[f"capacity__{port}"] = ("input", chip.vc_depth.bit_length())
-    ports |= {name: ("input", 1) for name in ("clear", "running", "clk", "rst")}
+    ports |= dict.fromkeys(("clear", "running", "clk", "rst"), ("input", 1))
     ports |= {"sink": ("input", PORTS), "counter_index": ("input", 6)}
     ports |= {"progress": ("output", 1), "counter_value": ("output", COUNTER)}
     return Block("Router", own, inside=inside, module="systomesh_router", ports=ports)
@@ -432,7 +432,7 @@ def _port(chip: ChipParams) -> Block:
     for kind in ("request", "response"):
         ports |= _stream(f"send_{kind}", "input", flit) | _stream(f"receive_{kind}", "output", flit)
     ports |= _link(chip, "link_out", "output") | _link(chip, "link_in", "input")
-    ports |= {"source": ("input", NODE)} | {name: ("input", 1) for name in ("clear", "clk", "rst")}
+    ports |= {"source": ("input", NODE)} | dict.fromkeys(("clear", "clk", "rst"), ("input", 1))
     inside = {f"queue_{v}": _fifo(flit, receive_depth) for v in range(chip.n_vcs)}
     return Block("NetworkPort", own, inside=inside, module="systomesh_port", ports=ports)
 
@@ -467,7 +467,7 @@ def expected_chip(chip: ChipParams) -> Block:
     lite = {"awaddr": 16, "awvalid": 1, "wdata": 32, "wstrb": 4, "wvalid": 1, "bready": 1}
     lite |= {"araddr": 16, "arvalid": 1, "rready": 1}
     answers = {"awready": 1, "wready": 1, "bresp": 2, "bvalid": 1, "arready": 1, "rdata": 32, "rresp": 2, "rvalid": 1}
-    ports: dict[str, tuple[str, int]] = {name: ("input", 1) for name in ("clk", "rst")}
+    ports: dict[str, tuple[str, int]] = dict.fromkeys(("clk", "rst"), ("input", 1))
     ports |= {f"s_axil_{name}": ("input", width) for name, width in lite.items()}
     ports |= {f"s_axil_{name}": ("output", width) for name, width in answers.items()}
     for i in range(len(chip.memory_nodes)):

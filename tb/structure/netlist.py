@@ -112,9 +112,8 @@ def _number(value: Any) -> int:
 
 def _ports(module: Any) -> Iterator[tuple[str, tuple[str, int]]]:
     declared = [item for one in module.items if isinstance(one, ast.Decl) for item in one.list]
-    for port in module.portlist.ports if module.portlist else ():
-        if isinstance(port, ast.Ioport):  # declared in the list itself; only the hand-written module does so
-            declared.append(port.first)
+    # Only the hand-written module declares its ports in the list itself.
+    declared += [port.first for port in module.portlist.ports if isinstance(port, ast.Ioport)]
     for item in declared:
         if isinstance(item, ast.Input | ast.Output):
             yield _plain(item.name), (type(item).__name__.lower(), _width(item))
@@ -203,7 +202,11 @@ def _state(cell: dict[str, Any], names: Mapping[int, str]) -> tuple[list[Any], i
     kind, parameters = cell["type"], cell["parameters"]
     if kind == "$mem_v2":
         return [], int(parameters["SIZE"], 2) * int(parameters["WIDTH"], 2)
-    return ([bit for bit in cell["connections"]["Q"] if not _is_helper(names.get(bit, ""))], 0) if "dff" in kind else ([], 0)
+    return (
+        ([bit for bit in cell["connections"]["Q"] if not _is_helper(names.get(bit, ""))], 0)
+        if "dff" in kind
+        else ([], 0)
+    )
 
 
 def _is_helper(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Mutation of the hardware, block by block.
 
-    python -m tests.mutation --block fifo --mutants 40
+python -m tests.mutation --block fifo --mutants 40
 """
 
 from __future__ import annotations

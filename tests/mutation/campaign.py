@@ -30,7 +30,7 @@ __all__ = ["CampaignError", "Result", "Survivor", "run_block"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _LEAST_LIMIT_S, _LIMIT_FACTOR = 1, 4
-"""A bench hangs if it takes this many times as long as without a mutant, and so many seconds more, of processor time."""
+"""A bench hangs if it takes so many times as long as without a mutant and so many seconds more, of processor time."""
 _PASSED, _FAILED, _CRASHED = 0, 1, 2
 """Exit status of the child that runs a bench."""
 

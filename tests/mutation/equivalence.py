@@ -21,9 +21,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.netlist import MUTSEL, TOP, MutatedNetlist
 from tb.errors import ToolError
 from tb.yosys import YosysTimeoutError, run_yosys
+from tests.mutation.netlist import MUTSEL, TOP, MutatedNetlist
 
 __all__ = ["Judgement", "Verdict", "judge"]
 
@@ -54,7 +54,12 @@ class Judgement:
 
 
 def judge(
-    netlist: MutatedNetlist, number: int, directory: Path, *, cycles: tuple[int, ...] = (2, 5, 12), timeout_s: float = 60
+    netlist: MutatedNetlist,
+    number: int,
+    directory: Path,
+    *,
+    cycles: tuple[int, ...] = (2, 5, 12),
+    timeout_s: float = 60,
 ) -> Judgement:
     """Compare a mutant with the block; see the module for what is claimed. ``timeout_s`` is for each step."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,33 @@ def test_counter_holds_255_and_then_overflows() -> None:
     simulate(dut, bench)
 
 
+def test_every_counter_counts_to_255_and_back() -> None:
+    tokens = 16
+    dut = TokenFile(chip=default_chip(4, tokens=tokens))
+
+    async def bench(ctx) -> None:
+        everything = (1 << tokens) - 1
+        for start in range(0, tokens, 3):
+            some = list(range(start, min(start + 3, tokens)))
+            for increment, token in zip(dut.increments, some, strict=False):
+                ctx.set(increment.token, token)
+            for _ in range(255):
+                for index, increment in enumerate(dut.increments):
+                    ctx.set(increment.valid, index < len(some))
+                assert not ctx.get(dut.overflow)
+                await ctx.tick()
+            for increment in dut.increments:
+                ctx.set(increment.valid, 0)
+        ctx.set(dut.takes[2].valid, 1)
+        ctx.set(dut.takes[2].mask, everything)
+        for _ in range(255):
+            assert ctx.get(dut.nonzero) == everything
+            await ctx.tick()
+        assert ctx.get(dut.nonzero) == 0
+
+    simulate(dut, bench)
+
+
 @pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
 def test_each_signal_arrives_once_at_its_core(seed: int) -> None:
     rng = random.Random(seed)

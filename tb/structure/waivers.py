@@ -96,11 +96,6 @@ WAIVERS = (
         "counts the storage blocks of an accumulator entry, of which there is one where C is not above link_bytes",
     ),
     Waiver(
-        r"systomesh_core_\d+",
-        r"logic\.store\.post\.load_data|.*\\param\.\\ram\..*_DATA",
-        "requantisation parameters take 62 of the 64 bits of a channel",
-    ),
-    Waiver(
         "systomesh_memory_node",
         r"axi__[br]id",
         "all transactions have identifier 0",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtl.isa import INSTRUCTION_BITS, Compute, Load, Setup, Signals, TrafficClass, Unit
+from rtl.isa import INSTRUCTION_BITS, Compute, Load, Pool, Setup, Signals, TrafficClass, Unit
 from rtl.params import ChipParams, CoreParams, Direction
 from rtl.regs import CoreCounter, MemoryCounter, RouterCounter
 
@@ -28,6 +28,8 @@ NODE = 7
 SIGNAL = 1 + TOKEN + CORE
 """A signal with its valid bit."""
 ERROR = 8
+TABLE = 256
+"""Entries of an activation table, a byte each."""
 
 
 @dataclass(frozen=True)
@@ -239,29 +241,47 @@ def _job_bits() -> int:
 
 def _postprocessor(lanes: int) -> Block:
     """For each lane: bias, multiplier and shift, in use and next, the shift once more along the pipeline; sum, product
-    and rounded value. For all: levels of three stages, swaps, valid."""
+    and rounded value; the value that the activation table may replace, and the table. For all: levels of three stages
+    (zero point, bounds, table), swaps, valid, whether the table was asked."""
     bias, multiplier, shift = 32, 24, 6
-    lane = 2 * (bias + multiplier + shift) + shift + 33 + 57 + 10
-    return Block("PostProcessor", lanes * lane + 3 * 24 + 4 + 3)
+    lane = 2 * (bias + multiplier + shift) + shift + 33 + 57 + 10 + 8
+    tables = {f"table{number}": _ram(8, TABLE) for number in range(lanes)}
+    return Block("PostProcessor", lanes * lane + 3 * (3 * 8 + 1) + 4 + 4 + 1, inside=tables)
+
+
+def _group_bits(core: CoreParams, chip: ChipParams) -> int:
+    """Names a storage block of an accumulator entry; never less than one bit."""
+    return max(1, _index_bits(core.drain_groups(chip.link_bytes)))
+
+
+def _drain(core: CoreParams, chip: ChipParams) -> Block:
+    """Geometry of the last POOL and of the running job; where its windows are; the entry read and the maximum."""
+    entry = _index_bits(core.acc_entries)
+    fields = ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left", "in_h", "in_w", "out_w")
+    geometry = sum(Pool[name].width for name in fields) + 2 * entry
+    # plane and has_pool; pooled, busy, pixels left; tap and column; rows and columns with sign; four entries.
+    place = 20 + 1 + 2 + 13 + 3 + 3 + 10 + 2 * 17 + 2 * 14 + 4 * entry
+    lanes = core.drain_lanes(chip.link_bytes)
+    return Block("Drain", 2 * geometry + place + 2 * _group_bits(core, chip) + 5 + 32 * lanes)
 
 
 def _store(core: CoreParams, chip: ChipParams) -> Block:
-    """One STORE in work, the entry being drained, credits for the buffer, parameters being loaded."""
+    """One STORE in work, credits for the buffer, parameters or a table being loaded."""
     buffer_flits, param_flits = 8, 8
     lanes = core.drain_lanes(chip.link_bytes)
-    drained_group = max(1, _index_bits(core.drain_groups(chip.link_bytes)))
-    # checked, loaded, fire, draining; group and its offset; flits left; error; acknowledgements outstanding.
-    work = 4 + 5 + ADDRESS + 13 + ERROR + 16 + Signals.size
-    drain = _index_bits(core.acc_entries) + 2 * drained_group + 1 + buffer_flits.bit_length()
+    # checked, loaded, fire; group and its offset; error; acknowledgements outstanding.
+    work = 3 + 5 + ADDRESS + ERROR + 16 + Signals.size + buffer_flits.bit_length()
     params = param_flits.bit_length() + _index_bits(param_flits) + 1
+    table = TABLE.bit_length() + _index_bits(TABLE) + 1
     inside = {
         "buffer": _fifo(8 * lanes, buffer_flits),
         "jobs": _fifo(_job_bits(), 2),
         "packets": _packets(chip),
         "post": _postprocessor(lanes),
+        "drain": _drain(core, chip),
         "sender": _sender(),
     }
-    return Block("Store", work + drain + params, inside=inside)
+    return Block("Store", work + params + table, inside=inside)
 
 
 def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:

@@ -31,6 +31,8 @@ __all__ = ["CampaignError", "Result", "Survivor", "run_block"]
 ROOT = Path(__file__).resolve().parents[2]
 _LEAST_LIMIT_S, _LIMIT_FACTOR = 1, 4
 """A bench hangs if it takes so many times as long as without a mutant and so many seconds more, of processor time."""
+DEEP_ENOUGH = 6
+"""Cycles from reset in which SAT must find no difference before a mutant counts as not told apart."""
 _PASSED, _FAILED, _CRASHED = 0, 1, 2
 """Exit status of the child that runs a bench."""
 
@@ -72,11 +74,14 @@ class Result:
 
     @property
     def not_told_apart(self) -> int:
-        return sum(one.judgement.verdict is Verdict.BOUNDED for one in self.survivors)
+        """In at least `DEEP_ENOUGH` cycles."""
+        return sum(
+            one.judgement.verdict is Verdict.BOUNDED and one.judgement.cycles >= DEEP_ENOUGH for one in self.survivors
+        )
 
     @property
     def survived(self) -> int:
-        """Those that SAT could tell apart from the block, or could not judge."""
+        """Those that SAT told apart from the block, or could not judge."""
         return len(self.survivors) - self.equivalent - self.not_told_apart
 
     @property

@@ -66,14 +66,14 @@ def judge(
     design = json.loads(netlist.design.read_text())
     for name, value in (("gold", 0), ("gate", number)):
         (directory / f"{name}.json").write_text(json.dumps(_chosen(design, name, value)))
-    # Registers with initial values that nothing changes would otherwise differ in name only.
+    # Memories and what was read from them start as zero, as in simulation; a value left open would differ by itself.
     prepared = [
         "read_json gold.json",
         "read_json gate.json",
         "opt_expr",
         "opt_clean",
-        "memory_map -rom-only",
         "memory_map",
+        "setundef -init -zero",
         "opt_expr",
         "opt_clean",
     ]

@@ -186,6 +186,7 @@ PROOFS = [
             ROOM: [_allocator("front.flits > self.capacity[o]", "front.flits > self.capacity[o] + 1")],
         },
         bug_steps=6,
+        quick=False,
     ),
     Proof(
         "Allocator, fairness",

@@ -186,11 +186,18 @@ _RECEIVE_BUGS = {
 }
 PROOFS = [
     *(
-        Proof(f"NetworkPort sends, {n} channels a class", lambda n=n: send(n), 2, _SEND_BUGS, bug_steps=13)
+        Proof(f"NetworkPort sends, {n} channels a class", lambda n=n: send(n), 2, _SEND_BUGS, bug_steps=13, quick=False)
         for n in (1, 2)
     ),
     *(
-        Proof(f"NetworkPort receives, {n} channels a class", lambda n=n: receive(n), 1, _RECEIVE_BUGS, bug_steps=13)
+        Proof(
+            f"NetworkPort receives, {n} channels a class",
+            lambda n=n: receive(n),
+            1,
+            _RECEIVE_BUGS,
+            bug_steps=13,
+            quick=False,
+        )
         for n in (1, 2)
     ),
     Proof(

@@ -149,11 +149,9 @@ def check(proof: Proof, pool: ThreadPoolExecutor) -> Callable[[], list[Outcome]]
         harness = proof.harness()
         return pool.submit(_ask, harness.rtlil(pick(harness)), mode, steps)
 
-    def everything(harness: Harness) -> list:
-        return [*harness.properties.values(), *harness.invariants]
-
     mode = INDUCTION if proof.induction else BOUNDED
-    all_hold = ask(everything, mode, proof.steps)
+    everything = [*whole.properties.values(), *whole.invariants]
+    all_hold = pool.submit(_ask, whole.rtlil(everything), mode, proof.steps)
     reached = {name: ask(lambda h, n=name: [~h.covers[n].bool()], BOUNDED, proof.bug_steps) for name in covers}
     found: dict[str, list[Future]] = {}
     for name, bugs in proof.bugs.items():

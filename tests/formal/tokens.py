@@ -79,5 +79,6 @@ PROOFS = [
             OVERFLOW: [Bug("rtl.tokens", "self.overflow.eq(carry.any())", "self.overflow.eq((carry | twos).any())")],
         },
         bug_steps=6,
+        quick=False,
     )
 ]

@@ -12,12 +12,12 @@ from rtl.isa import Opcode, Unit
 from rtl.regs import ErrorCode
 from tb.errors import BenchError
 from tb.fuzz.campaign import parse_seeds, replay
+from tb.fuzz.chips import FUZZ_CHIPS as CHIPS
 from tb.fuzz.illegal import RECIPES, illegal_program, random_field_program
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.legal import legal_program
 from tb.fuzz.program import DATA_BYTES, Instruction, Program
 from tb.fuzz.shrink import Shrinker
-from tests.chips import CHIPS
 
 CHIP = CHIPS["1x1_8x8"]
 
@@ -52,7 +52,7 @@ def test_every_wait_is_needed_or_redundant_but_never_missing(chip: str) -> None:
     assert lost >= 4
 
 
-@pytest.mark.parametrize("chip", ["1x1_8x8", "2x1_mixed"])
+@pytest.mark.parametrize("chip", ["1x1_8x8", "3x1_unlike"])
 def test_every_kind_of_fault_ends_in_its_error(chip: str) -> None:
     for seed in range(len(RECIPES)):
         program, code = illegal_program(CHIPS[chip], seed)

@@ -65,6 +65,15 @@ def test_every_error_has_a_kind_of_fault() -> None:
     assert {code for code, _ in RECIPES.values()} == set(ErrorCode) - {ErrorCode.NONE}
 
 
+def test_a_compute_that_leaves_several_memories_may_end_in_any_of_their_errors() -> None:
+    setup = {"kernel_h": 1, "kernel_w": 1, "out_w": 2, "in_w": 9, "block_pitch": 64}
+    compute = {"blocks": 200, "out_h": 1, "in_h": 1, "acc_base": CHIP.cores[0].acc_bank_entries - 1}
+    streams = {(0, unit): [] for unit in Unit}
+    streams[0, Unit.COMPUTE] = [Instruction(Opcode.SETUP, setup), Instruction(Opcode.COMPUTE, compute)]
+    found = expect_fault(Program(CHIP, streams, 1)).statuses
+    assert found == {(f"{memory}_RANGE", 0, "compute") for memory in ("ACT", "WEIGHT", "ACC")}
+
+
 def test_a_program_comes_back_from_its_file(tmp_path: Path) -> None:
     for program in (illegal_program(CHIPS["2x1_mixed"], 0)[0], random_field_program(CHIP, 3)):
         program.save(tmp_path / "program.json", ["a note"])

@@ -27,7 +27,7 @@ from tb.errors import BenchError, RunError
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
-from tb.fuzz.chips import CHIPS
+from tb.fuzz.chips import FUZZ_CHIPS
 from tb.job import Job, LaunchJob, MemoryFile
 from tb.memory import MemorySettings
 from tb.nets import print_nets, zoo_sizes
@@ -214,7 +214,7 @@ def _cases(nets: str | None, cores: str) -> list[Case]:
 @app.command()
 def fuzz(
     seeds: Annotated[str, typer.Option(help="Seeds: a number, or a..b.")] = "0..9",
-    chip: Annotated[str | None, typer.Option(help=f"One of {', '.join(CHIPS)}; all in turn otherwise.")] = None,
+    chip: Annotated[str | None, typer.Option(help=f"One of {', '.join(FUZZ_CHIPS)}; all in turn otherwise.")] = None,
     sim: Simulator = "verilator",
     kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)} or all.")] = "all",
     replay: Annotated[Path | None, typer.Option(help="Run this saved program again, instead of seeds.")] = None,
@@ -230,11 +230,11 @@ def fuzz(
         raise typer.Exit(1 if differences else 0)
     if kind not in (*KINDS, "all"):
         raise BenchError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)} or all")
-    if chip is not None and chip not in CHIPS:
-        raise BenchError(f"unknown chip {chip!r}: use one of {', '.join(CHIPS)}")
+    if chip is not None and chip not in FUZZ_CHIPS:
+        raise BenchError(f"unknown chip {chip!r}: use one of {', '.join(FUZZ_CHIPS)}")
     report = run_fuzz(
         parse_seeds(seeds),
-        chips=tuple(CHIPS) if chip is None else (chip,),
+        chips=tuple(FUZZ_CHIPS) if chip is None else (chip,),
         simulator=sim,
         kinds=KINDS if kind == "all" else (kind,),
         folder=out,

@@ -11,7 +11,7 @@ from pathlib import Path
 from rtl.params import ChipParams
 from tb.build import Model
 from tb.errors import BenchError, RunError
-from tb.fuzz.chips import CHIPS
+from tb.fuzz.chips import FUZZ_CHIPS
 from tb.fuzz.illegal import illegal_program, random_field_program
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal, outcome_status
 from tb.fuzz.legal import legal_program
@@ -69,7 +69,7 @@ def parse_seeds(text: str) -> range:
 def fuzz(
     seeds: Sequence[int],
     *,
-    chips: Sequence[str] = tuple(CHIPS),
+    chips: Sequence[str] = tuple(FUZZ_CHIPS),
     simulator: str = "verilator",
     kinds: Sequence[str] = KINDS,
     folder: Path,
@@ -92,13 +92,13 @@ def fuzz(
     report = Report()
     for number, name in enumerate(chips):
         mine = [seed for seed in seeds if seed % len(chips) == number]
-        model = models(CHIPS[name], simulator) if mine else None
+        model = models(FUZZ_CHIPS[name], simulator) if mine else None
         for kind in kinds if model is not None else ():
             assert model is not None
             for first in range(0, len(mine), _BATCH):
                 batch = mine[first : first + _BATCH]
                 began = time.perf_counter()
-                failed = _batch(model, CHIPS[name], kind, batch, folder, report, say, n_steps, n_shrunk)
+                failed = _batch(model, FUZZ_CHIPS[name], kind, batch, folder, report, say, n_steps, n_shrunk)
                 say(
                     f"{name}: {kind} seeds {batch[0]}..{batch[-1]}: {len(batch)} programs, {failed} failed, "
                     f"{time.perf_counter() - began:.1f} s"

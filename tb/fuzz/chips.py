@@ -6,7 +6,7 @@ import numpy as np
 
 from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams
 
-__all__ = ["CHIPS", "random_chip"]
+__all__ = ["CHIPS", "FUZZ_CHIPS", "random_chip"]
 
 
 def random_chip(rng: np.random.Generator) -> ChipParams:
@@ -112,3 +112,23 @@ CHIPS: dict[str, ChipParams] = {
     ),
 }
 """A few small chips, each odd in its own way, for runs where every chip costs a build."""
+
+FUZZ_CHIPS: dict[str, ChipParams] = CHIPS | {
+    "3x1_unlike": ChipParams(
+        3,
+        1,
+        (
+            _SMALL,
+            replace(_SMALL, rows=32, cols=4, act_bytes=16384, acc_entries=64, param_blocks=32, queue_depth=4),
+            replace(_SMALL, rows=4, cols=32, weight_bytes=8192, tap_columns=4),
+        ),
+        (MemoryNodeParams(2, 0, Direction.EAST),),
+        link_bytes=8,
+        max_packet_flits=8,
+        vc_depth=16,
+        memory_queue_depth=2,
+        outstanding_bursts=2,
+        tokens=32,
+    )
+}
+"""Those of the random programs: one more, whose cores differ in all that a program sees."""

@@ -8,10 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtl.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Engine, Opcode, Space, TapMode
-from rtl.params import ChipParams
+from rtl.params import ChipParams, CoreParams
+from rtl.regs import ErrorCode
 from tb.fuzz.program import MEMORY_BYTES
 
-__all__ = ["Access", "Place", "accesses", "act_starts", "leaves_cores", "leaves_memory", "space_bytes"]
+__all__ = [
+    "Access",
+    "Place",
+    "accesses",
+    "act_starts",
+    "leaves_cores",
+    "leaves_memory",
+    "left_by_compute",
+    "space_bytes",
+]
 
 Fields = Mapping[str, int]
 Place = tuple[str, int]
@@ -106,6 +116,29 @@ def leaves_cores(chip: ChipParams, load: Fields) -> list[int]:
     ]
 
 
+def left_by_compute(chip: ChipParams, core: int, fields: Fields, geometry: Fields) -> set[ErrorCode]:
+    """The memories that a COMPUTE leaves, by their errors."""
+    params = chip.cores[core]
+    left = set()
+    starts = act_starts(geometry, fields)
+    if starts.size and starts[-1] + params.rows > params.act_bytes:
+        left.add(ErrorCode.ACT_RANGE)
+    if fields["weight_base"] + _weight_bytes(params, fields, geometry) > params.weight_bytes:
+        left.add(ErrorCode.WEIGHT_RANGE)
+    base, bank = fields["acc_base"], params.acc_bank_entries
+    if base >= params.acc_entries or base % bank + fields["out_h"] * geometry["out_w"] > bank:
+        left.add(ErrorCode.ACC_RANGE)
+    return left
+
+
+def _weight_bytes(params: CoreParams, fields: Fields, geometry: Fields) -> int:
+    """Bytes of weights that a COMPUTE reads."""
+    if geometry["engine"] == Engine.TAP and geometry["tap_mode"] == TapMode.MAX:
+        return 0
+    passes = fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"]
+    return passes * params.cols * (params.rows if geometry["engine"] == Engine.ARRAY else 1)
+
+
 def _cores(chip: ChipParams, load: Fields) -> list[int]:
     return [core for core in range(chip.n_cores) if load["cores"] >> core & 1]
 
@@ -145,10 +178,8 @@ def _compute(chip: ChipParams, core: int, fields: Fields, geometry: Fields) -> l
     starts = act_starts(geometry, fields)
     if starts.size:
         found.append(Access(("operands", core), ("act", core), _mask(starts, params.rows, params.act_bytes), False))
-    passes = fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"]
-    if geometry["engine"] == Engine.ARRAY or geometry["tap_mode"] == TapMode.MAC:
-        size = params.cols * (params.rows if geometry["engine"] == Engine.ARRAY else 1)
-        weights = _mask([fields["weight_base"]], passes * size, params.weight_bytes)
+    if size := _weight_bytes(params, fields, geometry):
+        weights = _mask([fields["weight_base"]], size, params.weight_bytes)
         found.append(Access(("operands", core), ("weight", core), weights, False))
     entries = _mask([fields["acc_base"]], fields["out_h"] * geometry["out_w"], params.acc_entries)
     found.append(Access(("update", core), ("acc", core), entries, True))

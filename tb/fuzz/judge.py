@@ -19,7 +19,7 @@ import numpy as np
 from golden.machine import Machine, Result, fresh_cores
 from rtl.isa import Opcode, Space, TrafficClass, Unit
 from rtl.regs import CoreCounter, ErrorCode
-from tb.fuzz.footprint import Place, accesses, leaves_cores, leaves_memory
+from tb.fuzz.footprint import Place, accesses, leaves_cores, leaves_memory, left_by_compute
 from tb.fuzz.program import Instruction, Program
 from tb.job import LaunchResult, core_label
 
@@ -186,7 +186,7 @@ def expect_legal(program: Program, orders: int = 4) -> Expectation:
 def expect_fault(program: Program, orders: int = 12) -> Expectation:
     """What a program with one faulty instruction, or with none that is known, may do."""
     found = statuses(program, orders)
-    found |= _of_loads(program, found)
+    found |= _of_loads(program, found) | _of_computes(program, found)
     codes = {ErrorCode[code] for code, _, _ in found if code}
     may_change = None
     if program.fault is not None and not codes <= {ErrorCode.WATCHDOG, ErrorCode.TOKEN_OVERFLOW}:
@@ -207,6 +207,23 @@ def _of_loads(program: Program, found: frozenset[Status]) -> frozenset[Status]:
             if beyond and (beyond[0], chip.memory_node_id(fields["memory"]), None) in found:
                 error = f"{Space(fields['space']).name}_RANGE"
                 faults |= {(error, core, None) for core in leaves_cores(chip, fields)}
+    return frozenset(faults)
+
+
+def _of_computes(program: Program, found: frozenset[Status]) -> frozenset[Status]:
+    """For a COMPUTE that leaves several memories: any of its errors may be reported, the machine has a favourite."""
+    faults: set[Status] = set()
+    for (core, unit), stream in program.streams.items():
+        geometry: dict[Opcode, dict[str, int]] = {}
+        for instruction in stream if unit == Unit.COMPUTE else ():
+            if instruction.raw is not None:
+                continue
+            fields = instruction.whole()
+            _follow(geometry, instruction.opcode, fields)
+            if instruction.opcode == Opcode.COMPUTE and Opcode.COMPUTE in geometry:
+                left = left_by_compute(program.chip, core, fields, geometry[Opcode.COMPUTE])
+                mine = {(code.name, core, unit.name.lower()) for code in left}
+                faults |= mine if mine & found else set()
     return frozenset(faults)
 
 

@@ -47,7 +47,7 @@ MUTANTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_bug_in_the_hardware_is_found_and_shrunk(mutant: str, tmp_path: Path) -> None:
-    """One comparison of the emitted Verilog is another: a short campaign ends in a program of a few instructions."""
+    """A comparison of the emitted Verilog is another: a short campaign ends in a program of a few instructions."""
     old, new = MUTANTS[mutant]
 
     def faulty(chip: ChipParams, simulator: str) -> Model:
@@ -59,7 +59,7 @@ def test_a_bug_in_the_hardware_is_found_and_shrunk(mutant: str, tmp_path: Path) 
             changed += text.count(old)
             sources.append(tmp_path / source.name)
             sources[-1].write_text(text.replace(old, new))
-        assert changed == 1
+        assert changed >= 1
         return build_model(
             replace(design, sources=tuple(sources)), simulator, optimise=False, memory_bytes=MEMORY_BYTES
         )

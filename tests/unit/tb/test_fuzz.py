@@ -12,12 +12,12 @@ from rtl.isa import Opcode, Unit
 from rtl.regs import ErrorCode
 from tb.errors import BenchError
 from tb.fuzz.campaign import parse_seeds, replay
+from tb.fuzz.chips import FUZZ_CHIPS as CHIPS
 from tb.fuzz.illegal import RECIPES, illegal_program, random_field_program
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.legal import legal_program
 from tb.fuzz.program import DATA_BYTES, Instruction, Program
 from tb.fuzz.shrink import Shrinker
-from tests.chips import CHIPS
 
 CHIP = CHIPS["1x1_8x8"]
 
@@ -52,7 +52,7 @@ def test_every_wait_is_needed_or_redundant_but_never_missing(chip: str) -> None:
     assert lost >= 4
 
 
-@pytest.mark.parametrize("chip", ["1x1_8x8", "2x1_mixed"])
+@pytest.mark.parametrize("chip", ["1x1_8x8", "3x1_unlike"])
 def test_every_kind_of_fault_ends_in_its_error(chip: str) -> None:
     for seed in range(len(RECIPES)):
         program, code = illegal_program(CHIPS[chip], seed)
@@ -63,6 +63,15 @@ def test_every_kind_of_fault_ends_in_its_error(chip: str) -> None:
 
 def test_every_error_has_a_kind_of_fault() -> None:
     assert {code for code, _ in RECIPES.values()} == set(ErrorCode) - {ErrorCode.NONE}
+
+
+def test_a_compute_that_leaves_several_memories_may_end_in_any_of_their_errors() -> None:
+    setup = {"kernel_h": 1, "kernel_w": 1, "out_w": 2, "in_w": 9, "block_pitch": 64}
+    compute = {"blocks": 200, "out_h": 1, "in_h": 1, "acc_base": CHIP.cores[0].acc_bank_entries - 1}
+    streams = {(0, unit): [] for unit in Unit}
+    streams[0, Unit.COMPUTE] = [Instruction(Opcode.SETUP, setup), Instruction(Opcode.COMPUTE, compute)]
+    found = expect_fault(Program(CHIP, streams, 1)).statuses
+    assert found == {(f"{memory}_RANGE", 0, "compute") for memory in ("ACT", "WEIGHT", "ACC")}
 
 
 def test_a_program_comes_back_from_its_file(tmp_path: Path) -> None:

@@ -11,17 +11,20 @@ SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTIL
 SIM_FLAGS := FUSE WAVES FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
+# And of `make fuzz`.
+FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
 args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint bench speed clean
+.PHONY: help setup sim nets test lint formal inventory mutate bench speed fuzz nightly clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
+	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
 
@@ -41,11 +44,27 @@ test: $(STAMP) ## all tests
 lint: $(STAMP) ## style, types, imports
 	$(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
 
+formal: $(STAMP) ## proofs of the building blocks, each with its seeded bugs (under 10 minutes)
+	@$(BIN)/python -m tests.formal
+
 bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of all
 	@$(BIN)/python -m tb.cli bench $(call args,$(BENCH_OPTIONS))
 
 speed: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
 	@$(BIN)/python -m tb.cli speed
+
+fuzz: $(STAMP) ## random programs on the RTL: make fuzz SEEDS=0..99, make fuzz REPLAY=runs/fuzz/legal-7.json
+	@$(BIN)/python -m tb.cli fuzz $(call args,$(FUZZ_OPTIONS))
+
+nightly: $(STAMP) ## the long campaigns
+	@$(BIN)/python -m tb.cli fuzz --seeds 0..99
+	@$(BIN)/python -m tests.formal
+
+inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
+	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)
+
+mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40
+	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED)
 
 clean: ## forget runs and cached builds (the tools stay)
 	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

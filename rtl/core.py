@@ -148,7 +148,9 @@ class _Logic(wiring.Component):
         m.submodules.weight = weight = Scratchpad(
             size_bytes=core.weight_bytes, write_bytes=link_bytes, read_bytes=core.cols
         )
-        m.submodules.param = param = Ram(width=8 * link_bytes, depth=PARAM_FLITS * core.param_blocks)
+        m.submodules.param = param = Ram(
+            width=8 * link_bytes, depth=PARAM_FLITS * core.param_blocks, granularity=8
+        )
         m.submodules.acc = acc = Accumulator(entries=core.acc_entries, cols=core.cols)
         m.submodules.tokens = tokens = TokenFile(chip=chip)
         m.submodules.fetch = fetch = Fetch(core=core, chip=chip)
@@ -184,7 +186,7 @@ class _Logic(wiring.Component):
         for index, source in enumerate((signals.o, fetch.request, load.o, store.o)):
             connect(m, source, outbound.i[index])
         m.d.comb += [
-            param.write_enable.eq(inbound.param_valid),
+            param.write_enable.eq(inbound.param_mask),
             param.write_addr.eq(inbound.param_addr),
             param.write_data.eq(inbound.param_data),
             store.ack.eq(inbound.ack),

@@ -51,8 +51,8 @@ class Inbound(wiring.Component):
     response, request
         Flits of the two message classes, addressed to this core.
     act, weight : Out(`scratchpad_write`)
-    param_valid, param_addr, param_data
-        Writes of the parameter memory, a flit each.
+    param_valid, param_addr, param_data, param_mask
+        Writes of the parameter memory: the lanes of a flit that the mask chooses, none if it is not valid.
     program
         Flits of instructions, to `rtl.fetch.Fetch`.
     increments : Out(`increment_signature`), two
@@ -81,6 +81,7 @@ class Inbound(wiring.Component):
                 "param_valid": Out(1),
                 "param_addr": Out(exact_log2(self.flits[Space.PARAM])),
                 "param_data": Out(8 * chip.link_bytes),
+                "param_mask": Out(chip.link_bytes),
                 "program": Out(stream.Signature(program_flit(chip))),
                 "increments": Out(increment_signature()).array(2),
                 "ack": Out(1),
@@ -125,6 +126,8 @@ class Inbound(wiring.Component):
                     self.param_addr.eq(source.addr),
                     self.param_data.eq(source.flit_data),
                 ]
+                with m.If(source.within[Space.PARAM]):
+                    m.d.comb += self.param_mask.eq(source.mask)
         codes = {
             Space.ACT: ErrorCode.ACT_RANGE,
             Space.WEIGHT: ErrorCode.WEIGHT_RANGE,

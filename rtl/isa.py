@@ -16,7 +16,8 @@ Signals
 
 Instructions
     END      The unit stops. A core is done when all three units have stopped and every write it
-             sent is acknowledged.
+             sent is acknowledged. What a LOAD or a STORE to a core brings and no unit has waited for may still
+             be under way then: it is in no counter, and the next start may lose it.
     SYNC     Waits, then (with ``fence``, store unit only: after every earlier write of the unit is
              acknowledged) fires its signals. Any unit.
     LOAD     (load unit) Asks memory node ``memory`` to send ``runs`` runs of ``run_flits`` flits to the
@@ -25,7 +26,8 @@ Instructions
              (B = link_bytes); within a run the scratchpad address grows by 1 per flit, or if
              ``planar`` by the core's act_groups. The last flit adds one to ``token`` of each of these
              cores (if ``token_valid``). Loads of one core from one memory node arrive in order;
-             loads from different memory nodes do not.
+             loads from different memory nodes do not. ``planar`` for cores whose act_groups differ is an
+             ILLEGAL_FIELD, which the memory node reports.
     SETUP    (compute unit) Sets the geometry that later COMPUTEs use; takes effect in order.
     COMPUTE  (compute unit) For each pass (block, kernel row, kernel column; column fastest) and each
              pixel (out row, out column; column fastest) update accumulator ``acc_base + pixel``.

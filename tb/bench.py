@@ -17,9 +17,11 @@ import cocotb
 import numpy as np
 
 from golden.errors import GoldenError
+from golden.machine import fresh_cores
 from golden.ops import run_node
 from tb.host import Host, Outcome, TransportError
-from tb.job import HostJob, Job, LaunchJob, LaunchResult, Region, load_job
+from tb.inside import CoreImage, Inside
+from tb.job import HostJob, Job, LaunchJob, LaunchResult, Region, core_label, load_job
 from tb.transport import SimTransport
 
 __all__ = ["JobRunner", "run_job"]
@@ -32,6 +34,7 @@ class JobRunner:
         self.job = job
         self.transport = SimTransport(dut, nodes=len(job.chip.memory_nodes), link_bytes=job.chip.link_bytes)
         self.host = Host(self.transport, job.chip)
+        self.inside = Inside(dut, job.chip)
         self._events = events
 
     def emit(self, event: str, **fields: Any) -> None:
@@ -81,6 +84,18 @@ class JobRunner:
         self.emit("start", launch=index, name=launch.name)
         for file in launch.memory:
             await self.transport.write_memory(file.address, file.array())
+        if launch.settings is not None:
+            self.transport.configure(self.job.memory_bytes, launch.settings)
+            await self.transport.reset()
+        watched = launch.inside_seed is not None
+        if watched:
+            # Data of a run that failed may still be on their way into the memories.
+            await self.host.reset()
+            images = [
+                CoreImage(core.act.view(np.uint8), core.weight.view(np.uint8), core.param.view(np.uint8), core.acc)
+                for core in fresh_cores(self.job.chip, launch.inside_seed)
+            ]
+            await self.inside.write(images)
         began = time.perf_counter()
 
         def progress(cycles: int) -> None:
@@ -102,13 +117,16 @@ class JobRunner:
         outcome = outcome or Outcome("error", 0, error="BUS")
         sim_s = time.perf_counter() - began
         ok = outcome.status == "done" and not violation
-        arrays = await self._regions(launch.regions) if ok else {}
+        arrays = await self._regions(launch.regions) if ok or watched else {}
+        if watched:
+            for core, image in enumerate(await self.inside.read()):
+                arrays |= {core_label(core, name): array for name, array in vars(image).items()}
         result = LaunchResult(
             name=launch.name,
             outcome=outcome.as_dict(),
             sim_s=sim_s,
             counters=await self.host.counters() if self.job.counters and not violation else {},
-            debug=[] if ok or violation else await self.host.debug(),
+            debug=[] if violation or (ok and not watched) else await self.host.debug(),
             violation=violation,
         )
         result.save(launch.result_dir, arrays)

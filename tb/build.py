@@ -223,10 +223,10 @@ def _build_verilator(design: Design, cache: Cache, *, waves: bool, optimise: boo
     link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
     flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
     opt_fast = _OPTIMISE if optimise else "-O1"
-    support = [HDL_DIR / name for name in ("memory.cpp", "sim_main.cpp")]
+    support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
     verilog = [*design.sources, HDL_DIR / "systomesh_memory.v"]
     hierarchical = bool(design.hier_modules) and not waves
-    visibility = wrapper.visibility(design.hier_modules if hierarchical else ())
+    visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise)
     key = content_key(
         ["verilator", verilator.identity, *verilator.make_variables, compiler.version, toolchain.host_fingerprint(),
          *flags, opt_fast, visibility, wrapper.verilog(), *verilog, *support]

@@ -24,12 +24,17 @@ from tb.bench_report import commit, print_report, record, require_writable, writ
 from tb.build import SIMULATORS, build_model, emit_chip
 from tb.campaign import Campaign, Case
 from tb.errors import BenchError, RunError
+from tb.fuzz.campaign import KINDS, parse_seeds
+from tb.fuzz.campaign import fuzz as run_fuzz
+from tb.fuzz.campaign import replay as replay_program
+from tb.fuzz.chips import FUZZ_CHIPS
 from tb.job import Job, LaunchJob, MemoryFile
 from tb.memory import MemorySettings
 from tb.nets import print_nets, zoo_sizes
 from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
 from tb.run import Run, RunOptions
 from tb.speed import measure_speed
+from tb.structure.inventory import print_inventory, take_inventory
 from tb.summary import print_summary
 from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload
 
@@ -205,6 +210,49 @@ def _cases(nets: str | None, cores: str) -> list[Case]:
             raise BenchError(f"CORES={cores}: give core counts such as 1,4,16")
         default_chip(int(count))
     return list(dict.fromkeys(Case(net, int(count)) for net in chosen for count in counts))
+
+
+@app.command()
+def fuzz(
+    seeds: Annotated[str, typer.Option(help="Seeds: a number, or a..b.")] = "0..9",
+    chip: Annotated[str | None, typer.Option(help=f"One of {', '.join(FUZZ_CHIPS)}; all in turn otherwise.")] = None,
+    sim: Simulator = "verilator",
+    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)} or all.")] = "all",
+    replay: Annotated[Path | None, typer.Option(help="Run this saved program again, instead of seeds.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the reproducers of failures.")] = Path("runs/fuzz"),
+) -> None:
+    """Run random programs on the RTL and compare every byte with the golden machine."""
+    if sim not in SIMULATORS:
+        raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
+    if replay is not None:
+        differences = replay_program(replay, simulator=sim, folder=out)
+        for line in differences or ["as the machine says"]:
+            typer.echo(f"{replay}: {line}")
+        raise typer.Exit(1 if differences else 0)
+    if kind not in (*KINDS, "all"):
+        raise BenchError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)} or all")
+    if chip is not None and chip not in FUZZ_CHIPS:
+        raise BenchError(f"unknown chip {chip!r}: use one of {', '.join(FUZZ_CHIPS)}")
+    report = run_fuzz(
+        parse_seeds(seeds),
+        chips=tuple(FUZZ_CHIPS) if chip is None else (chip,),
+        simulator=sim,
+        kinds=KINDS if kind == "all" else (kind,),
+        folder=out,
+        say=typer.echo,
+    )
+    typer.echo(report.describe())
+    if report.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
+    """Read a chip's Verilog back: modules, ports, state bits and faults, beside what the parameters say."""
+    found = take_inventory(_chip(cores, chip))
+    print_inventory(found, Console())
+    if not found.good:
+        sys.exit(1)
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

@@ -114,8 +114,10 @@ class Host:
             raise TransportError(f"the ID register reads 0x{found:08x}, not 0x{ID_VALUE:08x}: this is not the chip")
 
     async def reset(self) -> None:
-        """Put the chip into its state after reset; registers keep their values."""
+        """Put the chip into its state after reset, once bursts under way are over; registers keep their values."""
         await self.transport.write32(Register.CONTROL, Control.RESET)
+        while Status.BUSY in Status(await self.transport.read32(Register.STATUS)):
+            pass
 
     async def start(
         self,

@@ -20,8 +20,14 @@ from scheduler.program import Placement
 from tb.memory import MemorySettings
 
 __all__ = [
-    "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "load_job", "save_job", "write_atomically",
+    "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job", "save_job",
+    "write_atomically",
 ]  # fmt: skip
+
+
+def core_label(core: int, memory: str) -> str:
+    """Name of the array that keeps a memory (act, weight, param, acc) of a core."""
+    return f"core{core}_{memory}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class LaunchJob:
     active_cores: int | None = None
     memory: tuple[MemoryFile, ...] = ()
     """Bytes to put into memory just before this launch."""
+    settings: MemorySettings | None = None
+    """Memory settings from here on; the chip and the memory model are reset for it."""
+    inside_seed: int | None = None
+    """Fill the memories of the cores with this noise (`golden.machine.fresh_cores`) before the launch, and keep them
+    and the regions after it, however it ends (`core_label` names their files)."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,7 @@ class LaunchResult:
     sim_s: float
     counters: Mapping[str, Any]
     debug: list[dict[str, Any]]
-    """Empty when the launch ended well."""
+    """Empty when the launch ended well, unless the insides were asked for."""
     violation: str = ""
     """The bus rule that the chip broke."""
 

@@ -55,9 +55,14 @@ class SimTransport(Transport):
         self.configure(memory_bytes, settings)
         if not self._simulator_has_clock():
             Clock(self._clk, CLOCK_PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+        await self.reset()
+
+    async def reset(self) -> None:
+        """Reset chip and memory model; the memory's bytes stay."""
+        self._dut.rst.value = 1
         for _ in range(_RESET_CYCLES):
             await RisingEdge(self._clk)
-        dut.rst.value = 0
+        self._dut.rst.value = 0
         await RisingEdge(self._clk)
 
     def configure(self, memory_bytes: int, settings: MemorySettings) -> None:

@@ -114,10 +114,14 @@ class Wrapper:
             lines += [_connections(pins), "    );"]
         return "\n".join([*lines, "endmodule", ""])
 
-    def visibility(self, hier_modules: tuple[str, ...] = ()) -> str:
-        """Verilator control file: only top-level ports are public; each of `hier_modules` is compiled once."""
+    def visibility(self, hier_modules: tuple[str, ...] = (), *, inside: bool = False) -> str:
+        """Verilator control file: only top-level ports are public; each of `hier_modules` is compiled once.
+
+        With `inside` the words of all RAMs are public, too (tb/inside.py).
+        """
         lines = ["`verilator_config"]
         lines += [f'public_flat_rw -module "{TOP}" -var "{name}"' for name, _, _ in self.ports()]
+        lines += ['public_flat_rw -module "systomesh_ram" -var "mem"'] if inside else []
         lines += [f'hier_block -module "{module}"' for module in hier_modules]
         return "\n".join([*lines, ""])
 

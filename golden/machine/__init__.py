@@ -7,6 +7,6 @@ mathematics in `golden.ops`: where the three agree, all are right.
 from golden.machine.faults import Fault
 from golden.machine.machine import Machine
 from golden.machine.result import Blocked, Result
-from golden.machine.state import TOKEN_MAX, CoreState
+from golden.machine.state import TOKEN_MAX, CoreState, fresh_cores
 
-__all__ = ["TOKEN_MAX", "Blocked", "CoreState", "Fault", "Machine", "Result"]
+__all__ = ["TOKEN_MAX", "Blocked", "CoreState", "Fault", "Machine", "Result", "fresh_cores"]

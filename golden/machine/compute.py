@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from golden.machine.state import UNDEFINED, CoreState
+from golden.machine.state import CoreState
 from rtl.isa import Engine, TapMode, Unit
 from rtl.regs import CoreCounter, ErrorCode
 
@@ -75,7 +75,7 @@ def commit(core: CoreState, update: Update) -> None:
         np.maximum(acc[:, :lanes], update.values, out=acc[:, :lanes])
     else:
         acc[:, :lanes] += update.values
-    acc[:, lanes:] = UNDEFINED
+    acc[:, lanes:] = core.undefined
     defined[:, lanes:] = False
 
 

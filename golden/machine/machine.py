@@ -19,7 +19,7 @@ from golden.machine.actors import Actor, Queue, Worklist
 from golden.machine.checks import check_fields, check_prefix
 from golden.machine.faults import Fault
 from golden.machine.result import Blocked, Result
-from golden.machine.state import CoreState
+from golden.machine.state import UNDEFINED, CoreState, fresh_cores
 from golden.machine.store import drain
 from rtl.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit, decode
 from rtl.params import ChipParams
@@ -52,6 +52,7 @@ class Machine:
         order_seed: int | None = None,
         fill_seed: int | None = None,
         active_cores: int = -1,
+        undefined: int = UNDEFINED,
     ) -> Result:
         """Run to the end of all streams, to the first error or to a deadlock.
 
@@ -67,6 +68,8 @@ class Machine:
             Fill the cores' memories with this noise first, instead of zeros. Correct programs do not notice.
         active_cores : int
             Bit per core that runs, as in register ACTIVE_CORES.
+        undefined : int
+            int32 for the accumulator lanes that the instruction set leaves undefined. Correct programs leave it there.
         """
         unit_bytes = max(INSTRUCTION_BYTES, self.chip.link_bytes)
         for what, value in (("program_base", program_base), ("program_stride", program_stride)):
@@ -74,7 +77,7 @@ class Machine:
                 raise ValueError(f"{what} is {value:#x}: it must be a multiple of {unit_bytes}")
         if memory.dtype != np.uint8 or memory.ndim != 1 or not memory.flags.c_contiguous:
             raise ValueError(f"memory is {memory.dtype}{list(memory.shape)}: it must be contiguous uint8[N]")
-        run = _Run(self.chip, memory, order_seed, fill_seed)
+        run = _Run(self.chip, memory, order_seed, fill_seed, undefined)
         return run.result(program_base, program_stride, active_cores)
 
 
@@ -140,13 +143,16 @@ class _UnitActor(Actor):
 class _Run:
     """State of one run."""
 
-    def __init__(self, chip: ChipParams, memory: np.ndarray, order_seed: int | None, fill_seed: int | None) -> None:
+    def __init__(
+        self, chip: ChipParams, memory: np.ndarray, order_seed: int | None, fill_seed: int | None, undefined: int
+    ) -> None:
         self.chip = chip
         self.memory = memory
         whole = len(memory) // chip.link_bytes
         self.blocks = memory[: whole * chip.link_bytes].view(np.int8).reshape(whole, chip.link_bytes)
-        rng = None if fill_seed is None else np.random.default_rng(fill_seed)
-        self.cores = tuple(CoreState(i, chip, rng) for i in range(chip.n_cores))
+        self.cores = fresh_cores(chip, fill_seed)
+        for core in self.cores:
+            core.undefined = undefined
         self.units: list[_UnitActor] = []
         self.core_units: list[list[_UnitActor]] = [[] for _ in self.cores]
         self.queues: dict[tuple[str, int, int], Queue] = {}
@@ -241,12 +247,15 @@ class _Run:
         run, flit = np.arange(fields["runs"])[:, None], np.arange(fields["run_flits"])
         rows = fields["dram_addr"] // self.chip.link_bytes + run * fields["dram_stride"] + flit
         memory = fields["memory"]
+        cores = [core for core in self.cores if fields["cores"] >> core.index & 1]
+        if len({core.flit_step(fields["planar"]) for core in cores}) > 1:
+            why = f"memory node {memory}: a planar LOAD for cores {[c.index for c in cores]}, whose act_groups differ"
+            raise Fault(ErrorCode.ILLEGAL_FIELD, self.chip.memory_node_id(memory), None, why)
         flits = self.blocks[self._inside(rows, memory, ErrorCode.AXI_READ)]
         self.read_bytes[memory, fields["traffic"]] += flits.size
-        for core in self.cores:
-            if fields["cores"] >> core.index & 1:
-                addresses = fields["dst"] + run * fields["dst_stride"] + flit * core.flit_step(fields["planar"])
-                self._later("arrive", memory, core.index, lambda c=core, a=addresses: self._arrive(c, fields, a, flits))
+        addresses = fields["dst"] + run * fields["dst_stride"] + flit * cores[0].flit_step(fields["planar"])
+        for core in cores:
+            self._later("arrive", memory, core.index, lambda c=core: self._arrive(c, fields, addresses, flits))
 
     def _send(self, fields: Fields, flits: np.ndarray) -> None:
         core = self.cores[fields["core"]]

@@ -10,13 +10,13 @@ from rtl.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit, unpack_pa
 from rtl.params import ChipParams
 from rtl.regs import CoreCounter, ErrorCode
 
-__all__ = ["TOKEN_MAX", "UNDEFINED", "CoreState"]
+__all__ = ["TOKEN_MAX", "UNDEFINED", "CoreState", "fresh_cores"]
 
 TOKEN_MAX = 255
 """Largest value of a token counter; one more is TOKEN_OVERFLOW."""
 
-UNDEFINED = np.int32(-0x21524111)
-"""What the machine writes into accumulator lanes that the instruction set leaves undefined."""
+UNDEFINED = -0x21524111
+"""What the machine writes into accumulator lanes that the instruction set leaves undefined, unless told otherwise."""
 
 _RANGE = {Space.ACT: ErrorCode.ACT_RANGE, Space.WEIGHT: ErrorCode.WEIGHT_RANGE, Space.PARAM: ErrorCode.PARAM_RANGE}
 
@@ -33,6 +33,8 @@ class CoreState:
     acc : int32[acc_entries, C]
     acc_defined : bool[acc_entries, C]
         False where nothing meaningful was written: not to be compared with hardware.
+    undefined : int
+        int32 that lanes get which the instruction set leaves undefined.
     tokens : list of int
     geometry : dict or None
         Fields of the last SETUP.
@@ -57,6 +59,7 @@ class CoreState:
         self.table = _memory(TABLE_BYTES, rng)
         self.acc = _memory(4 * size.acc_entries * size.cols, rng).view(np.int32).reshape(size.acc_entries, size.cols)
         self.acc_defined = np.zeros(self.acc.shape, bool)
+        self.undefined = UNDEFINED
         self.tokens = [0] * chip.tokens
         self.geometry: dict[str, int] | None = None
         self.pool: dict[str, int] | None = None
@@ -120,6 +123,12 @@ class CoreState:
 
     def fault(self, code: ErrorCode, unit: Unit, why: str) -> Fault:
         return Fault(code, self.index, unit, f"core {self.index}, {unit.name.lower()} unit: {why}")
+
+
+def fresh_cores(chip: ChipParams, fill_seed: int | None = None) -> tuple[CoreState, ...]:
+    """The cores before a run: memories full of zeros, or of the noise that `fill_seed` stands for."""
+    rng = None if fill_seed is None else np.random.default_rng(fill_seed)
+    return tuple(CoreState(i, chip, rng) for i in range(chip.n_cores))
 
 
 def _memory(size_bytes: int, rng: np.random.Generator | None) -> np.ndarray:

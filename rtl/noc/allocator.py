@@ -29,7 +29,7 @@ class Allocator(wiring.Component):
     present, front
         For each input, whether its queue holds a flit, and what it is.
     capacity, sink
-        Constant, for each output: flits that the receiver buffers; whether it is a node.
+        Constant, for each output: flits that the receiver buffers; whether it is a node that always drains.
     credit
         For each output, a slot that the receiver gives back.
     able, use, wanted

@@ -15,18 +15,23 @@ from amaranth.lib.wiring import In, Out
 from rtl.isa import Space, TrafficClass
 from rtl.params import ChipParams
 
-__all__ = ["Kind", "MessageClass", "flit_layout", "header_layout", "link_signature"]
+__all__ = ["Kind", "MessageClass", "flit_layout", "header_layout", "link_signature", "virtual_channel"]
 
 
 class MessageClass(enum.IntEnum, shape=unsigned(1)):
     """Requests may wait for responses, responses for nothing: separate virtual channels.
 
-    Virtual channel v carries class ``v % 2``; with two channels a class, a source s uses channel
-    ``2 * (s % 2) + class`` for all it sends, so its packets stay in order.
+    Virtual channel v carries class ``v % 2``; with two channels a class, a source uses one of them for all it
+    sends (`virtual_channel`), so its packets stay in order.
     """
 
     REQUEST = 0
     RESPONSE = 1
+
+
+def virtual_channel(chip: ChipParams, source: int, message_class: MessageClass) -> int:
+    """The channel of all packets of a class from node ``source``."""
+    return len(MessageClass) * (source % chip.vcs_per_class) + message_class
 
 
 class Kind(enum.IntEnum, shape=unsigned(3)):

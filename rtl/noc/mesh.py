@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.blackbox import place
 from rtl.noc.flit import flit_layout
-from rtl.noc.port import RECEIVE_DEPTH, NetworkPort
+from rtl.noc.port import NetworkPort, merges_channels, receive_depth
 from rtl.noc.router import Router
 from rtl.noc.routing import OPPOSITE, neighbour, node_port, reach_masks
 from rtl.params import ChipParams, Direction
@@ -95,7 +95,7 @@ class Mesh(wiring.Component):
             m.d.comb += [
                 port.source.eq(node),
                 port.clear.eq(self.clear),
-                router.capacity[side].eq(RECEIVE_DEPTH),
-                router.sink[side].eq(1),
+                router.capacity[side].eq(receive_depth(chip)),
+                router.sink[side].eq(not merges_channels(chip)),
             ]
         return m

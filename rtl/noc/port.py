@@ -12,10 +12,24 @@ from rtl.fifo import Fifo
 from rtl.noc.flit import MessageClass, flit_layout, link_signature
 from rtl.params import ChipParams
 
-__all__ = ["RECEIVE_DEPTH", "NetworkPort"]
+__all__ = ["RECEIVE_DEPTH", "NetworkPort", "merges_channels", "receive_depth"]
 
 RECEIVE_DEPTH = 8
 """Flits that a port buffers for each virtual channel: two round trips of a credit (4 cycles)."""
+
+
+def merges_channels(chip: ChipParams) -> bool:
+    """Whether ports merge the channels of a class, packet by packet: then they hold one back for the other."""
+    return chip.vcs_per_class > 1
+
+
+def receive_depth(chip: ChipParams) -> int:
+    """Flits that a port buffers for each virtual channel.
+
+    A port that merges channels stops one in the middle of a packet. A multicast to two such ports may then wait at
+    one of them for a second multicast that waits for it at the other: so each must have room for whole packets.
+    """
+    return chip.vc_depth if merges_channels(chip) else RECEIVE_DEPTH
 
 
 class NetworkPort(wiring.Component):
@@ -78,13 +92,13 @@ class NetworkPort(wiring.Component):
         for kind, source in enumerate(streams):
             credits = Signal(range(chip.vc_depth + 1), init=chip.vc_depth, name=f"credits_{kind}")
             channels = Array(link.credit[v] for v in range(kind, chip.n_vcs, len(MessageClass)))
-            back = channels[self.source[0]] if chip.vcs_per_class > 1 else channels[0]
+            back = channels[self.source[0]] if merges_channels(chip) else channels[0]
             go = source.valid & source.ready
             m.d.comb += able[kind].eq(source.valid & (credits != 0))
             m.d.comb += source.ready.eq(able[kind] & ((leader == kind) | ~able[1 - kind]))
             with m.If(go):
                 m.d.sync += flit.eq(source.payload)
-                m.d.sync += vc.eq(Cat(kind, self.source[0]) if chip.vcs_per_class > 1 else kind)
+                m.d.sync += vc.eq(Cat(kind, self.source[0]) if merges_channels(chip) else kind)
             with m.If(go ^ back):
                 m.d.sync += credits.eq(credits + Mux(back, 1, -1))
         with m.If(able.all()):
@@ -94,7 +108,7 @@ class NetworkPort(wiring.Component):
         chip, link = self._chip, self.link_in
         queues = []
         for v in range(chip.n_vcs):
-            m.submodules[f"queue_{v}"] = queue = Fifo(shape=flit_layout(chip), depth=RECEIVE_DEPTH)
+            m.submodules[f"queue_{v}"] = queue = Fifo(shape=flit_layout(chip), depth=receive_depth(chip))
             queues.append(queue)
             m.d.comb += [
                 queue.i.valid.eq(link.valid & (link.vc == v)),
@@ -103,7 +117,7 @@ class NetworkPort(wiring.Component):
             m.d.sync += link.credit[v].eq(queue.o.valid & queue.o.ready)
         for kind, sink in enumerate([self.receive_request, self.receive_response]):
             members = [queues[v].o for v in range(kind, chip.n_vcs, len(MessageClass))]
-            if len(members) == 1:
+            if not merges_channels(chip):
                 wiring.connect(m, members[0], wiring.flipped(sink))
             else:
                 self._merge(m, members, sink, MessageClass(kind).name.lower())

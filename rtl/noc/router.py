@@ -43,8 +43,8 @@ class Router(wiring.Component):
 
     Allocation
         A head starts when all its outputs are free in its channel and each has a credit; a multicast
-        head only where each has room for the whole packet, unless a node port (``sink``) is behind it.
-        So once it has started it waits for no branch but those that drain by themselves.
+        head only where each has room for the whole packet, unless a node port that always drains (``sink``) is
+        behind it. So once it has started it waits for no branch but those that drain by themselves.
         A head that must wait *claims* outputs, one after the other in the order east, west, north,
         south, local: the next one when all that it has claimed are free and have room. Nobody else may
         start a packet to a claimed output. Each output passes its claim round robin over the inputs.
@@ -79,7 +79,8 @@ class Router(wiring.Component):
     capacity
         Constant: flits per channel that the receiver behind each port buffers; 0 for an unused port.
     sink
-        Constant: ports behind which a node hangs.
+        Constant: ports behind which a node hangs that never holds one channel of a class back for another
+        (`rtl.noc.port.merges_channels`).
     clear
         Soft reset. All routers and ports must be cleared together.
     running

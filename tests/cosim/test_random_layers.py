@@ -21,6 +21,7 @@ from tb.memory import MemorySettings
 from tb.scoreboard import compare
 from tb.session import run_job
 from tests.cases import CHIPS, KINDS, Case, random_case
+from tests.fused import fuse_all_pools
 
 BUDGET_MACS = 30_000
 SMOOTH = MemorySettings(latency_cycles=20)
@@ -83,6 +84,17 @@ def test_rtl_equals_ops(chip: str, tmp_path: Path) -> None:
         folder = tmp_path / str(first)
         folder.mkdir()
         _run(CHIPS[chip], cases, settings, "verilator", folder)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_rtl_equals_ops_with_fused_pools(chip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [
+        fuse_all_pools(random_case(300 + i, kind="pooled", chip=CHIPS[chip], budget_macs=BUDGET_MACS), monkeypatch)
+        for i in range(6)
+    ]
+    launches = [launch for case in cases for launch in schedule(case.graph, case.chip).launches]
+    assert sum(launch.op == "conv+maxpool" for launch in launches) >= len(cases)
+    _run(CHIPS[chip], cases, ROUGH, "verilator", tmp_path)
 
 
 @pytest.mark.parametrize("chip", ["1x1_8x8", "2x1_16x4"])

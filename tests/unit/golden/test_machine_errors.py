@@ -226,3 +226,15 @@ def test_a_stream_without_end_runs_out_of_memory() -> None:
     assert Machine(CHIP).run(memory[:whole].copy(), 0, stride).ok
     result = Machine(CHIP).run(memory[: whole - INSTRUCTION_BYTES].copy(), 0, stride)
     expect(result, ErrorCode.AXI_READ, CHIP.memory_node_id(CHIP.home_memory[1]), None)
+
+
+def test_planar_load_for_unlike_cores_is_refused_by_the_memory_node() -> None:
+    """Their act_groups differ, so the flits of one packet would go to different addresses."""
+    chip = ChipParams(2, 1, (CoreParams(rows=16), CoreParams(rows=32)), CHIP.memory_nodes)
+    for cores, error in (([0, 1], ErrorCode.ILLEGAL_FIELD), ([1], ErrorCode.NONE)):
+        program = Assembler(chip)
+        program.load(0, cores=cores, run_flits=4, planar=1)
+        result = run(program)
+        assert result.error == error
+        assert result.node == (chip.memory_node_id(0) if error else None)
+        assert result.unit is None

@@ -26,23 +26,51 @@ def small_chip(width: int, height: int, memories: int, **overrides: int) -> Chip
     )
 
 
-def packet_words(chip: ChipParams, number: int, flits: int, dest: int, source: int = 0) -> list[int]:
-    """The flits of a packet as bits; header fields are noise beside all but the first.
+def payload_of(number: int, index: int) -> int:
+    """32 bits of flit ``index`` of packet ``number``, different for each."""
+    return (61 * number + 29 * index) % 256 << 24 | number << 8 | index
 
-    Payload: packet number << 8 | index of the flit.
-    """
+
+def header_of(number: int) -> dict[str, int]:
+    """Header fields of packet ``number`` that routers and ports only carry: every bit takes both values."""
+    noise = random.Random(number)
+    return {
+        "src": noise.getrandbits(7),
+        "kind": noise.randrange(5),
+        "space": noise.randrange(4),
+        "planar": noise.getrandbits(1),
+        "addr": noise.getrandbits(16) << 16 | number,
+        "traffic": noise.randrange(5),
+        "lane_offset": noise.getrandbits(6),
+        "lanes": noise.getrandbits(7),
+        "token_valid": noise.getrandbits(1),
+        "token": noise.getrandbits(7),
+    }
+
+
+def number_of(flit: Any, source: int | None = None) -> int:
+    """Number of the packet whose first flit this is; checks the header against `header_of`."""
+    number = flit.header.addr & 0xFFFF
+    expected = header_of(number) | ({} if source is None else {"src": source})
+    assert {name: int(getattr(flit.header, name)) for name in expected} == expected, "a header is damaged"
+    return number
+
+
+def packet_words(chip: ChipParams, number: int, flits: int, dest: int, source: int | None = None) -> list[int]:
+    """The flits of a packet as bits: `payload_of` and `header_of`; header fields are noise beside all but the first."""
     noise = random.Random(number)
     shape = flit_layout(chip)
     words = []
     for index in range(flits):
         first = index == 0
         header = {
+            **header_of(number if first else noise.getrandbits(16)),
             "dest": dest if first else noise.getrandbits(chip.n_nodes),
-            "src": source if first else noise.getrandbits(7),
             "flits": flits if first else noise.getrandbits(7),
-            "addr": number if first else noise.getrandbits(32),
         }
-        value = {"data": number << 8 | index, "first": first, "last": index == flits - 1, "header": header}
+        if first and source is not None:
+            header["src"] = source
+        value = {"data": payload_of(number, index), "first": first, "last": index == flits - 1, "header": header}
         words.append(Const.cast(shape.const(value)).value)
     return words
 
@@ -82,7 +110,7 @@ class LinkSink:
         self.packets: list[list[tuple[int, int]]] = [[] for _ in range(chip.n_vcs)]  # (number, dest) of each
         self.flits: list[tuple[int, int, int]] = []  # cycle, channel, payload
         self.starts: list[tuple[int, int]] = []  # of each packet: flits, room in the buffer
-        self._next = [0] * chip.n_vcs  # expected payload; 0 between packets
+        self._inside: list[tuple[int, int, int] | None] = [None] * chip.n_vcs  # number, flits, flits that came
 
     def cycle(self, ctx: Any, now: int) -> None:
         back = 0
@@ -94,12 +122,15 @@ class LinkSink:
             vc = ctx.get(self.link.vc)
             flit = self.shape.from_bits(ctx.get(self.link.flit.as_value()))
             if flit.first:
-                assert not self._next[vc], "a packet inside another"
-                self.packets[vc].append((flit.header.addr, flit.header.dest))
+                assert self._inside[vc] is None, "a packet inside another"
+                number = number_of(flit)
+                self.packets[vc].append((number, flit.header.dest))
                 self.starts.append((flit.header.flits, self.capacity - self.held[vc]))
-                self._next[vc] = flit.header.addr << 8
-            assert flit.data == self._next[vc], "flits of packets are mixed"
-            self._next[vc] = 0 if flit.last else self._next[vc] + 1
+                self._inside[vc] = (number, flit.header.flits, 0)
+            number, flits, index = self._inside[vc]
+            assert flit.data == payload_of(number, index), "flits of packets are mixed"
+            assert flit.last == (index == flits - 1)
+            self._inside[vc] = None if flit.last else (number, flits, index + 1)
             self.flits.append((now, vc, flit.data))
             self.held[vc] += 1
             assert self.held[vc] <= self.capacity, "more flits than credits"

@@ -42,8 +42,8 @@ def test_words_come_out_in_order_under_random_stalls(depth: int, seed: int) -> N
             assert ctx.get(dut.level) == len(model)
             o_valid = ctx.get(dut.o.valid)
             assert o_valid == bool(model)
-            if depth > 1:
-                assert ctx.get(dut.i.ready) == (len(model) < depth)
+            passes = depth == 1 and o_ready  # the one word leaves while the next comes
+            assert ctx.get(dut.i.ready) == (len(model) < depth or passes)
             i_ready = ctx.get(dut.i.ready)
             if o_valid:
                 assert ctx.get(dut.o.payload).as_bits() == model[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.hdl import Cat
 
 from rtl.interface import PARAM_FLITS, Inbound, Outbound
 from rtl.isa import Space
@@ -16,6 +17,7 @@ from rtl.params import CoreParams, default_chip
 from rtl.regs import ErrorCode
 from tests.unit.rtl.axi_models import Sink, send
 from tests.unit.rtl.core_models import packet_flits, packets_of, simulate
+from tests.unit.rtl.noc_models import header_of
 
 CORE = CoreParams(rows=16, cols=4, act_bytes=2048, weight_bytes=1024, acc_entries=32, param_blocks=4)
 
@@ -59,8 +61,7 @@ def test_flits_land_in_their_memory_and_tokens_count(link_bytes: int, seed: int)
             payload = payload[: max(1, (half - 1) // step)]
             addr = side * half + rng.randrange(half - step * (len(payload) - 1))
             lanes = rng.choice([link_bytes, rng.randint(1, link_bytes)])
-            offset = rng.randrange(link_bytes - lanes + 1) if space != Space.PARAM else 0
-            lanes = lanes if space != Space.PARAM else link_bytes
+            offset = rng.randrange(link_bytes - lanes + 1)
             for i, word in enumerate(payload):
                 where = (addr + i * step) * link_bytes + offset
                 raw = word.to_bytes(link_bytes, "little")[offset : offset + lanes]
@@ -80,21 +81,21 @@ def test_flits_land_in_their_memory_and_tokens_count(link_bytes: int, seed: int)
         signals = []
         for port in (dut.act, dut.weight):
             signals += [port.valid, port.addr, port.data, port.mask]
-        signals += [dut.param_valid, dut.param_addr, dut.param_data]
+        signals += [dut.param_valid, dut.param_addr, dut.param_data, dut.param_mask]
         signals += [value for port in dut.increments for value in (port.valid, port.token)]
         while True:
             _, _, *v, ack = await ctx.tick().sample(*signals, dut.ack)
             for space, (valid, addr, word, mask) in {
                 Space.ACT: v[0:4],
                 Space.WEIGHT: v[4:8],
-                Space.PARAM: (*v[8:11], (1 << link_bytes) - 1),
+                Space.PARAM: v[8:12],
             }.items():
                 for lane in range(link_bytes if valid else 0):
                     if mask >> lane & 1:
                         got[space][addr * link_bytes + lane] = word >> 8 * lane & 0xFF
             for side in range(2):
-                if v[11 + 2 * side]:
-                    counted[side].append(v[12 + 2 * side])
+                if v[12 + 2 * side]:
+                    counted[side].append(v[13 + 2 * side])
             acked += ack
 
     def feed(side: int) -> Any:
@@ -176,29 +177,47 @@ def test_packets_leave_whole(stall: float, seed: int) -> None:
     rng = random.Random(seed)
     chip = default_chip(4, CORE)
     dut = Outbound(chip=chip, n_sources=4)
-    packets = [
-        [(index << 32 | i << 8, rng.randint(1, 5)) for i in range(25)]  # first payload word, length
+    bits = 8 * chip.link_bytes
+    packets = [  # of each source, its number in the lowest two bits of each payload
+        [
+            packet_flits(
+                chip,
+                {"dest": rng.getrandbits(chip.n_nodes), **header_of(rng.getrandbits(16))},
+                [rng.getrandbits(bits) & ~3 | index for _ in range(rng.randint(1, 5))],
+            )
+            for _ in range(25)
+        ]
         for index in range(4)
     ]
     sink = Sink(dut.o, rng, stall)
 
     def feed(index: int) -> Any:
         async def bench(ctx) -> None:
-            for first, length in packets[index]:
-                flits = packet_flits(chip, {"addr": first}, [first + k for k in range(length)])
-                await send(ctx, dut.i[index], flits, random.Random(first), 0.5)
+            for number, flits in enumerate(packets[index]):
+                await send(ctx, dut.i[index], flits, random.Random(4 * number + index), 0.5)
             await ctx.tick().repeat(5)
 
         return bench
 
-    simulate(dut, *(feed(i) for i in range(4)), background=[sink.run])
-    out = packets_of([flit for _, flit in sink.words])
+    async def watch(ctx) -> None:
+        """The lowest source that offers goes first, and keeps the way to the end of its packet."""
+        held: int | None = None
+        valids, readies = Cat(s.valid for s in dut.i), Cat(s.ready for s in dut.i)
+        watched = ctx.tick().sample(valids, readies, dut.o.valid, dut.o.ready, dut.o.payload.last)
+        async for _, _, valid, ready, o_valid, o_ready, last in watched:
+            lowest = (valid & -valid).bit_length() - 1 if valid else None
+            choice = lowest if held is None else held
+            assert o_valid == (choice is not None and valid >> choice & 1)
+            assert ready == (0 if choice is None else o_ready << choice)
+            if o_valid:
+                held = None if o_ready and last else choice
+
+    simulate(dut, *(feed(i) for i in range(4)), background=[sink.run, watch])
+    out = [flit for _, flit in sink.words]
+    assert len(packets_of(out)) == 100
     for index in range(4):
-        mine = [packet for packet in out if packet.payload[0] >> 32 == index]
-        assert [packet.payload for packet in mine] == [
-            [first + k for k in range(length)] for first, length in packets[index]
-        ]
-    assert len(out) == 100
+        mine = [flit.as_bits() for flit in out if flit.data & 3 == index]
+        assert mine == [flit.as_bits() for packet in packets[index] for flit in packet]
 
 
 def test_the_lowest_source_waits_for_one_packet_at_most() -> None:

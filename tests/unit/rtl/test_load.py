@@ -36,6 +36,9 @@ def test_each_load_becomes_one_read_packet(link_bytes: int, seed: int) -> None:
             "runs": rng.randrange(1, 1 << 12),
             "run_flits": rng.randrange(1, 1 << 16),
             "dram_stride": rng.randrange(1 << 24),
+            "dst": rng.getrandbits(18),
+            "dst_stride": rng.getrandbits(18),
+            "planar": rng.randrange(2),
             "memory": rng.randrange(4),
             "space": rng.randrange(3),
             "traffic": rng.randrange(5),
@@ -70,9 +73,9 @@ def test_each_load_becomes_one_read_packet(link_bytes: int, seed: int) -> None:
         ({"runs": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"run_flits": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"cores": 0}, ErrorCode.ILLEGAL_FIELD),
-        ({"cores": 1 << 4}, ErrorCode.ILLEGAL_FIELD),
+        ({"cores": 1 << 8}, ErrorCode.ILLEGAL_FIELD),
         ({"cores": 1 << 63}, ErrorCode.ILLEGAL_FIELD),
-        ({"memory": 2}, ErrorCode.ILLEGAL_FIELD),
+        ({"memory": 4}, ErrorCode.ILLEGAL_FIELD),
         ({"traffic": 5}, ErrorCode.ILLEGAL_FIELD),
         ({"space": 3}, ErrorCode.ILLEGAL_FIELD),
         ({"token_valid": 1, "token": 64}, ErrorCode.ILLEGAL_FIELD),
@@ -82,7 +85,7 @@ def test_each_load_becomes_one_read_packet(link_bytes: int, seed: int) -> None:
     ids=str,
 )
 def test_a_bad_load_stops_the_unit(fields: dict[str, int], code: ErrorCode) -> None:
-    dut = Load(chip=default_chip(4))
+    dut = Load(chip=default_chip(8))
 
     async def bench(ctx) -> None:
         ctx.set(dut.o.ready, 1)

@@ -13,9 +13,9 @@ from amaranth.sim import Simulator
 from rtl.noc.flit import MessageClass, flit_layout
 from rtl.noc.mesh import Mesh
 from rtl.noc.routing import Link, hops, multicast_links
-from rtl.params import ChipParams, Direction, default_chip
+from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams, default_chip
 from rtl.regs import RouterCounter
-from tests.unit.rtl.noc_models import packet_words, small_chip
+from tests.unit.rtl.noc_models import number_of, packet_words, payload_of, small_chip
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ class Bench:
             queue = self.expected[source, kind, node]
             assert queue, f"node {node} {kind.name}: unexpected packet {flit.header.addr} from {source}"
             packet, index = queue[0], 0
-            assert flit.header.addr == packet.number, "out of order"
+            assert number_of(flit, packet.source) == packet.number, "out of order"
             assert flit.header.dest == 1 << node, "dest is reduced to this node"
             assert flit.header.flits == packet.flits
         else:
             packet, index = opened
             assert not flit.first
-        assert flit.data == packet.number << 8 | index, f"node {node}: flits of packets are mixed"
+        assert flit.data == payload_of(packet.number, index), f"node {node}: flits of packets are mixed"
         assert flit.last == (index == packet.flits - 1)
         self.arrivals[node, kind].append(cycle)
         self._open[node, kind] = None if flit.last else (packet, index + 1)
@@ -197,6 +197,27 @@ def test_crossing_multicasts_under_pressure_do_not_deadlock() -> None:
     packets = [Packet(n, 4 + n % 2, MessageClass.RESPONSE, everyone, 8) for n in range(60)]
     packets += [Packet(100 + n, n % 4, MessageClass.REQUEST, everyone, 1 + n % 8) for n in range(40)]
     Bench(chip, packets, 5).run(4000, ready_rate=0.4)
+
+
+def test_long_multicasts_in_two_channels_do_not_wait_for_each_other_at_two_ports() -> None:
+    """With ports that stop packets longer than their buffers, this traffic came to a stop."""
+    chip = ChipParams(
+        mesh_width=2,
+        mesh_height=1,
+        cores=(CoreParams(),) * 2,
+        memory_nodes=(MemoryNodeParams(0, 0, Direction.WEST), MemoryNodeParams(1, 0, Direction.EAST)),
+        link_bytes=4,
+        vcs_per_class=2,
+        vc_depth=32,
+        max_packet_flits=32,
+    )
+    rng = random.Random(0)
+    packets = []
+    for number in range(60):
+        dests = rng.choice([{0}, {1}, {0, 1}, {0, 1}])
+        flits = rng.choice([1, 4, 32, 32])
+        packets.append(Packet(number, rng.choice([2, 3]), MessageClass.RESPONSE, frozenset(dests), flits))
+    Bench(chip, packets).run(2000)
 
 
 def test_a_multicast_is_not_starved_by_unicast_traffic() -> None:

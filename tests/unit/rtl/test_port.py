@@ -8,9 +8,9 @@ from collections import deque
 import pytest
 from amaranth.sim import Simulator
 
-from rtl.noc.flit import MessageClass, flit_layout
-from rtl.noc.port import RECEIVE_DEPTH, NetworkPort
-from tests.unit.rtl.noc_models import LinkSink, LinkSource, packet_words, small_chip
+from rtl.noc.flit import MessageClass, flit_layout, virtual_channel
+from rtl.noc.port import NetworkPort, receive_depth
+from tests.unit.rtl.noc_models import LinkSink, LinkSource, number_of, packet_words, payload_of, small_chip
 
 
 def simulate(dut, testbench) -> None:
@@ -31,7 +31,7 @@ def test_sends_whole_packets_by_its_own_channels_within_its_credits(vcs_per_clas
     for number in range(40):
         words[number % 2].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
     source = 2 + seed
-    channels = [kind + 2 * (source % 2 if vcs_per_class == 2 else 0) for kind in MessageClass]
+    channels = [virtual_channel(chip, source, kind) for kind in MessageClass]
 
     async def testbench(ctx) -> None:
         sink = LinkSink(chip, dut.link_out, chip.vc_depth, rng, rate=0.4)
@@ -66,14 +66,14 @@ def test_receives_packets_whole_and_gives_credits_back(vcs_per_class: int, seed:
     shape = flit_layout(chip)
 
     async def testbench(ctx) -> None:
-        source = LinkSource(dut.link_in, RECEIVE_DEPTH, chip.n_vcs, rng, rate=0.9)
+        source = LinkSource(dut.link_in, receive_depth(chip), chip.n_vcs, rng, rate=0.9)
         sent: list[list[int]] = [[] for _ in range(chip.n_vcs)]
         for number in range(1, 61):
             vc = rng.randrange(chip.n_vcs)
             source.queues[vc].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
             sent[vc].append(number)
         got: list[list[int]] = [[], []]
-        expected = [0, 0]  # next payload; 0 between packets
+        expected: list[tuple[int, int] | None] = [None, None]  # packet and index of the next flit; None between packets
         shown: list[int | None] = [None, None]
         for _ in range(900):
             source.cycle(ctx)
@@ -88,17 +88,18 @@ def test_receives_packets_whole_and_gives_credits_back(vcs_per_class: int, seed:
                 shown[kind] = None if ready else word
                 if ready:
                     flit = shape.from_bits(word)
-                    assert flit.first == (not expected[kind])
+                    assert flit.first == (expected[kind] is None)
                     if flit.first:
-                        got[kind].append(flit.header.addr)
-                        expected[kind] = flit.header.addr << 8
-                    assert flit.data == expected[kind], "flits of packets are mixed"
-                    expected[kind] = 0 if flit.last else expected[kind] + 1
+                        got[kind].append(number_of(flit))
+                        expected[kind] = (got[kind][-1], 0)
+                    number, index = expected[kind]
+                    assert flit.data == payload_of(number, index), "flits of packets are mixed"
+                    expected[kind] = None if flit.last else (number, index + 1)
             await ctx.tick()
         for vc, numbers in enumerate(sent):
             assert [number for number in got[vc % 2] if number in set(numbers)] == numbers
         assert sum(map(len, got)) == 60
-        assert source.credits == [RECEIVE_DEPTH] * chip.n_vcs
+        assert source.credits == [receive_depth(chip)] * chip.n_vcs
 
     simulate(dut, testbench)
 
@@ -109,7 +110,7 @@ def test_one_flit_per_cycle_in_both_directions() -> None:
     rng = random.Random(0)
 
     async def testbench(ctx) -> None:
-        source = LinkSource(dut.link_in, RECEIVE_DEPTH, chip.n_vcs, rng)
+        source = LinkSource(dut.link_in, receive_depth(chip), chip.n_vcs, rng)
         sink = LinkSink(chip, dut.link_out, chip.vc_depth, rng)
         words = deque(packet_words(chip, 1, 8, 1) * 8)
         source.queues[1].extend(words)
@@ -136,7 +137,7 @@ def test_clear_drops_what_is_under_way() -> None:
     dut = NetworkPort(chip=chip)
 
     async def testbench(ctx) -> None:
-        source = LinkSource(dut.link_in, RECEIVE_DEPTH, chip.n_vcs, random.Random(0))
+        source = LinkSource(dut.link_in, receive_depth(chip), chip.n_vcs, random.Random(0))
         source.queues[0].extend(packet_words(chip, 1, 8, 1))
         ctx.set(dut.send_response.valid, 1)
         for _ in range(chip.vc_depth + 4):

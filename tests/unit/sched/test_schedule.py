@@ -271,6 +271,8 @@ def test_only_a_convolution_that_nothing_else_reads_takes_a_pool() -> None:
     after = read_twice.conv("conv0", 8, (1, 1))
     depthwise = GraphBuilder(np.random.default_rng(0), (16, 20, 20), BUDGET)
     depthwise.pool("maxpool", depthwise.conv("in", 16, (3, 3), groups=16, op="depthwise"), (2, 2), (2, 2))
+    residual = GraphBuilder(np.random.default_rng(0), (16, 20, 20), BUDGET)
+    residual.pool("maxpool", residual.conv("in", 16, (1, 1), residual="in"), (2, 2), (2, 2))
     graphs = [
         read_twice.graph("read twice", "maxpool1", after),
         pooled_chain().graph("an output", "conv0", "maxpool1"),
@@ -279,8 +281,18 @@ def test_only_a_convolution_that_nothing_else_reads_takes_a_pool() -> None:
         pooled_chain(kernel=2, padding=2).graph("windows outside", "maxpool1"),
         pooled_chain(kernel=2, stride=8).graph("a stride of 8", "maxpool1"),
         depthwise.graph("depthwise", "maxpool1"),
+        with_table(pooled_chain().graph("a table that may fall", "maxpool1")),
+        residual.graph("a residual", "maxpool1"),
     ]
     assert [graph.name for graph in graphs if list(pool_candidates(graph))] == []
+
+
+def with_table(graph: QGraph) -> QGraph:
+    """The same with an activation table behind its first node."""
+    first = graph.nodes[0]
+    assert isinstance(first, QConv)
+    table = np.arange(-128, 128).astype(np.int8)[::-1]
+    return replace(graph, nodes=(replace(first, requant=replace(first.requant, table=table)), *graph.nodes[1:]))
 
 
 def test_a_pool_too_large_for_the_accumulators_stays_alone() -> None:

@@ -1,0 +1,176 @@
+"""A program for a whole chip with everything that its run depends on, and its form as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtl.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit, decode, encode, pack_params
+from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
+from tb.errors import BenchError
+from tb.job import write_atomically
+from tb.memory import MemorySettings
+
+__all__ = ["DATA_BYTES", "MEMORY_BYTES", "Instruction", "Program", "Streams", "max_stream"]
+
+MEMORY_BYTES = 1 << 16
+DATA_BYTES = MEMORY_BYTES // 2
+"""Data lie below, programs above."""
+PARAM_AREA = (DATA_BYTES * 3 // 4, DATA_BYTES)
+"""Here the image holds sensible parameter blocks; elsewhere noise."""
+_FETCH_AHEAD_BYTES = 64 * INSTRUCTION_BYTES
+"""The memory behind END that a fetch may read."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction by its fields, or by its bytes if there is no such opcode."""
+
+    opcode: Opcode
+    fields: Mapping[str, int] = field(default_factory=dict)
+    raw: bytes | None = None
+
+    @property
+    def code(self) -> bytes:
+        return encode(self.opcode, **self.fields) if self.raw is None else self.raw
+
+    def whole(self) -> dict[str, int]:
+        """All fields, those that are zero as well."""
+        return decode(self.code)[1]
+
+    def __str__(self) -> str:
+        if self.raw is not None:
+            return f"RAW {self.raw.hex()}"
+        return " ".join([self.opcode.name, *(f"{name}={value}" for name, value in self.fields.items() if value)])
+
+    @classmethod
+    def parse(cls, text: str) -> Instruction:
+        """Inverse of `str`; ValueError if it is none."""
+        name, *parts = text.split()
+        if name == "RAW":
+            return cls(Opcode.ILLEGAL, {}, bytes.fromhex(parts[0]))
+        pairs = (part.split("=") for part in parts)
+        instruction = cls(Opcode[name], {key: int(value) for key, value in pairs})
+        encode(instruction.opcode, **instruction.fields)
+        return instruction
+
+
+Streams = dict[tuple[int, Unit], list[Instruction]]
+"""The instructions of each unit of each core, without the END that closes every stream."""
+
+
+def max_stream(chip: ChipParams) -> int:
+    """Instructions that a stream may have."""
+    room = MEMORY_BYTES - DATA_BYTES - _FETCH_AHEAD_BYTES
+    return room // (3 * chip.n_cores * 64) * 64 // INSTRUCTION_BYTES - 1
+
+
+@dataclass(frozen=True)
+class Program:
+    """Instruction streams, the seeds of the initial contents of all memories, and what the external memory is like."""
+
+    chip: ChipParams
+    streams: Streams
+    seed: int
+    """Of the image in external memory, and of the noise in the cores."""
+    settings: MemorySettings = field(default_factory=MemorySettings)
+    name: str = ""
+    fault: tuple[int, Unit, int] | None = None
+    """Core, unit and place in its stream of the faulty instruction, if there is one."""
+
+    @property
+    def program_base(self) -> int:
+        return DATA_BYTES
+
+    @property
+    def program_stride(self) -> int:
+        longest = max(map(len, self.streams.values())) + 1
+        return -(-longest * INSTRUCTION_BYTES // 64) * 64
+
+    @property
+    def n_instructions(self) -> int:
+        return sum(map(len, self.streams.values()))
+
+    def streams_of(self, unit: Unit) -> list[Instruction]:
+        """The instructions of a unit, of all cores."""
+        return [i for (_, of), stream in self.streams.items() if of == unit for i in stream]
+
+    def image(self) -> np.ndarray:
+        """External memory before the run, uint8[MEMORY_BYTES]."""
+        rng = np.random.default_rng([self.seed, 1])
+        image = rng.integers(0, 256, MEMORY_BYTES, np.uint8)
+        # Every other KB holds small values, so that not every sum saturates.
+        small = rng.integers(-4, 5, MEMORY_BYTES, np.int8).view(np.uint8)
+        quiet = np.arange(MEMORY_BYTES) >> 10 & 1 == 1
+        image[quiet] = small[quiet]
+        channels = (PARAM_AREA[1] - PARAM_AREA[0]) // PARAM_BYTES_PER_CHANNEL
+        shift = rng.integers(0, 41, channels)
+        multiplier = np.minimum((rng.random(channels) * 2.0 ** (shift - 3)).astype(np.int64), (1 << 24) - 1)
+        bias = rng.integers(-(1 << 31), 1 << 31, channels) >> rng.integers(0, 31, channels)
+        image[slice(*PARAM_AREA)] = pack_params(bias, multiplier, shift)
+        if self.program_base + self.program_stride * 3 * self.chip.n_cores + _FETCH_AHEAD_BYTES > MEMORY_BYTES:
+            raise BenchError(f"a stream has more than {max_stream(self.chip)} instructions: the programs do not fit")
+        end = encode(Opcode.END)
+        for (core, unit), stream in self.streams.items():
+            code = b"".join([*(instruction.code for instruction in stream), end])
+            at = self.program_base + (3 * core + unit) * self.program_stride
+            image[at : at + len(code)] = np.frombuffer(code, np.uint8)
+        return image
+
+    def with_streams(self, streams: Streams) -> Program:
+        return replace(self, streams=streams)
+
+    def save(self, path: Path, note: Sequence[str] = ()) -> None:
+        """Write it as a file that people read and `load` reads, too."""
+        streams = {
+            f"core {core} {unit.name.lower()}": [str(instruction) for instruction in stream]
+            for (core, unit), stream in sorted(self.streams.items())
+            if stream
+        }
+        content = {
+            "name": self.name, "note": list(note), "seed": self.seed, "settings": asdict(self.settings),
+            "fault": self.fault and [self.fault[0], self.fault[1].name.lower(), self.fault[2]],
+            "chip": _chip_table(self.chip), "streams": streams,
+        }  # fmt: skip
+        write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Program:
+        """Read a program.
+
+        Raises
+        ------
+        BenchError
+            If the file is not there or is not a program.
+        """
+        try:
+            content = json.loads(path.read_text())
+            chip = _chip_from_table(content["chip"])
+            streams: Streams = {(core, unit): [] for core in range(chip.n_cores) for unit in Unit}
+            for place, stream in content["streams"].items():
+                _, core, unit = place.split()
+                streams[int(core), Unit[unit.upper()]] = [Instruction.parse(text) for text in stream]
+            fault = content["fault"] and (content["fault"][0], Unit[content["fault"][1].upper()], content["fault"][2])
+            settings = MemorySettings(**content["settings"])
+            return cls(chip, streams, content["seed"], settings, content["name"], fault)
+        except OSError as error:
+            raise BenchError(f"cannot read {path}: {error.strerror}; give a file that `make fuzz` has saved") from error
+        except (ValueError, KeyError, TypeError, AttributeError, ParameterError) as error:
+            raise BenchError(f"{path} is not a saved program ({error}); give a file of `make fuzz`") from error
+
+
+def _chip_table(chip: ChipParams) -> dict[str, Any]:
+    table = asdict(chip)
+    table["memory_nodes"] = [{**node, "side": node["side"].name} for node in table["memory_nodes"]]
+    return table
+
+
+def _chip_from_table(table: dict[str, Any]) -> ChipParams:
+    cores = tuple(CoreParams(**core) for core in table["cores"])
+    nodes = tuple(MemoryNodeParams(n["x"], n["y"], Direction[n["side"]]) for n in table["memory_nodes"])
+    return ChipParams(**{**table, "cores": cores, "memory_nodes": nodes})

@@ -1,0 +1,477 @@
+"""What the parameters of a chip say of its netlist: hierarchy, ports, and the state bits of every block.
+
+Nothing here looks at the hardware's own description: the figures follow from `rtl.params`, the fields of `rtl.isa`
+and `rtl.regs`, and the formulas below, one for each block. A change of a block that adds or drops a register must
+change its formula, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rtl.isa import INSTRUCTION_BITS, Compute, Load, Pool, Setup, Signals, TrafficClass, Unit
+from rtl.params import ChipParams, CoreParams, Direction
+from rtl.regs import CoreCounter, MemoryCounter, RouterCounter
+
+__all__ = ["Block", "Ports", "expected_chip"]
+
+Ports = Mapping[str, tuple[str, int]]
+"""Port name to direction (`input` or `output`) and width."""
+
+COUNTER = 48
+PORTS = len(Direction)
+ADDRESS = 32
+TOKEN, CORE = 7, 6
+"""Fields that name a token counter and a core."""
+NODE = 7
+SIGNAL = 1 + TOKEN + CORE
+"""A signal with its valid bit."""
+ERROR = 8
+TABLE = 256
+"""Entries of an activation table, a byte each."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One instance: registers and memory of its own, and what is inside it."""
+
+    kind: str
+    flipflops: int = 0
+    memory: int = 0
+    inside: Mapping[str, Block] = field(default_factory=dict)
+    """By instance name."""
+    module: str | None = None
+    """Name of the Verilog module, if it is one that several instances share."""
+    ports: Ports | None = None
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> tuple[int, int]:
+        """Flip-flops and memory bits with everything inside."""
+        parts = [(self.flipflops, self.memory), *(block.total for block in self.inside.values())]
+        return sum(part[0] for part in parts), sum(part[1] for part in parts)
+
+
+def _index_bits(count: int) -> int:
+    """Of a register that counts 0 .. count - 1."""
+    return (count - 1).bit_length()
+
+
+def _header_bits(chip: ChipParams) -> int:
+    """dest, src, kind, flits, space, planar, addr, traffic, lane_offset, lanes, token_valid, token."""
+    return chip.n_nodes + NODE + 3 + 7 + 2 + 1 + ADDRESS + 3 + 6 + 7 + 1 + TOKEN
+
+
+def _flit_bits(chip: ChipParams) -> int:
+    """Data, first, last, header."""
+    return 8 * chip.link_bytes + 2 + _header_bits(chip)
+
+
+def _tag_bits(core: CoreParams) -> int:
+    """Address of an accumulator entry, overwrite, is_max, last."""
+    return _index_bits(core.acc_entries) + 3
+
+
+def _setup(*names: str) -> int:
+    return sum(Setup[name].width for name in names)
+
+
+def _compute(*names: str) -> int:
+    return sum(Compute[name].width for name in names)
+
+
+def _fifo(width: int, depth: int) -> Block:
+    """Power-of-two depths: two pointers with a wrap bit. Others: two pointers and a level. One: a word and a bit."""
+    if depth == 1:
+        return Block("Fifo", width + 1)
+    if depth & (depth - 1) == 0:
+        return Block("Fifo", 2 * (_index_bits(depth) + 1), width * depth)
+    return Block("Fifo", 2 * _index_bits(depth) + depth.bit_length(), width * depth)
+
+
+def _ram(width: int, depth: int, granularity: int | None = None) -> Block:
+    """A synchronous RAM: the words, and the word last read."""
+    parameters = {
+        "WIDTH": width,
+        "DEPTH": depth,
+        "GRANULARITY": granularity or width,
+        "ADDR_BITS": max(1, _index_bits(depth)),
+    }
+    ram = Block("systomesh_ram", width, width * depth, module="systomesh_ram", parameters=parameters)
+    return Block("Ram", inside={"ram": ram})
+
+
+def _scratchpad(size_bytes: int, write_bytes: int, read_bytes: int) -> Block:
+    """Two banks of whole words, and of the read under way its byte offset and parity."""
+    word = max(write_bytes, read_bytes)
+    banks = {name: _ram(8 * word, size_bytes // word // 2, 8) for name in ("even", "odd")}
+    return Block("Scratchpad", _index_bits(word) + 1, inside=banks)
+
+
+def _accumulator(core: CoreParams) -> Block:
+    """Two banks; the update under way (data, address, overwrite, is_max, valid), a forwarded word and its use, and
+    the bank that was read."""
+    word = 32 * core.cols
+    banks = {name: _ram(word, core.acc_bank_entries) for name in ("bank0", "bank1")}
+    return Block("Accumulator", 2 * word + _index_bits(core.acc_entries) + 5, inside=banks)
+
+
+def _pe_row(cols: int) -> Block:
+    """A PE: shadow and active weight, partial sum, switch bit; an activation for all but the first."""
+    return Block("PeRow", cols * (8 + 8 + 32 + 1) + 8 * (cols - 1))
+
+
+def _array(core: CoreParams) -> Block:
+    """Skew (row r waits r + 1 cycles) and deskew (column c waits C - 1 - c), the pixels in flight, the row being
+    loaded, the switch wavefront, tags in a ring with two pointers, and the two bits of the weight handshake."""
+    rows, cols = core.rows, core.cols
+    ring = 1 << (rows + cols - 1).bit_length()
+    skew = 8 * rows * (rows + 1) // 2
+    deskew = 32 * cols * (cols - 1) // 2
+    hold = _index_bits(max(2, cols - 1))
+    own = 1 + hold + rows + (rows + cols) + rows + skew + deskew + 2 * _index_bits(ring)
+    inside = {f"row{row}": _pe_row(cols) for row in range(rows)}
+    return Block("SystolicArray", own, inside={**inside, "tags": _ram(_tag_bits(core), ring)})
+
+
+def _tap(core: CoreParams) -> Block:
+    """Shadow weights, active weights and window of K columns; shift, two valid bits, loaded; two tags; the update."""
+    window = 8 * core.tap_lanes * core.tap_columns
+    return Block("TapUnit", 3 * window + 1 + 2 + 5 + 2 * _tag_bits(core) + 32 * core.tap_lanes)
+
+
+def _weight_loader(core: CoreParams) -> Block:
+    """Kernel size and the place in it, row, block, address with a bit to overflow into; running, engine now and of
+    the row offered, window, first_row, failed, valid, more."""
+    kernel = 2 * _setup("kernel_h", "kernel_w")
+    own = kernel + _index_bits(core.rows) + _compute("blocks") + _compute("weight_base") + 1
+    return Block("WeightLoader", own + 8)
+
+
+def _streamer(core: CoreParams) -> Block:
+    """The job, where the walk over it is, and the pixel offered."""
+    act, coordinate, skips, acc = _compute("act_base"), 16, 4, _index_bits(core.acc_entries)
+    kept = _setup(
+        *("engine", "tap_mode", "tap_shift", "stride_h", "stride_w", "dilation_h", "dilation_w", "in_w"),
+        *("step_x", "tap_x", "step_y", "tap_y", "block_pitch", "pad_value"),
+    ) + _compute("iy0", "in_h", "accumulate")
+    loops = 2 * (_setup("out_w", "kernel_w", "kernel_h") + _compute("out_h"))
+    # illegal, running, hold, engine shown; accumulator range; -pad_left; signals; skips; columns.
+    job = 4 + acc + 1 + coordinate + 3 * SIGNAL + 2 * skips + core.tap_columns - 1
+    # Addresses and coordinates at the start of row, kernel column, kernel row, block, and of the pixel.
+    walk = _compute("blocks") + skips + 5 * act + 4 * coordinate + acc + 1 + 2
+    pixel = 8 * core.rows + 1 + 5 + 1 + core.tap_columns - 1 + _tag_bits(core)
+    # valid, padding and its value, error, stopped.
+    offered = pixel + 1 + 1 + _setup("pad_value") + ERROR + 1
+    return Block("PixelStreamer", kept + loops + job + walk + offered)
+
+
+def _compute_unit(core: CoreParams) -> Block:
+    """The SETUP in force, the job made of it and a COMPUTE, and the signals of jobs that are through."""
+    jobs = 4
+    setup = _setup(
+        *("engine", "tap_mode", "tap_shift", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h"),
+        *("dilation_w", "out_w", "in_w", "pad_left", "step_x", "tap_x", "step_y", "tap_y", "block_pitch"),
+        *("pad_value", "window"),
+    )
+    compute = 3 * SIGNAL + _compute("act_base", "weight_base", "acc_base", "blocks", "out_h", "iy0", "in_h")
+    job = setup + compute + _compute("accumulate") + 1
+    # error; the job is for loader, for streamer; two of three signals sent; counts of jobs ahead and complete.
+    own = setup + job + ERROR + 2 + 2 + _index_bits(jobs + 4) + _index_bits(jobs + 1) + 1
+    inside = {
+        "array": _array(core),
+        "tap": _tap(core),
+        "loader": _weight_loader(core),
+        "streamer": _streamer(core),
+        "operands": _fifo(3 * SIGNAL, jobs),
+        "results": _fifo(SIGNAL, jobs),
+    }
+    return Block("ComputeUnit", own, inside=inside)
+
+
+def _sender() -> Block:
+    """Signals of an instruction, and which are still to go."""
+    return Block("SignalSender", Signals.size + 3)
+
+
+def _issue(chip: ChipParams) -> Block:
+    """State, three wait masks, the kind of the instruction, error, and the instruction handed over."""
+    return Block("Issue", 2 + 3 * chip.tokens + 3 + ERROR + INSTRUCTION_BITS + 1, inside={"sender": _sender()})
+
+
+def _read_flits(chip: ChipParams) -> int:
+    """Flits of a LOAD in a READ packet."""
+    return max(1, INSTRUCTION_BITS // 8 // chip.link_bytes)
+
+
+def _load(chip: ChipParams) -> Block:
+    """Error, checked, and the flit of the packet."""
+    return Block("Load", ERROR + 1 + _index_bits(_read_flits(chip)))
+
+
+def _fetch(core: CoreParams, chip: ChipParams) -> Block:
+    """For each unit the next address, room claimed in its queue, and ended; one request; one instruction in parts."""
+    units, flit = len(Unit), 8 * chip.link_bytes
+    streams = units * (ADDRESS + core.queue_depth.bit_length() + 1)
+    # running, sending, for which unit, its flit; flits on their way; error.
+    request = 1 + 1 + _index_bits(units) + _index_bits(_read_flits(chip)) + 16 + ERROR
+    parts = INSTRUCTION_BITS // flit if flit <= INSTRUCTION_BITS else 0
+    assembly = INSTRUCTION_BITS - flit + _index_bits(parts) if parts else 1
+    queues = {f"queue{unit}": _fifo(INSTRUCTION_BITS, core.queue_depth) for unit in range(units)}
+    return Block("Fetch", streams + request + assembly, inside=queues)
+
+
+def _inbound() -> Block:
+    """Error; for each stream the fields of its packet's header that later flits need, and the address."""
+    held = 3 + 2 + 1 + 6 + 7 + 1 + TOKEN
+    return Block("Inbound", ERROR + 2 * (held + ADDRESS))
+
+
+def _packets(chip: ChipParams) -> Block:
+    """What is left of the job, the header of the packet under way, its flits left, its lane offset."""
+    own = _job_bits() + 1 + _header_bits(chip) + 1 + _index_bits(chip.max_packet_flits) + 6
+    return Block("Packets", own)
+
+
+def _job_bits() -> int:
+    """to_core, memory, core, space, planar, addr, flits, lanes, lane_offset, traffic, token_valid, token."""
+    return 1 + 4 + CORE + 2 + 1 + ADDRESS + 13 + 7 + 6 + 3 + 1 + TOKEN
+
+
+def _postprocessor(lanes: int) -> Block:
+    """For each lane: bias, multiplier and shift, in use and next, the shift once more along the pipeline; sum, product
+    and rounded value; the value that the activation table may replace, and the table. For all: levels of three stages
+    (zero point, bounds, table), swaps, valid, whether the table was asked."""
+    bias, multiplier, shift = 32, 24, 6
+    lane = 2 * (bias + multiplier + shift) + shift + 33 + 57 + 10 + 8
+    tables = {f"table{number}": _ram(8, TABLE) for number in range(lanes)}
+    return Block("PostProcessor", lanes * lane + 3 * (3 * 8 + 1) + 4 + 4 + 1, inside=tables)
+
+
+def _group_bits(core: CoreParams, chip: ChipParams) -> int:
+    """Names a storage block of an accumulator entry; never less than one bit."""
+    return max(1, _index_bits(core.drain_groups(chip.link_bytes)))
+
+
+def _drain(core: CoreParams, chip: ChipParams) -> Block:
+    """Geometry of the last POOL and of the running job; where its windows are; the entry read and the maximum."""
+    entry = _index_bits(core.acc_entries)
+    fields = ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left", "in_h", "in_w", "out_w")
+    geometry = sum(Pool[name].width for name in fields) + 2 * entry
+    # plane and has_pool; pooled, busy, pixels left; tap and column; rows and columns with sign; four entries.
+    place = 20 + 1 + 2 + 13 + 3 + 3 + 10 + 2 * 17 + 2 * 14 + 4 * entry
+    lanes = core.drain_lanes(chip.link_bytes)
+    return Block("Drain", 2 * geometry + place + 2 * _group_bits(core, chip) + 5 + 32 * lanes)
+
+
+def _store(core: CoreParams, chip: ChipParams) -> Block:
+    """One STORE in work, credits for the buffer, parameters or a table being loaded."""
+    buffer_flits, param_flits = 8, 8
+    lanes = core.drain_lanes(chip.link_bytes)
+    # checked, loaded, fire; group and its offset; error; acknowledgements outstanding.
+    work = 3 + 5 + ADDRESS + ERROR + 16 + Signals.size + buffer_flits.bit_length()
+    params = param_flits.bit_length() + _index_bits(param_flits) + 1
+    table = TABLE.bit_length() + _index_bits(TABLE) + 1
+    inside = {
+        "buffer": _fifo(8 * lanes, buffer_flits),
+        "jobs": _fifo(_job_bits(), 2),
+        "packets": _packets(chip),
+        "post": _postprocessor(lanes),
+        "drain": _drain(core, chip),
+        "sender": _sender(),
+    }
+    return Block("Store", work + params + table, inside=inside)
+
+
+def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:
+    """Registers on all inputs but streams, the reset; inside, all that the reset reaches."""
+    flit = _flit_bits(chip)
+    sources = 4
+    # error and its unit, started, progress; instructions done by each unit.
+    own = ERROR + 2 + 1 + 1 + len(Unit) * 32
+    logic = {
+        "act": _scratchpad(core.act_bytes, chip.link_bytes, core.rows),
+        "weight": _scratchpad(core.weight_bytes, chip.link_bytes, core.cols),
+        "param": _ram(8 * chip.link_bytes, 8 * core.param_blocks),
+        "acc": _accumulator(core),
+        "tokens": Block("TokenFile", 8 * chip.tokens),
+        "fetch": _fetch(core, chip),
+        "load": _load(chip),
+        "compute": _compute_unit(core),
+        "store": _store(core, chip),
+        "inbound": _inbound(),
+        "outbound": Block("Outbound", sources + 1),
+        "signals": Block("SignalRouter", SIGNAL),
+        "counters": Block("CoreCounters", COUNTER * len(CoreCounter)),
+        **{f"issue_{unit.name.lower()}": _issue(chip) for unit in Unit},
+        **{name: _fifo(flit, 2) for name in ("response_in", "request_in", "request_out")},
+    }
+    inputs = {"node": 6, "home": 4, "start": 1, "halt": 1, "running": 1, "program_base": 32, "program_stride": 32}
+    inputs["counter_index"] = 6
+    ports = {
+        **_stream("request_out", "output", flit),
+        **_stream("request_in", "input", flit),
+        **_stream("response_in", "input", flit),
+        **{name: ("input", width) for name, width in (inputs | {"clear": 1, "clk": 1, "rst": 1}).items()},
+        **{name: ("output", width) for name, width in (("done", 1), ("error", ERROR), ("error_unit", 2))},
+        "progress": ("output", 1),
+        "counter_value": ("output", COUNTER),
+    }
+    shell = sum(inputs.values()) + 2
+    return Block("Core", shell, inside={"logic": Block("logic", own, inside=logic)}, module=module, ports=ports)
+
+
+def _stream(name: str, direction: str, width: int) -> dict[str, tuple[str, int]]:
+    back = {"input": "output", "output": "input"}[direction]
+    return {
+        f"{name}__payload": (direction, width),
+        f"{name}__valid": (direction, 1),
+        f"{name}__ready": (back, 1),
+    }
+
+
+def _axi(chip: ChipParams, prefix: str) -> dict[str, tuple[str, int]]:
+    """An AXI4 master with 32-bit addresses and one-bit identifiers."""
+    data = 8 * chip.link_bytes
+    outputs = {f"{c}{n}": w for c in ("aw", "ar") for n, w in zip(("id", "addr", "len", "size", "burst", "valid"),
+                                                                (1, ADDRESS, 8, 3, 2, 1), strict=True)}  # fmt: skip
+    outputs |= {"wdata": data, "wstrb": data // 8, "wlast": 1, "wvalid": 1, "bready": 1, "rready": 1}
+    inputs = {"awready": 1, "wready": 1, "bid": 1, "bresp": 2, "bvalid": 1, "arready": 1, "rid": 1, "rdata": data}
+    inputs |= {"rresp": 2, "rlast": 1, "rvalid": 1}
+    return {f"{prefix}{name}": ("output", width) for name, width in outputs.items()} | {
+        f"{prefix}{name}": ("input", width) for name, width in inputs.items()
+    }
+
+
+def _memory_node(chip: ChipParams) -> Block:
+    """A LOAD being collected, kind and place of the request's packet; counters and the one read; error."""
+    load = INSTRUCTION_BITS if _read_flits(chip) > 1 else 0
+    classes = len(TrafficClass)
+    cycles = len({MemoryCounter.READ_STALL, MemoryCounter.WRITE_STALL, MemoryCounter.READ_IDLE})
+    counters = COUNTER * (2 * classes + cycles + 1)
+    own = load + 3 + _read_flits(chip).bit_length() + counters + 1 + ERROR
+    # Of a LOAD: what the engine works with.
+    wanted = ("dram_addr", "runs", "run_flits", "dram_stride", "space", "dst", "dst_stride", "planar", "traffic")
+    descriptor = chip.n_cores + sum(Load[name].width for name in (*wanted, "token_valid", "token"))
+    # Two descriptors in work; addresses now and next of one of them, flits and runs left; AR; first, error.
+    walk = 4 * ADDRESS + 16 + 12
+    read = 2 * (descriptor + 1) + walk + (ADDRESS + 8 + 1) + 1 + ERROR
+    note = chip.n_cores + 2 + 1 + ADDRESS + 7 + 3 + 1 + TOKEN
+    queues = {name: _fifo(descriptor, chip.memory_queue_depth) for name in ("queue", "program_queue")}
+    # AW, W; beats left, dropping, error; strobe, class and lanes of the packet; acknowledgements due.
+    lanes = chip.link_bytes
+    write = (ADDRESS + 8 + 1) + (9 * lanes + 2) + 7 + 1 + ERROR + lanes + 3 + 7 + chip.outstanding_bursts.bit_length()
+    ports = {
+        **_stream("request_in", "input", _flit_bits(chip)),
+        **_stream("response_out", "output", _flit_bits(chip)),
+        **_axi(chip, "axi__"),
+        **dict.fromkeys(("clear", "halt", "running", "clk", "rst"), ("input", 1)),
+        "node": ("input", NODE),
+        "error": ("output", ERROR),
+        "idle": ("output", 1),
+        "progress": ("output", 1),
+        "counter_index": ("input", 6),
+        "counter_value": ("output", COUNTER),
+    }
+    inside = {
+        "read": Block("ReadEngine", read, inside={**queues, "notes": _fifo(note, chip.outstanding_bursts)}),
+        "write": Block("WriteEngine", write, inside={"sources": _fifo(NODE, chip.outstanding_bursts)}),
+    }
+    return Block("MemoryNode", own, inside=inside, module="systomesh_memory_node", ports=ports)
+
+
+def _link(chip: ChipParams, name: str, direction: str) -> dict[str, tuple[str, int]]:
+    back = {"input": "output", "output": "input"}[direction]
+    return {
+        f"{name}__valid": (direction, 1),
+        f"{name}__vc": (direction, _index_bits(chip.n_vcs)),
+        f"{name}__flit": (direction, _flit_bits(chip)),
+        f"{name}__credit": (back, chip.n_vcs),
+    }
+
+
+def _router(chip: ChipParams) -> Block:
+    """Inside: for each input a buffer, for each channel an allocator. Counters and the one read, the crossbar's
+    setting, and which channel goes first."""
+    slot = _index_bits(chip.vc_depth)
+    slots = chip.n_vcs << slot
+    channel = _index_bits(chip.n_vcs)
+    front = 1 + 1 + 7 + PORTS
+    # Pointers with a wrap bit, credits given back, channel of the flit read.
+    buffer = Block(
+        "InputBuffer",
+        2 * chip.n_vcs * (slot + 1) + chip.n_vcs + channel,
+        front * slots,
+        inside={"flits": _ram(_flit_bits(chip), slots)},
+    )
+    # Routes, claims and turns of every input and output; flits of this channel behind each output.
+    allocator = Block("Allocator", 3 * PORTS**2 + PORTS * chip.vc_depth.bit_length())
+    inside = {f"buffer_{side.name.lower()}": buffer for side in Direction}
+    inside |= {f"allocator_{channel}": allocator for channel in range(chip.n_vcs)}
+    own = COUNTER * (len(RouterCounter) + 1) + PORTS**2 + channel
+    ports: dict[str, tuple[str, int]] = {}
+    for port in range(PORTS):
+        ports |= _link(chip, f"i__{port}", "input") | _link(chip, f"o__{port}", "output")
+        ports[f"reach__{port}"] = ("input", chip.n_nodes)
+        ports[f"capacity__{port}"] = ("input", chip.vc_depth.bit_length())
+    ports |= dict.fromkeys(("clear", "running", "clk", "rst"), ("input", 1))
+    ports |= {"sink": ("input", PORTS), "counter_index": ("input", 6)}
+    ports |= {"progress": ("output", 1), "counter_value": ("output", COUNTER)}
+    return Block("Router", own, inside=inside, module="systomesh_router", ports=ports)
+
+
+def _port(chip: ChipParams) -> Block:
+    """The flit on the link; credits of both classes and which goes first; credits given back; with two channels in
+    a class, for each class which of them goes on."""
+    receive_depth = 8
+    flit, channel = _flit_bits(chip), _index_bits(chip.n_vcs)
+    merge = 2 * 2 if chip.vcs_per_class > 1 else 0
+    own = flit + 1 + channel + 2 * chip.vc_depth.bit_length() + 1 + chip.n_vcs + merge
+    ports: dict[str, tuple[str, int]] = {}
+    for kind in ("request", "response"):
+        ports |= _stream(f"send_{kind}", "input", flit) | _stream(f"receive_{kind}", "output", flit)
+    ports |= _link(chip, "link_out", "output") | _link(chip, "link_in", "input")
+    ports |= {"source": ("input", NODE)} | dict.fromkeys(("clear", "clk", "rst"), ("input", 1))
+    inside = {f"queue_{v}": _fifo(flit, receive_depth) for v in range(chip.n_vcs)}
+    return Block("NetworkPort", own, inside=inside, module="systomesh_port", ports=ports)
+
+
+def _control() -> Block:
+    """Registers of `rtl.regs` and the run; the AXI4-Lite write and read under way."""
+    # cycles, watchdog, active, error with node and unit, done, selection, program base and stride, irq.
+    registers = 64 + 32 + 64 + (8 + 8 + 2) + 1 + 16 + 32 + 32 + 1
+    # cycles of clearing left, phase, start wanted, idle cycles.
+    run = 3 + 2 + 1 + 32
+    # Address and data with strobes, which came, and the answer.
+    write = 16 + 32 + 4 + 2 + (1 + 2)
+    # Word address, pending, cycles left, the counter, two high halves, and the answer.
+    read = 14 + 1 + 2 + COUNTER + 32 + 32 + (1 + 2 + 32)
+    return Block("Control", registers + run + write + read)
+
+
+def expected_chip(chip: ChipParams) -> Block:
+    """The tree of a chip, from the top module down."""
+    kinds = list(dict.fromkeys(chip.cores))
+    router, port = _router(chip), _port(chip)
+    mesh = {f"router_{x}_{y}": router for x, y in map(chip.position, range(chip.n_cores))}
+    mesh |= {f"port_{node}": port for node in range(chip.n_nodes)}
+    cores = [_core(core, chip, f"systomesh_core_{number}") for number, core in enumerate(kinds)]
+    memory = _memory_node(chip)
+    inside = {
+        "control": _control(),
+        "mesh": Block("Mesh", inside=mesh),
+        **{f"core_{i}": cores[kinds.index(core)] for i, core in enumerate(chip.cores)},
+        **{f"memory_{i}": memory for i in range(len(chip.memory_nodes))},
+    }
+    lite = {"awaddr": 16, "awvalid": 1, "wdata": 32, "wstrb": 4, "wvalid": 1, "bready": 1}
+    lite |= {"araddr": 16, "arvalid": 1, "rready": 1}
+    answers = {"awready": 1, "wready": 1, "bresp": 2, "bvalid": 1, "arready": 1, "rdata": 32, "rresp": 2, "rvalid": 1}
+    ports: dict[str, tuple[str, int]] = dict.fromkeys(("clk", "rst"), ("input", 1))
+    ports |= {f"s_axil_{name}": ("input", width) for name, width in lite.items()}
+    ports |= {f"s_axil_{name}": ("output", width) for name, width in answers.items()}
+    for i in range(len(chip.memory_nodes)):
+        ports |= _axi(chip, f"m{i}_axi_")
+    ports["irq"] = ("output", 1)
+    # Progress of any block, registered.
+    return Block("Chip", 1, inside=inside, module="systomesh_chip", ports=ports)

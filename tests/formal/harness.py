@@ -1,0 +1,131 @@
+"""A harness: a component under proof, what its environment promises, and named properties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import Assert, Assume, ClockDomain, Const, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl._mem import MemoryInstance
+
+__all__ = ["Harness", "Inside", "follow"]
+
+
+class Inside:
+    """A component as the submodule ``name`` of ``m``, with its inner registers and memories by name."""
+
+    def __init__(self, m: Module, name: str, component: Any) -> None:
+        self._m = m
+        self.fragment = Fragment.get(component, None)
+        m.submodules[name] = self.fragment
+
+    def _at(self, path: tuple[str, ...]) -> Fragment:
+        fragment = self.fragment
+        for step in path:
+            (fragment,) = (child for child, name, _ in fragment.subfragments if name == step)
+        return fragment
+
+    def signal(self, name: str, *path: str) -> Signal:
+        """The signal ``name`` driven by the submodule at ``path``."""
+        signals = {
+            id(signal): signal
+            for statements in self._at(path).statements.values()
+            for statement in statements
+            for signal in statement._lhs_signals()
+            if signal.name == name
+        }
+        (found,) = signals.values()
+        return found
+
+    def word(self, address: Value, width: int, *path: str) -> Signal:
+        """What the memory at ``path`` holds at an address."""
+        memory = self._at(path)
+        assert isinstance(memory, MemoryInstance)
+        data = Signal(width, name="seen")
+        at = Signal(len(address), name="looked_at")
+        memory.read_port(domain="comb", addr=at, data=data, en=Const(1), transparent_for=())
+        self._m.d.comb += at.eq(address)
+        return data
+
+
+class Harness:
+    """Collects inputs, assumptions, properties and covers around a component.
+
+    Registers start in their reset state, and there is no reset afterwards.
+    """
+
+    def __init__(self) -> None:
+        self.m = Module()
+        self._clock = ClockDomain("sync", reset_less=True)
+        self.m.domains.sync = self._clock
+        self._inputs: list[Signal] = []
+        self._assumptions: list[Value] = []
+        self.properties: dict[str, Value] = {}
+        self.invariants: list[Value] = []
+        self.covers: dict[str, Value] = {}
+
+    def free(self, shape: Any, name: str) -> Signal:
+        """An input: any value in each cycle."""
+        signal = Signal(shape, name=name)
+        self._inputs.append(signal)
+        return signal
+
+    def drive(self, *signals: Any) -> None:
+        """Lets inputs of the component take any value in each cycle."""
+        self._inputs += [Value.cast(signal) for signal in signals]
+
+    def constant(self, shape: Any, name: str) -> Signal:
+        """Any value, always the same."""
+        choice, kept = self.free(shape, f"{name}_choice"), Signal(shape, name=f"{name}_kept")
+        signal, chosen = Signal(shape, name=name), Signal(name=f"{name}_chosen")
+        self.m.d.comb += signal.eq(Mux(chosen, kept, choice))
+        self.m.d.sync += [kept.eq(signal), chosen.eq(1)]
+        return signal
+
+    def past(self, value: Any, name: str) -> Signal:
+        """A value in the cycle before; zero at first."""
+        signal = Signal(len(Value.cast(value)), name=name)
+        self.m.d.sync += signal.eq(value)
+        return signal
+
+    def assume(self, value: Value) -> None:
+        """The environment keeps to this."""
+        self._assumptions.append(value)
+
+    def always(self, name: str, value: Value) -> None:
+        """A property: holds in every cycle. Several values of one name are one property."""
+        old = self.properties.get(name)
+        self.properties[name] = value.bool() if old is None else old & value.bool()
+
+    def invariant(self, value: Value) -> None:
+        """Holds in every cycle too; proved with the properties, for the sake of induction."""
+        self.invariants.append(value.bool())
+
+    def cover(self, name: str, value: Value) -> None:
+        """Something that must be able to happen."""
+        self.covers[name] = value
+
+    def rtlil(self, asserted: list[Value]) -> str:
+        """The harness as RTLIL, with these values asserted."""
+        m = self.m
+        m.d.comb += [Assume(value) for value in self._assumptions]
+        m.d.comb += [Assert(value) for value in asserted]
+        return rtlil.convert(m, name="top", ports=[self._clock.clk, *self._inputs], emit_src=False)
+
+
+def follow(h: Harness, name: str, *, push: Value, payload: Any, pop: Value, level: Value) -> tuple[Signal, ...]:
+    """Follows one pushed word, any one, through a queue of ``level`` words.
+
+    Result: whether one is followed, the word, and how many words are in front of it.
+    """
+    payload = Value.cast(payload)
+    start = h.free(1, f"{name}_start")
+    followed = Signal(name=f"{name}_followed")
+    word = Signal(len(payload), name=f"{name}_word")
+    ahead = Signal(len(level), name=f"{name}_ahead")
+    m = h.m
+    with m.If(followed), m.If(pop):
+        m.d.sync += [ahead.eq(ahead - 1), followed.eq(ahead != 0)]
+    with m.Elif(push & start):
+        m.d.sync += [followed.eq(1), word.eq(payload), ahead.eq(level - pop)]
+    return followed, word, ahead

@@ -1,0 +1,105 @@
+"""The blocks that are mutated, and the benches that must notice it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtl.accumulator import Accumulator
+from rtl.array import SystolicArray
+from rtl.compute import ComputeUnit
+from rtl.control import Control
+from rtl.fetch import Fetch
+from rtl.fifo import Fifo
+from rtl.interface import Inbound, Outbound
+from rtl.issue import Issue
+from rtl.load import Load
+from rtl.memory import Ram
+from rtl.memory_node import MemoryNode
+from rtl.memory_read import ReadEngine
+from rtl.memory_write import WriteEngine
+from rtl.noc.allocator import Allocator
+from rtl.noc.buffer import InputBuffer
+from rtl.noc.mesh import Mesh
+from rtl.noc.port import NetworkPort
+from rtl.noc.router import Router
+from rtl.pe import PeRow
+from rtl.postproc import PostProcessor
+from rtl.scratchpad import Scratchpad
+from rtl.signals import SignalRouter, SignalSender
+from rtl.store import Packets, Store
+from rtl.streamer import PixelStreamer
+from rtl.tap import TapUnit
+from rtl.tokens import TokenFile
+from rtl.weight_loader import WeightLoader
+
+__all__ = ["BLOCKS", "Block", "bench_path", "blocks_below"]
+
+_BENCHES = Path(__file__).resolve().parents[1] / "unit" / "rtl"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A component, the bench that judges it, and which of the bench's configurations of it is mutated."""
+
+    name: str
+    cls: type
+    bench: str
+    """File of `tests/unit/rtl`, or any path."""
+    where: Callable[[dict[str, Any]], bool] = lambda arguments: True
+    """Of the arguments that the bench makes the component with: those that may be mutated. Of these, the ones that
+    most tests use are taken."""
+
+
+def _link(size: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda arguments: arguments["chip"].link_bytes == size
+
+
+BLOCKS = {
+    block.name: block
+    for block in (
+        Block("ram", Ram, "test_memory.py", lambda a: a.get("granularity") not in (None, a["width"])),
+        Block("fifo", Fifo, "test_fifo.py", lambda a: a["depth"] == 5),
+        Block("fifo_1", Fifo, "test_fifo.py", lambda a: a["depth"] == 1),
+        Block("fifo_8", Fifo, "test_fifo.py", lambda a: a["depth"] == 8),
+        Block("scratchpad", Scratchpad, "test_scratchpad.py", lambda a: (a["write_bytes"], a["read_bytes"]) == (16, 8)),
+        Block("accumulator", Accumulator, "test_accumulator.py", lambda a: a["cols"] == 4),
+        Block("pe", PeRow, "test_array.py", lambda a: a["cols"] == 4),
+        Block("array", SystolicArray, "test_array.py", lambda a: (a["core"].rows, a["core"].cols) == (4, 4)),
+        Block("tap", TapUnit, "test_tap.py"),
+        Block("streamer", PixelStreamer, "test_compute.py"),
+        Block("weight_loader", WeightLoader, "test_compute.py"),
+        Block("compute", ComputeUnit, "test_compute.py"),
+        Block("tokens", TokenFile, "test_tokens.py", lambda a: a["chip"].tokens == 16),
+        Block("signal_sender", SignalSender, "test_tokens.py"),
+        Block("signal_router", SignalRouter, "test_tokens.py"),
+        Block("fetch", Fetch, "test_fetch.py", _link(8)),
+        Block("issue", Issue, "test_issue.py"),
+        Block("load", Load, "test_load.py", _link(16)),
+        Block("inbound", Inbound, "test_interface.py", _link(16)),
+        Block("outbound", Outbound, "test_interface.py"),
+        Block("packets", Packets, "test_store.py"),
+        Block("store", Store, "test_store.py"),
+        Block("postproc", PostProcessor, "test_postproc.py", lambda a: (a["lanes"], a["link_bytes"]) == (4, 4)),
+        Block("memory_read", ReadEngine, "test_memory_node.py", _link(16)),
+        Block("memory_write", WriteEngine, "test_memory_node.py", _link(16)),
+        Block("memory_node", MemoryNode, "test_memory_node.py", _link(16)),
+        Block("control", Control, "test_control.py"),
+        Block("noc_buffer", InputBuffer, "test_router.py"),
+        Block("noc_allocator", Allocator, "test_router.py"),
+        Block("noc_router", Router, "test_router.py"),
+        Block("noc_port", NetworkPort, "test_port.py"),
+        Block("noc_mesh", Mesh, "test_mesh.py"),
+    )
+}
+
+
+def bench_path(block: Block) -> Path:
+    return _BENCHES / block.bench
+
+
+def blocks_below(block: Block) -> tuple[type, ...]:
+    """Classes that are mutated under a name of their own, and hence left alone inside this block."""
+    return tuple(dict.fromkeys(other.cls for other in BLOCKS.values() if other.cls is not block.cls))

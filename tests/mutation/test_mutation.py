@@ -1,0 +1,66 @@
+"""A small campaign, and that its parts can tell good from bad."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rtl.fifo import Fifo
+from tests.mutation.blocks import BLOCKS
+from tests.mutation.campaign import CampaignError, run_block
+from tests.mutation.equivalence import Verdict, judge
+from tests.mutation.netlist import mutated_netlist
+
+ROOT = Path(__file__).resolve().parents[2]
+MUTANTS = 12
+
+BLIND = """
+from amaranth.sim import Simulator
+from rtl.fifo import Fifo
+
+def test_looks_at_nothing():
+    dut = Fifo(shape=8, depth=1)
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    async def bench(ctx):
+        ctx.set(dut.i.valid, 1)
+        await ctx.tick().repeat(3)
+    sim.add_testbench(bench)
+    sim.run()
+"""
+
+
+def test_the_bench_of_the_smallest_fifo_kills_its_mutants() -> None:
+    command = [sys.executable, "-m", "tests.mutation", "--block", "fifo_1", "--mutants", str(MUTANTS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"of {MUTANTS} killed" in done.stdout
+
+
+def test_a_bench_that_looks_at_nothing_kills_nothing(tmp_path: Path) -> None:
+    bench = tmp_path / "test_blind.py"
+    bench.write_text(BLIND)
+    result = run_block(replace(BLOCKS["fifo_1"], bench=str(bench)), tmp_path / "work", mutants=4)
+    assert result.killed == 0
+    assert result.survived > 0
+    assert result.score == 0
+
+
+def test_a_bench_that_does_not_make_the_block_is_refused(tmp_path: Path) -> None:
+    bench = tmp_path / "test_other.py"
+    bench.write_text(BLIND.replace("depth=1", "depth=2"))
+    with pytest.raises(CampaignError, match="makes no Fifo"):
+        run_block(replace(BLOCKS["fifo_1"], bench=str(bench)), tmp_path / "work", mutants=4)
+
+
+def test_equivalent_mutants_are_told_from_others(tmp_path: Path) -> None:
+    netlist = mutated_netlist(Fifo(shape=2, depth=1), tmp_path, mutants=12, seed=1)
+    swaps = [mutant for mutant in netlist.mutants if "->" in mutant.text]
+    judged = {mutant.text.rpartition(" ")[0]: judge(netlist, mutant.number, tmp_path / "judge") for mutant in swaps}
+    # `push ^ pop` guards `level <= push`: where both are 1 and the word stays, `|` writes the 1 that is there.
+    assert judged["$xor -> $or"].verdict is Verdict.EQUAL
+    assert judged["$or -> $and"].verdict is Verdict.DIFFERENT

@@ -1,6 +1,9 @@
 """Errors that a user can cause and repair: one line with the offending value and the remedy."""
 
-__all__ = ["GoldenError", "GraphError", "ImageError", "OnnxError", "QuantError", "UnknownNetworkError", "WeightError"]
+__all__ = [
+    "GoldenError", "GraphError", "ImageError", "OnnxError", "QuantError", "UnknownNetworkError", "UnsupportedError",
+    "WeightError",
+]  # fmt: skip
 
 
 class GoldenError(ValueError):
@@ -29,6 +32,10 @@ class OnnxError(GoldenError):
     def __init__(self, message: str) -> None:
         # Names and the messages of the onnx package may hold line breaks and control characters.
         super().__init__("".join(c if c.isprintable() else " " for c in message))
+
+
+class UnsupportedError(OnnxError):
+    """A valid ONNX node that the chip cannot run; the host can."""
 
 
 class UnknownNetworkError(GoldenError):

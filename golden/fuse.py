@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from golden.activations import Activation
 from golden.errors import QuantError
-from golden.graph import Add, BatchNorm, Clip, Concat, Conv2d, Flatten, Graph, Linear, MaxPool, Node, Relu
+from golden.graph import Add, BatchNorm, Clip, Concat, Conv2d, Flatten, Graph, Host, Linear, MaxPool, Node, Relu
 
 __all__ = ["Elementwise", "Plan", "Step", "fuse"]
 
@@ -75,7 +75,7 @@ def fuse(graph: Graph, apart: Set[str] = frozenset()) -> Plan:
         shape = graph.shapes[node.name]
         if isinstance(node, Elementwise):
             shape = plan.shapes[inputs[0]]  # element-wise, so it may work on the map before flattening
-        elif not isinstance(node, Linear):
+        elif not isinstance(node, Linear | Host):
             for name, tensor in zip(operands, inputs, strict=True):
                 if graph.shapes[name] != plan.shapes[tensor]:
                     raise QuantError(
@@ -128,7 +128,7 @@ def _norms_after(graph: Graph, node: Node) -> tuple[BatchNorm, ...]:
 def _elementwise_after(graph: Graph, node: Node) -> list[Elementwise]:
     """Chain of element-wise nodes that can be computed by the node itself."""
     chain: list[Elementwise] = []
-    if isinstance(node, MaxPool | Concat):  # these only copy, they have no requantisation
+    if isinstance(node, MaxPool | Concat | Host):  # these have no requantisation
         return chain
     value = node.name
     while value not in graph.outputs:

@@ -13,6 +13,7 @@ from golden.nodes import (
     Conv2d,
     Flatten,
     GlobalAvgPool,
+    Host,
     Linear,
     MaxPool,
     Node,
@@ -22,7 +23,7 @@ from golden.nodes import (
 
 __all__ = [
     "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Graph", "GraphError",
-    "Linear", "MaxPool", "Node", "Relu", "Shape",
+    "Host", "Linear", "MaxPool", "Node", "Relu", "Shape",
 ]  # fmt: skip
 
 

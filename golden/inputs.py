@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from golden.errors import ImageError
 
-__all__ = ["DEFAULT_PICTURE", "load_image"]
+__all__ = ["DEFAULT_PICTURE", "load_image", "load_input"]
 
 DEFAULT_PICTURE = "chelsea.png"
 """Photograph of a cat (CC0, Stefan van der Walt) inside scikit-image's wheel; read from there, never downloaded."""
@@ -19,8 +19,50 @@ MEAN_RGB = (0.485, 0.456, 0.406)
 DEVIATION_RGB = (0.229, 0.224, 0.225)
 MEAN_GREY, DEVIATION_GREY = 0.449, 0.226
 
+INPUT_SEED = 1
+"""Of the input of networks that take no picture."""
+
 CROP_FRACTION = 224 / 256
 """The crop takes this part of the resized picture, as in torchvision's reference preprocessing."""
+
+
+def load_input(path: str | Path | None, shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
+    """Any network's input, and a line on where it comes from if that is no picture.
+
+    Parameters
+    ----------
+    path : path or None
+        A picture, or an .npy file with the float values themselves. None means the default photograph, or seeded
+        normal values where a picture does not give as many channels.
+    shape : (C, H, W)
+
+    Raises
+    ------
+    ImageError
+        As `load_image`; or if an .npy file holds something else than C*H*W finite numbers.
+    """
+    if path is not None and Path(path).suffix == ".npy":
+        return _read_array(Path(path), shape), f"input: {path}"
+    if path is None and (shape[0] not in (1, 3) or shape[1:] == (1, 1)):
+        values = np.random.default_rng(INPUT_SEED).normal(size=shape).astype(np.float32)
+        why = f"for no picture has shape {shape}; IMAGE=file.npy sets it"
+        return values, f"input: normal values of seed {INPUT_SEED}, {why}"
+    return load_image(path, shape), ""
+
+
+def _read_array(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ImageError(f"input {str(path)!r} does not exist; check IMAGE") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageError(f"input {str(path)!r} is no .npy file of numbers ({error}); save it again") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise ImageError(f"input {str(path)!r} holds something else than finite numbers; save it again")
+    trimmed = values[0] if values.ndim == 4 and values.shape[0] == 1 else values
+    if trimmed.shape != shape and (shape[1:] != (1, 1) or values.size != shape[0]):
+        raise ImageError(f"input {str(path)!r} has shape {values.shape}; the network takes {shape}")
+    return np.ascontiguousarray(values.reshape(shape), dtype=np.float32)
 
 
 def load_image(path: str | Path | None, shape: tuple[int, int, int]) -> np.ndarray:
@@ -47,7 +89,10 @@ def load_image(path: str | Path | None, shape: tuple[int, int, int]) -> np.ndarr
     """
     channels, height, width = shape
     if channels not in (1, 3):
-        raise ImageError(f"the network takes {channels} channels; a picture gives 1 (grey) or 3 (colour)")
+        raise ImageError(
+            f"the network takes {channels} channels; a picture gives 1 (grey) or 3 (colour): give "
+            "IMAGE=file.npy with the values"
+        )
     if path is None:
         with as_file(files("skimage.data") / DEFAULT_PICTURE) as default:
             picture = _read(default, "L" if channels == 1 else "RGB")

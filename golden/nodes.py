@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from golden.errors import GraphError
+from golden.host import HostPart
 from golden.window import Padding, Pair, out_hw
 
 __all__ = [
-    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Linear", "MaxPool",
-    "Node", "Relu", "Shape",
+    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Host", "Linear",
+    "MaxPool", "Node", "Relu", "Shape",
 ]  # fmt: skip
 
 Shape = tuple[int, int, int]
@@ -264,6 +265,24 @@ class Clip(_Unary):
         if not self.lo <= self.hi:  # also refuses NaN
             self.fail(f"bounds are ({self.lo}, {self.hi})", "the lower bound must not exceed the upper one")
         return shapes[0]
+
+
+@dataclass(frozen=True)
+class Host(Node):
+    """Part of an ONNX model that the host computes, between two runs of the chip."""
+
+    values: tuple[str, ...]
+    part: HostPart
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.values
+
+    def infer(self, *shapes: Shape) -> Shape:
+        for name, shape, port in zip(self.values, shapes, self.part.inputs, strict=True):
+            if math.prod(shape) != math.prod(port.shape):
+                self.fail(f"{name!r} has shape {shape}", f"the host takes {port.shape}")
+        return self.part.output.chw
 
 
 @dataclass(frozen=True)

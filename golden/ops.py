@@ -11,7 +11,7 @@ import numpy as np
 
 from golden.float_ops import check_image, run_float
 from golden.qgraph import QGraph
-from golden.qnodes import QAdd, QConcat, QConv, QNode, QPool
+from golden.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool
 from golden.requant import Requant
 from golden.window import correlate, pad, windows
 
@@ -52,6 +52,8 @@ def run_node(node: QNode, tensors: Tensors) -> np.ndarray:
     """Output int8[C, H, W] of one node, given its inputs by name."""
     if isinstance(node, QConcat):
         return np.concatenate([tensors[name] for name in node.inputs])
+    if isinstance(node, QHost):
+        return node.compute([tensors[name] for name in node.inputs])
     if isinstance(node, QPool) and node.op == "maxpool":
         padded = pad(tensors[node.input], node.padding, node.pad_value)
         return windows(padded, node.kernel, node.stride).max(axis=(1, 2))

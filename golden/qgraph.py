@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from golden.errors import QuantError
-from golden.qnodes import QAdd, QConcat, QConv, QNode, QPool, require, require_channels
+from golden.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool, require, require_channels
 from golden.requant import INT8
 from golden.window import out_hw
 
@@ -85,6 +85,11 @@ class QGraph:
         if isinstance(node, QConcat):
             require(node, len({shape[1:] for shape in shapes}) == 1, f"inputs have shapes {shapes}", "sizes must agree")
             return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        if isinstance(node, QHost):
+            for name, shape, port in zip(node.inputs, shapes, node.part.inputs, strict=True):
+                fits = math.prod(shape) == math.prod(port.shape)
+                require(node, fits, f"input {name!r} has shape {shape}", f"the host takes {port.shape}")
+            return node.part.output.chw
         if isinstance(node, QAdd):
             require(node, shapes[0] == shapes[1], f"inputs have shapes {shapes}", "they must agree")
             require_channels(node, node.requant, channels)

@@ -5,16 +5,18 @@ that its own fit.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from golden.errors import QuantError
+from golden.host import HostPart
 from golden.requant import Requant
 from golden.window import Padding, Pair
 
-__all__ = ["QAdd", "QConcat", "QConv", "QNode", "QPool", "Residual", "require", "require_channels"]
+__all__ = ["QAdd", "QConcat", "QConv", "QHost", "QNode", "QPool", "Residual", "require", "require_channels"]
 
 ACCUMULATOR_LIMIT = 1 << 31
 ADD_WEIGHT_LIMIT = 1 << 21
@@ -249,7 +251,44 @@ class QConcat:
         return 0
 
 
-QNode = QConv | QPool | QAdd | QConcat
+@dataclass(frozen=True, eq=False)
+class QHost:
+    """Part of an ONNX model that the host computes between two runs of the chip.
+
+    Attributes
+    ----------
+    scales : tuple of (float, int)
+        Scale and zero point of each input, then of the output, where the part works on real numbers.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    part: HostPart
+    scales: tuple[tuple[float, int], ...]
+    op: str = field(default="host", kw_only=True)
+
+    def __post_init__(self) -> None:
+        require(self, bool(self.inputs), "it reads nothing", "a constant is no work for the host")
+        count = len(self.inputs) + 1
+        require(self, len(self.scales) == count, f"it has {len(self.scales)} scales", f"give {count}")
+
+    @property
+    def macs(self) -> int:
+        """None: the chip does not compute it."""
+        return 0
+
+    def compute(self, raws: Sequence[np.ndarray]) -> np.ndarray:
+        """Output int8[C, H, W] of the inputs int8[C, H, W]."""
+        return self.part.output.from_model(self.real(raws), *self.scales[-1])
+
+    def real(self, raws: Sequence[np.ndarray]) -> np.ndarray:
+        """Output as ONNX Runtime gives it."""
+        scaled = zip(self.part.inputs, raws, self.scales[:-1], strict=True)
+        return self.part.run([port.to_model(raw, *scale) for port, raw, scale in scaled])
+
+
+QNode = QConv | QPool | QAdd | QConcat | QHost
 
 
 def require(node: Any, holds: bool | np.bool_, what: str, remedy: str) -> None:

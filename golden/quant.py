@@ -22,15 +22,15 @@ from golden.errors import QuantError
 from golden.evaluate import evaluate, norm_affine
 from golden.float_ops import iterate_float
 from golden.fuse import Plan, Step, fuse
-from golden.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool, Relu
+from golden.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Host, Linear, MaxPool, Relu
 from golden.ops import run
 from golden.qgraph import QGraph, QTensor
-from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool, Residual
+from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QHost, QNode, QPool, Residual
 from golden.requant import INT8, Requant
 
 __all__ = [
-    "QAdd", "QConcat", "QConv", "QGraph", "QNode", "QPool", "QTensor", "QuantisationError", "Requant",
-    "quantisation_error", "quantize",
+    "QAdd", "QConcat", "QConv", "QGraph", "QHost", "QNode", "QPool", "QTensor", "QuantisationError", "Requant",
+    "affine", "float_outputs", "output_error", "quantisation_error", "quantize",
 ]  # fmt: skip
 
 SCALE_BITS = 12
@@ -67,11 +67,21 @@ class QuantisationError:
 
 def quantisation_error(graph: Graph, weights: Weights, quantised: QGraph, image: np.ndarray) -> QuantisationError:
     """Run an image in float and in int8 and compare the outputs."""
-    real = {name: value for name, value in iterate_float(graph, weights, image) if name in graph.outputs}
-    tensors = run(quantised, quantised.tensors[quantised.input].quantize(image))
+    real = float_outputs(graph, weights, image)
+    return output_error(real, quantised, run(quantised, quantised.tensors[quantised.input].quantize(image)))
+
+
+def float_outputs(graph: Graph, weights: Weights, image: np.ndarray) -> dict[str, np.ndarray]:
+    """The outputs float32[C, H, W] of the float network, in the order of ``graph.outputs``."""
+    computed = {name: value for name, value in iterate_float(graph, weights, image) if name in graph.outputs}
+    return {name: computed[name] for name in graph.outputs}
+
+
+def output_error(real: Weights, quantised: QGraph, tensors: Weights) -> QuantisationError:
+    """Compare the float outputs with those among the int8 tensors; both in the order of the network's outputs."""
     differences, values = [], []
-    for name, tensor in zip(graph.outputs, quantised.outputs, strict=True):
-        value = real[name].astype(np.float64).reshape(-1)
+    for output, tensor in zip(real.values(), quantised.outputs, strict=True):
+        value = output.astype(np.float64).reshape(-1)
         differences.append(quantised.tensors[tensor].dequantize(tensors[tensor]).reshape(-1) - value)
         values.append(value)
     difference, value = np.concatenate(differences), np.concatenate(values)
@@ -81,7 +91,12 @@ def quantisation_error(graph: Graph, weights: Weights, quantised: QGraph, image:
 
 
 def quantize(
-    graph: Graph, weights: Weights, image: np.ndarray | Sequence[np.ndarray], *, percentile: float = 100.0
+    graph: Graph,
+    weights: Weights,
+    image: np.ndarray | Sequence[np.ndarray],
+    *,
+    percentile: float = 100.0,
+    outputs: dict[str, np.ndarray] | None = None,
 ) -> QGraph:
     """Quantise a network, with activation ranges (zero included) from one image or several.
 
@@ -91,6 +106,8 @@ def quantize(
     image : float32[C, H, W], or several
     percentile : float
         The ranges leave out the values beyond this percentile at either end, image by image; 100 is min-max.
+    outputs : dict, optional
+        Takes the float outputs of the last image, in the order of ``graph.outputs``.
 
     Raises
     ------
@@ -106,27 +123,37 @@ def quantize(
     if not images:
         raise QuantError("no image to calibrate with; give at least one")
     apart: set[str] = set()
+    real: dict[str, np.ndarray] = {}
     while True:
         plan = fuse(graph, apart)
-        ranges = _ranges(graph, plan, weights, images, percentile)
+        ranges = _ranges(graph, plan, weights, images, percentile, real)
         tensors = _tensors(graph, plan, ranges)
         coarse = {step.add.name for step in plan.steps if step.add and _too_coarse(step, tensors, weights, graph)}
         if not coarse:
             break
         apart |= coarse
-    hidden = {name: QTensor(name, shape, *_affine(*ranges[name])) for name, shape in plan.hidden.items()}
+    if outputs is not None:
+        outputs |= {name: real[name] for name in graph.outputs}
+    hidden = {name: QTensor(name, shape, *affine(*ranges[name])) for name, shape in plan.hidden.items()}
     nodes = tuple(_lower(step, tensors, hidden, weights, graph) for step in plan.steps)
-    outputs = tuple(plan.view_of[name] for name in graph.outputs)
-    return QGraph(graph.name, graph.input, outputs, tensors, nodes)
+    named = tuple(plan.view_of[name] for name in graph.outputs)
+    return QGraph(graph.name, graph.input, named, tensors, nodes)
 
 
 def _ranges(
-    graph: Graph, plan: Plan, weights: Weights, images: Sequence[np.ndarray], percentile: float
+    graph: Graph,
+    plan: Plan,
+    weights: Weights,
+    images: Sequence[np.ndarray],
+    percentile: float,
+    outputs: dict[str, np.ndarray],
 ) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value, zero included, of each surviving or hidden tensor over the images."""
+    """Range, zero included, of each surviving or hidden tensor over the images; `outputs` takes the last outputs."""
     ranges: dict[str, tuple[float, float]] = {}
     for image in images:
         for name, value in iterate_float(graph, weights, image):
+            if name in graph.outputs:
+                outputs[name] = value
             low, high = float(value.min()), float(value.max())
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise QuantError(f"value {name!r} is not finite ({low}..{high}); check the weights and the image")
@@ -155,10 +182,10 @@ def _tensors(graph: Graph, plan: Plan, ranges: dict[str, tuple[float, float]]) -
     for name in plan.shapes:
         low, high = merged.get(root(name), (0.0, 0.0))
         merged[root(name)] = (min(low, ranges[name][0]), max(high, ranges[name][1]))
-    return {name: QTensor(name, shape, *_affine(*merged[root(name)])) for name, shape in plan.shapes.items()}
+    return {name: QTensor(name, shape, *affine(*merged[root(name)])) for name, shape in plan.shapes.items()}
 
 
-def _affine(low: float, high: float) -> tuple[float, int]:
+def affine(low: float, high: float) -> tuple[float, int]:
     """Scale and zero point that cover low <= 0 <= high; the scale is rounded up to SCALE_BITS bits."""
     if high - low < 2.0**-120:  # all zero, or so little that float32 scales would lose precision
         return 1.0, 0
@@ -174,7 +201,7 @@ def _lower(
         return _lower_plain(step, tensors[step.output], tensors, weights, graph)
     before = hidden[step.before] if step.before in hidden else tensors[step.before]
     node = _lower_plain(step, replace(before, name=step.output), tensors, weights, graph)
-    assert not isinstance(node, QConcat)
+    assert not isinstance(node, QConcat | QHost)
     assert node.requant is not None  # copies have no functions behind them
     return replace(node, requant=replace(node.requant, table=_table(step, before, tensors[step.output])))
 
@@ -194,6 +221,9 @@ def _lower_plain(step: Step, output: QTensor, tensors: dict[str, QTensor], weigh
     match node:
         case Concat():
             return QConcat(node.name, step.inputs, step.output)
+        case Host():
+            scales = tuple((tensors[name].scale, tensors[name].zero_point) for name in (*step.inputs, step.output))
+            return QHost(node.name, step.inputs, step.output, node.part, scales)
         case MaxPool():
             return QPool(
                 node.name, "maxpool", first.name, step.output, node.kernel, node.stride, node.padding, None, INT8[0]

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import cocotb
 import numpy as np
 
+from golden.errors import GoldenError
 from golden.machine import fresh_cores
+from golden.ops import run_node
 from tb.host import Host, Outcome, TransportError
 from tb.inside import CoreImage, Inside
-from tb.job import Job, LaunchJob, LaunchResult, core_label, load_job
+from tb.job import HostJob, Job, LaunchJob, LaunchResult, Region, core_label, load_job
 from tb.transport import SimTransport
 
 __all__ = ["JobRunner", "run_job"]
@@ -48,10 +51,34 @@ class JobRunner:
         await self.host.identify()
         self.emit("ready", load_s=time.perf_counter() - began)
         for index, launch in enumerate(self.job.launches):
-            result = await self._launch(index, launch)
+            if isinstance(launch, HostJob):
+                result = await self._host(index, launch)
+            else:
+                result = await self._launch(index, launch)
             self.emit("finish", launch=index, name=launch.name, ok=result.ok, cycles=result.cycles, sim_s=result.sim_s)
             if not (result.ok or self.job.keep_going):
                 return
+
+    async def _host(self, index: int, step: HostJob) -> LaunchResult:
+        """Compute a node out of what lies in external memory, and put its output there."""
+        self.emit("start", launch=index, name=step.name)
+        began = time.perf_counter()
+        tensors = {
+            name: place.layout.unpack(await self.transport.read_memory(place.addr, place.nbytes))
+            for name, place in step.inputs.items()
+        }
+        violation = ""
+        try:
+            await self.transport.write_memory(step.output.addr, step.output.layout.pack(run_node(step.node, tensors)))
+        except GoldenError as error:
+            violation = str(error)
+        sim_s = time.perf_counter() - began
+        result = LaunchResult(step.name, Outcome("done", 0).as_dict(), sim_s, {}, [], violation)
+        result.save(step.result_dir, await self._regions(step.regions))
+        return result
+
+    async def _regions(self, regions: Iterable[Region]) -> dict[str, np.ndarray]:
+        return {region.label: await self.transport.read_memory(region.address, region.size) for region in regions}
 
     async def _launch(self, index: int, launch: LaunchJob) -> LaunchResult:
         self.emit("start", launch=index, name=launch.name)
@@ -90,10 +117,7 @@ class JobRunner:
         outcome = outcome or Outcome("error", 0, error="BUS")
         sim_s = time.perf_counter() - began
         ok = outcome.status == "done" and not violation
-        arrays: dict[str, np.ndarray] = {}
-        if ok or watched:
-            for region in launch.regions:
-                arrays[region.label] = await self.transport.read_memory(region.address, region.size)
+        arrays = await self._regions(launch.regions) if ok or watched else {}
         if watched:
             for core, image in enumerate(await self.inside.read()):
                 arrays |= {core_label(core, name): array for name, array in vars(image).items()}

@@ -74,13 +74,14 @@ def record(result: CaseResult) -> dict[str, Any]:
         return facts | {"bit_exact": False}
     target = TARGETS.get(case.net) if case.cores == TARGET_CORES else None
     loss = largest_loss(summary["compute_cycles"])
-    worst = max(summary["layers"], key=lambda layer: abs(layer["estimate_error"]), default=None)
+    on_chip = [layer for layer in summary["layers"] if layer["cycles"]]
+    worst = max(on_chip, key=lambda layer: abs(layer["estimate_error"]), default=None)
     facts |= {
         name: summary[name]
         for name in (
             "bit_exact", "mismatches", "cycles", "lower_bound_cycles", "efficiency", "utilization", "macs",
             "dram_bytes", "compute_cycles", "estimated_cycles", "estimate_error", "sim_hz", *_STEPS, "seed", "array",
-            "memory", "sim", "schedule",
+            "memory", "sim", "schedule", "host_layers", "quantisation_error",
         )
     }  # fmt: skip
     return facts | {

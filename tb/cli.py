@@ -58,7 +58,7 @@ def sim(
     chip: ChipFile = None,
     sim: Simulator = "verilator",
     weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture to classify; a photograph otherwise.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture or .npy file; a photograph otherwise.")] = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
     shape: Annotated[str | None, typer.Option(help="Input C,H,W of an .onnx file that leaves it open.")] = None,
     calibration: Annotated[
@@ -67,6 +67,9 @@ def sim(
     percentile: Annotated[
         float, typer.Option(help="Part of the values, in %, within these ranges; 100 is min-max.")
     ] = 100.0,
+    fallback: Annotated[
+        str, typer.Option(help="Nodes of an .onnx file that the chip cannot run: none (refused) or host.")
+    ] = "none",
     layers: Annotated[str | None, typer.Option(help="Only these layers: a, a,b or a..c.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; results are in runs/NAME.")] = None,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
@@ -95,22 +98,20 @@ def sim(
     console = Console()
     watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
     onnx = OnnxOptions(
-        _shape(shape), tuple(Path(file) for file in calibration.split(",")) if calibration else (), percentile
+        _shape(shape),
+        tuple(Path(file) for file in calibration.split(",")) if calibration else (),
+        percentile,
+        fallback,
     )
-    notes: list[str] = []
 
     def workload() -> Workload:
-        loaded = load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse)
-        notes.append(loaded.note)
-        return loaded
+        return load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse)
 
     try:
         summary = Run(options, workload, net, watcher).execute()
     finally:
         watcher.done()
     print_summary(summary, console)
-    for note in filter(None, notes):
-        console.print(note, highlight=False)
     console.print(f"summary: {options.runs_dir / options.name / 'summary.json'}", highlight=False)
     if not summary.bit_exact:
         raise typer.Exit(1)

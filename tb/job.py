@@ -14,20 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from golden.quant import QHost
 from rtl.params import ChipParams
+from scheduler.program import Placement
 from tb.memory import MemorySettings
 
 __all__ = [
-    "Job",
-    "LaunchJob",
-    "LaunchResult",
-    "MemoryFile",
-    "Region",
-    "core_label",
-    "load_job",
-    "save_job",
+    "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job", "save_job",
     "write_atomically",
-]
+]  # fmt: skip
 
 
 def core_label(core: int, memory: str) -> str:
@@ -82,12 +77,25 @@ class LaunchJob:
 
 
 @dataclass(frozen=True)
+class HostJob:
+    """A node that the host computes between two starts of the chip."""
+
+    name: str
+    node: QHost
+    inputs: Mapping[str, Placement]
+    """Where its inputs lie, by tensor."""
+    output: Placement
+    result_dir: Path
+    regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything that one simulator process does."""
 
     chip: ChipParams
     memory_bytes: int
-    launches: tuple[LaunchJob, ...]
+    launches: tuple[LaunchJob | HostJob, ...]
     memory: tuple[MemoryFile, ...] = ()
     """Applied in this order, so a later file overlays an earlier one."""
     settings: MemorySettings = field(default_factory=MemorySettings)
@@ -99,7 +107,7 @@ class Job:
 
 @dataclass(frozen=True)
 class LaunchResult:
-    """What became of one launch."""
+    """What became of one launch, or of one step of the host (no cycles, no counters)."""
 
     name: str
     outcome: Mapping[str, Any]

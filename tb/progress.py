@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from scheduler.program import Launch
+from scheduler.program import HostStep, Step
 from tb.campaign import CampaignWatcher, Case, CaseResult
 from tb.job import LaunchResult
 from tb.run import Watcher
@@ -54,7 +54,7 @@ class ConsoleWatcher(Watcher):
     def __init__(self, console: Console, relay: Relay = lambda text, share: None) -> None:
         self._console = console
         self._relay = relay
-        self._launches: Sequence[Launch] = ()
+        self._launches: Sequence[Step] = ()
         self._expected: list[float] = []
         self._cycles = self._seconds = 0.0
         self._started = time.perf_counter()
@@ -71,7 +71,7 @@ class ConsoleWatcher(Watcher):
         if not self._console.is_terminal:
             self._console.print(f"[{time.perf_counter() - self._started:6.1f} s] {text}", markup=False)
 
-    def plan(self, launches: Sequence[Launch], estimates: Sequence[int]) -> None:
+    def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
         self._launches = launches
         self._expected = [float(max(estimate, 1)) for estimate in estimates]
         self._progress.update(self._task, total=sum(self._expected), completed=0)
@@ -93,7 +93,9 @@ class ConsoleWatcher(Watcher):
             self._seconds += event["sim_s"]
             speed = event["cycles"] / max(event["sim_s"], 1e-9)
             verdict = "" if event["ok"] else "FAILED, "
-            self._line(index, f"{verdict}{event['cycles']:,} cycles at {speed / 1e3:.0f} k cycles/s")
+            simulated = f"{event['cycles']:,} cycles at {speed / 1e3:.0f} k cycles/s"
+            on_host = isinstance(self._launches[index], HostStep)
+            self._line(index, verdict + ("computed on the host" if on_host else simulated))
             self._advance(index + 1, 0.0, self._note(index + 1, 0.0, 0, self._cycles / max(self._seconds, 1e-9)))
 
     def done(self) -> None:

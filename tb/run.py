@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ import numpy as np
 
 from estimator import MemoryTiming, estimate
 from rtl.params import ChipParams
-from scheduler.program import Launch, Plan
+from scheduler.program import HostStep, Plan, Step
 from scheduler.schedule import schedule
 from tb.build import HDL_DIR, Design, Model, build_model, cancel_builds, emit_chip
 from tb.cache import Cache, content_key
 from tb.errors import BenchError, RunError
 from tb.host import Outcome
-from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.job import HostJob, Job, LaunchJob, LaunchResult, MemoryFile, Region
 from tb.memory import MemorySettings
 from tb.rundir import RunDir
 from tb.scoreboard import Scoreboard
@@ -61,8 +61,8 @@ class Watcher:
     def stage(self, text: str) -> None:
         """Another preparation begins."""
 
-    def plan(self, launches: Sequence[Launch], estimates: Sequence[int]) -> None:
-        """The launches to come."""
+    def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
+        """The launches to come, and what the host does between them."""
 
     def kept(self, index: int, result: LaunchResult) -> None:
         """A launch is taken from an earlier run."""
@@ -112,7 +112,7 @@ class Run:
                 self.watcher.stage("scheduling")
                 start = time.perf_counter()
                 plan = schedule(workload.graph, self.options.chip, fuse=self.options.fuse)
-                estimates = [self._predict(launch) for launch in plan.launches]
+                estimates = [self._predict(step) for step in plan.steps]
                 schedule_s = time.perf_counter() - start
                 self.watcher.stage("building the simulation model")
                 design, model = building.result() if building else self._build(plan.dram_bytes)
@@ -132,6 +132,9 @@ class Run:
             build_s=model.build_s,
             schedule_s=schedule_s,
             golden_s=workload.golden_s,
+            quantisation_error=asdict(workload.error) if workload.error else None,
+            nodes=len(plan.graph.nodes),
+            input_note=workload.note,
         )
         self._simulate(workload, plan, estimates, design, model, summary)
         return summary
@@ -150,11 +153,13 @@ class Run:
             model.simulator, model.directory, time.perf_counter() - start, model.cached, waves=model.waves
         )
 
-    def _predict(self, launch: Launch) -> int:
+    def _predict(self, step: Step) -> int:
         """Cycles that the estimator expects."""
+        if isinstance(step, HostStep):
+            return 0
         settings, chip = self.options.settings, self.options.chip
         timing = MemoryTiming(settings.latency_cycles, settings.rate(chip.link_bytes))
-        return round(estimate(launch, chip, timing).cycles)
+        return round(estimate(step, chip, timing).cycles)
 
     def _dram_bytes_per_cycle(self) -> float:
         chip = self.options.chip
@@ -180,7 +185,7 @@ class Run:
 
     def _fingerprint(self, plan: Plan, memory: np.ndarray, design: Design) -> str:
         """Digest of all that determines the results of the launches."""
-        launches = [(item.name, item.nodes, item.program_base, item.program_stride) for item in plan.launches]
+        launches = [_identity(step) for step in plan.steps]
         tensors = sorted((name, place.addr, place.nbytes) for name, place in plan.tensors.items())
         texts = [self.options.sim, repr(self.options.chip), repr(self.options.settings), repr(launches), repr(tensors)]
         model = [*design.sources, *sorted(HDL_DIR.iterdir())]
@@ -202,10 +207,10 @@ class Run:
         board = Scoreboard(workload.expected)
         path = self.options.runs_dir / self.options.name
         with RunDir(path, fingerprint, fresh=self.options.fresh) as folder:
-            self.watcher.plan(plan.launches, estimates)
+            self.watcher.plan(plan.steps, estimates)
             try:
                 first = self._keep_finished(plan, folder, board)
-                if first < len(plan.launches):
+                if first < len(plan.steps):
                     self._run_from(first, plan, memory, model, folder, board)
             except _Different:
                 summary.failure = "a bit differs; later layers were not run"
@@ -220,13 +225,13 @@ class Run:
     def _keep_finished(self, plan: Plan, folder: RunDir, board: Scoreboard) -> int:
         """Take over the launches of an earlier run; the number of the first one still to run."""
         results: list[LaunchResult] = []
-        for index, launch in enumerate(plan.launches):
+        for index, launch in enumerate(plan.steps):
             result = folder.result(index, launch.name)
             if result is None:
                 break
             results.append(result)
         # A launch that completes nothing (part of a concatenation) is no place to go on from.
-        while results and not plan.launches[len(results) - 1].nodes:
+        while results and not plan.steps[len(results) - 1].nodes:
             results.pop()
         for index, result in enumerate(results):
             self._accept(index, result, plan, folder, board)
@@ -234,7 +239,7 @@ class Run:
         return len(results)
 
     def _accept(self, index: int, result: LaunchResult, plan: Plan, folder: RunDir, board: Scoreboard) -> None:
-        launch = plan.launches[index]
+        launch = plan.steps[index]
         self._results[index] = result
         self._exact[index] = True
         for tensor in plan.written(launch):
@@ -253,15 +258,8 @@ class Run:
         if first:
             files += self._restore(first, plan, folder)
         launches = tuple(
-            LaunchJob(
-                name=launch.name,
-                program_base=launch.program_base,
-                program_stride=launch.program_stride,
-                result_dir=folder.launch(index, launch.name).resolve(),
-                regions=tuple(self._region(plan, tensor) for tensor in plan.written(launch)),
-                watchdog_cycles=self.options.watchdog_cycles,
-            )
-            for index, launch in enumerate(plan.launches)
+            self._job(plan, step, folder.launch(index, step.name).resolve())
+            for index, step in enumerate(plan.steps)
             if index >= first
         )
         job = Job(self.options.chip, plan.dram_bytes, launches, tuple(files), self.options.settings)
@@ -280,10 +278,24 @@ class Run:
                     self._results[index] = result
 
         run_job(model, job, folder.work, on_event)
-        for index in range(first, len(plan.launches)):
+        for index in range(first, len(plan.steps)):
             result = self._results.get(index)
             if result is None or not result.ok:
-                raise RunError(_explain(plan.launches[index].name, result, plan.chip.n_cores))
+                raise RunError(_explain(plan.steps[index].name, result, plan.chip.n_cores))
+
+    def _job(self, plan: Plan, step: Step, result_dir: Path) -> LaunchJob | HostJob:
+        regions = tuple(self._region(plan, tensor) for tensor in plan.written(step))
+        if isinstance(step, HostStep):
+            inputs = {name: plan.tensors[name] for name in step.node.inputs}
+            return HostJob(step.name, step.node, inputs, plan.tensors[step.node.output], result_dir, regions)
+        return LaunchJob(
+            name=step.name,
+            program_base=step.program_base,
+            program_stride=step.program_stride,
+            result_dir=result_dir,
+            regions=regions,
+            watchdog_cycles=self.options.watchdog_cycles,
+        )
 
     @staticmethod
     def _require_space(path: Path, size: int) -> None:
@@ -302,7 +314,7 @@ class Run:
         """Files that bring back what finished launches left for later ones."""
         live = set(plan.live_after(first - 1))
         files = []
-        for index, launch in enumerate(plan.launches[:first]):
+        for index, launch in enumerate(plan.steps[:first]):
             for tensor in plan.written(launch):
                 if tensor in live:
                     path = folder.launch(index, launch.name) / f"{_label(tensor)}.npy"
@@ -314,7 +326,8 @@ class Run:
         for index, result in sorted(self._results.items()):
             if not result.ok:
                 continue
-            launch = plan.launches[index]
+            launch = plan.steps[index]
+            host = isinstance(launch, HostStep)
             work = sum(macs[name] for name in launch.nodes)
             summary.layers.append(
                 LayerSummary(
@@ -323,19 +336,18 @@ class Run:
                     cycles=result.cycles,
                     estimated_cycles=estimates[index],
                     macs=work,
-                    utilization=work / (summary.pe_count * result.cycles),
-                    dram_bytes=dram_bytes_by_class(result.counters),
+                    utilization=work / (summary.pe_count * result.cycles) if result.cycles else 0.0,
+                    dram_bytes={} if host else dram_bytes_by_class(result.counters),
+                    host_bytes=_moved(plan, launch),
                     bit_exact=self._exact[index],
                     sim_s=result.sim_s,
-                    compute_cycles=compute_cycles_by_cause(result.counters),
+                    compute_cycles={} if host else compute_cycles_by_cause(result.counters),
                     mapping=launch.mapping,
                 )
             )
         summary.mismatches = board.mismatches
         summary.first_difference = str(board.differences[0]) if board.differences else None
-        summary.bit_exact = (
-            summary.failure is None and not board.differences and len(summary.layers) == len(plan.launches)
-        )
+        summary.bit_exact = summary.failure is None and not board.differences and len(summary.layers) == len(plan.steps)
 
 
 def describe_schedule(plan: Plan) -> str:
@@ -349,6 +361,21 @@ def describe_schedule(plan: Plan) -> str:
 def describe_array(chip: ChipParams) -> str:
     """'16x16', or every distinct shape of a mixed chip."""
     return "+".join(dict.fromkeys(f"{core.rows}x{core.cols}" for core in chip.cores))
+
+
+def _identity(step: Step) -> tuple[object, ...]:
+    """What determines the work of a step, apart from the contents of memory."""
+    if isinstance(step, HostStep):
+        part = step.node.part
+        return step.name, step.nodes, hashlib.sha256(part.model).hexdigest(), part.inputs, part.output, step.node.scales
+    return step.name, step.nodes, step.program_base, step.program_stride
+
+
+def _moved(plan: Plan, step: Step) -> int:
+    """Bytes that the host reads and writes in a step."""
+    if not isinstance(step, HostStep):
+        return 0
+    return sum(plan.tensors[name].nbytes for name in (*step.node.inputs, step.node.output))
 
 
 def _label(tensor: str) -> str:

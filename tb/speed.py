@@ -16,7 +16,7 @@ import cocotb
 
 from tb.bench import JobRunner
 from tb.build import Model
-from tb.job import Job, load_job, save_job
+from tb.job import Job, LaunchJob, load_job, save_job
 from tb.session import Event, run_test_module
 
 __all__ = ["Speed", "measure_speed"]
@@ -62,7 +62,7 @@ async def compare_loops(dut: Any) -> None:
     await runner.transport.open(job.memory_bytes, job.settings)
     for file in job.memory:
         await runner.transport.write_memory(file.address, file.array())
-    (launch,) = job.launches
+    (launch,) = (item for item in job.launches if isinstance(item, LaunchJob))
     total = 0
     for number in range(2 * ROUNDS + 1):
         await runner.host.start(launch.program_base, launch.program_stride)

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from golden.quant import QuantisationError
 from rtl.isa import TrafficClass
 from tb.job import write_atomically
 
@@ -78,11 +79,13 @@ class LayerSummary:
     compute_cycles: Mapping[str, float] = field(default_factory=dict)
     """By cause (`CAUSES`), mean over the cores."""
     mapping: str = ""
+    host_bytes: int = 0
+    """Bytes that the host reads and writes; such a layer takes no cycles of the chip."""
 
     @property
-    def estimate_error(self) -> float:
+    def estimate_error(self) -> float | None:
         """Signed: positive where the estimate is too high."""
-        return self.estimated_cycles / self.cycles - 1
+        return self.estimated_cycles / self.cycles - 1 if self.cycles else None
 
 
 @dataclass
@@ -102,6 +105,12 @@ class Summary:
     build_s: float
     schedule_s: float
     golden_s: float
+    quantisation_error: Mapping[str, float] | None = None
+    """Distance of the int8 outputs from the float ones (`golden.quant.QuantisationError`), where that is known."""
+    nodes: int = 0
+    """Of the quantised graph."""
+    input_note: str = ""
+    """Where the input comes from if it is no picture."""
     bit_exact: bool = False
     mismatches: int = 0
     first_difference: str | None = None
@@ -112,6 +121,11 @@ class Summary:
     @property
     def cycles(self) -> int:
         return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def host_layers(self) -> list[str]:
+        """Layers that the host computed, in order."""
+        return [layer.name for layer in self.layers if layer.op == "host"]
 
     @property
     def macs(self) -> int:
@@ -154,8 +168,8 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """Everything, derived figures included, in the order in which a reader wants it."""
         derived = (
-            "cycles", "macs", "utilization", "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles",
-            "estimate_error", "sim_s", "sim_hz",
+            "host_layers", "cycles", "macs", "utilization", "efficiency", "dram_bytes", "compute_cycles",
+            "estimated_cycles", "estimate_error", "sim_s", "sim_hz",
         )  # fmt: skip
         facts = asdict(self)
         layers = facts.pop("layers")
@@ -207,12 +221,12 @@ def print_summary(summary: Summary, console: Console) -> None:
         table.add_row(
             layer.name,
             layer.op,
-            f"{layer.cycles:,}",
-            f"{layer.estimated_cycles:,}",
-            signed(layer.estimate_error),
+            f"{layer.cycles:,}" if layer.cycles else "",
+            f"{layer.estimated_cycles:,}" if layer.cycles else "",
+            signed(layer.estimate_error) if layer.cycles else "",
             percent(layer.utilization) if layer.macs else "",
-            f"{sum(layer.dram_bytes.values()) / 1e6:.2f}",
-            _largest_loss(layer.compute_cycles),
+            f"{(sum(layer.dram_bytes.values()) + layer.host_bytes) / 1e6:.2f}",
+            layer.mapping if layer.op == "host" else _largest_loss(layer.compute_cycles),
             "[green]equal[/]" if layer.bit_exact else "[bold red]DIFFER[/]",
         )
     table.add_section()
@@ -231,11 +245,19 @@ def print_summary(summary: Summary, console: Console) -> None:
     by_class = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in summary.dram_bytes.items())
     console.print(f"efficiency {percent(summary.efficiency)} of the lower bound of "
                   f"{summary.lower_bound_cycles:,.0f} cycles; DRAM MB: {by_class}")  # fmt: skip
+    if summary.host_layers:
+        console.print(f"{len(summary.host_layers)} of {summary.nodes} nodes ran on the host: cut at "
+                      f"{', '.join(summary.host_layers)}", markup=False, highlight=False)  # fmt: skip
     total = sum(summary.compute_cycles.values()) or 1.0
     spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
     console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
     console.print(f"build {summary.build_s:.1f} s, schedule {summary.schedule_s:.1f} s, golden {summary.golden_s:.1f} s"
                   f", simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s")  # fmt: skip
+    if summary.quantisation_error:
+        error = QuantisationError(**summary.quantisation_error)
+        console.print(f"int8 against float at the outputs: {error}", highlight=False)
+    if summary.input_note:
+        console.print(summary.input_note, markup=False, highlight=False)
     if summary.first_difference:
         console.print(f"[bold red]first difference:[/] {summary.first_difference}")
     if summary.failure:

@@ -10,19 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from golden import ops
-from golden.inputs import load_image
-from golden.onnx_import import QuantisedModel, load_onnx
+from golden.inputs import load_input
+from golden.onnx_import import QuantisedModel, load_onnx, settle
 from golden.pools import pools_before_concats
 from golden.qgraph import QGraph
 from golden.qnodes import QConv
-from golden.quant import quantisation_error, quantize
+from golden.quant import QuantisationError, float_outputs, output_error, quantize
 from golden.weights import from_npz, seeded
 from golden.zoo import load
 from tb.errors import BenchError
 
-__all__ = ["DEFAULT_SEED", "OnnxOptions", "Workload", "is_onnx", "load_workload", "lower_bound_cycles", "select_layers"]
+__all__ = [
+    "DEFAULT_SEED", "FALLBACKS", "OnnxOptions", "Workload", "is_onnx", "load_workload", "lower_bound_cycles",
+    "select_layers",
+]  # fmt: skip
 
 DEFAULT_SEED = 1
+
+FALLBACKS = ("none", "host")
+"""What can become of nodes that the chip cannot run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +42,9 @@ class Workload:
     """int8[C, H, W] of every tensor, from golden.ops."""
     golden_s: float
     note: str = ""
-    """What the user should know about the quantisation: its error, in one line."""
+    """What the user should know about the input, in one line."""
+    error: QuantisationError | None = None
+    """Distance of the int8 outputs from those of the float network, where there is one and all of it runs."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class OnnxOptions:
     """Pictures that set the ranges of a float model's activations; the run's own picture otherwise."""
     percentile: float = 100.0
     """Part of the values, in %, that the ranges cover; 100 is min-max."""
+    fallback: str = "none"
+    """What becomes of nodes that the chip cannot run: "none" refuses them, "host" has the host compute them."""
 
 
 def is_onnx(net: str) -> bool:
@@ -77,46 +87,69 @@ def load_workload(
         that make no sense for it.
     """
     start = time.perf_counter()
-    note = ""
     if is_onnx(net):
         for option, given in (("WEIGHTS", weights), ("SEED", seed)):
             if given is not None:
                 raise BenchError(f"{option}={given} makes no sense: {net} holds its weights; leave it out")
-        graph, picture, note = _read_onnx(Path(net), image, onnx or OnnxOptions())
+        source = _read_onnx(Path(net), image, onnx or OnnxOptions())
     else:
         if onnx is not None and onnx != OnnxOptions():
-            raise BenchError(f"SHAPE, CALIBRATION and PERCENTILE belong to an .onnx file, not to {net}; leave them out")
-        float_graph = load(net)
-        picture = load_image(image, float_graph.input_shape)
-        seed = DEFAULT_SEED if seed is None else seed
-        values = from_npz(weights, float_graph) if weights is not None else seeded(float_graph, seed)
-        graph = quantize(float_graph, values, picture)
-        del values
+            raise BenchError(
+                f"SHAPE, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them out"
+            )
+        source = _read_zoo(net, weights, image, seed)
+    graph = source.graph
     selected = select_layers(graph, layers) if layers else graph
-    raw = graph.tensors[graph.input].quantize(picture)
-    expected = ops.run(_up_to(graph, selected), raw)
+    expected = ops.run(_up_to(graph, selected), source.raw)
+    error = output_error(source.real, graph, expected) if source.real and not layers else None
     if fuse:
         selected = pools_before_concats(selected)
         for node in selected.nodes:
             if node.output not in expected:
                 expected[node.output] = ops.run_node(node, expected)
-    return Workload(selected, expected[selected.input], expected, time.perf_counter() - start, note)
+    return Workload(selected, expected[selected.input], expected, time.perf_counter() - start, source.note, error)
 
 
-def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> tuple[QGraph, np.ndarray, str]:
-    """Quantised graph of an ONNX file, the picture, and what quantisation cost."""
-    loaded = load_onnx(path, options.shape)
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A quantised network, its input int8[C, H, W], its float outputs where it has some, and a note on the input."""
+
+    graph: QGraph
+    raw: np.ndarray
+    real: Mapping[str, np.ndarray]
+    note: str
+
+
+def _read_zoo(net: str, weights: Path | None, image: Path | None, seed: int | None) -> _Source:
+    graph = load(net)
+    picture, note = load_input(image, graph.input_shape)
+    values = from_npz(weights, graph) if weights is not None else seeded(graph, DEFAULT_SEED if seed is None else seed)
+    real: dict[str, np.ndarray] = {}
+    quantised = quantize(graph, values, picture, outputs=real)
+    return _Source(quantised, quantised.tensors[quantised.input].quantize(picture), real, note)
+
+
+def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> _Source:
+    if options.fallback not in FALLBACKS:
+        raise BenchError(f"FALLBACK={options.fallback}: use {' or '.join(FALLBACKS)}")
+    loaded = load_onnx(path, options.shape, fallback=options.fallback == "host")
     if isinstance(loaded, QuantisedModel):
         if options.calibration or options.percentile != 100.0:
             raise BenchError(f"{path} is quantised already: leave CALIBRATION and PERCENTILE out")
-        graph = loaded.graph
-        return graph, load_image(image, graph.tensors[graph.input].shape), ""
-    shape = loaded.graph.input_shape
-    picture = load_image(image, shape)
-    pictures = [load_image(file, shape) for file in options.calibration] or [picture]
-    graph = quantize(loaded.graph, loaded.weights, pictures, percentile=options.percentile)
-    error = quantisation_error(loaded.graph, loaded.weights, graph, picture)
-    return graph, picture, f"int8 against float at the outputs: {error}"
+        tensor = loaded.graph.tensors[loaded.graph.input]
+        picture, note = load_input(image, tensor.shape)
+        raw = tensor.quantize(picture)
+        return _Source(settle(loaded, raw).graph, raw, {}, note)
+    graph, shape = loaded.graph, loaded.graph.input_shape
+    picture, note = load_input(image, shape)
+    others = [load_input(file, shape)[0] for file in options.calibration]
+    real: dict[str, np.ndarray] = {}
+    if others:
+        quantised = quantize(graph, loaded.weights, others, percentile=options.percentile)
+        real = float_outputs(graph, loaded.weights, picture)
+    else:
+        quantised = quantize(graph, loaded.weights, picture, percentile=options.percentile, outputs=real)
+    return _Source(quantised, quantised.tensors[quantised.input].quantize(picture), real, note)
 
 
 def _up_to(graph: QGraph, selected: QGraph) -> QGraph:

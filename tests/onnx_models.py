@@ -6,7 +6,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["FloatBuilder", "QuantBuilder", "float_model", "quantised_model"]
+__all__ = [
+    "FORMS", "IDS", "FloatBuilder", "QuantBuilder", "float_model", "host_model", "quantised_model", "real_host_model",
+]  # fmt: skip
+
+FORMS = [(qdq, unsigned) for qdq in (False, True) for unsigned in (False, True)]
+"""(QDQ form or QLinear operators, uint8 or int8)."""
+IDS = [f"{'qdq' if qdq else 'qlinear'}-{'uint8' if unsigned else 'int8'}" for qdq, unsigned in FORMS]
 
 
 class _Builder:
@@ -198,6 +204,26 @@ def quantised_model(seed: int, *, power_of_two: bool, qdq: bool, unsigned: bool)
     return b.model((source[0], b.kind, [1, *source[1]]), outputs), source
 
 
+def host_model(seed: int) -> onnx.ModelProto:
+    """A QDQ network with an activation for the table; and a gate of another tensor, a node of two outputs and a
+    softmax, none of which the chip can run.
+    """
+    b = QuantBuilder(seed, power_of_two=True, qdq=True, unsigned=True)
+    source = ("image", (3, 8, 8), b.scale(0.05), b.zero())
+    x = b.conv(source, same=True)
+    real = b.real(x)
+    x = b.write(b.node("Mul", [real, b.node("HardSigmoid", [b.node("Neg", [real])])]), x[1], x[2], x[3])
+    gate = b.node("HardSigmoid", [b.node("GlobalAveragePool", [b.real(x)])])
+    x = b.conv(b.write(b.node("Mul", [b.real(x), gate]), x[1], x[2], x[3]), same=True)
+    first = b.node("Split", [b.real(x)], axis=2)
+    b.nodes[-1].output.append("second")
+    halves = [b.write(name, (3, 4, 8), x[2], x[3]) for name in (first, "second")]
+    x = b.conv(b.concat(halves), same=True)
+    soft = b.write(b.node("Softmax", [b.real(x)], axis=1), x[1], np.float32(2.0**-8), 0)
+    x = b.dense(soft, 5)
+    return b.model(("image", b.kind, [1, *source[1]]), [(soft[0], b.kind, 4), (x[0], b.kind, 2)])
+
+
 class FloatBuilder(_Builder):
     """Float layers; every value is (name, (C, H, W))."""
 
@@ -211,6 +237,24 @@ class FloatBuilder(_Builder):
             inputs = [y, self.array(filters), self.array(filters), self.array(filters), self.array(filters, low=0.5)]
             y = self.node("BatchNormalization", inputs)
         return y, (filters, *x[1][1:])
+
+
+def real_host_model(seed: int, size: int = 8) -> onnx.ModelProto:
+    """A float network with a SiLU for the table, and islands for the host: a gate between halves, a transposition, a
+    last LogSoftmax.
+    """
+    b = FloatBuilder(seed)
+    x = b.conv(("image", (3, size, size)), 8, normalise=True)
+    silu = b.node("Mul", [x[0], b.node("Sigmoid", [x[0]])])
+    first = b.node("Split", [silu, b.constant(np.array([4, 4]))], axis=1)
+    b.nodes[-1].output.append("second")
+    gated = b.node("Mul", [first, b.node("Softmax", ["second"], axis=1)])
+    x = b.conv((gated, (4, size, size)), 6, normalise=False)
+    turned = b.node("Transpose", [b.node("Relu", [x[0]])], perm=[0, 1, 3, 2])
+    x = b.conv((turned, x[1]), 4, normalise=False)
+    y = b.node("Gemm", [b.node("Flatten", [x[0]]), b.array(10, 4 * size**2), b.array(10)], transB=1)
+    y = b.node("LogSoftmax", [y])
+    return b.model(("image", TensorProto.FLOAT, [1, 3, size, size]), [(y, TensorProto.FLOAT, 2)])
 
 
 def float_model(seed: int, size: int = 8) -> onnx.ModelProto:

@@ -1,17 +1,20 @@
 """Networks from ONNX files: quantised ones as they are, float ones as a graph to quantise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from golden import ops
 from golden.graph import Graph
 from golden.onnx_import.floats import import_float
 from golden.onnx_import.model import read
 from golden.onnx_import.quantised import import_quantised
-from golden.qgraph import QGraph
+from golden.qgraph import QGraph, QTensor
+from golden.qnodes import QHost
+from golden.quant import affine
 
-__all__ = ["FloatModel", "QuantisedModel", "load_onnx"]
+__all__ = ["FloatModel", "QuantisedModel", "load_onnx", "settle"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,8 @@ class QuantisedModel:
 
     graph: QGraph
     unsigned: dict[str, bool]
+    unscaled: tuple[str, ...] = ()
+    """Real outputs of the host, whose scales are to be set by `settle`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +41,40 @@ class FloatModel:
     weights: dict[str, np.ndarray]
 
 
-def load_onnx(path: str | Path, shape: tuple[int, ...] | None = None) -> QuantisedModel | FloatModel:
+def load_onnx(
+    path: str | Path, shape: tuple[int, ...] | None = None, *, fallback: bool = False
+) -> QuantisedModel | FloatModel:
     """Import an ONNX file.
 
     Parameters
     ----------
     shape : (C, H, W), (F,) or the same behind a batch of 1, optional
         Of the input; needed where the file leaves it open.
+    fallback : bool
+        Nodes that the chip cannot run become nodes for the host; otherwise they are refused.
 
     Raises
     ------
     OnnxError
         In one line, with the node or tensor and the remedy.
     """
-    model = read(path, shape)
+    model = read(path, shape, fallback=fallback)
     if model.quantised:
         return QuantisedModel(*import_quantised(model))
     return FloatModel(*import_float(model))
+
+
+def settle(model: QuantisedModel, image: np.ndarray) -> QuantisedModel:
+    """Scale the real outputs of the host by what they are for one input int8[C, H, W]."""
+    if not model.unscaled:
+        return model
+    values = ops.run(model.graph, image)
+    tensors, nodes = dict(model.graph.tensors), list(model.graph.nodes)
+    for index, node in enumerate(nodes):
+        if isinstance(node, QHost) and node.output in model.unscaled:
+            real = node.real([values[name] for name in node.inputs])
+            old = tensors[node.output]
+            tensors[node.output] = made = QTensor(old.name, old.shape, *affine(float(real.min()), float(real.max())))
+            nodes[index] = replace(node, scales=(*node.scales[:-1], (made.scale, made.zero_point)))
+    graph = QGraph(model.graph.name, model.graph.input, model.graph.outputs, tensors, tuple(nodes))
+    return QuantisedModel(graph, model.unsigned)

@@ -71,7 +71,7 @@ def window(op: Op, in_hw: Pair, kernel: Iterable[int]) -> Window:
 def _pair(op: Op, field: str, values: Iterable[int]) -> Pair:
     pair = tuple(int(v) for v in values)
     if len(pair) != 2:
-        op.fail(f"{field} is {pair}", "only two-dimensional windows can run")
+        op.cannot(f"{field} is {pair}", "only two-dimensional windows can run")
     return pair[0], pair[1]
 
 
@@ -108,13 +108,13 @@ def reshaped(op: Op, shape: tuple[int, ...], constant: np.ndarray | None) -> tup
         result = (math.prod(shape[:axis]), math.prod(shape[axis:]))
     elif op.kind in ("Reshape", "Squeeze", "Unsqueeze"):
         if constant is None and (op.kind != "Squeeze" or len(op.inputs) > 1):
-            op.fail("its shape is computed, not a constant", "simplify the model (onnxsim) or export fixed shapes")
+            op.cannot("its shape is computed, not a constant", "simplify the model (onnxsim) or export fixed shapes")
         wanted = [] if constant is None else [int(v) for v in constant.reshape(-1)]
         result = {"Reshape": _reshape, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze}[op.kind](op, shape, wanted)
     else:
         result = shape
     if result[:1] != (1,) or math.prod(result) != math.prod(shape):
-        op.fail(f"it turns {shape} into {result}", "only views that keep a batch of 1 can run")
+        op.cannot(f"it turns {shape} into {result}", "only views that keep a batch of 1 can run")
     return result
 
 
@@ -143,7 +143,7 @@ def pad_amount(op: Op, rank: int, pads: np.ndarray | None, axes: np.ndarray | No
     """Padding (top, left, bottom, right) of a Pad operator."""
     mode = op.attributes.get("mode", b"constant")
     if mode != b"constant" or rank != 4 or pads is None:
-        op.fail(f"mode {mode!r} on {rank} dimensions", "only constant padding of (1, C, H, W) by a constant can run")
+        op.cannot(f"mode {mode!r} on {rank} dimensions", "only constant padding of (1, C, H, W) by a constant can run")
     values = [int(v) for v in pads.reshape(-1)]
     where = [int(a) % rank for a in axes.reshape(-1)] if axes is not None else list(range(rank))
     if len(values) != 2 * len(where):
@@ -152,7 +152,7 @@ def pad_amount(op: Op, rank: int, pads: np.ndarray | None, axes: np.ndarray | No
     for index, axis in enumerate(where):
         before[axis], after[axis] = values[index], values[index + len(where)]
     if any(before[:2] + after[:2]) or min(before + after) < 0 or max(before + after) >= 1 << 15:
-        op.fail(f"pads is {values}", "only height and width can be padded, by amounts that are not negative")
+        op.cannot(f"pads is {values}", "only height and width can be padded, by amounts that are not negative")
     return before[2], before[3], after[2], after[3]
 
 

@@ -17,14 +17,17 @@ from golden.graph import (
     Flatten,
     GlobalAvgPool,
     Graph,
+    Host,
     Linear,
     MaxPool,
     Node,
     Relu,
     Shape,
 )
+from golden.host import Port
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
-from golden.onnx_import.model import ELEMENTWISE_OPS, Model, Op
+from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host
+from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.walk import VIEWS, translate
 from golden.window import Padding
 
@@ -62,6 +65,8 @@ PARAMETERS: dict[str, dict[str, float]] = {
 }
 """Attributes of element-wise operators, with ONNX's defaults."""
 
+_Value = _Map | _Function | OnHost | np.ndarray
+
 
 def import_float(model: Model) -> tuple[Graph, dict[str, np.ndarray]]:
     """Layer graph and weights of a float model."""
@@ -82,16 +87,42 @@ class _Walk:
         chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
         self.input = self.names.new(model.input)
         self.shapes: dict[str, Shape] = {self.input: chw}
-        self.values: dict[str, _Map | _Function | np.ndarray] = {
-            **model.constants,
-            model.input: _Map(self.input, chw, shape),
-        }
+        self.values: dict[str, _Value] = {**model.constants, model.input: _Map(self.input, chw, shape)}
 
     def step(self, op: Op) -> None:
         """Import one operator."""
+        on_chip_or_host(self, op, ("nodes", "shapes", "weights", "values"))
+
+    def chip(self, op: Op) -> None:
+        """Import one operator for the chip."""
+        if op.kind not in FLOAT_OPS:
+            op.cannot("the chip does not know this operator", "drop it")
         if any(op.outputs[1:]):
-            op.fail(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
+            op.cannot(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
         self.values[op.outputs[0]] = self._dispatch(op)
+
+    def host(self, op: Op) -> None:
+        """Import one operator for the host; its values become tensors once the chip reads them."""
+        folded = fold(self.model, op, lambda name: isinstance(self.values[name], np.ndarray))
+        for name in filter(None, op.outputs):
+            self.values[name] = OnHost() if folded is None else folded[name]
+
+    def _bring(self, name: str) -> _Map:
+        """Have the host compute a value, for the chip to read."""
+        op = self.model.maker[name]
+        part, read = cut(self.model, op, name, self._port)
+        if part.output.dtype != "float32":
+            op.cannot(f"its output {name!r} is {part.output.dtype}", "only float32 can be quantised")
+        sources = [self.values[source] for source in read]
+        made = self._put(Host(self.names.new(part.name), tuple(x.name for x in sources if isinstance(x, _Map)), part))
+        self.values[name] = made = replace(made, shape=part.output.shape)
+        return made
+
+    def _port(self, name: str) -> Port | None:
+        value = self.values[name]
+        if isinstance(value, _Function):  # the chip's table computes it
+            value = self._settled(name)
+        return Port(name, value.shape, "float32") if isinstance(value, _Map) and not any(value.padding) else None
 
     def finish(self) -> tuple[Graph, dict[str, np.ndarray]]:
         """The graph, once every operator is in."""
@@ -110,7 +141,7 @@ class _Walk:
         )  # fmt: skip
         return graph, self.weights
 
-    def _dispatch(self, op: Op) -> "_Map | _Function | np.ndarray":
+    def _dispatch(self, op: Op) -> "_Value":
         kind = op.kind
         function = self._function(op) if kind in ELEMENTWISE_OPS else None
         if function is not None:
@@ -122,6 +153,8 @@ class _Walk:
             return self._add(op)
         if kind == "Concat":
             return self._concat(op)
+        if kind in ELEMENTWISE_OPS - {"Clip", "Relu"} and not isinstance(first, np.ndarray):
+            op.cannot("it works on more than one map", "element-wise operators run on one map and single constants")
         x = self._map(op, 0)
         if kind in VIEWS:
             if kind == "Dropout" and op.has(2) and self._array(op, 2).any():
@@ -134,12 +167,10 @@ class _Walk:
             name = self._name(op)
             low, high = clip_bounds(op, [self._optional(op, 1), self._optional(op, 2)])
             return self._put(Relu(name, x.name) if kind == "Relu" else Clip(name, x.name, low, high), x.shape)
-        if kind in ELEMENTWISE_OPS:
-            op.fail("it works on more than one map", "element-wise operators run on one map and single constants")
         if kind in ("MatMul", "Gemm"):
             return self._dense(op, x)
         if x.shape != (1, *x.chw):
-            op.fail(f"it reads {x.name!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
+            op.cannot(f"it reads {x.name!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
         if kind == "Conv":
             return self._conv(op, x)
         if kind == "Pad":
@@ -150,7 +181,7 @@ class _Walk:
         if kind in ("MaxPool", "AveragePool"):
             return self._pool(op, x)
         if kind == "ReduceMean" and not mean_axes_ok(op, len(x.shape), self._optional(op, 1)):
-            op.fail("its axes are not height and width", "only a mean over the whole map can run")
+            op.cannot("its axes are not height and width", "only a mean over the whole map can run")
         flat = kind == "ReduceMean" and not op.attributes.get("keepdims", 1)
         return self._put(GlobalAvgPool(self._name(op), x.name), (1, x.chw[0]) if flat else None)
 
@@ -159,10 +190,17 @@ class _Walk:
 
         Not of a clamp or bias right behind a layer: that layer, or a requantisation, can do these.
         """
-        read = [self.values[name] for name in op.inputs if name]
-        maps = [value for value in read if not isinstance(value, np.ndarray)]
+        names = [name for name in op.inputs if name]
+        computed = {name for name in names if not isinstance(self.values[name], np.ndarray)}
+        hosted = [name for name in computed if isinstance(self.values[name], OnHost)]
+        if hosted and len(computed) > 1:  # no function of one map
+            return None
+        for name in hosted:
+            self._bring(name)
+        read = [self.values[name] for name in names]
+        maps = [value for value in read if isinstance(value, _Map | _Function)]
         alone = len(read) > len(maps) and any(
-            isinstance(self.values[name], _Map) and self.readers[name] == 1 for name in op.inputs if name
+            isinstance(self.values[name], _Map) and self.readers[name] == 1 for name in names
         )
         if (op.kind in ("Relu", "Clip") and isinstance(read[0], _Map)) or (op.kind == "Add" and alone):
             return None
@@ -182,8 +220,10 @@ class _Walk:
         return _Function(op.name, base, tuple(terms))
 
     def _settled(self, name: str) -> _Map | np.ndarray:
-        """A value; a function becomes a layer."""
+        """A value; a function becomes a layer, and the host computes what only it can."""
         value = self.values[name]
+        if isinstance(value, OnHost):
+            return self._bring(name)
         if not isinstance(value, _Function):
             return value
         node = Expression(self.names.new(value.name), value.base.name, value.terms)
@@ -193,13 +233,13 @@ class _Walk:
     def _map(self, op: Op, index: int) -> _Map:
         value = self._settled(op.inputs[index])
         if not isinstance(value, _Map):
-            op.fail(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
+            op.cannot(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
         return value
 
     def _array(self, op: Op, index: int) -> np.ndarray:
         value = self.values[op.inputs[index]]
         if not isinstance(value, np.ndarray):
-            op.fail(f"input {op.inputs[index]!r} is computed", "it must be a constant; simplify the model (onnxsim)")
+            op.cannot(f"input {op.inputs[index]!r} is computed", "it must be a constant; simplify the model (onnxsim)")
         return value
 
     def _optional(self, op: Op, index: int) -> np.ndarray | None:
@@ -215,13 +255,14 @@ class _Walk:
 
     def _unpadded(self, op: Op, x: _Map) -> None:
         if any(x.padding):
-            op.fail("it reads the output of a Pad", "only a convolution can take one up")
+            op.cannot("it reads the output of a Pad", "only a convolution can take one up")
 
     def _name(self, op: Op) -> str:
         return self.names.new(op.name)
 
     def _put(self, node: Node, shape: tuple[int, ...] | None = None) -> _Map:
         chw = node.infer(*(self.shapes[name] for name in node.inputs))
+        require_bounded(f"layer {node.name!r}", chw)
         self.nodes[node.name] = node
         self.shapes[node.name] = chw
         return _Map(node.name, chw, shape or (1, *chw))
@@ -229,7 +270,7 @@ class _Walk:
     def _conv(self, op: Op, x: _Map) -> _Map:
         weight = self._floats(op, 1)
         if weight.ndim != 4:
-            op.fail(f"weight {op.inputs[1]!r} has shape {weight.shape}", "only two-dimensional convolutions can run")
+            op.cannot(f"weight {op.inputs[1]!r} has shape {weight.shape}", "only two-dimensional convolutions can run")
         given = op.attributes.get("kernel_shape")
         if given is not None and tuple(given) != weight.shape[2:]:
             op.fail(f"kernel_shape is {tuple(given)}, weight {weight.shape}", "they must agree")
@@ -253,10 +294,10 @@ class _Walk:
         weight = self._floats(op, 1)
         gemm = op.kind == "Gemm"
         if gemm and op.attributes.get("transA", 0):
-            op.fail("transA is set", "only transA = 0 can run")
+            op.cannot("transA is set", "only transA = 0 can run")
         weight = weight if gemm and op.attributes.get("transB", 0) else weight.T
         if weight.ndim != 2 or x.shape != (1, weight.shape[1]):
-            op.fail(f"input {x.shape} and weight {weight.T.shape} do not fit", "give (1, F) and (F, O)")
+            op.cannot(f"input {x.shape} and weight {weight.T.shape} do not fit", "give (1, F) and (F, O)")
         if x.chw[1:] != (1, 1):
             x = self._put(Flatten(self.names.new(f"{op.name}_flatten"), x.name), x.shape)
         bias = gemm and op.has(2)
@@ -301,18 +342,18 @@ class _Walk:
     def _pool(self, op: Op, x: _Map) -> _Map:
         win = window(op, (x.chw[1], x.chw[2]), op.attributes["kernel_shape"])
         if win.dilation != (1, 1):
-            op.fail(f"dilations are {win.dilation}", "pools run without dilation")
+            op.cannot(f"dilations are {win.dilation}", "pools run without dilation")
         if op.kind == "MaxPool":
             return self._put(MaxPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
         if any(win.padding) and (not op.attributes.get("count_include_pad", 0) or op.attributes.get("ceil_mode", 0)):
-            op.fail("its padded windows have fewer elements", "padding can run with count_include_pad=1, ceil_mode=0")
+            op.cannot("its padded windows have fewer elements", "padding can run with count_include_pad=1, ceil_mode=0")
         return self._put(AvgPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
 
     def _pad(self, op: Op, x: _Map) -> _Map:
         self._unpadded(op, x)
         fill = self._optional(op, 2)
         if fill is not None and fill.size and fill.reshape(-1)[0] != 0:
-            op.fail(f"it pads with {fill}", "only zeros can be taken up by the next layer")
+            op.cannot(f"it pads with {fill}", "only zeros can be taken up by the next layer")
         padding = pad_amount(op, len(x.shape), self._optional(op, 1), self._optional(op, 3))
         return replace(x, padding=padding)
 
@@ -323,15 +364,15 @@ class _Walk:
             self._unpadded(op, x)
         if len(maps) == 2:
             if maps[0].shape != maps[1].shape or maps[0].chw != maps[1].chw:
-                op.fail(f"it adds {maps[0].shape} and {maps[1].shape}", "both need one shape")
+                op.cannot(f"it adds {maps[0].shape} and {maps[1].shape}", "both need one shape")
             return self._put(Add(self._name(op), maps[0].name, maps[1].name), maps[0].shape)
         if not maps:
-            op.fail("it adds constants", "simplify the model (onnxsim)")
+            op.cannot("it adds constants", "simplify the model (onnxsim)")
         constant = self._floats(op, 1 if isinstance(values[0], _Map) else 0)
         x = maps[0] if isinstance(values[0], _Map) else replace(maps[0])
         wanted = (1,) * (len(x.shape) - constant.ndim) + constant.shape
         if len(wanted) != len(x.shape) or x.shape[1] != x.chw[0] or math.prod(wanted) not in (1, wanted[1]):
-            op.fail(f"it adds a constant of shape {constant.shape} to {x.shape}", "one value per channel can run")
+            op.cannot(f"it adds a constant of shape {constant.shape} to {x.shape}", "one value per channel can run")
         if not isinstance(values[0], _Map):
             op = replace(op, inputs=(op.inputs[1], op.inputs[0]))
         return self._affine(op, x, np.ones(x.chw[0]), np.broadcast_to(constant.reshape(-1), (x.chw[0],)))
@@ -342,7 +383,7 @@ class _Walk:
         for x in parts:
             self._unpadded(op, x)
             if x.shape[1] != x.chw[0] or len(x.shape) != rank or axis % rank != 1:
-                op.fail(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels can be joined")
+                op.cannot(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels can be joined")
         made = self._put(Concat(self._name(op), tuple(x.name for x in parts)))
         return made if rank == 4 else replace(made, shape=(1, made.chw[0]))
 

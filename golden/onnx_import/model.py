@@ -1,6 +1,9 @@
 """An ONNX file as plain Python: operators in topological order, constants as arrays, one input."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,9 +12,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
-from golden.errors import OnnxError
+from golden.errors import OnnxError, UnsupportedError
 
-__all__ = ["ELEMENTWISE_OPS", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op", "read"]
+__all__ = ["ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op", "read", "require_bounded"]
 
 ELEMENTWISE_OPS = frozenset({
     "Abs", "Add", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Max",
@@ -33,6 +36,14 @@ QUANTISED_OPS = frozenset({
 })  # fmt: skip
 """Operators that make a model a quantised one."""
 
+RANDOM_OPS = frozenset({
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+})  # fmt: skip
+"""Operators that give other values every time: not even the host can run them if bits are to be compared."""
+
+ELEMENT_LIMIT = 1 << 26
+"""Elements of one value; a model that asks for more is taken for damaged before memory runs out."""
+
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 FIRST_OPSET = 13
 INPUT_TYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT8: "int8"}
@@ -45,6 +56,7 @@ class Op:
 
     name: str
     kind: str
+    """The operator, with its domain where that is not one of ONNX or ONNX Runtime."""
     inputs: tuple[str, ...]
     """An omitted optional input is an empty string."""
     outputs: tuple[str, ...]
@@ -54,6 +66,12 @@ class Op:
     def fail(self, what: str, remedy: str) -> NoReturn:
         """Raise an OnnxError that names this node."""
         raise OnnxError(f"node {self.name!r} ({self.kind}): {what}; {remedy}")
+
+    def cannot(self, what: str, remedy: str) -> NoReturn:
+        """Raise an UnsupportedError: the node is valid, but the chip cannot run it."""
+        raise UnsupportedError(
+            f"node {self.name!r} ({self.kind}): {what}; {remedy}, or FALLBACK=host runs it on the host"
+        )
 
     def has(self, index: int) -> bool:
         """Whether an optional input is given."""
@@ -72,8 +90,17 @@ class Model:
     ops: tuple[Op, ...]
     constants: dict[str, np.ndarray]
     outputs: tuple[str, ...]
+    types: dict[str, str]
+    """Data type of every value where shape inference knows it."""
     opsets: tuple[onnx.OperatorSetIdProto, ...]
     ir_version: int
+    fallback: bool
+    """Whether nodes that the chip cannot run go to the host."""
+
+    @cached_property
+    def maker(self) -> dict[str, Op]:
+        """The node that puts out a value, by the value's name."""
+        return {name: op for op in self.ops for name in op.outputs if name}
 
     @property
     def quantised(self) -> bool:
@@ -81,13 +108,15 @@ class Model:
         return any(op.kind in QUANTISED_OPS for op in self.ops)
 
 
-def read(path: str | Path, shape: tuple[int, ...] | None = None) -> Model:
+def read(path: str | Path, shape: tuple[int, ...] | None = None, *, fallback: bool = False) -> Model:
     """Read and check an ONNX file.
 
     Parameters
     ----------
     shape : (C, H, W), (F,) or the same behind a batch of 1, optional
         Of the input; needed where the file leaves it open.
+    fallback : bool
+        Take operators that the chip does not know, for the host.
 
     Raises
     ------
@@ -100,7 +129,7 @@ def read(path: str | Path, shape: tuple[int, ...] | None = None) -> Model:
     if not graph.node:
         raise OnnxError(f"{str(path)!r} holds no network (no nodes); export it again")
     _check_opset(proto)
-    _check_operators(graph)
+    _check_operators(graph, fallback=fallback)
     _sort(graph)
     try:
         onnx.checker.check_model(proto)
@@ -108,9 +137,10 @@ def read(path: str | Path, shape: tuple[int, ...] | None = None) -> Model:
         raise OnnxError(f"{str(path)!r} is not a valid model ({_reason(error)}); export it again") from error
     name, input_shape, input_type = _input(graph, shape)
     try:
-        onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, TypeError) as error:
         raise OnnxError(f"shapes of {str(path)!r} contradict each other ({_reason(error)}); export it again") from error
+    _check_sizes(inferred.graph)
     ops = [_op(node) for node in _live(graph)]
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
     constants |= {op.outputs[0]: _constant(op) for op in ops if op.kind == "Constant"}
@@ -122,9 +152,18 @@ def read(path: str | Path, shape: tuple[int, ...] | None = None) -> Model:
         tuple(op for op in ops if op.kind != "Constant"),
         constants,
         tuple(value.name for value in graph.output),
+        {v.name: _type_name(v.type.tensor_type.elem_type) for v in _values(inferred.graph)},
         tuple(proto.opset_import),
         proto.ir_version,
+        fallback,
     )
+
+
+def require_bounded(what: str, shape: Iterable[int]) -> None:
+    """Refuse a value of more than ELEMENT_LIMIT elements."""
+    shape = tuple(shape)
+    if math.prod(shape) > ELEMENT_LIMIT:
+        raise OnnxError(f"{what} has shape {shape}; it must stay within {ELEMENT_LIMIT} elements: use a smaller input")
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -159,15 +198,28 @@ def _check_opset(proto: onnx.ModelProto) -> None:
         raise OnnxError(f"model {proto.graph.name!r} has opset {min(versions)}; convert it to {FIRST_OPSET} or later")
 
 
-def _check_operators(graph: onnx.GraphProto) -> None:
+def _check_operators(graph: onnx.GraphProto, *, fallback: bool) -> None:
     supported = FLOAT_OPS | QUANTISED_OPS
     for node in graph.node:
-        if node.op_type not in supported or node.domain not in DOMAINS:
-            domain = f"{node.domain}." if node.domain not in DOMAINS else ""
-            _name_op(node).fail(
-                f"operator {domain}{node.op_type} cannot run on the chip",
-                f"supported are {', '.join(sorted(supported))}",
-            )
+        inner = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+        if fallback and (inner or node.op_type in RANDOM_OPS):
+            why = "it holds a graph of its own" if inner else "its values differ from run to run"
+            _name_op(node).fail(why, "not even the host can run it: take it out of the model")
+        if fallback:
+            continue
+        op = _name_op(node)
+        if op.kind not in supported:
+            op.cannot(f"operator {op.kind} cannot run on the chip", f"supported are {', '.join(sorted(supported))}")
+
+
+def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    return [*graph.input, *graph.value_info, *graph.output]
+
+
+def _check_sizes(graph: onnx.GraphProto) -> None:
+    """Refuse values whose inferred shape is absurd."""
+    for value in _values(graph):
+        require_bounded(f"value {value.name!r}", (dim.dim_value for dim in value.type.tensor_type.shape.dim))
 
 
 def _sort(graph: onnx.GraphProto) -> None:
@@ -235,6 +287,7 @@ def _input(graph: onnx.GraphProto, shape: tuple[int, ...] | None) -> tuple[str, 
         raise OnnxError(f"input {value.name!r} has dynamic shape {_shown(tensor)}; say SHAPE=C,H,W")
     if dims[0] != 1 or len(dims) not in (2, 4):
         raise OnnxError(f"input {value.name!r} has shape {_shown(tensor)}; (1, C, H, W) or (1, F) can run")
+    require_bounded(f"input {value.name!r}", dims)
     return value.name, tuple(dims), INPUT_TYPES[tensor.elem_type]
 
 
@@ -263,7 +316,7 @@ def _constant(op: Op) -> np.ndarray:
 def _name_op(node: onnx.NodeProto) -> Op:
     return Op(
         node.name or (node.output[0] if node.output else "?"),
-        node.op_type,
+        node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}",
         tuple(node.input),
         tuple(node.output),
         {},

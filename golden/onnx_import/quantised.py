@@ -10,9 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from golden.errors import GoldenError, OnnxError
+from golden.host import Port
 from golden.onnx_import.attributes import Names, Window, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
+from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host
 from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_conv, lower_max
-from golden.onnx_import.model import ELEMENTWISE_OPS, QUANTISED_OPS, Model, Op
+from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, QUANTISED_OPS, Model, Op, require_bounded
 from golden.onnx_import.tables import compute_table, identity, merge_tables
 from golden.onnx_import.values import (
     NO_PADDING,
@@ -31,32 +33,35 @@ from golden.onnx_import.values import (
 )
 from golden.onnx_import.walk import MALFORMED, VIEWS, translate
 from golden.qgraph import QGraph, QTensor
-from golden.qnodes import QConcat, QNode, QPool
+from golden.qnodes import QConcat, QHost, QNode, QPool
 from golden.requant import INT8
 from golden.window import out_hw
 
 __all__ = ["import_quantised"]
 
+BYTES = ("int8", "uint8")
 ONE_TENSOR = "element-wise operators run on one quantised tensor and single constants: put QuantizeLinear before them"
 
 
-def import_quantised(model: Model) -> tuple[QGraph, dict[str, bool]]:
-    """Quantised graph of a model that brings its scales, and which of its tensors ONNX holds as uint8."""
+def import_quantised(model: Model) -> tuple[QGraph, dict[str, bool], tuple[str, ...]]:
+    """Quantised graph of a model that brings its scales; which of its tensors ONNX holds as uint8; which are float
+    outputs of the host, whose scale is not known."""
     try:
         walk = _Walk(model)
     except MALFORMED as error:
         if isinstance(error, GoldenError):
             raise
         raise OnnxError(f"readers of input {model.input!r} are malformed ({error}); export the model again") from error
-    return translate(model, walk.step, walk.finish), walk.unsigned
+    return translate(model, walk.step, walk.finish), walk.unsigned, tuple(walk.unscaled)
 
 
 class _Walk:
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.values: dict[str, Value] = dict(model.constants)
+        self.values: dict[str, Value | OnHost] = dict(model.constants)
         self.tensors: dict[str, QTensor] = {}
         self.unsigned: dict[str, bool] = {}
+        self.unscaled: list[str] = []
         self.nodes: list[QNode] = []
         self.roots: dict[str, Activation] = {}
         """What a tensor that a table writes is a function of, through other tables too."""
@@ -75,15 +80,55 @@ class _Walk:
 
     def step(self, op: Op) -> None:
         """Import one operator."""
+        on_chip_or_host(self, op, ("values", "tensors", "unsigned", "unscaled", "nodes", "roots", "input"))
+
+    def chip(self, op: Op) -> None:
+        """Import one operator for the chip."""
+        if op.kind not in FLOAT_OPS | QUANTISED_OPS:
+            op.cannot("the chip does not know this operator", "drop it")
         if any(op.outputs[1:]):
-            op.fail(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
+            op.cannot(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
         self.values[op.outputs[0]] = self._dispatch(op)
+
+    def host(self, op: Op) -> None:
+        """Import one operator for the host: integers become tensors at once, real numbers where they are quantised."""
+        folded = fold(self.model, op, lambda name: isinstance(self.values[name], np.ndarray))
+        for name in filter(None, op.outputs):
+            if folded is not None:
+                self.values[name] = folded[name]
+            elif op.kind in QUANTISED_OPS or op.kind.startswith("QLinear") or self.model.types.get(name) in BYTES:
+                self.values[name] = self._bring(op, name, self._input_params(name))
+            else:
+                self.values[name] = OnHost()
+
+    def _bring(self, op: Op, name: str, params: QParams | None) -> Activation:
+        """Have the host compute a quantised value."""
+        part, read = cut(self.model, op, name, self._port)
+        unsigned = part.output.dtype == "uint8"
+        real = part.output.dtype == "float32" and name in self.model.outputs and params is None
+        params = params or QParams(np.float32(1), 0, unsigned)
+        if not (real or part.output.dtype in BYTES) or params.unsigned != unsigned:
+            op.fail(f"its output {name!r} is {part.output.dtype}", "quantise the model again")
+        sources = [value.tensor for value in (self.values[source] for source in read) if isinstance(value, Activation)]
+        tensor = self._tensor(name, part.output.chw, params)
+        scales = tuple((self.tensors[source].scale, self.tensors[source].zero_point) for source in (*sources, tensor))
+        self.unscaled += [tensor] if real else []
+        self.nodes.append(QHost(self.names.new(part.name), tuple(sources), tensor, part, scales))
+        return Activation(tensor, part.output.chw, part.output.shape, params)
+
+    def _port(self, name: str) -> Port | None:
+        value = self.values[name]
+        if not isinstance(value, Activation) or value.real or value.padding != NO_PADDING:
+            return None
+        return Port(name, value.shape, "uint8" if value.params.unsigned else "int8")
 
     def finish(self) -> QGraph:
         """The graph, once every operator is in."""
         outputs = []
         for name in self.model.outputs:
             value = self.values[name]
+            if self.model.fallback and isinstance(value, OnHost | Pending | Curve):
+                value = self._bring(self.model.maker[name], name, None)
             if not isinstance(value, Activation) or value.padding != NO_PADDING or value.tensor == self.input:
                 raise OnnxError(f"output {name!r} is not quantised; end the model by QuantizeLinear of a layer")
             outputs.append(value.tensor)
@@ -92,7 +137,7 @@ class _Walk:
         tensors = {name: tensor for name, tensor in self.tensors.items() if name in kept}
         return QGraph(self.names.new(self.model.name), self.input, tuple(outputs), tensors, tuple(nodes))
 
-    def _dispatch(self, op: Op) -> Value:
+    def _dispatch(self, op: Op) -> "Value | OnHost":
         kind = op.kind
         if kind == "QuantizeLinear":
             return self._quantize(op)
@@ -114,7 +159,7 @@ class _Walk:
     def _array(self, op: Op, index: int) -> np.ndarray:
         value = self.values[op.inputs[index]]
         if not isinstance(value, np.ndarray):
-            op.fail(f"input {op.inputs[index]!r} is computed", "it must be a constant; simplify the model (onnxsim)")
+            op.cannot(f"input {op.inputs[index]!r} is computed", "it must be a constant; simplify the model (onnxsim)")
         return value
 
     def _optional(self, op: Op, index: int) -> np.ndarray | None:
@@ -131,7 +176,7 @@ class _Walk:
         name = op.inputs[index]
         value = self.values[name]
         if not isinstance(value, Activation) or value.real != (params is None):
-            op.fail(
+            op.cannot(
                 f"input {name!r} is {'a constant' if isinstance(value, Fixed | np.ndarray) else 'not quantised'}",
                 "every operator needs quantised operands: put QuantizeLinear and DequantizeLinear around it",
             )
@@ -142,14 +187,14 @@ class _Walk:
     def _map(self, op: Op, x: Activation, *, padded: bool = False) -> Activation:
         """An operand that must be seen as the (1, C, H, W) it is stored as."""
         if x.shape != (1, *x.chw):
-            op.fail(f"it reads {x.tensor!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
+            op.cannot(f"it reads {x.tensor!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
         if not padded:
             self._unpadded(op, x)
         return x
 
     def _unpadded(self, op: Op, x: Activation) -> Activation:
         if x.padding != NO_PADDING:
-            op.fail("it reads the output of a Pad", "only a convolution can take one up")
+            op.cannot("it reads the output of a Pad", "only a convolution can take one up")
         return x
 
     def _new_input(self, name: str, shape: tuple[int, ...], params: QParams) -> Activation:
@@ -158,6 +203,7 @@ class _Walk:
         return Activation(self.input, chw, shape, params)
 
     def _tensor(self, name: str, chw: tuple[int, int, int], params: QParams) -> str:
+        require_bounded(f"value {name!r}", chw)
         safe = self.tensor_names.new(name)
         self.tensors[safe] = QTensor(safe, chw, float(params.scale), params.zero_point)
         self.unsigned[safe] = params.unsigned
@@ -202,6 +248,8 @@ class _Walk:
             if value.params == params:
                 return replace(value, real=False)
             value = self._pass_on(op, self._unpadded(op, value))
+        if isinstance(value, OnHost):
+            return self._bring(op, op.outputs[0], params)
         if isinstance(value, Curve):
             return self._tabled(op, value, params)
         if not isinstance(value, Pending):
@@ -230,7 +278,7 @@ class _Walk:
                 op.fail(f"tensor {op.inputs[0]!r} has data type {value.dtype}", "supported are int8, uint8 and int32")
             return self._fixed(op, value, 1, 2, op.attributes.get("axis", 1))
         if not isinstance(value, Activation):
-            op.fail(f"input {op.inputs[0]!r} is not quantised", "put a QuantizeLinear before it")
+            op.cannot(f"input {op.inputs[0]!r} is not quantised", "put a QuantizeLinear before it")
         params = self._params(op, 1, 2)
         if not op.has(2) and not value.params.unsigned:
             params = QParams(params.scale, 0, False)
@@ -273,7 +321,7 @@ class _Walk:
             return self._write(op.outputs[0], pending, self._params(op, 6, 7))
         if op.kind == "QGemm":
             if not op.has(7):
-                op.fail("its output is float", "give y_scale and y_zero_point")
+                op.cannot("its output is float", "give y_scale and y_zero_point")
             self._check_gemm(op)
             self._integers(op, 3)
             transposed = bool(op.attributes.get("transB", 0))
@@ -289,7 +337,7 @@ class _Walk:
             b = self._activation(op, 3, self._params(op, 4, 5))
             return self._write(op.outputs[0], self._add(op, x, b), self._params(op, 6, 7))
         if op.attributes.get("channels_last", 0):
-            op.fail("channels_last is 1", "only channels-first maps can run")
+            op.cannot("channels_last is 1", "only channels-first maps can run")
         pending = self._global(op, x) if op.kind == "QLinearGlobalAveragePool" else self._average(op, x)
         return self._write(op.outputs[0], pending, self._params(op, 3, 4))
 
@@ -313,7 +361,7 @@ class _Walk:
         if kind == "Concat":
             return self._concat_of(op, [self._activation(op, index) for index in range(len(op.inputs))])
         if kind in ELEMENTWISE_OPS - {"Add"}:
-            op.fail("it works on more than one tensor, or not on a quantised one", ONE_TENSOR)
+            op.cannot("it works on more than one tensor, or not on a quantised one", ONE_TENSOR)
         x = self._activation(op, 0)
         if kind == "Conv":
             return self._conv(op, x, self._weight(op, 1), self._bias(op, 2))
@@ -334,7 +382,7 @@ class _Walk:
         if kind == "ReduceMean" and mean_axes_ok(op, len(x.shape), self._optional(op, 1)):
             pending = self._global(op, x)
             return pending if op.attributes.get("keepdims", 1) else replace(pending, shape=pending.shape[:2])
-        return op.fail("this form of it cannot run in a quantised model", "fold it away before quantisation")
+        return op.cannot("this form of it cannot run in a quantised model", "fold it away before quantisation")
 
     def _curve(self, op: Op) -> Curve | None:
         """The function that an element-wise operator continues or begins, if it reads one tensor and single constants.
@@ -368,7 +416,7 @@ class _Walk:
             self._unpadded(op, x)
         curve = self._common([*read])
         if curve is None:
-            op.fail("it multiplies two tensors", ONE_TENSOR)
+            op.cannot("it multiplies two tensors", ONE_TENSOR)
         return curve
 
     def _tabled(self, op: Op, curve: Curve, params: QParams) -> Activation:
@@ -391,7 +439,7 @@ class _Walk:
     def _weight(self, op: Op, index: int) -> Fixed:
         value = self.values[op.inputs[index]]
         if not isinstance(value, Fixed) or value.raw.dtype == np.int32:
-            op.fail(f"weight {op.inputs[index]!r} is no int8 or uint8 constant", "quantise the weights too")
+            op.cannot(f"weight {op.inputs[index]!r} is no int8 or uint8 constant", "quantise the weights too")
         return value
 
     def _bias(self, op: Op, index: int) -> Fixed | np.ndarray | None:
@@ -399,18 +447,18 @@ class _Walk:
             return None
         value = self.values[op.inputs[index]]
         if not isinstance(value, Fixed) and not (isinstance(value, np.ndarray) and value.dtype == np.float32):
-            op.fail(f"bias {op.inputs[index]!r} is no constant of int32 or float32", "export the model again")
+            op.cannot(f"bias {op.inputs[index]!r} is no constant of int32 or float32", "export the model again")
         return value
 
     def _check_gemm(self, op: Op) -> None:
         attributes = op.attributes
         if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
-            op.fail("transA, alpha or beta is set", "only transA = 0, alpha = beta = 1 can run")
+            op.cannot("transA, alpha or beta is set", "only transA = 0, alpha = beta = 1 can run")
 
     def _conv(self, op: Op, x: Activation, weight: Fixed, bias: Fixed | np.ndarray | None) -> Pending:
         self._map(op, x, padded=True)
         if weight.raw.ndim != 4 or (weight.scale.size > 1 and weight.axis != 0):
-            op.fail(f"weight is {weight.raw.shape}, scales along axis {weight.axis}", "give [O, I, Kh, Kw] and axis 0")
+            op.cannot(f"weight is {weight.raw.shape}, scales on axis {weight.axis}", "give [O, I, Kh, Kw] and axis 0")
         groups = int(op.attributes.get("group", 1))
         filters, depth = weight.raw.shape[:2]
         if groups < 1 or depth * groups != x.chw[0] or filters % groups:
@@ -431,9 +479,9 @@ class _Walk:
     ) -> Pending:
         self._unpadded(op, x)
         if weight.raw.ndim != 2 or len(x.shape) != 2 or weight.raw.shape[transposed] != x.shape[1]:
-            op.fail(f"input {x.shape} and weight {weight.raw.shape} do not fit", "give (1, F) and (F, O)")
+            op.cannot(f"input {x.shape} and weight {weight.raw.shape} do not fit", "give (1, F) and (F, O)")
         if weight.scale.size > 1 and weight.axis != (0 if transposed else 1):
-            op.fail(f"scales lie along axis {weight.axis}", "they must belong to output channels")
+            op.cannot(f"scales lie along axis {weight.axis}", "they must belong to output channels")
         raw = weight.raw if transposed else weight.raw.T
         reordered = replace(weight, raw=np.ascontiguousarray(raw).reshape(-1, *x.chw), axis=0)
         chw = (raw.shape[0], 1, 1)
@@ -454,7 +502,7 @@ class _Walk:
         for x in (a, b):
             self._unpadded(op, x)
         if a.shape != b.shape or a.chw != b.chw:
-            op.fail(f"it adds {a.shape} and {b.shape}", "both need one shape")
+            op.cannot(f"it adds {a.shape} and {b.shape}", "both need one shape")
 
         def emit(target: Target) -> None:
             # On x86, ONNX Runtime makes QLinearAdd of the QDQ form where it is uint8 and has no clamp of its own;
@@ -469,13 +517,13 @@ class _Walk:
         win = window(op, (x.chw[1], x.chw[2]), op.attributes["kernel_shape"])
         top, left, bottom, right = win.padding
         if win.dilation != (1, 1) or max(top, bottom) >= win.kernel[0] or max(left, right) >= win.kernel[1]:
-            op.fail(f"pool {win}", "it can run without dilation and with less padding than kernel")
+            op.cannot(f"pool {win}", "it can run without dilation and with less padding than kernel")
         return win, (x.chw[0], *out_hw((x.chw[1], x.chw[2]), win.kernel, win.stride, win.padding))
 
     def _average(self, op: Op, x: Activation) -> Pending:
         win, chw = self._pool_window(op, x)
         if any(win.padding) and (not op.attributes.get("count_include_pad", 0) or op.attributes.get("ceil_mode", 0)):
-            op.fail("its padded windows have fewer elements", "padding can run with count_include_pad=1, ceil_mode=0")
+            op.cannot("its padded windows have fewer elements", "padding can run with count_include_pad=1, ceil_mode=0")
 
         def emit(target: Target) -> None:
             # ONNX Runtime's QLinearAveragePool, made of the QDQ form too, adds the zero point before it rounds.
@@ -526,7 +574,7 @@ class _Walk:
     def _concat_of(self, op: Op, parts: list[Activation]) -> Pending:
         axis, rank = op.attributes.get("axis", 1), len(parts[0].shape)
         if axis % rank != 1 or any(x.shape[2:] != parts[0].shape[2:] or len(x.shape) != rank for x in parts):
-            op.fail(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels of equal maps can be")
+            op.cannot(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels of equal maps can be")
         for x in parts:
             self._map(op, replace(x, shape=(*x.shape, 1, 1)) if rank == 2 else x)
         chw = (sum(x.chw[0] for x in parts), parts[0].chw[1], parts[0].chw[2])
@@ -549,7 +597,7 @@ class _Walk:
         if isinstance(value, np.ndarray) and op.kind == "Identity":
             return value
         if not isinstance(value, Activation | Pending | Curve):
-            op.fail(f"input {op.inputs[0]!r} is a constant or not quantised", "simplify the model (onnxsim)")
+            op.cannot(f"input {op.inputs[0]!r} is a constant or not quantised", "simplify the model (onnxsim)")
         if isinstance(value, Activation) and op.kind not in ("Dropout", "Identity"):
             self._unpadded(op, value)
         if op.kind == "Dropout" and op.has(2) and self._array(op, 2).any():
@@ -560,12 +608,12 @@ class _Walk:
     def _pad(self, op: Op) -> Activation:
         value = self.values[op.inputs[0]]
         if not isinstance(value, Activation):
-            op.fail(f"input {op.inputs[0]!r} is not quantised", "put QuantizeLinear and DequantizeLinear before it")
+            op.cannot(f"input {op.inputs[0]!r} is not quantised", "put QuantizeLinear and DequantizeLinear before it")
         self._map(op, value)
         fill = self._optional(op, 2)
         zero = 0 if value.real else value.params.zero_point + 128 * value.params.unsigned
         if (0 if fill is None else fill.reshape(-1)[0]) != zero:
-            op.fail(f"it pads with {fill}", f"only the zero point ({zero}) can be taken up by the next layer")
+            op.cannot(f"it pads with {fill}", f"only the zero point ({zero}) can be taken up by the next layer")
         top, left, bottom, right = pad_amount(op, len(value.shape), self._optional(op, 1), self._optional(op, 3))
         return replace(value, padding=(top, left, bottom, right))
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from golden.host import run_part
 from golden.onnx_import.model import Model, Op
 from golden.onnx_import.values import Curve
 from golden.onnx_import.walk import VIEWS
@@ -45,9 +45,10 @@ def compute_table(
     proto = helper.make_model(graph, opset_imports=list(model.opsets), ir_version=model.ir_version)
     levels = np.arange(TABLE_ENTRIES) + (0 if curve.source.params.unsigned else INT8[0])
     dtype = np.uint8 if curve.source.params.unsigned else np.int8
-    value = _run(op, proto, dict.fromkeys(sources, levels.astype(dtype).reshape(shape)))
+    feeds = dict.fromkeys(sources, levels.astype(dtype).reshape(shape))
+    value = run_part(proto.SerializeToString(), feeds, op.outputs[0])
     if value.size != TABLE_ENTRIES or value.dtype != (np.uint8 if unsigned else np.int8):
-        op.fail(f"of 256 values it makes {value.dtype}{value.shape}", "it must work element by element")
+        op.cannot(f"of 256 values it makes {value.dtype}{value.shape}", "it must work element by element")
     return (value.reshape(-1).astype(np.int16) + (INT8[0] if unsigned else 0)).astype(np.int8)
 
 
@@ -75,18 +76,6 @@ def _between(
         if wanted.intersection(op.outputs)
     ]
     return nodes, list(constants), list(sources)
-
-
-def _run(op: Op, proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return np.asarray(session.run(None, feeds)[0])
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        return op.fail(f"ONNX Runtime cannot compute its table ({reason})", "export the model again")
 
 
 def identity(channels: int, zero_point: int) -> Requant:

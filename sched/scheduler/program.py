@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.quant import QGraph
+from golden.quant import QGraph, QHost
 from rtl.isa import INSTRUCTION_BYTES, Unit
 from rtl.params import ChipParams
 from scheduler.layout import Layout
 
-__all__ = ["Launch", "Placement", "Plan", "Segment"]
+__all__ = ["HostStep", "Launch", "Placement", "Plan", "Segment", "Step"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,26 +92,60 @@ class Launch:
 
 
 @dataclass(frozen=True, eq=False)
+class HostStep:
+    """Work of the host between two launches: it reads tensors from DRAM, computes a node, writes a tensor.
+
+    Attributes
+    ----------
+    nodes : tuple of str
+        Graph nodes whose outputs are complete behind it: its own, and concatenations that only waited for that.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    node: QHost
+
+    @property
+    def op(self) -> str:
+        return self.node.op
+
+    @property
+    def mapping(self) -> str:
+        """The operators it computes, for reports."""
+        return " + ".join(self.node.part.kinds)
+
+
+Step = Launch | HostStep
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A network scheduled on a chip.
 
     Attributes
     ----------
+    steps : tuple of Launch or HostStep
+        In order.
     segments : tuple of Segment
         Weights, parameters and programs.
     tensors : dict of str to Placement
-        Every tensor of the graph but those inside a fused launch. Space is reused: a tensor is there from the launch
-        that completes it to the last launch that reads it.
+        Every tensor of the graph but those inside a fused launch. Space is reused: a tensor is there from the step
+        that completes it to the last step that reads it.
     dram_bytes : int
         Size of DRAM that the plan needs.
     """
 
     chip: ChipParams
     graph: QGraph
-    launches: tuple[Launch, ...]
+    steps: tuple[Step, ...]
     segments: tuple[Segment, ...]
     tensors: dict[str, Placement]
     dram_bytes: int
+
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """The steps of the chip."""
+        return tuple(step for step in self.steps if isinstance(step, Launch))
 
     def memory_image(self, image: np.ndarray | None = None) -> np.ndarray:
         """uint8[dram_bytes] with all segments in place, and the network's input int8[C, H, W] if given."""
@@ -122,17 +156,17 @@ class Plan:
             self.tensors[self.graph.input].write(memory, image)
         return memory
 
-    def written(self, launch: Launch) -> list[str]:
-        """Tensors that are complete in memory once a launch is done."""
-        outputs = (node.output for node in self.graph.nodes if node.name in launch.nodes)
+    def written(self, step: Step) -> list[str]:
+        """Tensors that are complete in memory once a step is done."""
+        outputs = (node.output for node in self.graph.nodes if node.name in step.nodes)
         return [name for name in outputs if name in self.tensors]
 
-    def live_after(self, launch: int) -> tuple[str, ...]:
-        """Tensors that a run resumed behind launch number `launch` needs in memory."""
+    def live_after(self, step: int) -> tuple[str, ...]:
+        """Tensors that a run resumed behind step number `step` needs in memory."""
         done = {self.graph.input}
-        for earlier in self.launches[: launch + 1]:
+        for earlier in self.steps[: step + 1]:
             done.update(self.written(earlier))
-        later = {name for item in self.launches[launch + 1 :] for name in item.nodes}
+        later = {name for item in self.steps[step + 1 :] for name in item.nodes}
         wanted = set(self.graph.outputs)
         for node in self.graph.nodes:
             if node.name in later:

@@ -9,7 +9,7 @@ from math import inf
 import numpy as np
 
 from estimator import Coefficients, MemoryTiming, estimate
-from golden.quant import QAdd, QConcat, QConv, QGraph, QPool
+from golden.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
 from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
 from scheduler.emit import Streams, emit
@@ -19,7 +19,7 @@ from scheduler.image import build_params, build_weights, residual_offsets
 from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool, lower_pooled_conv
 from scheduler.mapping import Mapping
 from scheduler.memory import Bump, place_tensors
-from scheduler.program import Launch, Placement, Plan, Segment
+from scheduler.program import HostStep, Launch, Placement, Plan, Segment, Step
 from scheduler.search import best_mappings, predict
 from scheduler.split import split_channels, split_rows
 from scheduler.work import Work
@@ -47,7 +47,7 @@ Known = dict[Hashable, Mapping]
 
 
 def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None, *, fuse: bool = True) -> Plan:
-    """Split, tile, place and program every layer, for the shortest time with such a memory.
+    """Split, tile, place and program every layer, for the shortest time with such a memory; cut at nodes of the host.
 
     With `fuse`, a convolution computes the maximum pool behind it in the same launch, where that is faster.
 
@@ -62,25 +62,28 @@ def schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None
     placements, end = place_tensors(graph, chip, pools)
     bump = Bump(end)
     segments: list[Segment] = []
-    launches: list[Launch] = []
+    steps: list[Step] = []
     fused = {pool.name for pool in pools.values()}
     for node in graph.nodes:
+        if isinstance(node, QHost):
+            steps.append(HostStep(node.name, (node.name,), node))
+            continue
         if node.name in fused:
             continue
         if isinstance(node, QConv) and node.name in pools:
             pool = pools[node.name]
             draft = _choose(_pooled_job(node, pool, placements), chip, bump.top, memory, known)
-            launches.append(_place(draft.name, (node.name, pool.name), draft, chip, bump, segments))
+            steps.append(_place(draft.name, (node.name, pool.name), draft, chip, bump, segments))
             continue
         jobs = _jobs(graph, node, placements)
         if not jobs:  # a concatenation whose inputs already lie in place
-            launches[-1] = replace(launches[-1], nodes=(*launches[-1].nodes, node.name))
+            steps[-1] = replace(steps[-1], nodes=(*steps[-1].nodes, node.name))
         for number, job in enumerate(jobs):
             name = node.name if len(jobs) == 1 else f"{node.name}.{number}"
             nodes = (node.name,) if number == len(jobs) - 1 else ()
             draft = _choose(job, chip, bump.top, memory, known)
-            launches.append(_place(name, nodes, draft, chip, bump, segments))
-    return Plan(chip, graph, tuple(launches), tuple(segments), placements, bump.top + FETCH_SLACK)
+            steps.append(_place(name, nodes, draft, chip, bump, segments))
+    return Plan(chip, graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
 
 
 def _choose_pools(graph: QGraph, chip: ChipParams, memory: MemoryTiming, known: Known) -> Pools:

@@ -67,6 +67,8 @@ def test_lenet5_is_bit_exact_and_summed_up(lenet5: Workload, options: RunOptions
     assert record.keys() >= REQUIRED
     assert all(layer.keys() >= REQUIRED_OF_LAYERS for layer in record["layers"])
     assert record["macs"] == lenet5.graph.macs
+    assert 0 < record["quantisation_error"]["relative"] < 0.2
+    assert record["host_layers"] == []
     assert record["cycles"] == sum(layer["cycles"] for layer in record["layers"])
     assert record["efficiency"] == pytest.approx(record["lower_bound_cycles"] / record["cycles"])
     for layer in record["layers"]:  # every cycle of every compute unit has a cause

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from golden.errors import ImageError
-from golden.inputs import load_image
+from golden.inputs import load_image, load_input
 
 
 @pytest.mark.parametrize("shape", [(3, 224, 224), (1, 32, 32), (3, 17, 40)])
@@ -71,3 +71,28 @@ def test_a_truncated_picture_is_refused(tmp_path):
 def test_networks_of_other_channel_counts_are_refused():
     with pytest.raises(ImageError, match="the network takes 4 channels"):
         load_image(None, (4, 8, 8))
+
+
+def test_arrays_are_taken_as_they_are(tmp_path):
+    values = np.random.default_rng(0).normal(size=(1, 4, 3, 2))
+    np.save(tmp_path / "x.npy", values)
+    got, note = load_input(tmp_path / "x.npy", (4, 3, 2))
+    np.testing.assert_array_equal(got, values[0].astype(np.float32))
+    assert "x.npy" in note
+    np.save(tmp_path / "flat.npy", np.arange(5))
+    assert load_input(tmp_path / "flat.npy", (5, 1, 1))[0].shape == (5, 1, 1)
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8), (16, 1, 1), (3, 1, 1)])
+def test_networks_that_take_no_picture_get_seeded_values_and_a_note(shape):
+    got, note = load_input(None, shape)
+    assert got.shape == shape
+    assert got.dtype == np.float32
+    assert "normal values of seed 1" in note
+    np.testing.assert_array_equal(got, load_input(None, shape)[0])
+
+
+def test_networks_that_take_pictures_get_one_without_a_note():
+    got, note = load_input(None, (3, 16, 16))
+    np.testing.assert_array_equal(got, load_image(None, (3, 16, 16)))
+    assert note == ""

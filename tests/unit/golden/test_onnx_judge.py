@@ -6,59 +6,75 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
 from golden import ops
 from golden.onnx_import import FloatModel, QuantisedModel, load_onnx
-from tests.onnx_models import float_model, quantised_model
-
-FORMS = [(qdq, unsigned) for qdq in (False, True) for unsigned in (False, True)]
-IDS = [f"{'qdq' if qdq else 'qlinear'}-{'uint8' if unsigned else 'int8'}" for qdq, unsigned in FORMS]
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+from golden.qgraph import QGraph
+from golden.qnodes import QConv
+from tests.onnx_judge import explain, judge, outputs, session
+from tests.onnx_models import FORMS, IDS, QuantBuilder, float_model, quantised_model
 
 
-def differences(seed: int, tmp_path: Path, *, power_of_two: bool, qdq: bool, unsigned: bool) -> np.ndarray:
-    """Difference of every output element between golden.ops and ONNX Runtime."""
-    model, (name, shape, _, _) = quantised_model(seed, power_of_two=power_of_two, qdq=qdq, unsigned=unsigned)
-    path = tmp_path / "model.onnx"
+def _imported(model: onnx.ModelProto, folder: Path) -> QGraph:
+    path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
     loaded = load_onnx(path)
     assert isinstance(loaded, QuantisedModel)
-    raw = np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
-    shift = 128 if unsigned else 0
-    image = (raw.astype(np.int16) + shift).astype(np.uint8 if unsigned else np.int8)
-    judged = session(model).run(None, {name: image[None]})
-    tensors = ops.run(loaded.graph, raw)
-    found = []
-    for output, expected in zip(loaded.graph.outputs, judged, strict=True):
-        got = tensors[output].astype(np.int16) + shift
-        found.append(got.reshape(-1) - np.asarray(expected).reshape(-1).astype(np.int16))
-    return np.concatenate(found)
+    return loaded.graph
+
+
+def _image(shape: tuple[int, int, int], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
 
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize(("qdq", "unsigned"), FORMS, ids=IDS)
 def test_power_of_two_scales_give_the_same_bits(seed: int, qdq: bool, unsigned: bool, tmp_path: Path) -> None:
-    wrong = differences(seed, tmp_path, power_of_two=True, qdq=qdq, unsigned=unsigned)
-    assert not wrong.any()
+    model, (_, shape, _, _) = quantised_model(seed, power_of_two=True, qdq=qdq, unsigned=unsigned)
+    graph, image = _imported(model, tmp_path), _image(shape, seed)
+    tensors = ops.run(graph, image)
+    for name, expected in outputs(model, graph, image).items():
+        np.testing.assert_array_equal(tensors[name], expected)
 
 
 @pytest.mark.parametrize(("qdq", "unsigned"), FORMS, ids=IDS)
-def test_arbitrary_scales_differ_by_rounding_ties_alone(qdq: bool, unsigned: bool, tmp_path: Path) -> None:
-    wrong = [
-        differences(seed, tmp_path, power_of_two=False, qdq=qdq, unsigned=unsigned) for seed in range(100, 124)
-    ]
-    every = np.concatenate(wrong)
-    assert np.abs(every).max() <= 1
-    assert np.count_nonzero(every) <= every.size // 1000
+def test_arbitrary_scales_differ_by_explained_ties_alone(qdq: bool, unsigned: bool, tmp_path: Path) -> None:
+    verdicts = []
+    for seed in range(100, 124):
+        model, (_, shape, _, _) = quantised_model(seed, power_of_two=False, qdq=qdq, unsigned=unsigned)
+        verdicts.append(judge(model, _imported(model, tmp_path), _image(shape, seed)))
+    assert sum(verdict.ties for verdict in verdicts) <= sum(verdict.elements for verdict in verdicts) / 1000
+
+
+@pytest.mark.parametrize("size", [6, 7, 10, 14])
+@pytest.mark.parametrize(("qdq", "unsigned"), FORMS, ids=IDS)
+def test_global_average_of_any_area_differs_by_explained_ties_alone(
+    size: int, qdq: bool, unsigned: bool, tmp_path: Path
+) -> None:
+    """Between power-of-two scales too: 1/36 is no float32, so sums on ties fall to either side."""
+    b = QuantBuilder(size, power_of_two=True, qdq=qdq, unsigned=unsigned)
+    shape, scale = (512, size, size), np.float32(0.25)
+    x = ("image", shape, scale, 3)
+    if qdq:
+        y = b.write(b.node("GlobalAveragePool", [b.real(x)]), (512, 1, 1), scale / 2, 3)
+    else:
+        inputs = [x[0], *b.params(scale, 3), *b.params(np.float32(scale / 2), 3)]
+        y = (b.node("QLinearGlobalAveragePool", inputs, "com.microsoft", channels_last=0),)
+    model = b.model(("image", b.kind, [1, *shape]), [(y[0], b.kind, 4)])
+    assert judge(model, _imported(model, tmp_path), _image(shape, size)).elements == 512
+
+
+def test_difference_that_is_no_tie_is_not_explained(tmp_path: Path) -> None:
+    model, (_, shape, _, _) = quantised_model(3, power_of_two=False, qdq=False, unsigned=False)
+    graph, image = _imported(model, tmp_path), _image(shape, 3)
+    tensors = ops.run(graph, image)
+    node = next(node for node in graph.nodes if isinstance(node, QConv))
+    got = int(tensors[node.output][0, 0, 0])
+    other = got + 1 if got < 127 else got - 1
+    with pytest.raises(AssertionError, match="float32 explains"):
+        explain(node, tensors, (0, 0, 0), got, other)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -15,8 +15,8 @@ from golden.onnx_import import FloatModel, QuantisedModel, load_onnx
 from golden.qgraph import QGraph
 from golden.qnodes import QConcat
 from golden.quant import quantisation_error, quantize
+from tests.onnx_judge import session
 from tests.onnx_models import FloatBuilder, QuantBuilder
-from tests.unit.golden.test_onnx_judge import session
 
 Value = tuple[str, tuple[int, int, int], np.float32, int]
 Chain = Callable[[Any, str], str]

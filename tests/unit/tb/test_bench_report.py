@@ -18,16 +18,18 @@ from tb.summary import CAUSES, LayerSummary, Summary
 
 
 def summary(cycles: int) -> dict:
-    """Of two layers; the lower bound is 900 cycles."""
+    """Of two layers and a node on the host; the lower bound is 900 cycles."""
     causes = dict.fromkeys(CAUSES, 0.0) | {"stream": 0.7 * cycles, "wait_act": 0.2 * cycles, "fetch": 0.1 * cycles}
     bytes_of = {"weight": 1_000_000, "ifmap": 500_000, "ofmap": 0, "psum": 0, "program": 10_000}
     layers = [
         LayerSummary("conv1", "conv", cycles - 100, cycles - 100, 64_000, 0.5, bytes_of, True, 1.5, causes),
+        LayerSummary("gate1", "host", 0, 0, 0, 0.0, {}, True, 0.0, host_bytes=64),
         LayerSummary("pool1", "pool", 100, 90, 0, 0.0, {}, True, 0.5),
     ]
     whole = Summary(
         net="resnet18", cores=4, array="16x16", sim="verilator", schedule="layer by layer", seed=1, pe_count=1024,
         memory={}, lower_bound_cycles=900.0, build_s=1.0, schedule_s=2.0, golden_s=3.0, bit_exact=True, layers=layers,
+        quantisation_error={"relative": 0.01, "largest": 0.5},
     )  # fmt: skip
     return whole.as_dict()
 
@@ -40,6 +42,8 @@ def test_record_compares_with_the_target_and_names_losses() -> None:
     assert facts["worst_layer"] == {"name": "pool1", "cycles": 100, "estimate_error": pytest.approx(-0.1)}
     assert facts["wall_s"] == pytest.approx(1 + 2 + 3 + 2)
     assert facts["sim_hz"] == pytest.approx(500)
+    assert facts["host_layers"] == ["gate1"]
+    assert facts["quantisation_error"] == {"relative": 0.01, "largest": 0.5}
     assert "layers" not in facts
     assert record(CaseResult(Case("resnet18", 4), summary(1100)))["target_met"] is False
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from golden.zoo import ZOO
 from tb import cli, toolchain
 from tb.campaign import Campaign, Case
 from tb.errors import ToolError
+from tb.workload import FALLBACKS
+from tests.onnx_faults import FAULTS
+from tests.onnx_models import host_model, quantised_model
 
 ROOT = Path(__file__).parents[3]
 
@@ -49,7 +55,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--image", "nowhere.png"], "nowhere.png"),
         (["--net", "lenet5", "--latency", "0"], "memory latency is 0"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
-        (["--net", "lenet5", "--shape", "3,8,8"], "SHAPE, CALIBRATION and PERCENTILE belong to an .onnx file"),
+        (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
         (["--net", "nowhere.onnx"], "model 'nowhere.onnx' does not exist; check NET"),
         (["--net", "bad.onnx"], "'bad.onnx' is truncated or no ONNX file"),
         (["--net", "bad.onnx", "--shape", "3,y"], "SHAPE=3,y: give the input's C,H,W such as 3,224,224"),
@@ -81,6 +87,73 @@ def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     ]  # fmt: skip
     assert _run(monkeypatch, *arguments) == 2
     assert "memory latency is 0" in capsys.readouterr().err
+
+
+def _onnx(path: Path, change: Callable[[onnx.ModelProto], object] = lambda _: None) -> None:
+    """A QLinear model with a change."""
+    model, _ = quantised_model(0, power_of_two=False, qdq=False, unsigned=False)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def _refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    """The one line that a refusal prints."""
+    assert _run(monkeypatch, "sim", *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert not Path("runs").exists()
+    return error
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faulty_onnx_file_is_one_line_and_status_2(
+    fault: str, fallback: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    change, line = FAULTS[fault]
+    _onnx(tmp_path / "model.onnx", change)
+    assert re.search(line, _refused(monkeypatch, capsys, "--net", "model.onnx", "--fallback", fallback))
+
+
+def test_truncated_onnx_file_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    _onnx(tmp_path / "model.onnx")
+    content = (tmp_path / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(content[: len(content) // 2])
+    assert "'model.onnx' is truncated or no ONNX file" in _refused(monkeypatch, capsys, "--net", "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--shape", "9,9,9"], r"input 'image' has shape \(1, .*\), which SHAPE=\(9, 9, 9\) does not fit"),
+        (["--fallback", "gpu"], "FALLBACK=gpu: use none or host"),
+        (["--percentile", "99"], "model.onnx is quantised already: leave CALIBRATION and PERCENTILE out"),
+        (["--image", "nowhere.npy"], "input 'nowhere.npy' does not exist; check IMAGE"),
+        (["--image", "text.npy"], "input 'text.npy' is no .npy file of numbers"),
+        (["--image", "small.npy"], r"input 'small.npy' has shape \(2, 2\); the network takes \("),
+        (["--image", "nan.npy"], "input 'nan.npy' holds something else than finite numbers"),
+        (["--layers", "nothing"], "has no layer 'nothing'"),
+    ],
+)
+def test_option_that_does_not_fit_an_onnx_file_is_one_line_and_status_2(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    _onnx(tmp_path / "model.onnx")
+    (tmp_path / "text.npy").write_text("not an array")
+    np.save(tmp_path / "small.npy", np.zeros((2, 2), np.float32))
+    np.save(tmp_path / "nan.npy", np.full((2, 2), np.nan, np.float32))
+    assert re.search(line, _refused(monkeypatch, capsys, "--net", "model.onnx", *arguments))
+
+
+def test_unsupported_node_is_refused_with_the_way_out_and_taken_with_the_fallback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(host_model(0).SerializeToString())
+    refused = _refused(monkeypatch, capsys, "--net", "model.onnx")
+    assert re.search(r"node '/Split_\d+' \(Split\): operator Split cannot run .*; supported are Abs.*=host", refused)
+    assert "no build in this test" in _refused(monkeypatch, capsys, "--net", "model.onnx", "--fallback", "host")
 
 
 @pytest.mark.parametrize(
@@ -167,5 +240,5 @@ def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["vgg16", "3", "x", "224", "x", "224", "15,470.3", "138,357,544", "15,087,080", "16"] in rows
-    assert ["resnet50", "3", "x", "224", "x", "224", "4,089.2", "25,557,032", "16,837,096", "54"] in rows
+    assert ["resnet50", "3", "x", "224", "x", "224", "4,089.2", "25,557,032", "11,317,736", "54"] in rows
     assert len([row for row in rows if "x" in row]) == len(ZOO)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 
 from tb.errors import BenchError
-from tb.workload import Workload, load_workload, lower_bound_cycles, select_layers
+from tb.workload import OnnxOptions, Workload, load_workload, lower_bound_cycles, select_layers
+from tests.onnx_models import FloatBuilder
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +58,22 @@ def test_bound_counts_convolutions_and_fully_connected_layers_alone(lenet5: Work
     assert lower_bound_cycles(fc3, 1024, 32) == (84 * 10 + 84 + 10) / 32
     assert lower_bound_cycles(fc3, 1, 32) == 84 * 10
     assert lower_bound_cycles(select_layers(lenet5.graph, "pool1"), 1024, 32) == 0
+
+
+def test_error_of_the_int8_outputs_is_known_for_whole_networks_alone(lenet5: Workload) -> None:
+    assert lenet5.error is not None
+    assert 0 < lenet5.error.relative < 0.2
+    assert load_workload("lenet5", layers="conv2").error is None
+
+
+def test_calibration_with_other_inputs_compares_on_the_own_input(tmp_path: Path) -> None:
+    b = FloatBuilder(0)
+    y = b.node("Gemm", ["x", b.array(16, 5)])
+    onnx.save(b.model(("x", TensorProto.FLOAT, [1, 16]), [(y, TensorProto.FLOAT, 2)]), str(tmp_path / "dense.onnx"))
+    np.save(tmp_path / "narrow.npy", np.full(16, 0.01, np.float32))
+    own = load_workload(str(tmp_path / "dense.onnx"))
+    narrow = load_workload(str(tmp_path / "dense.onnx"), onnx=OnnxOptions(calibration=(tmp_path / "narrow.npy",)))
+    assert "normal values of seed 1" in own.note
+    assert own.error is not None
+    assert narrow.error is not None
+    assert own.error.relative < 0.05 < 0.5 < narrow.error.relative

@@ -1,0 +1,114 @@
+"""Parts of ONNX models that the host computes with ONNX Runtime, between two runs of the chip."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden.errors import OnnxError
+
+__all__ = ["HostPart", "Port", "run_part"]
+
+ERROR_LENGTH = 200
+DTYPES = ("float32", "int8", "uint8")
+
+
+@dataclass(frozen=True)
+class Port:
+    """How a part of a model sees one tensor of the chip.
+
+    Attributes
+    ----------
+    name : str
+        Of the ONNX value.
+    shape : tuple of int
+        Of the ONNX value, its batch of 1 included; the chip holds the same elements in the same order.
+    dtype : str
+        "int8" and "uint8" are the chip's integers (uint8 moved down by 128), "float32" is what they stand for.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def chw(self) -> tuple[int, int, int]:
+        """Shape on the chip; missing dimensions are 1."""
+        sizes = (*self.shape[1:], 1, 1, 1)
+        return sizes[0], sizes[1], sizes[2]
+
+    def to_model(self, raw: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+        """The ONNX value that int8[C, H, W] stands for."""
+        if self.dtype == "float32":
+            return (raw.astype(np.float32).reshape(self.shape) - np.float32(zero_point)) * np.float32(scale)
+        if self.dtype == "uint8":
+            return (raw.reshape(self.shape).astype(np.int16) + 128).astype(np.uint8)
+        return raw.reshape(self.shape)
+
+    def from_model(self, value: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+        """int8[C, H, W] of an ONNX value; what is no number becomes the zero point."""
+        value = value.reshape(self.chw)
+        if self.dtype == "float32":
+            raw = np.rint(np.nan_to_num(value.astype(np.float64)) / scale) + zero_point
+            return np.clip(raw, -128, 127).astype(np.int8)
+        return (value.astype(np.int16) - 128 * (self.dtype == "uint8")).astype(np.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class HostPart:
+    """One or more operators with their constants, as a model of its own with one output.
+
+    Attributes
+    ----------
+    name : str
+        Of its last operator.
+    kinds : tuple of str
+        Its operators, in order; what only quantises and dequantises is left out of both.
+    model : bytes
+        Serialised ONNX model.
+    inputs : tuple of Port
+    output : Port
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    model: bytes
+    inputs: tuple[Port, ...]
+    output: Port
+
+    def run(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """The output, given the ONNX values of the inputs in their order."""
+        feeds = {port.name: value for port, value in zip(self.inputs, values, strict=True)}
+        value = run_part(self.model, feeds, self.output.name)
+        if value.size != math.prod(self.output.shape) or value.dtype != self.output.dtype:
+            raise OnnxError(
+                f"value {self.output.name!r} came out of ONNX Runtime as {value.dtype}{value.shape}, not as "
+                f"{self.output.dtype}{self.output.shape}; give the model fixed shapes"
+            )
+        return value
+
+
+def run_part(model: bytes, feeds: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+    """One output of a serialised model by ONNX Runtime, on one thread: the same bits every time.
+
+    Raises
+    ------
+    OnnxError
+        If ONNX Runtime refuses the model or fails.
+    """
+    import onnxruntime  # takes half a second, and few networks need it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        (value,) = session.run([output], dict(feeds))
+    except Exception as error:  # its exceptions have no base of their own
+        reason = " ".join(str(error).split())[:ERROR_LENGTH]
+        raise OnnxError(f"ONNX Runtime cannot compute {output!r} ({reason}); simplify the model") from error
+    if not isinstance(value, np.ndarray):
+        raise OnnxError(f"value {output!r} is no tensor; only tensors can pass between host and chip")
+    return value

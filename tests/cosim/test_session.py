@@ -113,7 +113,7 @@ def test_bench_runs_from_cocotb_test(simulator: str, tmp_path: Path, monkeypatch
     hdl = Path(toolchain.__file__).parent / "hdl"
     wrapper = Wrapper(2, 16, file_memory_bytes=MEMORY_BYTES if simulator == "icarus" else 0)
     (tmp_path / f"{TOP}.v").write_text(wrapper.verilog())
-    sources = [tmp_path / f"{TOP}.v", HDL / "copy_chip.v", hdl / "systomesh_memory.v"]
+    sources = [tmp_path / f"{TOP}.v", HDL / "copy_chip.v", hdl / "systomesh_bus_check.v", hdl / "systomesh_memory.v"]
     options: dict = {"compile_args": ["-g2005"]}
     if simulator == "icarus":
         sources.append(hdl / "systomesh_store.v")

@@ -28,7 +28,7 @@ from tb.cache import Cache, content_key
 from tb.errors import BenchError, ToolError
 from tb.wrapper import TOP, Wrapper
 
-__all__ = ["SIMULATORS", "Design", "Model", "build_model", "cancel_builds", "emit_chip"]
+__all__ = ["SIMULATORS", "Design", "Model", "bench_sources", "build_model", "cancel_builds", "emit_chip"]
 
 SIMULATORS = ("verilator", "icarus")
 HDL_DIR = Path(__file__).parent / "hdl"
@@ -246,7 +246,7 @@ def _build_verilator(
     flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
     opt_fast = _OPTIMISE if optimise else "-O1"
     support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
-    verilog = [*design.sources, *_bench_sources(wrapper)]
+    verilog = [*design.sources, *bench_sources(wrapper)]
     hierarchical = bool(design.hier_modules) and not waves
     visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise)
     key = content_key(
@@ -280,7 +280,7 @@ def _build_verilator(
     return cache.get("verilator", key, build)
 
 
-def _bench_sources(wrapper: Wrapper) -> list[Path]:
+def bench_sources(wrapper: Wrapper) -> list[Path]:
     """The Verilog that the wrapper needs around the chip."""
     names = ["systomesh_bus_check.v"]
     names += [] if wrapper.open_buses else ["systomesh_memory.v"]
@@ -291,7 +291,7 @@ def _bench_sources(wrapper: Wrapper) -> list[Path]:
 def _build_icarus(design: Design, wrapper: Wrapper, cache: Cache) -> tuple[Path, bool]:
     icarus = toolchain.find_icarus()
     toolchain.libpython()
-    verilog = [*design.sources, *_bench_sources(wrapper)]
+    verilog = [*design.sources, *bench_sources(wrapper)]
     # 2005: with -g2012 Icarus 11 leaves the combinational outputs of Amaranth's Verilog undefined.
     flags = ["-g2005", "-s", TOP]
     key = content_key(["icarus", icarus.identity, *flags, wrapper.verilog(), *verilog])

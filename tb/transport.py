@@ -21,7 +21,7 @@ from tb.buses import describe
 from tb.host import Transport, TransportError
 from tb.memory import MemorySettings
 
-__all__ = ["CLOCK_PERIOD_NS", "SimTransport", "check_buses"]
+__all__ = ["CLOCK_PERIOD_NS", "SimTransport", "check_buses", "start_clock"]
 
 CLOCK_PERIOD_NS = 10
 _AXIL_TIMEOUT_CYCLES = 1000
@@ -54,8 +54,7 @@ class SimTransport(Transport):
         for name in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arvalid", "rready"):
             getattr(dut, f"s_axil_{name}").value = 0
         self.configure(memory_bytes, settings)
-        if not self._simulator_has_clock():
-            Clock(self._clk, CLOCK_PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+        start_clock(dut)
         await self.reset()
 
     async def reset(self) -> None:
@@ -93,12 +92,6 @@ class SimTransport(Transport):
         buffer = (ctypes.c_uint8 * size).from_address(library.systomesh_memory_data())
         self._library = library
         self._view = np.ctypeslib.as_array(buffer)
-
-    def _simulator_has_clock(self) -> bool:
-        try:
-            return bool(ctypes.CDLL(None).systomesh_has_clock())
-        except AttributeError:
-            return False
 
     async def read_memory(self, address: int, size: int) -> np.ndarray:
         if self._view is not None:
@@ -227,6 +220,16 @@ class SimTransport(Transport):
         library.systomesh_bare_cycles.argtypes = [ctypes.c_uint64]
         library.systomesh_bare_cycles.restype = ctypes.c_double
         return library.systomesh_bare_cycles(cycles)
+
+
+def start_clock(dut: Any) -> None:
+    """Start the clock of `systomesh_tb`, unless the simulator makes it (tb/hdl/sim_main.cpp)."""
+    try:
+        if ctypes.CDLL(None).systomesh_has_clock():
+            return
+    except AttributeError:
+        pass
+    Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
 
 
 def check_buses(dut: Any, nodes: int, *, done: bool = False) -> None:

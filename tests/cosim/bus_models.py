@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from cocotb.simtime import get_sim_time
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiResp, AxiSlave
 
@@ -44,8 +45,9 @@ class Access:
     node: int
     write: bool
     address: int
-    began: int
-    ended: int
+    began: float
+    ended: float
+    """Simulated time in steps of the simulator."""
 
 
 @dataclass
@@ -61,7 +63,6 @@ class Port:
     fails: Callable[[Access], bool] = lambda access: False
     """Whether this beat is answered by an error."""
     failed: list[Access] = field(default_factory=list)
-    cycle: Callable[[], int] = lambda: 0
 
     async def read(self, address: int, length: int) -> bytes:
         await self._access(False, address)
@@ -72,10 +73,10 @@ class Port:
         self.memory[address : address + len(data)] = data
 
     async def _access(self, write: bool, address: int) -> None:
-        began = self.cycle()
+        began = get_sim_time("step")
         if cycles := self.delay():
             await ClockCycles(self.clk, cycles)
-        access = Access(self.node, write, address, began, self.cycle())
+        access = Access(self.node, write, address, began, get_sim_time("step"))
         self.log.append(access)
         if self.fails(access):
             self.failed.append(access)
@@ -91,13 +92,10 @@ class BusTransport(Transport):
         self.memory = bytearray(image.tobytes())
         self.log: list[Access] = []
         self.control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
-        self.ports = [Port(node, dut.clk, self.memory, self.log, cycle=self._cycle) for node in range(self._nodes)]
+        self.ports = [Port(node, dut.clk, self.memory, self.log) for node in range(self._nodes)]
         self.slaves = [
             AxiSlave(AxiBus.from_prefix(dut, f"m{port.node}_axi"), dut.clk, dut.rst, target=port) for port in self.ports
         ]
-
-    def _cycle(self) -> int:
-        return int(self._dut.cycle.value) if hasattr(self._dut, "cycle") else 0
 
     def stall(self, seed: int, probability: float) -> None:
         """Hold back every channel of every bus at random."""

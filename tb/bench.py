@@ -103,6 +103,8 @@ class JobRunner:
             self.transport.check()
 
         violation, outcome = "", None
+        counters: dict[str, Any] = {}
+        debug: list[dict[str, Any]] = []
         try:
             await self.host.start(
                 launch.program_base,
@@ -111,11 +113,17 @@ class JobRunner:
                 active_cores=launch.active_cores,
             )
             outcome = await self.host.wait(progress, limit_cycles=launch.limit_cycles)
-            self.transport.check()
+            sim_s = time.perf_counter() - began
+            done = outcome.status == "done"
+            if self.job.counters:
+                counters = await self.host.counters()
+            if watched or not done:
+                debug = await self.host.debug()
+            self.transport.check(done=done)
         except TransportError as error:
             violation = str(error)
+            sim_s = time.perf_counter() - began
         outcome = outcome or Outcome("error", 0, error="BUS")
-        sim_s = time.perf_counter() - began
         ok = outcome.status == "done" and not violation
         arrays = await self._regions(launch.regions) if ok or watched else {}
         if watched:
@@ -125,8 +133,8 @@ class JobRunner:
             name=launch.name,
             outcome=outcome.as_dict(),
             sim_s=sim_s,
-            counters=await self.host.counters() if self.job.counters and not violation else {},
-            debug=[] if violation or (ok and not watched) else await self.host.debug(),
+            counters=counters,
+            debug=debug,
             violation=violation,
         )
         result.save(launch.result_dir, arrays)

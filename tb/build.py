@@ -28,7 +28,7 @@ from tb.cache import Cache, content_key
 from tb.errors import BenchError, ToolError
 from tb.wrapper import TOP, Wrapper
 
-__all__ = ["SIMULATORS", "Design", "Model", "build_model", "cancel_builds", "emit_chip"]
+__all__ = ["SIMULATORS", "Design", "Model", "bench_sources", "build_model", "cancel_builds", "emit_chip"]
 
 SIMULATORS = ("verilator", "icarus")
 HDL_DIR = Path(__file__).parent / "hdl"
@@ -60,6 +60,20 @@ class Design:
     link_bytes: int
     hier_modules: tuple[str, ...] = ()
     """Modules that are compiled once, however often they are instantiated."""
+    burst_beats: int = 256
+    bursts: int = 64
+    """Longest AXI burst, and most bursts under way each way of a node: the checkers hold the design to them."""
+
+    def wrapper(self, *, file_memory_bytes: int = 0, open_buses: bool = False) -> Wrapper:
+        """The top level around the design."""
+        return Wrapper(
+            self.nodes,
+            self.link_bytes,
+            file_memory_bytes,
+            burst_beats=self.burst_beats,
+            bursts=self.bursts,
+            open_buses=open_buses,
+        )
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,8 @@ def emit_chip(chip: ChipParams, cache: Cache | None = None) -> Design:
         nodes=len(chip.memory_nodes),
         link_bytes=chip.link_bytes,
         hier_modules=tuple(facts["hier_modules"]),
+        burst_beats=chip.max_packet_flits,
+        bursts=chip.outstanding_bursts,
     )
 
 
@@ -192,12 +208,13 @@ def build_model(
     memory_bytes: int = 0,
     waves: bool = False,
     optimise: bool = True,
+    open_buses: bool = False,
     cache: Cache | None = None,
 ) -> Model:
-    """Compile a design with the memory model around it.
+    """Compile a design with the checkers of its buses and the memory model around it.
 
     memory_bytes matters to Icarus alone, whose memory is an array of the model. `optimise` off builds
-    faster and runs slower: for runs of a few thousand cycles.
+    faster and runs slower: for runs of a few thousand cycles. With `open_buses` the bench is the memory.
 
     Raises
     ------
@@ -207,24 +224,29 @@ def build_model(
     start = time.perf_counter()
     cache = cache or Cache()
     if simulator == "verilator":
-        directory, cached = _build_verilator(design, cache, waves=waves, optimise=optimise)
+        wrapper = design.wrapper(open_buses=open_buses)
+        directory, cached = _build_verilator(design, wrapper, cache, waves=waves, optimise=optimise)
     elif simulator == "icarus":
-        directory, cached = _build_icarus(design, cache, memory_bytes)
+        steps = max(1, -(-memory_bytes // _ICARUS_FILE_MEMORY_STEP))
+        array_bytes = 0 if open_buses else steps * _ICARUS_FILE_MEMORY_STEP
+        wrapper = design.wrapper(file_memory_bytes=array_bytes, open_buses=open_buses)
+        directory, cached = _build_icarus(design, wrapper, cache)
     else:
         raise BenchError(f"unknown simulator {simulator!r}: use one of {', '.join(SIMULATORS)}")
     return Model(simulator, directory, time.perf_counter() - start, cached, waves=waves)
 
 
-def _build_verilator(design: Design, cache: Cache, *, waves: bool, optimise: bool) -> tuple[Path, bool]:
+def _build_verilator(
+    design: Design, wrapper: Wrapper, cache: Cache, *, waves: bool, optimise: bool
+) -> tuple[Path, bool]:
     verilator, compiler = toolchain.find_verilator(), toolchain.find_compiler()
     toolchain.libpython()
-    wrapper = Wrapper(design.nodes, design.link_bytes)
     library_dir = str(cocotb_tools.config.libs_dir)
     link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
     flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
     opt_fast = _OPTIMISE if optimise else "-O1"
     support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
-    verilog = [*design.sources, HDL_DIR / "systomesh_memory.v"]
+    verilog = [*design.sources, *bench_sources(wrapper)]
     hierarchical = bool(design.hier_modules) and not waves
     visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise)
     key = content_key(
@@ -258,12 +280,18 @@ def _build_verilator(design: Design, cache: Cache, *, waves: bool, optimise: boo
     return cache.get("verilator", key, build)
 
 
-def _build_icarus(design: Design, cache: Cache, memory_bytes: int) -> tuple[Path, bool]:
+def bench_sources(wrapper: Wrapper) -> list[Path]:
+    """The Verilog that the wrapper needs around the chip."""
+    names = ["systomesh_bus_check.v"]
+    names += [] if wrapper.open_buses else ["systomesh_memory.v"]
+    names += ["systomesh_store.v"] if wrapper.file_memory_bytes else []
+    return [HDL_DIR / name for name in names]
+
+
+def _build_icarus(design: Design, wrapper: Wrapper, cache: Cache) -> tuple[Path, bool]:
     icarus = toolchain.find_icarus()
     toolchain.libpython()
-    steps = max(1, -(-memory_bytes // _ICARUS_FILE_MEMORY_STEP))
-    wrapper = Wrapper(design.nodes, design.link_bytes, file_memory_bytes=steps * _ICARUS_FILE_MEMORY_STEP)
-    verilog = [*design.sources, HDL_DIR / "systomesh_memory.v", HDL_DIR / "systomesh_store.v"]
+    verilog = [*design.sources, *bench_sources(wrapper)]
     # 2005: with -g2012 Icarus 11 leaves the combinational outputs of Amaranth's Verilog undefined.
     flags = ["-g2005", "-s", TOP]
     key = content_key(["icarus", icarus.identity, *flags, wrapper.verilog(), *verilog])

@@ -68,8 +68,8 @@ class Transport(ABC):
     async def write_memory(self, address: int, data: np.ndarray) -> None:
         """Put bytes into external memory."""
 
-    def check(self) -> None:  # noqa: B027 - a board has nothing to check
-        """Raise TransportError if the chip broke the rules of a bus."""
+    def check(self, *, done: bool = False) -> None:  # noqa: B027 - a board has nothing to check
+        """Raise TransportError if the chip broke the rules of a bus; `done`: behind a program that is done."""
 
 
 @dataclass(frozen=True)

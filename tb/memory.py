@@ -6,16 +6,7 @@ from dataclasses import dataclass
 
 from tb.errors import BenchError
 
-__all__ = ["VIOLATIONS", "MemorySettings"]
-
-VIOLATIONS = (
-    "a burst crosses 4 KB",
-    "a burst is not of full-width aligned beats (INCR)",
-    "a request changed before it was accepted",
-    "WLAST at the wrong beat",
-    "undefined bits written",
-)
-"""Meaning of the bits of `violation`."""
+__all__ = ["MemorySettings"]
 
 
 @dataclass(frozen=True)

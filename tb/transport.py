@@ -17,10 +17,11 @@ from cocotb.clock import Clock
 from cocotb.simtime import get_sim_time
 from cocotb.triggers import First, RisingEdge, Timer
 
+from tb.buses import describe
 from tb.host import Transport, TransportError
-from tb.memory import VIOLATIONS, MemorySettings
+from tb.memory import MemorySettings
 
-__all__ = ["CLOCK_PERIOD_NS", "SimTransport"]
+__all__ = ["CLOCK_PERIOD_NS", "SimTransport", "check_buses", "start_clock"]
 
 CLOCK_PERIOD_NS = 10
 _AXIL_TIMEOUT_CYCLES = 1000
@@ -53,8 +54,7 @@ class SimTransport(Transport):
         for name in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arvalid", "rready"):
             getattr(dut, f"s_axil_{name}").value = 0
         self.configure(memory_bytes, settings)
-        if not self._simulator_has_clock():
-            Clock(self._clk, CLOCK_PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+        start_clock(dut)
         await self.reset()
 
     async def reset(self) -> None:
@@ -63,7 +63,8 @@ class SimTransport(Transport):
         for _ in range(_RESET_CYCLES):
             await RisingEdge(self._clk)
         self._dut.rst.value = 0
-        await RisingEdge(self._clk)
+        for _ in range(2):  # behind the wrapper's register; no valid may rise before
+            await RisingEdge(self._clk)
 
     def configure(self, memory_bytes: int, settings: MemorySettings) -> None:
         """Apply memory settings; safe while nothing is outstanding. The seed counts from the next reset."""
@@ -91,12 +92,6 @@ class SimTransport(Transport):
         buffer = (ctypes.c_uint8 * size).from_address(library.systomesh_memory_data())
         self._library = library
         self._view = np.ctypeslib.as_array(buffer)
-
-    def _simulator_has_clock(self) -> bool:
-        try:
-            return bool(ctypes.CDLL(None).systomesh_has_clock())
-        except AttributeError:
-            return False
 
     async def read_memory(self, address: int, size: int) -> np.ndarray:
         if self._view is not None:
@@ -216,13 +211,8 @@ class SimTransport(Transport):
         await RisingEdge(self._clk)
         return True
 
-    def check(self) -> None:
-        raw = int(self._dut.memory_violation.value)
-        for node in range(self._nodes):
-            code = raw >> (8 * node) & 0xFF
-            rules = [text for bit, text in enumerate(VIOLATIONS) if code >> bit & 1]
-            if rules:
-                raise TransportError(f"memory node {node} broke AXI4: {'; '.join(rules)}")
+    def check(self, *, done: bool = False) -> None:
+        check_buses(self._dut, self._nodes, done=done)
 
     def bare_cycles(self, cycles: int) -> float:
         """Seconds that a bare C++ loop takes for so many cycles (Verilator only)."""
@@ -230,6 +220,27 @@ class SimTransport(Transport):
         library.systomesh_bare_cycles.argtypes = [ctypes.c_uint64]
         library.systomesh_bare_cycles.restype = ctypes.c_double
         return library.systomesh_bare_cycles(cycles)
+
+
+def start_clock(dut: Any) -> None:
+    """Start the clock of `systomesh_tb`, unless the simulator makes it (tb/hdl/sim_main.cpp)."""
+    try:
+        if ctypes.CDLL(None).systomesh_has_clock():
+            return
+    except AttributeError:
+        pass
+    Clock(dut.clk, CLOCK_PERIOD_NS, unit="ns", impl="gpi").start(start_high=False)
+
+
+def check_buses(dut: Any, nodes: int, *, done: bool = False) -> None:
+    """Raise TransportError for the first rule that a bus of `systomesh_tb` broke; `done`: behind a finished program."""
+    buses = {f"m{node}_axi": f"memory node {node}" for node in range(nodes)}
+    for bus, port in {"s_axil": "the control port", **buses}.items():
+        if violation := int(getattr(dut, f"{bus}_violation").value):
+            raise TransportError(describe(port, violation))
+    for bus, port in buses.items():
+        if done and int(getattr(dut, f"{bus}_unanswered").value):
+            raise TransportError(f"{port} had bursts without an answer when the program was done")
 
 
 def _now_ns() -> float:

@@ -1,8 +1,8 @@
-"""Generates `systomesh_tb`, the top level of every simulation: the chip and its external memory.
+"""Generates `systomesh_tb`, the top level of every simulation: the chip, checkers of its buses, external memory.
 
 The chip's AXI4-Lite slave and interrupt come out as top-level signals of the same names; each of its
-AXI4 masters meets a port of the memory model. Settings of the memory are top-level signals too, so
-that another latency or bandwidth needs no rebuild.
+AXI4 masters meets a port of the memory model, or comes out, too. Settings of the memory are top-level
+signals, so that another latency or bandwidth needs no rebuild.
 """
 
 from __future__ import annotations
@@ -46,6 +46,12 @@ def _axi_signals(link_bytes: int) -> list[tuple[str, int]]:
     ]  # fmt: skip
 
 
+def _from_chip(name: str) -> bool:
+    """Whether the chip drives that signal of an AXI4 master."""
+    response = name.startswith(("r", "b"))
+    return name.endswith("ready") == response
+
+
 def _range(width: int) -> str:
     return f"[{width - 1}:0] " if width > 1 else ""
 
@@ -59,18 +65,34 @@ class Wrapper:
     file_memory_bytes: int = 0
     """Size of the array that is the memory on a simulator without DPI-C; 0: memory.cpp is."""
     chip_module: str = "systomesh_chip"
+    burst_beats: int = 256
+    """Longest burst that the chip may ask for."""
+    bursts: int = 64
+    """Most bursts that it may have under way, each way and node."""
+    open_buses: bool = False
+    """The AXI4 masters are top-level signals, for a memory of the bench; there is no memory model."""
+
+    def _masters(self) -> list[str]:
+        return [f"m{node}_axi" for node in range(self.nodes)]
 
     def ports(self) -> list[tuple[str, int, str]]:
         """Name, width and direction of the top-level signals, all visible to the bench."""
         ports = [("clk", 1, "input"), ("rst", 1, "input"), ("irq", 1, "output")]
         ports += [(f"s_axil_{name}", width, direction) for name, width, direction in AXIL_SIGNALS]
+        ports += [(f"{bus}_violation", 40, "output") for bus in ("s_axil", *self._masters())]
+        ports += [(f"{bus}_unanswered", 1, "output") for bus in self._masters()]
+        if self.open_buses:
+            return ports + [
+                (f"{bus}_{name}", width, "output" if _from_chip(name) else "input")
+                for bus in self._masters()
+                for name, width in _axi_signals(self.link_bytes)
+            ]
         ports += [
             ("memory_limit", 33, "input"),
             ("memory_latency", 16 * self.nodes, "input"),
             ("memory_rate", 16 * self.nodes, "input"),
             ("memory_stall", 8, "input"),
             ("memory_seed", 32, "input"),
-            ("memory_violation", 8 * self.nodes, "output"),
         ]
         if self.file_memory_bytes:
             ports += [
@@ -88,22 +110,24 @@ class Wrapper:
         lines = ["// Generated: the chip and its external memory.", "`timescale 1ns / 1ps", "", f"module {TOP} ("]
         lines.append(",\n".join(f"    {kind} wire {_range(width)}{name}" for name, width, kind in self.ports()))
         lines.append(");")
-        for node in range(self.nodes):
-            lines += [f"    wire {_range(width)}m{node}_axi_{name};" for name, width in signals]
+        if not self.open_buses:
+            lines += [f"    wire {_range(width)}{bus}_{name};" for bus in self._masters() for name, width in signals]
         # What hangs on an input of the top is evaluated at both clock edges; behind a register, at one.
         settings = ("rst", "memory_limit", "memory_latency", "memory_rate", "memory_stall", "memory_seed")
         held = {name: width for name, width, _ in self.ports() if name in settings}
         lines += [f"    reg {_range(width)}{name}_q{' = 1' if name == 'rst' else ''};" for name, width in held.items()]
-        lines += ["    always @(posedge clk) begin", *(f"        {name}_q <= {name};" for name in held), "    end"]
-        own = [name for name, _, _ in self.ports() if not name.startswith("memory_")]
-        buses = [f"m{node}_axi_{name}" for node in range(self.nodes) for name, _ in signals]
+        lines += ["    reg [31:0] cycle;", "    always @(posedge clk) begin"]
+        lines += [*(f"        {name}_q <= {name};" for name in held)]
+        lines += ["        cycle <= rst_q ? 0 : cycle + 1;", "    end"]
+        own = ["clk", "rst", "irq", *(f"s_axil_{name}" for name, _, _ in AXIL_SIGNALS)]
+        buses = [f"{bus}_{name}" for bus in self._masters() for name, _ in signals]
         pins = {name: f"{name}_q" if name in held else name for name in [*own, *buses]}
         lines += ["", f"    {self.chip_module} chip (", _connections(pins), "    );"]
-        for node in range(self.nodes):
-            pins = {"clk": "clk", "rst": "rst_q", "limit": "memory_limit_q"}
+        lines += self._checkers()
+        for node in range(0 if self.open_buses else self.nodes):
+            pins = {"clk": "clk", "rst": "rst_q", "now": "cycle", "limit": "memory_limit_q"}
             pins |= {name: f"memory_{name}_q[{16 * node} +: 16]" for name in ("latency", "rate")}
             pins |= {"stall": "memory_stall_q", "seed": f"memory_seed_q + 32'd{node}"}
-            pins |= {"violation": f"memory_violation[{8 * node} +: 8]"}
             pins |= {name: f"m{node}_axi_{name}" for name, _ in signals}
             lines += ["", f"    systomesh_memory #(.BYTES({self.link_bytes})) memory{node} ("]
             lines += [_connections(pins), "    );"]
@@ -113,6 +137,17 @@ class Wrapper:
             lines += ["", f"    systomesh_store #(.BYTES({self.link_bytes}), .WORDS({words})) store ("]
             lines += [_connections(pins), "    );"]
         return "\n".join([*lines, "endmodule", ""])
+
+    def _checkers(self) -> list[str]:
+        clocks = {"clk": "clk", "rst": "rst_q", "cycle": "cycle"}
+        pins = clocks | {name: f"s_axil_{name}" for name in ("violation", *(name for name, _, _ in AXIL_SIGNALS))}
+        lines = ["", "    systomesh_axil_check control_check (", _connections(pins), "    );"]
+        sizes = f".BYTES({self.link_bytes}), .BEATS({self.burst_beats}), .BURSTS({self.bursts})"
+        names = ["violation", "unanswered", *(name for name, _ in _axi_signals(self.link_bytes))]
+        for node, bus in enumerate(self._masters()):
+            pins = clocks | {"irq": "irq"} | {name: f"{bus}_{name}" for name in names}
+            lines += ["", f"    systomesh_axi_check #({sizes}) check{node} (", _connections(pins), "    );"]
+        return lines
 
     def visibility(self, hier_modules: tuple[str, ...] = (), *, inside: bool = False) -> str:
         """Verilator control file: only top-level ports are public; each of `hier_modules` is compiled once.

@@ -9,9 +9,9 @@
 // rate     bandwidth in 1/256 bytes per cycle, reads and writes together (token bucket of one beat)
 // limit    bytes of memory; a beat beyond it is answered by DECERR, reads as zero and writes nothing
 // stall    probability in 1/256 that a handshake is held back in a cycle, drawn from seed
-// violation  sticky, a bit per broken rule of AXI4 (names in tb/memory.py); never stops the simulation
+// now      cycles since reset
 //
-// Only what the chip uses is supported: full-width INCR bursts of aligned beats.
+// Only what the chip uses is supported: full-width INCR bursts of aligned beats (systomesh_bus_check.v sees to it).
 
 `timescale 1ns / 1ps
 
@@ -22,12 +22,12 @@ module systomesh_memory #(
     input  wire               clk,
     input  wire               rst,
 
+    input  wire [31:0]        now,
     input  wire [32:0]        limit,
     input  wire [15:0]        latency,
     input  wire [15:0]        rate,
     input  wire [7:0]         stall,
     input  wire [31:0]        seed,
-    output reg  [7:0]         violation,
 
     input  wire               arid,
     input  wire [31:0]        araddr,
@@ -71,16 +71,7 @@ module systomesh_memory #(
         input int unsigned addr, input int bytes, input bit [8*BYTES-1:0] data, input longint unsigned strobe);
 `endif
 
-    function crosses_4k(input [31:0] addr, input [7:0] len);
-        crosses_4k = ({20'b0, addr[11:0]} + (({24'b0, len} + 32'd1) << SIZE)) > 32'd4096;
-    endfunction
-
-    function illegal(input [31:0] addr, input [2:0] size, input [1:0] burst);
-        illegal = (size != SIZE[2:0]) || (burst != 2'b01) || ((addr & (BYTES - 1)) != 0);
-    endfunction
-
-    // Time and random numbers. --------------------------------------------------------------------
-    reg [31:0] now;
+    // Random numbers. -----------------------------------------------------------------------------
     reg [31:0] lfsr;
     wire [31:0] shift1 = lfsr ^ (lfsr << 13);
     wire [31:0] shift2 = shift1 ^ (shift1 >> 17);
@@ -160,15 +151,9 @@ module systomesh_memory #(
     reg               r_ok, w_ok;
     reg               w_end;
 
-    // Held-back requests must stay as they are.
-    reg        ar_held, aw_held, w_held;
-    reg [39:0] ar_was, aw_was;
-
     always @(posedge clk) begin
         if (rst) begin
-            now        <= 0;
             lfsr       <= seed ^ 32'h9E37_79B9 ^ {31'b0, seed == 32'h9E37_79B9};
-            violation  <= 0;
             ar_put     <= 0;
             ar_take    <= 0;
             r_beat     <= 0;
@@ -182,11 +167,7 @@ module systomesh_memory #(
             bvalid     <= 0;
             bucket     <= COST;
             write_turn <= 0;
-            ar_held    <= 0;
-            aw_held    <= 0;
-            w_held     <= 0;
         end else begin
-            now <= now + 1;
             if (stall != 0) lfsr <= shift3;
             bucket <= (filled > cap) ? cap : filled;
 
@@ -196,26 +177,13 @@ module systomesh_memory #(
                 ar_id[ar_put[INDEX-1:0]]   <= arid;
                 ar_time[ar_put[INDEX-1:0]] <= now + wait_cycles;
                 ar_put <= ar_put + 1;
-                if (crosses_4k(araddr, arlen)) violation[0] <= 1;
-                if (illegal(araddr, arsize, arburst)) violation[1] <= 1;
             end
             if (awvalid && awready) begin
                 aw_addr[aw_put[INDEX-1:0]] <= awaddr;
                 aw_len[aw_put[INDEX-1:0]]  <= awlen;
                 aw_id[aw_put[INDEX-1:0]]   <= awid;
                 aw_put <= aw_put + 1;
-                if (crosses_4k(awaddr, awlen)) violation[0] <= 1;
-                if (illegal(awaddr, awsize, awburst)) violation[1] <= 1;
             end
-            ar_held <= arvalid && !arready;
-            aw_held <= awvalid && !awready;
-            w_held  <= wvalid && !wready;
-            if (arvalid && !arready) ar_was <= {araddr, arlen};
-            if (awvalid && !awready) aw_was <= {awaddr, awlen};
-            if (ar_held && (!arvalid || ar_was != {araddr, arlen})) violation[2] <= 1;
-            if (aw_held && (!awvalid || aw_was != {awaddr, awlen})) violation[2] <= 1;
-            if (w_held && !wvalid) violation[2] <= 1;
-
             if (do_read) begin
                 r_addr = ar_addr[ar_head] + ({24'b0, r_beat} << SIZE);
                 r_ok   = ({1'b0, r_addr} + BYTES) <= limit;
@@ -253,9 +221,7 @@ module systomesh_memory #(
                 if (w_ok) systomesh_memory_write(w_addr, BYTES, wdata, 64'(wstrb));
 `else
                 if (w_ok) systomesh_tb.store.write(w_addr >> SIZE, wdata, wstrb);
-                if (^(wdata & systomesh_tb.store.mask(wstrb)) === 1'bx) violation[4] <= 1;
 `endif
-                if (wlast != w_end) violation[3] <= 1;
                 if (w_end) begin
                     w_beat  <= 0;
                     w_error <= 0;

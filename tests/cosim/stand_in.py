@@ -7,7 +7,7 @@ from pathlib import Path
 from tb.build import Design
 
 HDL = Path(__file__).parent / "hdl"
-STAND_IN = Design(sources=(HDL / "copy_chip.v",), nodes=2, link_bytes=16)
+STAND_IN = Design(sources=(HDL / "copy_chip.v",), nodes=2, link_bytes=16, burst_beats=16)
 """The copy engine with the ports of a chip with two memory nodes."""
 
 MEMORY_BYTES = 1 << 20

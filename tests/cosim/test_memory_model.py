@@ -73,4 +73,4 @@ def test_address_beyond_the_memory_is_answered_with_an_error(stand_in_model: Mod
 def test_broken_axi_rule_is_named(stand_in_model: Model, copy) -> None:
     result, _, _ = copy(stand_in_model, 1024, target=0x40FF0)  # bursts from here cross 4 KB
     assert not result.ok
-    assert "memory node 1 broke AXI4: a burst crosses 4 KB" in result.violation
+    assert "memory node 1 broke the rules of its bus: channel AW, a burst crosses 4 KB, in cycle " in result.violation

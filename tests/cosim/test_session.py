@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rtl.params import ChipParams
-from tb import toolchain
-from tb.build import Model, build_model
+from tb.build import SIMULATORS, Model, bench_sources, build_model
 from tb.errors import RunError
 from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
 from tb.session import run_job, run_test_module
-from tb.wrapper import TOP, Wrapper
-from tests.cosim.stand_in import HDL, MEMORY_BYTES, SOURCE, STAND_IN, TARGET
+from tb.wrapper import TOP
+from tests.cosim.cocotb_entry import HDL_DIR, run_with_cocotb_test
+from tests.cosim.stand_in import MEMORY_BYTES, SOURCE, STAND_IN, TARGET
 
 SIZE = 1024
 
@@ -82,12 +83,22 @@ def test_counters_arrive_by_name(fast_stand_in_model: Model, copy) -> None:
     assert len(result.counters["memory"]) == 2
 
 
-def test_module_with_another_number_of_tests_fails(fast_stand_in_model: Model, tmp_path: Path) -> None:
-    (tmp_path / "no_tests_here.py").write_text("import cocotb\n")
-    with pytest.raises(RunError, match=r"expected|no result"):
-        run_test_module(
-            fast_stand_in_model, "no_tests_here", tmp_path / "work", env={"PYTHONPATH": str(tmp_path)}
-        )
+PASSES = "@cocotb.test()\nasync def passes{}(dut): pass\n"
+SKIPPED = "@cocotb.test(skip=True)\nasync def skipped(dut): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "ran"), [("", 0), (SKIPPED, 0), (PASSES.format(1) + PASSES.format(2), 2)], ids=["none", "skipped", "two"]
+)
+def test_module_with_another_number_of_executed_tests_fails(
+    stand_in_model: Model, tmp_path: Path, body: str, ran: int
+) -> None:
+    (tmp_path / "other_tests.py").write_text(f"import cocotb\n{body}")
+    run = partial(run_test_module, stand_in_model, "other_tests", tmp_path / "work", env={"PYTHONPATH": str(tmp_path)})
+    with pytest.raises(RunError, match=rf"0 of {ran} tests failed \(1 expected\)|no result" if not ran else "0 of 2"):
+        run()
+    if ran:
+        run(expected_tests=ran)
 
 
 def test_dying_simulator_is_an_error_with_the_end_of_its_log(fast_stand_in_model: Model, tmp_path: Path) -> None:
@@ -103,35 +114,36 @@ def test_waves_are_recorded_where_asked_for(tmp_path: Path, copy) -> None:
     assert "s_axil_awaddr" in (tmp_path / "work" / "dump.vcd").read_text()[:20000]
 
 
-@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
-def test_bench_runs_from_cocotb_test(simulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cocotb_test.simulator import run
-
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_bench_runs_from_cocotb_test(simulator: str, tmp_path: Path) -> None:
     data, launches = _chain(tmp_path)
     job = Job(ChipParams(), MEMORY_BYTES, tuple(launches), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
     save_job(job, tmp_path / "job.pickle")
-    hdl = Path(toolchain.__file__).parent / "hdl"
-    wrapper = Wrapper(2, 16, file_memory_bytes=MEMORY_BYTES if simulator == "icarus" else 0)
+    wrapper = STAND_IN.wrapper(file_memory_bytes=MEMORY_BYTES if simulator == "icarus" else 0)
     (tmp_path / f"{TOP}.v").write_text(wrapper.verilog())
-    sources = [tmp_path / f"{TOP}.v", HDL / "copy_chip.v", hdl / "systomesh_memory.v"]
-    options: dict = {"compile_args": ["-g2005"]}
-    if simulator == "icarus":
-        sources.append(hdl / "systomesh_store.v")
-    else:
-        for name, value in toolchain.find_verilator().environment().items():
-            monkeypatch.setenv(name, value)
-        options = {
-            "compile_args": [str(hdl / "memory.cpp"), "-LDFLAGS", "-rdynamic", "-Wno-fatal", "-Wno-lint"],
-            "make_args": ["-j2"],
-            "extra_env": {"COCOTB_TRUST_INERTIAL_WRITES": "1"},
-        }
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MAKEFLAGS", raising=False) if simulator == "icarus" else None
-    run(
-        simulator=simulator, toplevel=TOP, module="tb.bench", toplevel_lang="verilog",
-        verilog_sources=[str(source) for source in sources], sim_build=str(tmp_path / "build"),
-        plus_args=[f"+job={tmp_path / 'job.pickle'}"], timescale="1ns/1ps",
-        python_search=[str(Path(toolchain.__file__).parents[1])], **options,
-    )  # fmt: skip
+    run_with_cocotb_test(
+        simulator,
+        TOP,
+        "tb.bench",
+        [tmp_path / f"{TOP}.v", *STAND_IN.sources, *bench_sources(wrapper)],
+        tmp_path,
+        expected_tests=1,
+        compile_args=[str(HDL_DIR / "memory.cpp"), "-LDFLAGS", "-rdynamic"],
+        plus_args=[f"+job={tmp_path / 'job.pickle'}"],
+    )
     np.testing.assert_array_equal(np.load(tmp_path / "hop1" / "out.npy"), data)
     assert (tmp_path / "hop0" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    "body", ["", "@cocotb.test(skip=True)\nasync def skipped(dut): pass\n"], ids=["no test", "skipped"]
+)
+def test_bench_without_executed_tests_fails_from_cocotb_test(body: str, tmp_path: Path) -> None:
+    (tmp_path / "no_tests_run_here.py").write_text(f"import cocotb\n{body}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        with pytest.raises(AssertionError, match="0 tests ran, 0 failed; 1 expected"):
+            run_with_cocotb_test(
+                "icarus", "systomesh_axil_check", "no_tests_run_here", [HDL_DIR / "systomesh_bus_check.v"], tmp_path,
+                expected_tests=1,
+            )  # fmt: skip

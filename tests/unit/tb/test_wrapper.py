@@ -12,13 +12,26 @@ from tb.wrapper import Wrapper
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 8])
-def test_every_memory_node_gets_a_port(nodes: int) -> None:
-    text = Wrapper(nodes, 16).verilog()
+def test_every_memory_node_gets_a_port_and_a_checker(nodes: int) -> None:
+    text = Wrapper(nodes, 16, burst_beats=8, bursts=4).verilog()
     assert len(re.findall(r"systomesh_memory #\(", text)) == nodes
+    checkers = re.findall(r"systomesh_axi_check #\(.BYTES\(16\), .BEATS\(8\), .BURSTS\(4\)\)", text)
+    assert len(checkers) == nodes
+    assert len(re.findall("systomesh_axil_check", text)) == 1
     for node in range(nodes):
         assert text.count(f".m{node}_axi_rdata(m{node}_axi_rdata)") == 1
-        assert text.count(f".rdata(m{node}_axi_rdata)") == 1
+        assert text.count(f".rdata(m{node}_axi_rdata)") == 2
     assert f"[{16 * nodes - 1}:0] memory_latency" in text
+
+
+def test_open_buses_come_out_instead_of_a_memory() -> None:
+    wrapper = Wrapper(2, 16, open_buses=True)
+    directions = {name: direction for name, _, direction in wrapper.ports()}
+    chip_drives = {"araddr", "arvalid", "rready", "awlen", "wdata", "wlast", "bready"}
+    for name in (*chip_drives, "arready", "rdata", "rlast", "rvalid", "awready", "wready", "bresp", "bvalid"):
+        assert directions[f"m1_axi_{name}"] == ("output" if name in chip_drives else "input")
+    assert "systomesh_memory" not in wrapper.verilog()
+    assert wrapper.verilog().count("systomesh_axi_check") == 2
 
 
 def test_array_memory_only_where_asked_for() -> None:

@@ -1,7 +1,7 @@
 """All proofs."""
 
-from tests.formal import arrays, network, ports, queues, tokens
+from tests.formal import arrays, links, network, ports, queues, router, tokens
 
 __all__ = ["PROOFS"]
 
-PROOFS = [*queues.PROOFS, *ports.PROOFS, *network.PROOFS, *tokens.PROOFS, *arrays.PROOFS]
+PROOFS = [*queues.PROOFS, *ports.PROOFS, *network.PROOFS, *links.PROOFS, *router.PROOFS, *tokens.PROOFS, *arrays.PROOFS]

@@ -16,6 +16,7 @@ Two copies of the netlist, one without and one with the mutant, get the same inp
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -63,7 +64,7 @@ def judge(
 ) -> Judgement:
     """Compare a mutant with the block; see the module for what is claimed. ``timeout_s`` is for each step."""
     directory.mkdir(parents=True, exist_ok=True)
-    design = json.loads(netlist.design.read_text())
+    design = _with_matched_registers(netlist, directory)
     for name, value in (("gold", 0), ("gate", number)):
         (directory / f"{name}.json").write_text(json.dumps(_chosen(design, name, value)))
     # Memories and what was read from them start as zero, as in simulation; a value left open would differ by itself.
@@ -72,7 +73,6 @@ def judge(
         "read_json gate.json",
         "opt_expr",
         "opt_clean",
-        "memory_map",
         "setundef -init -zero",
         "opt_expr",
         "opt_clean",
@@ -104,6 +104,28 @@ def judge(
             return Judgement(Verdict.DIFFERENT, depth)
         equal = depth
     return Judgement(Verdict.BOUNDED, equal) if equal else Judgement(Verdict.UNDECIDED)
+
+
+def _with_matched_registers(netlist: MutatedNetlist, directory: Path) -> dict[str, Any]:
+    """The design with its memories as registers, and no names but those of ports and registers.
+
+    yosys matches what has the same name in both copies, and then demands that it is equal. So each register gets a
+    name, the words of memories too, and wires between registers lose theirs: a mutant may change them where
+    nobody looks.
+    """
+    shutil.copyfile(netlist.design, directory / "mutants.json")
+    run_yosys(["read_json mutants.json", "memory_map", "opt_clean", "write_json mapped.json"], directory, name="map")
+    design = json.loads((directory / "mapped.json").read_text())
+    module = design["modules"][TOP]
+    nets = {}
+    for index, (name, net) in enumerate(module["netnames"].items()):
+        known = name in module["ports"]
+        nets[name if known else f"$wire{index}"] = net if known else net | {"hide_name": 1}
+    registers = [cell for cell in module["cells"].values() if "Q" in cell["connections"]]
+    for index, cell in enumerate(registers):
+        nets[f"register{index}"] = {"hide_name": 0, "bits": cell["connections"]["Q"], "attributes": {}}
+    module["netnames"] = nets
+    return design
 
 
 def _chosen(design: dict[str, Any], name: str, number: int) -> dict[str, Any]:

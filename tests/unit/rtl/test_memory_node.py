@@ -103,9 +103,7 @@ def parse(chip: ChipParams, words: list[tuple[int, Any]]) -> list[dict[str, Any]
 class Bench:
     """A memory node between a request source, a response sink and an AXI memory."""
 
-    def __init__(
-        self, chip: ChipParams, seed: int = 0, stall: float = 0.0, latency: int = 4, origin: int = 0
-    ) -> None:
+    def __init__(self, chip: ChipParams, seed: int = 0, stall: float = 0.0, latency: int = 4, origin: int = 0) -> None:
         self.chip = chip
         self.rng = random.Random(seed)
         self.stall = stall

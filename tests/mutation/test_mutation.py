@@ -76,4 +76,5 @@ def test_a_block_inside_another_is_mutated_under_its_own_name_only(tmp_path: Pat
     for submodule in ("drain", "post"):
         assert any(f"{submodule}.\\{OUTSIDE}" in name for name in cells), f"no cell of {submodule}"
     assert netlist.candidates < len(cells)
-    assert not any(OUTSIDE in mutant.text for mutant in netlist.mutants)
+    mutated = [mutant.text.partition(" (")[0] for mutant in netlist.mutants]  # a wire may lead into another block
+    assert not any(OUTSIDE in cell for cell in mutated)

@@ -11,6 +11,7 @@ from rtl.accumulator import Accumulator
 from rtl.array import SystolicArray
 from rtl.compute import ComputeUnit
 from rtl.control import Control
+from rtl.drain import Drain
 from rtl.fetch import Fetch
 from rtl.fifo import Fifo
 from rtl.interface import Inbound, Outbound
@@ -80,6 +81,7 @@ BLOCKS = {
         Block("load", Load, "test_load.py", _link(16)),
         Block("inbound", Inbound, "test_interface.py", _link(16)),
         Block("outbound", Outbound, "test_interface.py"),
+        Block("drain", Drain, "test_store.py"),
         Block("packets", Packets, "test_store.py"),
         Block("store", Store, "test_store.py"),
         Block("postproc", PostProcessor, "test_postproc.py", lambda a: (a["lanes"], a["link_bytes"]) == (4, 4)),
@@ -87,8 +89,8 @@ BLOCKS = {
         Block("memory_write", WriteEngine, "test_memory_node.py", _link(16)),
         Block("memory_node", MemoryNode, "test_memory_node.py", _link(16)),
         Block("control", Control, "test_control.py"),
-        Block("noc_buffer", InputBuffer, "test_router.py"),
-        Block("noc_allocator", Allocator, "test_router.py"),
+        Block("noc_buffer", InputBuffer, "test_buffer.py", lambda a: a["own"] is not None),
+        Block("noc_allocator", Allocator, "test_allocator.py"),
         Block("noc_router", Router, "test_router.py"),
         Block("noc_port", NetworkPort, "test_port.py"),
         Block("noc_mesh", Mesh, "test_mesh.py"),

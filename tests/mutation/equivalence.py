@@ -1,6 +1,7 @@
 """Is a mutant that no test noticed any different from the block? yosys decides.
 
-Two copies of the netlist, one without and one with the mutant, get the same inputs, any inputs at all.
+Two copies of the netlist, one without and one with the mutant, get the same inputs, any inputs at all. Of an
+interface with a `valid`, the other outputs are compared while it is high: else they mean nothing.
 
 `EQUAL`
     Every pair of registers and outputs is equal one cycle after all pairs of registers were. Both copies start
@@ -16,6 +17,8 @@ Two copies of the netlist, one without and one with the mutant, get the same inp
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -23,7 +26,7 @@ from typing import Any
 
 from tb.errors import ToolError
 from tb.yosys import YosysTimeoutError, run_yosys
-from tests.mutation.netlist import MUTSEL, TOP, MutatedNetlist
+from tests.mutation.netlist import MUTSEL, TOP, MutatedNetlist, PortOf, fresh_bits, make_cell
 
 __all__ = ["Judgement", "Verdict", "judge"]
 
@@ -63,7 +66,8 @@ def judge(
 ) -> Judgement:
     """Compare a mutant with the block; see the module for what is claimed. ``timeout_s`` is for each step."""
     directory.mkdir(parents=True, exist_ok=True)
-    design = json.loads(netlist.design.read_text())
+    design = _with_matched_registers(netlist, directory)
+    _hide_what_is_not_valid(design["modules"][TOP], netlist.ports)
     for name, value in (("gold", 0), ("gate", number)):
         (directory / f"{name}.json").write_text(json.dumps(_chosen(design, name, value)))
     # Memories and what was read from them start as zero, as in simulation; a value left open would differ by itself.
@@ -72,7 +76,6 @@ def judge(
         "read_json gate.json",
         "opt_expr",
         "opt_clean",
-        "memory_map",
         "setundef -init -zero",
         "opt_expr",
         "opt_clean",
@@ -104,6 +107,44 @@ def judge(
             return Judgement(Verdict.DIFFERENT, depth)
         equal = depth
     return Judgement(Verdict.BOUNDED, equal) if equal else Judgement(Verdict.UNDECIDED)
+
+
+def _with_matched_registers(netlist: MutatedNetlist, directory: Path) -> dict[str, Any]:
+    """The design with its memories as registers, and no names but those of ports and registers.
+
+    yosys matches what has the same name in both copies, and then demands that it is equal. So each register gets a
+    name, the words of memories too, and wires between registers lose theirs: a mutant may change them where
+    nobody looks.
+    """
+    shutil.copyfile(netlist.design, directory / "mutants.json")
+    run_yosys(["read_json mutants.json", "memory_map", "opt_clean", "write_json mapped.json"], directory, name="map")
+    design = json.loads((directory / "mapped.json").read_text())
+    module = design["modules"][TOP]
+    nets = {}
+    for index, (name, net) in enumerate(module["netnames"].items()):
+        known = name in module["ports"]
+        nets[name if known else f"$wire{index}"] = net if known else net | {"hide_name": 1}
+    registers = [cell for cell in module["cells"].values() if "Q" in cell["connections"]]
+    for index, cell in enumerate(registers):
+        nets[f"register{index}"] = {"hide_name": 0, "bits": cell["connections"]["Q"], "attributes": {}}
+    module["netnames"] = nets
+    return design
+
+
+def _hide_what_is_not_valid(module: dict[str, Any], ports: Sequence[PortOf]) -> None:
+    """Make the outputs beside an output `valid` zero while that is low."""
+    outputs = {port.member: port for port in ports if not port.is_input and port.bits}
+    for member, port in outputs.items():
+        valid = outputs.get(f"{member.rpartition('__')[0]}__valid")
+        if valid is None or valid is port:
+            continue
+        shown, raw = fresh_bits(module, port.bits), module["ports"][port.name]["bits"]
+        gate = module["ports"][valid.name]["bits"] * port.bits
+        sizes = {"A_SIGNED": 0, "B_SIGNED": 0, **dict.fromkeys(("A_WIDTH", "B_WIDTH", "Y_WIDTH"), port.bits)}
+        ends = {"A": raw, "B": gate, "Y": shown}
+        directions = {"A": "input", "B": "input", "Y": "output"}
+        module["cells"][f"{port.name}_if_valid"] = make_cell("$and", sizes, directions, ends)
+        module["ports"][port.name]["bits"] = module["netnames"][port.name]["bits"] = shown
 
 
 def _chosen(design: dict[str, Any], name: str, number: int) -> dict[str, Any]:

@@ -23,7 +23,19 @@ from amaranth.lib import wiring
 from rtl.blackbox import ports_of
 from tb.yosys import run_yosys
 
-__all__ = ["CLOCK", "MUTSEL", "SWAPS", "TOP", "Mutant", "MutatedNetlist", "PortOf", "mutated_netlist", "port_list"]
+__all__ = [
+    "CLOCK",
+    "MUTSEL",
+    "SWAPS",
+    "TOP",
+    "Mutant",
+    "MutatedNetlist",
+    "PortOf",
+    "fresh_bits",
+    "make_cell",
+    "mutated_netlist",
+    "port_list",
+]
 
 TOP = "block"
 CLOCK = "clk"
@@ -221,21 +233,21 @@ def _swap(module: dict[str, Any], name: str, number: int) -> str:
     """Put ``SWAPS`` of a cell beside it, and a multiplexer behind both; the result describes it."""
     cell = module["cells"][name]
     select = _mutsel(module)
-    first, second, chosen = (_fresh(module, n) for n in (*(2 * (len(cell["connections"]["Y"]),)), 1))
+    first, second, chosen = (fresh_bits(module, n) for n in (*(2 * (len(cell["connections"]["Y"]),)), 1))
     result = cell["connections"]["Y"]
     cell["connections"]["Y"] = first
     kind, other = cell["type"], SWAPS[cell["type"]]
     added = {
-        f"{name}_swapped": _cell(
+        f"{name}_swapped": make_cell(
             other, cell["parameters"], cell["port_directions"], cell["connections"] | {"Y": second}
         ),
-        f"{name}_chosen": _cell(
+        f"{name}_chosen": make_cell(
             "$eq",
             {"A_SIGNED": 0, "B_SIGNED": 0, "A_WIDTH": MUTSEL_BITS, "B_WIDTH": MUTSEL_BITS, "Y_WIDTH": 1},
             {"A": "input", "B": "input", "Y": "output"},
             {"A": select, "B": [str(number >> bit & 1) for bit in range(MUTSEL_BITS)], "Y": chosen},
         ),
-        f"{name}_either": _cell(
+        f"{name}_either": make_cell(
             "$mux",
             {"WIDTH": len(result)},
             {"A": "input", "B": "input", "S": "input", "Y": "output"},
@@ -246,7 +258,8 @@ def _swap(module: dict[str, Any], name: str, number: int) -> str:
     return f"{kind} -> {other} {name.lstrip(chr(92))}"
 
 
-def _cell(kind: str, parameters: dict[str, Any], directions: dict[str, str], connections: dict[str, Any]) -> dict:
+def make_cell(kind: str, parameters: dict[str, Any], directions: dict[str, str], connections: dict[str, Any]) -> dict:
+    """A cell in yosys' JSON."""
     bits = {key: f"{value:032b}" if isinstance(value, int) else value for key, value in parameters.items()}
     return {
         "hide_name": 0,
@@ -258,7 +271,7 @@ def _cell(kind: str, parameters: dict[str, Any], directions: dict[str, str], con
     }
 
 
-def _fresh(module: dict[str, Any], count: int) -> list[int]:
+def fresh_bits(module: dict[str, Any], count: int) -> list[int]:
     """Numbers of new nets of a module in yosys' JSON."""
     if "next_bit" not in module:
         known = [bit for net in module["netnames"].values() for bit in net["bits"] if isinstance(bit, int)]
@@ -277,7 +290,7 @@ def _fresh(module: dict[str, Any], count: int) -> list[int]:
 
 def _mutsel(module: dict[str, Any]) -> list[int]:
     if MUTSEL not in module["ports"]:
-        bits = _fresh(module, MUTSEL_BITS)
+        bits = fresh_bits(module, MUTSEL_BITS)
         module["ports"][MUTSEL] = {"direction": "input", "bits": bits}
         module["netnames"][MUTSEL] = {"hide_name": 0, "bits": bits, "attributes": {}}
     return module["ports"][MUTSEL]["bits"]

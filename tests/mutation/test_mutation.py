@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from rtl.fifo import Fifo
-from tests.mutation.blocks import BLOCKS
+from rtl.params import CoreParams, default_chip
+from tests.mutation.blocks import BLOCKS, blocks_below
 from tests.mutation.campaign import CampaignError, run_block
 from tests.mutation.equivalence import Verdict, judge
-from tests.mutation.netlist import mutated_netlist
+from tests.mutation.netlist import OUTSIDE, TOP, mutated_netlist
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = 12
@@ -64,3 +66,15 @@ def test_equivalent_mutants_are_told_from_others(tmp_path: Path) -> None:
     # `push ^ pop` guards `level <= push`: where both are 1 and the word stays, `|` writes the 1 that is there.
     assert judged["$xor -> $or"].verdict is Verdict.EQUAL
     assert judged["$or -> $and"].verdict is Verdict.DIFFERENT
+
+
+def test_a_block_inside_another_is_mutated_under_its_own_name_only(tmp_path: Path) -> None:
+    core = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32)
+    store = BLOCKS["store"].cls(core=core, chip=default_chip(1, core))
+    netlist = mutated_netlist(store, tmp_path, mutants=60, seed=1, leave_out=blocks_below(BLOCKS["store"]))
+    cells = json.loads((tmp_path / "flat.json").read_text())["modules"][TOP]["cells"]
+    for submodule in ("drain", "post"):
+        assert any(f"{submodule}.\\{OUTSIDE}" in name for name in cells), f"no cell of {submodule}"
+    assert netlist.candidates < len(cells)
+    mutated = [mutant.text.partition(" (")[0] for mutant in netlist.mutants]  # a wire may lead into another block
+    assert not any(OUTSIDE in cell for cell in mutated)

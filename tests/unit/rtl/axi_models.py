@@ -18,7 +18,8 @@ class AxiMemory:
     """AXI4 memory that checks the protocol: bursts in order, R and W at one beat per cycle.
 
     ``stall`` is the chance that any ready or valid is withheld in a cycle; ``latency`` the cycles from an
-    accepted address to its first beat (and from the last W beat to B).
+    accepted address to its first beat (and from the last W beat to B). ``memory`` begins at address ``origin``, and
+    nothing else is read or written; all other addresses here count from there.
     """
 
     axi: Any
@@ -28,6 +29,7 @@ class AxiMemory:
     stall: float = 0.0
     latency: int = 4
     max_beats: int = 256
+    origin: int = 0
     bad_reads: set[int] = field(default_factory=set)
     bad_writes: set[int] = field(default_factory=set)
     bursts: list[tuple[int, int]] = field(default_factory=list)
@@ -36,10 +38,11 @@ class AxiMemory:
     first_r: int | None = None
 
     def _address(self, got: dict[str, int], prefix: str) -> tuple[int, int]:
-        addr, beats = got[f"{prefix}addr"], got[f"{prefix}len"] + 1
+        addr, beats = got[f"{prefix}addr"] - self.origin, got[f"{prefix}len"] + 1
         assert 1 << got[f"{prefix}size"] == self.data_bytes
         assert got[f"{prefix}burst"] == 1
         assert beats <= self.max_beats
+        assert 0 <= addr <= len(self.memory) - beats * self.data_bytes, "outside of the memory"
         assert addr % self.data_bytes == 0
         assert addr // 4096 == (addr + beats * self.data_bytes - 1) // 4096, "burst crosses 4 KB"
         return addr, beats

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.hdl import Cat
+from amaranth.utils import exact_log2
 
 from rtl.interface import PARAM_FLITS, Inbound, Outbound
 from rtl.isa import Space
@@ -165,8 +166,9 @@ def test_a_flit_beyond_its_memory_is_not_written(side: str, space: Space, flits:
             assert ctx.get(port.ready)
             await ctx.tick()
         assert ctx.get(dut.error) == code
-        ctx.set(port.payload, packet_flits(chip, header | {"addr": 1 << 31}, [1])[0])
-        assert not ctx.get(written)
+        for bit in range(exact_log2(flits), 32):
+            ctx.set(port.payload, packet_flits(chip, header | {"addr": 1 << bit}, [1])[0])
+            assert not ctx.get(written), f"addr[{bit}]"
 
     simulate(dut, bench)
 

@@ -214,6 +214,39 @@ def test_end_and_fence_wait_for_the_unit_and_its_writes(opcode: Opcode, fence: i
     simulate(m, bench)
 
 
+@pytest.mark.parametrize("opcode", [Opcode.END, Opcode.SYNC])
+@pytest.mark.parametrize("unit", list(Unit), ids=lambda unit: unit.name)
+def test_end_and_sync_wait_for_the_signals_of_the_sync_before(unit: Unit, opcode: Opcode) -> None:
+    m, dut, _ = build(unit)
+    both = {f"signal{i}_{name}": value for i in range(2) for name, value in (("valid", 1), ("token", 3 + i))}
+
+    async def bench(ctx) -> None:
+        ctx.set(dut.idle, 1)
+        ctx.set(dut.drained, 1)
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, word(Opcode.SYNC, **both))
+        while not (await ctx.tick().sample(dut.i.ready))[2]:
+            pass
+        ctx.set(dut.i.payload, word(opcode))
+        for token in (3, 4):
+            await ctx.tick().repeat(5)
+            assert ctx.get(dut.signal.valid)
+            assert ctx.get(dut.signal.payload.token) == token
+            assert not ctx.get(dut.i.ready)
+            assert not ctx.get(dut.ended)
+            ctx.set(dut.signal.ready, 1)
+            await ctx.tick()
+            ctx.set(dut.signal.ready, 0)
+        ready = [ctx.get(dut.i.ready)]
+        for _ in range(3):
+            await ctx.tick()
+            ready.append(ctx.get(dut.i.ready))
+        assert any(ready)
+        assert ctx.get(dut.ended) == (opcode == Opcode.END)
+
+    simulate(m, bench)
+
+
 def test_halt_stops_issue() -> None:
     m, dut, _ = build(Unit.LOAD)
 

@@ -153,19 +153,22 @@ def test_each_row_uses_the_parameters_of_its_block(lanes: int, link_bytes: int, 
     rng = random.Random(seed)
     blocks = []
     for _ in range(25):
-        bits = rng.choice([4, 10, 20, 31])
-        shift = [rng.randint(max(0, bits + 18), min(63, bits + 24)) for _ in range(lanes)]
+        small = rng.random() < 0.3  # products whose low bits show
+        bits = 3 if small else rng.choice([4, 10, 20, 31])
+        shifts = (0, 8) if small else (bits + 18, min(63, bits + 24))
+        multipliers = (1, 1 << 7) if small else (1 << 23, 1 << 24)
+        widest = 30 if small else 127  # of the levels: many small results lie just inside and outside
         blocks.append(
             Block(
                 [rng.randint(-(1 << bits), (1 << bits) - 1) for _ in range(lanes)],
-                [rng.choice([0, rng.randrange(1 << 23, 1 << 24)]) for _ in range(lanes)],
-                shift,
-                rng.randint(-128, 127),
-                rng.randint(-128, -10),
-                rng.randint(10, 127),
+                [rng.choice([0, rng.randrange(*multipliers)]) for _ in range(lanes)],
+                [rng.randint(*shifts) for _ in range(lanes)],
+                rng.randint(-widest - 1, widest),
+                rng.randint(-widest - 1, -10),
+                rng.randint(10, widest),
                 [
                     [rng.randint(-(1 << bits), (1 << bits) - 1) for _ in range(lanes)]
-                    for _ in range(rng.choice([1, 2, 9]))
+                    for _ in range(60 if small else rng.choice([1, 2, 9]))
                 ],
                 rng.random() < 0.5,
             )

@@ -14,12 +14,14 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from cocotb.triggers import Timer
 
 from golden.machine import fresh_cores
 from tb.host import Host, Outcome, TransportError
 from tb.inside import CoreImage, Inside
-from tb.job import Job, LaunchJob, LaunchResult, core_label, load_job
-from tb.transport import SimTransport
+from tb.flips import State
+from tb.job import Flip, Job, LaunchJob, LaunchResult, core_label, load_job
+from tb.transport import CLOCK_PERIOD_NS, SimTransport
 
 __all__ = ["JobRunner", "run_job"]
 
@@ -75,7 +77,9 @@ class JobRunner:
             self.emit("progress", launch=index, cycles=cycles, sim_s=time.perf_counter() - began)
             self.transport.check()
 
-        violation, outcome = "", None
+        violation, outcome, flipped = "", None, []
+        if launch.flip is not None:
+            cocotb.start_soon(self._flip(launch.flip, flipped))
         try:
             await self.host.start(
                 launch.program_base,
@@ -104,9 +108,16 @@ class JobRunner:
             counters=await self.host.counters() if self.job.counters and not violation else {},
             debug=[] if violation or (ok and not watched) else await self.host.debug(),
             violation=violation,
+            flipped=", ".join(flipped),
         )
         result.save(launch.result_dir, arrays)
         return result
+
+
+    async def _flip(self, flip: Flip, flipped: list[str]) -> None:
+        """Invert a bit between two clock edges, when everything has settled."""
+        await Timer(flip.cycle * CLOCK_PERIOD_NS + CLOCK_PERIOD_NS // 4, unit="ns")
+        flipped.append(State().flip(flip.target, flip.seed, self.transport.memory))
 
 
 @cocotb.test()

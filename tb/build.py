@@ -26,6 +26,7 @@ from rtl.params import ChipParams
 from tb import toolchain
 from tb.cache import Cache, content_key
 from tb.errors import BenchError, ToolError
+from tb.flips import datapath_registers
 from tb.wrapper import TOP, Wrapper
 
 __all__ = ["SIMULATORS", "Design", "Model", "build_model", "cancel_builds", "emit_chip"]
@@ -192,12 +193,14 @@ def build_model(
     memory_bytes: int = 0,
     waves: bool = False,
     optimise: bool = True,
+    open_state: bool = False,
     cache: Cache | None = None,
 ) -> Model:
     """Compile a design with the memory model around it.
 
     memory_bytes matters to Icarus alone, whose memory is an array of the model. `optimise` off builds
-    faster and runs slower: for runs of a few thousand cycles.
+    faster and runs slower: for runs of a few thousand cycles. `open_state` (Verilator) lets tb/flips.py into all memories
+    and the registers of the datapath.
 
     Raises
     ------
@@ -207,7 +210,7 @@ def build_model(
     start = time.perf_counter()
     cache = cache or Cache()
     if simulator == "verilator":
-        directory, cached = _build_verilator(design, cache, waves=waves, optimise=optimise)
+        directory, cached = _build_verilator(design, cache, waves=waves, optimise=optimise, open_state=open_state)
     elif simulator == "icarus":
         directory, cached = _build_icarus(design, cache, memory_bytes)
     else:
@@ -215,7 +218,9 @@ def build_model(
     return Model(simulator, directory, time.perf_counter() - start, cached, waves=waves)
 
 
-def _build_verilator(design: Design, cache: Cache, *, waves: bool, optimise: bool) -> tuple[Path, bool]:
+def _build_verilator(
+    design: Design, cache: Cache, *, waves: bool, optimise: bool, open_state: bool
+) -> tuple[Path, bool]:
     verilator, compiler = toolchain.find_verilator(), toolchain.find_compiler()
     toolchain.libpython()
     wrapper = Wrapper(design.nodes, design.link_bytes)
@@ -224,9 +229,11 @@ def _build_verilator(design: Design, cache: Cache, *, waves: bool, optimise: boo
     flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
     opt_fast = _OPTIMISE if optimise else "-O1"
     support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
+    support += [HDL_DIR / "state.cpp"] if open_state else []
     verilog = [*design.sources, HDL_DIR / "systomesh_memory.v"]
-    hierarchical = bool(design.hier_modules) and not waves
-    visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise)
+    hierarchical = bool(design.hier_modules) and not waves and not open_state
+    state = datapath_registers(design.sources) if open_state else []
+    visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise, state=state)
     key = content_key(
         ["verilator", verilator.identity, *verilator.make_variables, compiler.version, toolchain.host_fingerprint(),
          *flags, opt_fast, visibility, wrapper.verilog(), *verilog, *support]

@@ -18,6 +18,7 @@ from rtl.params import ChipParams
 from tb.memory import MemorySettings
 
 __all__ = [
+    "Flip",
     "Job",
     "LaunchJob",
     "LaunchResult",
@@ -59,6 +60,18 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """A bit to invert while a launch runs."""
+
+    cycle: int
+    """Counted from shortly before the start."""
+    target: str
+    """One of `tb.flips.TARGETS`."""
+    seed: int
+    """Draws the bit."""
+
+
+@dataclass(frozen=True)
 class LaunchJob:
     """One start of the chip."""
 
@@ -79,6 +92,8 @@ class LaunchJob:
     inside_seed: int | None = None
     """Fill the memories of the cores with this noise (`golden.machine.fresh_cores`) before the launch, and keep them
     and the regions after it, however it ends (`core_label` names their files)."""
+    flip: Flip | None = None
+    """Needs a model that was built with ``open_state=True``."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,8 @@ class LaunchResult:
     """Empty when the launch ended well, unless the insides were asked for."""
     violation: str = ""
     """The bus rule that the chip broke."""
+    flipped: str = ""
+    """The bit that was inverted."""
 
     @property
     def ok(self) -> bool:

@@ -92,6 +92,13 @@ class SimTransport(Transport):
         self._library = library
         self._view = np.ctypeslib.as_array(buffer)
 
+    @property
+    def memory(self) -> np.ndarray:
+        """The external memory itself, uint8[N] (Verilator only)."""
+        if self._view is None:
+            raise TransportError("the memory of this simulator cannot be seen while it runs")
+        return self._view
+
     def _simulator_has_clock(self) -> bool:
         try:
             return bool(ctypes.CDLL(None).systomesh_has_clock())

@@ -117,7 +117,7 @@ class JobRunner:
     async def _flip(self, flip: Flip, flipped: list[str]) -> None:
         """Invert a bit between two clock edges, when everything has settled."""
         await Timer(flip.cycle * CLOCK_PERIOD_NS + CLOCK_PERIOD_NS // 4, unit="ns")
-        flipped.append(State().flip(flip.target, flip.seed, self.transport.memory))
+        flipped.append(State().flip(flip.target, flip.seed, self.transport.memory[: flip.dram_bytes]))
 
 
 @cocotb.test()

@@ -69,6 +69,8 @@ class Flip:
     """One of `tb.flips.TARGETS`."""
     seed: int
     """Draws the bit."""
+    dram_bytes: int
+    """From address 0 on, those that a flip in external memory may hit."""
 
 
 @dataclass(frozen=True)

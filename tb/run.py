@@ -29,7 +29,7 @@ from tb.session import Event, run_job
 from tb.summary import LayerSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
 from tb.workload import Workload, lower_bound_cycles
 
-__all__ = ["Run", "RunOptions", "Watcher", "describe_array", "describe_schedule"]
+__all__ = ["Run", "RunOptions", "Watcher", "check_tensors", "describe_array", "describe_schedule", "regions_of"]
 
 _POISON = 0xA5
 """What activations hold before the chip writes them."""
@@ -236,11 +236,7 @@ class Run:
     def _accept(self, index: int, result: LaunchResult, plan: Plan, folder: RunDir, board: Scoreboard) -> None:
         launch = plan.launches[index]
         self._results[index] = result
-        self._exact[index] = True
-        for tensor in plan.written(launch):
-            raw = np.load(folder.launch(index, launch.name) / f"{_label(tensor)}.npy")
-            got = plan.tensors[tensor].layout.unpack(raw)
-            self._exact[index] &= board.check(launch.name, tensor, got)
+        self._exact[index] = check_tensors(folder.launch(index, launch.name), plan, launch, board)
         if not self._exact[index]:
             raise _Different
 
@@ -258,7 +254,7 @@ class Run:
                 program_base=launch.program_base,
                 program_stride=launch.program_stride,
                 result_dir=folder.launch(index, launch.name).resolve(),
-                regions=tuple(self._region(plan, tensor) for tensor in plan.written(launch)),
+                regions=regions_of(plan, launch),
                 watchdog_cycles=self.options.watchdog_cycles,
             )
             for index, launch in enumerate(plan.launches)
@@ -292,11 +288,6 @@ class Run:
             raise BenchError(
                 f"{path} has {free / 1e6:.0f} MB free and the run needs {2 * size / 1e6:.0f} MB: free some space"
             )
-
-    @staticmethod
-    def _region(plan: Plan, tensor: str) -> Region:
-        placement = plan.tensors[tensor]
-        return Region(_label(tensor), placement.addr, placement.nbytes)
 
     def _restore(self, first: int, plan: Plan, folder: RunDir) -> list[MemoryFile]:
         """Files that bring back what finished launches left for later ones."""
@@ -336,6 +327,21 @@ class Run:
         summary.bit_exact = (
             summary.failure is None and not board.differences and len(summary.layers) == len(plan.launches)
         )
+
+
+def regions_of(plan: Plan, launch: Launch) -> tuple[Region, ...]:
+    """The memory that holds what a launch puts out."""
+    places = {tensor: plan.tensors[tensor] for tensor in plan.written(launch)}
+    return tuple(Region(_label(tensor), place.addr, place.nbytes) for tensor, place in places.items())
+
+
+def check_tensors(folder: Path, plan: Plan, launch: Launch, board: Scoreboard) -> bool:
+    """Compare what `regions_of` a launch left in its result folder; True if every value is right."""
+    exact = True
+    for tensor in plan.written(launch):
+        raw = np.load(folder / f"{_label(tensor)}.npy")
+        exact &= board.check(launch.name, tensor, plan.tensors[tensor].layout.unpack(raw))
+    return exact
 
 
 def describe_schedule(plan: Plan) -> str:

@@ -125,8 +125,7 @@ class Wrapper:
         lines = ["`verilator_config"]
         lines += [f'public_flat_rw -module "{TOP}" -var "{name}"' for name, _, _ in self.ports()]
         lines += ['public_flat_rw -module "systomesh_ram" -var "mem"'] if inside else []
-        # Names of modules stand here as Verilator encodes them.
-        lines += [f'public_flat_rw -module "{module.replace(".", "__02E")}" -var "{name}"' for module, name in state]
+        lines += [f'public_flat_rw -module "{module}" -var "{name}"' for module, name in state]
         lines += [f'hier_block -module "{module}"' for module in hier_modules]
         return "\n".join([*lines, ""])
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["BenchError", "RunError", "ToolError"]
+import errno
+
+__all__ = ["STORAGE_ERRORS", "BenchError", "RunError", "ToolError", "storage_error"]
+
+STORAGE_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
+}  # fmt: skip
+"""What a disk that is full, or no place to write, answers."""
 
 
 class BenchError(Exception):
@@ -15,3 +22,9 @@ class ToolError(BenchError):
 
 class RunError(Exception):
     """A simulation that failed for a reason of its own: the run counts as failed (exit status 1)."""
+
+
+def storage_error(error: OSError, what: str) -> BenchError:
+    """The line for a file or folder, `what`, that cannot be written."""
+    reason = error.strerror or str(error)
+    return BenchError(f"cannot write {what}: {reason}; free some space there or choose another place")

@@ -221,7 +221,7 @@ class Run:
         """Take over the launches of an earlier run; the number of the first one still to run."""
         results: list[LaunchResult] = []
         for index, launch in enumerate(plan.launches):
-            result = folder.result(index, launch.name)
+            result = folder.result(index, launch.name, regions_of(plan, launch))
             if result is None:
                 break
             results.append(result)

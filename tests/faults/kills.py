@@ -92,8 +92,7 @@ class Killer:
 
     def _run(self, fresh: bool) -> None:
         """In the forked process: as the command line does it, with its lines and statuses."""
-        output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 2)
+        sys.stderr = self.log.open("w")
 
         def app() -> None:
             summary = Run(replace(self.options, fresh=fresh), lambda: self.workload, self.net).execute()

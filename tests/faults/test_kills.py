@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scheduler import schedule
+from tb.build import build_model, emit_chip
 from tb.run import RunOptions
 from tb.workload import Workload, load_workload
 from tests.cases import CHIPS
@@ -22,19 +24,24 @@ def workload() -> Workload:
     return load_workload(NET)
 
 
-@pytest.fixture
-def killer(workload: Workload, tmp_path: Path) -> Killer:
+@pytest.fixture(scope="module")
+def first(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> Killer:
     """Behind one whole run, so that the model is built and the time of a run is known."""
-    options = RunOptions("killed", CHIP, runs_dir=tmp_path, optimise=False)
+    build_model(emit_chip(CHIP), optimise=False)
+    folder = tmp_path_factory.mktemp("whole")
+    options = RunOptions("killed", CHIP, runs_dir=folder, optimise=False)
     launches = len(schedule(workload.graph, CHIP).launches)
-    killer = Killer(options, workload, NET, launches, tmp_path / "stderr.log")
-    killer.attempt(None)
-    killer.run_s = 0.0  # the build is not part of it
-    whole = killer.attempt(None, fresh=True)
+    killer = Killer(options, workload, NET, launches, folder / "stderr.log")
+    whole = killer.attempt(None)
     assert (whole.status, len(whole.finished)) == (0, launches)
-    shutil.rmtree(killer.folder)
-    killer.attempts.clear()
     return killer
+
+
+@pytest.fixture
+def killer(first: Killer, tmp_path: Path) -> Killer:
+    """Before its first run."""
+    options = replace(first.options, runs_dir=tmp_path)
+    return replace(first, options=options, log=tmp_path / "stderr.log", attempts=[])
 
 
 def test_killed_runs_lose_nothing_and_do_not_lie(killer: Killer) -> None:

@@ -6,10 +6,11 @@ import errno
 
 __all__ = ["STORAGE_ERRORS", "BenchError", "RunError", "ToolError", "storage_error"]
 
-STORAGE_ERRORS = {
+STORAGE_ERRORS: set[int | None] = {
+    None,  # NumPy's, where a file takes less than it should
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
 }  # fmt: skip
-"""What a disk that is full, or no place to write, answers."""
+"""Numbers of the errors of a disk that is full, or no place to write."""
 
 
 class BenchError(Exception):

@@ -27,7 +27,7 @@ from tb.workload import Workload
 
 __all__ = ["Attempt", "Killer", "simulators"]
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 """Longest time that anything may take on a busy machine."""
 
 _FORK = multiprocessing.get_context("fork")

@@ -77,7 +77,7 @@ def test_result_that_the_simulator_cannot_write_is_one_line(model: Model, tmp_pa
     job, before = _copy(tmp_path, 64), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE // 2, before[1]))
     try:
-        with pytest.raises(BenchError, match=r"cannot write .*copy: File too large; free some space") as raised:
+        with pytest.raises(BenchError, match=r"cannot write .*copy: .*; free some space") as raised:
             run_job(model, job, tmp_path / "work")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -87,7 +87,7 @@ def test_result_that_the_simulator_cannot_write_is_one_line(model: Model, tmp_pa
     assert result.ok
 
 
-@pytest.mark.parametrize("what", ["numpy.save", "tb.session.save_job", "tb.job.os.fdopen", "tb.run.np.load"])
+@pytest.mark.parametrize("what", ["numpy.save", "tb.session.save_job", "tb.rundir.write_atomically", "tb.summary.write_atomically"])
 def test_disk_that_fills_up_during_a_run_is_one_line_and_status_2(
     what: str,
     options: RunOptions,

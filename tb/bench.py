@@ -20,10 +20,10 @@ import numpy as np
 from cocotb.triggers import Timer
 
 from golden.machine import fresh_cores
-from tb.host import Host, Outcome, TransportError
-from tb.inside import CoreImage, Inside
 from tb.errors import STORAGE_ERRORS, storage_error
 from tb.flips import State
+from tb.host import Host, Outcome, TransportError
+from tb.inside import CoreImage, Inside
 from tb.job import Flip, Job, LaunchJob, LaunchResult, core_label, load_job
 from tb.transport import CLOCK_PERIOD_NS, SimTransport
 

@@ -35,8 +35,8 @@ _TARGETS = {
 TARGETS = (*_TARGETS, "dram")
 """Where a bit may be inverted."""
 
-_MODULE = re.compile(r"^module (\\?\S+?)\s*\((.*?)^endmodule", re.M | re.S)
-_REGISTER = re.compile(r"^  always @\(posedge \w+\)\n(?:    if \(.*?\)\n  )?    (\w+) <= ", re.M)
+_MODULE = re.compile(r"^module (\\?\S+?)\s*\((.*?)^endmodule", re.MULTILINE | re.DOTALL)
+_REGISTER = re.compile(r"^  always @\(posedge \w+\)\n(?:    if \(.*?\)\n  )?    (\w+) <= ", re.MULTILINE)
 
 
 def datapath_registers(sources: Iterable[Path]) -> list[tuple[str, str]]:

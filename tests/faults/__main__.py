@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--upsets {options.upsets}: at least 1")
     with tempfile.TemporaryDirectory(prefix="systomesh-upsets-") as folder:
         report = run_upsets(layers(), options.upsets, options.seed, Path(folder))
-    table = Table("target", "upsets", "masked", "reported", "unnoticed", title="single bits inverted in a running layer")
+    table = Table(
+        "target", "upsets", "masked", "reported", "unnoticed", title="single bits inverted in a running layer"
+    )
     for target, *counts in report.rows():
         table.add_row(target, str(sum(counts)), *map(str, counts))
     console = Console(width=110)

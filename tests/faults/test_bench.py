@@ -87,7 +87,9 @@ def test_result_that_the_simulator_cannot_write_is_one_line(model: Model, tmp_pa
     assert result.ok
 
 
-@pytest.mark.parametrize("what", ["numpy.save", "tb.session.save_job", "tb.rundir.write_atomically", "tb.summary.write_atomically"])
+@pytest.mark.parametrize(
+    "what", ["numpy.save", "tb.session.save_job", "tb.rundir.write_atomically", "tb.summary.write_atomically"]
+)
 def test_disk_that_fills_up_during_a_run_is_one_line_and_status_2(
     what: str,
     options: RunOptions,

@@ -199,8 +199,8 @@ def build_model(
     """Compile a design with the memory model around it.
 
     memory_bytes matters to Icarus alone, whose memory is an array of the model. `optimise` off builds
-    faster and runs slower: for runs of a few thousand cycles. `open_state` (Verilator) lets tb/flips.py into all memories
-    and the registers of the datapath.
+    faster and runs slower: for runs of a few thousand cycles. `open_state` (Verilator) lets tb/flips.py
+    into all memories and the registers of the datapath.
 
     Raises
     ------

@@ -120,7 +120,8 @@ class Wrapper:
     ) -> str:
         """Verilator control file: only top-level ports are public; each of `hier_modules` is compiled once.
 
-        With `inside` the words of all RAMs are public, too (tb/inside.py); with `state` these registers, (module, name).
+        With `inside` the words of all RAMs are public, too (tb/inside.py); with `state` these variables,
+        (module, name).
         """
         lines = ["`verilator_config"]
         lines += [f'public_flat_rw -module "{TOP}" -var "{name}"' for name, _, _ in self.ports()]

@@ -7,6 +7,7 @@ truth, and no process may be left.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -127,7 +128,7 @@ class Killer:
         if summary is None:
             assert attempt.status != 0
             return
-        assert summary.keys() >= {name for name in Summary.__dataclass_fields__}
+        assert summary.keys() >= set(Summary.__dataclass_fields__)
         assert len(summary["layers"]) <= len(attempt.finished)
         whole = len(summary["layers"]) == self.launches and summary["failure"] is None
         assert summary["bit_exact"] == whole
@@ -149,10 +150,8 @@ def simulators(folder: Path) -> list[int]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it was quicker
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it was quicker
 
 
 def _expect_none(folder: Path) -> None:

@@ -69,7 +69,7 @@ def _run(options: RunOptions, part: Workload):
     return command
 
 
-# --- a full disk -----------------------------------------------------------------------------------------------------
+# --- a full disk ------------------------------------------------------------------------------------------------------
 
 
 def test_result_that_the_simulator_cannot_write_is_one_line(model: Model, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_disk_too_small_for_the_run_is_known_before(
     assert "has 0 MB free and the run needs" in error
 
 
-# --- tools and cache ---------------------------------------------------------------------------------------------------
+# --- tools and cache --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_leavings_of_a_killed_build_are_cleared_by_the_next(tmp_path: Path) -> N
     assert other.exists(), "it may be another build under way"
 
 
-# --- a simulator that crashes ------------------------------------------------------------------------------------------
+# --- a simulator that crashes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _EMIT,
         "a COMPUTE does not wait for its weights",
-        "            fields |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)\n",
-        "            pass\n",
+        "fields |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)",
+        "pass",
     ),
     Seeded(_EMIT, "a COMPUTE does not wait for its bank", "if starts and unit >= 2:", "if starts and unit >= 3:"),
     Seeded(_EMIT, "both accumulator banks are one", "acc_base=unit % 2 * self", "acc_base=0 * self"),

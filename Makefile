@@ -18,10 +18,10 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint formal inventory mutate bench speed fuzz nightly clean
+.PHONY: help setup sim nets test lint formal inventory mutate mutate-software bench speed fuzz nightly clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
@@ -58,6 +58,8 @@ fuzz: $(STAMP) ## random programs on the RTL: make fuzz SEEDS=0..99, make fuzz R
 
 nightly: $(STAMP) ## the long campaigns
 	@$(BIN)/python -m tb.cli fuzz --seeds 0..99
+	@$(BIN)/python -m tests.faults --upsets 200
+	@$(BIN)/python -m pytest -q -m slow tests/faults/test_kills.py
 	@$(BIN)/python -m tests.formal
 
 inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
@@ -65,6 +67,9 @@ inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inv
 
 mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40
 	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED)
+
+mutate-software: $(STAMP) ## faults in golden, scheduler and estimator that the tests must kill: GROUP=ops MUTANTS=40
+	@$(BIN)/python -m tests.mutation.software $(call args,GROUP MUTANTS SEED JOBS)
 
 clean: ## forget runs and cached builds (the tools stay)
 	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

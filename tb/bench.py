@@ -6,8 +6,11 @@ per line: {"event": "ready" | "start" | "progress" | "finish", ...}.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,16 +18,21 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from cocotb.triggers import Timer
 
 from golden.errors import GoldenError
 from golden.machine import fresh_cores
 from golden.ops import run_node
+from tb.errors import STORAGE_ERRORS, storage_error
+from tb.flips import State
 from tb.host import Host, Outcome, TransportError
 from tb.inside import CoreImage, Inside
-from tb.job import HostJob, Job, LaunchJob, LaunchResult, Region, core_label, load_job
-from tb.transport import SimTransport
+from tb.job import Flip, HostJob, Job, LaunchJob, LaunchResult, Region, core_label, load_job
+from tb.transport import CLOCK_PERIOD_NS, SimTransport
 
 __all__ = ["JobRunner", "run_job"]
+
+_PR_SET_PDEATHSIG = 1
 
 
 class JobRunner:
@@ -103,8 +111,11 @@ class JobRunner:
             self.transport.check()
 
         violation, outcome = "", None
+        flipped: list[str] = []
         counters: dict[str, Any] = {}
         debug: list[dict[str, Any]] = []
+        if launch.flip is not None:
+            cocotb.start_soon(self._flip(launch.flip, flipped))
         try:
             await self.host.start(
                 launch.program_base,
@@ -136,13 +147,35 @@ class JobRunner:
             counters=counters,
             debug=debug,
             violation=violation,
+            flipped=", ".join(flipped),
         )
-        result.save(launch.result_dir, arrays)
+        try:
+            result.save(launch.result_dir, arrays)
+        except OSError as error:
+            if error.errno in STORAGE_ERRORS:
+                self.emit("refused", reason=str(storage_error(error, str(launch.result_dir))))
+            raise
         return result
+
+
+    async def _flip(self, flip: Flip, flipped: list[str]) -> None:
+        """Invert a bit between two clock edges, when everything has settled."""
+        await Timer(flip.cycle * CLOCK_PERIOD_NS + CLOCK_PERIOD_NS // 4, unit="ns")
+        flipped.append(State().flip(flip.target, flip.seed, self.transport.memory[: flip.dram_bytes]))
+
+
+def _die_with(parent: int) -> None:
+    """End with the parent, however it ends: what it had no time to ask for would come in the way of its successor."""
+    with contextlib.suppress(AttributeError):  # not on Linux; there the next event finds its pipe broken
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @cocotb.test()
 async def run_job(dut: Any) -> None:
     """Run the job that `+job=` names."""
+    if parent := cocotb.plusargs.get("parent"):
+        _die_with(int(parent))
     events = cocotb.plusargs.get("events")
     await JobRunner(dut, load_job(Path(str(cocotb.plusargs["job"]))), int(events) if events else None).run()

@@ -26,6 +26,7 @@ from rtl.params import ChipParams
 from tb import toolchain
 from tb.cache import Cache, content_key
 from tb.errors import BenchError, ToolError
+from tb.flips import datapath_registers
 from tb.wrapper import TOP, Wrapper
 
 __all__ = ["SIMULATORS", "Design", "Model", "bench_sources", "build_model", "cancel_builds", "emit_chip"]
@@ -209,12 +210,14 @@ def build_model(
     waves: bool = False,
     optimise: bool = True,
     open_buses: bool = False,
+    open_state: bool = False,
     cache: Cache | None = None,
 ) -> Model:
     """Compile a design with the checkers of its buses and the memory model around it.
 
     memory_bytes matters to Icarus alone, whose memory is an array of the model. `optimise` off builds
-    faster and runs slower: for runs of a few thousand cycles. With `open_buses` the bench is the memory.
+    faster and runs slower: for runs of a few thousand cycles. With `open_buses` the bench is the memory. `open_state`
+    (Verilator) lets tb/flips.py into all memories and the registers of the datapath.
 
     Raises
     ------
@@ -225,7 +228,9 @@ def build_model(
     cache = cache or Cache()
     if simulator == "verilator":
         wrapper = design.wrapper(open_buses=open_buses)
-        directory, cached = _build_verilator(design, wrapper, cache, waves=waves, optimise=optimise)
+        directory, cached = _build_verilator(
+            design, wrapper, cache, waves=waves, optimise=optimise, open_state=open_state
+        )
     elif simulator == "icarus":
         steps = max(1, -(-memory_bytes // _ICARUS_FILE_MEMORY_STEP))
         array_bytes = 0 if open_buses else steps * _ICARUS_FILE_MEMORY_STEP
@@ -237,7 +242,7 @@ def build_model(
 
 
 def _build_verilator(
-    design: Design, wrapper: Wrapper, cache: Cache, *, waves: bool, optimise: bool
+    design: Design, wrapper: Wrapper, cache: Cache, *, waves: bool, optimise: bool, open_state: bool
 ) -> tuple[Path, bool]:
     verilator, compiler = toolchain.find_verilator(), toolchain.find_compiler()
     toolchain.libpython()
@@ -246,9 +251,11 @@ def _build_verilator(
     flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
     opt_fast = _OPTIMISE if optimise else "-O1"
     support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
+    support += [HDL_DIR / "state.cpp"] if open_state else []
     verilog = [*design.sources, *bench_sources(wrapper)]
-    hierarchical = bool(design.hier_modules) and not waves
-    visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise)
+    hierarchical = bool(design.hier_modules) and not waves and not open_state
+    state = datapath_registers(design.sources) if open_state else []
+    visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise, state=state)
     key = content_key(
         ["verilator", verilator.identity, *verilator.make_variables, compiler.version, toolchain.host_fingerprint(),
          *flags, opt_fast, visibility, wrapper.verilog(), *verilog, *support]

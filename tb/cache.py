@@ -6,7 +6,6 @@ their digests; an entry that no longer matches its list is built again. Several 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -17,13 +16,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tb.errors import BenchError
+from tb.errors import STORAGE_ERRORS, BenchError
 
 __all__ = ["Cache", "content_key", "default_cache_dir"]
 
 _MANIFEST = "manifest.json"
 _KEEP_ENTRIES = 64
-_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 def default_cache_dir() -> Path:
@@ -70,7 +68,7 @@ class Cache:
                     return entry, True
                 self._build(entry, build)
         except OSError as error:
-            if error.errno not in _STORAGE_ERRORS:
+            if error.errno not in STORAGE_ERRORS:
                 raise
             raise BenchError(
                 f"cannot write the build cache {self.root}: {error.strerror or error}; "
@@ -80,7 +78,10 @@ class Cache:
         return entry, False
 
     def _build(self, entry: Path, build: Callable[[Path], None]) -> None:
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
+        # The lock of the entry is held: what a killed build of it has left is nobody's.
+        for left in entry.parent.glob(f".partial-{entry.name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".partial-{entry.name}-", dir=entry.parent))
         try:
             build(partial)
             files = sorted(p for p in partial.rglob("*") if p.is_file())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from scheduler.schedule import schedule
 from tb.bench_report import commit, print_report, record, require_writable, write_report
 from tb.build import SIMULATORS, build_model, emit_chip
 from tb.campaign import Campaign, Case
-from tb.errors import BenchError, RunError
+from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
@@ -286,14 +287,20 @@ def _terminated(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
+def main(command: Callable[[], object] = app) -> None:
     """Run the command line; errors that a user can act upon are one line and status 2."""
     signal.signal(signal.SIGTERM, _terminated)
     errors = Console(stderr=True, soft_wrap=True)
     try:
-        app()
+        command()
     except (BenchError, GoldenError, ParameterError, PlanError) as error:
         errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
+        line = storage_error(error, error.filename or "the results")
+        errors.print(f"systomesh: {line}", style="red", markup=False, highlight=False)
         sys.exit(2)
     except RunError as error:
         errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["BenchError", "RunError", "ToolError"]
+import errno
+
+__all__ = ["STORAGE_ERRORS", "BenchError", "RunError", "ToolError", "storage_error"]
+
+STORAGE_ERRORS: set[int | None] = {
+    None,  # NumPy's, where a file takes less than it should
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
+}  # fmt: skip
+"""Numbers of the errors of a disk that is full, or no place to write."""
 
 
 class BenchError(Exception):
@@ -15,3 +23,9 @@ class ToolError(BenchError):
 
 class RunError(Exception):
     """A simulation that failed for a reason of its own: the run counts as failed (exit status 1)."""
+
+
+def storage_error(error: OSError, what: str) -> BenchError:
+    """The line for a file or folder, `what`, that cannot be written."""
+    reason = error.strerror or str(error)
+    return BenchError(f"cannot write {what}: {reason}; free some space there or choose another place")

@@ -20,7 +20,7 @@ from scheduler.program import Placement
 from tb.memory import MemorySettings
 
 __all__ = [
-    "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job", "save_job",
+    "Flip", "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job", "save_job",
     "write_atomically",
 ]  # fmt: skip
 
@@ -54,6 +54,20 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """A bit to invert while a launch runs."""
+
+    cycle: int
+    """Counted from shortly before the start."""
+    target: str
+    """One of `tb.flips.TARGETS`."""
+    seed: int
+    """Draws the bit."""
+    dram_bytes: int
+    """From address 0 on, those that a flip in external memory may hit."""
+
+
+@dataclass(frozen=True)
 class LaunchJob:
     """One start of the chip."""
 
@@ -74,6 +88,8 @@ class LaunchJob:
     inside_seed: int | None = None
     """Fill the memories of the cores with this noise (`golden.machine.fresh_cores`) before the launch, and keep them
     and the regions after it, however it ends (`core_label` names their files)."""
+    flip: Flip | None = None
+    """Needs a model that was built with ``open_state=True``."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,8 @@ class LaunchResult:
     """Empty when the launch ended well, unless the insides were asked for."""
     violation: str = ""
     """The bus rule that the chip broke."""
+    flipped: str = ""
+    """The bit that was inverted."""
 
     @property
     def ok(self) -> bool:

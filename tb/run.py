@@ -29,7 +29,7 @@ from tb.session import Event, run_job
 from tb.summary import LayerSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
 from tb.workload import Workload, lower_bound_cycles
 
-__all__ = ["Run", "RunOptions", "Watcher", "describe_array", "describe_schedule"]
+__all__ = ["Run", "RunOptions", "Watcher", "check_tensors", "describe_array", "describe_schedule", "regions_of"]
 
 _POISON = 0xA5
 """What activations hold before the chip writes them."""
@@ -226,7 +226,7 @@ class Run:
         """Take over the launches of an earlier run; the number of the first one still to run."""
         results: list[LaunchResult] = []
         for index, launch in enumerate(plan.steps):
-            result = folder.result(index, launch.name)
+            result = folder.result(index, launch.name, regions_of(plan, launch))
             if result is None:
                 break
             results.append(result)
@@ -241,11 +241,7 @@ class Run:
     def _accept(self, index: int, result: LaunchResult, plan: Plan, folder: RunDir, board: Scoreboard) -> None:
         launch = plan.steps[index]
         self._results[index] = result
-        self._exact[index] = True
-        for tensor in plan.written(launch):
-            raw = np.load(folder.launch(index, launch.name) / f"{_label(tensor)}.npy")
-            got = plan.tensors[tensor].layout.unpack(raw)
-            self._exact[index] &= board.check(launch.name, tensor, got)
+        self._exact[index] = check_tensors(folder.launch(index, launch.name), plan, launch, board)
         if not self._exact[index]:
             raise _Different
 
@@ -284,7 +280,7 @@ class Run:
                 raise RunError(_explain(plan.steps[index].name, result, plan.chip.n_cores))
 
     def _job(self, plan: Plan, step: Step, result_dir: Path) -> LaunchJob | HostJob:
-        regions = tuple(self._region(plan, tensor) for tensor in plan.written(step))
+        regions = regions_of(plan, step)
         if isinstance(step, HostStep):
             inputs = {name: plan.tensors[name] for name in step.node.inputs}
             return HostJob(step.name, step.node, inputs, plan.tensors[step.node.output], result_dir, regions)
@@ -304,11 +300,6 @@ class Run:
             raise BenchError(
                 f"{path} has {free / 1e6:.0f} MB free and the run needs {2 * size / 1e6:.0f} MB: free some space"
             )
-
-    @staticmethod
-    def _region(plan: Plan, tensor: str) -> Region:
-        placement = plan.tensors[tensor]
-        return Region(_label(tensor), placement.addr, placement.nbytes)
 
     def _restore(self, first: int, plan: Plan, folder: RunDir) -> list[MemoryFile]:
         """Files that bring back what finished launches left for later ones."""
@@ -348,6 +339,21 @@ class Run:
         summary.mismatches = board.mismatches
         summary.first_difference = str(board.differences[0]) if board.differences else None
         summary.bit_exact = summary.failure is None and not board.differences and len(summary.layers) == len(plan.steps)
+
+
+def regions_of(plan: Plan, launch: Step) -> tuple[Region, ...]:
+    """The memory that holds what a launch puts out."""
+    places = {tensor: plan.tensors[tensor] for tensor in plan.written(launch)}
+    return tuple(Region(_label(tensor), place.addr, place.nbytes) for tensor, place in places.items())
+
+
+def check_tensors(folder: Path, plan: Plan, launch: Step, board: Scoreboard) -> bool:
+    """Compare what `regions_of` a launch left in its result folder; True if every value is right."""
+    exact = True
+    for tensor in plan.written(launch):
+        raw = np.load(folder / f"{_label(tensor)}.npy")
+        exact &= board.check(launch.name, tensor, plan.tensors[tensor].layout.unpack(raw))
+    return exact
 
 
 def describe_schedule(plan: Plan) -> str:

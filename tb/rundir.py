@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
-from tb.errors import BenchError
-from tb.job import LaunchResult, write_atomically
+from tb.errors import BenchError, storage_error
+from tb.job import LaunchResult, Region, write_atomically
 
 __all__ = ["RunDir"]
+
+_OLD = ".old-"
 
 
 class RunDir:
@@ -35,29 +40,42 @@ class RunDir:
         safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
         return self.path / "launches" / f"{index:03d}-{safe}"
 
-    def result(self, index: int, name: str) -> LaunchResult | None:
-        """A finished launch, if it ended well."""
-        result = LaunchResult.load(self.launch(index, name))
-        return result if result is not None and result.ok else None
+    def result(self, index: int, name: str, regions: Sequence[Region]) -> LaunchResult | None:
+        """A finished launch, if it ended well and its regions are there."""
+        folder = self.launch(index, name)
+        result = LaunchResult.load(folder)
+        whole = all(_holds(folder / f"{region.label}.npy", region.size) for region in regions)
+        return result if result is not None and result.ok and whole else None
 
     def __enter__(self) -> RunDir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / ".lock")
             self._lock.acquire(timeout=0)
+            self._clear_leavings()
+            # Of an earlier run; this one has none until it has come to its end.
+            (self.path / "summary.json").unlink(missing_ok=True)
             mark = self.path / "fingerprint"
+            launches = self.path / "launches"
             known = mark.read_text() if mark.exists() else None
             if self._fresh or known != self._fingerprint:
-                shutil.rmtree(self.path / "launches", ignore_errors=True)
-                (self.path / "summary.json").unlink(missing_ok=True)
+                # Out of sight at once: a launch of which half is gone must not be taken for finished.
+                if launches.exists():
+                    launches.rename(Path(tempfile.mkdtemp(prefix=_OLD, dir=self.path)) / "launches")
+                    self._clear_leavings()
                 write_atomically(mark, self._fingerprint.encode())
             shutil.rmtree(self.work, ignore_errors=True)
             self.work.mkdir()
         except Timeout:
             raise BenchError(f"another run is using {self.path}: wait for it, or give this one another NAME") from None
         except OSError as error:
-            raise BenchError(f"cannot write {self.path}: {error.strerror or error}; choose another place") from error
+            raise storage_error(error, str(self.path)) from error
         return self
+
+    def _clear_leavings(self) -> None:
+        """Remove what a run that was killed has left half done."""
+        for left in [*self.path.glob(f"{_OLD}*"), *(self.path / "launches").glob(".partial-*")]:
+            shutil.rmtree(left, ignore_errors=True)
 
     def __exit__(self, *_: object) -> None:
         for name in ("sim.log", "dump.vcd"):
@@ -66,3 +84,11 @@ class RunDir:
         shutil.rmtree(self.work, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()
+
+
+def _holds(path: Path, size: int) -> bool:
+    """Whether an array of so many bytes can be read from a file."""
+    try:
+        return np.load(path, mmap_mode="r").nbytes == size
+    except (OSError, ValueError, EOFError):
+        return False

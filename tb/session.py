@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tb.build import Model
-from tb.errors import RunError
+from tb.errors import BenchError, RunError
 from tb.job import Job, LaunchResult, save_job
 
 __all__ = ["Event", "executed_tests", "run_job", "run_test_module"]
@@ -30,11 +30,20 @@ def run_job(
     ------
     RunError
         If the simulator process itself failed. Finished launches stay in their result directories.
+    BenchError
+        If it could not write a result.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     save_job(job, work_dir / "job.pickle")
+
+    def watch(event: Event) -> None:
+        if event["event"] == "refused":
+            raise BenchError(event["reason"])
+        if on_event is not None:
+            on_event(event)
+
     run_test_module(
-        model, "tb.bench", work_dir, plusargs=[f"+job={work_dir.resolve() / 'job.pickle'}"], on_event=on_event
+        model, "tb.bench", work_dir, plusargs=[f"+job={work_dir.resolve() / 'job.pickle'}"], on_event=watch
     )
     results = [LaunchResult.load(launch.result_dir) for launch in job.launches]
     return [result for result in results if result is not None]
@@ -64,7 +73,7 @@ def run_test_module(
     read_end, write_end = os.pipe()
     with log.open("wb") as log_file, os.fdopen(read_end, "rb") as events:
         process = subprocess.Popen(
-            model.command([*(plusargs or []), f"+events={write_end}"]),
+            model.command([*(plusargs or []), f"+events={write_end}", f"+parent={os.getpid()}"]),
             cwd=work_dir,
             env={**model.environment(module, results), **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -84,11 +93,10 @@ def run_test_module(
     try:
         ran, failed = executed_tests(results)
     except (OSError, ElementTree.ParseError):
-        raise RunError(f"the simulator ended with status {status} and no result; {_tail(log)}") from None
+        raise _error(f"the simulator {_ending(status)} before it had a result", log) from None
     if failed or status != 0 or ran != expected_tests:
-        raise RunError(
-            f"{failed} of {ran} tests failed ({expected_tests} expected), simulator status {status}; {_tail(log)}"
-        )
+        tests = f"{failed} of {ran} tests failed ({expected_tests} expected)"
+        raise _error(f"{tests}, the simulator {_ending(status)}", log)
 
 
 def executed_tests(results: Path) -> tuple[int, int]:
@@ -114,6 +122,20 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
                 continue
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-    return "\n".join([f"end of {log}:", *lines])
+def _ending(status: int) -> str:
+    """How a process ended, in words."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def _error(what: str, log: Path) -> RunError:
+    """An error of one line, with the last line of the log that names an error; the log's end is a note to it."""
+    lines = log.read_text(errors="replace").splitlines()
+    named = [line.strip() for line in lines if "rror" in line]
+    error = RunError(f"{what}; its log says: {named[-1]}" if named else what)
+    error.add_note("\n".join([f"end of {log}:", *lines[-_LOG_TAIL_LINES:]]))
+    return error

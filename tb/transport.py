@@ -93,6 +93,13 @@ class SimTransport(Transport):
         self._library = library
         self._view = np.ctypeslib.as_array(buffer)
 
+    @property
+    def memory(self) -> np.ndarray:
+        """The external memory itself, uint8[N] (Verilator only)."""
+        if self._view is None:
+            raise TransportError("the memory of this simulator cannot be seen while it runs")
+        return self._view
+
     async def read_memory(self, address: int, size: int) -> np.ndarray:
         if self._view is not None:
             return self._view[address : address + size].copy()

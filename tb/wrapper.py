@@ -7,6 +7,7 @@ signals, so that another latency or bandwidth needs no rebuild.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["AXIL_SIGNALS", "TOP", "Wrapper"]
@@ -149,14 +150,18 @@ class Wrapper:
             lines += ["", f"    systomesh_axi_check #({sizes}) check{node} (", _connections(pins), "    );"]
         return lines
 
-    def visibility(self, hier_modules: tuple[str, ...] = (), *, inside: bool = False) -> str:
+    def visibility(
+        self, hier_modules: tuple[str, ...] = (), *, inside: bool = False, state: Sequence[tuple[str, str]] = ()
+    ) -> str:
         """Verilator control file: only top-level ports are public; each of `hier_modules` is compiled once.
 
-        With `inside` the words of all RAMs are public, too (tb/inside.py).
+        With `inside` the words of all RAMs are public, too (tb/inside.py); with `state` these variables,
+        (module, name).
         """
         lines = ["`verilator_config"]
         lines += [f'public_flat_rw -module "{TOP}" -var "{name}"' for name, _, _ in self.ports()]
         lines += ['public_flat_rw -module "systomesh_ram" -var "mem"'] if inside else []
+        lines += [f'public_flat_rw -module "{module}" -var "{name}"' for module, name in state]
         lines += [f'hier_block -module "{module}"' for module in hier_modules]
         return "\n".join([*lines, ""])
 

@@ -237,6 +237,21 @@ def test_concat_copies_in_order():
     np.testing.assert_array_equal(out, np.concatenate([a, b, a]))
 
 
+def test_one_large_filter_among_small_ones_is_summed_exactly():
+    """Its sum is odd and beyond 2**24: float32, which the small filter alone would allow, cannot hold it."""
+    depth = 1101
+    weight = np.zeros((2, depth, 1, 1), np.int8)
+    weight[0] = -128
+    weight[0, 0] = 1
+    x = np.full((depth, 1, 1), -128, np.int8)
+    x[0] = 1
+    node = QConv(
+        "fc", "conv", "x", "y", weight, np.zeros(2, np.int32), (1, 1), (0, 0, 0, 0), (1, 1), 1, 0,
+        Requant.from_scale(np.full(2, 2.0**-20), 0),
+    )  # fmt: skip
+    assert ops.accumulate(node, {"x": x}).ravel().tolist() == [(depth - 1) * 2**14 + 1, 0]
+
+
 def small_graph():
     tensors = {name: QTensor(name, shape, 0.1, 0) for name, shape in {"x": (2, 4, 4), "p": (2, 2, 2)}.items()}
     tensors["c"] = QTensor("c", (4, 2, 2), 0.1, 0)

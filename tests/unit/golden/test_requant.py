@@ -78,6 +78,7 @@ def test_significand_and_shift_are_the_float32_scale(scale):
 @pytest.mark.parametrize("scale", [0.0, 2.0**-41, 1e-45])
 def test_a_vanishing_scale_gives_zero(scale):
     requant = Requant.from_scale(np.array([scale]), 5)
+    assert (requant.multiplier.tolist(), requant.shift.tolist()) == ([0], [0])
     assert requantize(np.array([[2**31 - 1, -(2**31) + 1]]), requant).tolist() == [[5, 5]]
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate
-from estimator.compute import bursts, hops
+from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
 from rtl.isa import Engine, Opcode, Space, TapMode, TrafficClass, Unit, decode, encode
-from rtl.params import ChipParams, default_chip
+from rtl.params import ChipParams, CoreParams, default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
 
@@ -110,6 +110,25 @@ def test_a_pooled_store_takes_a_cycle_per_tap(to_core: int) -> None:
     pooled = estimate(Handmade(ONE, store=(pool, *[encode(Opcode.STORE, **store, pooled=1)] * 3)), ONE, QUICK, EXACT)
     assert pooled.cycles - plain.cycles == pytest.approx(3 * 200 * 5)
     assert pooled.dram_bytes == plain.dram_bytes
+
+
+def test_every_group_of_a_store_is_traffic_and_takes_its_cycles() -> None:
+    store = {"pixels": 100, "lanes": 16, "traffic": TrafficClass.OFMAP}
+    one, three = (
+        estimate(Handmade(ONE, store=(encode(Opcode.STORE, **store, groups=groups),)), ONE, QUICK, EXACT)
+        for groups in (1, 3)
+    )
+    assert (one.dram_bytes["ofmap"], three.dram_bytes["ofmap"]) == (1600, 4800)
+    assert three.cycles - one.cycles == pytest.approx(200)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(4, 32), (32, 4)])
+def test_short_passes_and_the_way_through_an_oblong_array_follow_both_sides(rows: int, cols: int) -> None:
+    core = CoreParams(rows=rows, cols=cols)
+    setup = {"engine": Engine.ARRAY, "kernel_h": 1, "kernel_w": 3, "out_w": 5}
+    assert compute_pixels(core, setup, {"blocks": 2, "out_h": 1}) == 2 * 3 * 32
+    assert compute_pixels(core, setup, {"blocks": 2, "out_h": 8}) == 2 * 3 * 40
+    assert drain_cycles(core, setup, EXACT) == idle_cycles(core, setup, EXACT) == rows + cols
 
 
 def test_slow_drains_leave_the_memory_to_others() -> None:

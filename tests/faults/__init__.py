@@ -1,0 +1,1 @@
+"""Faults from outside: upset bits, killed processes."""

@@ -1,0 +1,333 @@
+"""What is mutated, which tests must notice, and the faults that are seeded by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EQUIVALENT", "GROUPS", "Group", "Seeded"]
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A fault of a known meaning: `old`, which stands in the module once, becomes `new`."""
+
+    module: str
+    what: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Modules that are mutated together, and the tests that must notice, quick ones first."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+    seeded: tuple[Seeded, ...]
+
+
+_OPS, _WINDOW, _REQUANT = "golden/ops.py", "golden/window.py", "golden/requant.py"
+_COMPUTE, _STORE, _STATE = "golden/machine/compute.py", "golden/machine/store.py", "golden/machine/state.py"
+_MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
+_EMIT, _SEQUENCE, _SOURCE = "sched/scheduler/emit.py", "sched/scheduler/sequence.py", "sched/scheduler/source.py"
+_LAYOUT, _LOWER, _TOKENS = "sched/scheduler/layout.py", "sched/scheduler/lower.py", "sched/scheduler/tokens.py"
+_CLOSED, _TIMELINE, _MEMORY = "sched/estimator/compute.py", "sched/estimator/timeline.py", "sched/estimator/memory.py"
+
+_OPS_FAULTS = (
+    Seeded(_OPS, "ties round up, not to even", "            value += odd\n", "            value += 1\n"),
+    Seeded(_OPS, "ties round down", "            value += odd\n", ""),
+    Seeded(_OPS, "the clamp is missing", "np.clip(value, requant.lo, requant.hi)", "value.astype(np.int8)"),
+    Seeded(
+        _OPS, "the fused clamp is that of int8", "np.clip(value, requant.lo, requant.hi)", "np.clip(value, -128, 127)"
+    ),
+    Seeded(_OPS, "the zero point is missing", "        value += requant.zero_point\n", ""),
+    Seeded(_OPS, "the table is entered at the byte itself", "[out.view(np.uint8) ^ 0x80]", "[out.view(np.uint8)]"),
+    Seeded(_OPS, "a convolution pads with 0", "        pad_value=node.pad_value,\n", "        pad_value=0,\n"),
+    Seeded(
+        _OPS,
+        "a pooled sum pads with 0",
+        "taps = windows(pad(x, node.padding, node.pad_value)",
+        "taps = windows(pad(x, node.padding, 0)",
+    ),
+    Seeded(_OPS, "the bias is missing", "sums.astype(np.int64) + node.bias[:, None, None]", "sums.astype(np.int64)"),
+    Seeded(_OPS, "the residual is not weighted", "node.residual.factor[:, None, None] * tensors", "tensors"),
+    Seeded(
+        _OPS,
+        "an addition mixes up its weights",
+        "node.weights[0] * a + node.weights[1] * b",
+        "node.weights[1] * a + node.weights[0] * b",
+    ),
+    Seeded(_OPS, "sums are always float32", "<= 1 << 24 else np.float64", "<= 1 << 62 else np.float64"),
+    Seeded(
+        _WINDOW,
+        "padding is (left, top)",
+        "    out[:, top : top + height, left : left + width] = x\n",
+        "    out[:, left : left + height, top : top + width] = x\n",
+    ),
+    Seeded(
+        _WINDOW,
+        "the vertical stride is that of columns",
+        "s_h * stride[0], s_w * stride[1]",
+        "s_h * stride[1], s_w * stride[1]",
+    ),
+    Seeded(_WINDOW, "dilation is ignored", "s_h * dilation[0], s_w * dilation[1]", "s_h, s_w"),
+    Seeded(
+        _WINDOW,
+        "a row too many where windows do not come out even",
+        "// stride[0] + 1\n    width",
+        "// stride[0] + 2\n    width",
+    ),
+    Seeded(
+        _REQUANT,
+        "a scale is rounded to one bit less",
+        "multiplier = np.ldexp(fraction, SIGNIFICAND_BITS)",
+        "multiplier = 2 * np.ldexp(fraction, SIGNIFICAND_BITS - 1).astype(np.int32)",
+    ),
+)
+
+_MACHINE_FAULTS = (
+    Seeded(_STORE, "ties round up, not to even", "((remainder == half) & (floor & 1 == 1))", "(remainder == half)"),
+    Seeded(_STORE, "the clamp is missing", "np.minimum(np.maximum(rounded, lo), hi)", "rounded"),
+    Seeded(_STORE, "a pool takes padding for the lowest value of int8", "np.iinfo(np.int32).min", "-128"),
+    Seeded(
+        _STORE,
+        "a pool's columns are padded like its rows",
+        'column * pool["stride_w"] - pool["pad_left"]',
+        'column * pool["stride_w"] - pool["pad_top"]',
+    ),
+    Seeded(
+        _STORE,
+        "all channel groups use the parameters of the first",
+        'fields["param_base"] + group',
+        'fields["param_base"]',
+    ),
+    Seeded(_STORE, "the table is entered at the byte itself", "out.astype(np.int16) + 128", "out.astype(np.int16)"),
+    Seeded(_COMPUTE, "padding is 0", 'operands[:, :, :, i] = geometry["pad_value"]', "operands[:, :, :, i] = 0"),
+    Seeded(_COMPUTE, "dilation of columns is ignored", 'kx * geometry["dilation_w"]', "kx"),
+    Seeded(
+        _COMPUTE, "a map is a row too long", 'fields["out_h"], fields["in_h"])', 'fields["out_h"], fields["in_h"] + 1)'
+    ),
+    Seeded(
+        _COMPUTE,
+        "maxima are added",
+        "        np.maximum(acc[:, :lanes], update.values, out=acc[:, :lanes])\n",
+        "        acc[:, :lanes] += update.values\n",
+    ),
+    Seeded(_COMPUTE, "the first pass adds to what was there", "    if not update.accumulate:\n", "    if False:\n"),
+    Seeded(
+        _COMPUTE, "activation addresses do not wrap", "_ADDRESS_MASK = (1 << 22) - 1", "_ADDRESS_MASK = (1 << 23) - 1"
+    ),
+    Seeded(_STATE, "a token counter ends one later", "== TOKEN_MAX:", "== TOKEN_MAX + 1:"),
+    Seeded(_STATE, "a planar run steps by one flit", "return self.act_groups if planar else 1", "return 1"),
+    Seeded(
+        _MACHINE,
+        "a wait range is one short",
+        'range(first, first + self.fields[f"wait{i}_count"])',
+        'range(first, first + self.fields[f"wait{i}_count"] - 1)',
+    ),
+    Seeded(_MACHINE, "tokens are not taken", "                tokens[token] -= 1\n", "                pass\n"),
+    Seeded(
+        _MACHINE,
+        "signal 2 of a COMPUTE is sent at once",
+        "self._signal(core, fields, range(2))",
+        "self._signal(core, fields, range(3))",
+    ),
+    Seeded(_MACHINE, "a fence waits for nothing", "self.fencing = self.writes_under_way > 0", "self.fencing = False"),
+    Seeded(
+        _MACHINE,
+        "a LOAD for several cores reaches the first alone",
+        '        for core in cores:\n            self._later("arrive"',
+        '        for core in cores[:1]:\n            self._later("arrive"',
+    ),
+)
+
+_SCHEDULER_FAULTS = (
+    Seeded(
+        _SEQUENCE,
+        "a slot of a ring is the one behind",
+        "base + number % slots * slot_bytes",
+        "base + (number + 1) % slots * slot_bytes",
+    ),
+    Seeded(
+        _SEQUENCE, "a load waits for no free slot", "                load.waits_free = True\n", "                pass\n"
+    ),
+    Seeded(
+        _SEQUENCE,
+        "a slot is freed for one load too few",
+        "load.frees = number + slots < len(loads)",
+        "load.frees = number + slots + 1 < len(loads)",
+    ),
+    Seeded(
+        _SEQUENCE,
+        "loads leave in another order than the ring's",
+        "loads = sorted(by_key.values(), key=lambda load: load.first)",
+        "loads = sorted(by_key.values(), key=lambda load: -load.first)",
+    ),
+    Seeded(
+        _EMIT, "loads of a core leave in order of need alone", "key=lambda load: load[:2]", "key=lambda load: load[1]"
+    ),
+    Seeded(
+        _EMIT,
+        "a leader waits for one member less",
+        "waits = tokens.wait(0, tokens.act_free, len(group.cores))",
+        "waits = tokens.wait(0, tokens.act_free, len(group.cores) - 1)",
+    ),
+    Seeded(
+        _EMIT,
+        "a COMPUTE does not wait for its weights",
+        "fields |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)",
+        "pass",
+    ),
+    Seeded(_EMIT, "a COMPUTE does not wait for its bank", "if starts and unit >= 2:", "if starts and unit >= 3:"),
+    Seeded(_EMIT, "both accumulator banks are one", "acc_base=unit % 2 * self", "acc_base=0 * self"),
+    Seeded(_EMIT, "the first step of a block accumulates", "accumulate=int(not starts)", "accumulate=1"),
+    Seeded(
+        _EMIT,
+        "a STORE takes the parameters of the other half",
+        "(load % 2 * mapping.param_group + at)",
+        "((load + 1) % 2 * mapping.param_group + at)",
+    ),
+    Seeded(
+        _EMIT,
+        "a member frees the slot of another",
+        "tokens.signal(0, tokens.act_free + member, group.leader)",
+        "tokens.signal(0, tokens.act_free, group.leader)",
+    ),
+    Seeded(
+        _EMIT,
+        "the output starts a pixel late",
+        "(block.channel // self.work.block * plane + pixel)",
+        "(block.channel // self.work.block * plane + pixel + 1)",
+    ),
+    Seeded(
+        _TOKENS,
+        "ready and free tokens of weights overlap",
+        "return self.act_free + self.act_members",
+        "return self.act_free",
+    ),
+    Seeded(
+        _LOWER,
+        "the zero point of padding is 0",
+        "weights = _grouped_weights(node, core, lanes, acts.word_bytes)\n",
+        "weights = _grouped_weights(node, core, lanes, acts.word_bytes)\n        node = replace(node, pad_value=0)\n",
+    ),
+    Seeded(
+        _LAYOUT,
+        "the last block of channels is missing",
+        "return ceil_div(self.shape[0], self.block)",
+        "return max(1, self.shape[0] // self.block)",
+    ),
+    Seeded(
+        _LAYOUT,
+        "a packed row has no padding on its left",
+        "padded = np.pad(x, ((0, 0), vertical, (left, right))",
+        "padded = np.pad(x, ((0, 0), vertical, (0, left + right))",
+    ),
+)
+
+_ESTIMATOR_FAULTS = (
+    Seeded(_CLOSED, "strides are ignored", "(out_w - 1) * stride_w + kernel_w", "out_w - 1 + kernel_w"),
+    Seeded(
+        _CLOSED,
+        "a window's columns are one too many",
+        "(out_w - 1) * stride_w + kernel_w",
+        "out_w * stride_w + kernel_w",
+    ),
+    Seeded(
+        _CLOSED,
+        "short passes do not wait for their weights",
+        "passes * max(pixels, core.rows, core.cols)",
+        "passes * pixels",
+    ),
+    Seeded(_CLOSED, "short passes wait for rows alone", "max(pixels, core.rows, core.cols)", "max(pixels, core.rows)"),
+    Seeded(
+        _CLOSED,
+        "a pixel less",
+        'pixels = fields["out_h"] * setup["out_w"]',
+        'pixels = fields["out_h"] * setup["out_w"] - 1',
+    ),
+    Seeded(_CLOSED, "maxima wait for weights", '1 if setup["tap_mode"] == TapMode.MAX else weights + 1', "weights + 1"),
+    Seeded(
+        _CLOSED,
+        "the drain forgets the columns",
+        "return core.rows + core.cols + c.array_drain",
+        "return core.rows + c.array_drain",
+    ),
+    Seeded(
+        _CLOSED, "pooled stores read every entry once", 'pixels * pool["kernel_h"] * pool["kernel_w"] if', "pixels if"
+    ),
+    Seeded(_CLOSED, "bursts do not stop at 4 KB", "head = min(left, page - start % page)", "head = left"),
+    Seeded(_CLOSED, "the way ignores rows of the mesh", "abs(node.x - x) + abs(node.y - y) + 1", "abs(node.x - x) + 1"),
+    Seeded(_MEMORY, "reads and writes are served in full", "if read + write > self.capacity:", "if False:"),
+    Seeded(
+        _MEMORY,
+        "instructions wait behind data",
+        "for queue in (self.programs, self.reads):",
+        "for queue in (self.reads, self.programs):",
+    ),
+    Seeded(
+        _TIMELINE,
+        "latency of the memory is forgotten",
+        "self.c.read_latency + self.memory.latency_cycles",
+        "self.c.read_latency",
+    ),
+    Seeded(
+        _TIMELINE,
+        "a LOAD counts one run",
+        'flits = fields["runs"] * fields["run_flits"]',
+        'flits = fields["run_flits"]',
+    ),
+    Seeded(
+        _TIMELINE, "a STORE counts one group", 'flits = fields["pixels"] * fields["groups"]', 'flits = fields["pixels"]'
+    ),
+    Seeded(
+        _TIMELINE,
+        "signal 2 of a COMPUTE comes with its last pixel",
+        "finish = unit.free + drain_cycles(core, unit.setup, self.c)",
+        "finish = unit.free",
+    ),
+    Seeded(
+        _TIMELINE,
+        "a program's bytes are not counted",
+        '            self.bytes["program"] += block * INSTRUCTION_BYTES\n',
+        "",
+    ),
+)
+
+_MACHINE_TESTS = tuple(f"tests/unit/golden/test_machine_{part}.py" for part in ("control", "compute", "data", "errors"))
+
+GROUPS: dict[str, Group] = {
+    "ops": Group(
+        (_OPS, _WINDOW, _REQUANT),
+        (
+            "tests/unit/golden/test_ops.py",
+            "tests/unit/golden/test_requant.py",
+            "tests/unit/golden/test_norms.py",
+            "tests/unit/golden/test_quant.py",
+        ),
+        _OPS_FAULTS,
+    ),
+    "machine": Group(
+        (_COMPUTE, _STORE, _STATE, _MACHINE, _CHECKS),
+        (*_MACHINE_TESTS, "tests/unit/sched/test_random_layers.py"),
+        _MACHINE_FAULTS,
+    ),
+    "scheduler": Group(
+        (_EMIT, _SEQUENCE, _SOURCE, _LAYOUT, _LOWER, _TOKENS),
+        tuple(
+            f"tests/unit/sched/test_{part}.py"
+            for part in ("layout", "random_layers", "schedule", "replay", "properties")
+        ),
+        _SCHEDULER_FAULTS,
+    ),
+    "estimator": Group(
+        (_CLOSED, _TIMELINE, _MEMORY),
+        ("tests/unit/sched/test_estimator.py",),
+        _ESTIMATOR_FAULTS,
+    ),
+}
+
+EQUIVALENT: dict[str, str] = {
+    "golden/window.py: groups, block.shape[1], -1, cols: 1 -> 2": "NumPy takes any negative size for the unknown one",
+}
+"""Mutants that no test can notice, by `Mutant.key`, and why."""

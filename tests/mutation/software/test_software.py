@@ -1,0 +1,90 @@
+"""A few seeded faults, and that the campaign can tell a test that looks from one that does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.software.campaign import ROOT, mutants_of
+from tests.mutation.software.groups import GROUPS
+from tests.mutation.software.operators import random_mutants, seeded_mutant
+
+SOURCE = '''"""Text."""
+def scale(x: int, limit: int = 7) -> int:
+    """At most 3."""
+    if x < limit and x != 2:
+        x += 1
+    raise_to = min(x, 5) * 4
+    if raise_to > 90:
+        raise ValueError(f"{raise_to + 1} exceeds {80 + 10}")
+    return raise_to
+'''
+
+IN_A_PROCESS = """
+import sys
+from pathlib import Path
+from tests.mutation.software.campaign import survives
+from tests.mutation.software.groups import GROUPS
+from tests.mutation.software.operators import seeded_mutant
+tests, folder = sys.argv[1], Path(sys.argv[2])
+module = "golden/requant.py"
+source = Path(module).read_text()
+mutant = seeded_mutant(module, source, "MAX_SHIFT = 63", "MAX_SHIFT = 62", "a shift less")
+print(survives(mutant, [tests], folder))
+"""
+
+
+def test_every_group_has_a_dozen_seeded_faults_that_are_still_in_the_source() -> None:
+    for name, group in GROUPS.items():
+        assert len(group.seeded) >= 12, name
+        assert all((ROOT / test).exists() for test in group.tests)
+        mutants = mutants_of(group, 2 * len(group.modules), seed=1)
+        assert len(mutants) == len(group.seeded) + 2 * len(group.modules)
+        for mutant in mutants:
+            compile(mutant.source, mutant.module, "exec")
+
+
+def test_mutants_differ_in_one_place_and_leave_texts_alone() -> None:
+    mutants = random_mutants("m.py", SOURCE, 100, seed=1)
+    changes = {mutant.change for mutant in mutants}
+    assert changes == {
+        "7 -> 8", "x < limit -> x <= limit", "x != 2 -> x == 2", "x < limit and x != 2 -> x < limit or x != 2",
+        "if x < limit and x != 2 -> if not (x < limit and x != 2)", "2 -> 3", "x += 1 -> x -= 1", "x += 1 -> pass",
+        "1 -> 2", "min -> max", "5 -> 6", "min(x, 5) * 4 -> min(x, 5) + 4", "4 -> 5", "raise_to > 90 -> raise_to >= 90",
+        "90 -> 91", "if raise_to > 90 -> if not raise_to > 90",
+    }  # fmt: skip
+    for mutant in mutants:
+        compile(mutant.source, "m.py", "exec")
+    assert random_mutants("m.py", SOURCE, 5, seed=1) == mutants[:5]
+    assert random_mutants("m.py", SOURCE, 5, seed=2) != mutants[:5]
+
+
+def test_a_seeded_fault_that_the_source_has_outgrown_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'y' stands there 0 times"):
+        seeded_mutant("m.py", "x = 1", "y", "z", "what")
+
+
+@pytest.mark.parametrize(("test", "survived"), [("assert Requant(*FINE, shift=SHIFT)", "False"), ("pass", "True")])
+def test_a_test_that_looks_kills_and_one_that_does_not_lets_live(test: str, survived: str, tmp_path: Path) -> None:
+    bench = tmp_path / "test_it.py"
+    bench.write_text(
+        "import numpy as np\nfrom golden.requant import Requant\n"
+        f"def test_largest_shift():\n    {test.replace('*FINE, shift=SHIFT', _ARGUMENTS)}\n"
+    )
+    command = [sys.executable, "-c", IN_A_PROCESS, str(bench), str(tmp_path / "logs")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{survived}\n", done.stdout + done.stderr
+
+
+def test_tests_that_never_import_the_module_are_refused(tmp_path: Path) -> None:
+    bench = tmp_path / "test_it.py"
+    bench.write_text("def test_nothing():\n    pass\n")
+    command = [sys.executable, "-c", IN_A_PROCESS, str(bench), str(tmp_path / "logs")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "CampaignError: golden/requant.py: the tests" in done.stderr
+
+
+_ARGUMENTS = "np.array([1 << 23], np.int32), np.array([63], np.int32), 0"

@@ -98,7 +98,7 @@ class Cache:
     def _intact(entry: Path) -> bool:
         try:
             listing = json.loads((entry / _MANIFEST).read_text())
-            return all(_digest(entry / name) == digest for name, digest in listing.items())
+            return bool(listing) and all(_digest(entry / name) == digest for name, digest in listing.items())
         except (OSError, ValueError, AttributeError):
             return False
 

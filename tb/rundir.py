@@ -69,6 +69,8 @@ class RunDir:
         except Timeout:
             raise BenchError(f"another run is using {self.path}: wait for it, or give this one another NAME") from None
         except OSError as error:
+            if self._lock is not None:
+                self._lock.release()
             raise storage_error(error, str(self.path)) from error
         return self
 

@@ -68,7 +68,7 @@ def random_geometry(rng: Random, core: CoreState, engine: Engine) -> tuple[dict[
     rows, cols = core.params.rows, core.params.cols
     in_h, in_w = rng.randint(1, 7), rng.randint(1, 7)
     kernel_h, kernel_w = rng.choice([1, 1, 2, 3, 5]), rng.choice([1, 2, 3, 3])
-    stride_h, stride_w = rng.randint(1, 3), rng.randint(1, 3)
+    stride_h, stride_w = rng.choice([0, 1, 1, 2, 3]), rng.choice([0, 1, 1, 2, 3])
     dilation_h, dilation_w = rng.choice([1, 1, 2]), rng.choice([1, 1, 3])
     pad_left, iy0 = rng.randint(0, 3), rng.randint(-3, 2)
     out_h, out_w = rng.randint(1, 4), rng.randint(1, 5)
@@ -80,7 +80,7 @@ def random_geometry(rng: Random, core: CoreState, engine: Engine) -> tuple[dict[
     origin = rng.randint(0, 40)
     window = engine == Engine.TAP and rng.random() < 0.5
     if window:
-        dilation_w = 1
+        dilation_w, stride_w = 1, max(1, stride_w)
     setup = {
         "engine": engine,
         "tap_mode": rng.choice(list(TapMode)),

@@ -122,6 +122,16 @@ def test_every_group_of_a_store_is_traffic_and_takes_its_cycles() -> None:
     assert three.cycles - one.cycles == pytest.approx(200)
 
 
+def test_the_last_signal_of_a_compute_waits_for_the_array_to_drain() -> None:
+    store = encode(Opcode.STORE, pixels=100, groups=1, lanes=16, wait0_first=5, wait0_count=1)
+
+    def cycles(slot: int) -> float:
+        signal = {f"signal{slot}_valid": 1, f"signal{slot}_token": 5, f"signal{slot}_core": 0}
+        return estimate(Handmade(ONE, compute=(SETUP, compute(**signal)), store=(store,)), ONE, QUICK, EXACT).cycles
+
+    assert cycles(2) - cycles(1) == pytest.approx(ONE.cores[0].rows + ONE.cores[0].cols)
+
+
 @pytest.mark.parametrize(("rows", "cols"), [(4, 32), (32, 4)])
 def test_short_passes_and_the_way_through_an_oblong_array_follow_both_sides(rows: int, cols: int) -> None:
     core = CoreParams(rows=rows, cols=cols)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -48,6 +49,7 @@ _VERILATOR_FLAGS = (
     "-Wno-lint",
     "-Wno-style",
 )  # fmt: skip
+_COVERAGE_FLAGS = ("--coverage-line", "--coverage-toggle")
 _ICARUS_FILE_MEMORY_STEP = 1 << 20
 
 
@@ -72,11 +74,15 @@ class Model:
     """Seconds that this call spent building; near zero when the model was in the cache."""
     cached: bool
     waves: bool = False
+    coverage: Path | None = None
+    """Folder that gets a coverage file of every run; the model must have been built with `covered`."""
 
     def command(self, plusargs: Sequence[str] = ()) -> list[str]:
         """The command that runs the model."""
         if self.simulator == "verilator":
-            return [str(self.directory / "sim"), *(["+trace"] if self.waves else []), *plusargs]
+            own = ["+trace"] if self.waves else []
+            own += [f"+coverage={self.coverage / uuid.uuid4().hex}.dat"] if self.coverage else []
+            return [str(self.directory / "sim"), *own, *plusargs]
         icarus = toolchain.find_icarus()
         library = cocotb_tools.config.lib_entry("vpi", "icarus")
         return [icarus.vvp, "-m", str(library), str(self.directory / "sim.vvp"), "-none", *plusargs]
@@ -192,12 +198,14 @@ def build_model(
     memory_bytes: int = 0,
     waves: bool = False,
     optimise: bool = True,
+    covered: Sequence[str] = (),
     cache: Cache | None = None,
 ) -> Model:
     """Compile a design with the memory model around it.
 
     memory_bytes matters to Icarus alone, whose memory is an array of the model. `optimise` off builds
-    faster and runs slower: for runs of a few thousand cycles.
+    faster and runs slower: for runs of a few thousand cycles. `covered` names source files of the design whose line,
+    branch and toggle coverage a run of the model can record (Verilator only).
 
     Raises
     ------
@@ -207,7 +215,7 @@ def build_model(
     start = time.perf_counter()
     cache = cache or Cache()
     if simulator == "verilator":
-        directory, cached = _build_verilator(design, cache, waves=waves, optimise=optimise)
+        directory, cached = _build_verilator(design, cache, waves=waves, optimise=optimise, covered=covered)
     elif simulator == "icarus":
         directory, cached = _build_icarus(design, cache, memory_bytes)
     else:
@@ -215,18 +223,24 @@ def build_model(
     return Model(simulator, directory, time.perf_counter() - start, cached, waves=waves)
 
 
-def _build_verilator(design: Design, cache: Cache, *, waves: bool, optimise: bool) -> tuple[Path, bool]:
+def _build_verilator(
+    design: Design, cache: Cache, *, waves: bool, optimise: bool, covered: Sequence[str] = ()
+) -> tuple[Path, bool]:
     verilator, compiler = toolchain.find_verilator(), toolchain.find_compiler()
     toolchain.libpython()
     wrapper = Wrapper(design.nodes, design.link_bytes)
     library_dir = str(cocotb_tools.config.libs_dir)
     link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
-    flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
+    flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), *(_COVERAGE_FLAGS if covered else []),
+             "-LDFLAGS", link]  # fmt: skip
     opt_fast = _OPTIMISE if optimise else "-O1"
     support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
     verilog = [*design.sources, HDL_DIR / "systomesh_memory.v"]
-    hierarchical = bool(design.hier_modules) and not waves
+    hierarchical = bool(design.hier_modules) and not waves and not covered
     visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise)
+    if covered:
+        uncovered = [f"{TOP}.v", *(path.name for path in verilog if path.name not in covered)]
+        visibility += "".join(f'coverage_off -file "*{name}"\n' for name in uncovered)
     key = content_key(
         ["verilator", verilator.identity, *verilator.make_variables, compiler.version, toolchain.host_fingerprint(),
          *flags, opt_fast, visibility, wrapper.verilog(), *verilog, *support]

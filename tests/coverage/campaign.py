@@ -25,7 +25,7 @@ from tests.coverage.functional import Functional
 from tests.coverage.models import CAMPAIGN_CHIPS, covered_model
 from tests.coverage.monitor import MONITOR, bin_lines, legal_turns
 from tests.coverage.points import Chip, Point, RawPoint, merge, read_counts, source_lines
-from tests.coverage.stimulus import aligned_cases, alignments, with_early_waits
+from tests.coverage.stimulus import aligned_cases, alignments, token_programs, with_early_waits
 from tests.layers import Check, run_cases
 
 __all__ = ["Gathered", "gather"]
@@ -55,7 +55,7 @@ class Gathered:
 def gather(seeds: int, layer_seeds: int, folder: Path, say: Callable[[str], None]) -> Gathered:
     """Run `seeds` programs of each kind on each chip and the layers of `layer_seeds` seeds on two of them."""
     functional = Functional(set().union(*(legal_turns(FUZZ_CHIPS[name]) for name in CAMPAIGN_CHIPS)))
-    runs: list[tuple[Chip, Mapping[RawPoint, int]]] = []
+    hits: Counter[Point] = Counter()
     sources: dict[tuple[str, str], str] = {}
     failures: list[str] = []
     programs = launches = 0
@@ -75,21 +75,20 @@ def gather(seeds: int, layer_seeds: int, folder: Path, say: Callable[[str], None
             models=lambda _chip, _simulator, model=model: model, observe=observe,
         )  # fmt: skip
         failures += [str(path) for path in report.failures]
-        moved, wrong = _early_waits(model, chip, max(1, seeds // 3), folder, observe)
+        moved, wrong = _others(model, chip, max(1, seeds // 3), folder, observe)
         programs += report.programs + moved
         failures += wrong
         if name in LAYER_CHIPS:
             count = _layers(model, chip, layer_seeds, folder / "layers", functional)
             say(f"{name}: {count} launches of layers")
             launches += count
-        counts: Counter[RawPoint] = Counter()
-        for file in sorted(data.glob("*.dat")):
-            counts.update(read_counts(file))
+        counts = read_counts(sorted(data.glob("*.dat")))
+        shutil.rmtree(data)  # tens of MB for each run
         _turns(functional, counts, chip)
         texts = {path.name: path.read_text() for path in design.sources if path.name != f"{MONITOR}.v"}
-        runs.append((Chip(name, texts), counts))
+        merge(Chip(name, texts), counts, hits)
         sources |= _sources(chip, folder / "sources")
-    return Gathered(merge(runs), sources, functional, programs, launches, failures)
+    return Gathered(hits, sources, functional, programs, launches, failures)
 
 
 def _sources(chip: ChipParams, folder: Path) -> dict[tuple[str, str], str]:
@@ -113,11 +112,11 @@ def _observe(functional: Functional, verdict: Verdict) -> None:
 _END = int(Opcode.END).to_bytes(INSTRUCTION_BYTES, "little")
 
 
-def _early_waits(
+def _others(
     model: Model, chip: ChipParams, count: int, folder: Path, observe: Callable[[Verdict], None]
 ) -> tuple[int, list[str]]:
-    """Programs with waits at other places: how many ran, and those that failed."""
-    expectations = []
+    """Programs that count tokens, and some with waits at other places: how many ran, and those that failed."""
+    expectations = [expect_legal(program) for program in token_programs(chip)]
     for seed in range(_FIRST_MOVED, _FIRST_MOVED + count):
         try:
             expectations.append(expect_legal(with_early_waits(legal_program(chip, seed)[0], seed)))
@@ -127,7 +126,7 @@ def _early_waits(
     for first in range(0, len(expectations), _BATCH):
         for verdict in run_programs(model, expectations[first : first + _BATCH], folder / "work"):
             if verdict.differences:
-                path = folder / "failed" / f"{verdict.expectation.program.name.replace(' ', '-')}-early.json"
+                path = folder / "failed" / f"{verdict.expectation.program.name.replace(' ', '-')}.json"
                 verdict.expectation.program.save(path, verdict.differences)
                 failures.append(str(path))
             else:

@@ -16,14 +16,16 @@ from pathlib import Path
 from tb.cache import content_key
 from tb.errors import BenchError
 
-__all__ = ["KINDS", "Chip", "Point", "merge", "read_counts"]
+__all__ = ["KINDS", "Chip", "Point", "merge", "read_counts", "source_lines"]
 
 KINDS = ("line", "branch", "toggle")
 RawPoint = tuple[str, int, str, str, str]
 """File, line, type, comment, and the lines (`12-14,17`) of a point of Verilator's."""
 
 _MODULE = re.compile(r"^module \\?([^\s(;]+)")
-_DECLARED = re.compile(r"^\s*(?:\(\* src = \"([^\"]*)\" \*\)\s*)?(?:wire|reg|input|output)\b\s*(?:signed\s+)?(\[[^\]]*\])?\s*\\?(\S+?)\s*(?:\[[^\]]*\])?\s*(?:;|=|$)")
+_DECLARED = re.compile(
+    r"^\s*(?:\(\* src = \"([^\"]*)\" \*\)\s*)?(?:wire|reg|input|output)\b\s*(?:signed\s+)?(\[[^\]]*\])?\s*\\?(\S+?)\s*(?:\[[^\]]*\])?\s*(?:;|=|$)"
+)
 _SRC = re.compile(r"^\s*\(\* src = \"([^\"]*)\" \*\)\s*$")
 _ASSIGNED = re.compile(r"^\s*(?:assign\s+)?(?:\{\s*)?\\?([^\s\[<=]+)\s*(?:\[[^\]]*\])?\s*<?=")
 _REGISTERED = re.compile(r"^\s*\\?(\S+?)\s*<= \\(\$\d+) ;")
@@ -175,35 +177,35 @@ def _numbers(held: str) -> Iterable[int]:
         yield from range(int(first), int(last or first) + 1)
 
 
-def read_counts(path: Path) -> Counter[RawPoint]:
-    """Hits of all points of a coverage file, added up over instances.
+def read_counts(paths: Iterable[Path]) -> Counter[RawPoint]:
+    """Hits of all points of some coverage files, added up over files and instances.
 
     Raises
     ------
     BenchError
-        If it is no coverage file of Verilator's.
+        If one is no coverage file of Verilator's.
     """
-    text = path.read_text(errors="replace")
-    if not text.startswith("# SystemC::Coverage-3"):
-        raise BenchError(f"{path} is no coverage file: remove it and run the campaign again")
+    records: Counter[str] = Counter()
+    for path in paths:
+        with path.open(errors="replace") as file:
+            if not file.readline().startswith("# SystemC::Coverage-3"):
+                raise BenchError(f"{path} is no coverage file: remove it and run the campaign again")
+            for line in file:
+                record, _, count = line.rpartition(" ")
+                records[record] += int(count)
     counts: Counter[RawPoint] = Counter()
-    for line in text.splitlines()[1:]:
-        record, _, count = line.removeprefix("C '").rpartition("' ")
-        fields = dict(part.partition("\x02")[::2] for part in record.split("\x01") if part)
-        file = Path(fields["f"]).name
-        counts[file, int(fields["l"]), fields["t"], fields["o"], fields.get("S", "")] += int(count)
+    for record, count in records.items():
+        fields = dict(part.partition("\x02")[::2] for part in record[3:-1].split("\x01") if part)
+        counts[Path(fields["f"]).name, int(fields["l"]), fields["t"], fields["o"], fields.get("S", "")] += count
     return counts
 
 
-def merge(runs: Iterable[tuple[Chip, Mapping[RawPoint, int]]]) -> Counter[Point]:
-    """Hits of all points; those without any are in it, too."""
-    hits: Counter[Point] = Counter()
-    for chip, counts in runs:
-        for raw, count in counts.items():
-            if raw[0] in chip.texts:
-                for point in chip.points(raw):
-                    hits[point] += count
-    return hits
+def merge(chip: Chip, counts: Mapping[RawPoint, int], into: Counter[Point]) -> None:
+    """Add the hits of a chip's points; those without any are entered, too."""
+    for raw, count in counts.items():
+        if raw[0] in chip.texts:
+            for point in chip.points(raw):
+                into[point] += count
 
 
 def source_lines(texts: Mapping[str, str]) -> dict[tuple[str, str], str]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from golden.qnodes import QConcat
-from rtl.isa import Opcode
+from rtl.isa import Opcode, Unit
 from rtl.params import ChipParams
-from tb.fuzz.program import Instruction, Program
+from tb.fuzz.program import Instruction, Program, max_stream
 from tests.cases import KINDS, Case, random_case
 from tests.coverage.functional import alignment
 
-__all__ = ["aligned_cases", "alignments", "with_early_waits"]
+__all__ = ["aligned_cases", "alignments", "token_programs", "with_early_waits"]
 
 _SETTERS = {Opcode.SETUP: Opcode.COMPUTE, Opcode.POOL: Opcode.STORE}
 
@@ -40,6 +40,44 @@ def with_early_waits(program: Program, seed: int) -> Program:
     return program.with_streams(streams)
 
 
+def token_programs(chip: ChipParams) -> Iterable[Program]:
+    """Programs that count each token of core 0 up to 128 and down across that, so that all carries and borrows happen.
+
+    Random programs keep counters at a few tokens. Signals of one unit arrive in order, so one token more, which the unit
+    waits for, says that all have come.
+    """
+    each = (_CARRY + 2) // 3 + 2
+    per_unit = max(1, (max_stream(chip) - 8) // each)
+    spare = chip.tokens - len(Unit)  # a counter of its own for each unit
+    for first in range(0, spare, per_unit * len(Unit)):
+        streams: dict[tuple[int, Unit], list[Instruction]] = {
+            (core, unit): [] for core in range(chip.n_cores) for unit in Unit
+        }
+        for unit in Unit:
+            low = first + per_unit * unit
+            for token in range(low, min(low + per_unit, spare)):
+                streams[0, unit] += _counted(token, spare + unit)
+        yield Program(chip, streams, first, name=f"tokens {first}")
+
+
+_CARRY = 128
+
+
+def _counted(token: int, flag: int) -> list[Instruction]:
+    """Counts a token to 128, takes one, and puts two."""
+    threes, left = divmod(_CARRY, 3)
+    steps = [_signals([token] * 3)] * threes + [_signals([*[token] * left, flag])]
+    taken = {"wait0_first": flag, "wait0_count": 1, "wait1_first": token, "wait1_count": 1}
+    return [*steps, Instruction(Opcode.SYNC, {**taken, **_signals([token] * 2).fields})]
+
+
+def _signals(tokens: list[int]) -> Instruction:
+    fields = {}
+    for i, token in enumerate(tokens):
+        fields |= {f"signal{i}_valid": 1, f"signal{i}_token": token}
+    return Instruction(Opcode.SYNC, fields)
+
+
 def alignments(case: Case) -> tuple[str, str]:
     """How the channels of the first layer's input and of the last layer's output lie in storage blocks."""
     tensors, block = case.graph.tensors, case.chip.link_bytes
@@ -53,10 +91,10 @@ def alignments(case: Case) -> tuple[str, str]:
 def aligned_cases(chip: ChipParams, seeds: Iterable[int], budget_macs: int) -> list[Case]:
     """Of the cases of some seeds and all kinds, those that bring an alignment which no earlier one of their kind did."""
     chosen = []
-    for kind in KINDS:
+    for number, kind in enumerate(KINDS):
         seen: set[tuple[str, str]] = set()
         for seed in seeds:
-            case = random_case(seed, kind=kind, chip=chip, budget_macs=budget_macs)
+            case = random_case(1000 * number + seed, kind=kind, chip=chip, budget_macs=budget_macs)
             first, last = alignments(case)
             if {("input", first), ("output", last)} <= seen:
                 continue

@@ -78,7 +78,7 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         name=r"(reach__\d+|capacity__\d+|sink|node|home|source|port\$.*)(\$\d+)?",
     ),
     Exclusion(
-        "a counter of 48 bits, or what reads it: this bit takes 2**14 events, and more than a program of the campaign has",
+        "a counter of 48 bits, or what reads it: this bit takes 2**14 events, more than a program of the campaign has",
         ("toggle",),
         name=rf"({_COUNTERS}|counter_\d+|counter_value|value|counter)(__\d+)?(\$\d+)?",
         first_bit=_COUNTER_BITS,

@@ -18,8 +18,8 @@ CAMPAIGN_CHIPS: dict[str, tuple[str, ...]] = {
     "3x2_4x4": ("systomesh_router", "systomesh_port", "systomesh_memory_node"),
     "3x1_unlike": ("systomesh_core_1", "systomesh_memory_node"),
 }
-"""Names of `FUZZ_CHIPS`, each with the source files that are covered on it: one core and its chip; the network of a mesh;
-a core whose rows are several storage blocks, among unlike others. Files that tell nothing new are left out, since
+"""Names of `FUZZ_CHIPS`, each with the source files that are covered on it: one core and its chip; the network of a
+mesh; a core whose rows are several storage blocks, among unlike others. Files that tell nothing new are left out, since
 the counters make models several times slower to build and to run."""
 
 

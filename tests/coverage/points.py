@@ -24,7 +24,8 @@ RawPoint = tuple[str, int, str, str, str]
 
 _MODULE = re.compile(r"^module \\?([^\s(;]+)")
 _DECLARED = re.compile(
-    r"^\s*(?:\(\* src = \"([^\"]*)\" \*\)\s*)?(?:wire|reg|input|output)\b\s*(?:signed\s+)?(\[[^\]]*\])?\s*\\?(\S+?)\s*(?:\[[^\]]*\])?\s*(?:;|=|$)"
+    r"^\s*(?:\(\* src = \"([^\"]*)\" \*\)\s*)?(?:wire|reg|input|output)\b\s*(?:signed\s+)?(\[[^\]]*\])?"
+    r"\s*\\?(\S+?)\s*(?:\[[^\]]*\])?\s*(?:;|=|$)"
 )
 _SRC = re.compile(r"^\s*\(\* src = \"([^\"]*)\" \*\)\s*$")
 _ASSIGNED = re.compile(r"^\s*(?:assign\s+)?(?:\{\s*)?\\?([^\s\[<=]+)\s*(?:\[[^\]]*\])?\s*<?=")
@@ -195,7 +196,8 @@ def read_counts(paths: Iterable[Path]) -> Counter[RawPoint]:
                 records[record] += int(count)
     counts: Counter[RawPoint] = Counter()
     for record, count in records.items():
-        fields = dict(part.partition("\x02")[::2] for part in record[3:-1].split("\x01") if part)
+        parts = (part.partition("\x02") for part in record[3:-1].split("\x01") if part)
+        fields = {name: value for name, _, value in parts}
         counts[Path(fields["f"]).name, int(fields["l"]), fields["t"], fields["o"], fields.get("S", "")] += count
     return counts
 

@@ -43,8 +43,8 @@ def with_early_waits(program: Program, seed: int) -> Program:
 def token_programs(chip: ChipParams) -> Iterable[Program]:
     """Programs that count each token of core 0 up to 128 and down across that, so that all carries and borrows happen.
 
-    Random programs keep counters at a few tokens. Signals of one unit arrive in order, so one token more, which the unit
-    waits for, says that all have come.
+    Random programs keep counters at a few tokens. Signals of one unit arrive in order, so one token more, which the
+    unit waits for, says that all have come.
     """
     each = (_CARRY + 2) // 3 + 2
     per_unit = max(1, (max_stream(chip) - 8) // each)
@@ -89,7 +89,7 @@ def alignments(case: Case) -> tuple[str, str]:
 
 
 def aligned_cases(chip: ChipParams, seeds: Iterable[int], budget_macs: int) -> list[Case]:
-    """Of the cases of some seeds and all kinds, those that bring an alignment which no earlier one of their kind did."""
+    """Of the cases of some seeds and all kinds, those that bring an alignment that no earlier one of their kind did."""
     chosen = []
     for number, kind in enumerate(KINDS):
         seen: set[tuple[str, str]] = set()

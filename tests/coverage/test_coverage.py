@@ -104,7 +104,8 @@ def test_exclusions_take_points_away_and_unused_ones_are_named(tmp_path: Path) -
     rtl = judge(_hits(file), (*EXCLUSIONS, nothing))
     assert rtl.part("branch") == Part(0, 1)
     assert rtl.part("toggle") == Part(0, 0)
-    assert nothing in rtl.unused and EXCLUSIONS[0] not in rtl.unused
+    assert nothing in rtl.unused
+    assert EXCLUSIONS[0] not in rtl.unused
 
 
 def test_exclusion_of_high_bits_leaves_the_low_ones() -> None:
@@ -122,7 +123,8 @@ def test_monitor_has_a_line_for_every_bin() -> None:
 
 def test_turns_back_and_from_columns_into_rows_are_not_legal() -> None:
     turns = legal_turns(FUZZ_CHIPS["3x2_4x4"])
-    assert ("local", "local") in turns and ("east", "south") in turns
+    assert ("local", "local") in turns
+    assert ("east", "south") in turns
     assert not turns & {(name, name) for name in ("east", "west", "north", "south")}
     assert ("north", "east") not in turns  # no memory node hangs east of this chip
 
@@ -157,9 +159,11 @@ def test_early_waits_keep_the_result() -> None:
     setters = [i for stream in moved.streams.values() for i in stream if i.opcode in (Opcode.SETUP, Opcode.POOL)]
     assert any(name.startswith("wait") for i in setters for name in i.fields)
     before, after = expect_legal(program), expect_legal(moved)
-    assert before.result is not None and after.result is not None
+    assert before.result is not None
+    assert after.result is not None
     for core, same in zip(before.result.cores, after.result.cores, strict=True):
-        assert (core.act == same.act).all() and (core.acc == same.acc).all()
+        assert (core.act == same.act).all()
+        assert (core.acc == same.acc).all()
 
 
 def test_token_programs_count_every_token_past_128() -> None:
@@ -180,4 +184,6 @@ def test_pages_are_written(tmp_path: Path) -> None:
     index = write_pages(tmp_path, judge(hits), functional.covers(), {("small", "q"): "rtl/small.py:7"}, "a note")
     assert "50.0 % (1 of 2)" in index.read_text()
     page = (tmp_path / "module0.html").read_text()
-    assert "&lt;b&gt;" in page and "rtl/small.py:7" in page and "2: r" not in page
+    assert "&lt;b&gt;" in page
+    assert "rtl/small.py:7" in page
+    assert "2: r" not in page

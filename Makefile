@@ -18,7 +18,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint formal inventory mutate mutate-software bench speed fuzz nightly clean
+.PHONY: help setup sim nets test lint formal inventory mutate mutate-software coverage bench speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,7 @@ nightly: $(STAMP) ## the long campaigns
 	@$(BIN)/python -m tests.faults --upsets 200
 	@$(BIN)/python -m pytest -q -m slow tests/faults/test_kills.py
 	@$(BIN)/python -m tests.formal
+	@$(BIN)/python -m tests.coverage
 
 inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
 	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)
@@ -70,6 +71,9 @@ mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mut
 
 mutate-software: $(STAMP) ## faults in golden, scheduler and estimator that the tests must kill: GROUP=ops MUTANTS=40
 	@$(BIN)/python -m tests.mutation.software $(call args,GROUP MUTANTS SEED JOBS)
+
+coverage: $(STAMP) ## coverage of the RTL and of what programs can do; pages in runs/coverage: make coverage SEEDS=54
+	@$(BIN)/python -m tests.coverage $(call args,SEEDS)
 
 clean: ## forget runs and cached builds (the tools stay)
 	rm -rf runs build $${SYSTOMESH_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/systomesh}

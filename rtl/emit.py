@@ -56,8 +56,10 @@ class EmittedChip:
     """Of the top module, with ``clk`` and ``rst``."""
 
 
-def emit(chip: ChipParams, out_dir: Path) -> EmittedChip:
+def emit(chip: ChipParams, out_dir: Path, *, places: bool = False) -> EmittedChip:
     """Write the Verilog of a chip into a directory, which is made if needed.
+
+    With `places` declarations carry attributes with their places in the Python source.
 
     Raises
     ------
@@ -68,10 +70,11 @@ def emit(chip: ChipParams, out_dir: Path) -> EmittedChip:
     design = Chip(chip=chip)
     target = EmissionTarget()
     ports = _top_ports(design)
-    texts = {TOP: _convert(design, TOP, target, ports)}
+    texts = {TOP: _convert(design, TOP, target, ports, places=places)}
     while pending := [name for name in target.modules if name not in texts]:
         for name in pending:
-            texts[name] = _convert(target.modules[name], name, target, ports_of(target.modules[name]))
+            module = target.modules[name]
+            texts[name] = _convert(module, name, target, ports_of(module), places=places)
     texts[_RAM.stem] = _ram()
     files = []
     for name in (*sorted(texts.keys() - {TOP}), TOP):
@@ -97,9 +100,11 @@ def _ram() -> str:
     return TIMESCALE + _RAM.read_text()
 
 
-def _convert(component: Elaboratable, name: str, target: EmissionTarget, ports: dict[str, Any]) -> str:
+def _convert(
+    component: Elaboratable, name: str, target: EmissionTarget, ports: dict[str, Any], *, places: bool = False
+) -> str:
     text = verilog.convert(
-        component, name=name, platform=target, ports=ports, emit_src=False, strip_internal_attrs=True
+        component, name=name, platform=target, ports=ports, emit_src=places, strip_internal_attrs=not places
     )
     return TIMESCALE + text
 

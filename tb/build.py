@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -49,6 +50,7 @@ _VERILATOR_FLAGS = (
     "-Wno-lint",
     "-Wno-style",
 )  # fmt: skip
+_COVERAGE_FLAGS = ("--coverage-line", "--coverage-toggle")
 _ICARUS_FILE_MEMORY_STEP = 1 << 20
 
 
@@ -87,11 +89,15 @@ class Model:
     """Seconds that this call spent building; near zero when the model was in the cache."""
     cached: bool
     waves: bool = False
+    coverage: Path | None = None
+    """Folder that gets a coverage file of every run; the model must have been built with `covered`."""
 
     def command(self, plusargs: Sequence[str] = ()) -> list[str]:
         """The command that runs the model."""
         if self.simulator == "verilator":
-            return [str(self.directory / "sim"), *(["+trace"] if self.waves else []), *plusargs]
+            own = ["+trace"] if self.waves else []
+            own += [f"+coverage={self.coverage / uuid.uuid4().hex}.dat"] if self.coverage else []
+            return [str(self.directory / "sim"), *own, *plusargs]
         icarus = toolchain.find_icarus()
         library = cocotb_tools.config.lib_entry("vpi", "icarus")
         return [icarus.vvp, "-m", str(library), str(self.directory / "sim.vvp"), "-none", *plusargs]
@@ -211,13 +217,15 @@ def build_model(
     optimise: bool = True,
     open_buses: bool = False,
     open_state: bool = False,
+    covered: Sequence[str] = (),
     cache: Cache | None = None,
 ) -> Model:
     """Compile a design with the checkers of its buses and the memory model around it.
 
     memory_bytes matters to Icarus alone, whose memory is an array of the model. `optimise` off builds
     faster and runs slower: for runs of a few thousand cycles. With `open_buses` the bench is the memory. `open_state`
-    (Verilator) lets tb/flips.py into all memories and the registers of the datapath.
+    (Verilator) lets tb/flips.py into all memories and the registers of the datapath. `covered` (Verilator) names source
+    files of the design whose line, branch and toggle coverage a run of the model can record.
 
     Raises
     ------
@@ -229,7 +237,7 @@ def build_model(
     if simulator == "verilator":
         wrapper = design.wrapper(open_buses=open_buses)
         directory, cached = _build_verilator(
-            design, wrapper, cache, waves=waves, optimise=optimise, open_state=open_state
+            design, wrapper, cache, waves=waves, optimise=optimise, open_state=open_state, covered=covered
         )
     elif simulator == "icarus":
         steps = max(1, -(-memory_bytes // _ICARUS_FILE_MEMORY_STEP))
@@ -242,20 +250,25 @@ def build_model(
 
 
 def _build_verilator(
-    design: Design, wrapper: Wrapper, cache: Cache, *, waves: bool, optimise: bool, open_state: bool
+    design: Design, wrapper: Wrapper, cache: Cache, *, waves: bool, optimise: bool, open_state: bool,
+    covered: Sequence[str],
 ) -> tuple[Path, bool]:
     verilator, compiler = toolchain.find_verilator(), toolchain.find_compiler()
     toolchain.libpython()
     library_dir = str(cocotb_tools.config.libs_dir)
     link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
-    flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), "-LDFLAGS", link]
+    flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), *(_COVERAGE_FLAGS if covered else []),
+             "-LDFLAGS", link]  # fmt: skip
     opt_fast = _OPTIMISE if optimise else "-O1"
     support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
     support += [HDL_DIR / "state.cpp"] if open_state else []
     verilog = [*design.sources, *bench_sources(wrapper)]
-    hierarchical = bool(design.hier_modules) and not waves and not open_state
+    hierarchical = bool(design.hier_modules) and not waves and not open_state and not covered
     state = datapath_registers(design.sources) if open_state else []
     visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise, state=state)
+    if covered:
+        uncovered = [f"{TOP}.v", *(path.name for path in verilog if path.name not in covered)]
+        visibility += "".join(f'coverage_off -file "*{name}"\n' for name in uncovered)
     key = content_key(
         ["verilator", verilator.identity, *verilator.make_variables, compiler.version, toolchain.host_fingerprint(),
          *flags, opt_fast, visibility, wrapper.verilog(), *verilog, *support]

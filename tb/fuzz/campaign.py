@@ -77,6 +77,7 @@ def fuzz(
     n_steps: int | None = None,
     n_shrunk: int = 3,
     models: Callable[[ChipParams, str], Model] = model_of,
+    observe: Callable[[Verdict], None] = lambda _: None,
 ) -> Report:
     """Run the programs of all seeds, each on one of the chips in turn; failures are saved in `folder`.
 
@@ -88,6 +89,8 @@ def fuzz(
         So many failures are shrunk; the others, mostly the same bug, are saved as they are.
     models : callable
         Gives the model of a chip: the tests put faulty hardware in.
+    observe : callable
+        Gets every program that did what is expected of it, those behind the faulty ones too.
     """
     report = Report()
     for number, name in enumerate(chips):
@@ -98,7 +101,7 @@ def fuzz(
             for first in range(0, len(mine), _BATCH):
                 batch = mine[first : first + _BATCH]
                 began = time.perf_counter()
-                failed = _batch(model, FUZZ_CHIPS[name], kind, batch, folder, report, say, n_steps, n_shrunk)
+                failed = _batch(model, FUZZ_CHIPS[name], kind, batch, folder, report, say, observe, n_steps, n_shrunk)
                 say(
                     f"{name}: {kind} seeds {batch[0]}..{batch[-1]}: {len(batch)} programs, {failed} failed, "
                     f"{time.perf_counter() - began:.1f} s"
@@ -149,6 +152,7 @@ def _batch(
     folder: Path,
     report: Report,
     say: Callable[[str], None],
+    observe: Callable[[Verdict], None],
     n_steps: int | None,
     n_shrunk: int,
 ) -> int:
@@ -172,6 +176,9 @@ def _batch(
         verdicts = run_programs(model, expectations, folder / "work", reset=resets)
     except RunError as error:
         raise RunError(f"{kind} seeds {seeds[0]}..{seeds[-1]}: {error}") from error
+    for verdict in verdicts:
+        if not verdict.differences:
+            observe(verdict)
     step = len(verdicts) // len(cases)
     for case, *own in zip(cases, *(verdicts[i::step] for i in range(step)), strict=True):
         program = case.expectation.program

@@ -19,6 +19,12 @@
 using Trace = VerilatedVcdC;
 #endif
 
+#if VM_COVERAGE
+#include <string>
+
+#include "verilated_cov.h"
+#endif
+
 extern "C" void vlog_startup_routines_bootstrap(void);
 
 namespace {
@@ -159,6 +165,10 @@ int main(int argc, char** argv) {
 #if VM_TRACE
     if (trace) trace->close();
     trace.reset();  // before the model that it reads
+#endif
+#if VM_COVERAGE
+    const std::string coverage = Verilated::commandArgsPlusMatch("coverage=");
+    if (!coverage.empty()) Verilated::threadContextp()->coveragep()->write(coverage.substr(coverage.find('=') + 1));
 #endif
     const bool failed = Verilated::threadContextp()->errorCount() > 0;
     top.reset();

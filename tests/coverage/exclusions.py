@@ -1,0 +1,92 @@
+"""Points that are not counted, each with its reason. One that matches nothing is reported, to be removed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from rtl.regs import CoreCounter, MemoryCounter, RouterCounter
+from tests.coverage.points import Point
+
+__all__ = ["EXCLUSIONS", "Exclusion"]
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Regular expressions that must match a point's module, signal and detail as a whole.
+
+    Attributes
+    ----------
+    first_bit : int
+        Of toggles: only bits from here on.
+    """
+
+    reason: str
+    kinds: tuple[str, ...]
+    module: str = ".*"
+    name: str = ".*"
+    detail: str = ".*"
+    first_bit: int = 0
+
+    @cached_property
+    def _patterns(self) -> tuple[re.Pattern[str], ...]:
+        return re.compile(self.module), re.compile(self.name), re.compile(self.detail)
+
+    def matches(self, point: Point) -> bool:
+        module, name, detail = self._patterns
+        return (
+            point.kind in self.kinds
+            and point.bit >= self.first_bit
+            and name.fullmatch(point.name) is not None
+            and module.fullmatch(point.module.partition("#")[0]) is not None
+            and detail.fullmatch(point.detail) is not None
+        )
+
+    def describe(self) -> str:
+        parts = [f"{' '.join(self.kinds)} of {self.name}", f"in {self.module}"]
+        parts += [f"at {self.detail}"] if self.detail != ".*" else []
+        parts += [f"from bit {self.first_bit}"] if self.first_bit else []
+        return " ".join(parts)
+
+
+_COUNTERS = "|".join(
+    name.lower() for counters in (CoreCounter, RouterCounter, MemoryCounter) for name in counters.__members__
+)
+_COUNTER_BITS = 14
+
+EXCLUSIONS: tuple[Exclusion, ...] = (
+    Exclusion(
+        "yosys writes this constant into always blocks so that simulators run them once; it is never true",
+        ("line", "branch"),
+        detail=r"\d+( if| else)?: if \(\$ \) begin end",
+    ),
+    Exclusion("the same constant", ("toggle",), name=r"\$auto\$.*"),
+    Exclusion(
+        "a nameless intermediate result: the signals that it is made of, and what it makes, are counted",
+        ("toggle",),
+        name=r"\$\d+",
+    ),
+    Exclusion(
+        "a field of a structure, which Verilog has a second time as a wire: the whole structure is counted",
+        ("toggle",),
+        name=r".*[^$].*\..*",
+    ),
+    Exclusion(
+        "a constant by its contract: where a block sits in the mesh, and what lies behind its ports",
+        ("toggle",),
+        name=r"(reach__\d+|capacity__\d+|sink|node|home|source|port\$.*)(\$\d+)?",
+    ),
+    Exclusion(
+        "a counter of 48 bits, or what reads it: this bit takes 2**14 events, more than a program of the campaign has",
+        ("toggle",),
+        name=rf"({_COUNTERS}|counter_\d+|counter_value|value|counter)(__\d+)?(\$\d+)?",
+        first_bit=_COUNTER_BITS,
+    ),
+    Exclusion(
+        "the sums that enter the first row of the array: zero by construction",
+        ("toggle",),
+        module=r".*\.array(\.row0)?",
+        name="psum_in|psum_top",
+    ),
+)

@@ -1,0 +1,47 @@
+"""The chips of the coverage campaign, and their models with the counters in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rtl.params import ChipParams
+from tb.build import Design, Model, build_model, emit_chip
+from tb.cache import Cache, content_key
+from tb.fuzz.chips import FUZZ_CHIPS
+from tests.coverage.monitor import MONITOR, monitor_verilog
+
+__all__ = ["CAMPAIGN_CHIPS", "covered_files", "covered_model"]
+
+CAMPAIGN_CHIPS: dict[str, tuple[str, ...]] = {
+    "1x1_8x8": ("systomesh_chip", "systomesh_core_0", "systomesh_memory_node", "systomesh_port"),
+    "3x2_4x4": ("systomesh_router", "systomesh_port", "systomesh_memory_node"),
+    "3x1_unlike": ("systomesh_core_1", "systomesh_memory_node"),
+}
+"""Names of `FUZZ_CHIPS`, each with the source files that are covered on it: one core and its chip; the network of a
+mesh; a core whose rows are several storage blocks, among unlike others. Files that tell nothing new are left out, since
+the counters make models several times slower to build and to run."""
+
+
+def covered_files(name: str) -> tuple[str, ...]:
+    """Names of the files with counters, the routers' monitor among them."""
+    return (*(f"{stem}.v" for stem in CAMPAIGN_CHIPS[name]), f"{MONITOR}.v")
+
+
+def covered_model(name: str, folder: Path | None = None) -> tuple[Design, Model]:
+    """A chip's Verilog and its model, whose runs write their coverage into `folder`."""
+    chip = FUZZ_CHIPS[name]
+    design = _monitored(chip)
+    model = build_model(design, "verilator", optimise=False, covered=covered_files(name))
+    return design, replace(model, coverage=folder)
+
+
+def _monitored(chip: ChipParams) -> Design:
+    design = emit_chip(chip)
+    text = monitor_verilog(chip)
+
+    def write(directory: Path) -> None:
+        (directory / f"{MONITOR}.v").write_text(text)
+
+    entry, _ = Cache().get("rtl", content_key(["monitor", text]), write)
+    return replace(design, sources=(*design.sources, entry / f"{MONITOR}.v"))

@@ -1,0 +1,86 @@
+"""Runs layers of tests/cases.py on the RTL and compares what they leave in memory with golden.ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from golden import ops
+from rtl.params import ChipParams
+from scheduler import Plan, schedule
+from tb.build import Model
+from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.memory import MemorySettings
+from tb.scoreboard import compare
+from tb.session import run_job
+from tests.cases import Case
+
+__all__ = ["Check", "run_cases"]
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What one launch must leave in memory."""
+
+    case: Case
+    plan: Plan
+    launch: LaunchJob
+    tensors: dict[str, np.ndarray]
+
+
+def _launches(case: Case, folder: Path) -> list[Check]:
+    """The launches of a case; the first brings its memory along."""
+    plan = schedule(case.graph, case.chip)
+    memory = plan.memory_image(case.image)
+    np.save(folder / f"{case.seed}.npy", memory)
+    expected = ops.run(case.graph, case.image)
+    checks = []
+    for number, launch in enumerate(plan.launches):
+        outputs = plan.written(launch)
+        places = {name: plan.tensors[name] for name in outputs}
+        job = LaunchJob(
+            f"seed {case.seed} {case.kind} {launch.name}",
+            launch.program_base,
+            launch.program_stride,
+            (folder / f"{case.seed}-{number}").resolve(),
+            tuple(Region(name, place.addr, place.nbytes) for name, place in places.items()),
+            watchdog_cycles=20_000,
+            memory=(MemoryFile(0, (folder / f"{case.seed}.npy").resolve()),) if number == 0 else (),
+        )
+        checks.append(Check(case, plan, job, {name: expected[name] for name in outputs}))
+    return checks
+
+
+def run_cases(
+    model: Callable[[int], Model],
+    chip: ChipParams,
+    cases: list[Case],
+    settings: MemorySettings,
+    folder: Path,
+    *,
+    counters: bool = False,
+) -> list[tuple[Check, LaunchResult]]:
+    """Run all launches of the cases in one simulation, and assert that each leaves what golden.ops computes.
+
+    Parameters
+    ----------
+    model : callable
+        The chip's model, given the bytes of external memory that it needs.
+    counters : bool
+        Read the counters after each launch.
+    """
+    checks = [check for case in cases for check in _launches(case, folder)]
+    memory_bytes = max(check.plan.dram_bytes for check in checks)
+    job = Job(chip, memory_bytes, tuple(check.launch for check in checks), settings=settings, counters=counters)
+    results = run_job(model(memory_bytes), job, folder / "work")
+    for check, result in zip(checks, results, strict=False):
+        assert result.ok, f"{result.name}: {result.outcome} {result.violation} {result.debug}\n{check.case}"
+        for name, expected in check.tensors.items():
+            raw = np.load(check.launch.result_dir / f"{name}.npy")
+            difference = compare(result.name, check.plan.tensors[name].layout.unpack(raw), expected)
+            assert difference is None, f"{difference}\n{check.case}"
+    assert len(results) == len(checks)
+    return list(zip(checks, results, strict=True))

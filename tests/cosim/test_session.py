@@ -138,9 +138,7 @@ def test_bench_runs_from_cocotb_test(simulator: str, tmp_path: Path) -> None:
     assert (tmp_path / "hop0" / "result.json").exists()
 
 
-@pytest.mark.parametrize(
-    "body", ["", "@cocotb.test(skip=True)\nasync def skipped(dut): pass\n"], ids=["no test", "skipped"]
-)
+@pytest.mark.parametrize("body", ["", SKIPPED], ids=["none", "skipped"])
 def test_bench_without_executed_tests_fails_from_cocotb_test(body: str, tmp_path: Path) -> None:
     (tmp_path / "no_tests_run_here.py").write_text(f"import cocotb\n{body}")
     with pytest.MonkeyPatch.context() as patch:

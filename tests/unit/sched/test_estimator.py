@@ -10,7 +10,7 @@ from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_c
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
-from rtl.isa import Engine, Opcode, Space, TapMode, TrafficClass, Unit, decode, encode
+from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, decode, encode
 from rtl.params import ChipParams, CoreParams, default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
@@ -120,6 +120,8 @@ def test_every_group_of_a_store_is_traffic_and_takes_its_cycles() -> None:
     )
     assert (one.dram_bytes["ofmap"], three.dram_bytes["ofmap"]) == (1600, 4800)
     assert three.cycles - one.cycles == pytest.approx(200)
+    block = min(8, ONE.cores[0].queue_depth // 2)  # of instructions; one for each unit
+    assert one.dram_bytes["program"] == 3 * block * INSTRUCTION_BYTES
 
 
 def test_the_last_signal_of_a_compute_waits_for_the_array_to_drain() -> None:

@@ -75,12 +75,12 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
     Exclusion(
         "a constant by its contract: where a block sits in the mesh, and what lies behind its ports",
         ("toggle",),
-        name=r"(reach__\d+|capacity__\d+|sink|node|home|source|port\$.*)(\$\d+)?",
+        name=r"(reach__\d+|capacity__\d+|sink|node|home)(\$\d+)?",
     ),
     Exclusion(
-        "a counter of 48 bits, or what reads it: this bit takes 2**14 events, more than a program of the campaign has",
+        "a counter of 48 bits: this bit takes 2**14 events, more than a program of the campaign has",
         ("toggle",),
-        name=rf"({_COUNTERS}|counter_\d+|counter_value|value|counter)(__\d+)?(\$\d+)?",
+        name=rf"({_COUNTERS}|counter_\d+)(\$\d+)?",
         first_bit=_COUNTER_BITS,
     ),
     Exclusion(

@@ -293,7 +293,7 @@ def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:
     logic = {
         "act": _scratchpad(core.act_bytes, chip.link_bytes, core.rows),
         "weight": _scratchpad(core.weight_bytes, chip.link_bytes, core.cols),
-        "param": _ram(8 * chip.link_bytes, 8 * core.param_blocks),
+        "param": _ram(8 * chip.link_bytes, 8 * core.param_blocks, 8),
         "acc": _accumulator(core),
         "tokens": Block("TokenFile", 8 * chip.tokens),
         "fetch": _fetch(core, chip),
@@ -424,7 +424,7 @@ def _router(chip: ChipParams) -> Block:
 def _port(chip: ChipParams) -> Block:
     """The flit on the link; credits of both classes and which goes first; credits given back; with two channels in
     a class, for each class which of them goes on."""
-    receive_depth = 8
+    receive_depth = chip.vc_depth if chip.vcs_per_class > 1 else 8
     flit, channel = _flit_bits(chip), _index_bits(chip.n_vcs)
     merge = 2 * 2 if chip.vcs_per_class > 1 else 0
     own = flit + 1 + channel + 2 * chip.vc_depth.bit_length() + 1 + chip.n_vcs + merge

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,15 @@ def test_several_jobs_run_at_once(bench: Bench) -> None:
     assert [result.failure for result in bench.run(jobs=2)] == [None, None]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises, also where the tests run in the background of a shell that has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_campaign_ends_its_runs_and_goes_on_later(bench: Bench) -> None:
     third = Case("alexnet", 1)
     bench.plans[SMALL] = {"hang": True}
@@ -150,7 +161,7 @@ def test_interrupted_campaign_ends_its_runs_and_goes_on_later(bench: Bench) -> N
     class Interrupt(CampaignWatcher):
         def progress(self, case: Case, text: str, share: float) -> None:
             if case == SMALL:
-                os.kill(os.getpid(), 2)
+                os.kill(os.getpid(), signal.SIGINT)
 
     campaign = Campaign(1, bench.folder, bench.command, lambda: bench.sources)
     before = threading.active_count()

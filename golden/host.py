@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.errors import OnnxError
+from golden.requant import dequantize, quantize
 
 __all__ = ["HostPart", "Port", "run_part"]
 
@@ -41,7 +42,7 @@ class Port:
     def to_model(self, raw: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
         """The ONNX value that int8[C, H, W] stands for."""
         if self.dtype == "float32":
-            return (raw.astype(np.float32).reshape(self.shape) - np.float32(zero_point)) * np.float32(scale)
+            return dequantize(raw.reshape(self.shape), scale, zero_point)
         if self.dtype == "uint8":
             return (raw.reshape(self.shape).astype(np.int16) + 128).astype(np.uint8)
         return raw.reshape(self.shape)
@@ -50,8 +51,7 @@ class Port:
         """int8[C, H, W] of an ONNX value; what is no number becomes the zero point."""
         value = value.reshape(self.chw)
         if self.dtype == "float32":
-            raw = np.rint(np.nan_to_num(value.astype(np.float64)) / scale) + zero_point
-            return np.clip(raw, -128, 127).astype(np.int8)
+            return quantize(np.nan_to_num(value.astype(np.float64)), scale, zero_point)
         return (value.astype(np.int16) - 128 * (self.dtype == "uint8")).astype(np.int8)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from golden.errors import QuantError
 from golden.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool, require, require_channels
-from golden.requant import INT8
+from golden.requant import INT8, dequantize, quantize
 from golden.window import out_hw
 
 __all__ = ["QGraph", "QTensor"]
@@ -30,12 +30,11 @@ class QTensor:
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
         """Nearest int8 (half to even, saturating) of float[C, H, W]."""
-        raw = np.rint(np.asarray(real, dtype=np.float64) / self.scale) + self.zero_point
-        return np.clip(raw, *INT8).astype(np.int8)
+        return quantize(real, self.scale, self.zero_point)
 
     def dequantize(self, raw: np.ndarray) -> np.ndarray:
         """float32 values that int8[C, H, W] stands for."""
-        return ((raw.astype(np.float32) - self.zero_point) * self.scale).astype(np.float32)
+        return dequantize(raw, self.scale, self.zero_point)
 
 
 @dataclass(frozen=True, eq=False)

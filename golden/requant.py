@@ -6,12 +6,23 @@ import numpy as np
 
 from golden.errors import QuantError
 
-__all__ = ["INT8", "Requant"]
+__all__ = ["INT8", "Requant", "dequantize", "quantize"]
 
 INT8 = (-128, 127)
 SIGNIFICAND_BITS = 24
 MAX_SHIFT = 63
 TABLE_ENTRIES = INT8[1] - INT8[0] + 1
+
+
+def quantize(real: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """Nearest int8 (half to even, saturating) of float[...]."""
+    raw = np.rint(np.asarray(real, dtype=np.float64) / scale) + zero_point
+    return np.clip(raw, *INT8).astype(np.int8)
+
+
+def dequantize(raw: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """float32 values that int8[...] stands for."""
+    return ((raw.astype(np.float32) - zero_point) * scale).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

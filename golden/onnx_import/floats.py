@@ -26,7 +26,7 @@ from golden.graph import (
 )
 from golden.host import Port
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
-from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host
+from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.walk import VIEWS, translate
 from golden.window import Padding
@@ -95,10 +95,7 @@ class _Walk:
 
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
-        if op.kind not in FLOAT_OPS:
-            op.cannot("the chip does not know this operator", "drop it")
-        if any(op.outputs[1:]):
-            op.cannot(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
+        require_known(op, FLOAT_OPS)
         self.values[op.outputs[0]] = self._dispatch(op)
 
     def host(self, op: Op) -> None:

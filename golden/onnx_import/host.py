@@ -1,6 +1,6 @@
 """Nodes for the host: parts of a model, cut out between quantised tensors, that ONNX Runtime can run alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +13,7 @@ from golden.errors import OnnxError, UnsupportedError
 from golden.host import DTYPES, HostPart, Port, run_part
 from golden.onnx_import.model import Model, Op, require_bounded
 
-__all__ = ["OnHost", "cut", "fold", "on_chip_or_host"]
+__all__ = ["OnHost", "cut", "fold", "on_chip_or_host", "require_known"]
 
 PortOf = Callable[[str], Port | None]
 """The tensor of the chip that holds an ONNX value, if one does."""
@@ -53,6 +53,14 @@ def on_chip_or_host(walk: Walk, op: Op, state: Iterable[str]) -> None:
         for name, value in saved.items():
             setattr(walk, name, value)
         walk.host(op)
+
+
+def require_known(op: Op, kinds: Set[str]) -> None:
+    """Refuse, for the chip, an operator that is none of `kinds` or has several outputs."""
+    if op.kind not in kinds:
+        op.cannot("the chip does not know this operator", "drop it")
+    if any(op.outputs[1:]):
+        op.cannot(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
 
 
 def fold(model: Model, op: Op, constants: Callable[[str], bool]) -> dict[str, np.ndarray] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from golden.errors import GoldenError, OnnxError
 from golden.host import Port
 from golden.onnx_import.attributes import Names, Window, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
-from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host
+from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_conv, lower_max
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, QUANTISED_OPS, Model, Op, require_bounded
 from golden.onnx_import.tables import compute_table, identity, merge_tables
@@ -84,10 +84,7 @@ class _Walk:
 
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
-        if op.kind not in FLOAT_OPS | QUANTISED_OPS:
-            op.cannot("the chip does not know this operator", "drop it")
-        if any(op.outputs[1:]):
-            op.cannot(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
+        require_known(op, FLOAT_OPS | QUANTISED_OPS)
         self.values[op.outputs[0]] = self._dispatch(op)
 
     def host(self, op: Op) -> None:

@@ -27,7 +27,6 @@ Fields = Mapping[str, int]
 Place = tuple[str, int]
 """A memory: ("dram", 0), or ("act", "weight", "param" or "acc" of a core)."""
 
-_PARAM_FLITS = 8
 _ADDRESSES = 1 << 22
 
 

@@ -14,6 +14,7 @@ from cocotb_coverage.coverage import CoverCross, CoverPoint, coverage_db
 
 from rtl.isa import Engine, Opcode, Space, TapMode, TrafficClass, Unit
 from rtl.regs import CoreCounter, ErrorCode, MemoryCounter, RouterCounter
+from tb.fuzz.steps import UNIT_OF
 from tests.cases import KINDS
 from tests.coverage.monitor import OCCUPANCY
 
@@ -136,7 +137,7 @@ class Functional:
             "opcode_unit",
             ("opcode", "unit"),
             # Each working instruction belongs to one unit; any other ends as ILLEGAL_OPCODE.
-            [(o.name, u.name.lower()) for o, own in _UNIT.items() for u in Unit if u != own],
+            [(o.name, u.name.lower()) for o, own in UNIT_OF.items() for u in Unit if u != own],
         ).cross(
             "opcode_signals",
             ("opcode", "signals"),
@@ -291,14 +292,6 @@ class Functional:
         return [cover for group in self._groups.values() for cover in group.covers()]
 
 
-_UNIT = {
-    Opcode.LOAD: Unit.LOAD,
-    Opcode.SETUP: Unit.COMPUTE,
-    Opcode.COMPUTE: Unit.COMPUTE,
-    Opcode.STORE: Unit.STORE,
-    Opcode.POOL: Unit.STORE,
-    Opcode.TABLE: Unit.STORE,
-}
 # What the generators of tests/cases.py never draw on chips with blocks of 8 channels and less, by the kind's meaning.
 _ILLEGAL_INPUTS = [
     ("shallow", "above"),  # a first layer has four channels at most

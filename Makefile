@@ -56,12 +56,8 @@ speed: $(STAMP) ## simulation speed of the default chip, bench against a bare C+
 fuzz: $(STAMP) ## random programs on the RTL: make fuzz SEEDS=0..99, make fuzz REPLAY=runs/fuzz/legal-7.json
 	@$(BIN)/python -m tb.cli fuzz $(call args,$(FUZZ_OPTIONS))
 
-nightly: $(STAMP) ## the long campaigns
-	@$(BIN)/python -m tb.cli fuzz --seeds 0..99
-	@$(BIN)/python -m tests.faults --upsets 200
-	@$(BIN)/python -m pytest -q -m slow tests/faults/test_kills.py
-	@$(BIN)/python -m tests.formal
-	@$(BIN)/python -m tests.coverage
+nightly: $(STAMP) ## the long campaigns, those that have not passed on this commit: make nightly ONLY=fuzz,formal OUT=docs/nightly
+	@$(BIN)/python -m tests.nightly $(call args,ONLY OUT) $(call flags,FRESH)
 
 inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
 	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)

@@ -50,8 +50,9 @@ _TEXT_COLUMNS = {"network", "worst layer", "largest loss", "bits"}
 _SOURCES = ("rtl", "golden", "sched", "tb")
 
 
-def commit() -> str:
-    """`git describe` of the sources, "-dirty" if they differ from it; "unknown" outside a repository."""
+def commit(*more: str) -> str:
+    """`git describe` of the sources and of more folders, "-dirty" if they differ from it; "unknown" outside a
+    repository."""
     root = Path(tb.__path__[0]).parent
 
     def git(*arguments: str) -> str:
@@ -60,7 +61,7 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--", *_SOURCES)
+        changed = git("status", "--porcelain", "--", *_SOURCES, *more)
         return git("describe", "--tags", "--always") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

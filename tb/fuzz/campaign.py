@@ -43,13 +43,13 @@ class Report:
     """Reproducers."""
 
     def describe(self) -> str:
-        """A table of the ends, and a line of totals."""
+        """A table of the ends, and in the last line the totals."""
         lines = [f"  {name or 'done':15} {count:6}" for name, count in sorted(self.ends.items())]
         total = (
             f"{self.programs} programs, {self.instructions} instructions, {self.cycles:,} cycles; "
             f"{self.rejected} rejected, {len(self.failures)} failed"
         )
-        return "\n".join([*lines, total, *(f"  replay with: make fuzz REPLAY={path}" for path in self.failures)])
+        return "\n".join([*lines, *(f"  replay with: make fuzz REPLAY={path}" for path in self.failures), total])
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     for upset in report.unnoticed:
         where = f"{upset.layer}, cycle {upset.flip.cycle}, {upset.bit} (seed {upset.flip.seed})"
         console.print(f"unnoticed: {where}: {upset.why}", markup=False)
+    sums = [sum(column) for column in zip(*(counts for _, *counts in report.rows()), strict=True)]
+    console.print("{} upsets: {} masked, {} reported, {} unnoticed".format(sum(sums), *sums), highlight=False)
     return 1 if report.unnoticed else 0
 
 

@@ -1,0 +1,1 @@
+"""The long campaigns, and the table of their last results."""

@@ -16,8 +16,8 @@ Signals
 
 Instructions
     END      The unit stops. A core is done when all three units have stopped and every write it
-             sent is acknowledged. What a LOAD or a STORE to a core brings and no unit has waited for may still
-             be under way then: it is in no counter, and the next start may lose it.
+             sent is acknowledged. What a LOAD or a STORE to a core brings, and a signal to another core, that no unit
+             has waited for may still be under way then: it is in no counter, and the next start may lose it.
     SYNC     Waits, then (with ``fence``, store unit only: after every earlier write of the unit is
              acknowledged) fires its signals. Any unit.
     LOAD     (load unit) Asks memory node ``memory`` to send ``runs`` runs of ``run_flits`` flits to the

@@ -14,7 +14,6 @@ from tb.fuzz.footprint import space_bytes
 from tb.fuzz.legal import legal_steps, random_settings
 from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, Streams, max_stream
 from tb.fuzz.steps import UNIT_OF, Step, assemble
-from tb.memory import MemorySettings
 
 __all__ = ["RECIPES", "Fault", "illegal_program", "random_field_program"]
 
@@ -262,13 +261,16 @@ class _Maker:
     # Tokens. ---------------------------------------------------------------------------------------
 
     def overflow(self) -> Fault:
-        """256 times the counter that nothing else uses."""
+        """256 times the counter that nothing else uses, of one core; another core waits for its own in vain, because
+        signals to other cores may be lost when all units have ended."""
         spare = self.chip.tokens - 1
         target = int(self.rng.integers(self.chip.n_cores))
+        waiting = (target + 1) % self.chip.n_cores
         fields: Fields = {}
         for i in range(3):
             fields |= {f"signal{i}_valid": 1, f"signal{i}_token": spare, f"signal{i}_core": target}
-        return Fault(self.core, Unit(self.pick(0, 1, 2)), [Instruction(Opcode.SYNC, fields)] * 86)
+        syncs = [Instruction(Opcode.SYNC, fields)] * 86
+        return Fault(self.core, Unit(self.pick(0, 1, 2)), syncs, awaited_by=None if waiting == target else waiting)
 
     def deadlock(self) -> Fault:
         fields = {"wait1_first": self.chip.tokens - 1, "wait1_count": 1}
@@ -319,31 +321,29 @@ def illegal_program(chip: ChipParams, seed: int) -> tuple[Program, ErrorCode]:
         kept, streams = assemble(chip, steps, seed)
         stream = streams[fault.core, fault.unit]
         if len(stream) + len(fault.instructions) <= max_stream(chip):
+            at = 0 if fault.at_start else int(rng.integers(len(stream) + 1))
+            stream[at:at] = fault.instructions
+            place = (fault.core, fault.unit, at + len(fault.instructions) - 1)
             break
         # The fault takes more room than the rest leaves; with nothing else it always fits, or is cut (overflow).
         if not kept:
-            return _scattered(chip, streams, fault, seed, settings, name), code
+            _scatter(chip, streams, fault)
+            place = (fault.core, fault.unit, max(0, len(streams[fault.core, fault.unit]) - 1))
+            break
         steps = kept[: len(kept) // 2]
-    at = 0 if fault.at_start else int(rng.integers(len(stream) + 1))
-    stream[at:at] = fault.instructions
     if fault.awaited_by is not None:
         wait = {"wait0_first": chip.tokens - 1, "wait0_count": 1}
         streams[fault.awaited_by, Unit.COMPUTE].append(Instruction(Opcode.SYNC, wait))
-    place = (fault.core, fault.unit, at + len(fault.instructions) - 1)
     return Program(chip, streams, seed, settings, f"illegal {seed} ({name})", place), code
 
 
-def _scattered(
-    chip: ChipParams, streams: Streams, fault: Fault, seed: int, settings: MemorySettings, name: str
-) -> Program:
-    """A fault of many equal instructions, over the streams of all units and cores."""
-    room = max_stream(chip)
+def _scatter(chip: ChipParams, streams: Streams, fault: Fault) -> None:
+    """Put a fault of many equal instructions over the streams of all units and cores, with room for a wait."""
+    room = max_stream(chip) - 1
     left = list(fault.instructions)
     for stream in streams.values():
         stream += left[:room]
         del left[:room]
-    place = (fault.core, fault.unit, max(0, len(streams[fault.core, fault.unit]) - 1))
-    return Program(chip, streams, seed, settings, f"illegal {seed} ({name})", place)
 
 
 def random_field_program(chip: ChipParams, seed: int) -> Program:

@@ -8,7 +8,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, ClockDomain, Const, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl._mem import MemoryInstance
 
-__all__ = ["Harness", "Inside", "follow"]
+__all__ = ["Harness", "Inside", "follow", "keeps", "source"]
 
 
 class Inside:
@@ -36,6 +36,17 @@ class Inside:
         }
         (found,) = signals.values()
         return found
+
+    def nameless(self, width: int, *path: str) -> list[Signal]:
+        """Registers of a width without a name, since several were declared in a line: as first assigned."""
+        signals = {
+            id(signal): signal
+            for domain, statements in self._at(path).statements.items()
+            for statement in statements
+            for signal in statement._lhs_signals()
+            if domain == "sync" and signal.name.startswith("$") and len(signal) == width
+        }
+        return list(signals.values())
 
     def word(self, address: Value, width: int, *path: str) -> Signal:
         """What the memory at ``path`` holds at an address."""
@@ -67,7 +78,7 @@ class Harness:
     def free(self, shape: Any, name: str) -> Signal:
         """An input: any value in each cycle."""
         signal = Signal(shape, name=name)
-        self._inputs.append(signal)
+        self.drive(signal)
         return signal
 
     def drive(self, *signals: Any) -> None:
@@ -129,3 +140,16 @@ def follow(h: Harness, name: str, *, push: Value, payload: Any, pop: Value, leve
     with m.Elif(push & start):
         m.d.sync += [followed.eq(1), word.eq(payload), ahead.eq(level - pop)]
     return followed, word, ahead
+
+
+def keeps(h: Harness, name: str, *, valid: Value, ready: Value, payload: Any) -> Value:
+    """What was offered and not taken in the cycle before is still offered, unchanged."""
+    waited, before = h.past(valid & ~ready, f"{name}_waited"), h.past(payload, f"{name}_before")
+    return ~waited | (valid & (Value.cast(payload) == before))
+
+
+def source(h: Harness, name: str, stream: Any, *, drive_payload: bool = True) -> Value:
+    """Drives a stream with anything that stays until it is taken; the result: something waited."""
+    h.drive(stream.valid, *([stream.payload] if drive_payload else []))
+    h.assume(keeps(h, name, valid=stream.valid, ready=stream.ready, payload=stream.payload))
+    return h.past(stream.valid & ~stream.ready, f"{name}_waits")

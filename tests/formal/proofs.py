@@ -1,7 +1,11 @@
 """All proofs."""
 
-from tests.formal import arrays, links, network, ports, queues, router, tokens
+from tests.formal import arrays, control, links, memories, network, ports, queues, router, tokens, units
 
 __all__ = ["PROOFS"]
 
-PROOFS = [*queues.PROOFS, *ports.PROOFS, *network.PROOFS, *links.PROOFS, *router.PROOFS, *tokens.PROOFS, *arrays.PROOFS]
+PROOFS = [
+    proof
+    for module in (queues, ports, network, links, router, tokens, arrays, units, memories, control)
+    for proof in module.PROOFS
+]

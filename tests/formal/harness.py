@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from amaranth.back import rtlil
@@ -25,14 +26,14 @@ class Inside:
             (fragment,) = (child for child, name, _ in fragment.subfragments if name == step)
         return fragment
 
-    def signal(self, name: str, *path: str) -> Signal:
-        """The signal ``name`` driven by the submodule at ``path``."""
+    def signal(self, name: str, *path: str, width: int | None = None) -> Signal:
+        """The signal ``name``, and of that width if one is given, driven by the submodule at ``path``."""
         signals = {
             id(signal): signal
             for statements in self._at(path).statements.values()
             for statement in statements
             for signal in statement._lhs_signals()
-            if signal.name == name
+            if signal.name == name and width in {None, len(signal)}
         }
         (found,) = signals.values()
         return found
@@ -47,6 +48,26 @@ class Inside:
             if domain == "sync" and signal.name.startswith("$") and len(signal) == width
         }
         return list(signals.values())
+
+    def registers(self) -> dict[str, Signal]:
+        """All registers, those of submodules too, by path and name."""
+        found: dict[str, Signal] = {}
+
+        def collect(fragment: Fragment, path: str) -> None:
+            signals = (
+                signal
+                for domain, statements in fragment.statements.items()
+                for statement in statements
+                for signal in statement._lhs_signals()
+                if domain == "sync"
+            )
+            for number, signal in enumerate({id(signal): signal for signal in signals}.values()):
+                found[f"{path}{signal.name}" + (f"_{number}" if signal.name.startswith("$") else "")] = signal
+            for child, name, _ in fragment.subfragments:
+                collect(child, f"{path}{name}.")
+
+        collect(self.fragment, "")
+        return found
 
     def word(self, address: Value, width: int, *path: str) -> Signal:
         """What the memory at ``path`` holds at an address."""
@@ -74,6 +95,8 @@ class Harness:
         self.properties: dict[str, Value] = {}
         self.invariants: list[Value] = []
         self.covers: dict[str, Value] = {}
+        self.arbitrary: list[str] = []
+        """Submodules whose registers and memories hold anything at first."""
 
     def free(self, shape: Any, name: str) -> Signal:
         """An input: any value in each cycle."""
@@ -121,7 +144,20 @@ class Harness:
         m = self.m
         m.d.comb += [Assume(value) for value in self._assumptions]
         m.d.comb += [Assert(value) for value in asserted]
-        return rtlil.convert(m, name="top", ports=[self._clock.clk, *self._inputs], emit_src=False)
+        text = rtlil.convert(m, name="top", ports=[self._clock.clk, *self._inputs], emit_src=False)
+        return _without_initial_state(text, [f"top.{name}" for name in self.arbitrary])
+
+
+def _without_initial_state(text: str, modules: list[str]) -> str:
+    """RTLIL in which these modules, and what is inside them, hold anything at first."""
+    parts = re.split(r"(?m)^(?=module )", text)
+    for i, part in enumerate(parts):
+        name = part.split("\n", 1)[0].removeprefix("module \\")
+        if any(name == module or name.startswith(f"{module}.") for module in modules):
+            part = re.sub(r"(?m)^ *attribute \\init .*\n", "", part)
+            part = re.sub(r"(?ms)^  cell \$meminit_v2 .*?^  end\n", "", part)
+            parts[i] = re.sub(r"(parameter \\INIT_VALUE \d+')[01]+", lambda found: f"{found[1]}x", part)
+    return "".join(parts)
 
 
 def follow(h: Harness, name: str, *, push: Value, payload: Any, pop: Value, level: Value) -> tuple[Signal, ...]:

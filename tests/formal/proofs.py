@@ -1,11 +1,39 @@
 """All proofs."""
 
-from tests.formal import arrays, control, links, memories, network, ports, queues, router, tokens, units
+from tests.formal import (
+    arrays,
+    clears,
+    control,
+    fetching,
+    links,
+    memories,
+    network,
+    ports,
+    queues,
+    router,
+    stores,
+    tokens,
+    units,
+)
 
 __all__ = ["PROOFS"]
 
 PROOFS = [
     proof
-    for module in (queues, ports, network, links, router, tokens, arrays, units, memories, control)
+    for module in (
+        queues,
+        ports,
+        network,
+        links,
+        router,
+        tokens,
+        arrays,
+        units,
+        fetching,
+        stores,
+        memories,
+        control,
+        clears,
+    )
     for proof in module.PROOFS
 ]

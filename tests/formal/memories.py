@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
-from amaranth.hdl import Cat, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data as layouts
 
 from rtl.axi import Burst
 from rtl.fifo import Fifo
 from rtl.isa import Load, Space
+from rtl.memory_node import MemoryNode
 from rtl.memory_read import ReadEngine
 from rtl.memory_write import WriteEngine
 from rtl.noc.flit import Kind
 from rtl.params import ChipParams
+from rtl.regs import ErrorCode
 from tests.formal.harness import Harness, Inside, follow, keeps
 from tests.formal.prover import Bug, Proof
 from tests.unit.rtl.noc_models import small_chip
@@ -33,6 +35,9 @@ ACKED = "each written packet is acknowledged once, behind its response, in order
 IDLE = "idle means that nothing is under way, and comes when nothing is"
 CLEARED = "under clear nothing new begins, what is left of a burst enables no byte, and errors are forgotten"
 
+SPLIT = "a READ's two flits are one LOAD, a WRITE's flits pass unchanged, and nothing else reaches an engine"
+WRONG = "a packet of another kind, or a READ of another length, is an error until clear"
+MERGED = "each flit of data, unchanged, and each acknowledgement, to its source, leaves once; packets stay whole"
 ASKED = "a LOAD asks for its runs in order, each flit once"
 PASSED = "each beat becomes a flit, in the packet that its burst was asked for"
 HALTED = "while halted no burst is added to those that wait for their address"
@@ -381,6 +386,113 @@ def read() -> Harness:
     return h
 
 
+def node() -> Harness:
+    """Links of 16 bytes, so READs of 2 flits; stand-ins for the engines do anything; payload of 2 bits."""
+    h = Harness()
+    m = h.m
+    chip = small_chip(2, 1, 1, link_bytes=16)
+    dut = MemoryNode(chip=chip)
+    engines: list[Any] = []
+
+    def stand_in(kind: type) -> Any:
+        class StandIn(kind):
+            def elaborate(self, platform: Any) -> Module:
+                return Module()
+
+        def made(**parameters: Any) -> Any:
+            engines.append(StandIn(**parameters))
+            return engines[-1]
+
+        return made
+
+    with patch.dict(
+        MemoryNode.elaborate.__globals__, ReadEngine=stand_in(ReadEngine), WriteEngine=stand_in(WriteEngine)
+    ):
+        inside = Inside(m, "dut", dut)
+    reads, writes = engines
+    clear = h.free(1, "clear")
+    m.d.comb += [dut.clear.eq(clear), dut.node.eq(2)]
+    h.drive(reads.load.ready, writes.packet.ready, writes.ack.valid, writes.ack.payload, reads.error, writes.error)
+    h.assume(keeps(h, "ack", valid=writes.ack.valid, ready=writes.ack.ready, payload=writes.ack.payload))
+
+    # Requests: packets of any kind and length.
+    flit, header = dut.request_in.payload, dut.request_in.payload.header
+    inner, last, kind, data = Signal(), h.free(1, "last"), Signal(3), h.free(2, "data")
+    h.drive(dut.request_in.valid)
+    m.d.comb += [
+        flit.first.eq(~inner),
+        flit.last.eq(last),
+        flit.data.eq(Cat(Const(0, 60), data)),
+        header.kind.eq(h.free(3, "kind")),
+        header.addr.eq(h.free(2, "addr")),
+    ]
+    kept = keeps(h, "request", valid=dut.request_in.valid, ready=dut.request_in.ready, payload=Cat(flit.as_value()))
+    h.assume(kept)
+    now = Mux(inner, kind, Value.cast(header.kind))
+    asked, taken = dut.request_in.valid, dut.request_in.valid & dut.request_in.ready
+    count, before = Signal(2), Signal(2)
+    with m.If(taken):
+        m.d.sync += [
+            inner.eq(~last),
+            kind.eq(now),
+            before.eq(data),
+            count.eq(Mux(last, 0, Mux(count == 3, 3, count + 1))),
+        ]
+    is_write, is_read = now == int(Kind.WRITE), now == int(Kind.READ)
+    h.always(SPLIT, writes.packet.valid == (asked & is_write))
+    h.always(SPLIT, ~asked | ~is_write | (writes.packet.payload.as_value() == flit.as_value()))
+    h.always(SPLIT, ~(asked & is_write) | (taken == writes.packet.ready))
+    complete = asked & is_read & last & (count == 1)
+    h.always(SPLIT, Mux(reads.load.valid, asked & is_read & last & (count != 0), ~complete))
+    whole = Cat(Const(0, 60), before, Const(0, 66), Const(0, 60), data, Const(0, 66))
+    h.always(SPLIT, ~complete | ((reads.load.payload.as_value() == whole) & (taken == reads.load.ready)))
+    wrong = asked & ~is_write & (~is_read | (last & (count == 0)) | (~last & (count == 1)))
+    h.always(WRONG, ~h.past(wrong & ~clear, "wrong") | (dut.error == int(ErrorCode.ILLEGAL_FIELD)))
+    cleared = h.past(clear, "cleared")
+    h.always(WRONG, ~cleared | (dut.error == Mux(reads.error != 0, reads.error, writes.error)))
+
+    # Responses: DATA packets whole, an acknowledgement between two of them.
+    data_flit, out = reads.data.payload, dut.response_out.payload
+    middle, data_last, word = Signal(), h.free(1, "data_last"), h.free(2, "word")
+    h.drive(reads.data.valid, dut.response_out.ready)
+    m.d.comb += [data_flit.first.eq(~middle), data_flit.last.eq(data_last), data_flit.data.eq(word)]
+    kept = keeps(
+        h, "data", valid=reads.data.valid, ready=reads.data.ready, payload=Cat(data_flit.first, data_last, word)
+    )
+    h.assume(kept | cleared)
+    h.assume(~clear | ~reads.data.valid)
+    passes, acked = reads.data.valid & reads.data.ready, writes.ack.valid & writes.ack.ready
+    with m.If(passes):
+        m.d.sync += middle.eq(~data_last)
+    with m.If(clear):
+        m.d.sync += middle.eq(0)
+    sent = dut.response_out.valid & dut.response_out.ready
+    payload = Cat(out.first, out.last, out.data[:2], out.header.dest, out.header.kind)
+    kept = keeps(h, "out", valid=dut.response_out.valid, ready=dut.response_out.ready, payload=payload)
+    h.always(STAYS, kept | clear)
+    is_ack = out.first & out.last & (out.header.kind == Kind.ACK) & (out.header.flits == 1) & (out.header.src == 2)
+    to = (1 << writes.ack.payload)[: chip.n_nodes]
+    h.always(MERGED, ~(passes & acked) | clear)
+    h.always(MERGED, clear | (sent == (passes | acked)))
+    h.always(MERGED, ~clear | ~dut.response_out.valid)
+    h.always(MERGED, clear | ~acked | (is_ack & (out.header.dest == to) & ~middle))
+    h.always(MERGED, ~(passes & sent) | (out.as_value() == data_flit.as_value()))
+
+    (kept_kind,), (position,) = inside.nameless(3), inside.nameless(2)
+    h.invariant(~inner | (kept_kind == kind))
+    h.invariant(~(inner & (kind == int(Kind.READ))) | (position == 1))
+    h.invariant((count == 0) == ~inner)
+    h.invariant(~middle | inside.signal("in_packet"))
+    h.invariant(~(inner & (kind == int(Kind.READ)) & (count == 1)) | (inside.signal("collected")[128:] == whole[:128]))
+    h.cover("an acknowledgement waits for the end of a packet", middle & writes.ack.valid & passes & data_last)
+    h.cover("a LOAD", reads.load.valid & reads.load.ready & (before != data))
+    return h
+
+
+def _node(old: str, new: str) -> Bug:
+    return Bug("rtl.memory_node", old, new)
+
+
 def _write(old: str, new: str) -> Bug:
     return Bug("rtl.memory_write", old, new)
 
@@ -443,7 +555,25 @@ _READ_BUGS = {
     IDLE: [_read("| notes.o.valid)", ")")],
     CLEARED: [_read("& ~self.halt & ~self.clear),", "& ~self.halt),")],
 }
+_NODE_BUGS = {
+    SPLIT: [
+        _node("Mux(flit.first, flit.header.kind, kind)", "flit.header.kind"),
+        _node("m.d.sync += collected.eq(whole)", "m.d.sync += collected.eq(flit.data)"),
+    ],
+    WRONG: [_node("fault.eq(flit.last | complete)", "fault.eq(flit.last)")],
+    STAYS: [
+        _node(
+            "in_packet.eq(~(response.ready & read.data.payload.last))",
+            "in_packet.eq(response.ready & ~read.data.payload.last)",
+        )
+    ],
+    MERGED: [
+        _node("send_ack.eq(write.ack.valid & ~in_packet)", "send_ack.eq(write.ack.valid)"),
+        _node("read.data.ready.eq(~send_ack & response.ready)", "read.data.ready.eq(response.ready)"),
+    ],
+}
 PROOFS = [
     Proof("WriteEngine, 2 bursts under way", write, 1, _WRITE_BUGS, bug_steps=8, quick=False),
+    Proof("MemoryNode, split and merge", node, 1, _NODE_BUGS, bug_steps=6, quick=False),
     Proof("ReadEngine, 2 bursts under way", read, 1, _READ_BUGS, bug_steps=8, quick=False),
 ]

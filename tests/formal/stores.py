@@ -340,7 +340,7 @@ _PACKET_BUGS = {
         _store("head_taken & (head.kind == Kind.WRITE)", "head_valid & (head.kind == Kind.WRITE)"),
     ],
     ALL_OF_IT: [
-        _store("Mux(rest.planar, length << self._group_bits(rest.core), length)", "length"),
+        _store("Mux(rest.to_core, core_step, length << flit_bits)", "Mux(rest.to_core, core_step, length)"),
         _store("head.token_valid.eq(rest.token_valid & final)", "head.token_valid.eq(rest.token_valid)"),
         _store("Mux(first, head.lane_offset, offset)", "head.lane_offset"),
     ],
@@ -375,7 +375,7 @@ _STORE_BUGS = {
     REFUSED: [_store("self.error.eq(code), checked.eq(code == 0)", "self.error.eq(code), checked.eq(1)")],
 }
 PROOFS = [
-    Proof("Packets of the store unit", packets, 1, _PACKET_BUGS, bug_steps=11, quick=False),
+    Proof("Packets of the store unit", packets, 1, _PACKET_BUGS, bug_steps=8, quick=False),
     Proof("Drain", drain, 1, _DRAIN_BUGS, bug_steps=6, quick=False),
     Proof("Drain, pooled", windows, 9, _WINDOW_BUGS, induction=False, bug_steps=9, quick=False),
     Proof("Store", store, 1, _STORE_BUGS, bug_steps=21, quick=False),

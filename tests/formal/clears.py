@@ -14,7 +14,6 @@ from amaranth.lib import data as layouts
 from amaranth.lib.wiring import In
 
 from rtl.drain import Drain
-from rtl.fetch import Fetch
 from rtl.fifo import Fifo
 from rtl.interface import Inbound
 from rtl.isa import Unit
@@ -130,12 +129,6 @@ def _pops_what_is_there(h: Harness, dut: Any) -> None:
     h.assume(((dut.pop & ~dut.present) == 0) & ((dut.pop & (dut.pop - 1)[: len(dut.pop)]) == 0))
 
 
-def _starts_once(h: Harness, dut: Any) -> None:
-    started = Signal()
-    h.m.d.sync += started.eq(started | dut.start)
-    h.assume((~dut.start | ~started) & (dut.program.payload.unit < 3) & (~dut.program.valid | started))
-
-
 def _jobs_are_legal(h: Harness, dut: Any) -> None:
     h.assume((~dut.start | ~dut.busy | dut.last) & (~dut.job.pooled | dut.has_pool) & (dut.job.pixels != 0))
 
@@ -210,7 +203,7 @@ _FORGOTTEN: list[tuple[str, Callable[[], Harness], int, list[Bug]]] = [
         "Issue",
         lambda: forgotten(lambda: Issue(chip=_LINE, unit=Unit.STORE), low=92),
         5,
-        _bug("issue", "is_end = Signal()", "is_end = Signal(reset_less=True)"),
+        _bug("issue", "state = Signal(UnitState)", "state = Signal(UnitState, reset_less=True)"),
     ),
     (
         "SignalRouter",
@@ -223,12 +216,6 @@ _FORGOTTEN: list[tuple[str, Callable[[], Harness], int, list[Bug]]] = [
         lambda: forgotten(lambda: Inbound(core=CORE, chip=_LINE), assume=_packets_begin_with_heads),
         5,
         _bug("interface", "addr.eq(header.addr)", "addr.eq(held_addr)"),
-    ),
-    (
-        "Fetch",
-        lambda: forgotten(lambda: Fetch(core=CORE, chip=small_chip(2, 1, 1, link_bytes=16)), assume=_starts_once),
-        6,
-        _bug("fetch", "part = Signal(range(parts))", "part = Signal(range(parts), reset_less=True)"),
     ),
     (
         "Packets",

@@ -386,30 +386,30 @@ def read() -> Harness:
     return h
 
 
+class _Reads(ReadEngine):
+    """Nothing in it: what comes out is driven."""
+
+    def elaborate(self, platform: Any) -> Module:
+        return Module()
+
+
+class _Writes(WriteEngine):
+    """As above."""
+
+    def elaborate(self, platform: Any) -> Module:
+        return Module()
+
+
 def node() -> Harness:
     """Links of 16 bytes, so READs of 2 flits; stand-ins for the engines do anything; payload of 2 bits."""
     h = Harness()
     m = h.m
     chip = small_chip(2, 1, 1, link_bytes=16)
     dut = MemoryNode(chip=chip)
-    engines: list[Any] = []
-
-    def stand_in(kind: type) -> Any:
-        class StandIn(kind):
-            def elaborate(self, platform: Any) -> Module:
-                return Module()
-
-        def made(**parameters: Any) -> Any:
-            engines.append(StandIn(**parameters))
-            return engines[-1]
-
-        return made
-
-    with patch.dict(
-        MemoryNode.elaborate.__globals__, ReadEngine=stand_in(ReadEngine), WriteEngine=stand_in(WriteEngine)
-    ):
+    reads, writes = _Reads(chip=chip), _Writes(chip=chip)
+    stand_ins = {"ReadEngine": lambda **_: reads, "WriteEngine": lambda **_: writes}
+    with patch.dict(MemoryNode.elaborate.__globals__, stand_ins):
         inside = Inside(m, "dut", dut)
-    reads, writes = engines
     clear = h.free(1, "clear")
     m.d.comb += [dut.clear.eq(clear), dut.node.eq(2)]
     h.drive(reads.load.ready, writes.packet.ready, writes.ack.valid, writes.ack.payload, reads.error, writes.error)

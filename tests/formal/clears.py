@@ -108,6 +108,7 @@ def forgotten(
             counts = (guards or {})[name](fresh)
         elif name in (late or {}):
             counts = h.past((late or {})[name](fresh), f"late_{name}")
+            valids.append(counts)
         elif beside in ports and name != beside and ports[beside][0].flow != In:
             counts = ports[beside][2]
             valids.append(counts)
@@ -169,7 +170,7 @@ _RETURNED = [
         "Router",
         lambda: Router(chip=_NOC),
         ["counter_value", *_BUFFER_VCS],
-        _bug("noc.router", "[counter.eq(0) for counter in counters]", "[counter.eq(0) for counter in counters[1:]]"),
+        _bug("noc.router", "m.d.sync += crossing.eq(0)", "pass"),
     ),
     (
         "NetworkPort",
@@ -246,7 +247,7 @@ PROOFS = [
             lambda make=make, remain=remain: returned(make, remain),
             1,
             {RETURNED: bugs},
-            bug_steps=7,
+            bug_steps=4,
             quick=False,
         )
         for name, make, remain, bugs in _RETURNED

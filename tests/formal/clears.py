@@ -13,7 +13,6 @@ from amaranth.hdl import Cat, Const, Shape, Signal, Value
 from amaranth.lib import data as layouts
 from amaranth.lib.wiring import In
 
-from rtl.drain import Drain
 from rtl.fifo import Fifo
 from rtl.interface import Inbound
 from rtl.isa import Unit
@@ -130,10 +129,6 @@ def _pops_what_is_there(h: Harness, dut: Any) -> None:
     h.assume(((dut.pop & ~dut.present) == 0) & ((dut.pop & (dut.pop - 1)[: len(dut.pop)]) == 0))
 
 
-def _jobs_are_legal(h: Harness, dut: Any) -> None:
-    h.assume((~dut.start | ~dut.busy | dut.last) & (~dut.job.pooled | dut.has_pool) & (dut.job.pixels != 0))
-
-
 def _packets_begin_with_heads(h: Harness, dut: Any) -> None:
     for name, one in (("response", dut.response), ("request", dut.request)):
         inner = Signal(name=f"{name}_inner")
@@ -227,16 +222,6 @@ _FORGOTTEN: list[tuple[str, Callable[[], Harness], int, list[Bug]]] = [
             "left = Signal(range(chip.max_packet_flits))",
             "left = Signal(range(chip.max_packet_flits), reset_less=True)",
         ),
-    ),
-    (
-        "Drain",
-        lambda: forgotten(
-            lambda: Drain(core=CORE, link_bytes=4),
-            guards={"o_data": lambda dut: dut.o_valid, "plane": lambda dut: dut.has_pool},
-            assume=_jobs_are_legal,
-        ),
-        5,
-        _bug("drain", "geometry.eq(latest),", ""),
     ),
 ]
 

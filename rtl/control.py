@@ -204,7 +204,7 @@ class Control(wiring.Component):
             return bits[int(control).bit_length() - 1]
 
         start = bit(ControlBit.START) & (self._phase == _Phase.IDLE)
-        with m.If(bit(ControlBit.CLEAR_IRQ)):
+        with m.If(bit(ControlBit.CLEAR_IRQ) & self.irq):  # one that rises in this very cycle stays
             m.d.sync += self.irq.eq(0)
         with m.If(bit(ControlBit.RESET) | start):
             m.d.sync += [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, ClockDomain, Const, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl._mem import MemoryInstance
 
-__all__ = ["Harness", "Inside", "follow"]
+__all__ = ["Harness", "Inside", "follow", "keeps", "source"]
 
 
 class Inside:
@@ -25,16 +26,47 @@ class Inside:
             (fragment,) = (child for child, name, _ in fragment.subfragments if name == step)
         return fragment
 
-    def signal(self, name: str, *path: str) -> Signal:
-        """The signal ``name`` driven by the submodule at ``path``."""
+    def signal(self, name: str, *path: str, width: int | None = None) -> Signal:
+        """The signal ``name``, and of that width if one is given, driven by the submodule at ``path``."""
         signals = {
             id(signal): signal
             for statements in self._at(path).statements.values()
             for statement in statements
             for signal in statement._lhs_signals()
-            if signal.name == name
+            if signal.name == name and width in {None, len(signal)}
         }
         (found,) = signals.values()
+        return found
+
+    def nameless(self, width: int, *path: str) -> list[Signal]:
+        """Registers of a width without a name, since several were declared in a line: as first assigned."""
+        signals = {
+            id(signal): signal
+            for domain, statements in self._at(path).statements.items()
+            for statement in statements
+            for signal in statement._lhs_signals()
+            if domain == "sync" and signal.name.startswith("$") and len(signal) == width
+        }
+        return list(signals.values())
+
+    def registers(self) -> dict[str, Signal]:
+        """All registers, those of submodules too, by path and name."""
+        found: dict[str, Signal] = {}
+
+        def collect(fragment: Fragment, path: str) -> None:
+            signals = (
+                signal
+                for domain, statements in fragment.statements.items()
+                for statement in statements
+                for signal in statement._lhs_signals()
+                if domain == "sync"
+            )
+            for number, signal in enumerate({id(signal): signal for signal in signals}.values()):
+                found[f"{path}{signal.name}" + (f"_{number}" if signal.name.startswith("$") else "")] = signal
+            for child, name, _ in fragment.subfragments:
+                collect(child, f"{path}{name}.")
+
+        collect(self.fragment, "")
         return found
 
     def word(self, address: Value, width: int, *path: str) -> Signal:
@@ -63,11 +95,13 @@ class Harness:
         self.properties: dict[str, Value] = {}
         self.invariants: list[Value] = []
         self.covers: dict[str, Value] = {}
+        self.arbitrary: list[str] = []
+        """Submodules whose registers and memories hold anything at first."""
 
     def free(self, shape: Any, name: str) -> Signal:
         """An input: any value in each cycle."""
         signal = Signal(shape, name=name)
-        self._inputs.append(signal)
+        self.drive(signal)
         return signal
 
     def drive(self, *signals: Any) -> None:
@@ -110,7 +144,20 @@ class Harness:
         m = self.m
         m.d.comb += [Assume(value) for value in self._assumptions]
         m.d.comb += [Assert(value) for value in asserted]
-        return rtlil.convert(m, name="top", ports=[self._clock.clk, *self._inputs], emit_src=False)
+        text = rtlil.convert(m, name="top", ports=[self._clock.clk, *self._inputs], emit_src=False)
+        return _without_initial_state(text, [f"top.{name}" for name in self.arbitrary])
+
+
+def _without_initial_state(text: str, modules: list[str]) -> str:
+    """RTLIL in which these modules, and what is inside them, hold anything at first."""
+    parts = re.split(r"(?m)^(?=module )", text)
+    for i, part in enumerate(parts):
+        name = part.split("\n", 1)[0].removeprefix("module \\")
+        if any(name == module or name.startswith(f"{module}.") for module in modules):
+            part = re.sub(r"(?m)^ *attribute \\init .*\n", "", part)
+            part = re.sub(r"(?ms)^  cell \$meminit_v2 .*?^  end\n", "", part)
+            parts[i] = re.sub(r"(parameter \\INIT_VALUE \d+')[01]+", lambda found: f"{found[1]}x", part)
+    return "".join(parts)
 
 
 def follow(h: Harness, name: str, *, push: Value, payload: Any, pop: Value, level: Value) -> tuple[Signal, ...]:
@@ -129,3 +176,16 @@ def follow(h: Harness, name: str, *, push: Value, payload: Any, pop: Value, leve
     with m.Elif(push & start):
         m.d.sync += [followed.eq(1), word.eq(payload), ahead.eq(level - pop)]
     return followed, word, ahead
+
+
+def keeps(h: Harness, name: str, *, valid: Value, ready: Value, payload: Any) -> Value:
+    """What was offered and not taken in the cycle before is still offered, unchanged."""
+    waited, before = h.past(valid & ~ready, f"{name}_waited"), h.past(payload, f"{name}_before")
+    return ~waited | (valid & (Value.cast(payload) == before))
+
+
+def source(h: Harness, name: str, stream: Any, *, drive_payload: bool = True) -> Value:
+    """Drives a stream with anything that stays until it is taken; the result: something waited."""
+    h.drive(stream.valid, *([stream.payload] if drive_payload else []))
+    h.assume(keeps(h, name, valid=stream.valid, ready=stream.ready, payload=stream.payload))
+    return h.past(stream.valid & ~stream.ready, f"{name}_waits")

@@ -1,7 +1,39 @@
 """All proofs."""
 
-from tests.formal import arrays, links, network, ports, queues, router, tokens
+from tests.formal import (
+    arrays,
+    clears,
+    control,
+    fetching,
+    links,
+    memories,
+    network,
+    ports,
+    queues,
+    router,
+    stores,
+    tokens,
+    units,
+)
 
 __all__ = ["PROOFS"]
 
-PROOFS = [*queues.PROOFS, *ports.PROOFS, *network.PROOFS, *links.PROOFS, *router.PROOFS, *tokens.PROOFS, *arrays.PROOFS]
+PROOFS = [
+    proof
+    for module in (
+        queues,
+        ports,
+        network,
+        links,
+        router,
+        tokens,
+        arrays,
+        units,
+        fetching,
+        stores,
+        memories,
+        control,
+        clears,
+    )
+    for proof in module.PROOFS
+]

@@ -58,7 +58,7 @@ class Bug:
         if source.count(self.old) != 1:
             raise ValueError(f"{self.module} has {source.count(self.old)} places {self.old!r}: a seeded bug needs one")
         mutant = ModuleType(self.module)
-        exec(compile(source.replace(self.old, self.new), self.module, "exec"), mutant.__dict__)
+        exec(compile(source.replace(self.old, self.new), self.module, "exec", dont_inherit=True), mutant.__dict__)
         replaced = []
         users = [user for name, user in sys.modules.items() if name.startswith(("rtl.", "tests.formal."))]
         for name in module.__all__:

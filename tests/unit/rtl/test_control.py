@@ -117,6 +117,30 @@ def test_a_run_clears_starts_counts_and_interrupts() -> None:
     simulate(test)
 
 
+@pytest.mark.parametrize("cycles", range(5))
+def test_an_interrupt_is_not_lost_to_a_clear_irq_of_the_same_cycle(cycles: int) -> None:
+    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
+        bus = control.bus
+        await host.write(Register.CONTROL, ControlBit.START)
+        await until(ctx, control.running)
+        await ctx.tick()
+        ctx.set(bus.bready, 1)
+        for cycle in range(5):
+            first = cycle == 0
+            ctx.set(bus.awvalid, first)
+            ctx.set(bus.wvalid, first)
+            ctx.set(bus.awaddr, Register.CONTROL)
+            ctx.set(bus.wdata, ControlBit.CLEAR_IRQ)
+            ctx.set(bus.wstrb, 1)
+            ctx.set(control.core_done, ALL_CORES if cycle >= cycles else 0)
+            await ctx.tick()
+        assert await host.read(Register.STATUS) & Status.DONE
+        # Only a CLEAR_IRQ behind the end takes the interrupt away.
+        assert ctx.get(control.irq) == (cycles >= 1)
+
+    simulate(test)
+
+
 def test_cycles_run_from_the_start_pulse_to_done() -> None:
     async def test(ctx: Any, control: Control, host: LiteHost) -> None:
         await host.write(Register.CONTROL, ControlBit.START)

@@ -50,7 +50,7 @@ _TEXT_COLUMNS = {"network", "worst layer", "largest loss", "bits"}
 _SOURCES = ("rtl", "golden", "sched", "tb")
 
 
-def commit() -> str:
+def commit(sources: Sequence[str] = _SOURCES) -> str:
     """`git describe` of the sources, "-dirty" if they differ from it; "unknown" outside a repository."""
     root = Path(tb.__path__[0]).parent
 
@@ -60,7 +60,7 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--", *_SOURCES)
+        changed = git("status", "--porcelain", "--", *sources)
         return git("describe", "--tags", "--always") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

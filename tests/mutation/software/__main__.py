@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.mutation.software.campaign import ROOT, CampaignError, judge, mutants_of
-from tests.mutation.software.groups import EQUIVALENT, GROUPS
+from tests.mutation.software.equivalent import EQUIVALENT
+from tests.mutation.software.groups import GROUPS
 from tests.mutation.software.results import Results
 
 

@@ -25,7 +25,8 @@ from types import CodeType, ModuleType
 
 import pytest
 
-from tests.mutation.software.groups import EQUIVALENT, GROUPS, Group
+from tests.mutation.software.equivalent import EQUIVALENT
+from tests.mutation.software.groups import GROUPS, Group
 from tests.mutation.software.operators import Mutant, random_mutants, seeded_mutant
 
 __all__ = ["ROOT", "CampaignError", "Judged", "judge", "mutants_of", "survives"]

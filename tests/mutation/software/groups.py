@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["EQUIVALENT", "GROUPS", "Group", "Seeded"]
+__all__ = ["GROUPS", "Group", "Seeded"]
 
 
 @dataclass(frozen=True)
@@ -326,20 +326,3 @@ GROUPS: dict[str, Group] = {
         _ESTIMATOR_FAULTS,
     ),
 }
-
-EQUIVALENT: dict[str, str] = {
-    "golden/window.py: groups, block.shape[1], -1, cols: 25: 1 -> 2": "NumPy takes any negative size for the unknown one",
-    "golden/ops.py: magnitude = np.abs(weight).view(np.uint8).reshape(weight.shape[0], -1).sum(axis=1, dtype=np.int64): "
-    "68: 1 -> 2": "NumPy takes any negative size for the unknown one",
-    "golden/ops.py: if depth << 14 <= 1 << 24:: 3: depth << 14 <= 1 << 24 -> depth << 14 < 1 << 24": (
-        "a shortcut: at equality the sum of magnitudes, which decides then, cannot be too large either"
-    ),
-    "golden/ops.py: return np.float32 if int(magnitude.max()) << 7 <= 1 << 24 else np.float64: 21: "
-    "int(magnitude.max()) << 7 <= 1 << 24 -> int(magnitude.max()) << 7 < 1 << 24": (
-        "at equality float32 is exact still, and float64 gives the same sums"
-    ),
-    "golden/ops.py: zip(requant.multiplier.tolist(), requant.shift.tolist(), strict=True): 64: True -> False": (
-        "Requant refuses multipliers and shifts of unlike shapes"
-    ),
-}
-"""Mutants that no test can notice, by `Mutant.key`, and why."""

@@ -53,9 +53,9 @@ class Mutant:
     seeded: bool = False
 
     @property
-    def key(self) -> str:
+    def key(self) -> tuple[str, str, int, str]:
         """Names the mutant for as long as its line stays what it is."""
-        return f"{self.module}: {self.text}: {self.column}: {self.change}"
+        return self.module, self.text, self.column, self.change
 
 
 def random_mutants(module: str, source: str, count: int, seed: int) -> list[Mutant]:
@@ -64,7 +64,7 @@ def random_mutants(module: str, source: str, count: int, seed: int) -> list[Muta
     places = list(_places(tree))
     random.Random(f"{module} {seed}").shuffle(places)
     lines = source.splitlines()
-    found: dict[str, Mutant] = {}
+    found: dict[tuple[str, str, int, str], Mutant] = {}
     for node, change in places:
         if len(found) == count:
             break

@@ -12,7 +12,8 @@ from tb.bench_report import commit
 from tb.cache import content_key
 from tb.job import write_atomically
 from tests.mutation.software.campaign import ROOT, Judged
-from tests.mutation.software.groups import EQUIVALENT, Group
+from tests.mutation.software.equivalent import EQUIVALENT
+from tests.mutation.software.groups import Group
 from tests.mutation.software.operators import Mutant
 
 __all__ = ["TARGET", "Results"]
@@ -109,4 +110,4 @@ def _sources(group: Group) -> list[str | Path]:
     files = {path for folder in folders for path in (ROOT / folder).rglob("*.py")}
     files |= {*(ROOT / "tests").glob("*.py"), *(ROOT / test for test in group.tests)}
     files.add(Path(__file__).with_name("campaign.py"))
-    return [part for path in sorted(files) for part in (str(path.relative_to(ROOT)), path)]
+    return [part for path in sorted(files) for part in (path.name, path)]

@@ -1,0 +1,34 @@
+"""Mutants that no test can notice, and why."""
+
+from __future__ import annotations
+
+__all__ = ["EQUIVALENT"]
+
+_ANY_NEGATIVE = "NumPy takes any negative size for the unknown one"
+
+EQUIVALENT: dict[tuple[str, str, int, str], str] = {
+    # --- ops
+    ("golden/ops.py", "if depth << 14 <= 1 << 24:", 3, "depth << 14 <= 1 << 24 -> depth << 14 < 1 << 24"): (
+        "a shortcut: at equality the sum of magnitudes, which decides then, cannot be too large either"
+    ),
+    (
+        "golden/ops.py",
+        "return np.float32 if int(magnitude.max()) << 7 <= 1 << 24 else np.float64",
+        21,
+        "int(magnitude.max()) << 7 <= 1 << 24 -> int(magnitude.max()) << 7 < 1 << 24",
+    ): "at equality both types hold all sums exactly",
+    (
+        "golden/ops.py",
+        "magnitude = np.abs(weight).view(np.uint8).reshape(weight.shape[0], -1).sum(axis=1, dtype=np.int64)",
+        68,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    (
+        "golden/ops.py",
+        "zip(requant.multiplier.tolist(), requant.shift.tolist(), strict=True)",
+        64,
+        "True -> False",
+    ): "Requant refuses multipliers and shifts of unlike shapes",
+    ("golden/window.py", "groups, block.shape[1], -1, cols", 25, "1 -> 2"): _ANY_NEGATIVE,
+}
+"""By `Mutant.key`."""

@@ -1,12 +1,13 @@
 """The estimator against hand-made programs, against the machine's traffic, and its fit against itself."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate
-from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_cycles
+from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_cycles, switch_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
@@ -42,7 +43,7 @@ class Handmade:
         return all_streams
 
 
-ONE = default_chip(1)
+ONE, TWO = default_chip(1), default_chip(2)
 QUICK = MemoryTiming(0.0)
 SETUP = encode(Opcode.SETUP, kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, out_w=20, in_w=20)
 
@@ -141,6 +142,11 @@ def test_short_passes_and_the_way_through_an_oblong_array_follow_both_sides(rows
     assert compute_pixels(core, setup, {"blocks": 2, "out_h": 1}) == 2 * 3 * 32
     assert compute_pixels(core, setup, {"blocks": 2, "out_h": 8}) == 2 * 3 * 40
     assert drain_cycles(core, setup, EXACT) == idle_cycles(core, setup, EXACT) == rows + cols
+    slow = replace(EXACT, array_drain=1.0, array_idle=3.0, tap_drain=5.0, tap_idle=7.0)
+    assert (drain_cycles(core, setup, slow), idle_cycles(core, setup, slow)) == (rows + cols + 1, rows + cols + 3)
+    tap = {**setup, "engine": Engine.TAP}
+    assert (drain_cycles(core, tap, slow), idle_cycles(core, tap, slow)) == (5, 7)
+    assert switch_cycles(core, slow) == (rows + cols + 3 + 7) / 2
 
 
 def test_slow_drains_leave_the_memory_to_others() -> None:
@@ -196,18 +202,37 @@ def test_a_deadlock_is_an_error() -> None:
         estimate(program, ONE)
 
 
+def test_a_deadlock_names_four_of_the_units_that_wait() -> None:
+    wait = [encode(Opcode.SYNC, wait0_first=3, wait0_count=1), encode(Opcode.END)]
+    program = SimpleNamespace(streams={(core, unit): wait for core in range(2) for unit in Unit})
+    named = "core 0 load at 0, core 0 compute at 0, core 0 store at 0, core 1 load at 0"
+    with pytest.raises(EstimateError, match=f"deadlock: {named}$"):
+        estimate(program, TWO)
+
+
+@dataclass(frozen=True)
+class Pair(Handmade):
+    """Core 1 waits for token 9 before it ends."""
+
+    @property
+    def streams(self) -> dict[tuple[int, Unit], list[bytes]]:
+        receiver = encode(Opcode.SYNC, wait0_first=9, wait0_count=1)
+        return {**super().streams, (1, Unit.COMPUTE): [receiver, encode(Opcode.END)]}
+
+
 def test_signals_reach_other_cores() -> None:
-    chip = default_chip(2)
     sender = encode(Opcode.SYNC, signal0_valid=1, signal0_token=9, signal0_core=1)
-    receiver = encode(Opcode.SYNC, wait0_first=9, wait0_count=1)
+    assert estimate(Pair(TWO, compute=(sender,)), TWO).cycles > 0
 
-    @dataclass(frozen=True)
-    class Two(Handmade):
-        @property
-        def streams(self) -> dict[tuple[int, Unit], list[bytes]]:
-            return {**super().streams, (1, Unit.COMPUTE): [receiver, encode(Opcode.END)]}
 
-    assert estimate(Two(chip, compute=(sender,)), chip).cycles > 0
+def test_a_store_to_a_core_gives_its_token_once_its_last_flit_is_there() -> None:
+    target = {"to_core": 1, "core": 1, "token_valid": 1, "token": 9}
+    program = Pair(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, **target),))
+    alone = Handmade(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, to_core=1, core=1),))
+    base = estimate(program, TWO, QUICK, EXACT).cycles
+    assert base >= estimate(alone, TWO, QUICK, EXACT).cycles >= 100
+    for delay in ("store_drain", "signal_latency"):
+        assert estimate(program, TWO, QUICK, replace(EXACT, **{delay: 30.0})).cycles - base == pytest.approx(30)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -257,6 +282,16 @@ def test_reads_and_writes_get_half_each_of_a_scarce_bandwidth() -> None:
     assert server.next_event() == 40
     server.set_rates(0.25)  # what the network does not take, writes get
     assert (server.read_rate, sum(job.rate for job in server.writes)) == (0.25, 0.75)
+
+
+def test_rates_have_changed_if_only_one_of_them_has() -> None:
+    server = MemoryServer(2.0, writes=[WriteJob(10, lambda _: None)])
+    server.reads.append(ReadJob(100, (0,), 0.0, lambda _: None))
+    assert server.set_rates(1.0)
+    assert not server.set_rates(1.0)
+    assert server.set_rates(0.5)
+    server.writes.append(WriteJob(10, lambda _: None))
+    assert server.set_rates(0.5)
 
 
 def test_bursts_end_at_page_boundaries() -> None:

@@ -30,5 +30,12 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "True -> False",
     ): "Requant refuses multipliers and shifts of unlike shapes",
     ("golden/window.py", "groups, block.shape[1], -1, cols", 25, "1 -> 2"): _ANY_NEGATIVE,
+    # --- scheduler
+    ("sched/scheduler/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
+        "a STORE sends its three signals together, and uses the third for nothing else"
+    ),
+    ("sched/scheduler/source.py", "yield Transfer(addr, 1, tile.in_rows * row, 0, 0, 0, 0)", 44, "0 -> 1"): (
+        "the distance from a run to the next, of which there is none"
+    ),
 }
 """By `Mutant.key`."""

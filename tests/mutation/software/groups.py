@@ -319,7 +319,7 @@ GROUPS: dict[str, Group] = {
         (_EMIT, _SEQUENCE, _SOURCE, _LAYOUT, _LOWER, _TOKENS),
         tuple(
             f"tests/unit/sched/test_{part}.py"
-            for part in ("layout", "tokens", "random_layers", "schedule", "replay", "properties")
+            for part in ("layout", "source", "tokens", "random_layers", "schedule", "replay", "properties")
         ),
         _SCHEDULER_FAULTS,
     ),

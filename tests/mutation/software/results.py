@@ -26,7 +26,8 @@ _COMMIT_SOURCES = ("rtl", "golden", "sched", "tb", "tests")
 class Results:
     """Verdicts on the mutants of one group, and ``<folder>/<group>.json``, which holds them.
 
-    A verdict holds for as long as the mutated module, all that it works with, and the tests are what they were.
+    A verdict holds for as long as the mutated module, all that it works with, and the tests are what they were: of a
+    killed one the file of the test that killed it.
 
     Attributes
     ----------
@@ -41,12 +42,21 @@ class Results:
     def __init__(self, name: str, group: Group, mutants: Sequence[Mutant], seed: int, folder: Path) -> None:
         self.name, self.seed, self.path = name, seed, folder / f"{name}.json"
         self._mutants, self._commit = mutants, commit(_COMMIT_SOURCES)
-        self._context = content_key(_sources(group))
+        sources = _sources()
+        self._all_tests = content_key([*sources, *(ROOT / test for test in group.tests)])
+        self._by_test = {test: content_key([*sources, test, ROOT / test]) for test in group.tests}
         kept = json.loads(self.path.read_text())["verdicts"] if self.path.exists() else []
         self.killers = [verdict["killer"] for verdict in kept if verdict["killer"]]
         known = {verdict["key"]: verdict["killer"] for verdict in kept}
-        self.judged = [Judged(mutant, known[key]) for mutant in mutants if (key := self._key(mutant)) in known]
-        self.waiting = [mutant for mutant in mutants if self._key(mutant) not in known]
+        self.judged: list[Judged] = []
+        self.waiting: list[Mutant] = []
+        for mutant in mutants:
+            keys = (_key(mutant, context) for context in (self._all_tests, *self._by_test.values()))
+            killer = next((known[key] for key in keys if key in known), None)
+            if killer is None:
+                self.waiting.append(mutant)
+            else:
+                self.judged.append(Judged(mutant, killer))
 
     @property
     def survivors(self) -> list[Mutant]:
@@ -91,23 +101,28 @@ class Results:
             "survivors": [_place(mutant) for mutant in self.survivors],
             "kills": dict(Counter(one.killer for one in self.judged if one.killer).most_common()),
             "verdicts": [
-                {"key": self._key(one.mutant), **_place(one.mutant), "killer": one.killer} for one in self.judged
+                {"key": _key(one.mutant, self._context(one.killer)), **_place(one.mutant), "killer": one.killer}
+                for one in self.judged
             ],
         }
         write_atomically(self.path, (json.dumps(content, indent=1) + "\n").encode())
 
-    def _key(self, mutant: Mutant) -> str:
-        return content_key([self._context, mutant.module, mutant.source])
+    def _context(self, killer: str) -> str:
+        """What a verdict depends on beside the mutant."""
+        return self._by_test.get(killer.partition("::")[0], self._all_tests)
+
+
+def _key(mutant: Mutant, context: str) -> str:
+    return content_key([context, mutant.module, mutant.source])
 
 
 def _place(mutant: Mutant) -> dict[str, Any]:
     return {"file": mutant.module, "line": mutant.line, "text": mutant.text, "change": mutant.change}
 
 
-def _sources(group: Group) -> list[str | Path]:
-    """Whatever a verdict depends on, but for the mutant itself."""
-    folders = ("golden", "sched", "rtl", "tests/unit/sched")
-    files = {path for folder in folders for path in (ROOT / folder).rglob("*.py")}
-    files |= {*(ROOT / "tests").glob("*.py"), *(ROOT / test for test in group.tests)}
+def _sources() -> list[str | Path]:
+    """Whatever a verdict depends on beside the mutant and the tests."""
+    files = {path for folder in ("golden", "sched", "rtl") for path in (ROOT / folder).rglob("*.py")}
+    files |= {*(ROOT / "tests").glob("*.py"), ROOT / "tests/unit/sched/replay.py"}
     files.add(Path(__file__).with_name("campaign.py"))
     return [part for path in sorted(files) for part in (path.name, path)]

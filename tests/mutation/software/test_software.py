@@ -76,22 +76,26 @@ def test_a_seeded_fault_that_the_source_has_outgrown_is_an_error() -> None:
         seeded_mutant("m.py", "x = 1", "y", "z", "what")
 
 
-def results(folder: Path, test: str, mutants: list[Mutant]) -> Results:
-    (folder / "test_it.py").write_text(test)
-    return Results("it", Group((), (str(folder / "test_it.py"),), ()), mutants, 1, folder)
+def results(folder: Path, mutants: list[Mutant], **tests: str) -> Results:
+    """With files of tests by name."""
+    files = [folder / f"{name}.py" for name in tests]
+    for file, text in zip(files, tests.values(), strict=True):
+        file.write_text(text)
+    return Results("it", Group((), tuple(map(str, files)), ()), mutants, 1, folder)
 
 
 def test_an_interrupted_campaign_goes_on_until_tests_change(tmp_path: Path) -> None:
     fault = seeded_mutant("m.py", SOURCE, "limit: int = 7", "limit: int = 9", "a higher limit")
     mutants = [fault, *random_mutants("m.py", SOURCE, 3, seed=1)]
-    first = results(tmp_path, "pass", mutants)
+    first = results(tmp_path, mutants, one="pass", other="pass")
     assert first.waiting == mutants
-    first.add(Judged(fault, "test_it.py::test_limit"))
+    killer = f"{tmp_path}/one.py::test_limit"
+    first.add(Judged(fault, killer))
     first.add(Judged(mutants[2], ""))
     assert (first.counts(seeded=True), first.counts(seeded=False), first.score) == ((1, 1), (0, 1), 0)
-    again = results(tmp_path, "pass", mutants)
+    again = results(tmp_path, mutants, one="pass", other="pass")
     assert (again.waiting, again.survivors) == ([mutants[1], mutants[3]], [mutants[2]])
-    assert again.killers == ["test_it.py::test_limit"]
+    assert again.killers == [killer]
     assert not again.met
     kept = json.loads((tmp_path / "it.json").read_text())
     assert kept["survivors"] == [
@@ -100,8 +104,10 @@ def test_an_interrupted_campaign_goes_on_until_tests_change(tmp_path: Path) -> N
     assert (kept["waiting"], kept["seeded"], kept["random"]) == (
         2, {"killed": 1, "judged": 1}, {"killed": 0, "judged": 1},
     )  # fmt: skip
-    changed = results(tmp_path, "assert True", mutants)
-    assert (changed.waiting, changed.killers) == (mutants, again.killers)
+    more = results(tmp_path, mutants, one="pass", other="pass  # and more")
+    assert (more.waiting, more.judged) == (mutants[1:], again.judged[:1])  # what lived may be killed now
+    changed = results(tmp_path, mutants, one="pass  # less", other="pass")
+    assert (changed.waiting, changed.killers) == (mutants, [killer])
 
 
 @pytest.mark.parametrize(("lives", "met"), [((), True), ((0,), False), ((1,), True), ((1, 2), False)])
@@ -110,7 +116,7 @@ def test_the_target_is_all_seeded_faults_and_most_random_ones(
 ) -> None:
     fault = seeded_mutant("m.py", SOURCE, "limit: int = 7", "limit: int = 9", "a higher limit")
     mutants = [fault, *random_mutants("golden/window.py", (ROOT / "golden/window.py").read_text(), 20, seed=1)]
-    of_all = results(tmp_path, "pass", mutants)
+    of_all = results(tmp_path, mutants, one="pass")
     for number, mutant in enumerate(mutants):
         assert not of_all.met
         of_all.add(Judged(mutant, "" if number in lives else "a test"))

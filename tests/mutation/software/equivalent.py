@@ -37,5 +37,8 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("sched/scheduler/source.py", "yield Transfer(addr, 1, tile.in_rows * row, 0, 0, 0, 0)", 44, "0 -> 1"): (
         "the distance from a run to the next, of which there is none"
     ),
+    ("sched/scheduler/source.py", "(layout.rows, 1),", 14, "1 -> 2"): (
+        "columns of a packed input are flits (PackedSource.tile); nobody asks for the width of its window's input"
+    ),
 }
 """By `Mutant.key`."""

@@ -94,6 +94,12 @@ def test_short_passes_take_as_long_as_their_weights() -> None:
     assert got.compute["stream"] == 1000 * 16
 
 
+@pytest.mark.parametrize(("mode", "cycles"), [(TapMode.MAC, 2), (TapMode.MAX, 1)])
+def test_a_tap_pass_of_one_pixel_waits_for_its_weights_if_it_has_any(mode: TapMode, cycles: int) -> None:
+    setup = {"engine": Engine.TAP, "tap_mode": mode, "kernel_h": 1, "kernel_w": 3, "out_w": 1, "window": 0}
+    assert compute_pixels(ONE.cores[0], setup, {"blocks": 5, "out_h": 1}) == 5 * 3 * cycles
+
+
 def test_loads_share_the_bandwidth_of_their_memory_node() -> None:
     got = estimate(Handmade(ONE, load=(load(), load())), ONE, QUICK, EXACT)
     assert got.memory_busy[0] * got.cycles == pytest.approx(2000 + 3 * 16, abs=1)
@@ -178,6 +184,14 @@ def test_waits_are_told_apart() -> None:
     got = estimate(program, ONE, QUICK, EXACT)
     assert got.compute["wait_weight"] > 900
     assert got.compute["wait_act"] == 0
+    assert sum(got.compute.values()) == pytest.approx(got.cycles)
+
+
+def test_instructions_without_work_are_overhead() -> None:
+    sync = encode(Opcode.SYNC)
+    program = Handmade(ONE, compute=(SETUP, sync, sync, compute()))
+    got = estimate(program, ONE, QUICK, replace(EXACT, compute_issue=5.0, array_start=7.0))
+    assert got.compute["overhead"] == 3 * 5 + 7
     assert sum(got.compute.values()) == pytest.approx(got.cycles)
 
 
@@ -298,6 +312,7 @@ def test_bursts_end_at_page_boundaries() -> None:
     fields = {"dram_addr": 4096 - 64, "runs": 1, "run_flits": 4 + 256 + 33, "dram_stride": 0}
     assert bursts(ONE, fields) == 1 + 8 + 2
     assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 3
+    assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 250}) == 1 + 2 + 1
 
 
 def test_hops_count_routers() -> None:

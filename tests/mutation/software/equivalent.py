@@ -30,6 +30,16 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "True -> False",
     ): "Requant refuses multipliers and shifts of unlike shapes",
     ("golden/window.py", "groups, block.shape[1], -1, cols", 25, "1 -> 2"): _ANY_NEGATIVE,
+    # --- machine
+    ("golden/machine/compute.py", "_WORKSPACE_BYTES = 1 << 22", 19, "1 -> 2"): (
+        "how much is gathered at a time: more is as exact, for another limit bounds what float32 adds up"
+    ),
+    (
+        "golden/machine/store.py",
+        'return core.table[out.astype(np.int16) + 128] if fields["table"] else out',
+        18,
+        "out.astype(np.int16) + 128 -> out.astype(np.int16) - 128",
+    ): "256 less is the same of 256 entries, counted from the end",
     # --- scheduler
     ("sched/scheduler/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
         "a STORE sends its three signals together, and uses the third for nothing else"
@@ -40,5 +50,12 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("sched/scheduler/source.py", "(layout.rows, 1),", 14, "1 -> 2"): (
         "columns of a packed input are flits (PackedSource.tile); nobody asks for the width of its window's input"
     ),
+    # --- estimator
+    (
+        "sched/estimator/timeline.py",
+        "limit = 1.0 / max((senders[core] for core in head.cores), default=1) if head is not None else 1.0",
+        66,
+        "1 -> 2",
+    ): "a read goes to one core at least",
 }
 """By `Mutant.key`."""

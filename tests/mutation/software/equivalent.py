@@ -40,6 +40,9 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         18,
         "out.astype(np.int16) + 128 -> out.astype(np.int16) - 128",
     ): "256 less is the same of 256 entries, counted from the end",
+    ("golden/machine/state.py", "self._workspace = np.empty(0, np.uint8)", 27, "0 -> 1"): (
+        "it grows when more is asked for"
+    ),
     # --- scheduler
     ("sched/scheduler/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
         "a STORE sends its three signals together, and uses the third for nothing else"

@@ -43,6 +43,15 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("golden/machine/state.py", "self._workspace = np.empty(0, np.uint8)", 27, "0 -> 1"): (
         "it grows when more is asked for"
     ),
+    (
+        "golden/machine/state.py",
+        "blocks = self._spaces[space].reshape(-1, self.link_bytes)",
+        38,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    ("golden/machine/machine.py", "_cached_decode = lru_cache(1 << 14)(decode)", 32, "14 -> 15"): (
+        "how many decoded instructions are kept"
+    ),
     # --- scheduler
     ("sched/scheduler/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
         "a STORE sends its three signals together, and uses the third for nothing else"

@@ -30,6 +30,18 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "True -> False",
     ): "Requant refuses multipliers and shifts of unlike shapes",
     ("golden/window.py", "groups, block.shape[1], -1, cols", 25, "1 -> 2"): _ANY_NEGATIVE,
+    (
+        "golden/window.py",
+        "taps = weight.reshape(channels, -1, kernel_h, kernel_w)  # [C, filters per channel, Kh, Kw]",
+        34,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    (
+        "golden/window.py",
+        "filters = weight.reshape(groups, -1, depth)  # [G, O/G, K]",
+        34,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
     # --- machine
     ("golden/machine/compute.py", "_WORKSPACE_BYTES = 1 << 22", 19, "1 -> 2"): (
         "how much is gathered at a time: more is as exact, for another limit bounds what float32 adds up"

@@ -307,6 +307,7 @@ GROUPS: dict[str, Group] = {
             "tests/unit/golden/test_requant.py",
             "tests/unit/golden/test_norms.py",
             "tests/unit/golden/test_quant.py",
+            "tests/unit/golden/test_window.py",
         ),
         _OPS_FAULTS,
     ),

@@ -33,7 +33,7 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     (
         "golden/window.py",
         "taps = weight.reshape(channels, -1, kernel_h, kernel_w)  # [C, filters per channel, Kh, Kw]",
-        34,
+        33,
         "1 -> 2",
     ): _ANY_NEGATIVE,
     (

@@ -115,7 +115,7 @@ def test_the_target_is_all_seeded_faults_and_most_random_ones(
     lives: tuple[int, ...], met: bool, tmp_path: Path
 ) -> None:
     fault = seeded_mutant("m.py", SOURCE, "limit: int = 7", "limit: int = 9", "a higher limit")
-    mutants = [fault, *random_mutants("golden/window.py", (ROOT / "golden/window.py").read_text(), 20, seed=1)]
+    mutants = [fault, *random_mutants("m.py", (ROOT / "golden/window.py").read_text(), 20, seed=1)]
     of_all = results(tmp_path, mutants, one="pass")
     for number, mutant in enumerate(mutants):
         assert not of_all.met

@@ -43,7 +43,7 @@ class Handmade:
         return all_streams
 
 
-ONE, TWO = default_chip(1), default_chip(2)
+ONE, TWO, FOUR = (default_chip(cores) for cores in (1, 2, 4))
 QUICK = MemoryTiming(0.0)
 SETUP = encode(Opcode.SETUP, kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, out_w=20, in_w=20)
 
@@ -193,6 +193,29 @@ def test_instructions_without_work_are_overhead() -> None:
     got = estimate(program, ONE, QUICK, replace(EXACT, compute_issue=5.0, array_start=7.0))
     assert got.compute["overhead"] == 3 * 5 + 7
     assert sum(got.compute.values()) == pytest.approx(got.cycles)
+
+
+FAR = {"dram_addr": 0, "runs": 1, "run_flits": 100, "dram_stride": 0}
+"""A load from the memory node that is not core 0's own."""
+
+
+@pytest.mark.parametrize(
+    ("coefficient", "times"),
+    [
+        ("launch_cycles", 1),
+        ("fetch_latency", 1),
+        ("request_latency", 1 + 1),
+        ("read_latency", 1 + 1),
+        ("hop_latency", 2 * hops(FOUR, 0, 0) + 2 * hops(FOUR, 0, 1)),
+        ("burst_gap", bursts(FOUR, FAR)),
+    ],
+)
+def test_a_load_takes_each_part_of_its_way_and_of_its_instructions_way(coefficient: str, times: int) -> None:
+    """Both are requests that go to a memory node and come back; so long after each other that they never meet there."""
+    wait = encode(Opcode.SYNC, wait0_first=5, wait0_count=1)
+    program = Handmade(FOUR, (load(memory=1, token_valid=1, token=5, **FAR),), (wait,))
+    slow, slower = (estimate(program, FOUR, QUICK, replace(EXACT, **{coefficient: c})).cycles for c in (1e3, 2e3))
+    assert slower - slow == pytest.approx(1e3 * times)
 
 
 def test_latency_and_bandwidth_of_the_memory_count() -> None:

@@ -42,6 +42,7 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         34,
         "1 -> 2",
     ): _ANY_NEGATIVE,
+    ("golden/window.py", "product = block @ patch.reshape(groups, depth, -1)", 48, "1 -> 2"): _ANY_NEGATIVE,
     # --- machine
     ("golden/machine/compute.py", "_WORKSPACE_BYTES = 1 << 22", 19, "1 -> 2"): (
         "how much is gathered at a time: more is as exact, for another limit bounds what float32 adds up"

@@ -24,7 +24,7 @@ def out_hw(in_hw: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: 
     return height, width
 
 
-def ceil_padding(in_hw: Pair, kernel: Pair, stride: Pair, padding: Padding = (0, 0, 0, 0)) -> Padding:
+def ceil_padding(in_hw: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Padding:
     """Padding with which rounding down gives the output size that PyTorch's ``ceil_mode=True`` rounds up to.
 
     A window that would start in the padding below or to the right is dropped, as PyTorch does.

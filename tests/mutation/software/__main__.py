@@ -1,6 +1,8 @@
 """Mutation of the software, group by group.
 
 python -m tests.mutation.software --group ops,machine --mutants 40
+
+Verdicts are kept in runs/mutation-software/<group>.json; those that still hold are not worked out again.
 """
 
 from __future__ import annotations
@@ -14,19 +16,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.mutation.software.campaign import CampaignError, Result, run_group
-from tests.mutation.software.groups import EQUIVALENT, GROUPS
+from tests.mutation.software.campaign import ROOT, CampaignError, judge, mutants_of
+from tests.mutation.software.equivalent import EQUIVALENT
+from tests.mutation.software.groups import GROUPS
+from tests.mutation.software.results import Results
 
 
-def table(results: list[Result]) -> Table:
-    columns = ("group", "mutants", "killed", "equivalent", "survived", "score", "s")
+def table(results: list[Results]) -> Table:
+    columns = ("group", "seeded", "killed", "random", "killed", "equivalent", "survived", "score of random")
     shown = Table(*columns, title="faults in the software, and what the tests made of them")
     for column in shown.columns[1:]:
         column.justify = "right"
-    for r in results:
-        mutants = r.killed + len(r.survived) + len(r.equivalent)
-        counts = (mutants, r.killed, len(r.equivalent), len(r.survived))
-        shown.add_row(r.group, *map(str, counts), f"{100 * r.score:.1f} %", f"{r.seconds:.0f}")
+    for result in results:
+        (seeded, all_seeded), (drawn, all_drawn) = result.counts(seeded=True), result.counts(seeded=False)
+        equivalent, survived = len(result.equivalent), len(result.survivors)
+        counts = (all_seeded, seeded, all_drawn + equivalent, drawn, equivalent, survived)
+        style = "green" if result.met else "red"
+        shown.add_row(result.name, *map(str, counts), f"[{style}]{100 * result.score:.1f} %")
     return shown
 
 
@@ -36,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--mutants", type=int, default=40, help="random ones of each group, beside the seeded ones")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: 1)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at once")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation-software", help="folder for the verdicts")
     parser.add_argument("--keep", type=Path, help="folder for the tests' output (default: a temporary one)")
     options = parser.parse_args(arguments)
     names = options.group.split(",") if options.group else list(GROUPS)
@@ -50,22 +57,26 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="systomesh-mutants-") as scratch:
         folder = (options.keep or Path(scratch)).resolve()
         for name in names:
+            mutants = mutants_of(GROUPS[name], options.mutants, options.seed)
+            result = Results(name, GROUPS[name], mutants, options.seed, options.out)
+            results.append(result)
+            if result.judged:
+                say(f"{name}: {len(result.judged)} of {len(mutants)} mutants are judged already")
             try:
-                results.append(
-                    run_group(
-                        name, folder / name, count=options.mutants, seed=options.seed, jobs=options.jobs, say=say
-                    )
-                )
+                waiting, killers = list(result.waiting), result.killers
+                for judged in judge(name, waiting, folder / name, jobs=options.jobs, killers=killers, say=say):
+                    result.add(judged)
             except CampaignError as error:
                 console.print(f"systomesh: {error}", style="red", markup=False)
                 return 2
+            result.save()
     Console(width=110).print(table(results))
     for result in results:
         for mutant in result.equivalent:
             say(f"equivalent: {mutant.module}:{mutant.line}: {mutant.change}: {EQUIVALENT[mutant.key]}")
-        for mutant in result.survived:
+        for mutant in result.survivors:
             say(f"survived: {mutant.module}:{mutant.line}: {mutant.text}\n    {mutant.change}")
-    return 1 if any(result.survived for result in results) else 0
+    return 0 if all(result.met for result in results) else 1
 
 
 if __name__ == "__main__":

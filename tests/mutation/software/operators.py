@@ -34,35 +34,37 @@ class Mutant:
 
     Attributes
     ----------
-    line : int
-        Of the original.
+    line, column : int
+        Of the original; columns count from where its text begins.
     text : str
         The original line, without its indentation.
     change : str
-        ``old -> new``, as Python text.
+        ``old -> new``, as Python text; of a seeded fault its meaning.
     source : str
         The whole mutated module.
     """
 
     module: str
     line: int
+    column: int
     text: str
     change: str
     source: str
+    seeded: bool = False
 
     @property
-    def key(self) -> str:
+    def key(self) -> tuple[str, str, int, str]:
         """Names the mutant for as long as its line stays what it is."""
-        return f"{self.module}: {self.text}: {self.change}"
+        return self.module, self.text, self.column, self.change
 
 
 def random_mutants(module: str, source: str, count: int, seed: int) -> list[Mutant]:
-    """Up to `count` mutants, no two of the same change; the same for the same seed and source."""
+    """Up to `count` mutants, no two of the same change at one place; the same for the same seed and source."""
     tree = ast.parse(source)
     places = list(_places(tree))
     random.Random(f"{module} {seed}").shuffle(places)
     lines = source.splitlines()
-    found: dict[str, Mutant] = {}
+    found: dict[tuple[str, str, int, str], Mutant] = {}
     for node, change in places:
         if len(found) == count:
             break
@@ -70,8 +72,9 @@ def random_mutants(module: str, source: str, count: int, seed: int) -> list[Muta
         twin = next(other for other in ast.walk(mutated) if _place(other) == _place(node))
         before = _show(twin)
         change(twin)
-        text = lines[node.lineno - 1].strip()
-        mutant = Mutant(module, node.lineno, text, f"{before} -> {_show(twin)}", ast.unparse(mutated))
+        line = lines[node.lineno - 1]
+        text, column = line.strip(), node.col_offset - (len(line) - len(line.lstrip()))
+        mutant = Mutant(module, node.lineno, column, text, f"{before} -> {_show(twin)}", ast.unparse(mutated))
         found.setdefault(mutant.key, mutant)
     return list(found.values())
 
@@ -88,7 +91,7 @@ def seeded_mutant(module: str, source: str, old: str, new: str, what: str) -> Mu
         raise ValueError(f"{module}: {old!r} stands there {source.count(old)} times: a seeded fault needs it once")
     line = source[: source.index(old)].count("\n") + 1
     text = source.splitlines()[line - 1].strip()
-    return Mutant(module, line, text, what, source.replace(old, new))
+    return Mutant(module, line, 0, text, what, source.replace(old, new), seeded=True)
 
 
 Change = Callable[[ast.AST], None]

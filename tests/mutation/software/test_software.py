@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.mutation.software.campaign import ROOT, mutants_of
-from tests.mutation.software.groups import GROUPS
-from tests.mutation.software.operators import random_mutants, seeded_mutant
+from tests.mutation.software.campaign import ROOT, Judged, mutants_of
+from tests.mutation.software.equivalent import EQUIVALENT
+from tests.mutation.software.groups import GROUPS, Group
+from tests.mutation.software.operators import Mutant, random_mutants, seeded_mutant
+from tests.mutation.software.results import Results
 
 SOURCE = '''"""Text."""
 def scale(x: int, limit: int = 7) -> int:
@@ -47,6 +50,12 @@ def test_every_group_has_a_dozen_seeded_faults_that_are_still_in_the_source() ->
             compile(mutant.source, mutant.module, "exec")
 
 
+def test_what_is_called_equivalent_is_still_in_the_source() -> None:
+    for module, text, _, change in EQUIVALENT:
+        assert text in map(str.strip, (ROOT / module).read_text().splitlines()), (module, text)
+        assert change.partition(" -> ")[0] in text
+
+
 def test_mutants_differ_in_one_place_and_leave_texts_alone() -> None:
     mutants = random_mutants("m.py", SOURCE, 100, seed=1)
     changes = {mutant.change for mutant in mutants}
@@ -65,6 +74,53 @@ def test_mutants_differ_in_one_place_and_leave_texts_alone() -> None:
 def test_a_seeded_fault_that_the_source_has_outgrown_is_an_error() -> None:
     with pytest.raises(ValueError, match="'y' stands there 0 times"):
         seeded_mutant("m.py", "x = 1", "y", "z", "what")
+
+
+def results(folder: Path, mutants: list[Mutant], **tests: str) -> Results:
+    """With files of tests by name."""
+    files = [folder / f"{name}.py" for name in tests]
+    for file, text in zip(files, tests.values(), strict=True):
+        file.write_text(text)
+    return Results("it", Group((), tuple(map(str, files)), ()), mutants, 1, folder)
+
+
+def test_an_interrupted_campaign_goes_on_until_tests_change(tmp_path: Path) -> None:
+    fault = seeded_mutant("m.py", SOURCE, "limit: int = 7", "limit: int = 9", "a higher limit")
+    mutants = [fault, *random_mutants("m.py", SOURCE, 3, seed=1)]
+    first = results(tmp_path, mutants, one="pass", other="pass")
+    assert first.waiting == mutants
+    killer = f"{tmp_path}/one.py::test_limit"
+    first.add(Judged(fault, killer))
+    first.add(Judged(mutants[2], ""))
+    assert (first.counts(seeded=True), first.counts(seeded=False), first.score) == ((1, 1), (0, 1), 0)
+    again = results(tmp_path, mutants, one="pass", other="pass")
+    assert (again.waiting, again.survivors) == ([mutants[1], mutants[3]], [mutants[2]])
+    assert again.killers == [killer]
+    assert not again.met
+    kept = json.loads((tmp_path / "it.json").read_text())
+    assert kept["survivors"] == [
+        {"file": "m.py", "line": mutants[2].line, "text": mutants[2].text, "change": mutants[2].change}
+    ]
+    assert (kept["waiting"], kept["seeded"], kept["random"]) == (
+        2, {"killed": 1, "judged": 1}, {"killed": 0, "judged": 1},
+    )  # fmt: skip
+    more = results(tmp_path, mutants, one="pass", other="pass  # and more")
+    assert (more.waiting, more.judged) == (mutants[1:], again.judged[:1])  # what lived may be killed now
+    changed = results(tmp_path, mutants, one="pass  # less", other="pass")
+    assert (changed.waiting, changed.killers) == (mutants, [killer])
+
+
+@pytest.mark.parametrize(("lives", "met"), [((), True), ((0,), False), ((1,), True), ((1, 2), False)])
+def test_the_target_is_all_seeded_faults_and_most_random_ones(
+    lives: tuple[int, ...], met: bool, tmp_path: Path
+) -> None:
+    fault = seeded_mutant("m.py", SOURCE, "limit: int = 7", "limit: int = 9", "a higher limit")
+    mutants = [fault, *random_mutants("m.py", (ROOT / "golden/window.py").read_text(), 20, seed=1)]
+    of_all = results(tmp_path, mutants, one="pass")
+    for number, mutant in enumerate(mutants):
+        assert not of_all.met
+        of_all.add(Judged(mutant, "" if number in lives else "a test"))
+    assert of_all.met == met
 
 
 @pytest.mark.parametrize(("test", "survived"), [("assert Requant(*FINE, shift=SHIFT)", "False"), ("pass", "True")])

@@ -49,6 +49,8 @@ def test_planar_load_steps_by_the_groups_of_its_receivers() -> None:
     for core in result.cores:
         np.testing.assert_array_equal(core.act.reshape(-1, 8)[1:25:4], flits)
     assert [core.tokens[3] for core in result.cores] == [1, 1]
+    assert [core.counts[CoreCounter.ACT_WRITES] for core in result.cores] == [6, 6]
+    assert [core.counts[CoreCounter.WEIGHT_WRITES] for core in result.cores] == [0, 0]
     assert result.read_bytes.sum() == 48  # read once, sent to both
 
 
@@ -235,6 +237,7 @@ def test_store_to_a_core_fills_lanes_and_signals_there() -> None:
             expected[6 + 4 * n, 4 + lane] = exact(int(acc[n, lane]), *scale, 0, -128, 127)
     np.testing.assert_array_equal(result.cores[1].act.reshape(-1, 8), expected)
     assert (result.cores[0].flits_out, result.cores[1].flits_in) == (pixels, pixels)
+    assert result.cores[1].counts[CoreCounter.ACT_WRITES] == pixels
     assert result.cores[1].tokens[10] == 1
     assert result.cores[0].tokens[5] == 1
 

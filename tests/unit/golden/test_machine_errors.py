@@ -154,6 +154,17 @@ def test_a_pooled_store_needs_all_of_its_map_in_the_bank() -> None:
             expect(result, ErrorCode.ACC_RANGE, 1, Unit.STORE)
 
 
+def test_a_core_narrower_than_a_flit_has_as_many_lanes_as_columns() -> None:
+    chip = ChipParams(1, 1, (CoreParams(rows=8, cols=4),), CHIP.memory_nodes[:1])
+    for lanes, legal in ((4, True), (5, False)):
+        program = Assembler(chip)
+        program.store(0, lanes=lanes)
+        result = run(program)
+        assert result.ok == legal, str(result)
+        if not legal:
+            expect(result, ErrorCode.ILLEGAL_FIELD, 0, Unit.STORE)
+
+
 def test_compute_before_setup() -> None:
     program = Assembler(CHIP)
     program.compute(0)

@@ -55,6 +55,12 @@ def test_a_table_replaces_every_output():
     assert requantize(ramp, requant)[0].tolist() == expected
 
 
+def test_the_clamp_is_all_of_int8_unless_told_otherwise():
+    scale = np.array([1 << 23], np.int32), np.array([23], np.int32)
+    for requant in (Requant(*scale, 0), Requant.from_scale(np.array([1.0]), 0)):
+        assert requantize(np.array([[-129, -128, 127, 128]]), requant).tolist() == [[-128, -128, 127, 127]]
+
+
 @pytest.mark.parametrize("table", [np.zeros(255, np.int8), np.zeros(256, np.uint8), np.zeros((1, 256), np.int8)])
 def test_tables_of_another_form_are_refused(table):
     with pytest.raises(QuantError, match=r"activation table is u?int8\(.*\); give int8\[256\]"):

@@ -1,12 +1,13 @@
 """The estimator against hand-made programs, against the machine's traffic, and its fit against itself."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate
-from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_cycles
+from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_cycles, switch_cycles
 from estimator.decode import decode_stream
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
@@ -42,7 +43,7 @@ class Handmade:
         return all_streams
 
 
-ONE = default_chip(1)
+ONE, TWO, FOUR = (default_chip(cores) for cores in (1, 2, 4))
 QUICK = MemoryTiming(0.0)
 SETUP = encode(Opcode.SETUP, kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, out_w=20, in_w=20)
 
@@ -93,6 +94,12 @@ def test_short_passes_take_as_long_as_their_weights() -> None:
     assert got.compute["stream"] == 1000 * 16
 
 
+@pytest.mark.parametrize(("mode", "cycles"), [(TapMode.MAC, 2), (TapMode.MAX, 1)])
+def test_a_tap_pass_of_one_pixel_waits_for_its_weights_if_it_has_any(mode: TapMode, cycles: int) -> None:
+    setup = {"engine": Engine.TAP, "tap_mode": mode, "kernel_h": 1, "kernel_w": 3, "out_w": 1, "window": 0}
+    assert compute_pixels(ONE.cores[0], setup, {"blocks": 5, "out_h": 1}) == 5 * 3 * cycles
+
+
 def test_loads_share_the_bandwidth_of_their_memory_node() -> None:
     got = estimate(Handmade(ONE, load=(load(), load())), ONE, QUICK, EXACT)
     assert got.memory_busy[0] * got.cycles == pytest.approx(2000 + 3 * 16, abs=1)
@@ -141,6 +148,11 @@ def test_short_passes_and_the_way_through_an_oblong_array_follow_both_sides(rows
     assert compute_pixels(core, setup, {"blocks": 2, "out_h": 1}) == 2 * 3 * 32
     assert compute_pixels(core, setup, {"blocks": 2, "out_h": 8}) == 2 * 3 * 40
     assert drain_cycles(core, setup, EXACT) == idle_cycles(core, setup, EXACT) == rows + cols
+    slow = replace(EXACT, array_drain=1.0, array_idle=3.0, tap_drain=5.0, tap_idle=7.0)
+    assert (drain_cycles(core, setup, slow), idle_cycles(core, setup, slow)) == (rows + cols + 1, rows + cols + 3)
+    tap = {**setup, "engine": Engine.TAP}
+    assert (drain_cycles(core, tap, slow), idle_cycles(core, tap, slow)) == (5, 7)
+    assert switch_cycles(core, slow) == (rows + cols + 3 + 7) / 2
 
 
 def test_slow_drains_leave_the_memory_to_others() -> None:
@@ -175,6 +187,37 @@ def test_waits_are_told_apart() -> None:
     assert sum(got.compute.values()) == pytest.approx(got.cycles)
 
 
+def test_instructions_without_work_are_overhead() -> None:
+    sync = encode(Opcode.SYNC)
+    program = Handmade(ONE, compute=(SETUP, sync, sync, compute()))
+    got = estimate(program, ONE, QUICK, replace(EXACT, compute_issue=5.0, array_start=7.0))
+    assert got.compute["overhead"] == 3 * 5 + 7
+    assert sum(got.compute.values()) == pytest.approx(got.cycles)
+
+
+FAR = {"dram_addr": 0, "runs": 1, "run_flits": 100, "dram_stride": 0}
+"""A load from the memory node that is not core 0's own."""
+
+
+@pytest.mark.parametrize(
+    ("coefficient", "times"),
+    [
+        ("launch_cycles", 1),
+        ("fetch_latency", 1),
+        ("request_latency", 1 + 1),
+        ("read_latency", 1 + 1),
+        ("hop_latency", 2 * hops(FOUR, 0, 0) + 2 * hops(FOUR, 0, 1)),
+        ("burst_gap", bursts(FOUR, FAR)),
+    ],
+)
+def test_a_load_takes_each_part_of_its_way_and_of_its_instructions_way(coefficient: str, times: int) -> None:
+    """Both are requests that go to a memory node and come back; so long after each other that they never meet there."""
+    wait = encode(Opcode.SYNC, wait0_first=5, wait0_count=1)
+    program = Handmade(FOUR, (load(memory=1, token_valid=1, token=5, **FAR),), (wait,))
+    slow, slower = (estimate(program, FOUR, QUICK, replace(EXACT, **{coefficient: c})).cycles for c in (1e3, 2e3))
+    assert slower - slow == pytest.approx(1e3 * times)
+
+
 def test_latency_and_bandwidth_of_the_memory_count() -> None:
     program = Handmade(ONE, (load(token_valid=1, token=5),), (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),))
     quick = estimate(program, ONE, QUICK, EXACT).cycles
@@ -196,18 +239,37 @@ def test_a_deadlock_is_an_error() -> None:
         estimate(program, ONE)
 
 
+def test_a_deadlock_names_four_of_the_units_that_wait() -> None:
+    wait = [encode(Opcode.SYNC, wait0_first=3, wait0_count=1), encode(Opcode.END)]
+    program = SimpleNamespace(streams={(core, unit): wait for core in range(2) for unit in Unit})
+    named = "core 0 load at 0, core 0 compute at 0, core 0 store at 0, core 1 load at 0"
+    with pytest.raises(EstimateError, match=f"deadlock: {named}$"):
+        estimate(program, TWO)
+
+
+@dataclass(frozen=True)
+class Pair(Handmade):
+    """Core 1 waits for token 9 before it ends."""
+
+    @property
+    def streams(self) -> dict[tuple[int, Unit], list[bytes]]:
+        receiver = encode(Opcode.SYNC, wait0_first=9, wait0_count=1)
+        return {**super().streams, (1, Unit.COMPUTE): [receiver, encode(Opcode.END)]}
+
+
 def test_signals_reach_other_cores() -> None:
-    chip = default_chip(2)
     sender = encode(Opcode.SYNC, signal0_valid=1, signal0_token=9, signal0_core=1)
-    receiver = encode(Opcode.SYNC, wait0_first=9, wait0_count=1)
+    assert estimate(Pair(TWO, compute=(sender,)), TWO).cycles > 0
 
-    @dataclass(frozen=True)
-    class Two(Handmade):
-        @property
-        def streams(self) -> dict[tuple[int, Unit], list[bytes]]:
-            return {**super().streams, (1, Unit.COMPUTE): [receiver, encode(Opcode.END)]}
 
-    assert estimate(Two(chip, compute=(sender,)), chip).cycles > 0
+def test_a_store_to_a_core_gives_its_token_once_its_last_flit_is_there() -> None:
+    target = {"to_core": 1, "core": 1, "token_valid": 1, "token": 9}
+    program = Pair(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, **target),))
+    alone = Handmade(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, to_core=1, core=1),))
+    base = estimate(program, TWO, QUICK, EXACT).cycles
+    assert base >= estimate(alone, TWO, QUICK, EXACT).cycles >= 100
+    for delay in ("store_drain", "signal_latency"):
+        assert estimate(program, TWO, QUICK, replace(EXACT, **{delay: 30.0})).cycles - base == pytest.approx(30)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -259,10 +321,21 @@ def test_reads_and_writes_get_half_each_of_a_scarce_bandwidth() -> None:
     assert (server.read_rate, sum(job.rate for job in server.writes)) == (0.25, 0.75)
 
 
+def test_rates_have_changed_if_only_one_of_them_has() -> None:
+    server = MemoryServer(2.0, writes=[WriteJob(10, lambda _: None)])
+    server.reads.append(ReadJob(100, (0,), 0.0, lambda _: None))
+    assert server.set_rates(1.0)
+    assert not server.set_rates(1.0)
+    assert server.set_rates(0.5)
+    server.writes.append(WriteJob(10, lambda _: None))
+    assert server.set_rates(0.5)
+
+
 def test_bursts_end_at_page_boundaries() -> None:
     fields = {"dram_addr": 4096 - 64, "runs": 1, "run_flits": 4 + 256 + 33, "dram_stride": 0}
     assert bursts(ONE, fields) == 1 + 8 + 2
     assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 3
+    assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 250}) == 1 + 2 + 1
 
 
 def test_hops_count_routers() -> None:

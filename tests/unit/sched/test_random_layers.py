@@ -9,12 +9,12 @@ import pytest
 
 from golden import ops
 from golden.machine import Machine
-from rtl.params import ChipParams
+from rtl.params import ChipParams, CoreParams, default_chip
 from scheduler import Plan, schedule
 from scheduler.mapping import Mapping
 from scheduler.search import best_mappings
 from scheduler.work import Work
-from tests.cases import CHIPS, KINDS, Case, random_case
+from tests.cases import CHIPS, KINDS, Case, GraphBuilder, random_case, random_image
 from tests.fused import fuse_all_pools
 
 SEEDS = range(75)
@@ -95,5 +95,28 @@ def test_any_mapping_with_a_fused_pool_is_right(seed: int, monkeypatch: pytest.M
     monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
     plan = schedule(case.graph, case.chip)
     assert any(launch.op == "conv+maxpool" for launch in plan.launches)
+    for order_seed in (None, *range(ORDERS)):
+        check(case, plan, order_seed)
+
+
+def test_cores_of_a_layer_load_unlike_numbers_of_parameter_groups_for_every_tile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nine sets for two cores, whose halves hold two each: three groups for one core, two for the other."""
+    chip = default_chip(2, CoreParams(8, 8, param_blocks=4, acc_entries=32))
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder(rng, (8, 6, 6), BUDGET_MACS)
+    graph = builder.graph("net", builder.conv("in", 72, (1, 1)))
+    picked: list[Mapping] = []
+
+    def pick(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
+        picked.extend(m for m in best_mappings(work, cores, chip, sys.maxsize) if m.g_oc == 2 and m.tiles > 1)
+        return picked[:1]
+
+    monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
+    case = Case(0, "parameter groups", chip, graph, random_image(rng, graph))
+    plan = schedule(graph, chip)
+    assert [len(part) for part in picked[0].channel_parts] == [5, 4]
+    assert picked[0].param_group == 2
     for order_seed in (None, *range(ORDERS)):
         check(case, plan, order_seed)

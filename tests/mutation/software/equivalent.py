@@ -1,0 +1,86 @@
+"""Mutants that no test can notice, and why."""
+
+from __future__ import annotations
+
+__all__ = ["EQUIVALENT"]
+
+_ANY_NEGATIVE = "NumPy takes any negative size for the unknown one"
+
+EQUIVALENT: dict[tuple[str, str, int, str], str] = {
+    # --- ops
+    ("golden/ops.py", "if depth << 14 <= 1 << 24:", 3, "depth << 14 <= 1 << 24 -> depth << 14 < 1 << 24"): (
+        "a shortcut: at equality the sum of magnitudes, which decides then, cannot be too large either"
+    ),
+    (
+        "golden/ops.py",
+        "return np.float32 if int(magnitude.max()) << 7 <= 1 << 24 else np.float64",
+        21,
+        "int(magnitude.max()) << 7 <= 1 << 24 -> int(magnitude.max()) << 7 < 1 << 24",
+    ): "at equality both types hold all sums exactly",
+    (
+        "golden/ops.py",
+        "magnitude = np.abs(weight).view(np.uint8).reshape(weight.shape[0], -1).sum(axis=1, dtype=np.int64)",
+        68,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    (
+        "golden/ops.py",
+        "zip(requant.multiplier.tolist(), requant.shift.tolist(), strict=True)",
+        64,
+        "True -> False",
+    ): "Requant refuses multipliers and shifts of unlike shapes",
+    ("golden/window.py", "groups, block.shape[1], -1, cols", 25, "1 -> 2"): _ANY_NEGATIVE,
+    (
+        "golden/window.py",
+        "taps = weight.reshape(channels, -1, kernel_h, kernel_w)  # [C, filters per channel, Kh, Kw]",
+        33,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    (
+        "golden/window.py",
+        "filters = weight.reshape(groups, -1, depth)  # [G, O/G, K]",
+        34,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    ("golden/window.py", "product = block @ patch.reshape(groups, depth, -1)", 48, "1 -> 2"): _ANY_NEGATIVE,
+    # --- machine
+    ("golden/machine/compute.py", "_WORKSPACE_BYTES = 1 << 22", 19, "1 -> 2"): (
+        "how much is gathered at a time: more is as exact, for another limit bounds what float32 adds up"
+    ),
+    (
+        "golden/machine/store.py",
+        'return core.table[out.astype(np.int16) + 128] if fields["table"] else out',
+        18,
+        "out.astype(np.int16) + 128 -> out.astype(np.int16) - 128",
+    ): "256 less is the same of 256 entries, counted from the end",
+    ("golden/machine/state.py", "self._workspace = np.empty(0, np.uint8)", 27, "0 -> 1"): (
+        "it grows when more is asked for"
+    ),
+    (
+        "golden/machine/state.py",
+        "blocks = self._spaces[space].reshape(-1, self.link_bytes)",
+        38,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    ("golden/machine/machine.py", "_cached_decode = lru_cache(1 << 14)(decode)", 32, "14 -> 15"): (
+        "how many decoded instructions are kept"
+    ),
+    # --- scheduler
+    ("sched/scheduler/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
+        "a STORE sends its three signals together, and uses the third for nothing else"
+    ),
+    ("sched/scheduler/source.py", "yield Transfer(addr, 1, tile.in_rows * row, 0, 0, 0, 0)", 44, "0 -> 1"): (
+        "the distance from a run to the next, of which there is none"
+    ),
+    ("sched/scheduler/source.py", "(layout.rows, 1),", 14, "1 -> 2"): (
+        "columns of a packed input are flits (PackedSource.tile); nobody asks for the width of its window's input"
+    ),
+    # --- estimator
+    (
+        "sched/estimator/timeline.py",
+        "limit = 1.0 / max((senders[core] for core in head.cores), default=1) if head is not None else 1.0",
+        66,
+        "1 -> 2",
+    ): "a read goes to one core at least",
+}
+"""By `Mutant.key`."""

@@ -1,0 +1,30 @@
+"""Tiles and what they load, by hand."""
+
+from scheduler.layout import Blocked
+from scheduler.mapping import Tiling
+from scheduler.program import Placement
+from scheduler.source import BlockedSource, Window
+
+IMAGE = (20, 12, 30)
+
+
+def source(window: Window) -> BlockedSource:
+    return BlockedSource.of((Placement(0x1000, Blocked(IMAGE, 8)),), window, 16)
+
+
+def test_a_tile_has_the_sizes_of_its_rectangles() -> None:
+    tile = source(Window((3, 5), (1, 1), (1, 1), 1, 2, IMAGE[1:])).tile((2, 6), (10, 13))
+    assert (tile.height, tile.width, tile.pixels) == (4, 3, 12)
+    assert (tile.in_rows, tile.in_cols, tile.iy, tile.ix, tile.dy, tile.dx) == (6, 7, (1, 7), (8, 15), 0, 0)
+    assert (tile.store_rows, tile.store_width, tile.store_pixels) == (4, 3, 12)
+
+
+def test_a_pooled_tile_computes_what_the_windows_of_its_outputs_cover() -> None:
+    pool = Window((3, 2), (2, 2), (1, 1), 1, 0, IMAGE[1:])
+    tiling = Tiling(source(Window((1, 1), (1, 1), (1, 1), 0, 0, IMAGE[1:])), (0, 6), 15, 1, 2, 3, pool)
+    assert [(tile.store_y, tile.store_x) for tile in tiling.parts[0][:4]] == [
+        ((0, 3), (0, 5)), ((0, 3), (5, 10)), ((0, 3), (10, 15)), ((3, 6), (0, 5))
+    ]  # fmt: skip
+    above, below = tiling.parts[0][0], tiling.parts[0][5]
+    assert (above.y, above.x, below.y, below.x) == ((0, 6), (0, 10), (5, 12), (20, 30))
+    assert (below.height, below.width, below.store_rows, below.store_width, below.store_pixels) == (7, 10, 3, 5, 15)

@@ -18,11 +18,16 @@ from tests.coverage.campaign import gather
 from tests.coverage.points import KINDS
 from tests.coverage.report import TARGETS, covers_part, judge, write_pages
 
+SEEDS = 54
+LAYERS = 40
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.coverage", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=54, help="programs of each kind on each chip (default: 54)")
-    parser.add_argument("--layers", type=int, default=12, help="seeds of each kind of layer (default: 12)")
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, help="programs of each kind on each chip (default: %(default)s)"
+    )
+    parser.add_argument("--layers", type=int, default=LAYERS, help="seeds of each kind of layer (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/coverage"), help="folder of the report")
     options = parser.parse_args(arguments)
     if options.seeds < 1 or options.layers < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,8 @@ class Exclusion:
     ----------
     first_bit : int
         Of toggles: only bits from here on.
+    copies : bool
+        Only of signals a.b whose whole, a, is counted itself.
     """
 
     reason: str
@@ -28,13 +31,17 @@ class Exclusion:
     name: str = ".*"
     detail: str = ".*"
     first_bit: int = 0
+    copies: bool = False
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
         return re.compile(self.module), re.compile(self.name), re.compile(self.detail)
 
-    def matches(self, point: Point) -> bool:
+    def matches(self, point: Point, counted: Container[tuple[str, str]] = frozenset()) -> bool:
+        """`counted`: module and name of all signals whose toggles are counted."""
         module, name, detail = self._patterns
+        if self.copies and not any((point.module, whole) in counted for whole in _wholes(point.name)):
+            return False
         return (
             point.kind in self.kinds
             and point.bit >= self.first_bit
@@ -47,13 +54,21 @@ class Exclusion:
         parts = [f"{' '.join(self.kinds)} of {self.name}", f"in {self.module}"]
         parts += [f"at {self.detail}"] if self.detail != ".*" else []
         parts += [f"from bit {self.first_bit}"] if self.first_bit else []
+        parts += ["whose whole is counted"] if self.copies else []
         return " ".join(parts)
+
+
+def _wholes(name: str) -> Iterator[str]:
+    """The structures that a field lies in."""
+    for at, letter in enumerate(name):
+        if letter == ".":
+            yield name[:at]
 
 
 _COUNTERS = "|".join(
     name.lower() for counters in (CoreCounter, RouterCounter, MemoryCounter) for name in counters.__members__
 )
-_COUNTER_BITS = 14
+_COUNTER_BITS = 16
 
 EXCLUSIONS: tuple[Exclusion, ...] = (
     Exclusion(
@@ -68,9 +83,11 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         name=r"\$\d+",
     ),
     Exclusion(
-        "a field of a structure, which Verilog has a second time as a wire: the whole structure is counted",
+        "a field of a structure, which Verilog has a second time as a wire: the whole is counted (of a whole of more "
+        "than 256 bits, which Verilator leaves out, the fields are)",
         ("toggle",),
         name=r".*[^$].*\..*",
+        copies=True,
     ),
     Exclusion(
         "a constant by its contract: where a block sits in the mesh, and what lies behind its ports",
@@ -78,7 +95,7 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         name=r"(reach__\d+|capacity__\d+|sink|node|home)(\$\d+)?",
     ),
     Exclusion(
-        "a counter of 48 bits: this bit takes 2**14 events, more than a program of the campaign has",
+        "a counter of 48 bits: this bit takes 2**16 events, more than a program of the campaign has",
         ("toggle",),
         name=rf"({_COUNTERS}|counter_\d+)(\$\d+)?",
         first_bit=_COUNTER_BITS,

@@ -69,8 +69,9 @@ def judge(hits: Mapping[Point, int], exclusions: Iterable[Exclusion] = EXCLUSION
     excluded = dict.fromkeys(exclusions, 0)
     though = dict.fromkeys(exclusions, 0)
     kept = {}
+    counted = {(point.module, point.name) for point in hits if point.kind == "toggle"}
     for point, count in hits.items():
-        exclusion = next((e for e in exclusions if e.matches(point)), None)
+        exclusion = next((e for e in exclusions if e.matches(point, counted)), None)
         if exclusion is None:
             kept[point] = count
         else:

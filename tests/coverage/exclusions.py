@@ -76,11 +76,12 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         ("line", "branch"),
         detail=r"\d+( if| else)?: if \(\$ \) begin end",
     ),
-    Exclusion("the same constant", ("toggle",), name=r"\$auto\$.*"),
+    Exclusion("the same constant", ("toggle",), name=r"\$auto\$verilog_backend\..*"),
     Exclusion(
-        "a nameless intermediate result: the signals that it is made of, and what it makes, are counted",
+        "no signal of the source, but a wire of yosys for an operator in an expression: the signals that it is made of "
+        "and what it makes are counted",
         ("toggle",),
-        name=r"\$\d+",
+        name=r"\$(\d+|auto\$.*)",
     ),
     Exclusion(
         "a field of a structure, which Verilog has a second time as a wire: the whole is counted (of a whole of more "
@@ -90,7 +91,8 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         copies=True,
     ),
     Exclusion(
-        "a constant by its contract: where a block sits in the mesh, and what lies behind its ports",
+        "a constant by its contract: where a block sits in the mesh, and what lies behind its ports (what was hit is "
+        "its rise at time 0)",
         ("toggle",),
         name=r"(reach__\d+|capacity__\d+|sink|node|home)(\$\d+)?",
     ),

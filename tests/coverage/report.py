@@ -42,6 +42,8 @@ class Rtl:
     excluded: Mapping[Exclusion, int]
     """Points that each exclusion took away."""
     hit_though_excluded: Mapping[Exclusion, int]
+    everything: Mapping[str, Part]
+    """By kind, with nothing left out."""
 
     @property
     def unused(self) -> list[Exclusion]:
@@ -77,7 +79,9 @@ def judge(hits: Mapping[Point, int], exclusions: Iterable[Exclusion] = EXCLUSION
         else:
             excluded[exclusion] += 1
             though[exclusion] += count > 0
-    return Rtl(kept, excluded, though)
+    total = Counter(point.kind for point in hits)
+    covered = Counter(point.kind for point, count in hits.items() if count)
+    return Rtl(kept, excluded, though, {kind: Part(covered[kind], total[kind]) for kind in KINDS})
 
 
 def covers_part(covers: Iterable[Cover], *, crosses: bool) -> Part:
@@ -98,9 +102,9 @@ def write_pages(
         _write(folder / page, module, _module_page(rtl, module, sources))
         link = f'<a href="{page}">{html.escape(module)}</a>'
         rows.append([link, *(_bar(parts[kind], TARGETS[kind]) for kind in KINDS)])
-    totals = [[kind, _bar(rtl.part(kind), TARGETS[kind])] for kind in KINDS]
+    totals = [[kind, _bar(rtl.part(kind), TARGETS[kind]), str(rtl.everything[kind])] for kind in KINDS]
     totals += [
-        [f"functional {name}", _bar(covers_part(covers, crosses=crosses), TARGETS[f"functional {name}"])]
+        [f"functional {name}", _bar(covers_part(covers, crosses=crosses), TARGETS[f"functional {name}"]), ""]
         for name, crosses in (("points", False), ("crosses", True))
     ]
     functional = [
@@ -116,7 +120,7 @@ def write_pages(
     body = "".join(
         [
             f"<p>{html.escape(note)}</p>",
-            _table(["", "covered"], totals),
+            _table(["", "covered", "with nothing left out"], totals),
             "<h2>Modules</h2><p>Modules of several chips are one if they declare the same signals (the digits behind # "
             "tell others apart).</p>",
             _table(["module", *KINDS], rows),

@@ -17,10 +17,11 @@ from tb.fuzz.judge import expect_legal
 from tb.fuzz.legal import legal_program
 from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, max_stream
 from tests.coverage import __main__ as command
-from tests.coverage.campaign import LAYER_CHIPS, Gathered, Taken, kept
+from tests.coverage.campaign import Gathered, kept
 from tests.coverage.exclusions import EXCLUSIONS, Exclusion
 from tests.coverage.functional import Cover, Functional, alignment
 from tests.coverage.monitor import bin_lines, legal_turns, monitor_verilog
+from tests.coverage.parts import LAYER_CHIPS, Taken
 from tests.coverage.points import KINDS, Chip, Point, merge, read_counts
 from tests.coverage.report import Part, judge, write_pages
 from tests.coverage.stimulus import (
@@ -116,6 +117,7 @@ def test_exclusions_take_points_away_and_unused_ones_are_named(tmp_path: Path) -
     nothing = Exclusion("matches nothing", ("toggle",), name="absent")
     rtl = judge(_hits(file), (*EXCLUSIONS, nothing))
     assert rtl.part("branch") == Part(0, 1)
+    assert rtl.everything["branch"] == Part(1, 3)
     assert rtl.part("toggle") == Part(1, 1)
     assert nothing in rtl.unused
     assert EXCLUSIONS[0] not in rtl.unused

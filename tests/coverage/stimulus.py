@@ -44,7 +44,7 @@ def with_early_waits(program: Program, seed: int) -> Program:
         if stream and stream[-1].opcode == Opcode.SYNC and all(n.startswith("wait") for n in stream[-1].fields):
             stream[-1] = Instruction(Opcode.END, stream[-1].fields)
         streams[place] = stream
-    return program.with_streams(streams)
+    return replace(program, streams=streams, name=f"{program.name} early")
 
 
 def with_all_waits(program: Program, seed: int) -> Program:
@@ -73,7 +73,7 @@ def with_all_waits(program: Program, seed: int) -> Program:
         for first in range(0, len(raised), _RANGES):
             shortest = min(streams.values(), key=len)
             shortest.insert(0, _signals(raised[first : first + _RANGES], core))
-    return program.with_streams(streams)
+    return replace(program, streams=streams, name=f"{program.name} waiting")
 
 
 _RANGES = 3
@@ -96,7 +96,8 @@ def _unused(program: Program, core: int) -> list[int]:
 def far_program(program: Program, seed: int) -> Program:
     """The program and its data at another place in 4 GB, so that high bits of addresses change."""
     places = (1 << 32) // MEMORY_BYTES
-    return replace(program, origin=int(np.random.default_rng([seed, 9]).integers(1, places)) * MEMORY_BYTES)
+    origin = int(np.random.default_rng([seed, 9]).integers(1, places)) * MEMORY_BYTES
+    return replace(program, origin=origin, name=f"{program.name} far")
 
 
 def signal_program(chip: ChipParams, seed: int) -> Program:
@@ -123,7 +124,7 @@ def signal_program(chip: ChipParams, seed: int) -> Program:
             wait = {"wait0_first": token, "wait0_count": 1}
             streams[core, Unit(number % len(Unit))].append(Instruction(Opcode.SYNC, wait))
             left[token] -= 1
-    return Program(chip, streams, seed, name=f"signals {seed}")
+    return Program(chip, streams, seed, name=f"legal signals {seed}")
 
 
 _STORM = 8
@@ -147,7 +148,7 @@ def token_programs(chip: ChipParams) -> Iterable[Program]:
             low = first + per_unit * unit
             for token in range(low, min(low + per_unit, spare)):
                 streams[core, unit] += _counted(token, spare + unit, core)
-        yield Program(chip, streams, first, name=f"tokens {first}")
+        yield Program(chip, streams, first, name=f"legal tokens {first}")
 
 
 _CARRY = 128

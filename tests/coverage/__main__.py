@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2 if isinstance(error, BenchError) else 1
     rtl, covers = judge(gathered.hits), gathered.functional.covers()
     note = (
-        f"Commit {commit()}: {gathered.programs:,} random programs and {gathered.launches:,} launches of layers; "
+        f"Commit {commit()}: {gathered.programs:,} programs and {gathered.launches:,} launches of layers; "
         f"{len(gathered.failures)} failed."
     )
     index = write_pages(options.out, rtl, covers, gathered.sources, note)

@@ -7,7 +7,6 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from rtl.regs import CoreCounter, MemoryCounter, RouterCounter
 from tests.coverage.points import Point
 
 __all__ = ["EXCLUSIONS", "Exclusion"]
@@ -19,8 +18,6 @@ class Exclusion:
 
     Attributes
     ----------
-    first_bit : int
-        Of toggles: only bits from here on.
     copies : bool
         Only of signals a.b whose whole, a, is counted itself.
     """
@@ -30,7 +27,6 @@ class Exclusion:
     module: str = ".*"
     name: str = ".*"
     detail: str = ".*"
-    first_bit: int = 0
     copies: bool = False
 
     @cached_property
@@ -44,7 +40,6 @@ class Exclusion:
             return False
         return (
             point.kind in self.kinds
-            and point.bit >= self.first_bit
             and name.fullmatch(point.name) is not None
             and module.fullmatch(point.module.partition("#")[0]) is not None
             and detail.fullmatch(point.detail) is not None
@@ -53,7 +48,6 @@ class Exclusion:
     def describe(self) -> str:
         parts = [f"{' '.join(self.kinds)} of {self.name}", f"in {self.module}"]
         parts += [f"at {self.detail}"] if self.detail != ".*" else []
-        parts += [f"from bit {self.first_bit}"] if self.first_bit else []
         parts += ["whose whole is counted"] if self.copies else []
         return " ".join(parts)
 
@@ -64,11 +58,6 @@ def _wholes(name: str) -> Iterator[str]:
         if letter == ".":
             yield name[:at]
 
-
-_COUNTERS = "|".join(
-    name.lower() for counters in (CoreCounter, RouterCounter, MemoryCounter) for name in counters.__members__
-)
-_COUNTER_BITS = 16
 
 EXCLUSIONS: tuple[Exclusion, ...] = (
     Exclusion(
@@ -95,12 +84,6 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         "its rise at time 0)",
         ("toggle",),
         name=r"(reach__\d+|capacity__\d+|sink|node|home)(\$\d+)?",
-    ),
-    Exclusion(
-        "a counter of 48 bits: this bit takes 2**16 events, more than a program of the campaign has",
-        ("toggle",),
-        name=rf"({_COUNTERS}|counter_\d+)(\$\d+)?",
-        first_bit=_COUNTER_BITS,
     ),
     Exclusion(
         "the sums that enter the first row of the array: zero by construction",

@@ -15,8 +15,6 @@ from tests.coverage.points import KINDS, Point
 __all__ = ["TARGETS", "Part", "Rtl", "covers_part", "judge", "write_pages"]
 
 TARGETS = {"line": 0.95, "branch": 0.95, "toggle": 0.90, "functional points": 1.0, "functional crosses": 0.90}
-_SHOWN = 2_000
-"""Missed points on a module's page."""
 
 
 @dataclass(frozen=True)
@@ -142,17 +140,36 @@ def _module_page(rtl: Rtl, module: str, sources: Mapping[tuple[str, str], str]) 
     name = module.partition("#")[0]
     places = {signal: place for (of, signal), place in sources.items() if _same(of, name)}
     missed = sorted(point for point, count in rtl.hits.items() if point.module == module and not count)
-    rows = [
-        [p.kind, html.escape(p.name), html.escape(p.detail), html.escape(places.get(p.name, ""))]
-        for p in missed[:_SHOWN]
-    ]
-    more = f"<p>{len(missed) - _SHOWN:,} more are not shown.</p>" if len(missed) > _SHOWN else ""
+    rows = [[kind, html.escape(signal), html.escape(what), html.escape(places.get(signal, ""))]
+            for kind, signal, what in _rows(missed)]  # fmt: skip
     return (
         '<p><a href="index.html">all modules</a></p>'
         f"<p>{len(missed):,} points were missed. The source is where the signal is declared.</p>"
         + _table(["kind", "signal", "what", "source"], rows)
-        + more
     )
+
+
+def _rows(missed: Iterable[Point]) -> list[tuple[str, str, str]]:
+    """Kind, signal and what was missed; all bits of a signal in one row for each direction."""
+    rows: list[tuple[str, str, str]] = []
+    bits: dict[tuple[str, str], list[int]] = {}
+    for point in missed:
+        if point.kind == "toggle":
+            bits.setdefault((point.name, point.detail.rpartition("]")[2]), []).append(point.bit)
+        else:
+            rows.append((point.kind, point.name, point.detail))
+    return rows + [("toggle", name, f"{direction} of bit {_ranges(own)}") for (name, direction), own in bits.items()]
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """2, 5-7 for 2, 5, 6 and 7."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _same(module: str, merged: str) -> bool:

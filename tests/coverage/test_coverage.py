@@ -129,11 +129,6 @@ def test_fields_are_counted_where_their_whole_is_not(tmp_path: Path) -> None:
     assert rtl.part("toggle") == Part(0, 1)
 
 
-def test_exclusion_of_high_bits_leaves_the_low_ones() -> None:
-    counter = Exclusion("takes years", ("toggle",), name="cycles", first_bit=20)
-    assert [counter.matches(Point("toggle", "m#1", "cycles", f"[{bit}]0->1")) for bit in (19, 20)] == [False, True]
-
-
 def test_monitor_has_a_line_for_every_bin() -> None:
     lines = monitor_verilog(FUZZ_CHIPS["3x2_4x4"]).splitlines()
     names = [port.name.lower() for port in CLAIM_ORDER]
@@ -338,6 +333,8 @@ def test_exit_status(
 
 def test_pages_are_written(tmp_path: Path) -> None:
     hits = {Point("line", "small#1", "q", "1: q <= <b>"): 0, Point("line", "small#1", "q", "2: r"): 1}
+    hits |= {Point("toggle", "small#1", "q", f"[{bit}]0->1"): int(bit == 3) for bit in (0, 2, 3, 4, 5, 10)}
+    hits |= {Point("toggle", "small#1", "last", "1->0"): 0}
     functional = Functional([("east", "local")], root="pages")
     index = write_pages(tmp_path, judge(hits), functional.covers(), {("small", "q"): "rtl/small.py:7"}, "a note")
     assert "50.0 % (1 of 2)" in index.read_text()
@@ -345,3 +342,5 @@ def test_pages_are_written(tmp_path: Path) -> None:
     assert "&lt;b&gt;" in page
     assert "rtl/small.py:7" in page
     assert "2: r" not in page
+    assert "0-&gt;1 of bit 0, 2, 4-5, 10<" in page
+    assert "1-&gt;0 of bit 0<" in page

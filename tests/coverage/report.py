@@ -138,7 +138,9 @@ def _bin(value: object) -> str:
 
 def _module_page(rtl: Rtl, module: str, sources: Mapping[tuple[str, str], str]) -> str:
     name = module.partition("#")[0]
-    places = {signal: place for (of, signal), place in sources.items() if _same(of, name)}
+    places = {
+        signal: place.rpartition("site-packages/")[2] for (of, signal), place in sources.items() if _same(of, name)
+    }
     missed = sorted(point for point, count in rtl.hits.items() if point.module == module and not count)
     rows = [[kind, html.escape(signal), html.escape(what), html.escape(places.get(signal, ""))]
             for kind, signal, what in _rows(missed)]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -81,14 +82,14 @@ def gather(seeds: int, layer_seeds: int, folder: Path, say: Callable[[str], None
 def kept(path: Path, key: str, run: Callable[[], Taken]) -> tuple[Taken, bool]:
     """What a part covered, and whether a file of the same key said so already; a part with failures is not kept."""
     try:
-        written, taken = pickle.loads(path.read_bytes())
+        written, taken = pickle.loads(zlib.decompress(path.read_bytes()))
         if written == key:
             return taken, True
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, pickle.UnpicklingError):
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, zlib.error, pickle.PickleError):
         pass  # none there, or not one of ours
     taken = run()
     if not taken.failures:
-        write_atomically(path, pickle.dumps((key, taken)))
+        write_atomically(path, zlib.compress(pickle.dumps((key, taken)), 1))
     return taken, False
 
 

@@ -38,9 +38,11 @@ class Fault:
 class _Maker:
     """Draws faults for a chip."""
 
-    def __init__(self, chip: ChipParams, rng: np.random.Generator) -> None:
+    def __init__(self, chip: ChipParams, rng: np.random.Generator, core: int | None = None) -> None:
+        """`core`: the one that has the fault; otherwise any."""
         self.chip, self.rng = chip, rng
-        self.core = int(rng.integers(chip.n_cores))
+        self.core = int(rng.integers(chip.n_cores)) if core is None else core
+        self.everywhere = core is None
         self.params = chip.cores[self.core]
 
     def pick(self, *values: int) -> int:
@@ -51,11 +53,15 @@ class _Maker:
         return self.pick(low, low, high, int(self.rng.integers(low, high + 1)))
 
     def step(self, opcode: Opcode, wanted: Callable[[Step], bool] = lambda _: True) -> Step:
-        """A legal step of the core, to be spoilt."""
+        """A legal step, to be spoilt."""
         for _ in range(400):
             for step in legal_steps(self.chip, self.rng, 12, int(self.rng.integers(1 << 30))):
-                if step.opcode == opcode and wanted(step):
-                    return replace(step, core=self.core) if opcode == Opcode.LOAD else step
+                if step.opcode != opcode or not wanted(step):
+                    continue
+                if opcode == Opcode.LOAD:
+                    return replace(step, core=self.core)
+                if self.everywhere or step.core == self.core:
+                    return step
         raise AssertionError(f"no {opcode.name} like this on this chip")
 
     def fault(self, step: Step, *, awaited_by: int | None = None, **spoilt: int) -> Fault:
@@ -309,12 +315,12 @@ RECIPES: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
 """Kinds of faults, each with the error that it ends in. Seed n makes recipe number n modulo their count."""
 
 
-def illegal_program(chip: ChipParams, seed: int) -> tuple[Program, ErrorCode]:
-    """The program of a seed, and its error."""
+def illegal_program(chip: ChipParams, seed: int, core: int | None = None) -> tuple[Program, ErrorCode]:
+    """The program of a seed, and its error; with `core`, the faulty instruction is one of that core's."""
     rng = np.random.default_rng([seed, 3])
     name = list(RECIPES)[seed % len(RECIPES)]
     code, recipe = RECIPES[name]
-    fault = recipe(_Maker(chip, rng))
+    fault = recipe(_Maker(chip, rng, core))
     settings = random_settings(rng)
     steps = legal_steps(chip, rng, int(rng.choice([1, 5, 15, 30])), seed)
     while True:

@@ -43,6 +43,13 @@ class Instruction:
         """All fields, those that are zero as well."""
         return decode(self.code)[1]
 
+    def moved(self, origin: int) -> Instruction:
+        """The same for data and programs that lie at `origin`."""
+        name = {Opcode.LOAD: "dram_addr", Opcode.STORE: "addr"}.get(self.opcode)
+        if not origin or name is None or self.fields.get("to_core"):
+            return self
+        return replace(self, fields={**self.fields, name: self.fields.get(name, 0) + origin})
+
     def __str__(self) -> str:
         if self.raw is not None:
             return f"RAW {self.raw.hex()}"
@@ -82,6 +89,9 @@ class Program:
     name: str = ""
     fault: tuple[int, Unit, int] | None = None
     """Core, unit and place in its stream of the faulty instruction, if there is one."""
+    origin: int = 0
+    """Where all of it lies in the chip's external memory, a multiple of 64 KB. Addresses in `streams` count from there;
+    so does the machine, which knows of no other memory."""
 
     @property
     def program_base(self) -> int:
@@ -100,8 +110,8 @@ class Program:
         """The instructions of a unit, of all cores."""
         return [i for (_, of), stream in self.streams.items() if of == unit for i in stream]
 
-    def image(self) -> np.ndarray:
-        """External memory before the run, uint8[MEMORY_BYTES]."""
+    def image(self, origin: int = 0) -> np.ndarray:
+        """External memory from `origin` on before the run, uint8[MEMORY_BYTES]."""
         rng = np.random.default_rng([self.seed, 1])
         image = rng.integers(0, 256, MEMORY_BYTES, np.uint8)
         # Every other KB holds small values, so that not every sum saturates.
@@ -117,7 +127,7 @@ class Program:
             raise BenchError(f"a stream has more than {max_stream(self.chip)} instructions: the programs do not fit")
         end = encode(Opcode.END)
         for (core, unit), stream in self.streams.items():
-            code = b"".join([*(instruction.code for instruction in stream), end])
+            code = b"".join([*(instruction.moved(origin).code for instruction in stream), end])
             at = self.program_base + (3 * core + unit) * self.program_stride
             image[at : at + len(code)] = np.frombuffer(code, np.uint8)
         return image
@@ -135,7 +145,7 @@ class Program:
         content = {
             "name": self.name, "note": list(note), "seed": self.seed, "settings": asdict(self.settings),
             "fault": self.fault and [self.fault[0], self.fault[1].name.lower(), self.fault[2]],
-            "chip": _chip_table(self.chip), "streams": streams,
+            "origin": self.origin, "chip": _chip_table(self.chip), "streams": streams,
         }  # fmt: skip
         write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -157,7 +167,8 @@ class Program:
                 streams[int(core), Unit[unit.upper()]] = [Instruction.parse(text) for text in stream]
             fault = content["fault"] and (content["fault"][0], Unit[content["fault"][1].upper()], content["fault"][2])
             settings = MemorySettings(**content["settings"])
-            return cls(chip, streams, content["seed"], settings, content["name"], fault)
+            origin = content.get("origin", 0)
+            return cls(chip, streams, content["seed"], settings, content["name"], fault, origin)
         except OSError as error:
             raise BenchError(f"cannot read {path}: {error.strerror}; give a file that `make fuzz` has saved") from error
         except (ValueError, KeyError, TypeError, AttributeError, ParameterError) as error:

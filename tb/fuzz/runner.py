@@ -60,23 +60,24 @@ def run_programs(
     try:
         for number, (expectation, fresh) in enumerate(zip(expectations, resets, strict=True)):
             program = expectation.program
-            np.save(folder / f"{number}.npy", program.image())
+            np.save(folder / f"{number}.npy", program.image(program.origin))
             launches.append(
                 LaunchJob(
                     f"{number} {program.name}",
-                    program.program_base,
+                    program.origin + program.program_base,
                     program.program_stride,
                     folder / f"result{number}",
-                    (Region(REGION, 0, MEMORY_BYTES),),
+                    (Region(REGION, program.origin, MEMORY_BYTES),),
                     watchdog_cycles=WATCHDOG_CYCLES,
                     limit_cycles=LIMIT_CYCLES,
-                    memory=(MemoryFile(0, folder / f"{number}.npy"),),
+                    memory=(MemoryFile(program.origin, folder / f"{number}.npy"),),
                     settings=program.settings if fresh else None,
                     inside_seed=program.seed,
                 )
             )
         chip = expectations[0].program.chip
-        results = run_job(model, Job(chip, MEMORY_BYTES, tuple(launches), keep_going=True), folder / "work")
+        memory_bytes = MEMORY_BYTES + max(expectation.program.origin for expectation in expectations)
+        results = run_job(model, Job(chip, memory_bytes, tuple(launches), keep_going=True), folder / "work")
         assert [result.name for result in results] == [launch.name for launch in launches]
         return [
             Verdict(expectation, result, expectation.differences(result, launch.result_dir))

@@ -18,11 +18,16 @@ from tests.coverage.campaign import gather
 from tests.coverage.points import KINDS
 from tests.coverage.report import TARGETS, covers_part, judge, write_pages
 
+SEEDS = 48
+LAYERS = 40
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.coverage", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=54, help="programs of each kind on each chip (default: 54)")
-    parser.add_argument("--layers", type=int, default=12, help="seeds of each kind of layer (default: 12)")
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, help="programs of each kind on each chip (default: %(default)s)"
+    )
+    parser.add_argument("--layers", type=int, default=LAYERS, help="seeds of each kind of layer (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/coverage"), help="folder of the report")
     options = parser.parse_args(arguments)
     if options.seeds < 1 or options.layers < 1:
@@ -39,16 +44,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 2 if isinstance(error, BenchError) else 1
     rtl, covers = judge(gathered.hits), gathered.functional.covers()
     note = (
-        f"Commit {commit()}: {gathered.programs:,} random programs and {gathered.launches:,} launches of layers; "
+        f"Commit {commit()}: {gathered.programs:,} programs and {gathered.launches:,} launches of layers; "
         f"{len(gathered.failures)} failed."
     )
     index = write_pages(options.out, rtl, covers, gathered.sources, note)
     parts = {kind: rtl.part(kind) for kind in KINDS}
     parts |= {f"functional {n}": covers_part(covers, crosses=c) for n, c in (("points", False), ("crosses", True))}
-    table = Table("coverage", "covered", "target", title=note)
+    table = Table("coverage", "covered", "target", "with nothing left out", title=note)
     for name, part in parts.items():
         style = "green" if part.share >= TARGETS[name] else "red"
-        table.add_row(name, f"[{style}]{part}[/]", f"{100 * TARGETS[name]:.0f} %")
+        table.add_row(name, f"[{style}]{part}[/]", f"{100 * TARGETS[name]:.0f} %", str(rtl.everything.get(name, "")))
     console.print(table)
     for cover in covers:
         if cover.missed:

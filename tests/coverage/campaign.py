@@ -1,42 +1,35 @@
-"""Runs the programs of the regression on models with counters in, and gathers what they covered."""
+"""Runs the programs and layers of the regression on models with counters in, and gathers what they covered.
+
+What a part covered is kept in a file under the content of all that it depends on: an interrupted campaign goes on where
+it was, and a larger one reuses what a smaller one ran.
+"""
 
 from __future__ import annotations
 
-import shutil
+import pickle
+import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from rtl.emit import emit
-from rtl.isa import INSTRUCTION_BYTES, Opcode, Unit, decode
 from rtl.params import ChipParams
-from tb.build import Model
-from tb.fuzz.campaign import KINDS as FUZZ_KINDS
-from tb.fuzz.campaign import fuzz
+from tb.cache import content_key
 from tb.fuzz.chips import FUZZ_CHIPS
-from tb.fuzz.judge import Rejected, expect_legal, outcome_status
-from tb.fuzz.legal import legal_program
-from tb.fuzz.runner import Verdict, run_programs
-from tb.memory import MemorySettings
+from tb.job import write_atomically
 from tests.coverage.functional import Functional
 from tests.coverage.models import CAMPAIGN_CHIPS, covered_model
 from tests.coverage.monitor import MONITOR, bin_lines, legal_turns
-from tests.coverage.points import Chip, Point, RawPoint, merge, read_counts, source_lines
-from tests.coverage.stimulus import aligned_cases, alignments, token_programs, with_early_waits
-from tests.layers import Check, run_cases
+from tests.coverage.parts import Part, Taken, parts, run_part
+from tests.coverage.points import Chip, Point, RawPoint, merge, source_lines
 
-__all__ = ["Gathered", "gather"]
+__all__ = ["Gathered", "gather", "kept"]
 
-LAYER_CHIPS = ("1x1_8x8", "3x2_4x4")
-BUDGET_MACS = 6_000
-_BATCH = 16
-_LAYERS = 12
-_ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, seed=7)
-_FIRST_MOVED = 100_000
-"""Seeds of the programs with early waits, apart from the others."""
+ROOT = Path(__file__).parents[2]
+_BEHIND_THE_RUN = ("__main__.py", "campaign.py", "exclusions.py", "report.py", "test_coverage.py")
+"""Files of this folder that do not change what a part covers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,121 +47,67 @@ class Gathered:
 
 def gather(seeds: int, layer_seeds: int, folder: Path, say: Callable[[str], None]) -> Gathered:
     """Run `seeds` programs of each kind on each chip and the layers of `layer_seeds` seeds on two of them."""
-    functional = Functional(set().union(*(legal_turns(FUZZ_CHIPS[name]) for name in CAMPAIGN_CHIPS)))
+    turns = set().union(*(legal_turns(FUZZ_CHIPS[name]) for name in CAMPAIGN_CHIPS))
+    functional = Functional(turns)
     hits: Counter[Point] = Counter()
     sources: dict[tuple[str, str], str] = {}
-    failures: list[str] = []
-    programs = launches = 0
+    total = Taken()
+    keys = {directed: content_key(_sources_of_a_run(directed)) for directed in (False, True)}
     for name in CAMPAIGN_CHIPS:
-        chip = FUZZ_CHIPS[name]
-        data = folder / name
-        shutil.rmtree(data, ignore_errors=True)
-        data.mkdir(parents=True)
-        design, model = covered_model(name, data.resolve())
+        design, model = covered_model(name)
         say(f"{name}: model {'from the cache' if model.cached else f'built in {model.build_s:.0f} s'}")
+        taken = Taken()
+        for part in parts(name, seeds, layer_seeds):
+            path = folder / "parts" / f"{name}-{part.name}.pickle"
+            key = content_key([keys[part.directed], part.model(name).directory.name, name, part.name])
 
-        def observe(verdict: Verdict) -> None:
-            _observe(functional, verdict)
+            def now(part: Part = part, name: str = name) -> Taken:
+                return run_part(part, name, folder, Functional(turns))
 
-        report = fuzz(
-            range(seeds), chips=(name,), kinds=FUZZ_KINDS, folder=folder / "failed", say=say, n_shrunk=0,
-            models=lambda _chip, _simulator, model=model: model, observe=observe,
-        )  # fmt: skip
-        failures += [str(path) for path in report.failures]
-        moved, wrong = _others(model, chip, max(1, seeds // 3), folder, observe)
-        programs += report.programs + moved
-        failures += wrong
-        if name in LAYER_CHIPS:
-            count = _layers(model, chip, layer_seeds, folder / "layers", functional)
-            say(f"{name}: {count} launches of layers")
-            launches += count
-        counts = read_counts(sorted(data.glob("*.dat")))
-        shutil.rmtree(data)  # tens of MB for each run
-        _turns(functional, counts, chip)
+            began = time.perf_counter()
+            found, reused = kept(path, key, now)
+            what = "kept from an earlier run" if reused else f"{time.perf_counter() - began:.0f} s"
+            say(f"{name}: {part.name}: {found.programs + found.launches} runs, {len(found.failures)} failed, {what}")
+            taken.add(found)
+        functional.samples.update(taken.samples)
+        _turns(functional, taken.counts, FUZZ_CHIPS[name])
         texts = {path.name: path.read_text() for path in design.sources if path.name != f"{MONITOR}.v"}
-        merge(Chip(name, texts), counts, hits)
-        sources |= _sources(chip, folder / "sources")
-    return Gathered(hits, sources, functional, programs, launches, failures)
+        merge(Chip(name, texts), taken.counts, hits)
+        sources |= _places(FUZZ_CHIPS[name], folder / "sources")
+        taken.counts.clear()
+        total.add(taken)
+    return Gathered(hits, sources, functional, total.programs, total.launches, total.failures)
 
 
-def _sources(chip: ChipParams, folder: Path) -> dict[tuple[str, str], str]:
+def kept(path: Path, key: str, run: Callable[[], Taken]) -> tuple[Taken, bool]:
+    """What a part covered, and whether a file of the same key said so already; a part with failures is not kept."""
+    try:
+        written, taken = pickle.loads(zlib.decompress(path.read_bytes()))
+        if written == key:
+            return taken, True
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, ImportError, zlib.error, pickle.PickleError):
+        pass  # none there, or not one of ours
+    taken = run()
+    if not taken.failures:
+        write_atomically(path, zlib.compress(pickle.dumps((key, taken)), 1))
+    return taken, False
+
+
+def _sources_of_a_run(directed: bool) -> Iterator[str | Path]:
+    """All that decides, beside the model, what a part runs and counts."""
+    others = _BEHIND_THE_RUN if directed else (*_BEHIND_THE_RUN, "stimulus.py")
+    ours = [path for path in sorted((ROOT / "tests/coverage").glob("*.py")) if path.name not in others]
+    bench = [path for name in ("cases", "chips", "layers") for path in ROOT.glob(f"tests/{name}.py")]
+    folders = ("golden", "rtl", "sched", "tb")
+    all_of = [path for name in folders for path in sorted((ROOT / name).rglob("*")) if path.suffix in (".py", ".json")]
+    for path in [*ours, *bench, *sorted((ROOT / "tests/cosim").glob("bus_*.py")), *all_of]:
+        yield str(path.relative_to(ROOT))
+        yield path
+
+
+def _places(chip: ChipParams, folder: Path) -> dict[tuple[str, str], str]:
     emitted = emit(chip, folder, places=True)
     return source_lines({file.name: file.read_text() for file in emitted.files})
-
-
-def _observe(functional: Functional, verdict: Verdict) -> None:
-    error, _, _ = outcome_status(verdict.launch)
-    functional.run(error, verdict.launch.counters)
-    if error:
-        return
-    program = verdict.expectation.program
-    for (core, unit), stream in program.streams.items():
-        whole = [(i.opcode, i.whole()) for i in stream]
-        if not stream or stream[-1].opcode != Opcode.END:
-            whole.append(decode(_END))
-        functional.instructions(core, unit, whole, program.chip.cores[core].drain_lanes(program.chip.link_bytes))
-
-
-_END = int(Opcode.END).to_bytes(INSTRUCTION_BYTES, "little")
-
-
-def _others(
-    model: Model, chip: ChipParams, count: int, folder: Path, observe: Callable[[Verdict], None]
-) -> tuple[int, list[str]]:
-    """Programs that count tokens, and some with waits at other places: how many ran, and those that failed."""
-    expectations = [expect_legal(program) for program in token_programs(chip)]
-    for seed in range(_FIRST_MOVED, _FIRST_MOVED + count):
-        try:
-            expectations.append(expect_legal(with_early_waits(legal_program(chip, seed)[0], seed)))
-        except Rejected:
-            continue
-    failures = []
-    for first in range(0, len(expectations), _BATCH):
-        for verdict in run_programs(model, expectations[first : first + _BATCH], folder / "work"):
-            if verdict.differences:
-                path = folder / "failed" / f"{verdict.expectation.program.name.replace(' ', '-')}.json"
-                verdict.expectation.program.save(path, verdict.differences)
-                failures.append(str(path))
-            else:
-                observe(verdict)
-    return len(expectations), failures
-
-
-def _layers(model: Model, chip: ChipParams, seeds: int, folder: Path, functional: Functional) -> int:
-    """Layers of all kinds and alignments; the number of launches."""
-    cases = aligned_cases(chip, range(seeds), BUDGET_MACS)
-    launches = 0
-    for first in range(0, len(cases), _LAYERS):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        some = cases[first : first + _LAYERS]
-        settings = _ROUGH if first // _LAYERS % 2 else MemorySettings(latency_cycles=20)
-        for check, result in run_cases(lambda _bytes: model, chip, some, settings, folder, counters=True):
-            functional.run("", result.counters)
-            _sample(functional, check)
-            launches += 1
-        for case in some:
-            functional.layer(case.kind, *alignments(case))
-    shutil.rmtree(folder, ignore_errors=True)
-    return launches
-
-
-def _sample(functional: Functional, check: Check) -> None:
-    chip, memory = check.case.chip, check.plan.memory_image(check.case.image)
-    for core, params in enumerate(chip.cores):
-        for unit in Unit:
-            at = check.launch.program_base + (3 * core + unit) * check.launch.program_stride
-            stream = list(_stream(memory, at))
-            functional.instructions(core, unit, stream, params.drain_lanes(chip.link_bytes))
-
-
-def _stream(memory: np.ndarray, at: int) -> Iterable[tuple[Opcode, dict[str, int]]]:
-    while True:
-        instruction = decode(memory[at : at + INSTRUCTION_BYTES].tobytes())
-        yield instruction
-        if instruction[0] == Opcode.END:
-            return
-        at += INSTRUCTION_BYTES
 
 
 def _turns(functional: Functional, counts: Mapping[RawPoint, int], chip: ChipParams) -> None:

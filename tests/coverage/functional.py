@@ -1,11 +1,13 @@
 """Functional coverage with cocotb-coverage: what programs, layers, counters and errors have been exercised.
 
-The sampled functions are called with facts of finished runs, not from inside a simulation: an instruction counts when
-the program that holds it ran to its end on the RTL and left what the golden model says.
+Samples are facts of finished runs, not taken inside a simulation: an instruction counts when the program that holds it
+ran to its end on the RTL and left what the golden model says. They are kept with what else a run covered, and go to
+cocotb-coverage's database when the bins are asked for.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +20,11 @@ from tb.fuzz.steps import UNIT_OF
 from tests.cases import KINDS
 from tests.coverage.monitor import OCCUPANCY
 
-__all__ = ["Cover", "Functional", "alignment"]
+__all__ = ["ALIGNMENTS", "Cover", "Functional", "Sample", "alignment"]
 
 Fields = Mapping[str, int]
+Sample = tuple[str, tuple[str, ...]]
+"""A group, and a value for each of its points."""
 ALIGNMENTS = ("below", "whole", "above")
 """Channels against storage blocks: fewer than a block, whole blocks, some blocks and a part."""
 _STALLS = {
@@ -82,10 +86,11 @@ class _Group:
         self.crosses[name] = (items, list(illegal))
         return self
 
-    def sample(self, **values: str) -> None:
+    def sample(self, values: tuple[str, ...]) -> None:
+        """One value for each point, in their order."""
         if self._sample is None:
             self._sample = self._build()
-        self._sample(tuple(values[name] for name in self.points))
+        self._sample(values)
 
     def _build(self) -> Any:
         names = list(self.points)
@@ -125,6 +130,7 @@ class Functional:
 
     def __init__(self, turns: Iterable[tuple[str, str]], root: str = "systomesh") -> None:
         """`turns`: input and output of the turns that exist on the chips with a monitor."""
+        self.samples: Counter[Sample] = Counter()
         self._groups: dict[str, _Group] = {}
         self._root = root
         flags, many = (_NO, _YES), ("one", "several")
@@ -211,6 +217,9 @@ class Functional:
         self._groups[name] = _Group(name, self._root)
         return self._groups[name]
 
+    def _sample(self, group: str, **values: str) -> None:
+        self.samples[group, tuple(values[name] for name in self._groups[group].points)] += 1
+
     def instructions(self, core: int, unit: Unit, stream: Iterable[tuple[Opcode, Fields]], full_lanes: int) -> None:
         """A stream of a program that ran to its end; `full_lanes` is what the core drains at once."""
         geometry: Fields = {}
@@ -218,13 +227,12 @@ class Functional:
             waits = sum(fields[f"wait{i}_count"] > 0 for i in range(3))
             signalled = [fields[f"signal{i}_core"] for i in range(3) if fields.get(f"signal{i}_valid")]
             signals = "none" if not signalled else "other" if any(c != core for c in signalled) else "own"
-            self._groups["instruction"].sample(
-                opcode=opcode.name, unit=unit.name.lower(), waits=str(waits), signals=signals
-            )
+            self._sample("instruction", opcode=opcode.name, unit=unit.name.lower(), waits=str(waits), signals=signals)
             if opcode == Opcode.SETUP:
                 geometry = fields
             elif opcode == Opcode.SYNC:
-                self._groups["sync"].sample(
+                self._sample(
+                    "sync",
                     unit=unit.name.lower(),
                     fence=_flag(fields["fence"]),
                     waits=_flag(waits),
@@ -239,56 +247,59 @@ class Functional:
             elif opcode == Opcode.POOL:
                 self._pool(fields)
             elif opcode == Opcode.TABLE:
-                self._groups["table"].sample(base="other" if fields["param_base"] else "zero")
+                self._sample("table", base="other" if fields["param_base"] else "zero")
 
     def _load(self, f: Fields) -> None:
-        self._groups["load"].sample(
-            space=Space(f["space"]).name.lower(), planar=_flag(f["planar"]), cores=_many(f["cores"].bit_count()),
-            runs=_many(f["runs"]), run_flits=_many(f["run_flits"]), token=_flag(f["token_valid"]),
-            traffic=TrafficClass(f["traffic"]).name.lower(),
+        self._sample(
+            "load", space=Space(f["space"]).name.lower(), planar=_flag(f["planar"]),
+            cores=_many(f["cores"].bit_count()), runs=_many(f["runs"]), run_flits=_many(f["run_flits"]),
+            token=_flag(f["token_valid"]), traffic=TrafficClass(f["traffic"]).name.lower(),
         )  # fmt: skip
 
     def _compute(self, f: Fields, g: Fields) -> None:
         tap = "max" if g["tap_mode"] == TapMode.MAX else "mac"
-        self._groups["compute"].sample(
-            engine=tap if g["engine"] == Engine.TAP else "array", window=_flag(g["window"]),
+        self._sample(
+            "compute", engine=tap if g["engine"] == Engine.TAP else "array", window=_flag(g["window"]),
             accumulate=_flag(f["accumulate"]), blocks=_many(f["blocks"]), kernel=_many(g["kernel_h"] * g["kernel_w"]),
             padding=_flag(g["pad_left"] or f["iy0"] < 0), stride=_many(max(1, g["stride_h"] * g["stride_w"])),
             dilation=_many(max(1, g["dilation_h"] * g["dilation_w"])),
         )  # fmt: skip
 
     def _store(self, f: Fields, full_lanes: int) -> None:
-        self._groups["store"].sample(
-            target=Space(f["space"]).name.lower() if f["to_core"] else "memory", planar=_flag(f["planar"]),
-            pooled=_flag(f["pooled"]), table=_flag(f["table"]), groups=_many(f["groups"]), pixels=_many(f["pixels"]),
-            lanes="all" if f["lanes"] == full_lanes else "part", offset=_flag(f["lane_offset"]),
-            token=_flag(f["token_valid"]), traffic=TrafficClass(f["traffic"]).name.lower(),
+        self._sample(
+            "store", target=Space(f["space"]).name.lower() if f["to_core"] else "memory",
+            planar=_flag(f["planar"]), pooled=_flag(f["pooled"]), table=_flag(f["table"]),
+            groups=_many(f["groups"]), pixels=_many(f["pixels"]), lanes="all" if f["lanes"] == full_lanes else "part",
+            offset=_flag(f["lane_offset"]), token=_flag(f["token_valid"]),
+            traffic=TrafficClass(f["traffic"]).name.lower(),
         )  # fmt: skip
 
     def _pool(self, f: Fields) -> None:
         kernel, stride = max(f["kernel_h"], f["kernel_w"]), max(f["stride_h"], f["stride_w"])
-        self._groups["pool"].sample(
-            kernel=str(kernel) if kernel <= 3 else "more", stride=str(stride) if stride <= 2 else "more",
+        self._sample(
+            "pool", kernel=str(kernel) if kernel <= 3 else "more", stride=str(stride) if stride <= 2 else "more",
             pad=_flag(f["pad_top"] or f["pad_left"]),
         )  # fmt: skip
 
     def run(self, status: str, counters: Mapping[str, list[Mapping[str, int]]]) -> None:
         """How a run ended ('' if it did well), and its counters."""
-        self._groups["end"].sample(status=status or "DONE")
+        self._sample("end", status=status or "DONE")
         for block, causes in _STALLS.items():
             for values in counters.get(block, []):
                 for cause in causes:
                     if values[cause]:
-                        self._groups[f"stall_{block}"].sample(cause=cause)
+                        self._sample(f"stall_{block}", cause=cause)
 
     def turn(self, i: str, o: str, occupancy: str) -> None:
-        self._groups["router"].sample(turn=f"{i}->{o}", occupancy=occupancy)
+        self._sample("router", turn=f"{i}->{o}", occupancy=occupancy)
 
     def layer(self, kind: str, inputs: str, outputs: str) -> None:
-        self._groups["layer"].sample(kind=kind, input=inputs, output=outputs)
+        self._sample("layer", kind=kind, input=inputs, output=outputs)
 
     def covers(self) -> list[Cover]:
-        """All cover points and crosses."""
+        """All cover points and crosses, with the samples so far."""
+        for group, values in self.samples:
+            self._groups[group].sample(values)
         return [cover for group in self._groups.values() for cover in group.covers()]
 
 

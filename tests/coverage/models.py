@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from rtl.params import ChipParams
@@ -11,16 +12,20 @@ from tb.cache import Cache, content_key
 from tb.fuzz.chips import FUZZ_CHIPS
 from tests.coverage.monitor import MONITOR, monitor_verilog
 
-__all__ = ["CAMPAIGN_CHIPS", "covered_files", "covered_model"]
+__all__ = ["BUS_CHIP", "CAMPAIGN_CHIPS", "covered_bus_model", "covered_core", "covered_files", "covered_model"]
 
 CAMPAIGN_CHIPS: dict[str, tuple[str, ...]] = {
-    "1x1_8x8": ("systomesh_chip", "systomesh_core_0", "systomesh_memory_node", "systomesh_port"),
-    "3x2_4x4": ("systomesh_router", "systomesh_port", "systomesh_memory_node"),
     "3x1_unlike": ("systomesh_core_1", "systomesh_memory_node"),
+    "3x2_4x4": ("systomesh_router", "systomesh_port", "systomesh_memory_node"),
+    "1x1_8x8": ("systomesh_chip", "systomesh_core_0", "systomesh_memory_node", "systomesh_port"),
 }
-"""Names of `FUZZ_CHIPS`, each with the source files that are covered on it: one core and its chip; the network of a
-mesh; a core whose rows are several storage blocks, among unlike others. Files that tell nothing new are left out, since
-the counters make models several times slower to build and to run."""
+"""Names of `FUZZ_CHIPS`, each with the source files that are covered on it: a core whose rows are several storage
+blocks, among unlike others; the network of a mesh; one core and its chip. Files that tell nothing new are left out,
+since the counters make models several times slower to build and to run."""
+
+BUS_CHIP = "1x1_8x8"
+"""The chip that runs tests/cosim/bus_bench.py, too."""
+_BUS_FILES = ("systomesh_chip.v", "systomesh_memory_node.v")
 
 
 def covered_files(name: str) -> tuple[str, ...]:
@@ -28,12 +33,24 @@ def covered_files(name: str) -> tuple[str, ...]:
     return (*(f"{stem}.v" for stem in CAMPAIGN_CHIPS[name]), f"{MONITOR}.v")
 
 
-def covered_model(name: str, folder: Path | None = None) -> tuple[Design, Model]:
-    """A chip's Verilog and its model, whose runs write their coverage into `folder`."""
-    chip = FUZZ_CHIPS[name]
-    design = _monitored(chip)
-    model = build_model(design, "verilator", optimise=False, covered=covered_files(name))
-    return design, replace(model, coverage=folder)
+def covered_core(name: str) -> int | None:
+    """The core of the chip whose files are covered, if there is one."""
+    cores = [int(stem.rpartition("_")[2]) for stem in CAMPAIGN_CHIPS[name] if "_core_" in stem]
+    return cores[0] if cores else None
+
+
+@cache
+def covered_model(name: str) -> tuple[Design, Model]:
+    """A chip's Verilog, and its model with the counters in."""
+    design = _monitored(FUZZ_CHIPS[name])
+    return design, build_model(design, "verilator", optimise=False, covered=covered_files(name))
+
+
+@cache
+def covered_bus_model() -> Model:
+    """`BUS_CHIP` for the models of cocotbext-axi, with counters in what touches its buses."""
+    design = emit_chip(FUZZ_CHIPS[BUS_CHIP])
+    return build_model(design, "verilator", optimise=False, open_buses=True, covered=_BUS_FILES)
 
 
 def _monitored(chip: ChipParams) -> Design:

@@ -15,8 +15,6 @@ from tests.coverage.points import KINDS, Point
 __all__ = ["TARGETS", "Part", "Rtl", "covers_part", "judge", "write_pages"]
 
 TARGETS = {"line": 0.95, "branch": 0.95, "toggle": 0.90, "functional points": 1.0, "functional crosses": 0.90}
-_SHOWN = 2_000
-"""Missed points on a module's page."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Rtl:
     excluded: Mapping[Exclusion, int]
     """Points that each exclusion took away."""
     hit_though_excluded: Mapping[Exclusion, int]
+    everything: Mapping[str, Part]
+    """By kind, with nothing left out."""
 
     @property
     def unused(self) -> list[Exclusion]:
@@ -69,14 +69,17 @@ def judge(hits: Mapping[Point, int], exclusions: Iterable[Exclusion] = EXCLUSION
     excluded = dict.fromkeys(exclusions, 0)
     though = dict.fromkeys(exclusions, 0)
     kept = {}
+    counted = {(point.module, point.name) for point in hits if point.kind == "toggle"}
     for point, count in hits.items():
-        exclusion = next((e for e in exclusions if e.matches(point)), None)
+        exclusion = next((e for e in exclusions if e.matches(point, counted)), None)
         if exclusion is None:
             kept[point] = count
         else:
             excluded[exclusion] += 1
             though[exclusion] += count > 0
-    return Rtl(kept, excluded, though)
+    total = Counter(point.kind for point in hits)
+    covered = Counter(point.kind for point, count in hits.items() if count)
+    return Rtl(kept, excluded, though, {kind: Part(covered[kind], total[kind]) for kind in KINDS})
 
 
 def covers_part(covers: Iterable[Cover], *, crosses: bool) -> Part:
@@ -97,9 +100,9 @@ def write_pages(
         _write(folder / page, module, _module_page(rtl, module, sources))
         link = f'<a href="{page}">{html.escape(module)}</a>'
         rows.append([link, *(_bar(parts[kind], TARGETS[kind]) for kind in KINDS)])
-    totals = [[kind, _bar(rtl.part(kind), TARGETS[kind])] for kind in KINDS]
+    totals = [[kind, _bar(rtl.part(kind), TARGETS[kind]), str(rtl.everything[kind])] for kind in KINDS]
     totals += [
-        [f"functional {name}", _bar(covers_part(covers, crosses=crosses), TARGETS[f"functional {name}"])]
+        [f"functional {name}", _bar(covers_part(covers, crosses=crosses), TARGETS[f"functional {name}"]), ""]
         for name, crosses in (("points", False), ("crosses", True))
     ]
     functional = [
@@ -115,7 +118,7 @@ def write_pages(
     body = "".join(
         [
             f"<p>{html.escape(note)}</p>",
-            _table(["", "covered"], totals),
+            _table(["", "covered", "with nothing left out"], totals),
             "<h2>Modules</h2><p>Modules of several chips are one if they declare the same signals (the digits behind # "
             "tell others apart).</p>",
             _table(["module", *KINDS], rows),
@@ -135,19 +138,40 @@ def _bin(value: object) -> str:
 
 def _module_page(rtl: Rtl, module: str, sources: Mapping[tuple[str, str], str]) -> str:
     name = module.partition("#")[0]
-    places = {signal: place for (of, signal), place in sources.items() if _same(of, name)}
+    places = {
+        signal: place.rpartition("site-packages/")[2] for (of, signal), place in sources.items() if _same(of, name)
+    }
     missed = sorted(point for point, count in rtl.hits.items() if point.module == module and not count)
-    rows = [
-        [p.kind, html.escape(p.name), html.escape(p.detail), html.escape(places.get(p.name, ""))]
-        for p in missed[:_SHOWN]
-    ]
-    more = f"<p>{len(missed) - _SHOWN:,} more are not shown.</p>" if len(missed) > _SHOWN else ""
+    rows = [[kind, html.escape(signal), html.escape(what), html.escape(places.get(signal, ""))]
+            for kind, signal, what in _rows(missed)]  # fmt: skip
     return (
         '<p><a href="index.html">all modules</a></p>'
         f"<p>{len(missed):,} points were missed. The source is where the signal is declared.</p>"
         + _table(["kind", "signal", "what", "source"], rows)
-        + more
     )
+
+
+def _rows(missed: Iterable[Point]) -> list[tuple[str, str, str]]:
+    """Kind, signal and what was missed; all bits of a signal in one row for each direction."""
+    rows: list[tuple[str, str, str]] = []
+    bits: dict[tuple[str, str], list[int]] = {}
+    for point in missed:
+        if point.kind == "toggle":
+            bits.setdefault((point.name, point.detail.rpartition("]")[2]), []).append(point.bit)
+        else:
+            rows.append((point.kind, point.name, point.detail))
+    return rows + [("toggle", name, f"{direction} of bit {_ranges(own)}") for (name, direction), own in bits.items()]
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """2, 5-7 for 2, 5, 6 and 7."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _same(module: str, merged: str) -> bool:

@@ -1,19 +1,26 @@
-"""What the campaign runs beside `tb.fuzz`: programs whose waits lie elsewhere, and layers chosen by their channels."""
+"""What the campaign runs beside `tb.fuzz`: legal programs whose waits or addresses lie elsewhere, programs that do
+nothing but signal or count, and layers chosen by their channels."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
 from golden.qnodes import QConcat
 from rtl.isa import Opcode, Unit
 from rtl.params import ChipParams
-from tb.fuzz.program import Instruction, Program, max_stream
-from tests.cases import KINDS, Case, random_case
-from tests.coverage.functional import alignment
+from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, max_stream
+from tests.cases import KINDS, Case, GraphBuilder, random_case, random_image
+from tests.coverage.functional import ALIGNMENTS, alignment
 
-__all__ = ["aligned_cases", "alignments", "token_programs", "with_early_waits"]
+__all__ = [
+    "aligned_cases", "alignments", "far_program", "signal_program", "token_programs", "with_all_waits",
+    "with_early_waits",
+]  # fmt: skip
 
 _SETTERS = {Opcode.SETUP: Opcode.COMPUTE, Opcode.POOL: Opcode.STORE}
 
@@ -37,11 +44,95 @@ def with_early_waits(program: Program, seed: int) -> Program:
         if stream and stream[-1].opcode == Opcode.SYNC and all(n.startswith("wait") for n in stream[-1].fields):
             stream[-1] = Instruction(Opcode.END, stream[-1].fields)
         streams[place] = stream
-    return program.with_streams(streams)
+    return replace(program, streams=streams, name=f"{program.name} early")
+
+
+def with_all_waits(program: Program, seed: int) -> Program:
+    """The program with more waits, so that instructions of every kind wait for none to three ranges.
+
+    They wait for counters that the program leaves alone, which SYNCs at the beginning of the streams raise as often as
+    all of the waits take from them. Nothing waits in front of those SYNCs, so the new waits only delay.
+    """
+    rng = np.random.default_rng([seed, 8])
+    chip = program.chip
+    streams = {place: [*stream, Instruction(Opcode.END)] for place, stream in program.streams.items()}
+    for core in range(chip.n_cores):
+        spare = _unused(program, core)[:_RANGES]
+        taken = Counter[int]()
+        for unit in Unit:
+            stream = streams[core, unit]
+            for at, instruction in enumerate(stream):
+                fields = dict(instruction.fields)
+                free = [number for number in range(len(spare)) if not fields.get(f"wait{number}_count")]
+                for number in rng.permutation(free)[: rng.integers(_RANGES + 1)]:
+                    if taken[spare[number]] < 255:
+                        fields |= {f"wait{number}_first": spare[number], f"wait{number}_count": 1}
+                        taken[spare[number]] += 1
+                stream[at] = replace(instruction, fields=fields)
+        raised = list(taken.elements())
+        for first in range(0, len(raised), _RANGES):
+            shortest = min(streams.values(), key=len)
+            shortest.insert(0, _signals(raised[first : first + _RANGES], core))
+    return replace(program, streams=streams, name=f"{program.name} waiting")
+
+
+_RANGES = 3
+"""Waits, and signals, of an instruction."""
+
+
+def _unused(program: Program, core: int) -> list[int]:
+    """Counters of a core that a program neither raises nor waits for, from the last on."""
+    used = set()
+    for (own, _), stream in program.streams.items():
+        for fields in (instruction.whole() for instruction in stream):
+            used |= {fields[f"signal{i}_token"] for i in range(_RANGES) if fields.get(f"signal{i}_valid")}
+            used |= {fields["token"]} if fields.get("token_valid") else set()
+            if own == core:
+                waits = [(fields[f"wait{i}_first"], fields[f"wait{i}_count"]) for i in range(_RANGES)]
+                used |= {token for first, count in waits for token in range(first, first + count)}
+    return [token for token in reversed(range(program.chip.tokens)) if token not in used]
+
+
+def far_program(program: Program, seed: int) -> Program:
+    """The program and its data at another place in 4 GB, so that high bits of addresses change."""
+    places = (1 << 32) // MEMORY_BYTES
+    origin = int(np.random.default_rng([seed, 9]).integers(1, places)) * MEMORY_BYTES
+    return replace(program, origin=origin, name=f"{program.name} far")
+
+
+def signal_program(chip: ChipParams, seed: int) -> Program:
+    """All units of all cores signal at once, to their own core and to others, so that signals wait for each other.
+
+    Every unit has a counter of its own on each core, and the core takes from it what has been sent.
+    """
+    rng = np.random.default_rng([seed, 10])
+    places = [(core, unit) for core in range(chip.n_cores) for unit in Unit]
+    streams: dict[tuple[int, Unit], list[Instruction]] = {place: [] for place in places}
+    sent = Counter[tuple[int, int]]()
+    for token, place in enumerate(places):
+        for _ in range(_STORM):
+            targets = [int(core) for core in rng.integers(chip.n_cores, size=_RANGES)]
+            fields = {}
+            for i, core in enumerate(targets):
+                fields |= {f"signal{i}_valid": 1, f"signal{i}_token": token, f"signal{i}_core": core}
+                sent[core, token] += 1
+            streams[place].append(Instruction(Opcode.SYNC, fields))
+    for core in range(chip.n_cores):
+        left = Counter({token: sent[core, token] for token in range(len(places))})
+        for number in range(left.total()):
+            token = max(left, key=lambda token: left[token])
+            wait = {"wait0_first": token, "wait0_count": 1}
+            streams[core, Unit(number % len(Unit))].append(Instruction(Opcode.SYNC, wait))
+            left[token] -= 1
+    return Program(chip, streams, seed, name=f"legal signals {seed}")
+
+
+_STORM = 8
 
 
 def token_programs(chip: ChipParams) -> Iterable[Program]:
-    """Programs that count each token of core 0 up to 128 and down across that, so that all carries and borrows happen.
+    """Programs that count each token of every core up to 128 and down across that, so that all carries and borrows
+    happen.
 
     Random programs keep counters at a few tokens. Signals of one unit arrive in order, so one token more, which the
     unit waits for, says that all have come.
@@ -53,28 +144,28 @@ def token_programs(chip: ChipParams) -> Iterable[Program]:
         streams: dict[tuple[int, Unit], list[Instruction]] = {
             (core, unit): [] for core in range(chip.n_cores) for unit in Unit
         }
-        for unit in Unit:
+        for core, unit in streams:
             low = first + per_unit * unit
             for token in range(low, min(low + per_unit, spare)):
-                streams[0, unit] += _counted(token, spare + unit)
-        yield Program(chip, streams, first, name=f"tokens {first}")
+                streams[core, unit] += _counted(token, spare + unit, core)
+        yield Program(chip, streams, first, name=f"legal tokens {first}")
 
 
 _CARRY = 128
 
 
-def _counted(token: int, flag: int) -> list[Instruction]:
+def _counted(token: int, flag: int, core: int) -> list[Instruction]:
     """Counts a token to 128, takes one, and puts two."""
     threes, left = divmod(_CARRY, 3)
-    steps = [_signals([token] * 3)] * threes + [_signals([*[token] * left, flag])]
+    steps = [_signals([token] * 3, core)] * threes + [_signals([*[token] * left, flag], core)]
     taken = {"wait0_first": flag, "wait0_count": 1, "wait1_first": token, "wait1_count": 1}
-    return [*steps, Instruction(Opcode.SYNC, {**taken, **_signals([token] * 2).fields})]
+    return [*steps, Instruction(Opcode.SYNC, {**taken, **_signals([token] * 2, core).fields})]
 
 
-def _signals(tokens: list[int]) -> Instruction:
+def _signals(tokens: list[int], core: int) -> Instruction:
     fields = {}
     for i, token in enumerate(tokens):
-        fields |= {f"signal{i}_valid": 1, f"signal{i}_token": token}
+        fields |= {f"signal{i}_valid": 1, f"signal{i}_token": token, f"signal{i}_core": core}
     return Instruction(Opcode.SYNC, fields)
 
 
@@ -88,16 +179,36 @@ def alignments(case: Case) -> tuple[str, str]:
     )
 
 
-def aligned_cases(chip: ChipParams, seeds: Iterable[int], budget_macs: int) -> list[Case]:
-    """Of the cases of some seeds and all kinds, those that bring an alignment that no earlier one of their kind did."""
+def aligned_cases(chip: ChipParams, seeds: Iterable[int]) -> list[Case]:
+    """Of the cases of some seeds and all kinds, those that bring an alignment that no earlier one of their kind did.
+
+    Kinds that are always narrow at a small size are drawn at a large one, too.
+    """
     chosen = []
+    seeds = list(seeds)
     for number, kind in enumerate(KINDS):
         seen: set[tuple[str, str]] = set()
-        for seed in seeds:
-            case = random_case(1000 * number + seed, kind=kind, chip=chip, budget_macs=budget_macs)
+        for (size, budget_macs), seed in product(enumerate(_BUDGETS_MACS), seeds):
+            if len(seen) == 2 * len(ALIGNMENTS):
+                break
+            own = 1000 * number + 500 * size + seed
+            case = random_case(own, kind=kind, chip=chip, budget_macs=budget_macs)
             first, last = alignments(case)
             if {("input", first), ("output", last)} <= seen:
                 continue
             seen |= {("input", first), ("output", last)}
             chosen.append(case)
-    return chosen
+    return [*chosen, _pooled_with_a_part(chip)]
+
+
+_BUDGETS_MACS = (6_000, 120_000)
+
+
+def _pooled_with_a_part(chip: ChipParams) -> Case:
+    """A convolution and its pool whose channels are one storage block and a part: `random_case` draws none."""
+    rng = np.random.default_rng(11)
+    channels = chip.link_bytes + chip.link_bytes // 2
+    builder = GraphBuilder(rng, (channels, 5, 6), _BUDGETS_MACS[0])
+    output = builder.pool("maxpool", builder.conv("in", channels, (1, 1)), (2, 2), (2, 2))
+    graph = builder.graph("pooled", output)
+    return Case(999_999, "pooled", chip, graph, random_image(rng, graph))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rtl.isa import Opcode, Unit
@@ -14,12 +15,24 @@ from tb.errors import BenchError
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.fuzz.judge import expect_legal
 from tb.fuzz.legal import legal_program
+from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, max_stream
+from tests.coverage import __main__ as command
+from tests.coverage.campaign import Gathered, kept
 from tests.coverage.exclusions import EXCLUSIONS, Exclusion
-from tests.coverage.functional import Functional, alignment
+from tests.coverage.functional import Cover, Functional, alignment
 from tests.coverage.monitor import bin_lines, legal_turns, monitor_verilog
-from tests.coverage.points import Chip, Point, merge, read_counts
+from tests.coverage.parts import LAYER_CHIPS, Taken
+from tests.coverage.points import KINDS, Chip, Point, merge, read_counts
 from tests.coverage.report import Part, judge, write_pages
-from tests.coverage.stimulus import token_programs, with_early_waits
+from tests.coverage.stimulus import (
+    aligned_cases,
+    alignments,
+    far_program,
+    signal_program,
+    token_programs,
+    with_all_waits,
+    with_early_waits,
+)
 
 VERILOG = r"""module \small.part (clk, a, q);
   reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
@@ -98,19 +111,22 @@ def test_exclusions_take_points_away_and_unused_ones_are_named(tmp_path: Path) -
         _record(10, "branch", "if", "10", "a", 0),
         _record(10, "branch", "else", "", "a", 7),
         _record(12, "branch", "if", "12-13", "a", 0),
+        _record(8, "toggle", "q[0]:0->1", "", "a", 3),
         _record(9, "toggle", "q__02elow[0]:0->1", "", "a", 0),
     )
     nothing = Exclusion("matches nothing", ("toggle",), name="absent")
     rtl = judge(_hits(file), (*EXCLUSIONS, nothing))
     assert rtl.part("branch") == Part(0, 1)
-    assert rtl.part("toggle") == Part(0, 0)
+    assert rtl.everything["branch"] == Part(1, 3)
+    assert rtl.part("toggle") == Part(1, 1)
     assert nothing in rtl.unused
     assert EXCLUSIONS[0] not in rtl.unused
 
 
-def test_exclusion_of_high_bits_leaves_the_low_ones() -> None:
-    counter = Exclusion("takes years", ("toggle",), name="cycles", first_bit=20)
-    assert [counter.matches(Point("toggle", "m#1", "cycles", f"[{bit}]0->1")) for bit in (19, 20)] == [False, True]
+def test_fields_are_counted_where_their_whole_is_not(tmp_path: Path) -> None:
+    """Verilator leaves signals of more than 256 bits out."""
+    rtl = judge(_hits(_file(tmp_path / "1", _record(9, "toggle", "q__02elow[0]:0->1", "", "a", 0))))
+    assert rtl.part("toggle") == Part(0, 1)
 
 
 def test_monitor_has_a_line_for_every_bin() -> None:
@@ -166,20 +182,159 @@ def test_early_waits_keep_the_result() -> None:
         assert (core.acc == same.acc).all()
 
 
+def test_more_waits_only_delay() -> None:
+    """Every opcode comes to wait for one, two and three ranges; memories end as before, the new counters at zero."""
+    chip, waits = FUZZ_CHIPS["2x1_mixed"], set[tuple[Opcode, int]]()
+    for seed in range(12):
+        program, _ = legal_program(chip, seed, 35)
+        before, after = expect_legal(program, orders=1), expect_legal(with_all_waits(program, seed), orders=2)
+        assert before.result is not None
+        assert after.result is not None
+        for core, same in zip(before.result.cores, after.result.cores, strict=True):
+            assert (core.act == same.act).all()
+            assert (core.acc == same.acc).all()
+            assert core.tokens == same.tokens
+        for stream in after.program.streams.values():
+            for instruction in stream:
+                fields = instruction.whole()
+                waits.add((instruction.opcode, sum(fields[f"wait{i}_count"] > 0 for i in range(3))))
+    assert waits >= {(opcode, n) for opcode in Opcode if opcode != Opcode.ILLEGAL for n in (1, 2, 3)}
+
+
+def test_signal_programs_leave_no_tokens() -> None:
+    chip = FUZZ_CHIPS["3x2_4x4"]
+    program = signal_program(chip, 1)
+    assert max(map(len, program.streams.values())) <= max_stream(chip)
+    targets = {i.whole()["signal0_core"] for i in program.streams[2, Unit.LOAD] if i.whole()["signal0_valid"]}
+    assert len(targets) > 2
+    result = expect_legal(program, orders=2).result
+    assert result is not None
+    assert not any(any(core.tokens) for core in result.cores)
+
+
+def test_far_program_has_high_addresses_and_the_same_result() -> None:
+    program, _ = legal_program(FUZZ_CHIPS["1x1_8x8"], 4, 20)
+    far = far_program(program, 4)
+    assert far.origin >= MEMORY_BYTES
+    assert far.origin % MEMORY_BYTES == 0
+    moved = [
+        (old.whole()[name], new.moved(far.origin).whole()[name])
+        for unit, name in ((Unit.LOAD, "dram_addr"), (Unit.STORE, "addr"))
+        for old, new in zip(program.streams_of(unit), far.streams_of(unit), strict=True)
+        if name in old.whole() and not old.whole().get("to_core")
+    ]
+    assert moved
+    assert all(new == old + far.origin for old, new in moved)
+    assert (far.image()[:DATA_BYTES] == far.image(far.origin)[:DATA_BYTES]).all()
+
+
+def test_layers_have_every_alignment_that_their_kind_can_have() -> None:
+    functional = Functional([], root="layers")
+    for name in LAYER_CHIPS:
+        for case in aligned_cases(FUZZ_CHIPS[name], range(command.LAYERS)):
+            functional.layer(case.kind, *alignments(case))
+    missed = {cover.name: cover.missed for cover in functional.covers() if cover.name.startswith("layer.")}
+    assert len(missed) == 5
+    assert not any(missed.values()), missed
+
+
 def test_token_programs_count_every_token_past_128() -> None:
-    chip = FUZZ_CHIPS["1x1_8x8"]
-    counted = set()
+    chip = FUZZ_CHIPS["3x1_unlike"]
+    counted: list[set[int]] = [set() for _ in chip.cores]
     for program in token_programs(chip):
         result = expect_legal(program, orders=1).result
         assert result is not None
-        tokens = np.array(result.cores[0].tokens)
-        assert set(tokens) <= {0, 129}
-        counted |= set(np.flatnonzero(tokens))
-    assert counted == set(range(chip.tokens - len(Unit)))
+        for mine, core in zip(counted, result.cores, strict=True):
+            assert set(core.tokens) <= {0, 129}
+            mine |= {token for token, count in enumerate(core.tokens) if count}
+    assert counted == [set(range(chip.tokens - len(Unit)))] * chip.n_cores
+
+
+def test_parts_are_kept_until_something_changes(tmp_path: Path) -> None:
+    path, ran = tmp_path / "parts" / "legal.pickle", []
+
+    def run(name: str, failures: list[str] | None = None) -> tuple[Taken, bool]:
+        def part() -> Taken:
+            ran.append(name)
+            return Taken(Counter({("a.v", 1, "line", "block", "1"): 2}), programs=3, failures=failures or [])
+
+        return kept(path, name, part)
+
+    first, reused = run("a key")
+    assert not reused
+    assert run("a key") == (first, True)
+    assert not run("another key")[1]
+    path.write_bytes(path.read_bytes()[:-20])  # cut off
+    assert not run("another key")[1]
+    assert not run("a third key", ["a failure"])[1]
+    assert not run("a third key")[1]
+    assert ran == ["a key", "another key", "another key", "a third key", "a third key"]
+
+
+class _Links(HTMLParser):
+    """What a page links to, and the tags that it leaves open."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.open: list[str] = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.targets += [value for name, value in attrs if name == "href" and value]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_pages_link_to_each_other(tmp_path: Path) -> None:
+    hits = {Point("line", f"part{n}#1", "q", "1: q <= b"): n for n in range(3)}
+    functional = Functional([("east", "local")], root="links")
+    index = write_pages(tmp_path, judge(hits), functional.covers(), {}, "a note")
+    links = _Links(index)
+    assert len(links.targets) == 3
+    for target in links.targets:
+        page = _Links(tmp_path / target)
+        assert page.targets == [index.name]
+        assert page.open == []
+    assert links.open == []
+
+
+@pytest.mark.parametrize(
+    ("hit", "failures", "exclusion", "status"),
+    [
+        (1, [], False, 0),
+        (0, [], False, 1),
+        (1, ["a program"], False, 1),
+        (1, [], True, 1),
+    ],
+    ids=["all met", "target missed", "program failed", "exclusion of nothing"],
+)
+def test_exit_status(
+    hit: int, failures: list[str], exclusion: bool, status: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    class Whole(Functional):
+        """All bins hit."""
+
+        def covers(self) -> list[Cover]:
+            return [replace(cover, hits=dict.fromkeys(cover.hits, 1)) for cover in super().covers()]
+
+    hits = Counter({Point(kind, "small#1", "q", "1: q"): hit for kind in KINDS})
+    gathered = Gathered(hits, {}, Whole([("east", "local")], root="status"), 1, 0, failures)
+    nothing = (Exclusion("matches nothing", ("toggle",), name="absent"),) if exclusion else ()
+    monkeypatch.setattr(command, "gather", lambda *_: gathered)
+    monkeypatch.setattr(command, "judge", lambda hits: judge(hits, nothing))
+    assert command.main(["--out", str(tmp_path)]) == status
+    assert ("matches nothing" in capsys.readouterr().out) == exclusion
 
 
 def test_pages_are_written(tmp_path: Path) -> None:
     hits = {Point("line", "small#1", "q", "1: q <= <b>"): 0, Point("line", "small#1", "q", "2: r"): 1}
+    hits |= {Point("toggle", "small#1", "q", f"[{bit}]0->1"): int(bit == 3) for bit in (0, 2, 3, 4, 5, 10)}
+    hits |= {Point("toggle", "small#1", "last", "1->0"): 0}
     functional = Functional([("east", "local")], root="pages")
     index = write_pages(tmp_path, judge(hits), functional.covers(), {("small", "q"): "rtl/small.py:7"}, "a note")
     assert "50.0 % (1 of 2)" in index.read_text()
@@ -187,3 +342,5 @@ def test_pages_are_written(tmp_path: Path) -> None:
     assert "&lt;b&gt;" in page
     assert "rtl/small.py:7" in page
     assert "2: r" not in page
+    assert "0-&gt;1 of bit 0, 2, 4-5, 10<" in page
+    assert "1-&gt;0 of bit 0<" in page

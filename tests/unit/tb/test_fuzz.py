@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tb.fuzz.chips import FUZZ_CHIPS as CHIPS
 from tb.fuzz.illegal import RECIPES, illegal_program, random_field_program
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.legal import legal_program
-from tb.fuzz.program import DATA_BYTES, Instruction, Program
+from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, Instruction, Program
 from tb.fuzz.shrink import Shrinker
 
 CHIP = CHIPS["1x1_8x8"]
@@ -75,10 +76,12 @@ def test_a_compute_that_leaves_several_memories_may_end_in_any_of_their_errors()
 
 
 def test_a_program_comes_back_from_its_file(tmp_path: Path) -> None:
-    for program in (illegal_program(CHIPS["2x1_mixed"], 0)[0], random_field_program(CHIP, 3)):
+    far = replace(legal_program(CHIP, 4, 5)[0], origin=7 * MEMORY_BYTES)
+    for program in (illegal_program(CHIPS["2x1_mixed"], 0)[0], random_field_program(CHIP, 3), far):
         program.save(tmp_path / "program.json", ["a note"])
         again = Program.load(tmp_path / "program.json")
         assert (again.chip, again.settings, again.fault) == (program.chip, program.settings, program.fault)
+        assert again.origin == program.origin
         assert np.array_equal(again.image(), program.image())
 
 

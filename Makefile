@@ -67,7 +67,7 @@ inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inv
 	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)
 
 mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40
-	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED)
+	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED JOBS)
 
 mutate-software: $(STAMP) ## faults in golden, scheduler and estimator that the tests must kill: GROUP=ops MUTANTS=40
 	@$(BIN)/python -m tests.mutation.software $(call args,GROUP MUTANTS SEED JOBS)

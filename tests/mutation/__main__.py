@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--block", help=f"names separated by commas (default: all): {', '.join(BLOCKS)}")
     parser.add_argument("--mutants", type=int, default=40, help="mutants of each block (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: 1)")
-    parser.add_argument("--seconds", type=float, default=60, help="for each proof and each search (default: 60)")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of processor time for a proof, or a search (default: 60)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="blocks at once (default: 1)")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation", help="folder of the results")
     parser.add_argument("--keep", type=Path, help="folder for netlists and proofs (default: a temporary one)")

@@ -231,7 +231,14 @@ def run_block(
     def work(bench: _Bench) -> None:
         plan = _plan(block, bench)
         component = block.cls(**plan.arguments)
-        netlist = mutated_netlist(component, directory, mutants=mutants, seed=seed, leave_out=blocks_below(block))
+        netlist = mutated_netlist(
+            component,
+            directory,
+            mutants=mutants,
+            seed=seed,
+            leave_out=blocks_below(block),
+            contract=block.contract,
+        )
         library = build_library(netlist)
         if not _survives(block, bench, plan, netlist, library, 0):
             raise CampaignError(f"the bench of {block.name} fails with the netlist even without a mutant")

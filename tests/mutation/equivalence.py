@@ -1,8 +1,9 @@
 """Is a mutant that no test noticed any different from the block?
 
-Two copies of the netlist, one without and one with the mutant, get the same inputs, any inputs at all (if the block
-has a contract in `tests.mutation.contracts`: any that it allows). Of an interface with a `valid`, the other outputs
-are compared while it is high: else they mean nothing.
+Two copies of the netlist, one without and one with the mutant, get the same inputs, any inputs at all. Of an interface
+with a `valid`, the other outputs are compared while it is high: else they mean nothing. What else the block's contract
+says (`tests.mutation.blocks`) is presumed only for mutants that are not proved equal without it, and the judgement
+says so.
 
 `EQUAL`
     Proved for all inputs, for ever: by what stays equal from one cycle to the next (`tests.mutation.induction`).
@@ -18,7 +19,7 @@ are compared while it is high: else they mean nothing.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -34,8 +35,8 @@ from tests.mutation.simulation import Lanes, Simulation, apart, literals, values
 
 __all__ = ["Judge", "JudgeError", "Judgement", "Verdict"]
 
-_PROOFS = ((8, 0), (8, 1), (60, 2))
-"""One after the other: conditions for each register, and cycles in which equal outputs are presumed."""
+_CONDITIONS = (0, 8)
+"""Of candidates, for one proof after the other: tracing back finds most of them by itself, but not hundreds."""
 _RANDOM_CYCLES, _RANDOM_WORDS, _RANDOM_SEEDS = 100, 4, (2, 3)
 
 
@@ -55,8 +56,13 @@ class Judgement:
     verdict: Verdict
     cycles: int = 0
     """DIFFERENT: after which an output differs; BOUNDED: in which they are equal."""
+    contract: str | None = None
+    """What was presumed, because they differ, or might, without it."""
 
     def __str__(self) -> str:
+        return f"{self._text()}, presumed that {self.contract}" if self.contract else self._text()
+
+    def _text(self) -> str:
         match self.verdict:
             case Verdict.BOUNDED:
                 return f"not told apart in {self.cycles} cycles"
@@ -83,20 +89,22 @@ class Judge:
         JudgeError
             If inputs that should tell them apart do not.
         """
-        pair = Pair.of(self._circuit, number, self._netlist.ports)
+        judgement = self._judged(Pair.of(self._circuit, number, self._netlist), cycles, timeout_s)
+        if judgement.verdict is Verdict.EQUAL or not self._netlist.contract:
+            return judgement
+        pair = Pair.of(self._circuit, number, self._netlist, contract=True)
+        return replace(self._judged(pair, cycles, timeout_s), contract=self._netlist.contract)
+
+    def _judged(self, pair: Pair, cycles: int, timeout_s: float) -> Judgement:
         inputs = _random_inputs(pair)
         if inputs is not None:
             return self._different(pair, inputs)
-        searched = search(pair, cycles=max(outlook for _, outlook in _PROOFS), deadline=time.monotonic() + timeout_s)
-        if searched.inputs is None:
-            deadline = time.monotonic() + timeout_s
-            for place, (conditions, outlook) in enumerate(_PROOFS):
-                share = (deadline - time.monotonic()) / (len(_PROOFS) - place)
-                if outlook <= searched.cycles and proved(
-                    pair, candidates(pair, conditions), outlook=outlook, deadline=time.monotonic() + share
-                ):
-                    return Judgement(Verdict.EQUAL)
-            searched = search(pair, cycles=cycles, deadline=time.monotonic() + timeout_s)
+        deadline = time.process_time() + timeout_s
+        for place, conditions in enumerate(_CONDITIONS):
+            share = (deadline - time.process_time()) / (len(_CONDITIONS) - place)
+            if proved(pair, candidates(pair, conditions), time.process_time() + share):
+                return Judgement(Verdict.EQUAL)
+        searched = search(pair, cycles=cycles, deadline=time.process_time() + timeout_s)
         if searched.inputs is not None:
             return self._different(pair, searched.inputs)
         return Judgement(Verdict.BOUNDED, searched.cycles) if searched.cycles else Judgement(Verdict.UNDECIDED)
@@ -109,8 +117,8 @@ class Judge:
 
     def _replayed(self, pair: Pair, inputs: Inputs) -> int | None:
         """The first cycle in which the compiled netlist's outputs differ."""
-        ports = self._netlist.ports
-        library = build_library(self._netlist)
+        netlist = replace(self._netlist, ports=self._netlist.ports + self._netlist.watched)
+        ports, library = netlist.ports, build_library(netlist)
         copies = [Model(library, ports, number) for number in (0, pair.number)]
         outputs = [port.name for port in ports if not port.is_input]
         for cycle, driven in enumerate(inputs):
@@ -126,11 +134,11 @@ class Judge:
 def _random_inputs(pair: Pair) -> Inputs | None:
     """Random inputs that tell them apart, if some do."""
     for seed in _RANDOM_SEEDS:
-        simulation = Simulation(pair.circuit, pair.number, words=_RANDOM_WORDS, seed=seed)
+        simulation = Simulation(pair, words=_RANDOM_WORDS, seed=seed)
         driven = []
         for values in simulation.run(_RANDOM_CYCLES):
             driven.append(simulation.driven())
-            lanes = _told_apart(pair, values)
+            lanes = _told_apart(pair, values) & simulation.allowed
             if lanes.any():
                 word = int(np.flatnonzero(lanes)[0])
                 lane = 64 * word + (int(lanes[word]) & -int(lanes[word])).bit_length() - 1

@@ -93,6 +93,7 @@ class Oracle:
         self._encoded = {0}
         self._laws = 0
         self._model: list[int] = []
+        self._core: set[int] = set()
 
     def __enter__(self) -> Oracle:
         return self
@@ -123,28 +124,35 @@ class Oracle:
         """From now on it is true."""
         self._solver.add_clause([self._literal(literal)])
 
+    def demand_one_of(self, literals: Iterable[int]) -> None:
+        """From now on at least one of them is true."""
+        self._solver.add_clause([self._literal(one) for one in literals])
+
     def possible(self, *literals: int) -> bool | None:
         """Whether all can be true at once, together with the laws; None: not known in time."""
         for law in self._graph.laws[self._laws :]:
             self.demand(law)
         self._laws = len(self._graph.laws)
         assumptions = [self._literal(one) for one in literals]
-        while time.monotonic() < self._deadline:
+        while time.process_time() < self._deadline:
             self._solver.conf_budget(_CONFLICTS)
             found = self._solver.solve_limited(assumptions=assumptions)
             if found is not None:
                 self._model = self._solver.get_model() if found else []
+                self._core = set() if found else set(self._solver.get_core() or [])
                 return found
         return None
-
-    def possible_one_of(self, literals: Iterable[int]) -> bool | None:
-        """Whether at least one of them can be true, together with the laws."""
-        this = self._graph.free()
-        self._solver.add_clause([self._literal(this ^ 1), *(self._literal(one) for one in literals)])
-        return self.possible(this)
 
     def value(self, literal: int) -> bool:
         """In the model of the last answer; what was never asked about is as if its node were 0."""
         node = literal >> 1
         known = node in self._encoded and node < len(self._model)
         return (known and self._model[node] > 0) != bool(literal & 1)
+
+    def knows(self, literal: int) -> bool:
+        """Whether anything asked so far depends on it."""
+        return literal >> 1 in self._encoded
+
+    def needed(self, literals: Iterable[int]) -> list[int]:
+        """Those without which the last answer might have been yes."""
+        return [one for one in literals if self._written(one) in self._core]

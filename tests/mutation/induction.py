@@ -1,13 +1,16 @@
 """Proof that a mutant equals the block for ever, by what stays equal from cycle to cycle (van Eijk).
 
-Candidates: a register of the mutant equals the block's; or it does whenever some bit of the block's state is high
-(the `valid` that stands beside held data, say); a large memory holds the same words in both. What random inputs
-refute is dropped. Then all candidates are assumed in one cycle, whatever the state and the inputs, and those that
-SAT can break in the next one are dropped, until none breaks. All hold at the start, where both copies are the same,
-so those that are left hold for ever; the mutant is equal if they make all outputs equal.
+Candidates: registers, and gates behind nothing but registers, are equal in both copies; or a register is whenever some
+bit of the block's state is high (the `valid` that stands beside held data, say); a large memory holds the same words.
+What random inputs refute is dropped. Then all candidates are assumed in one cycle, whatever the state and the inputs,
+and those that SAT can break in the next one are dropped, until none breaks. All hold at the start, where both copies
+are the same, so those that are left hold for ever. If they do not yet make all outputs equal, the states in which
+outputs differ are traced back to the start (`tests.mutation.reach`).
 
 Products of equal numbers are equal and so are words read from equal memories: the solver is told so, and is not
 bothered with what the words are. That makes more states possible than there are, which can only lose a proof.
+
+C. A. J. van Eijk, "Sequential Equivalence Checking Based on Structural Similarities", IEEE TCAD 19(7), 2000.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 from tests.mutation.circuit import Circuit, Word, Write, word
 from tests.mutation.graph import FALSE, Graph, Oracle
 from tests.mutation.pair import Pair
+from tests.mutation.reach import Bit, never
 from tests.mutation.simulation import Simulation, apart, literals, values_of
 
 __all__ = ["Candidates", "candidates", "proved"]
@@ -48,17 +52,18 @@ def candidates(pair: Pair, conditions: int) -> Candidates:
     circuit = pair.circuit
     nodes = np.array(circuit.state_nodes, np.intp)
     differed = np.zeros(len(nodes), bool)
-    simulation = Simulation(circuit, pair.number, words=_WORDS, seed=_SEED)
+    simulation = Simulation(pair, words=_WORDS, seed=_SEED)
     for values in simulation.run(_CYCLES):
-        differed |= apart(values[nodes]).any(axis=1)
+        differed |= (apart(values[nodes]) & simulation.allowed).any(axis=1)
     same = {index for index, differs in enumerate(simulation.memories_differ()) if not differs}
     differing = np.array([node for node in nodes[differed].tolist() if node in circuit.registers], np.intp)
     known = np.concatenate([2 * nodes, 2 * nodes + 1])
     broken = np.zeros((len(differing), len(known)), bool)
     high = np.zeros(len(known), np.int64)
     wanted = literals(known)
-    for values in Simulation(circuit, pair.number, words=_WORDS, seed=_SEED).run(_CYCLES):
-        states = values_of(values, wanted)[:, :_WORDS]
+    again = Simulation(pair, words=_WORDS, seed=_SEED)
+    for values in again.run(_CYCLES):
+        states = values_of(values, wanted)[:, :_WORDS] & again.allowed
         high += np.bitwise_count(states).sum(axis=1, dtype=np.int64)
         for row, differs in zip(broken, apart(values[differing]), strict=True):
             if differs.any():
@@ -72,19 +77,18 @@ def candidates(pair: Pair, conditions: int) -> Candidates:
     return Candidates(set(nodes[~differed].tolist()), guarded, known[order][:conditions].tolist(), same)
 
 
-def proved(pair: Pair, kept: Candidates, *, outlook: int, deadline: float) -> bool:
-    """Whether the outputs are equal for ever, given that they are in the first ``outlook`` cycles.
-
-    Of the candidates in ``kept`` those stay that hold for ever.
-    """
-    while time.monotonic() < deadline:
-        step = _Step(pair, kept, outlook)
+def proved(pair: Pair, kept: Candidates, deadline: float) -> bool:
+    """Whether the outputs are equal for ever. If in time, of the candidates those stay that hold for ever."""
+    while time.process_time() < deadline:
+        step = _Step(pair, kept)
         with Oracle(step.graph, deadline) as oracle:
             dropped = step.drop_broken(oracle)
             if dropped is None:
                 return False
-            if not dropped:
-                return oracle.possible(step.told_apart_after(outlook)) is False
+            if not dropped and step.all_equal(oracle):
+                return True
+        if not dropped:
+            return never(step.graph, step.bits, step.told_apart, deadline)
     return False
 
 
@@ -130,9 +134,9 @@ class _Copy:
 
 
 class _Step:
-    """One cycle from any state in which the candidates hold, and if ``outlook`` those outputs are equal."""
+    """One cycle from any state in which the candidates hold."""
 
-    def __init__(self, pair: Pair, kept: Candidates, outlook: int) -> None:
+    def __init__(self, pair: Pair, kept: Candidates) -> None:
         circuit = pair.circuit
         self.graph = graph = Graph()
         self._pair, self._kept = pair, kept
@@ -142,14 +146,17 @@ class _Step:
         self._block, self._mutant = _Copy(circuit, graph, 0, state), _Copy(circuit, graph, pair.number, other)
         self._share_memories()
         self._cycle()
+        after, initial = (self._block.state, self._mutant.state), circuit.initial
+        self.bits = [Bit(now, after[0][node], initial[node]) for node, now in state.items()]
+        """The state of both copies; only once what is equal."""
+        self.bits += [Bit(other[node], after[1][node], initial[node]) for node in state if node not in kept.equal]
         block, mutant = self._block.values, self._mutant.values
         graph.laws += [graph.differ(block[node], mutant[node]) ^ 1 for node in kept.equal]
         for node, conditions in kept.guarded.items():
             differ = graph.differ(block[node], mutant[node])
             graph.laws += [graph.conj(word(block, (one,))[0], differ) ^ 1 for one in conditions]
-        self._apart = pair.told_apart(graph, block, mutant)
-        if outlook:
-            graph.laws.append(self._apart ^ 1)
+        self._differences = pair.differences(graph, block, mutant)
+        self.told_apart = graph.any(self._differences)
         self._breaks = {candidate: literal for candidate, literal in self._broken() if literal != FALSE}
 
     def _share_memories(self) -> None:
@@ -160,6 +167,7 @@ class _Step:
         inputs = {node: self.graph.free() for nodes in self._pair.circuit.data_inputs().values() for node in nodes}
         self._block.cycle(inputs, self._multiply, None)
         self._mutant.cycle(inputs, self._multiply, self._block.values)
+        self.graph.laws.append(self._pair.law(self._block.values))
 
     def _multiply(self, a: Word, b: Word) -> Sequence[int]:
         if max(a) < 2 or max(b) < 2:  # by a constant
@@ -184,22 +192,6 @@ class _Step:
             ]
             yield ("memory", memory, 0), graph.any(differences)
 
-    def told_apart_after(self, cycles: int) -> int:
-        """Whether outputs differ after so many cycles in which they do not; the candidates hold all the time."""
-        graph, circuit = self.graph, self._pair.circuit
-        for cycle in range(cycles):
-            if cycle:
-                graph.laws.append(self._apart ^ 1)
-            self._mutant.state |= {
-                node: self._block.state[node] for node in circuit.registers if node in self._kept.equal
-            }
-            for copy in (self._block, self._mutant):
-                copy.words = [_Unknown(graph) for _ in circuit.memories]
-            self._share_memories()
-            self._cycle()
-            self._apart = self._pair.told_apart(graph, self._block.values, self._mutant.values)
-        return self._apart
-
     def _write_differs(self, write: Write, block: list[int], mutant: list[int]) -> Iterator[int]:
         graph = self.graph
         enables, others = word(block, write.enable), word(mutant, write.enable)
@@ -213,20 +205,24 @@ class _Step:
 
     def drop_broken(self, oracle: Oracle) -> bool | None:
         """Whether candidates had to be dropped; None: not known in time."""
-        dropped = False
-        left = dict(self._breaks)
-        while left:
-            found = oracle.possible_one_of(left.values())
+        dropped = set()
+        for candidate, literal in self._breaks.items():
+            if candidate in dropped:
+                continue
+            found = oracle.possible(literal)
             if found is None:
                 return None
-            if not found:
-                break
-            for (kind, index, condition), literal in list(left.items()):
-                if oracle.value(literal):
-                    del left[kind, index, condition]
-                    _drop(self._kept, self._pair.circuit.registers, kind, index, condition)
-            dropped = True
-        return dropped
+            if found:
+                dropped |= {other for other, broken in self._breaks.items() if oracle.value(broken)}
+            else:
+                oracle.demand(literal ^ 1)
+        for candidate in dropped:
+            _drop(self._kept, self._pair.circuit.registers, *candidate)
+        return bool(dropped)
+
+    def all_equal(self, oracle: Oracle) -> bool:
+        """Whether the candidates make all outputs equal."""
+        return all(oracle.possible(one) is False for one in self._differences)
 
 
 def _drop(kept: Candidates, registers: Container[int], kind: str, index: int, condition: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.mutation.circuit import Circuit, Word, word
 from tests.mutation.graph import TRUE, Graph
-from tests.mutation.netlist import PortOf
+from tests.mutation.netlist import ALLOWED, MutatedNetlist
 
 __all__ = ["Pair", "Shown"]
 
@@ -19,7 +19,7 @@ class Shown:
     port: str
     bits: Word
     valid: str | None
-    """Port that says whether it means something: the `valid` of its interface."""
+    """Port that says whether it means something: the `valid` of its interface, or what a contract watches."""
     means: int
     """The literal of ``valid``."""
 
@@ -32,24 +32,32 @@ class Pair:
     number: int
     shown: tuple[Shown, ...]
 
+    allowed: int = TRUE
+    """Literal of the circuit: whether the inputs are to be looked at."""
+
     @classmethod
-    def of(cls, circuit: Circuit, number: int, ports: Sequence[PortOf]) -> Pair:
-        outputs = {port.member: port for port in ports if not port.is_input and port.bits}
+    def of(cls, circuit: Circuit, number: int, netlist: MutatedNetlist, *, contract: bool = False) -> Pair:
+        """With the netlist's contract or without."""
+        outputs = {port.member: port.name for port in netlist.ports if not port.is_input and port.bits}
+        watched = {port.member: port.name for port in netlist.watched} if contract else {}
         shown = []
         for member, port in outputs.items():
-            valid = outputs.get(f"{member.rpartition('__')[0]}__valid", port).name
-            if valid == port.name:
-                shown.append(Shown(port.name, circuit.outputs[port.name], None, TRUE))
-            else:
-                shown.append(Shown(port.name, circuit.outputs[port.name], valid, circuit.outputs[valid][0]))
-        return cls(circuit, number, tuple(shown))
+            valid = outputs.get(f"{member.rpartition('__')[0]}__valid", port)
+            valid = watched.get(member, None if valid == port else valid)
+            shown.append(Shown(port, circuit.outputs[port], valid, circuit.outputs[valid][0] if valid else TRUE))
+        allowed = circuit.outputs[ALLOWED][0] if ALLOWED in watched else TRUE
+        return cls(circuit, number, tuple(shown), allowed)
 
-    def told_apart(self, graph: Graph, block: Sequence[int], mutant: Sequence[int]) -> int:
-        """A literal of a graph: whether outputs differ, given the values of all nodes in both."""
-        return graph.any(
-            graph.conj(
-                word(block, (shown.means,))[0],
-                graph.words_differ(word(block, shown.bits), word(mutant, shown.bits)),
-            )
-            for shown in self.shown
-        )
+    def law(self, block: Sequence[int]) -> int:
+        """A literal of a graph: whether the inputs of a cycle are to be looked at."""
+        return word(block, (self.allowed,))[0]
+
+    def differences(self, graph: Graph, block: Sequence[int], mutant: Sequence[int]) -> list[int]:
+        """Literals of a graph, given the values of all nodes in both: bits of outputs differ."""
+        found = []
+        for shown in self.shown:
+            (means,) = word(block, (shown.means,))
+            for one, other in zip(word(block, shown.bits), word(mutant, shown.bits), strict=True):
+                if one != other:
+                    found.append(graph.conj(means, graph.differ(one, other)))
+        return found

@@ -64,7 +64,8 @@ class Records:
         result = Result(**kept["result"])
         result.survivors = [
             Survivor(
-                Mutant(**one["mutant"]), Judgement(Verdict[one["judgement"]["verdict"]], one["judgement"]["cycles"])
+                Mutant(**one["mutant"]),
+                Judgement(**one["judgement"] | {"verdict": Verdict[one["judgement"]["verdict"]]}),
             )
             for one in kept["result"]["survivors"]
         ]

@@ -73,7 +73,7 @@ def _initial(graph: Graph, memory: Memory, address: Word) -> list[int]:
 
 
 def search(pair: Pair, *, cycles: int, deadline: float) -> Searched:
-    """Look at one more cycle after the other, up to ``cycles`` or the deadline (of `time.monotonic`)."""
+    """Look at one more cycle after the other, up to ``cycles`` or the deadline (of `time.process_time`)."""
     circuit, graph = pair.circuit, Graph()
     block, mutant = _Copy(circuit, graph, 0), _Copy(circuit, graph, pair.number)
     driven: list[dict[str, list[int]]] = []
@@ -86,9 +86,10 @@ def search(pair: Pair, *, cycles: int, deadline: float) -> Searched:
                 for node, literal in zip(nodes, driven[-1][port], strict=True)
             }
             values = block.cycle(inputs, None)
-            apart = pair.told_apart(graph, values, mutant.cycle(inputs, values))
+            graph.laws.append(pair.law(values))
+            apart = graph.any(pair.differences(graph, values, mutant.cycle(inputs, values)))
             found = oracle.possible(apart) if apart != FALSE else False
-            if found is None or time.monotonic() > deadline:
+            if found is None or time.process_time() > deadline:
                 return Searched(cycle + (found is False), None)
             if found:
                 return Searched(cycle, [_read_out(oracle, ports) for ports in driven])

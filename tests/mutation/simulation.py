@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.mutation.circuit import Circuit, Gate, Product, Read
+from tests.mutation.circuit import Gate, Product, Read
+from tests.mutation.pair import Pair
 
 __all__ = ["Lanes", "Simulation", "apart", "literals", "values_of"]
 
@@ -24,13 +25,16 @@ _LANES = 64
 class Simulation:
     """The first half of the machine words is the block, the second half the mutant, under the same inputs."""
 
-    def __init__(self, circuit: Circuit, number: int, *, words: int, seed: int) -> None:
-        self._circuit, self._words = circuit, words
+    def __init__(self, pair: Pair, *, words: int, seed: int) -> None:
+        self._pair, self._words = pair, words
+        self._circuit = circuit = pair.circuit
+        self.allowed: Lanes = np.full(words, _ALL)
+        """Pairs whose inputs were allowed in all cycles so far."""
         self._rng = np.random.default_rng(seed)
         self._values: Lanes = np.zeros((circuit.nodes, 2 * words), np.uint64)
         for node, bit in circuit.initial.items():
             self._values[node] = _ALL if bit else _NONE
-        for node, bit in circuit.mutant(number).items():
+        for node, bit in circuit.mutant(pair.number).items():
             self._values[node, words:] = _ALL if bit else _NONE
         copies = 2 * words * _LANES
         self._contents = []
@@ -51,6 +55,7 @@ class Simulation:
             self._drive()
             for level in self._levels:
                 level()
+            self.allowed &= values_of(self._values, literals([self._pair.allowed]))[0, : self._words]
             yield self._values
             following = values_of(self._values, self._following)
             self._write()
@@ -71,7 +76,8 @@ class Simulation:
 
     def memories_differ(self) -> list[bool]:
         half = len(self._lanes) // 2
-        return [bool((content[:half] != content[half:]).any()) for content in self._contents]
+        counts = np.unpackbits(self.allowed.view(np.uint8), bitorder="little").astype(bool)
+        return [bool((content[:half] != content[half:])[counts].any()) for content in self._contents]
 
     def _drawn_habits(self) -> tuple[Lanes, Lanes, Lanes]:
         """How each port behaves in each pair: which lanes keep their inputs mostly, hold them low, hold them high."""

@@ -87,10 +87,24 @@ class Circuit:
     memories: list[Memory]
     steps: list[Gate | Product | Read]
     """Whatever is computed, after what it needs."""
+    falling: list[int]
+    """Literals of mutants that make something follow the falling edge of the clock: of that nothing is known here."""
 
     def mutant(self, number: int) -> dict[int, int]:
         """Values of the inputs that choose a mutant."""
         return {node: number >> place & 1 for place, node in enumerate(self.inputs[MUTSEL])}
+
+    def judgeable(self, number: int) -> bool:
+        """Whether a mutant leaves everything on the rising edge of the clock."""
+        gates = {step.node: step for step in self.steps if isinstance(step, Gate)} if self.falling else {}
+        chosen = self.mutant(number)
+
+        def value(literal: int) -> int:
+            gate = gates.get(literal >> 1)
+            plain = value(gate.a) & value(gate.b) if gate else chosen.get(literal >> 1, 0)
+            return plain ^ literal & 1
+
+        return not any(map(value, self.falling))
 
     def data_inputs(self) -> dict[str, tuple[int, ...]]:
         return {port: nodes for port, nodes in self.inputs.items() if port not in (MUTSEL, CLOCK)}
@@ -225,14 +239,14 @@ class _Builder:
         self._makers: dict[Bit, tuple[list[Bit], Callable[[], None]]] = {}
         """By bit: the bits that it needs, and what gives it a literal once they have theirs."""
         self._steps: list[Gate | Product | Read] = []
+        self._clocks: dict[tuple[Bit, int], int] = {}
+        self._falling: list[int] = []
 
     def circuit(self) -> Circuit:
         wires = {_wire(index, port) for index, cell in enumerate(self._kept) for port in cell["connections"]}
         own = {name: port for name, port in self._ports.items() if name not in wires}
         inputs = {name: self._new(port["bits"]) for name, port in own.items() if port["direction"] == "input"}
         flops = [cell["connections"] for cell in self._cells if cell["type"] == "$_DFF_P_"]
-        if any(flop["C"] != own[CLOCK]["bits"] for flop in flops):
-            raise ToolError("a block with more than one clock cannot be judged")
         registers = self._new([flop["Q"][0] for flop in flops])
         for cell in self._cells:
             if cell["type"] in ("$_AND_", "$_NOT_"):
@@ -245,7 +259,10 @@ class _Builder:
                 self._announce_product(index, cell)
         for memory, (index, cell) in enumerate(large):
             self._announce_reads(index, cell, memory)
-        following = [self._literal(flop["D"][0]) for flop in flops]
+        following = [
+            self._if(self._rises(flop["C"][0]), self._literal(flop["D"][0]), 2 * node)
+            for node, flop in zip(registers, flops, strict=True)
+        ]
         outputs = {name: self._word(port["bits"]) for name, port in own.items() if port["direction"] == "output"}
         memories = [self._memory(index, cell) for index, cell in large]
         initial = self._initial()
@@ -257,7 +274,45 @@ class _Builder:
             initial={node: initial.get(flop["Q"][0], 0) for node, flop in zip(registers, flops, strict=True)},
             memories=memories,
             steps=self._steps,
+            falling=self._falling,
         )
+
+    def _and(self, a: int, b: int) -> int:
+        if FALSE in (a, b):
+            return FALSE
+        if TRUE in (a, b):
+            return a if b == TRUE else b
+        self._steps.append(Gate(self._nodes, a, b))
+        self._nodes += 1
+        return 2 * self._nodes - 2
+
+    def _if(self, condition: int, one: int, zero: int) -> int:
+        if condition == TRUE:
+            return one
+        return self._and(self._and(condition, one) ^ 1, self._and(condition ^ 1, zero) ^ 1) ^ 1
+
+    def _rises(self, clock: Bit) -> int:
+        """Whether a clock, which a mutant may have stopped, rises with the block's."""
+        low, high = (self._clock(clock, level) for level in (FALSE, TRUE))
+        falls = self._and(low, high ^ 1)
+        if falls != FALSE:
+            self._falling.append(falls)
+        return self._and(low ^ 1, high)
+
+    def _clock(self, bit: Bit, level: int) -> int:
+        """The literal of a bit while the block's clock has a level."""
+        if [bit] == self._ports[CLOCK]["bits"]:
+            return level
+        if (bit, level) not in self._clocks:
+            operands = self._makers[bit][0] if bit in self._makers else []
+            if len(operands) == 1:
+                found = self._clock(operands[0], level) ^ 1
+            elif operands:
+                found = self._and(*(self._clock(one, level) for one in operands))
+            else:
+                found = self._literals[bit]
+            self._clocks[bit, level] = found
+        return self._clocks[bit, level]
 
     def _initial(self) -> dict[Bit, int]:
         found = {}
@@ -319,12 +374,13 @@ class _Builder:
         width, words, bits = (_number(cell, name) for name in ("WIDTH", "SIZE", "ABITS"))
         initial = cell["parameters"]["INIT"].replace("x", "0").zfill(width * words)
         ends = {port: self._word(self._ports[_wire(index, port)]["bits"]) for port in ("WR_EN", "WR_ADDR", "WR_DATA")}
+        rises = [self._rises(bit) for bit in self._ports[_wire(index, "WR_CLK")]["bits"]]
         return Memory(
             width,
             [int(initial[len(initial) - width * (at + 1) : len(initial) - width * at], 2) for at in range(words)],
             [
                 Write(
-                    ends["WR_EN"][port * width :][:width],
+                    tuple(self._and(rises[port], one) for one in ends["WR_EN"][port * width :][:width]),
                     ends["WR_ADDR"][port * bits :][:bits],
                     ends["WR_DATA"][port * width :][:width],
                 )

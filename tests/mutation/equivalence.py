@@ -13,7 +13,7 @@ says so.
 `BOUNDED`
     SAT found none in the first `Judgement.cycles` cycles; what lies behind them is open.
 `UNDECIDED`
-    Not even one cycle in the time allowed.
+    Not even one cycle in the time allowed, or the mutant inverts a clock.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class Judge:
         JudgeError
             If inputs that should tell them apart do not.
         """
+        if not self._circuit.judgeable(number):
+            return Judgement(Verdict.UNDECIDED)
         judgement = self._judged(Pair.of(self._circuit, number, self._netlist), cycles, timeout_s)
         if judgement.verdict is Verdict.EQUAL or not self._netlist.contract:
             return judgement

@@ -172,7 +172,7 @@ class _Step:
     def _multiply(self, a: Word, b: Word) -> Sequence[int]:
         if max(a) < 2 or max(b) < 2:  # by a constant
             return self.graph.product(a, b)
-        return self._product(min(a, b) + max(a, b), len(a))
+        return self._product(a + b, len(a))
 
     def _broken(self) -> Iterator[tuple[tuple[str, int, int], int]]:
         """Candidates, and whether the cycle breaks them."""

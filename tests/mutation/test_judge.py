@@ -1,10 +1,11 @@
 """The judge of mutants, on a design whose mutants are known: some equal for reasons that need a proof, some not."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Module, Mux, Signal, signed
+from amaranth.hdl import ClockDomain, ClockSignal, Module, Mux, Signal, signed
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
@@ -16,7 +17,7 @@ from tests.mutation.circuit import Product, load_circuit
 from tests.mutation.equivalence import Judge, JudgeError, Verdict
 from tests.mutation.induction import candidates, proved
 from tests.mutation.model import Model, build_library
-from tests.mutation.netlist import CLOCK, MUTSEL, TOP, Mutant, MutatedNetlist, port_list
+from tests.mutation.netlist import CLOCK, MUTSEL, TOP, Contract, Mutant, MutatedNetlist, mutated_netlist, port_list
 from tests.mutation.pair import Pair
 from tests.mutation.search import search
 from tests.mutation.simulation import Simulation, literals, values_of
@@ -34,7 +35,9 @@ DIFFERENT = {
     12: "the second of two codes in a row is taken for another: 16 bits that random inputs do not guess",
     13: "a word is written elsewhere",
     14: "the lowest bit of a factor is lost",
+    15: "a register's clock stands still",
 }
+UNDECIDED = {16: "a register's clock is inverted"}
 BOUNDED = {21: "after 200 cycles the counter jumps"}
 
 
@@ -55,7 +58,7 @@ class Sample(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        is_mutant = {n: self.mutsel == n for n in (*EQUAL, *DIFFERENT, *BOUNDED)}
+        is_mutant = {n: self.mutsel == n for n in (*EQUAL, *DIFFERENT, *UNDECIDED, *BOUNDED)}
         m.d.comb += self.i.ready.eq(1)
 
         m.d.sync += self.o.valid.eq(self.i.valid)
@@ -63,7 +66,9 @@ class Sample(wiring.Component):
             m.d.sync += self.o.payload.eq(self.i.payload)
 
         half = Signal()
-        m.d.sync += half.eq(self.code == 0x5A3C)
+        m.domains.clocked = clocked = ClockDomain(reset_less=True, local=True)
+        m.d.comb += clocked.clk.eq((ClockSignal() & ~is_mutant[15]) ^ is_mutant[16])
+        m.d.clocked += half.eq(self.code == 0x5A3C)
         m.d.sync += self.opened.eq(half & (self.code == Mux(is_mutant[12], 0xC3A6, 0xC3A5)))
 
         m.submodules.memory = memory = Memory(shape=32, depth=64, init=[])
@@ -124,7 +129,7 @@ def netlist(tmp_path_factory) -> MutatedNetlist:
     (directory / "block.il").write_text(rtlil.convert(m, name=TOP, ports=bound, emit_src=False))
     script = ["read_rtlil block.il", "proc", "flatten -noscopeinfo", "opt_expr", "memory_collect", "opt_clean -purge"]
     run_yosys([*script, "write_json mutants.json", "write_verilog -noattr mutants.v"], directory)
-    mutants = tuple(Mutant(number, text) for number, text in (EQUAL | DIFFERENT | BOUNDED).items())
+    mutants = tuple(Mutant(number, text) for number, text in (EQUAL | DIFFERENT | UNDECIDED | BOUNDED).items())
     return MutatedNetlist(directory, tuple(port for port in port_list(sample) if port.member != MUTSEL), mutants, 0)
 
 
@@ -184,6 +189,11 @@ def test_what_shows_late_is_not_taken_for_equal(judge, number) -> None:
     assert (judgement.verdict, judgement.cycles) == (Verdict.BOUNDED, 30)
 
 
+@pytest.mark.parametrize("number", UNDECIDED, ids=UNDECIDED.get)
+def test_what_the_judge_cannot_see_is_not_taken_for_equal(judge, number) -> None:
+    assert judge.judge(number).verdict is Verdict.UNDECIDED
+
+
 def test_a_search_finds_the_shortest_inputs(netlist, pairs) -> None:
     found = search(pairs(12), cycles=10, deadline=later())
     assert len(found.inputs) == 3
@@ -214,6 +224,52 @@ def test_a_memory_that_is_written_differently_is_not_taken_for_equal(pairs) -> N
     kept.memories.add(0)
     assert not proved(pairs(13), kept, later())
     assert not kept.memories
+
+
+class Held(wiring.Component):
+    """A word that is kept while ``enable`` is low."""
+
+    enable: In(1)
+    i: In(1)
+    o: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.If(self.enable):
+            m.d.sync += self.o.eq(self.i)
+        return m
+
+
+def _behind_enable(m: Module, dut: Held) -> dict[str, Signal]:
+    enabled = Signal()
+    m.d.sync += enabled.eq(dut.enable)
+    return {"o": enabled}
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [Contract("o counts after enable", means=_behind_enable), Contract("always", allows=lambda m, dut: dut.enable)],
+    ids=["of an output", "of the inputs"],
+)
+def test_a_contract_makes_equal_what_differs_only_without_it(tmp_path, contract) -> None:
+    netlist = mutated_netlist(Held(), tmp_path, mutants=12, seed=1, contract=contract)
+    circuit = load_circuit(netlist, tmp_path / "judge")
+
+    def equal_mutants(*, contract: bool) -> set[int]:
+        pairs = [Pair.of(circuit, mutant.number, netlist, contract=contract) for mutant in netlist.mutants]
+        return {pair.number for pair in pairs if proved(pair, candidates(pair, 8), later())}
+
+    equal = [equal_mutants(contract=contract) for contract in (False, True)]
+    assert equal[False] < equal[True] < {mutant.number for mutant in netlist.mutants}
+    for number in equal[True] - equal[False]:
+        assert search(Pair.of(circuit, number, netlist), cycles=4, deadline=later()).inputs
+        assert not search(Pair.of(circuit, number, netlist, contract=True), cycles=4, deadline=later()).inputs
+
+
+def test_a_contract_is_named_where_it_was_presumed(netlist) -> None:
+    judge = Judge(replace(netlist, contract="nobody waits"), netlist.directory / "contract")
+    assert "nobody waits" in str(judge.judge(21, cycles=5))
+    assert "nobody waits" not in str(judge.judge(1))
 
 
 def test_inputs_that_do_not_replay_are_an_error(judge, monkeypatch) -> None:

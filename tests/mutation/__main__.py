@@ -16,11 +16,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tb.bench_report import commit
 from tb.errors import ToolError
 from tests.mutation.blocks import BLOCKS
-from tests.mutation.campaign import ROOT, CampaignError, Result, run_named
+from tests.mutation.campaign import ROOT, CampaignError, run_named
 from tests.mutation.equivalence import JudgeError
-from tests.mutation.records import Record, Records
+from tests.mutation.records import Record, Records, sources
 
 TARGET = 0.95
 """Part of the mutants not proved equal to the block that a bench must kill."""
@@ -40,14 +41,16 @@ def table(records: Sequence[Record]) -> Table:
     return shown
 
 
-def _results(names: Sequence[str], folder: Path, options: argparse.Namespace) -> Iterator[Result]:
+def _records(names: Sequence[str], folder: Path, options: argparse.Namespace) -> Iterator[Record]:
     """As they come. A process for each block: what a bench does to its process stays there."""
+    asked, made_of = (options.mutants, options.seed), commit()
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        arguments = (options.mutants, options.seed, options.seconds)
-        waiting = [pool.submit(run_named, name, folder / name, *arguments) for name in names]
+        waiting = {
+            pool.submit(run_named, name, folder / name, *asked, options.seconds): sources(name) for name in names
+        }
         try:
             for done in as_completed(waiting):
-                yield done.result()
+                yield Record(done.result(), *asked, made_of, waiting[done])
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -63,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="blocks at once (default: 1)")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation", help="folder of the results")
     parser.add_argument("--keep", type=Path, help="folder for netlists and proofs (default: a temporary one)")
-    parser.add_argument("--show", action="store_true", help="run nothing: the last result of each block")
+    show = "run nothing: the last result of each block"
+    parser.add_argument("--show", action=argparse.BooleanOptionalAction, default=False, help=show)
     options = parser.parse_args(arguments)
     names = options.block.split(",") if options.block else list(BLOCKS)
     if unknown := [name for name in names if name not in BLOCKS]:
@@ -83,8 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="systomesh-mutants-") as scratch:
         folder = (options.keep or Path(scratch)).resolve()
         try:
-            for result in _results(missing, folder, options):
-                found[result.block] = kept.keep(result, **asked)
+            for record in _records(missing, folder, options):
+                result = record.result
+                kept.keep(record)
+                found[result.block] = record
                 say(f"{result.block}: {result.killed} of {result.mutants} killed, {result.seconds:.0f} s")
         except (CampaignError, JudgeError, ToolError) as error:
             console.print(f"systomesh: {error}", style="red", markup=False)

@@ -84,6 +84,8 @@ class Circuit:
     registers: dict[int, int]
     """Node of the value: literal of the next one."""
     initial: dict[int, int]
+    width: dict[int, int]
+    """Of the words of the design that registers belong to."""
     memories: list[Memory]
     steps: list[Gate | Product | Read]
     """Whatever is computed, after what it needs."""
@@ -266,12 +268,19 @@ class _Builder:
         outputs = {name: self._word(port["bits"]) for name, port in own.items() if port["direction"] == "output"}
         memories = [self._memory(index, cell) for index, cell in large]
         initial = self._initial()
+        named = sorted((net["bits"] for name, net in self._nets.items() if name[0] != "$"), key=len, reverse=True)
+        widths = {bit: len(bits) for bits in named for bit in bits}
         return Circuit(
             nodes=self._nodes,
             inputs=inputs,
             outputs=outputs,
             registers=dict(zip(registers, following, strict=True)),
             initial={node: initial.get(flop["Q"][0], 0) for node, flop in zip(registers, flops, strict=True)},
+            width={
+                node: widths[flop["Q"][0]]
+                for node, flop in zip(registers, flops, strict=True)
+                if flop["Q"][0] in widths
+            },
             memories=memories,
             steps=self._steps,
             falling=self._falling,

@@ -67,6 +67,9 @@ class Graph:
             row = pairs + row[len(row) & ~1 :]
         return row[0] if row else FALSE
 
+    def all(self, literals: Iterable[int]) -> int:
+        return self.any(one ^ 1 for one in literals) ^ 1
+
     def words_differ(self, a: Sequence[int], b: Sequence[int]) -> int:
         return self.any(self.differ(x, y) for x, y in zip(a, b, strict=True))
 
@@ -148,6 +151,11 @@ class Oracle:
         node = literal >> 1
         known = node in self._encoded and node < len(self._model)
         return (known and self._model[node] > 0) != bool(literal & 1)
+
+    def know(self, literals: Iterable[int]) -> None:
+        """Have values of these in all models."""
+        for one in literals:
+            self._literal(one)
 
     def knows(self, literal: int) -> bool:
         """Whether anything asked so far depends on it."""

@@ -16,8 +16,9 @@ C. A. J. van Eijk, "Sequential Equivalence Checking Based on Structural Similari
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from tests.mutation.simulation import Simulation, apart, literals, values_of
 __all__ = ["Candidates", "candidates", "proved"]
 
 _CYCLES, _WORDS, _SEED = 60, 2, 1
+_CONTROL = 16
+"""Registers of which conditions are combined."""
 Multiply = Callable[[Word, Word], Sequence[int]]
 
 
@@ -39,9 +42,9 @@ class Candidates:
 
     equal: set[int]
     """Nodes of the state."""
-    guarded: dict[int, set[int]]
-    """Other registers: literals of the block's state while which they may be equal."""
-    conditions: list[int]
+    guarded: dict[int, set[Word]]
+    """Other registers: conditions, each some literals of the block's state, while which they may be equal."""
+    conditions: list[Word]
     """For registers that only the proof finds different."""
     memories: set[int]
 
@@ -56,14 +59,15 @@ def candidates(pair: Pair, conditions: int) -> Candidates:
     for values in simulation.run(_CYCLES):
         differed |= (apart(values[nodes]) & simulation.allowed).any(axis=1)
     same = {index for index, differs in enumerate(simulation.memories_differ()) if not differs}
-    differing = np.array([node for node in nodes[differed].tolist() if node in circuit.registers], np.intp)
-    known = np.concatenate([2 * nodes, 2 * nodes + 1])
+    equal = set(nodes[~differed].tolist())
+    differing = np.array([node for node in circuit.registers if node not in equal], np.intp)
+    known = _conditions(circuit, equal) if conditions else []
     broken = np.zeros((len(differing), len(known)), bool)
     high = np.zeros(len(known), np.int64)
-    wanted = literals(known)
+    wanted = [literals(column) for column in zip(*known, strict=True)]
     again = Simulation(pair, words=_WORDS, seed=_SEED)
-    for values in again.run(_CYCLES):
-        states = values_of(values, wanted)[:, :_WORDS] & again.allowed
+    for values in again.run(_CYCLES) if known else ():
+        states = np.bitwise_and.reduce([values_of(values, column)[:, :_WORDS] for column in wanted]) & again.allowed
         high += np.bitwise_count(states).sum(axis=1, dtype=np.int64)
         for row, differs in zip(broken, apart(values[differing]), strict=True):
             if differs.any():
@@ -71,10 +75,30 @@ def candidates(pair: Pair, conditions: int) -> Candidates:
     order = np.argsort(-high, kind="stable")
     order = order[high[order] > 0]
     guarded = {
-        register: set(known[order[~row[order]]][:conditions].tolist())
+        register: set(_weakest((known[index] for index in order[~row[order]]), conditions))
         for register, row in zip(differing.tolist(), broken, strict=True)
     }
-    return Candidates(set(nodes[~differed].tolist()), guarded, known[order][:conditions].tolist(), same)
+    return Candidates(equal, guarded, _weakest((known[index] for index in order), conditions), same)
+
+
+def _weakest(conditions: Iterable[Word], count: int) -> list[Word]:
+    """The first ones, without those that only add to another."""
+    found: list[set[int]] = []
+    for condition in conditions:
+        if len(found) == count:
+            break
+        if not any(other <= {*condition} for other in found):
+            found.append({*condition})
+    return [tuple(sorted(condition)) for condition in found]
+
+
+def _conditions(circuit: Circuit, equal: set[int]) -> list[Word]:
+    """Each node of the state, high or low; and combinations of two or three bits of narrow registers."""
+    narrow = sorted(equal & circuit.width.keys(), key=circuit.width.__getitem__)[:_CONTROL]
+    both = sorted(2 * node + sign for node in narrow for sign in (0, 1))
+    single = [(2 * node + sign,) * 3 for node in circuit.state_nodes for sign in (0, 1)]
+    several = [(a, b, b) for a, b in combinations(both, 2)] + list(combinations(both, 3))
+    return single + [some for some in several if not any(one ^ 1 in some for one in some)]
 
 
 def proved(pair: Pair, kept: Candidates, deadline: float) -> bool:
@@ -154,7 +178,7 @@ class _Step:
         graph.laws += [graph.differ(block[node], mutant[node]) ^ 1 for node in kept.equal]
         for node, conditions in kept.guarded.items():
             differ = graph.differ(block[node], mutant[node])
-            graph.laws += [graph.conj(word(block, (one,))[0], differ) ^ 1 for one in conditions]
+            graph.laws += [graph.all([differ, *word(block, condition)]) ^ 1 for condition in conditions]
         self._differences = pair.differences(graph, block, mutant)
         self.told_apart = graph.any(self._differences)
         self._breaks = {candidate: literal for candidate, literal in self._broken() if literal != FALSE}
@@ -174,23 +198,23 @@ class _Step:
             return self.graph.product(a, b)
         return self._product(a + b, len(a))
 
-    def _broken(self) -> Iterator[tuple[tuple[str, int, int], int]]:
+    def _broken(self) -> Iterator[tuple[tuple[str, int, Word], int]]:
         """Candidates, and whether the cycle breaks them."""
         graph, kept, circuit = self.graph, self._kept, self._pair.circuit
         block, mutant = (circuit.state(graph, copy.state) for copy in (self._block, self._mutant))
         for node in kept.equal:
-            yield ("equal", node, 0), graph.differ(block[node], mutant[node])
+            yield ("equal", node, ()), graph.differ(block[node], mutant[node])
         for node, conditions in kept.guarded.items():
             differ = graph.differ(block[node], mutant[node])
             for condition in conditions:
-                yield ("guarded", node, condition), graph.conj(word(block, (condition,))[0], differ)
+                yield ("guarded", node, condition), graph.all([differ, *word(block, condition)])
         for memory in kept.memories:
             differences = [
                 literal
                 for write in circuit.memories[memory].writes
                 for literal in self._write_differs(write, self._block.values, self._mutant.values)
             ]
-            yield ("memory", memory, 0), graph.any(differences)
+            yield ("memory", memory, ()), graph.any(differences)
 
     def _write_differs(self, write: Write, block: list[int], mutant: list[int]) -> Iterator[int]:
         graph = self.graph
@@ -206,6 +230,7 @@ class _Step:
     def drop_broken(self, oracle: Oracle) -> bool | None:
         """Whether candidates had to be dropped; None: not known in time."""
         dropped = set()
+        oracle.know(self._breaks.values())
         for candidate, literal in self._breaks.items():
             if candidate in dropped:
                 continue
@@ -225,7 +250,7 @@ class _Step:
         return all(oracle.possible(one) is False for one in self._differences)
 
 
-def _drop(kept: Candidates, registers: Container[int], kind: str, index: int, condition: int) -> None:
+def _drop(kept: Candidates, registers: Container[int], kind: str, index: int, condition: Word) -> None:
     match kind:
         case "equal":
             kept.equal.remove(index)

@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tb.bench_report import commit
 from tb.cache import content_key
 from tests.mutation.blocks import BLOCKS, bench_path
 from tests.mutation.campaign import ROOT, Result, Survivor
 from tests.mutation.equivalence import Judgement, Verdict
 from tests.mutation.netlist import Mutant
 
-__all__ = ["Record", "Records"]
+__all__ = ["Record", "Records", "sources"]
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,17 @@ class Record:
     seed: int
     commit: str
     sources: str
-    """Digest of the hardware, the bench and the campaign itself."""
+    """`sources` of the block."""
 
 
-def _sources(block: str) -> str:
+def sources(block: str) -> str:
+    """Digest of all that the result of a block depends on."""
     bench = bench_path(BLOCKS[block])
-    folders = (ROOT / "rtl", ROOT / "golden", ROOT / "tests" / "mutation")
-    files = {path for folder in folders for path in folder.rglob("*.py")}
-    files |= {path for path in bench.parent.glob("*.py") if not path.name.startswith("test_")}
-    files |= {*(ROOT / "tests").glob("*.py"), bench}
+    files = {path for folder in (ROOT / "rtl", ROOT / "golden") for path in folder.rglob("*.py")}
+    helpers = {
+        path for folder in (ROOT / "tests", ROOT / "tests" / "mutation", bench.parent) for path in folder.glob("*.py")
+    }
+    files |= {bench, *(path for path in helpers if not path.name.startswith("test_"))}
     return content_key(part for path in sorted(files) for part in (str(path.relative_to(ROOT)), path))
 
 
@@ -48,13 +49,11 @@ class Records:
     def _path(self, block: str) -> Path:
         return self._folder / f"{block}.json"
 
-    def keep(self, result: Result, *, mutants: int, seed: int) -> Record:
-        record = Record(result, mutants, seed, commit(), _sources(result.block))
+    def keep(self, record: Record) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        aside = self._path(result.block).with_suffix(".part")
+        aside = self._path(record.result.block).with_suffix(".part")
         aside.write_text(json.dumps(asdict(record), indent=1, default=lambda verdict: verdict.name) + "\n")
-        aside.replace(self._path(result.block))
-        return record
+        aside.replace(self._path(record.result.block))
 
     def find(self, block: str) -> Record | None:
         """The last result of a block, whatever it is a result of."""
@@ -74,6 +73,6 @@ class Records:
     def current(self, block: str, *, mutants: int, seed: int) -> Record | None:
         """The result of a block, if it would be the same again."""
         record = self.find(block)
-        if record and (record.mutants, record.seed, record.sources) == (mutants, seed, _sources(block)):
+        if record and (record.mutants, record.seed, record.sources) == (mutants, seed, sources(block)):
             return record
         return None

@@ -216,7 +216,7 @@ def test_a_condition_is_kept_that_makes_held_data_equal(netlist, pairs) -> None:
     assert kept.guarded
     payload = port_of(netlist, "o__payload")
     (valid,) = {shown.means for shown in pair.shown if shown.port == payload}
-    assert all(valid in conditions for conditions in kept.guarded.values())
+    assert all((valid,) in conditions for conditions in kept.guarded.values())
 
 
 def test_a_memory_that_is_written_differently_is_not_taken_for_equal(pairs) -> None:

@@ -1,4 +1,4 @@
-"""Mutation of the hardware, block by block.
+"""Mutation of the hardware, block by block. Results are kept; what is up to date is not run again.
 
 python -m tests.mutation --block fifo --mutants 40
 """
@@ -8,29 +8,51 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from tb.bench_report import commit
 from tb.errors import ToolError
 from tests.mutation.blocks import BLOCKS
-from tests.mutation.campaign import CampaignError, Result, run_block
+from tests.mutation.campaign import ROOT, CampaignError, run_named
+from tests.mutation.equivalence import JudgeError
+from tests.mutation.records import Record, Records, sources
 
 TARGET = 0.95
-"""Part of the mutants not known to be equal to the block that a bench must kill."""
+"""Part of the mutants not proved equal to the block that a bench must kill."""
 
 
-def table(results: list[Result]) -> Table:
-    columns = ("block", "cells", "mutants", "killed", "equivalent", "not told apart", "survived", "score", "s")
+def table(records: Sequence[Record]) -> Table:
+    columns = ("block", "cells", "mutants", "killed", "equivalent", "different", "open", "score", "s", "commit")
     shown = Table(*columns, title="mutants, and what the benches made of them")
-    for column in shown.columns[1:]:
+    for column in shown.columns[1:-1]:
         column.justify = "right"
-    for r in results:
-        counts = (r.cells, r.mutants, r.killed, r.equivalent, r.not_told_apart, r.survived)
+    for record in records:
+        r = record.result
+        counts = (r.cells, r.mutants, r.killed, r.equivalent, r.different, r.survived - r.different)
         style = "green" if r.score >= TARGET else "red"
-        shown.add_row(r.block, *map(str, counts), f"[{style}]{100 * r.score:.1f} %", f"{r.seconds:.0f}")
+        score = f"[{style}]{100 * r.score:.1f} %"
+        shown.add_row(r.block, *map(str, counts), score, f"{r.seconds:.0f}", record.commit)
     return shown
+
+
+def _records(names: Sequence[str], folder: Path, options: argparse.Namespace) -> Iterator[Record]:
+    """As they come. A process for each block: what a bench does to its process stays there."""
+    asked, made_of = (options.mutants, options.seed), commit()
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        waiting = {
+            pool.submit(run_named, name, folder / name, *asked, options.seconds): sources(name) for name in names
+        }
+        try:
+            for done in as_completed(waiting):
+                yield Record(done.result(), *asked, made_of, waiting[done])
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,33 +60,47 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--block", help=f"names separated by commas (default: all): {', '.join(BLOCKS)}")
     parser.add_argument("--mutants", type=int, default=40, help="mutants of each block (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default: 1)")
-    parser.add_argument("--seconds", type=float, default=60, help="for each question to SAT (default: 60)")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of processor time for a proof, or a search (default: 60)"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="blocks at once (default: 1)")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation", help="folder of the results")
     parser.add_argument("--keep", type=Path, help="folder for netlists and proofs (default: a temporary one)")
+    show = "run nothing: the last result of each block"
+    parser.add_argument("--show", action=argparse.BooleanOptionalAction, default=False, help=show)
     options = parser.parse_args(arguments)
     names = options.block.split(",") if options.block else list(BLOCKS)
     if unknown := [name for name in names if name not in BLOCKS]:
         parser.error(f"BLOCK={unknown[0]}: use one of {', '.join(BLOCKS)}")
     if options.mutants < 1:
         parser.error(f"MUTANTS={options.mutants}: at least 1")
+    if options.jobs < 1:
+        parser.error(f"JOBS={options.jobs}: at least 1")
     console = Console(soft_wrap=True)
 
-    def progress(text: str) -> None:
+    def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    results = []
+    kept, asked = Records(options.out), {"mutants": options.mutants, "seed": options.seed}
+    found = {name: kept.find(name) if options.show else kept.current(name, **asked) for name in names}
+    missing = [name for name in names if found[name] is None and not options.show]
     with tempfile.TemporaryDirectory(prefix="systomesh-mutants-") as scratch:
-        folder = options.keep or Path(scratch)
-        for name in names:
-            settings = {"mutants": options.mutants, "seed": options.seed, "timeout_s": options.seconds}
-            try:
-                result = run_block(BLOCKS[name], folder.resolve() / name, progress=progress, **settings)
-            except (CampaignError, ToolError) as error:
-                console.print(f"systomesh: {error}", style="red", markup=False)
-                return 2
-            progress(f"{name}: {result.killed} of {result.mutants} killed, {result.seconds:.0f} s")
-            results.append(result)
-    Console(width=110).print(table(results))
-    return 0 if all(result.score >= TARGET for result in results) else 1
+        folder = (options.keep or Path(scratch)).resolve()
+        try:
+            for record in _records(missing, folder, options):
+                result = record.result
+                kept.keep(record)
+                found[result.block] = record
+                say(f"{result.block}: {result.killed} of {result.mutants} killed, {result.seconds:.0f} s")
+        except (CampaignError, JudgeError, ToolError) as error:
+            console.print(f"systomesh: {error}", style="red", markup=False)
+            return 2
+    records = [record for name in names if (record := found[name])]
+    Console(width=120).print(table(records))
+    for record in records:
+        for survivor in record.result.survivors:
+            say(f"{record.result.block} {survivor.mutant.number}: {survivor.mutant.text}: {survivor.judgement}")
+    return 0 if all(record.result.score >= TARGET for record in records) else 1
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amaranth.hdl import Module, Signal, Value
+
 from rtl.accumulator import Accumulator
 from rtl.array import SystolicArray
 from rtl.compute import ComputeUnit
@@ -35,6 +37,7 @@ from rtl.streamer import PixelStreamer
 from rtl.tap import TapUnit
 from rtl.tokens import TokenFile
 from rtl.weight_loader import WeightLoader
+from tests.mutation.netlist import Contract
 
 __all__ = ["BLOCKS", "Block", "bench_path", "blocks_below"]
 
@@ -52,6 +55,18 @@ class Block:
     where: Callable[[dict[str, Any]], bool] = lambda arguments: True
     """Of the arguments that the bench makes the component with: those that may be mutated. Of these, the ones that
     most tests use are taken."""
+    contract: Contract | None = None
+    """Only for mutants that differ without it."""
+
+
+def _behind_a_read(m: Module, dut: Accumulator) -> dict[str, Value]:
+    accepted = Signal()
+    m.d.sync += accepted.eq(dut.read.valid & dut.read.ready)
+    return {"read__data": accepted}
+
+
+def _of_waiting_flits(m: Module, dut: InputBuffer) -> dict[str, Value]:
+    return {f"front__{channel}": waits for channel, waits in enumerate(dut.present)}
 
 
 def _link(size: int) -> Callable[[dict[str, Any]], bool]:
@@ -66,7 +81,13 @@ BLOCKS = {
         Block("fifo_1", Fifo, "test_fifo.py", lambda a: a["depth"] == 1),
         Block("fifo_8", Fifo, "test_fifo.py", lambda a: a["depth"] == 8),
         Block("scratchpad", Scratchpad, "test_scratchpad.py", lambda a: (a["write_bytes"], a["read_bytes"]) == (16, 8)),
-        Block("accumulator", Accumulator, "test_accumulator.py", lambda a: a["cols"] == 4),
+        Block(
+            "accumulator",
+            Accumulator,
+            "test_accumulator.py",
+            lambda a: a["cols"] == 4,
+            Contract("the data of a read are there in the next cycle, and only then", means=_behind_a_read),
+        ),
         Block("pe", PeRow, "test_array.py", lambda a: a["cols"] == 4),
         Block("array", SystolicArray, "test_array.py", lambda a: (a["core"].rows, a["core"].cols) == (4, 4)),
         Block("tap", TapUnit, "test_tap.py"),
@@ -89,7 +110,13 @@ BLOCKS = {
         Block("memory_write", WriteEngine, "test_memory_node.py", _link(16)),
         Block("memory_node", MemoryNode, "test_memory_node.py", _link(16)),
         Block("control", Control, "test_control.py"),
-        Block("noc_buffer", InputBuffer, "test_buffer.py", lambda a: a["own"] is not None),
+        Block(
+            "noc_buffer",
+            InputBuffer,
+            "test_buffer.py",
+            lambda a: a["own"] is not None,
+            Contract("`front` is what `present` queues hold; allocation looks at no other", means=_of_waiting_flits),
+        ),
         Block("noc_allocator", Allocator, "test_allocator.py"),
         Block("noc_router", Router, "test_router.py"),
         Block("noc_port", NetworkPort, "test_port.py"),

@@ -20,19 +20,17 @@ from typing import Any
 
 import pytest
 
-from tests.mutation.blocks import Block, bench_path, blocks_below
-from tests.mutation.equivalence import Judgement, Verdict, judge
+from tests.mutation.blocks import BLOCKS, Block, bench_path, blocks_below
+from tests.mutation.equivalence import Judge, Judgement, Verdict
 from tests.mutation.model import Model, build_library
 from tests.mutation.netlist import Mutant, MutatedNetlist, mutated_netlist
 from tests.mutation.stand_in import observe, stand_in
 
-__all__ = ["CampaignError", "Result", "Survivor", "run_block"]
+__all__ = ["CampaignError", "Result", "Survivor", "run_block", "run_named"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _LEAST_LIMIT_S, _LIMIT_FACTOR = 1, 4
 """A bench hangs if it takes so many times as long as without a mutant and so many seconds more, of processor time."""
-DEEP_ENOUGH = 6
-"""Cycles from reset in which SAT must find no difference before a mutant counts as not told apart."""
 _PASSED, _FAILED, _CRASHED = 0, 1, 2
 """Exit status of the child that runs a bench."""
 
@@ -73,16 +71,13 @@ class Result:
         return sum(one.judgement.verdict is Verdict.EQUAL for one in self.survivors)
 
     @property
-    def not_told_apart(self) -> int:
-        """In at least `DEEP_ENOUGH` cycles."""
-        return sum(
-            one.judgement.verdict is Verdict.BOUNDED and one.judgement.cycles >= DEEP_ENOUGH for one in self.survivors
-        )
+    def different(self) -> int:
+        return sum(one.judgement.verdict is Verdict.DIFFERENT for one in self.survivors)
 
     @property
     def survived(self) -> int:
-        """Those that SAT told apart from the block, or could not judge."""
-        return len(self.survivors) - self.equivalent - self.not_told_apart
+        """Those that differ from the block, and those of which it is not known."""
+        return len(self.survivors) - self.equivalent
 
     @property
     def score(self) -> float:
@@ -221,11 +216,9 @@ def run_block(
     *,
     mutants: int,
     seed: int = 1,
-    cycles: tuple[int, ...] = (2, 6, 12),
     timeout_s: float = 60,
-    progress: Callable[[str], None] = lambda text: None,
 ) -> Result:
-    """The campaign of one block. Its netlist, and what yosys said of survivors, stay in ``directory``.
+    """The campaign of one block. Its netlist, and what survivors are judged by, stay in ``directory``.
 
     Raises
     ------
@@ -238,7 +231,14 @@ def run_block(
     def work(bench: _Bench) -> None:
         plan = _plan(block, bench)
         component = block.cls(**plan.arguments)
-        netlist = mutated_netlist(component, directory, mutants=mutants, seed=seed, leave_out=blocks_below(block))
+        netlist = mutated_netlist(
+            component,
+            directory,
+            mutants=mutants,
+            seed=seed,
+            leave_out=blocks_below(block),
+            contract=block.contract,
+        )
         library = build_library(netlist)
         if not _survives(block, bench, plan, netlist, library, 0):
             raise CampaignError(f"the bench of {block.name} fails with the netlist even without a mutant")
@@ -249,9 +249,13 @@ def run_block(
     _Bench(work).run(bench_path(block))
     netlist, unnoticed = results[0]
     result = Result(block.name, netlist.candidates, len(netlist.mutants), len(netlist.mutants) - len(unnoticed))
-    for mutant in unnoticed:
-        judgement = judge(netlist, mutant.number, directory / "judge", cycles=cycles, timeout_s=timeout_s)
-        result.survivors.append(Survivor(mutant, judgement))
-        progress(f"{block.name} {mutant.number}: {mutant.text}: {judgement}")
+    if unnoticed:
+        judge = Judge(netlist, directory / "judge")
+        result.survivors = [Survivor(one, judge.judge(one.number, timeout_s=timeout_s)) for one in unnoticed]
     result.seconds = time.monotonic() - start
     return result
+
+
+def run_named(name: str, directory: Path, mutants: int, seed: int, timeout_s: float) -> Result:
+    """`run_block`, for another process."""
+    return run_block(BLOCKS[name], directory, mutants=mutants, seed=seed, timeout_s=timeout_s)

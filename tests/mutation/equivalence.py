@@ -1,36 +1,47 @@
-"""Is a mutant that no test noticed any different from the block? yosys decides.
+"""Is a mutant that no test noticed any different from the block?
 
-Two copies of the netlist, one without and one with the mutant, get the same inputs, any inputs at all. Of an
-interface with a `valid`, the other outputs are compared while it is high: else they mean nothing.
+Two copies of the netlist, one without and one with the mutant, get the same inputs, any inputs at all. Of an interface
+with a `valid`, the other outputs are compared while it is high: else they mean nothing. What else the block's contract
+says (`tests.mutation.blocks`) is presumed only for mutants that are not proved equal without it, and the judgement
+says so.
 
 `EQUAL`
-    Every pair of registers and outputs is equal one cycle after all pairs of registers were. Both copies start
-    from the same initial values, so they stay equal for ever.
+    Proved for all inputs, for ever: by what stays equal from one cycle to the next (`tests.mutation.induction`).
 `DIFFERENT`
-    SAT found inputs after which an output differs.
+    Inputs are known after which an output differs: random ones, or what SAT found (`tests.mutation.search`). They
+    were replayed on the compiled netlist, which is that of the campaign.
 `BOUNDED`
     SAT found none in the first `Judgement.cycles` cycles; what lies behind them is open.
 `UNDECIDED`
-    Not even one cycle in the time allowed.
+    Not even one cycle in the time allowed, or the mutant inverts a clock.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from tb.errors import ToolError
-from tb.yosys import YosysTimeoutError, run_yosys
-from tests.mutation.netlist import MUTSEL, TOP, MutatedNetlist, PortOf, fresh_bits, make_cell
+import numpy as np
 
-__all__ = ["Judgement", "Verdict", "judge"]
+from tests.mutation.circuit import load_circuit
+from tests.mutation.induction import candidates, proved
+from tests.mutation.model import Model, build_library
+from tests.mutation.netlist import MutatedNetlist
+from tests.mutation.pair import Pair
+from tests.mutation.search import Inputs, search
+from tests.mutation.simulation import Lanes, Simulation, apart, literals, values_of
 
-_UNPROVEN = "Unproven $equiv"
+__all__ = ["Judge", "JudgeError", "Judgement", "Verdict"]
+
+_CONDITIONS = (0, 8)
+"""Of candidates, for one proof after the other: tracing back finds most of them by itself, but not hundreds."""
+_RANDOM_CYCLES, _RANDOM_WORDS, _RANDOM_SEEDS = 100, 4, (2, 3)
+
+
+class JudgeError(RuntimeError):
+    """The judge contradicts the compiled netlist."""
 
 
 class Verdict(Enum):
@@ -44,115 +55,104 @@ class Verdict(Enum):
 class Judgement:
     verdict: Verdict
     cycles: int = 0
-    """DIFFERENT: of the shortest search that tells them apart; BOUNDED: in which they are equal."""
+    """DIFFERENT: after which an output differs; BOUNDED: in which they are equal."""
+    contract: str | None = None
+    """What was presumed, because they differ, or might, without it."""
 
     def __str__(self) -> str:
+        return f"{self._text()}, presumed that {self.contract}" if self.contract else self._text()
+
+    def _text(self) -> str:
         match self.verdict:
             case Verdict.BOUNDED:
                 return f"not told apart in {self.cycles} cycles"
             case Verdict.DIFFERENT:
-                return f"different within {self.cycles} cycles"
+                return f"different in cycle {self.cycles}"
             case _:
                 return self.verdict.value
 
 
-def judge(
-    netlist: MutatedNetlist,
-    number: int,
-    directory: Path,
-    *,
-    cycles: tuple[int, ...] = (2, 5, 12),
-    timeout_s: float = 60,
-) -> Judgement:
-    """Compare a mutant with the block; see the module for what is claimed. ``timeout_s`` is for each step."""
-    directory.mkdir(parents=True, exist_ok=True)
-    design = _with_matched_registers(netlist, directory)
-    _hide_what_is_not_valid(design["modules"][TOP], netlist.ports)
-    for name, value in (("gold", 0), ("gate", number)):
-        (directory / f"{name}.json").write_text(json.dumps(_chosen(design, name, value)))
-    # Memories and what was read from them start as zero, as in simulation; a value left open would differ by itself.
-    prepared = [
-        "read_json gold.json",
-        "read_json gate.json",
-        "opt_expr",
-        "opt_clean",
-        "setundef -init -zero",
-        "opt_expr",
-        "opt_clean",
-    ]
-    induction = ["equiv_make gold gate equal", "hierarchy -top equal", "equiv_struct", "equiv_simple -seq 1"]
-    try:
-        log = run_yosys(
-            [*prepared, *induction, "equiv_status -assert"], directory, name="induction", timeout_s=timeout_s
-        )
-        if _UNPROVEN not in log:
-            return Judgement(Verdict.EQUAL)
-    except YosysTimeoutError:
-        pass
-    except ToolError as error:
-        if "equiv" not in str(error):
-            raise
-    equal = 0
-    for depth in cycles:
-        search = [
-            "miter -equiv -flatten -make_outputs gold gate miter",
-            "hierarchy -top miter",
-            f"sat -seq {depth} -prove trigger 0 miter",
-        ]
-        try:
-            log = run_yosys([*prepared, *search], directory, name=f"search{depth}", timeout_s=timeout_s)
-        except YosysTimeoutError:
-            break
-        if "proof finished - no model found: SUCCESS!" not in log:
-            return Judgement(Verdict.DIFFERENT, depth)
-        equal = depth
-    return Judgement(Verdict.BOUNDED, equal) if equal else Judgement(Verdict.UNDECIDED)
+class Judge:
+    """Of all mutants of one netlist."""
+
+    def __init__(self, netlist: MutatedNetlist, directory: Path) -> None:
+        self._netlist = netlist
+        self._circuit = load_circuit(netlist, directory)
+
+    def judge(self, number: int, *, cycles: int = 40, timeout_s: float = 60) -> Judgement:
+        """Compare a mutant with the block; see the module for what is claimed.
+
+        ``cycles`` is how far SAT looks, and ``timeout_s`` for how long; so long a proof may take, too.
+
+        Raises
+        ------
+        JudgeError
+            If inputs that should tell them apart do not.
+        """
+        if not self._circuit.judgeable(number):
+            return Judgement(Verdict.UNDECIDED)
+        judgement = self._judged(Pair.of(self._circuit, number, self._netlist), cycles, timeout_s)
+        if judgement.verdict is Verdict.EQUAL or not self._netlist.contract:
+            return judgement
+        pair = Pair.of(self._circuit, number, self._netlist, contract=True)
+        return replace(self._judged(pair, cycles, timeout_s), contract=self._netlist.contract)
+
+    def _judged(self, pair: Pair, cycles: int, timeout_s: float) -> Judgement:
+        inputs = _random_inputs(pair)
+        if inputs is not None:
+            return self._different(pair, inputs)
+        deadline = time.process_time() + timeout_s
+        for place, conditions in enumerate(_CONDITIONS):
+            share = (deadline - time.process_time()) / (len(_CONDITIONS) - place)
+            if proved(pair, candidates(pair, conditions), time.process_time() + share):
+                return Judgement(Verdict.EQUAL)
+        searched = search(pair, cycles=cycles, deadline=time.process_time() + timeout_s)
+        if searched.inputs is not None:
+            return self._different(pair, searched.inputs)
+        return Judgement(Verdict.BOUNDED, searched.cycles) if searched.cycles else Judgement(Verdict.UNDECIDED)
+
+    def _different(self, pair: Pair, inputs: Inputs) -> Judgement:
+        cycle = self._replayed(pair, inputs)
+        if cycle is None:
+            raise JudgeError(f"mutant {pair.number}: the inputs found do not tell it apart in the compiled netlist")
+        return Judgement(Verdict.DIFFERENT, cycle)
+
+    def _replayed(self, pair: Pair, inputs: Inputs) -> int | None:
+        """The first cycle in which the compiled netlist's outputs differ."""
+        netlist = replace(self._netlist, ports=self._netlist.ports + self._netlist.watched)
+        ports, library = netlist.ports, build_library(netlist)
+        copies = [Model(library, ports, number) for number in (0, pair.number)]
+        outputs = [port.name for port in ports if not port.is_input]
+        for cycle, driven in enumerate(inputs):
+            words = [driven.get(port.name, 0) for port in ports if port.is_input]
+            block, mutant = (dict(zip(outputs, copy.step(0, words), strict=True)) for copy in copies)
+            if any(block[one.port] != mutant[one.port] and (not one.valid or block[one.valid]) for one in pair.shown):
+                return cycle
+            for copy in copies:
+                copy.step(1, words)
+        return None
 
 
-def _with_matched_registers(netlist: MutatedNetlist, directory: Path) -> dict[str, Any]:
-    """The design with its memories as registers, and no names but those of ports and registers.
-
-    yosys matches what has the same name in both copies, and then demands that it is equal. So each register gets a
-    name, the words of memories too, and wires between registers lose theirs: a mutant may change them where
-    nobody looks.
-    """
-    shutil.copyfile(netlist.design, directory / "mutants.json")
-    run_yosys(["read_json mutants.json", "memory_map", "opt_clean", "write_json mapped.json"], directory, name="map")
-    design = json.loads((directory / "mapped.json").read_text())
-    module = design["modules"][TOP]
-    nets = {}
-    for index, (name, net) in enumerate(module["netnames"].items()):
-        known = name in module["ports"]
-        nets[name if known else f"$wire{index}"] = net if known else net | {"hide_name": 1}
-    registers = [cell for cell in module["cells"].values() if "Q" in cell["connections"]]
-    for index, cell in enumerate(registers):
-        nets[f"register{index}"] = {"hide_name": 0, "bits": cell["connections"]["Q"], "attributes": {}}
-    module["netnames"] = nets
-    return design
+def _random_inputs(pair: Pair) -> Inputs | None:
+    """Random inputs that tell them apart, if some do."""
+    for seed in _RANDOM_SEEDS:
+        simulation = Simulation(pair, words=_RANDOM_WORDS, seed=seed)
+        driven = []
+        for values in simulation.run(_RANDOM_CYCLES):
+            driven.append(simulation.driven())
+            lanes = _told_apart(pair, values) & simulation.allowed
+            if lanes.any():
+                word = int(np.flatnonzero(lanes)[0])
+                lane = 64 * word + (int(lanes[word]) & -int(lanes[word])).bit_length() - 1
+                return [simulation.inputs_of(lane, one) for one in driven]
+    return None
 
 
-def _hide_what_is_not_valid(module: dict[str, Any], ports: Sequence[PortOf]) -> None:
-    """Make the outputs beside an output `valid` zero while that is low."""
-    outputs = {port.member: port for port in ports if not port.is_input and port.bits}
-    for member, port in outputs.items():
-        valid = outputs.get(f"{member.rpartition('__')[0]}__valid")
-        if valid is None or valid is port:
-            continue
-        shown, raw = fresh_bits(module, port.bits), module["ports"][port.name]["bits"]
-        gate = module["ports"][valid.name]["bits"] * port.bits
-        sizes = {"A_SIGNED": 0, "B_SIGNED": 0, **dict.fromkeys(("A_WIDTH", "B_WIDTH", "Y_WIDTH"), port.bits)}
-        ends = {"A": raw, "B": gate, "Y": shown}
-        directions = {"A": "input", "B": "input", "Y": "output"}
-        module["cells"][f"{port.name}_if_valid"] = make_cell("$and", sizes, directions, ends)
-        module["ports"][port.name]["bits"] = module["netnames"][port.name]["bits"] = shown
-
-
-def _chosen(design: dict[str, Any], name: str, number: int) -> dict[str, Any]:
-    """The design as module ``name`` with constant ``mutsel``."""
-    module = json.loads(json.dumps(design["modules"][TOP]))
-    bits = {bit: str(number >> place & 1) for place, bit in enumerate(module["ports"].pop(MUTSEL)["bits"])}
-    del module["netnames"][MUTSEL]
-    for cell in module["cells"].values():
-        for port, connection in cell["connections"].items():
-            cell["connections"][port] = [bits.get(bit, bit) for bit in connection]
-    return {"creator": "systomesh", "modules": {name: module}}
+def _told_apart(pair: Pair, values: Lanes) -> Lanes:
+    """By machine word: the pairs in which an output differs."""
+    half = values.shape[1] // 2
+    found = np.zeros(half, np.uint64)
+    for shown in pair.shown:
+        differs = np.bitwise_or.reduce(apart(values_of(values, literals(shown.bits))), axis=0)
+        found |= differs & values_of(values, literals([shown.means]))[0, :half]
+    return found

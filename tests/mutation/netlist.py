@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Elaboratable, Module
+from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
@@ -24,10 +24,12 @@ from rtl.blackbox import ports_of
 from tb.yosys import run_yosys
 
 __all__ = [
+    "ALLOWED",
     "CLOCK",
     "MUTSEL",
     "SWAPS",
     "TOP",
+    "Contract",
     "Mutant",
     "MutatedNetlist",
     "PortOf",
@@ -43,6 +45,9 @@ MUTSEL = "mutsel"
 MUTSEL_BITS = 16
 OUTSIDE = "outside_of_this_block"
 """Submodules below an instance of this name are blocks with a bench of their own; they stay as they are."""
+
+ALLOWED = "allowed"
+"""Port that says whether the contract allows this cycle's inputs."""
 
 SWAPS = {
     "$add": "$sub",
@@ -82,6 +87,18 @@ class PortOf:
 
 
 @dataclass(frozen=True)
+class Contract:
+    """What a component says of its ports, watched by logic beside it."""
+
+    text: str
+    """Where it says so, or why it is so."""
+    means: Callable[[Module, Any], dict[str, Value]] = lambda m, dut: {}
+    """By member that is an output: while it means something."""
+    allows: Callable[[Module, Any], Value] | None = None
+    """Whether this cycle's inputs are allowed."""
+
+
+@dataclass(frozen=True)
 class MutatedNetlist:
     """What `mutated_netlist` wrote."""
 
@@ -90,6 +107,9 @@ class MutatedNetlist:
     mutants: tuple[Mutant, ...]
     candidates: int
     """Cells of the block that could be mutated."""
+    contract: str | None = None
+    watched: tuple[PortOf, ...] = ()
+    """Outputs of the contract's own logic: by member, while it means something; `ALLOWED`."""
 
     @property
     def verilog(self) -> Path:
@@ -110,17 +130,35 @@ def port_list(component: wiring.Component) -> tuple[PortOf, ...]:
 
 
 class _WithoutReset(Elaboratable):
-    """The block alone. Unit benches never reset it: registers start with their initial values."""
+    """The block, and what watches its contract. Unit benches never reset it: registers start with their initial
+    values."""
 
-    def __init__(self, component: wiring.Component) -> None:
+    def __init__(self, component: wiring.Component, watch: Module) -> None:
         self._component = component
+        self._watch = watch
         self.domain = ClockDomain("sync", reset_less=True)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.domains.sync = self.domain
         m.submodules.dut = self._component
+        m.submodules[OUTSIDE] = self._watch
         return m
+
+
+def _watched(contract: Contract | None, component: wiring.Component, watch: Module) -> dict[PortOf, Signal]:
+    """Outputs for what a contract says, and the logic that drives them."""
+    if contract is None:
+        return {}
+    said = {
+        PortOf(f"means{index}", member, 1, is_input=False): value
+        for index, (member, value) in enumerate(contract.means(watch, component).items())
+    }
+    if contract.allows:
+        said[PortOf(ALLOWED, ALLOWED, 1, is_input=False)] = contract.allows(watch, component)
+    signals = {port: Signal(name=port.name) for port in said}
+    watch.d.comb += [signal.eq(said[port]) for port, signal in signals.items()]
+    return signals
 
 
 @contextmanager
@@ -146,7 +184,13 @@ def _left_out(classes: Sequence[type]) -> Iterator[None]:
 
 
 def mutated_netlist(
-    component: wiring.Component, directory: Path, *, mutants: int, seed: int, leave_out: Sequence[type] = ()
+    component: wiring.Component,
+    directory: Path,
+    *,
+    mutants: int,
+    seed: int,
+    leave_out: Sequence[type] = (),
+    contract: Contract | None = None,
 ) -> MutatedNetlist:
     """Write ``mutants.v`` and ``mutants.json`` of a component into a directory.
 
@@ -156,7 +200,10 @@ def mutated_netlist(
     directory.mkdir(parents=True, exist_ok=True)
     ports = port_list(component)
     bound = {port.name: entry for port, entry in zip(ports, ports_of(component).values(), strict=True)}
-    wrapped = _WithoutReset(component)
+    watch = Module()
+    watched = _watched(contract, component, watch)
+    bound |= {port.name: (signal, PortDirection.Output) for port, signal in watched.items()}
+    wrapped = _WithoutReset(component, watch)
     bound[CLOCK] = (wrapped.domain.clk, PortDirection.Input)
     with _left_out(leave_out):
         text = rtlil.convert(wrapped, name=TOP, ports=bound, emit_src=False)
@@ -200,7 +247,8 @@ def mutated_netlist(
         directory,
         name="mutate",
     )
-    return MutatedNetlist(directory, ports, tuple(found), len(own))
+    text = contract.text if contract else None
+    return MutatedNetlist(directory, ports, tuple(found), len(own), text, tuple(watched))
 
 
 def _draw(directory: Path, count: int, seed: int) -> list[str]:

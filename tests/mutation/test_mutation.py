@@ -14,8 +14,9 @@ from rtl.fifo import Fifo
 from rtl.params import CoreParams, default_chip
 from tests.mutation.blocks import BLOCKS, blocks_below
 from tests.mutation.campaign import CampaignError, run_block
-from tests.mutation.equivalence import Verdict, judge
+from tests.mutation.equivalence import Judge, Verdict
 from tests.mutation.netlist import OUTSIDE, TOP, mutated_netlist
+from tests.mutation.records import Records
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = 12
@@ -36,11 +37,19 @@ def test_looks_at_nothing():
 """
 
 
-def test_the_bench_of_the_smallest_fifo_kills_its_mutants() -> None:
+def test_the_bench_of_the_smallest_fifo_kills_its_mutants_and_that_is_kept(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.mutation", "--block", "fifo_1", "--mutants", str(MUTANTS)]
+    command += ["--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"of {MUTANTS} killed" in done.stdout
+    again = subprocess.run([*command, "--jobs", "2"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert again.stdout in done.stdout, "the same table, and nothing was run"
+    record = Records(tmp_path).current("fifo_1", mutants=MUTANTS, seed=1)
+    assert record
+    assert record.result.killed + len(record.result.survivors) == MUTANTS
+    assert not Records(tmp_path).current("fifo_1", mutants=MUTANTS, seed=2)
 
 
 def test_a_bench_that_looks_at_nothing_kills_nothing(tmp_path: Path) -> None:
@@ -62,7 +71,8 @@ def test_a_bench_that_does_not_make_the_block_is_refused(tmp_path: Path) -> None
 def test_equivalent_mutants_are_told_from_others(tmp_path: Path) -> None:
     netlist = mutated_netlist(Fifo(shape=2, depth=1), tmp_path, mutants=12, seed=1)
     swaps = [mutant for mutant in netlist.mutants if "->" in mutant.text]
-    judged = {mutant.text.rpartition(" ")[0]: judge(netlist, mutant.number, tmp_path / "judge") for mutant in swaps}
+    judge = Judge(netlist, tmp_path / "judge")
+    judged = {mutant.text.rpartition(" ")[0]: judge.judge(mutant.number) for mutant in swaps}
     # `push ^ pop` guards `level <= push`: where both are 1 and the word stays, `|` writes the 1 that is there.
     assert judged["$xor -> $or"].verdict is Verdict.EQUAL
     assert judged["$or -> $and"].verdict is Verdict.DIFFERENT

@@ -79,6 +79,35 @@ def test_counter_holds_255_and_then_overflows() -> None:
     simulate(dut, bench)
 
 
+@pytest.mark.parametrize("added", [1, 2, 3])
+def test_a_counter_that_passes_255_wraps(added: int) -> None:
+    tokens = 16
+    dut = TokenFile(chip=default_chip(4, tokens=tokens))
+    token = 5 * added
+
+    async def bench(ctx) -> None:
+        async def add(sources: int) -> bool:
+            for index, increment in enumerate(dut.increments):
+                ctx.set(increment.token, token)
+                ctx.set(increment.valid, index < sources)
+            overflow = ctx.get(dut.overflow)
+            await ctx.tick()
+            return bool(overflow)
+
+        for _ in range(85):
+            assert not await add(3)
+        assert await add(added)
+        assert not await add(0)
+        for left in range(added - 1, 0, -1):
+            assert ctx.get(dut.nonzero) == 1 << token, f"{left} left"
+            ctx.set(dut.takes[0].mask, 1 << token)
+            ctx.set(dut.takes[0].valid, 1)
+            await ctx.tick()
+        assert ctx.get(dut.nonzero) == 0
+
+    simulate(dut, bench)
+
+
 def test_every_counter_counts_to_255_and_back() -> None:
     tokens = 16
     dut = TokenFile(chip=default_chip(4, tokens=tokens))

@@ -1,0 +1,78 @@
+"""Results of campaigns, a file for each block, so that one that was interrupted goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tb.cache import content_key
+from tests.mutation.blocks import BLOCKS, bench_path
+from tests.mutation.campaign import ROOT, Result, Survivor
+from tests.mutation.equivalence import Judgement, Verdict
+from tests.mutation.netlist import Mutant
+
+__all__ = ["Record", "Records", "sources"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The result of a block, and what it is a result of."""
+
+    result: Result
+    mutants: int
+    """That were asked for."""
+    seed: int
+    commit: str
+    sources: str
+    """`sources` of the block."""
+
+
+def sources(block: str) -> str:
+    """Digest of all that the result of a block depends on."""
+    bench = bench_path(BLOCKS[block])
+    files = {path for folder in (ROOT / "rtl", ROOT / "golden") for path in folder.rglob("*.py")}
+    helpers = {
+        path for folder in (ROOT / "tests", ROOT / "tests" / "mutation", bench.parent) for path in folder.glob("*.py")
+    }
+    files |= {bench, *(path for path in helpers if not path.name.startswith("test_"))}
+    return content_key(part for path in sorted(files) for part in (str(path.relative_to(ROOT)), path))
+
+
+class Records:
+    """What is kept in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, block: str) -> Path:
+        return self._folder / f"{block}.json"
+
+    def keep(self, record: Record) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        aside = self._path(record.result.block).with_suffix(".part")
+        aside.write_text(json.dumps(asdict(record), indent=1, default=lambda verdict: verdict.name) + "\n")
+        aside.replace(self._path(record.result.block))
+
+    def find(self, block: str) -> Record | None:
+        """The last result of a block, whatever it is a result of."""
+        if not self._path(block).is_file():
+            return None
+        kept: dict[str, Any] = json.loads(self._path(block).read_text())
+        result = Result(**kept["result"])
+        result.survivors = [
+            Survivor(
+                Mutant(**one["mutant"]),
+                Judgement(**one["judgement"] | {"verdict": Verdict[one["judgement"]["verdict"]]}),
+            )
+            for one in kept["result"]["survivors"]
+        ]
+        return Record(**kept | {"result": result})
+
+    def current(self, block: str, *, mutants: int, seed: int) -> Record | None:
+        """The result of a block, if it would be the same again."""
+        record = self.find(block)
+        if record and (record.mutants, record.seed, record.sources) == (mutants, seed, sources(block)):
+            return record
+        return None

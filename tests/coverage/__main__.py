@@ -43,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"systomesh: {error}", style="red", markup=False)
         return 2 if isinstance(error, BenchError) else 1
     rtl, covers = judge(gathered.hits), gathered.functional.covers()
+    revision = commit("tests")
     note = (
-        f"Commit {commit()}: {gathered.programs:,} programs and {gathered.launches:,} launches of layers; "
+        f"Commit {revision}: {gathered.programs:,} programs and {gathered.launches:,} launches of layers; "
         f"{len(gathered.failures)} failed."
     )
     index = write_pages(options.out, rtl, covers, gathered.sources, note)

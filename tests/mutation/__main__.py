@@ -43,7 +43,7 @@ def table(records: Sequence[Record]) -> Table:
 
 def _records(names: Sequence[str], folder: Path, options: argparse.Namespace) -> Iterator[Record]:
     """As they come. A process for each block: what a bench does to its process stays there."""
-    asked, made_of = (options.mutants, options.seed), commit()
+    asked, made_of = (options.mutants, options.seed), commit("tests")
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         waiting = {
             pool.submit(run_named, name, folder / name, *asked, options.seconds): sources(name) for name in names

@@ -20,7 +20,6 @@ from tb.bench_report import commit
 from tb.errors import ToolError
 from tests.mutation.blocks import BLOCKS
 from tests.mutation.campaign import ROOT, CampaignError, run_named
-from tests.mutation.equivalence import JudgeError
 from tests.mutation.records import Record, Records, sources
 
 TARGET = 0.95
@@ -92,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
                 kept.keep(record)
                 found[result.block] = record
                 say(f"{result.block}: {result.killed} of {result.mutants} killed, {result.seconds:.0f} s")
-        except (CampaignError, JudgeError, ToolError) as error:
+        except (CampaignError, ToolError) as error:
             console.print(f"systomesh: {error}", style="red", markup=False)
             return 2
     records = [record for name in names if (record := found[name])]

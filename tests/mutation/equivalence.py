@@ -13,7 +13,7 @@ says so.
 `BOUNDED`
     SAT found none in the first `Judgement.cycles` cycles; what lies behind them is open.
 `UNDECIDED`
-    Not even one cycle in the time allowed, or the mutant inverts a clock.
+    Not even one cycle in the time allowed; or `Judgement.doubt`.
 """
 
 from __future__ import annotations
@@ -33,15 +33,11 @@ from tests.mutation.pair import Pair
 from tests.mutation.search import Inputs, search
 from tests.mutation.simulation import Lanes, Simulation, apart, literals, values_of
 
-__all__ = ["Judge", "JudgeError", "Judgement", "Verdict"]
+__all__ = ["Judge", "Judgement", "Verdict"]
 
 _CONDITIONS = (0, 8)
 """Of candidates, for one proof after the other: tracing back finds most of them by itself, but not hundreds."""
 _RANDOM_CYCLES, _RANDOM_WORDS, _RANDOM_SEEDS = 100, 4, (2, 3)
-
-
-class JudgeError(RuntimeError):
-    """The judge contradicts the compiled netlist."""
 
 
 class Verdict(Enum):
@@ -58,6 +54,8 @@ class Judgement:
     """DIFFERENT: after which an output differs; BOUNDED: in which they are equal."""
     contract: str | None = None
     """What was presumed, because they differ, or might, without it."""
+    doubt: str | None = None
+    """UNDECIDED: why nothing is claimed, if it was not the time."""
 
     def __str__(self) -> str:
         return f"{self._text()}, presumed that {self.contract}" if self.contract else self._text()
@@ -69,7 +67,7 @@ class Judgement:
             case Verdict.DIFFERENT:
                 return f"different in cycle {self.cycles}"
             case _:
-                return self.verdict.value
+                return f"{self.verdict.value}: {self.doubt}" if self.doubt else self.verdict.value
 
 
 class Judge:
@@ -83,14 +81,9 @@ class Judge:
         """Compare a mutant with the block; see the module for what is claimed.
 
         ``cycles`` is how far SAT looks, and ``timeout_s`` for how long; so long a proof may take, too.
-
-        Raises
-        ------
-        JudgeError
-            If inputs that should tell them apart do not.
         """
         if not self._circuit.judgeable(number):
-            return Judgement(Verdict.UNDECIDED)
+            return Judgement(Verdict.UNDECIDED, doubt="it inverts a clock")
         judgement = self._judged(Pair.of(self._circuit, number, self._netlist), cycles, timeout_s)
         if judgement.verdict is Verdict.EQUAL or not self._netlist.contract:
             return judgement
@@ -114,7 +107,7 @@ class Judge:
     def _different(self, pair: Pair, inputs: Inputs) -> Judgement:
         cycle = self._replayed(pair, inputs)
         if cycle is None:
-            raise JudgeError(f"mutant {pair.number}: the inputs found do not tell it apart in the compiled netlist")
+            return Judgement(Verdict.UNDECIDED, doubt="the inputs found do not tell it apart in the compiled netlist")
         return Judgement(Verdict.DIFFERENT, cycle)
 
     def _replayed(self, pair: Pair, inputs: Inputs) -> int | None:

@@ -46,8 +46,9 @@ class _Copy:
         return values
 
     def _read(self, memory: int, address: Word) -> list[int]:
-        """What was last written there."""
+        """What was last written there; nothing behind the last word."""
         graph = self._graph
+        inside = _below(graph, address, len(self._circuit.memories[memory].initial))
         data = _initial(graph, self._circuit.memories[memory], address)
         for enable, where, written in self._written[memory]:
             here = graph.words_differ(where, address) ^ 1
@@ -55,7 +56,16 @@ class _Copy:
                 graph.choose(graph.conj(here, allowed), new, old)
                 for allowed, new, old in zip(enable, written, data, strict=True)
             ]
-        return data
+        return [graph.conj(inside, bit) for bit in data]
+
+
+def _below(graph: Graph, number: Word, bound: int) -> int:
+    if bound >> len(number):
+        return TRUE
+    below = FALSE
+    for place, bit in enumerate(number):
+        below = graph.disj(bit ^ 1, below) if bound >> place & 1 else graph.conj(bit ^ 1, below)
+    return below
 
 
 def _initial(graph: Graph, memory: Memory, address: Word) -> list[int]:

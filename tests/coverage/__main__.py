@@ -64,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     for failure in gathered.failures:
         say(f"failed: {failure}")
     say(f"report: {index}")
+    shares = ", ".join(f"{name} {100 * part.share:.1f} %" for name, part in parts.items())
+    say(f"{shares}; {gathered.programs + gathered.launches:,} runs, {len(gathered.failures)} failed")
     met = all(part.share >= TARGETS[name] for name, part in parts.items())
     return 0 if met and not rtl.unused and not gathered.failures else 1
 

@@ -328,7 +328,13 @@ def test_exit_status(
     monkeypatch.setattr(command, "gather", lambda *_: gathered)
     monkeypatch.setattr(command, "judge", lambda hits: judge(hits, nothing))
     assert command.main(["--out", str(tmp_path)]) == status
-    assert ("matches nothing" in capsys.readouterr().out) == exclusion
+    printed = capsys.readouterr().out
+    assert ("matches nothing" in printed) == exclusion
+    share = "100.0 %" if hit else "0.0 %"
+    assert printed.splitlines()[-1] == (
+        f"line {share}, branch {share}, toggle {share}, functional points 100.0 %, functional crosses 100.0 %; "
+        f"1 runs, {len(failures)} failed"
+    )
 
 
 def test_pages_are_written(tmp_path: Path) -> None:

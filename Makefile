@@ -68,7 +68,7 @@ mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mut
 mutate-software: $(STAMP) ## faults in golden, scheduler and estimator that the tests must kill: GROUP=ops MUTANTS=40
 	@$(BIN)/python -m tests.mutation.software $(call args,GROUP MUTANTS SEED JOBS)
 
-coverage: $(STAMP) ## coverage of the RTL and of what programs can do; pages in runs/coverage: make coverage SEEDS=54
+coverage: $(STAMP) ## coverage of the RTL and of what programs can do; pages in runs/coverage: make coverage SEEDS=48
 	@$(BIN)/python -m tests.coverage $(call args,SEEDS)
 
 clean: ## forget runs and cached builds (the tools stay)

@@ -27,8 +27,9 @@ def small_chip(width: int, height: int, memories: int, **overrides: int) -> Chip
 
 
 def payload_of(number: int, index: int) -> int:
-    """32 bits of flit ``index`` of packet ``number``, different for each."""
-    return (61 * number + 29 * index) % 256 << 24 | number << 8 | index
+    """32 bits of flit ``index`` of packet ``number``, different for each; every bit takes both values."""
+    mixed = (number | index << 16) * 0x9E3779B1 % (1 << 32)  # an odd factor and a shift: both can be undone
+    return mixed ^ mixed >> 15
 
 
 def header_of(number: int) -> dict[str, int]:

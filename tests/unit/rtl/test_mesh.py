@@ -80,7 +80,7 @@ class Bench:
             assert flit.first, f"node {node} {kind.name}: a packet starts in its middle"
             source = flit.header.src
             queue = self.expected[source, kind, node]
-            assert queue, f"node {node} {kind.name}: unexpected packet {flit.header.addr} from {source}"
+            assert queue, f"node {node} {kind.name}: unexpected packet {number_of(flit)} from {source}"
             packet, index = queue[0], 0
             assert number_of(flit, packet.source) == packet.number, "out of order"
             assert flit.header.dest == 1 << node, "dest is reduced to this node"

@@ -161,7 +161,11 @@ class Sink:
 
 
 class LiteHost:
-    """AXI4-Lite master: one access at a time, address and data of a write in any order."""
+    """AXI4-Lite master, one access at a time.
+
+    With ``rng``, address and data of a write come in any order, there is noise beside a low valid, and responses are
+    left waiting.
+    """
 
     def __init__(self, ctx: Any, bus: Any, rng: random.Random | None = None) -> None:
         self._ctx = ctx
@@ -173,53 +177,60 @@ class LiteHost:
             await self._ctx.tick()
 
     async def write_response(self, addr: int, value: int, strobe: int = 15) -> int:
-        ctx, bus = self._ctx, self._bus
-        ctx.set(bus.awaddr, addr)
-        ctx.set(bus.wdata, value)
-        ctx.set(bus.wstrb, strobe)
-        order = ["aw", "w"]
+        channels = {"aw": {"awaddr": addr}, "w": {"wdata": value, "wstrb": strobe}}
         if self._rng is not None:
-            self._rng.shuffle(order)
-            for channel in order:
+            for channel in self._rng.sample(list(channels), 2):
                 await self._pause()
-                await self._offer([channel])
-            await self._pause()
+                await self._offer({channel: channels[channel]})
         else:
-            await self._offer(order)
-        ctx.set(bus.bready, 1)
-        while True:
-            _, _, valid, resp = await ctx.tick().sample(bus.bvalid, bus.bresp)
-            if valid:
-                ctx.set(bus.bready, 0)
-                return int(resp)
+            await self._offer(channels)
+        (resp,) = await self._answer("b", "bresp")
+        return resp
 
-    async def _offer(self, channels: list[str]) -> None:
+    async def _offer(self, channels: dict[str, dict[str, int]]) -> None:
+        """Words on channels, all at once."""
         ctx, bus = self._ctx, self._bus
-        left = list(channels)
-        for channel in left:
+        left = dict(channels)
+        for channel, members in left.items():
             ctx.set(getattr(bus, f"{channel}valid"), 1)
+            for name, value in members.items():
+                ctx.set(getattr(bus, name), value)
         while left:
             _, _, *ready = await ctx.tick().sample(*(getattr(bus, f"{channel}ready") for channel in left))
             for channel, accepted in zip(list(left), ready, strict=True):
                 if accepted:
                     ctx.set(getattr(bus, f"{channel}valid"), 0)
-                    left.remove(channel)
+                    for name in left.pop(channel):
+                        signal = getattr(bus, name)
+                        ctx.set(signal, 0 if self._rng is None else self._rng.getrandbits(len(signal)))
+
+    async def _answer(self, channel: str, *names: str) -> tuple[int, ...]:
+        """Wait for a response; take it at once or later, until when it must stay."""
+        ctx = self._ctx
+        valid, ready = getattr(self._bus, f"{channel}valid"), getattr(self._bus, f"{channel}ready")
+        members = [getattr(self._bus, name) for name in names]
+        late = self._rng is not None and self._rng.random() < 0.5
+        ctx.set(ready, not late)
+        offered = None
+        while True:
+            _, _, is_valid, *values = await ctx.tick().sample(valid, *members)
+            assert offered in (None, (is_valid, *values)), "a response does not stay"
+            if is_valid and ctx.get(ready):
+                ctx.set(ready, 0)
+                assert not ctx.get(valid), "a second response"
+                return tuple(map(int, values))
+            offered = (is_valid, *values) if is_valid else None
+            if late:
+                ctx.set(ready, is_valid and self._rng.random() < 0.5)
 
     async def write(self, addr: int, value: int) -> None:
         assert await self.write_response(addr, value) == 0
 
     async def read_response(self, addr: int) -> tuple[int, int]:
-        ctx, bus = self._ctx, self._bus
-        ctx.set(bus.araddr, addr)
         await self._pause()
-        await self._offer(["ar"])
-        await self._pause()
-        ctx.set(bus.rready, 1)
-        while True:
-            _, _, valid, value, resp = await ctx.tick().sample(bus.rvalid, bus.rdata, bus.rresp)
-            if valid:
-                ctx.set(bus.rready, 0)
-                return int(value), int(resp)
+        await self._offer({"ar": {"araddr": addr}})
+        value, resp = await self._answer("r", "rdata", "rresp")
+        return value, resp
 
     async def read(self, addr: int) -> int:
         value, resp = await self.read_response(addr)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from amaranth.hdl import Cat, Value
 
-READ_CHANNEL = ("arvalid", "araddr", "arlen", "arsize", "arburst", "rready")
-WRITE_CHANNEL = ("awvalid", "awaddr", "awlen", "awsize", "awburst", "wvalid", "wdata", "wstrb", "wlast", "bready")
+READ_CHANNEL = ("arvalid", "araddr", "arlen", "arsize", "arburst", "arid", "rready")
+WRITE_CHANNEL = (
+    "awvalid", "awaddr", "awlen", "awsize", "awburst", "awid", "wvalid", "wdata", "wstrb", "wlast", "bready",
+)  # fmt: skip
 
 
 @dataclass
@@ -18,8 +21,9 @@ class AxiMemory:
     """AXI4 memory that checks the protocol: bursts in order, R and W at one beat per cycle.
 
     ``stall`` is the chance that any ready or valid is withheld in a cycle; ``latency`` the cycles from an
-    accepted address to its first beat (and from the last W beat to B). ``memory`` begins at address ``origin``, and
-    nothing else is read or written; all other addresses here count from there.
+    accepted address to its first beat (and from the last W beat to B). Beside a low valid there is noise. If
+    ``mirrored``, the memory appears again and again in all of the address space; else nothing else is read or
+    written. Writes go to ``target``, if there is one. ``bursts`` and ``writes`` are the addresses asked for.
     """
 
     axi: Any
@@ -29,20 +33,23 @@ class AxiMemory:
     stall: float = 0.0
     latency: int = 4
     max_beats: int = 256
-    origin: int = 0
+    mirrored: bool = False
+    target: np.ndarray | None = None
     bad_reads: set[int] = field(default_factory=set)
     bad_writes: set[int] = field(default_factory=set)
+    bad_response: int = 2
     bursts: list[tuple[int, int]] = field(default_factory=list)
     writes: list[tuple[int, int]] = field(default_factory=list)
     first_ar: int | None = None
     first_r: int | None = None
 
     def _address(self, got: dict[str, int], prefix: str) -> tuple[int, int]:
-        addr, beats = got[f"{prefix}addr"] - self.origin, got[f"{prefix}len"] + 1
+        addr, beats = got[f"{prefix}addr"], got[f"{prefix}len"] + 1
+        assert got[f"{prefix}id"] == 0
         assert 1 << got[f"{prefix}size"] == self.data_bytes
         assert got[f"{prefix}burst"] == 1
         assert beats <= self.max_beats
-        assert 0 <= addr <= len(self.memory) - beats * self.data_bytes, "outside of the memory"
+        assert self.mirrored or addr <= len(self.memory) - beats * self.data_bytes, "outside of the memory"
         assert addr % self.data_bytes == 0
         assert addr // 4096 == (addr + beats * self.data_bytes - 1) // 4096, "burst crosses 4 KB"
         return addr, beats
@@ -53,6 +60,7 @@ class AxiMemory:
     async def run(self, ctx: Any) -> None:
         names = READ_CHANNEL + WRITE_CHANNEL
         signals = [getattr(self.axi, name) for name in names]
+        read_noise = Cat(self.axi.rdata, self.axi.rresp, self.axi.rlast)
         reads: deque[tuple[int, int, int]] = deque()
         pending_aw: deque[tuple[int, int]] = deque()
         w_beats: deque[tuple[int, int, int]] = deque()
@@ -67,9 +75,9 @@ class AxiMemory:
             got = dict(zip(names, (int(v) for v in values[2:]), strict=True))
             if last is not None:
                 for valid, ready, members in (
-                    ("arvalid", "arready", READ_CHANNEL[1:5]),
-                    ("awvalid", "awready", WRITE_CHANNEL[1:5]),
-                    ("wvalid", "wready", WRITE_CHANNEL[6:9]),
+                    ("arvalid", "arready", READ_CHANNEL[1:6]),
+                    ("awvalid", "awready", WRITE_CHANNEL[1:6]),
+                    ("wvalid", "wready", WRITE_CHANNEL[7:10]),
                 ):
                     if last[valid] and not was_driven[ready]:
                         assert got[valid], f"{valid} withdrawn"
@@ -98,24 +106,28 @@ class AxiMemory:
                     assert is_last == (i == beats - 1), "wlast in the wrong place"
                     for lane in range(self.data_bytes):
                         if strobe >> lane & 1:
-                            self.memory[addr + i * self.data_bytes + lane] = value >> 8 * lane & 255
+                            at = (addr + i * self.data_bytes + lane) % len(self.memory)
+                            (self.memory if self.target is None else self.target)[at] = value >> 8 * lane & 255
                 self.writes.append((addr, beats))
-                answers.append((now + self.latency, 2 if addr in self.bad_writes else 0))
+                answers.append((now + self.latency, self.bad_response if addr in self.bad_writes else 0))
             if driven["bvalid"] and got["bready"]:
                 driven["bvalid"] = 0
             # Offers for the next cycle; what is offered stays.
             if not driven["rvalid"] and reads and reads[0][0] <= now + 1 and self._go():
                 driven["rvalid"] = 1
                 _, addr, beats = reads[0]
-                at = addr + beat * self.data_bytes
+                at = (addr + beat * self.data_bytes) % len(self.memory)
                 word = int.from_bytes(self.memory[at : at + self.data_bytes].tobytes(), "little")
                 ctx.set(self.axi.rdata, word)
                 ctx.set(self.axi.rlast, beat == beats - 1)
-                ctx.set(self.axi.rresp, 2 if at in self.bad_reads else 0)
+                ctx.set(self.axi.rresp, self.bad_response if at in self.bad_reads else 0)
                 self.first_r = now + 1 if self.first_r is None else self.first_r
             if not driven["bvalid"] and answers and answers[0][0] <= now + 1 and self._go():
                 driven["bvalid"] = 1
                 ctx.set(self.axi.bresp, answers.popleft()[1])
+            for valid, beside in (("rvalid", read_noise), ("bvalid", self.axi.bresp)):
+                if was_driven[valid] and not driven[valid]:
+                    ctx.set(beside, self.rng.getrandbits(len(beside)))
             for name in ("arready", "awready", "wready"):
                 driven[name] = int(self._go())
             for name, value in driven.items():
@@ -124,7 +136,7 @@ class AxiMemory:
 
 
 async def send(ctx: Any, port: Any, words: list[Any], rng: random.Random, stall: float) -> None:
-    """Offer words to a stream input with random gaps."""
+    """Offer words to a stream input with random gaps, in which there is noise."""
     for word in words:
         while rng.random() < stall:
             await ctx.tick()
@@ -133,6 +145,8 @@ async def send(ctx: Any, port: Any, words: list[Any], rng: random.Random, stall:
         while not (await ctx.tick().sample(port.ready))[2]:
             pass
         ctx.set(port.valid, 0)
+        payload = Value.cast(port.payload)
+        ctx.set(payload, rng.getrandbits(len(payload)))
 
 
 @dataclass

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Cat
+from amaranth.hdl import Cat, Const
 from amaranth.sim import Simulator
 
-from rtl.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, decode, encode
+from rtl.isa import INSTRUCTION_BYTES, Load, Opcode, Space, TrafficClass, decode, encode
 from rtl.memory_node import MemoryNode
 from rtl.noc.flit import Kind, flit_layout
 from rtl.params import ChipParams, CoreParams, default_chip
@@ -28,14 +28,17 @@ def small_chip(link_bytes: int = 16, **overrides: Any) -> ChipParams:
     return default_chip(4, SMALL, link_bytes=link_bytes, **overrides)
 
 
-def packet(chip: ChipParams, payload: list[int], **header: Any) -> list[Any]:
-    """Flits of one packet."""
+def packet(chip: ChipParams, payload: list[int], *, traffic: int = 0, **header: Any) -> list[Any]:
+    """Flits of one packet; ``traffic`` may be no `TrafficClass`."""
     layout = flit_layout(chip)
     header = {"flits": len(payload), **header}
-    return [
+    head = layout["header"]
+    flits = [
         layout.const({"data": word, "first": i == 0, "last": i == len(payload) - 1, "header": header if i == 0 else {}})
         for i, word in enumerate(payload)
     ]
+    raw = Const.cast(flits[0]).value | traffic << head.offset + head.shape["traffic"].offset
+    return [layout.from_bits(raw), *flits[1:]]
 
 
 def read_packet(chip: ChipParams, instruction: bytes, src: int = 0) -> list[Any]:
@@ -83,8 +86,8 @@ def model_packets(chip: ChipParams, memory: np.ndarray, instruction: bytes, node
     ]  # fmt: skip
 
 
-def parse(chip: ChipParams, words: list[tuple[int, Any]]) -> list[dict[str, Any]]:
-    """Packets out of the flits of a sink."""
+def parse(chip: ChipParams, words: list[tuple[int, Any]], whole: bool = True) -> list[dict[str, Any]]:
+    """Packets out of the flits of a sink; the last one must be ``whole``."""
     packets: list[dict[str, Any]] = []
     open_packet = False
     for _, flit in words:
@@ -96,7 +99,7 @@ def parse(chip: ChipParams, words: list[tuple[int, Any]]) -> list[dict[str, Any]
             packets[-1]["data"] = []
         packets[-1]["data"].append(int(flit.data).to_bytes(chip.link_bytes, "little"))
         open_packet = not flit.last
-    assert not open_packet
+    assert not (whole and open_packet)
     return packets
 
 
@@ -108,15 +111,23 @@ class Watch:
 
     def __init__(self, node: MemoryNode, chip: ChipParams) -> None:
         self._node, self._chip = node, chip
-        self._shape = flit_layout(chip)
+        self._flit = flit_layout(chip)
         self.forget()
 
     def forget(self) -> None:
         self.exact = True
         self.counted: Counter[int] = Counter()
         self._read_flits = self._acks = 0  # still to come
-        self._request: tuple[Any, list[int]] | None = None  # header and payload of the packet that comes in
-        self._data: Any = None  # header of the DATA packet that goes out
+        self._request: tuple[int, list[int]] | None = None  # first flit and payload of the packet that comes in
+        self._response = 0  # first flit of the packet that goes out
+
+    def _of(self, flit: int, name: str) -> int:
+        """A field of a flit or of its header, as a number: in a faulty packet it may have no meaning."""
+        offset, shape = 0, self._flit
+        if name not in shape.members:
+            offset, shape = shape["header"].offset, shape["header"].shape
+        field = shape[name]
+        return flit >> offset + field.offset & (1 << field.width) - 1
 
     async def run(self, ctx: Any) -> None:
         node, axi = self._node, self._node.axi
@@ -152,30 +163,29 @@ class Watch:
         if (valid & ~ready) >> 2 & 1:
             events.append((MemoryCounter.READ_STALL, 1))
         if (valid & ready) >> 1 & 1:
-            flit = self._shape.from_bits(response)
-            self._data = flit.header if flit.first else self._data
-            if self._data.kind == Kind.ACK:
+            if self._of(response, "first"):
+                self._response = response
+            if self._of(self._response, "kind") == Kind.ACK:
                 self._acks -= 1
             else:
                 self._read_flits -= 1
-                if flit.last:
-                    size = int(self._data.flits) * self._chip.link_bytes
-                    events.append((MemoryCounter.READ_BYTES + int(self._data.traffic), size))
+                if self._of(response, "last"):
+                    size = self._of(self._response, "flits") * self._chip.link_bytes
+                    events.append((MemoryCounter.READ_BYTES + self._of(self._response, "traffic"), size))
         if valid & 1:
-            flit = self._shape.from_bits(request)
-            header, words = (flit.header, []) if flit.first else self._request
+            head, words = (request, []) if self._of(request, "first") else self._request
+            write = self._of(head, "kind") == Kind.WRITE
             if not ready & 1:
-                events.append((MemoryCounter.WRITE_STALL, int(header.kind == Kind.WRITE)))
-                return events
-            words.append(int(flit.data))
-            self._request = header, words
-            if header.kind == Kind.WRITE:
-                self._acks += int(flit.first)
-                events.append((MemoryCounter.WRITE_BYTES + int(header.traffic), int(header.lanes)))
-            elif flit.last:
+                return [*events, (MemoryCounter.WRITE_STALL, int(write))]
+            words.append(self._of(request, "data"))
+            self._request = head, words
+            if write:
+                self._acks += self._of(request, "first")
+                events.append((MemoryCounter.WRITE_BYTES + self._of(head, "traffic"), self._of(head, "lanes")))
+            elif self._of(request, "last"):
                 raw = b"".join(word.to_bytes(self._chip.link_bytes, "little") for word in words)
-                _, fields = decode(raw[:INSTRUCTION_BYTES])
-                self._read_flits += fields["runs"] * fields["run_flits"]
+                wanted = Load.from_bits(int.from_bytes(raw[:INSTRUCTION_BYTES], "little"))
+                self._read_flits += wanted.runs * wanted.run_flits
         return events
 
 
@@ -352,15 +362,38 @@ def test_read_data_stream_without_a_bubble_over_bursts_runs_and_loads() -> None:
 def test_one_flit_runs_take_one_cycle_each() -> None:
     chip = small_chip()
     bench = Bench(chip, latency=8)
+    bench.axi.mirrored = True
 
     async def test(ctx: Any) -> None:
-        await bench.request(ctx, read_packet(chip, load(chip, runs=200, run_flits=1, dram_stride=3)))
+        await bench.request(ctx, read_packet(chip, load(chip, runs=2047, run_flits=1, dram_stride=3)))
         await bench.until_idle(ctx)
 
     bench.run(test)
     cycles = [now for now, _ in bench.sink.words]
-    assert len(cycles) == 200
-    assert cycles[-1] - cycles[0] == 199
+    assert len(cycles) == 2047
+    assert cycles[-1] - cycles[0] == 2046
+
+
+def test_long_loads_go_on() -> None:
+    """Their first bursts; the rest is cleared."""
+    chip = small_chip()
+    bench = Bench(chip)
+    bench.axi.mirrored = True
+    bench.sink.checks = False  # an offer may be withdrawn by clear
+    fields = {"dram_addr": 0x8765_4E10, "dst": 0x2AAF0}
+
+    async def test(ctx: Any) -> None:
+        for space in (Space.ACT, Space.PROGRAM):
+            expected = model_packets(chip, bench.memory, load(chip, **fields, space=space, run_flits=100))[:3]
+            for bit in range(7, 16):
+                bench.sink.words.clear()
+                await bench.request(ctx, read_packet(chip, load(chip, **fields, space=space, run_flits=1 << bit)))
+                await ctx.tick().repeat(105)
+                assert not ctx.get(bench.node.idle)
+                await bench.clear(ctx)
+                assert parse(chip, bench.sink.words, whole=False)[:3] == expected
+
+    bench.run(test)
 
 
 def test_address_is_asked_in_the_third_cycle_after_the_request() -> None:
@@ -443,10 +476,11 @@ def test_programs_go_before_the_next_burst_of_other_loads() -> None:
         ({"runs": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"run_flits": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"cores": 0}, ErrorCode.ILLEGAL_FIELD),
-        ({"cores": 16}, ErrorCode.ILLEGAL_FIELD),
-        ({"traffic": 5}, ErrorCode.ILLEGAL_FIELD),
+        *(({"cores": 1 << core | 1}, ErrorCode.ILLEGAL_FIELD) for core in (4, 17, 38, 63)),
+        *(({"traffic": traffic}, ErrorCode.ILLEGAL_FIELD) for traffic in (5, 6, 7)),
         ({"space": Space.PROGRAM, "runs": 2}, ErrorCode.ILLEGAL_FIELD),
-        ({"dram_addr": 8}, ErrorCode.MISALIGNED),
+        *(({"dram_addr": 0x5550 + offset}, ErrorCode.MISALIGNED) for offset in (1, 2, 4, 8)),
+        ({"dram_addr": 8, "runs": 0}, ErrorCode.ILLEGAL_FIELD),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else value.name,
 )
@@ -467,13 +501,19 @@ def test_a_load_that_cannot_be_executed_is_an_error(fields: dict[str, int], code
 @pytest.mark.parametrize(
     ("header", "code"),
     [
-        ({"addr": 4}, ErrorCode.MISALIGNED),
+        *(({"addr": 0x5550 + offset}, ErrorCode.MISALIGNED) for offset in (1, 2, 4, 8)),
         ({"addr": 4096 - 16}, ErrorCode.ILLEGAL_FIELD),
+        ({"addr": 0x7000 - 32}, ErrorCode.ILLEGAL_FIELD),
         ({"traffic": TrafficClass.PROGRAM, "lanes": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"lane_offset": 9, "lanes": 8}, ErrorCode.ILLEGAL_FIELD),
+        ({"lane_offset": 63, "lanes": 1}, ErrorCode.ILLEGAL_FIELD),
+        ({"lanes": 17}, ErrorCode.ILLEGAL_FIELD),
+        ({"lanes": 64}, ErrorCode.ILLEGAL_FIELD),
+        *(({"traffic": traffic}, ErrorCode.ILLEGAL_FIELD) for traffic in (5, 6, 7)),
         ({"flits": 0}, ErrorCode.ILLEGAL_FIELD),
         ({"flits": 33}, ErrorCode.ILLEGAL_FIELD),
-        ({"kind": Kind.SIGNAL}, ErrorCode.ILLEGAL_FIELD),
+        ({"flits": 64}, ErrorCode.ILLEGAL_FIELD),
+        *(({"kind": kind}, ErrorCode.ILLEGAL_FIELD) for kind in (Kind.DATA, Kind.SIGNAL, Kind.ACK)),
     ],
     ids=str,
 )
@@ -493,23 +533,86 @@ def test_a_packet_that_cannot_be_executed_is_an_error(header: dict[str, Any], co
     assert bench.axi.writes == [(512, 1)]  # the next packet is served
 
 
-def test_axi_errors_are_reported_and_the_bursts_completed() -> None:
+@pytest.mark.parametrize("flits", [1, 3], ids=lambda flits: f"{flits} flits")
+def test_a_read_of_a_wrong_length_is_an_error(flits: int) -> None:
     chip = small_chip()
-    for bad in ("bad_reads", "bad_writes"):
-        bench = Bench(chip)
-        getattr(bench.axi, bad).add(0x200)
-        flits = read_packet(chip, load(chip, dram_addr=0x1E0, run_flits=40))
-        flits += packet(chip, [1], kind=Kind.WRITE, dest=1 << NODE, src=3, addr=0x200, lanes=16)
-        code = ErrorCode.AXI_READ if bad == "bad_reads" else ErrorCode.AXI_WRITE
+    bench = Bench(chip)
+    good = load(chip, run_flits=2)
 
-        async def test(ctx: Any, bench: Bench = bench, flits: list[Any] = flits, code: ErrorCode = code) -> None:
+    async def test(ctx: Any) -> None:
+        await bench.request(ctx, packet(chip, [1] * flits, kind=Kind.READ, dest=1 << NODE))
+        await ctx.tick().repeat(3)
+        assert ctx.get(bench.node.error) == ErrorCode.ILLEGAL_FIELD
+        await bench.request(ctx, read_packet(chip, good))
+        await bench.until_idle(ctx)
+
+    bench.run(test)
+    assert parse(chip, bench.sink.words)[-1:] == model_packets(chip, bench.memory, good)
+
+
+def test_the_first_error_stays_until_clear() -> None:
+    chip = small_chip()
+    bench = Bench(chip)
+    bench.axi.bad_reads.add(0x200)
+    bench.axi.bad_writes.add(0x400)
+    write = {"kind": Kind.WRITE, "dest": 1 << NODE, "src": 1, "lanes": 16}
+    faults = {
+        "read": [
+            (ErrorCode.MISALIGNED, read_packet(chip, load(chip, dram_addr=0x18))),
+            (ErrorCode.AXI_READ, read_packet(chip, load(chip, dram_addr=0x200))),
+            (ErrorCode.ILLEGAL_FIELD, read_packet(chip, load(chip, runs=0))),
+        ],
+        "write": [
+            (ErrorCode.MISALIGNED, packet(chip, [1], addr=0x18, **write)),
+            (ErrorCode.AXI_WRITE, packet(chip, [1], addr=0x400, **write)),
+            (ErrorCode.ILLEGAL_FIELD, packet(chip, [1], addr=0, **write | {"lanes": 0})),
+        ],
+    }
+
+    async def test(ctx: Any) -> None:
+        async def fail(flits: list[Any]) -> int:
             await bench.request(ctx, flits)
+            await ctx.tick().repeat(3)
             await bench.until_idle(ctx)
-            await ctx.tick()
-            assert ctx.get(bench.node.error) == code
+            return ctx.get(bench.node.error)
 
-        bench.run(test)
-        assert len(bench.sink.words) == 41
+        for known in faults.values():
+            for first, flits in known:
+                assert await fail(flits) == first
+                for _, others in known:
+                    assert await fail(others) == first
+                await bench.clear(ctx)
+                assert ctx.get(bench.node.error) == ErrorCode.NONE
+        neither = packet(chip, [1], kind=Kind.ACK, dest=1 << NODE)  # the node's own error goes first
+        for first, flits in (faults["read"][0], faults["write"][0]):
+            assert await fail(flits) == first
+            assert await fail(neither) == ErrorCode.ILLEGAL_FIELD
+            await bench.clear(ctx)
+            assert ctx.get(bench.node.error) == ErrorCode.NONE
+        assert await fail(read_packet(chip, load(chip, run_flits=3))) == ErrorCode.NONE
+
+    bench.run(test)
+
+
+@pytest.mark.parametrize("response", [1, 2, 3])
+@pytest.mark.parametrize("bad", ["bad_reads", "bad_writes"])
+def test_axi_errors_are_reported_and_the_bursts_completed(bad: str, response: int) -> None:
+    chip = small_chip()
+    bench = Bench(chip)
+    bench.axi.bad_response = response
+    getattr(bench.axi, bad).add(0x200)
+    flits = read_packet(chip, load(chip, dram_addr=0x1E0, run_flits=40))
+    flits += packet(chip, [1], kind=Kind.WRITE, dest=1 << NODE, src=3, addr=0x200, lanes=16)
+    code = ErrorCode.AXI_READ if bad == "bad_reads" else ErrorCode.AXI_WRITE
+
+    async def test(ctx: Any) -> None:
+        await bench.request(ctx, flits)
+        await bench.until_idle(ctx)
+        await ctx.tick()
+        assert ctx.get(bench.node.error) == code
+
+    bench.run(test)
+    assert len(bench.sink.words) == 41
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -518,21 +621,27 @@ def test_clear_completes_the_axi_transactions_and_forgets_the_rest(seed: int) ->
     bench = Bench(chip, seed, stall=0.3, latency=12)
     bench.sink.checks = False  # an offer may be withdrawn by clear
     rng = random.Random(seed)
+    payload = [rng.getrandbits(128) for _ in range(30)]
+    before = bench.memory.copy()
 
     async def test(ctx: Any) -> None:
         flits = []
         for _ in range(3):
             flits += read_packet(chip, load(chip, run_flits=100, dram_addr=0x1000))
-        flits += packet(chip, list(range(30)), kind=Kind.WRITE, dest=1 << NODE, src=3, addr=0x200, lanes=16)
-        await bench.request(ctx, flits[: len(flits) - rng.randrange(25)])
-        await ctx.tick().repeat(rng.randrange(40))
-        ctx.set(bench.node.clear, 1)
-        await ctx.tick().repeat(4)
-        await bench.until_idle(ctx, 1000)
-        ctx.set(bench.node.clear, 0)
-        before = len(bench.sink.words)
+        flits += packet(chip, payload, kind=Kind.WRITE, dest=1 << NODE, src=3, addr=0x200, lanes=16)
+        sent = len(flits) - rng.randrange(25)
+        await bench.request(ctx, flits[:sent])
+        await ctx.tick().repeat(1 + rng.randrange(40))
+        bench.sink.stall = 1.0 if seed % 2 else 0.3  # nobody need take anything
+        await bench.clear(ctx)
+        bench.sink.stall = 0.3
+        written = [bytes(bench.memory[0x200 + 16 * i :][:16]) for i in range(30)]
+        count = sum(word == given.to_bytes(16, "little") for word, given in zip(written, payload, strict=True))
+        assert sent - len(flits) + 30 - 1 <= count <= sent - len(flits) + 30  # one may still be in the node
+        before[0x200 : 0x200 + 16 * count] = bench.memory[0x200 : 0x200 + 16 * count]
+        assert np.array_equal(bench.memory, before)
+        assert len(bench.sink.words) < 300
         bench.sink.words.clear()
-        assert before < 300
         await bench.request(ctx, read_packet(chip, load(chip, run_flits=5, dram_addr=0x2000, token_valid=1)))
         await bench.until_idle(ctx)
         assert await bench.counter(ctx, MemoryCounter.READ_BYTES + TrafficClass.IFMAP) == 80
@@ -540,22 +649,40 @@ def test_clear_completes_the_axi_transactions_and_forgets_the_rest(seed: int) ->
     bench.run(test)
     expected = model_packets(chip, bench.memory, load(chip, run_flits=5, dram_addr=0x2000, token_valid=1))
     assert parse(chip, bench.sink.words) == expected
+    assert bench.watch.exact
 
 
-def test_halt_stops_reads_between_bursts() -> None:
+def test_halt_stops_reads_between_bursts_and_drops_new_ones_but_no_writes() -> None:
     chip = small_chip(outstanding_bursts=2)
     bench = Bench(chip, latency=10)
+    write = packet(chip, [5, 6], kind=Kind.WRITE, dest=1 << NODE, src=2, addr=0x4000, lanes=16)
+    after = load(chip, run_flits=7, dram_addr=0x3000)
 
     async def test(ctx: Any) -> None:
         await bench.request(ctx, read_packet(chip, load(chip, run_flits=1000)))
         await ctx.tick().repeat(60)
         ctx.set(bench.node.halt, 1)
+        for _ in range(20):
+            for space in (Space.ACT, Space.PROGRAM):
+                await bench.request(ctx, read_packet(chip, load(chip, run_flits=3, space=space)))
+        await bench.request(ctx, write)
         await ctx.tick().repeat(120)
+        assert ctx.get(bench.node.error) == ErrorCode.NONE
+        ctx.set(bench.node.clear, 1)
+        ctx.set(bench.node.halt, 0)
+        await bench.clear(ctx)
+        await bench.request(ctx, read_packet(chip, after))
+        await bench.until_idle(ctx)
 
     bench.run(test)
     packets = parse(chip, bench.sink.words)
-    assert all(p["flits"] == 32 for p in packets)
-    assert len(packets) == len(bench.axi.bursts) < 10
+    acks = [p for p in packets if p["kind"] == Kind.ACK]
+    data = [p for p in packets if p["kind"] == Kind.DATA]
+    assert [p["dest"] for p in acks] == [1 << 2]
+    assert bench.axi.writes == [(0x4000, 2)]
+    assert data[-1:] == model_packets(chip, bench.memory, after)
+    assert all(p["flits"] == 32 for p in data[:-1])
+    assert len(data) == len(bench.axi.bursts) < 10
 
 
 def test_planar_addresses_grow_by_the_groups_of_the_addressed_cores() -> None:

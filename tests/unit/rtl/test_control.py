@@ -277,10 +277,19 @@ def test_commands_in_every_phase() -> None:
         await command(start | ControlBit.CLEAR_IRQ)
         assert not ctx.get(control.irq)
         await until(ctx, control.irq)
+        ctx.set(Cat(control.core_done, control.memory_idle), 0)
+        await command(start)
+        for phase in (control.clear, control.running, control.irq):  # a write without its lowest byte does nothing
+            await until(ctx, phase)
+            assert await host.write_response(Register.CONTROL, 0xFFFFFFFF, strobe=0b1110) == OKAY
+            await ctx.tick().repeat(10)
+            assert ctx.get(phase)
+            ctx.set(control.memory_idle, 3)
+            ctx.set(control.core_done, ALL_CORES if phase is control.running else 0)
 
     life = simulate(test)
-    assert life.starts == [ALL_CORES] * 11
-    assert life.clears.count(CLEAR_CYCLES) == len(life.clears) - 2  # but for those that were held up or begun again
+    assert life.starts == [ALL_CORES] * 12
+    assert life.clears.count(CLEAR_CYCLES) == len(life.clears) - 3  # but for those that were held up or begun again
 
 
 def test_cycles_run_from_the_start_pulse_to_done() -> None:

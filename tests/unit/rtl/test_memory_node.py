@@ -86,8 +86,8 @@ def model_packets(chip: ChipParams, memory: np.ndarray, instruction: bytes, node
     ]  # fmt: skip
 
 
-def parse(chip: ChipParams, words: list[tuple[int, Any]], whole: bool = True) -> list[dict[str, Any]]:
-    """Packets out of the flits of a sink; the last one must be ``whole``."""
+def parse(chip: ChipParams, words: list[tuple[int, Any]]) -> list[dict[str, Any]]:
+    """Packets out of the flits of a sink."""
     packets: list[dict[str, Any]] = []
     open_packet = False
     for _, flit in words:
@@ -99,7 +99,7 @@ def parse(chip: ChipParams, words: list[tuple[int, Any]], whole: bool = True) ->
             packets[-1]["data"] = []
         packets[-1]["data"].append(int(flit.data).to_bytes(chip.link_bytes, "little"))
         open_packet = not flit.last
-    assert not (whole and open_packet)
+    assert not open_packet
     return packets
 
 
@@ -365,13 +365,13 @@ def test_one_flit_runs_take_one_cycle_each() -> None:
     bench.axi.mirrored = True
 
     async def test(ctx: Any) -> None:
-        await bench.request(ctx, read_packet(chip, load(chip, runs=2047, run_flits=1, dram_stride=3)))
+        await bench.request(ctx, read_packet(chip, load(chip, runs=1023, run_flits=1, dram_stride=3)))
         await bench.until_idle(ctx)
 
     bench.run(test)
     cycles = [now for now, _ in bench.sink.words]
-    assert len(cycles) == 2047
-    assert cycles[-1] - cycles[0] == 2046
+    assert len(cycles) == 1023
+    assert cycles[-1] - cycles[0] == 1022
 
 
 def test_long_loads_go_on() -> None:
@@ -380,18 +380,17 @@ def test_long_loads_go_on() -> None:
     bench = Bench(chip)
     bench.axi.mirrored = True
     bench.sink.checks = False  # an offer may be withdrawn by clear
-    fields = {"dram_addr": 0x8765_4E10, "dst": 0x2AAF0}
+    addr = 0x8765_4E10
 
     async def test(ctx: Any) -> None:
         for space in (Space.ACT, Space.PROGRAM):
-            expected = model_packets(chip, bench.memory, load(chip, **fields, space=space, run_flits=100))[:3]
             for bit in range(7, 16):
-                bench.sink.words.clear()
-                await bench.request(ctx, read_packet(chip, load(chip, **fields, space=space, run_flits=1 << bit)))
-                await ctx.tick().repeat(105)
-                assert not ctx.get(bench.node.idle)
+                bench.axi.bursts.clear()
+                await bench.request(ctx, read_packet(chip, load(chip, dram_addr=addr, space=space, run_flits=1 << bit)))
+                await ctx.tick().repeat(5)
                 await bench.clear(ctx)
-                assert parse(chip, bench.sink.words, whole=False)[:3] == expected
+                assert bench.axi.bursts[:2] == [(addr, 31), (0x8765_5000, 32)]
+                assert len(bench.axi.bursts) < 6
 
     bench.run(test)
 
@@ -470,67 +469,67 @@ def test_programs_go_before_the_next_burst_of_other_loads() -> None:
     assert packets == [p for raw in loads for p in model_packets(chip, bench.memory, raw)]
 
 
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"runs": 0}, ErrorCode.ILLEGAL_FIELD),
-        ({"run_flits": 0}, ErrorCode.ILLEGAL_FIELD),
-        ({"cores": 0}, ErrorCode.ILLEGAL_FIELD),
-        *(({"cores": 1 << core | 1}, ErrorCode.ILLEGAL_FIELD) for core in (4, 17, 38, 63)),
-        *(({"traffic": traffic}, ErrorCode.ILLEGAL_FIELD) for traffic in (5, 6, 7)),
-        ({"space": Space.PROGRAM, "runs": 2}, ErrorCode.ILLEGAL_FIELD),
-        *(({"dram_addr": 0x5550 + offset}, ErrorCode.MISALIGNED) for offset in (1, 2, 4, 8)),
-        ({"dram_addr": 8, "runs": 0}, ErrorCode.ILLEGAL_FIELD),
-    ],
-    ids=lambda value: str(value) if isinstance(value, dict) else value.name,
-)
-def test_a_load_that_cannot_be_executed_is_an_error(fields: dict[str, int], code: ErrorCode) -> None:
+def test_a_load_that_cannot_be_executed_is_an_error() -> None:
     chip = small_chip()
     bench = Bench(chip)
+    illegal = [
+        {"runs": 0},
+        {"run_flits": 0},
+        {"cores": 0},
+        *({"cores": 1 << core | 1} for core in (4, 17, 38, 63)),
+        *({"traffic": traffic} for traffic in (5, 6, 7)),
+        {"space": Space.PROGRAM, "runs": 2},
+        {"dram_addr": 8, "runs": 0},
+    ]
+    misaligned = [{"dram_addr": 0x5550 + offset} for offset in (1, 2, 4, 8)]
+    cases = [(fields, ErrorCode.ILLEGAL_FIELD) for fields in illegal]
+    cases += [(fields, ErrorCode.MISALIGNED) for fields in misaligned]
 
     async def test(ctx: Any) -> None:
-        await bench.request(ctx, read_packet(chip, load(chip, **fields)))
-        await ctx.tick().repeat(2)
-        assert ctx.get(bench.node.error) == code
-        assert ctx.get(bench.node.idle)
+        for fields, code in cases:
+            await bench.request(ctx, read_packet(chip, load(chip, **fields)))
+            await ctx.tick().repeat(2)
+            assert ctx.get(bench.node.error) == code, fields
+            assert ctx.get(bench.node.idle), fields
+            await bench.clear(ctx)
 
     bench.run(test)
     assert bench.axi.bursts == []
 
 
-@pytest.mark.parametrize(
-    ("header", "code"),
-    [
-        *(({"addr": 0x5550 + offset}, ErrorCode.MISALIGNED) for offset in (1, 2, 4, 8)),
-        ({"addr": 4096 - 16}, ErrorCode.ILLEGAL_FIELD),
-        ({"addr": 0x7000 - 32}, ErrorCode.ILLEGAL_FIELD),
-        ({"traffic": TrafficClass.PROGRAM, "lanes": 0}, ErrorCode.ILLEGAL_FIELD),
-        ({"lane_offset": 9, "lanes": 8}, ErrorCode.ILLEGAL_FIELD),
-        ({"lane_offset": 63, "lanes": 1}, ErrorCode.ILLEGAL_FIELD),
-        ({"lanes": 17}, ErrorCode.ILLEGAL_FIELD),
-        ({"lanes": 64}, ErrorCode.ILLEGAL_FIELD),
-        *(({"traffic": traffic}, ErrorCode.ILLEGAL_FIELD) for traffic in (5, 6, 7)),
-        ({"flits": 0}, ErrorCode.ILLEGAL_FIELD),
-        ({"flits": 33}, ErrorCode.ILLEGAL_FIELD),
-        ({"flits": 64}, ErrorCode.ILLEGAL_FIELD),
-        *(({"kind": kind}, ErrorCode.ILLEGAL_FIELD) for kind in (Kind.DATA, Kind.SIGNAL, Kind.ACK)),
-    ],
-    ids=str,
-)
-def test_a_packet_that_cannot_be_executed_is_an_error(header: dict[str, Any], code: ErrorCode) -> None:
+def test_a_packet_that_cannot_be_executed_is_an_error() -> None:
     chip = small_chip()
     bench = Bench(chip)
     good = {"kind": Kind.WRITE, "dest": 1 << NODE, "src": 1, "addr": 0, "lanes": 16}
+    illegal = [
+        {"addr": 4096 - 16},
+        {"addr": 0x7000 - 32},
+        {"traffic": TrafficClass.PROGRAM, "lanes": 0},
+        {"lane_offset": 9, "lanes": 8},
+        {"lane_offset": 63, "lanes": 1},
+        {"lanes": 17},
+        {"lanes": 64},
+        *({"traffic": traffic} for traffic in (5, 6, 7)),
+        {"flits": 0},
+        {"flits": 33},
+        {"flits": 64},
+        *({"kind": kind} for kind in (Kind.DATA, Kind.SIGNAL, Kind.ACK)),
+    ]
+    misaligned = [{"addr": 0x5550 + offset} for offset in (1, 2, 4, 8)]
+    cases = [(header, ErrorCode.ILLEGAL_FIELD) for header in illegal]
+    cases += [(header, ErrorCode.MISALIGNED) for header in misaligned]
 
     async def test(ctx: Any) -> None:
-        await bench.request(ctx, packet(chip, [1, 2, 3], **{**good, **header}))
-        await ctx.tick().repeat(2)
-        assert ctx.get(bench.node.error) == code
-        await bench.request(ctx, packet(chip, [5], **{**good, "addr": 512}))
-        await bench.until_idle(ctx)
+        for header, code in cases:
+            await bench.request(ctx, packet(chip, [1, 2, 3], **{**good, **header}))
+            await ctx.tick().repeat(2)
+            assert ctx.get(bench.node.error) == code, header
+            await bench.request(ctx, packet(chip, [5], **{**good, "addr": 512}))
+            await bench.until_idle(ctx)
+            await bench.clear(ctx)
 
     bench.run(test)
-    assert bench.axi.writes == [(512, 1)]  # the next packet is served
+    assert bench.axi.writes == [(512, 1)] * len(cases)  # the next packet is served
 
 
 @pytest.mark.parametrize("flits", [1, 3], ids=lambda flits: f"{flits} flits")

@@ -19,13 +19,21 @@ from tests.unit.rtl.noc_models import LinkSink, LinkSource, packet_words, small_
 
 
 class Bench:
-    """The router at (1, 1) of a 3x3 mesh, with senders and receivers on all five ports."""
+    """The router at (1, 1) of a 3x3 mesh, with senders and receivers on all five ports.
 
-    def __init__(self, chip: ChipParams, seed: int, send_rate: float = 1.0, credit_rate: float = 1.0) -> None:
+    With ``turn``, other nodes lie behind its ports than there: each behind each, for five turns.
+    """
+
+    def __init__(
+        self, chip: ChipParams, seed: int, send_rate: float = 1.0, credit_rate: float = 1.0, turn: int | None = None
+    ) -> None:
         self.chip = chip
         self.rng = random.Random(seed)
         self.router = Router(chip=chip)
         self.reach = reach_masks(chip, 1, 1)
+        if turn is not None:
+            nodes = range(chip.n_nodes)
+            self.reach = [sum(1 << n for n in nodes if (n + turn) % len(Direction) == port) for port in Direction]
         ends = {end.port for n in range(chip.n_nodes) if (end := node_port(chip, n))[:2] == (1, 1)}
         self.capacities = [RECEIVE_DEPTH if port in ends else chip.vc_depth for port in Direction]
         self.sources = [LinkSource(link, chip.vc_depth, chip.n_vcs, self.rng, send_rate) for link in self.router.i]
@@ -118,7 +126,7 @@ def some_dests(bench: Bench, port: Direction) -> int:
 @pytest.mark.parametrize("vcs_per_class", [1, 2])
 def test_random_packets_reach_all_their_outputs(vcs_per_class: int, seed: int) -> None:
     chip = small_chip(3, 3, 2, vcs_per_class=vcs_per_class, vc_depth=8 + 5 * seed)
-    bench = Bench(chip, seed, send_rate=0.8, credit_rate=(1.0, 0.3, 0.6)[seed])
+    bench = Bench(chip, seed, send_rate=0.8, credit_rate=(1.0, 0.3, 0.6)[seed], turn=seed)
     for number in range(100):
         port = bench.rng.choice(list(Direction))
         flits = bench.rng.choice([1, 2, 5, 8])
@@ -218,6 +226,28 @@ def test_channels_share_a_link_flit_by_flit(vcs_per_class: int, vc_depth: int) -
     assert len(channels) == 128
     for window in range(4, 116, chip.n_vcs):
         assert sorted(channels[window : window + chip.n_vcs]) == list(range(chip.n_vcs))
+
+
+@pytest.mark.parametrize("turn", range(5), ids=lambda turn: f"turn{turn}")
+def test_channels_that_share_no_port_do_not_hold_each_other_up(turn: int) -> None:
+    chip = small_chip(3, 3, 2)
+    bench = Bench(chip, turn, turn=turn)
+    ways = [(i, o) for i in Direction for o in Direction if i is not o or o is Direction.LOCAL]
+    pairs = [(one, two) for one in ways for two in ways if one[0] is not two[0] and one[1] is not two[1]]
+    chosen = bench.rng.sample(pairs, 25)
+
+    def offer(now: int) -> None:
+        number, phase = divmod(now, 6)
+        if phase == 0 and number < len(chosen):
+            for vc, (port, output) in enumerate(chosen[number]):
+                bench.send(2 * number + vc, port, vc, bench.reach[output], 3)
+
+    bench.run(6 * len(chosen) + 10, before=offer)
+    bench.check()
+    assert bench.blocked_cycles == 0
+    for vc in range(2):
+        times = sorted(now for sink in bench.sinks for now, channel, _ in sink.flits if channel == vc)
+        assert times == [6 * number + 2 + flit for number in range(len(chosen)) for flit in range(3)]
 
 
 def test_after_each_conflict_another_channel_goes_first() -> None:

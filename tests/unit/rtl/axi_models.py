@@ -60,13 +60,14 @@ class AxiMemory:
     async def run(self, ctx: Any) -> None:
         names = READ_CHANNEL + WRITE_CHANNEL
         signals = [getattr(self.axi, name) for name in names]
-        read_noise = Cat(self.axi.rdata, self.axi.rresp, self.axi.rlast)
+        read_data = Cat(self.axi.rdata, self.axi.rresp, self.axi.rlast)
         reads: deque[tuple[int, int, int]] = deque()
         pending_aw: deque[tuple[int, int]] = deque()
         w_beats: deque[tuple[int, int, int]] = deque()
         answers: deque[tuple[int, int]] = deque()
         driven = dict.fromkeys(("arready", "rvalid", "awready", "wready", "bvalid"), 0)
         was_driven = dict(driven)
+        outputs = Cat(getattr(self.axi, name) for name in driven)  # at once: every access from a testbench costs
         last: dict[str, int] | None = None
         beat = 0
         now = 0
@@ -118,20 +119,18 @@ class AxiMemory:
                 _, addr, beats = reads[0]
                 at = (addr + beat * self.data_bytes) % len(self.memory)
                 word = int.from_bytes(self.memory[at : at + self.data_bytes].tobytes(), "little")
-                ctx.set(self.axi.rdata, word)
-                ctx.set(self.axi.rlast, beat == beats - 1)
-                ctx.set(self.axi.rresp, self.bad_response if at in self.bad_reads else 0)
+                resp = self.bad_response if at in self.bad_reads else 0
+                ctx.set(read_data, word | (resp | (beat == beats - 1) << 2) << 8 * self.data_bytes)
                 self.first_r = now + 1 if self.first_r is None else self.first_r
             if not driven["bvalid"] and answers and answers[0][0] <= now + 1 and self._go():
                 driven["bvalid"] = 1
                 ctx.set(self.axi.bresp, answers.popleft()[1])
-            for valid, beside in (("rvalid", read_noise), ("bvalid", self.axi.bresp)):
+            for valid, beside in (("rvalid", read_data), ("bvalid", self.axi.bresp)):
                 if was_driven[valid] and not driven[valid]:
                     ctx.set(beside, self.rng.getrandbits(len(beside)))
             for name in ("arready", "awready", "wready"):
                 driven[name] = int(self._go())
-            for name, value in driven.items():
-                ctx.set(getattr(self.axi, name), value)
+            ctx.set(outputs, sum(value << bit for bit, value in enumerate(driven.values())))
             now += 1
 
 
@@ -169,8 +168,9 @@ class Sink:
             offered = payload if valid and not ready else None
             if valid and ready:
                 self.words.append((now, payload))
-            ready = int(self.rng.random() >= self.stall)
-            ctx.set(self.port.ready, ready)
+            was_ready, ready = ready, int(self.rng.random() >= self.stall)
+            if ready != was_ready:
+                ctx.set(self.port.ready, ready)
             now += 1
 
 

@@ -251,6 +251,19 @@ def test_channels_that_share_no_port_do_not_hold_each_other_up(turn: int) -> Non
     assert bench.blocked_cycles == len(rounds), "in conflicts"
 
 
+@pytest.mark.parametrize("apart", [1, 2])
+def test_channels_of_one_input_leave_one_flit_at_a_time(apart: int) -> None:
+    """Receivers are slow, so that both channels of each input have flits that could go, to different outputs."""
+    chip = small_chip(3, 3, 2)
+    bench = Bench(chip, apart, credit_rate=0.45)
+    for number in range(40):
+        port, vc = Direction(number % 5), number // 5 % 2
+        output = Direction((port + (1 + apart if vc else 1)) % 5)
+        bench.send(number, port, vc, bench.reach[output], 8)
+    bench.run(300)
+    bench.check()
+
+
 def test_after_each_conflict_another_channel_goes_first() -> None:
     chip = small_chip(3, 3, 2)
     bench = Bench(chip, 1)

@@ -442,6 +442,11 @@ def test_of_several_errors_the_one_of_the_lowest_node_counts(seed: int) -> None:
             show(set(range(nodes)), [0xFF] * nodes)  # too late
             await ctx.tick()
             assert ctx.get(control.halt)
+            cycles = await host.read(Register.CYCLES_LOW)
+            everything = 0xFFFFFFFF  # nothing of it is meant for control
+            assert await host.write_response(Register.CONTROL, everything, strobe=0b1110) == OKAY
+            assert await host.write_response(Register.CONTROL | 1 << 6 + turn % 10, everything) == SLVERR
+            assert await host.read(Register.CYCLES_LOW) == cycles
             assert await host.read(Register.STATUS) == Status.ERROR | Status.IRQ
             node = min(failing)
             unit = units[node] if node < CHIP.n_cores else NO_UNIT

@@ -185,6 +185,31 @@ def test_the_classes_take_turns_wherever_both_have_a_flit() -> None:
     simulate(dut, testbench)
 
 
+@pytest.mark.parametrize("kind", list(MessageClass), ids=lambda kind: kind.name.lower())
+def test_merged_channels_take_turns_packet_by_packet(kind: MessageClass) -> None:
+    chip = small_chip(2, 2, 2, vcs_per_class=2, vc_depth=DEPTH)
+    dut = NetworkPort(chip=chip)
+    stream = (dut.receive_request, dut.receive_response)[kind]
+    channels = [virtual_channel(chip, source, kind) for source in range(2)]
+
+    async def testbench(ctx) -> None:
+        source = LinkSource(dut.link_in, receive_depth(chip), chip.n_vcs, random.Random(0))
+        for number in range(12):
+            source.queues[channels[number % 2]].extend(packet_words(chip, number, 2, 1))
+        order = []
+        for now in range(90):
+            source.cycle(ctx)
+            ctx.set(stream.ready, now >= 40)  # both queues have filled
+            if now >= 40 and ctx.get(stream.valid):
+                flit = flit_layout(chip).from_bits(ctx.get(stream.payload.as_value()))
+                order += [number_of(flit)] if flit.first else []
+            await ctx.tick()
+        assert sorted(order) == list(range(12))
+        assert all(first % 2 != second % 2 for first, second in pairwise(order))
+
+    simulate(dut, testbench)
+
+
 def test_one_flit_per_cycle_in_both_directions() -> None:
     chip = small_chip(2, 2, 2, vc_depth=DEPTH)
     dut = NetworkPort(chip=chip)

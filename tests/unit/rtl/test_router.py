@@ -278,6 +278,9 @@ def test_after_each_conflict_another_channel_goes_first() -> None:
                 bench.send(2 * starts[now] + vc, port, vc, dest, 1)
             if bench.rng.random() < 0.5:  # nobody's rival
                 bench.send(100 + starts[now], Direction.EAST, 0, bench.reach[Direction.NORTH], 1)
+        if now % 8 == 6 and bench.rng.random() < 0.5:  # two that do not conflict
+            bench.send(200 + now, Direction.EAST, 0, bench.reach[Direction.NORTH], 1)
+            bench.send(600 + now, Direction.LOCAL, 1, bench.reach[Direction.WEST], 1)
 
     bench.run(260, before=offer)
     bench.check()

@@ -469,6 +469,28 @@ def test_programs_go_before_the_next_burst_of_other_loads() -> None:
     assert packets == [p for raw in loads for p in model_packets(chip, bench.memory, raw)]
 
 
+def test_programs_in_between_leave_a_load_as_it_is() -> None:
+    chip = small_chip()
+    bench = Bench(chip)
+    bench.axi.mirrored = True
+    places = {"dram_addr": 0xDCBA_9870, "dram_stride": 0x95A5A5, "dst": 0x15A5A, "dst_stride": 0x2A5A5}
+    long = load(chip, runs=3, run_flits=0x1FF, planar=1, token_valid=1, token=0x55, cores=0b1010, **places)
+    programs = [load(chip, run_flits=40, space=Space.PROGRAM, dram_addr=n << 12 | 0xF00, dst=n) for n in range(12)]
+
+    async def test(ctx: Any) -> None:
+        await bench.request(ctx, read_packet(chip, long))
+        for program in programs:
+            await bench.request(ctx, read_packet(chip, program))
+            await ctx.tick().repeat(bench.rng.randrange(1, 150))
+        await bench.until_idle(ctx)
+
+    bench.run(test)
+    packets = parse(chip, bench.sink.words)
+    of_programs = [p for p in packets if p["space"] == Space.PROGRAM]
+    assert of_programs == [p for raw in programs for p in model_packets(chip, bench.memory, raw)]
+    assert [p for p in packets if p not in of_programs] == model_packets(chip, bench.memory, long)
+
+
 def test_a_load_that_cannot_be_executed_is_an_error() -> None:
     chip = small_chip()
     bench = Bench(chip)

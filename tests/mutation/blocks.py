@@ -73,6 +73,10 @@ def _link(size: int) -> Callable[[dict[str, Any]], bool]:
     return lambda arguments: arguments["chip"].link_bytes == size
 
 
+def _channels(vcs_per_class: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda arguments: arguments["chip"].vcs_per_class == vcs_per_class
+
+
 BLOCKS = {
     block.name: block
     for block in (
@@ -119,8 +123,9 @@ BLOCKS = {
         ),
         Block("noc_allocator", Allocator, "test_allocator.py"),
         Block("noc_router", Router, "test_router.py"),
-        Block("noc_port", NetworkPort, "test_port.py"),
-        Block("noc_mesh", Mesh, "test_mesh.py"),
+        Block("noc_port", NetworkPort, "test_port.py", _channels(1)),
+        Block("noc_port_2", NetworkPort, "test_port.py", _channels(2)),
+        Block("noc_mesh", Mesh, "test_mesh.py", lambda a: a["chip"].n_cores == 4 and a["chip"].vc_depth == 8),
     )
 }
 

@@ -26,9 +26,23 @@ def small_chip(width: int, height: int, memories: int, **overrides: int) -> Chip
     )
 
 
+_FACTOR = 0x9E3779B1
+_INVERSE = pow(_FACTOR, -1, 1 << 32)
+
+
+def _mixed(value: int) -> int:
+    """32 bits, different for each value: every bit is 0 and 1 within few values, and no two bits are alike."""
+    product = value * _FACTOR % (1 << 32)
+    return product ^ product >> 16
+
+
+def _unmixed(value: int) -> int:
+    return (value ^ value >> 16) * _INVERSE % (1 << 32)
+
+
 def payload_of(number: int, index: int) -> int:
     """32 bits of flit ``index`` of packet ``number``, different for each."""
-    return (61 * number + 29 * index) % 256 << 24 | number << 8 | index
+    return _mixed(number | index << 16)
 
 
 def header_of(number: int) -> dict[str, int]:
@@ -39,7 +53,7 @@ def header_of(number: int) -> dict[str, int]:
         "kind": noise.randrange(5),
         "space": noise.randrange(4),
         "planar": noise.getrandbits(1),
-        "addr": noise.getrandbits(16) << 16 | number,
+        "addr": _mixed(number),
         "traffic": noise.randrange(5),
         "lane_offset": noise.getrandbits(6),
         "lanes": noise.getrandbits(7),
@@ -50,7 +64,7 @@ def header_of(number: int) -> dict[str, int]:
 
 def number_of(flit: Any, source: int | None = None) -> int:
     """Number of the packet whose first flit this is; checks the header against `header_of`."""
-    number = flit.header.addr & 0xFFFF
+    number = _unmixed(flit.header.addr)
     expected = header_of(number) | ({} if source is None else {"src": source})
     assert {name: int(getattr(flit.header, name)) for name in expected} == expected, "a header is damaged"
     return number

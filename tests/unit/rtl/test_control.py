@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
 from rtl.control import CLEAR_CYCLES, NO_NODE, NO_UNIT, WATCHDOG_RESET, Control
 from rtl.params import default_chip
-from rtl.regs import ID_VALUE, BlockKind, ErrorCode, Register, Status, block_index
+from rtl.regs import COUNTER_BITS, ID_VALUE, BlockKind, ErrorCode, Register, Status, block_index
 from rtl.regs import Control as ControlBit
 from tests.unit.rtl.axi_models import LiteHost
 
@@ -19,26 +21,67 @@ ALL_CORES = 0b1111
 OKAY, SLVERR = 0, 2
 
 
-def simulate(test: Any, *, seed: int | None = None) -> None:
+def counter_of(block: int, index: int) -> int:
+    """48 random bits for each counter of each block."""
+    return random.Random(64 * block + index).getrandbits(COUNTER_BITS)
+
+
+class Life:
+    """Watches what the blocks see in every cycle: rules that hold in any run, and the cycles."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self.clears: list[int] = []  # length of each
+        self.starts: list[int] = []  # masks
+
+    async def run(self, ctx: Any) -> None:
+        control = self._control
+        before = (0, 0)  # clear and running
+        length = 0
+        while True:
+            _, _, clear, running, start, halt = await ctx.tick().sample(
+                control.clear, control.running, control.start, control.halt
+            )
+            assert not (clear and running)
+            assert not (halt and (clear or running))
+            if running and not before[1]:
+                assert before[0], "a run begins right behind a clear"
+                self.starts.append(start)
+            else:
+                assert not start, "one pulse, in the first cycle of a run"
+            length = length + 1 if clear else 0
+            if before[0] and not clear:
+                assert self.clears[-1] >= CLEAR_CYCLES
+            elif clear and not before[0]:
+                self.clears.append(0)
+            if clear:
+                self.clears[-1] = length
+            before = (clear, running)
+
+
+def simulate(test: Any, *, seed: int | None = None) -> Life:
     """Run ``test(ctx, control, host)``; memory nodes are idle."""
     control = Control(chip=CHIP)
     sim = Simulator(control)
     sim.add_clock(1e-8)
+    life = Life(control)
 
     async def body(ctx: Any) -> None:
         ctx.set(control.memory_idle, 3)
         await test(ctx, control, LiteHost(ctx, control.bus, None if seed is None else random.Random(seed)))
 
     async def blocks(ctx: Any) -> None:
-        """Counter values one cycle after their index: block number and index."""
+        """Counter values one cycle after their index."""
         while True:
             _, _, index = await ctx.tick().sample(control.counter_index)
             for block, value in enumerate(control.counter_value):
-                ctx.set(value, (block + 1) << 40 | index << 4 | 5)
+                ctx.set(value, counter_of(block, index))
 
     sim.add_testbench(body)
     sim.add_testbench(blocks, background=True)
+    sim.add_testbench(life.run, background=True)
     sim.run()
+    return life
 
 
 async def until(ctx: Any, signal: Any, value: int = 1, limit: int = 100) -> int:
@@ -51,35 +94,94 @@ async def until(ctx: Any, signal: Any, value: int = 1, limit: int = 100) -> int:
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
-def test_registers_read_back_and_unmapped_addresses_answer_slverr(seed: int | None) -> None:
-    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
-        assert await host.read(Register.ID) == ID_VALUE
-        assert await host.read(Register.CONTROL) == 0
-        assert await host.read(Register.WATCHDOG) == WATCHDOG_RESET
-        assert await host.read(Register.ACTIVE_CORES_LOW) == 0xFFFFFFFF
-        values = {
-            Register.PROGRAM_BASE: 0x12345678,
-            Register.PROGRAM_STRIDE: 0x9ABCDEF0,
-            Register.WATCHDOG: 0xFEDC,
-            Register.COUNTER_SELECT: 0x0907,
-            Register.ACTIVE_CORES_LOW: 0x00FF00FF,
-            Register.ACTIVE_CORES_HIGH: 0x87654321,
-        }
-        for register, value in values.items():
-            await host.write(register, value)
-        for register, value in values.items():
-            assert await host.read(register) == value
-        assert ctx.get(control.program_base) == 0x12345678
-        assert ctx.get(control.program_stride) == 0x9ABCDEF0
-        assert await host.write_response(Register.PROGRAM_BASE, 0xFFFFFFFF, strobe=0b0100) == OKAY
-        assert await host.read(Register.PROGRAM_BASE) == 0x12FF5678
-        assert await host.write_response(Register.ID, 1) == OKAY
-        assert await host.read(Register.ID) == ID_VALUE
-        for addr in (0x38, 0x100, 0xFFFC):
-            assert (await host.read_response(addr))[1] == SLVERR
-            assert await host.write_response(addr, 1) == SLVERR
+def test_registers_hold_what_was_written_and_other_addresses_answer_slverr(seed: int | None) -> None:
+    writable = (
+        Register.PROGRAM_BASE,
+        Register.PROGRAM_STRIDE,
+        Register.WATCHDOG,
+        Register.COUNTER_SELECT,
+        Register.ACTIVE_CORES_LOW,
+        Register.ACTIVE_CORES_HIGH,
+    )
+    strange = [0x38, 0x3C, *(1 << bit | register for bit in range(6, 16) for register in Register)]
 
-    simulate(test, seed=seed)
+    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
+        rng = random.Random(seed or 0)
+        held = {register: 0 for register in Register if register not in (Register.COUNTER_LOW, Register.COUNTER_HIGH)}
+        held |= {Register.ID: ID_VALUE, Register.WATCHDOG: WATCHDOG_RESET}
+        held |= dict.fromkeys((Register.ACTIVE_CORES_LOW, Register.ACTIVE_CORES_HIGH), 0xFFFFFFFF)
+
+        async def check() -> None:
+            for register, value in held.items():
+                assert await host.read(register | rng.randrange(4)) == value, register.name
+            assert ctx.get(control.program_base) == held[Register.PROGRAM_BASE]
+            assert ctx.get(control.program_stride) == held[Register.PROGRAM_STRIDE]
+            assert ctx.get(control.counter_index) == held[Register.COUNTER_SELECT] & 0x3F
+
+        await check()
+        for round_ in range(4):
+            noise = {register: rng.getrandbits(32) for register in writable}
+            for register in rng.sample(writable, len(writable)):
+                value, strobe = noise[register], 15 if round_ < 2 else rng.randrange(16)
+                value ^= 0xFFFFFFFF * (round_ % 2)
+                assert await host.write_response(register | rng.randrange(4), value, strobe) == OKAY
+                lanes = sum(0xFF << 8 * byte for byte in range(4) if strobe >> byte & 1)
+                held[register] = held[register] & ~lanes | value & lanes
+                if register == Register.COUNTER_SELECT:
+                    held[register] &= 0xFFFF
+            for register in Register:
+                if register not in writable and register != Register.CONTROL:  # nothing happens
+                    assert await host.write_response(register, rng.getrandbits(32)) == OKAY
+            for addr in rng.sample(strange, len(strange) if (round_, seed) == (3, None) else 8):
+                assert await host.write_response(addr, rng.getrandbits(32)) == SLVERR
+            await check()
+        for addr in strange if seed is None else rng.sample(strange, 20):
+            assert await host.read_response(addr) == (0, SLVERR)
+
+    assert simulate(test, seed=seed).clears == []
+
+
+def test_an_access_behind_a_response_that_waits_is_kept() -> None:
+    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
+        bus = control.bus
+        for value in (0x11111111, 0x2E2E2E2E):  # the first is done, and the second taken, while B waits
+            ctx.set(Cat(bus.awvalid, bus.wvalid), 3)
+            ctx.set(Cat(bus.awaddr, bus.wdata, bus.wstrb), Register.PROGRAM_BASE | value << 16 | 15 << 48)
+            await until(ctx, bus.awready)
+            await ctx.tick()
+            assert not ctx.get(bus.awready)
+            assert not ctx.get(bus.wready)
+            ctx.set(Cat(bus.awvalid, bus.wvalid), 0)
+            await until(ctx, bus.bvalid)
+        await ctx.tick().repeat(5)
+        assert ctx.get(control.program_base) == 0x11111111
+        ctx.set(bus.bready, 1)
+        await ctx.tick()
+        ctx.set(bus.bready, 0)
+        assert not ctx.get(bus.bvalid)
+        await ctx.tick()
+        assert ctx.get(bus.bvalid)
+        assert ctx.get(control.program_base) == 0x2E2E2E2E
+        ctx.set(bus.bready, 1)
+        await ctx.tick().repeat(2)
+        ctx.set(bus.bready, 0)
+        ctx.set(Cat(bus.arvalid, bus.araddr), 1 | Register.ID << 1)
+        await ctx.tick()
+        ctx.set(Cat(bus.arvalid, bus.araddr), 1 | Register.PROGRAM_BASE << 1)
+        await until(ctx, bus.rvalid)
+        for _ in range(8):
+            assert not ctx.get(bus.arready), "one read at a time"
+            assert (ctx.get(bus.rvalid), ctx.get(bus.rdata)) == (1, ID_VALUE)
+            await ctx.tick()
+        ctx.set(bus.rready, 1)
+        await ctx.tick()
+        assert not ctx.get(bus.rvalid)
+        await ctx.tick()
+        ctx.set(bus.arvalid, 0)
+        await until(ctx, bus.rvalid)
+        assert ctx.get(bus.rdata) == 0x2E2E2E2E
+
+    simulate(test)
 
 
 def test_a_run_clears_starts_counts_and_interrupts() -> None:
@@ -88,7 +190,7 @@ def test_a_run_clears_starts_counts_and_interrupts() -> None:
         assert not ctx.get(control.clear)
         await host.write(Register.CONTROL, ControlBit.START)
         await until(ctx, control.clear)
-        assert await until(ctx, control.clear, 0) >= CLEAR_CYCLES - 2  # some pass before the host has B
+        await until(ctx, control.clear, 0)
         assert ctx.get(control.start) == ALL_CORES
         assert ctx.get(control.running)
         await ctx.tick()
@@ -114,7 +216,80 @@ def test_a_run_clears_starts_counts_and_interrupts() -> None:
         assert await host.read(Register.STATUS) == 0
         assert await host.read(Register.CYCLES_LOW) == 0
 
-    simulate(test)
+    life = simulate(test)
+    assert life.starts == [ALL_CORES]
+    assert life.clears == [CLEAR_CYCLES] * 2
+
+
+def test_commands_in_every_phase() -> None:
+    start, reset = ControlBit.START, ControlBit.RESET
+
+    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
+        async def command(bits: int) -> None:
+            await host.write(Register.CONTROL, bits)
+
+        for other in (1 << bit for bit in range(3, 32)):
+            await command(other)
+        assert await host.write_response(Register.CONTROL, start | reset, strobe=0b1110) == OKAY
+        await ctx.tick().repeat(20)
+        for bits in (reset, start | reset):
+            await command(bits)
+            await until(ctx, control.clear, 0)
+            await ctx.tick().repeat(5)
+        ctx.set(control.memory_idle, 1)  # a reset that goes on
+        await command(reset)
+        await command(start)  # ignored
+        assert await host.read(Register.STATUS) == Status.BUSY
+        await command(reset)  # from the beginning
+        await ctx.tick().repeat(20)
+        ctx.set(control.memory_idle, 3)
+        await ctx.tick().repeat(4)
+        assert await host.read(Register.STATUS) == 0
+        await command(start)
+        await until(ctx, control.start, ALL_CORES)
+        await command(reset)
+        await until(ctx, control.clear, 0)
+        await ctx.tick().repeat(5)
+        assert await host.read(Register.STATUS) == 0
+        await command(start)
+        await ctx.tick().repeat(3)
+        await command(reset)  # while it clears for a start
+        await until(ctx, control.clear, 0)
+        await ctx.tick().repeat(5)
+        for offset in range(8):  # a reset at the very end of a run wins
+            await command(start)
+            await until(ctx, control.start, ALL_CORES)
+            write = {"awaddr": Register.CONTROL, "awvalid": 1, "wdata": reset, "wstrb": 15, "wvalid": 1, "bready": 1}
+            for name, value in write.items():
+                ctx.set(getattr(control.bus, name), value)
+            for cycle in range(8):
+                ctx.set(control.core_done, ALL_CORES if cycle >= offset else 0)
+                await ctx.tick()
+                ctx.set(Cat(control.bus.awvalid, control.bus.wvalid), 0)
+            ctx.set(Cat(control.core_done, control.bus.bready), 0)
+            await until(ctx, control.clear, 0)
+            await ctx.tick()
+            assert not ctx.get(control.irq)
+            assert await host.read(Register.STATUS) == 0
+        ctx.set(control.core_done, ALL_CORES)
+        await command(start)
+        await until(ctx, control.irq)
+        await command(start | ControlBit.CLEAR_IRQ)
+        assert not ctx.get(control.irq)
+        await until(ctx, control.irq)
+        ctx.set(Cat(control.core_done, control.memory_idle), 0)
+        await command(start)
+        for phase in (control.clear, control.running, control.irq):  # a write without its lowest byte does nothing
+            await until(ctx, phase)
+            assert await host.write_response(Register.CONTROL, 0xFFFFFFFF, strobe=0b1110) == OKAY
+            await ctx.tick().repeat(10)
+            assert ctx.get(phase)
+            ctx.set(control.memory_idle, 3)
+            ctx.set(control.core_done, ALL_CORES if phase is control.running else 0)
+
+    life = simulate(test)
+    assert life.starts == [ALL_CORES] * 12
+    assert life.clears.count(CLEAR_CYCLES) == len(life.clears) - 3  # but for those that were held up or begun again
 
 
 @pytest.mark.parametrize("cycles", range(5))
@@ -150,6 +325,27 @@ def test_cycles_run_from_the_start_pulse_to_done() -> None:
         await ctx.tick().repeat(50)
         assert await host.read(Register.CYCLES_LOW) == 101
         assert await host.read(Register.CYCLES_HIGH) == 0
+        for lasts in (1, 54, 1100):
+            ctx.set(control.core_done, 0)
+            await host.write(Register.CONTROL, ControlBit.START)
+            assert await host.read(Register.CYCLES_LOW) == 0
+            await until(ctx, control.start, ALL_CORES)
+            await ctx.tick().repeat(lasts)
+            ctx.set(control.core_done, ALL_CORES)
+            await until(ctx, control.irq)
+            assert await host.read(Register.CYCLES_LOW) == lasts + 1
+
+    simulate(test)
+
+
+def test_cycles_can_be_read_during_a_run() -> None:
+    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
+        await host.write(Register.CONTROL, ControlBit.START)
+        await until(ctx, control.start, ALL_CORES)
+        reads = [await host.read(Register.CYCLES_LOW) for _ in range(20)]
+        steps = {after - before for before, after in pairwise(reads)}
+        assert len(steps) == 1
+        assert 0 < reads[0] <= steps.pop()
 
     simulate(test)
 
@@ -166,6 +362,23 @@ def test_done_waits_for_the_memory_nodes_and_only_for_active_cores() -> None:
         ctx.set(control.memory_idle, 3)
         await ctx.tick()
         assert ctx.get(control.irq)
+        for active in range(16):
+            ctx.set(control.core_done, 0)
+            noise = random.Random(active).getrandbits(28) << 4
+            await host.write(Register.ACTIVE_CORES_LOW, noise | active)
+            await host.write(Register.CONTROL, ControlBit.START)
+            await until(ctx, control.running)
+            assert ctx.get(control.start) == active
+            await ctx.tick()
+            for core in range(4):
+                if active >> core & 1:
+                    ctx.set(control.core_done, ALL_CORES & ~(1 << core))
+                    await ctx.tick().repeat(2)
+                    assert ctx.get(control.running)
+            ctx.set(control.core_done, active)
+            await ctx.tick()
+            assert not ctx.get(control.running)
+            assert await host.read(Register.STATUS) == Status.DONE | Status.IRQ
 
     simulate(test)
 
@@ -218,6 +431,63 @@ def test_the_first_error_halts_and_names_code_node_and_unit(node: int) -> None:
     simulate(test)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_of_several_errors_the_one_of_the_lowest_node_counts(seed: int) -> None:
+    nodes = CHIP.n_nodes
+
+    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
+        rng = random.Random(seed)
+        for turn in range(12):
+            failing = {turn} if turn < nodes else set(rng.sample(range(nodes), rng.randrange(2, nodes)))
+            codes = [rng.choice([1 << rng.randrange(8), rng.randrange(1, 256)]) for _ in range(nodes)]
+            units = [rng.randrange(4) for _ in range(CHIP.n_cores)]
+
+            def show(failing: set[int], codes: list[int] = codes, units: list[int] = units) -> None:
+                for node, code in enumerate(codes):
+                    shown = code if node in failing else 0
+                    if node < CHIP.n_cores:
+                        ctx.set(control.core_error[node], shown)
+                        ctx.set(control.core_error_unit[node], units[node])
+                    else:
+                        ctx.set(control.memory_error[node - CHIP.n_cores], shown)
+
+            show(failing)  # nothing runs yet
+            await host.write(Register.CONTROL, ControlBit.CLEAR_IRQ)
+            await ctx.tick().repeat(3)
+            assert not ctx.get(control.irq)
+            show(set())
+            await host.write(Register.CONTROL, ControlBit.START)
+            await until(ctx, control.start, ALL_CORES)
+            await ctx.tick().repeat(1 + rng.randrange(4))
+            show(failing)
+            ctx.set(control.core_done, rng.choice([0, ALL_CORES]))
+            await ctx.tick()
+            assert not ctx.get(control.running)
+            show(set(range(nodes)), [0xFF] * nodes)  # too late
+            await ctx.tick()
+            assert ctx.get(control.halt)
+            cycles = await host.read(Register.CYCLES_LOW)
+            everything = 0xFFFFFFFF  # nothing of it is meant for control
+            assert await host.write_response(Register.CONTROL, everything, strobe=0b1110) == OKAY
+            assert await host.write_response(Register.CONTROL | 1 << 6 + turn % 10, everything) == SLVERR
+            assert await host.read(Register.CYCLES_LOW) == cycles
+            assert await host.read(Register.STATUS) == Status.ERROR | Status.IRQ
+            node = min(failing)
+            unit = units[node] if node < CHIP.n_cores else NO_UNIT
+            assert await host.read(Register.ERROR) == codes[node] | node << 8 | unit << 16
+            await host.write(Register.CONTROL, ControlBit.CLEAR_IRQ)
+            assert await host.read(Register.STATUS) == Status.ERROR
+            ctx.set(control.core_done, 0)
+            if rng.randrange(2):
+                await host.write(Register.CONTROL, ControlBit.RESET)
+                await until(ctx, control.clear, 0)
+                assert await host.read(Register.ERROR) == 0
+                assert await host.read(Register.STATUS) == 0
+                assert not ctx.get(control.halt)
+
+    simulate(test)
+
+
 def test_no_progress_for_watchdog_cycles_is_an_error() -> None:
     async def test(ctx: Any, control: Control, host: LiteHost) -> None:
         await host.write(Register.WATCHDOG, 30)
@@ -231,6 +501,21 @@ def test_no_progress_for_watchdog_cycles_is_an_error() -> None:
             assert ctx.get(control.running)
         assert await until(ctx, control.irq) == 31
         assert await host.read(Register.ERROR) == ErrorCode.WATCHDOG | NO_NODE << 8 | NO_UNIT << 16
+        for cycles in (1, 8, 127, 300):
+            await host.write(Register.WATCHDOG, cycles)
+            await host.write(Register.CONTROL, ControlBit.START)
+            await until(ctx, control.start, ALL_CORES)
+            assert await until(ctx, control.irq, limit=400) == cycles + 2  # the pulse, then so many
+        await host.write(Register.WATCHDOG, 0)
+        await host.write(Register.CONTROL, ControlBit.START)
+        await until(ctx, control.start, ALL_CORES)
+        for bit in range(7, 32):  # none of these has passed
+            ctx.set(control.progress, 1)
+            await ctx.tick()
+            ctx.set(control.progress, 0)
+            await host.write(Register.WATCHDOG, 1 << bit)
+            await ctx.tick().repeat(4)
+            assert ctx.get(control.running)
 
     simulate(test)
 
@@ -245,20 +530,33 @@ def test_watchdog_ends_a_clear_that_a_silent_memory_holds_up_and_zero_switches_i
         await host.write(Register.WATCHDOG, 400)
         assert await until(ctx, control.irq, limit=400) > 100
         assert await host.read(Register.STATUS) == Status.ERROR | Status.IRQ
+        for idle, cycles in ((0, 70), (1, 33), (2, 40), (0, 3)):
+            ctx.set(control.memory_idle, idle)
+            await host.write(Register.WATCHDOG, cycles)
+            await host.write(Register.CONTROL, ControlBit.START)
+            while not ctx.get(control.irq):
+                await ctx.tick()
+            assert await host.read(Register.ERROR) == ErrorCode.WATCHDOG | NO_NODE << 8 | NO_UNIT << 16
 
-    simulate(test)
+    life = simulate(test)
+    assert life.clears[1:] == [71, 34, 41, CLEAR_CYCLES]
+    assert not life.starts
 
 
 def test_counters_of_every_block_are_read_right_after_their_selection() -> None:
     async def test(ctx: Any, control: Control, host: LiteHost) -> None:
-        blocks = [(BlockKind.CORE, 3), (BlockKind.ROUTER, 0), (BlockKind.MEMORY, 1)]
-        for kind, index in blocks:
-            block = block_index(kind, index, 4)
-            for counter in (0, 9, 63):
+        blocks = [(BlockKind.CORE, 4), (BlockKind.ROUTER, 4), (BlockKind.MEMORY, 2)]
+        for block in [block_index(kind, index, 4) for kind, count in blocks for index in range(count)]:
+            for counter in (0, 63, *random.Random(block).sample(range(64), 4)):
                 await host.write(Register.COUNTER_SELECT, block << 8 | counter)
-                assert await host.read(Register.COUNTER_LOW) == counter << 4 | 5
-                assert await host.read(Register.COUNTER_HIGH) == (block + 1) << 8
-        await host.write(Register.COUNTER_SELECT, 10 << 8)
-        assert await host.read(Register.COUNTER_LOW) == 0
+                expected = counter_of(block, counter)
+                assert await host.read(Register.COUNTER_LOW) == expected & 0xFFFFFFFF
+                assert await host.read(Register.COUNTER_HIGH) == expected >> 32
+                await host.write(Register.COUNTER_SELECT, counter)
+                assert await host.read(Register.COUNTER_HIGH) == expected >> 32, "of the last COUNTER_LOW"
+        for block in (10, 15, *(1 << bit | low for bit in range(4, 8) for low in (0, 9))):
+            await host.write(Register.COUNTER_SELECT, block << 8)
+            assert await host.read(Register.COUNTER_LOW) == 0
+            assert await host.read(Register.COUNTER_HIGH) == 0
 
     simulate(test)

@@ -57,9 +57,7 @@ class Bench:
         self.m = Module()
         self.m.submodules.mesh = self.mesh
         sends = [s[n] for n in range(chip.n_nodes) for s in (self.mesh.send_request, self.mesh.send_response)]
-        receives = [
-            s[n] for n in range(chip.n_nodes) for s in (self.mesh.receive_request, self.mesh.receive_response)
-        ]
+        receives = [s[n] for n in range(chip.n_nodes) for s in (self.mesh.receive_request, self.mesh.receive_response)]
         self.lanes = [(n, MessageClass(k)) for n in range(chip.n_nodes) for k in range(2)]
         self.send_payloads = [s.payload.as_value() for s in sends]
         self.receive_payloads = [r.payload.as_value() for r in receives]
@@ -80,7 +78,7 @@ class Bench:
             assert flit.first, f"node {node} {kind.name}: a packet starts in its middle"
             source = flit.header.src
             queue = self.expected[source, kind, node]
-            assert queue, f"node {node} {kind.name}: unexpected packet {flit.header.addr} from {source}"
+            assert queue, f"node {node} {kind.name}: unexpected packet {number_of(flit)} from {source}"
             packet, index = queue[0], 0
             assert number_of(flit, packet.source) == packet.number, "out of order"
             assert flit.header.dest == 1 << node, "dest is reduced to this node"
@@ -228,6 +226,35 @@ def test_a_multicast_is_not_starved_by_unicast_traffic() -> None:
     bench = Bench(chip, packets)
     bench.run(1000)
     assert all(bench.finished_at[100, core] < 60 for core in range(4))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 2, 2)], ids=lambda p: "x".join(map(str, p)))
+def test_progress_is_seen_while_a_flit_is_on_a_link_out_of_any_router(shape) -> None:
+    """One packet at a time, so that all is known: a router's outgoing link two cycles behind the one into it."""
+    chip = small_chip(*shape)
+    routes = [(source, dest) for source in range(chip.n_nodes) for dest in range(chip.n_cores)]
+
+    async def testbench(ctx) -> None:
+        ctx.set(Cat(stream.ready for stream in mesh.receive_request), -1)
+        for number, (source, dest) in enumerate(routes):
+            flits = 1 + number % 3
+            words = packet_words(chip, number, flits, 1 << dest, source)
+            seen = set()
+            for cycle in range(2 * hops(chip, source, dest) + flits + 4):
+                ctx.set(mesh.send_request[source].valid, cycle < flits)
+                if cycle < flits:
+                    ctx.set(mesh.send_request[source].payload.as_value(), words[cycle])
+                if ctx.get(mesh.progress):
+                    seen.add(cycle)
+                await ctx.tick()
+            routers = range(1, hops(chip, source, dest) + 1)
+            assert seen == {1 + 2 * router + flit for router in routers for flit in range(flits)}, (source, dest)
+
+    mesh = Mesh(chip=chip)
+    sim = Simulator(mesh)
+    sim.add_clock(1e-6)
+    sim.add_testbench(testbench)
+    sim.run()
 
 
 @pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])

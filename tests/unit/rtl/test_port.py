@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from itertools import pairwise
 
 import pytest
 from amaranth.sim import Simulator
@@ -31,8 +32,9 @@ def test_sends_whole_packets_by_its_own_channels_within_its_credits(vcs_per_clas
     dut = NetworkPort(chip=chip)
     streams = [dut.send_request, dut.send_response]
     words: list[deque[int]] = [deque(), deque()]
-    for number in range(40):
-        words[number % 2].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
+    dests = [rng.getrandbits(chip.n_nodes) for _ in range(40)]
+    for number, dest in enumerate(dests):
+        words[number % 2].extend(packet_words(chip, number, rng.choice([1, 2, 8]), dest))
     source = 2 + seed
     channels = [virtual_channel(chip, source, kind) for kind in MessageClass]
 
@@ -53,7 +55,7 @@ def test_sends_whole_packets_by_its_own_channels_within_its_credits(vcs_per_clas
                     offered[kind] = False
             await ctx.tick()
         for kind in MessageClass:
-            assert [number for number, _ in sink.packets[channels[kind]]] == list(range(kind, 40, 2))
+            assert sink.packets[channels[kind]] == list(enumerate(dests))[kind::2]
         assert sum(map(len, sink.packets)) == 40
 
     simulate(dut, testbench)
@@ -71,9 +73,11 @@ def test_receives_packets_whole_and_gives_credits_back(vcs_per_class: int, seed:
     async def testbench(ctx) -> None:
         source = LinkSource(dut.link_in, receive_depth(chip), chip.n_vcs, rng, rate=0.9)
         sent: list[list[int]] = [[] for _ in range(chip.n_vcs)]
+        dests, lengths = {}, {}
         for number in range(1, 61):
             vc = rng.randrange(chip.n_vcs)
-            source.queues[vc].extend(packet_words(chip, number, rng.choice([1, 2, 8]), 1))
+            dests[number], lengths[number] = rng.getrandbits(chip.n_nodes), rng.choice([1, 2, 8])
+            source.queues[vc].extend(packet_words(chip, number, lengths[number], dests[number]))
             sent[vc].append(number)
         got: list[list[int]] = [[], []]
         expected: list[tuple[int, int] | None] = [None, None]  # packet and index of the next flit; None between packets
@@ -94,15 +98,114 @@ def test_receives_packets_whole_and_gives_credits_back(vcs_per_class: int, seed:
                     assert flit.first == (expected[kind] is None)
                     if flit.first:
                         got[kind].append(number_of(flit))
+                        assert flit.header.dest == dests[got[kind][-1]]
+                        assert flit.header.flits == lengths[got[kind][-1]]
                         expected[kind] = (got[kind][-1], 0)
                     number, index = expected[kind]
                     assert flit.data == payload_of(number, index), "flits of packets are mixed"
+                    assert flit.last == (index == lengths[number] - 1)
                     expected[kind] = None if flit.last else (number, index + 1)
             await ctx.tick()
         for vc, numbers in enumerate(sent):
             assert [number for number in got[vc % 2] if number in set(numbers)] == numbers
         assert sum(map(len, got)) == 60
         assert source.credits == [receive_depth(chip)] * chip.n_vcs
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("vcs_per_class", [1, 2])
+def test_each_class_sends_exactly_as_many_flits_as_it_has_credits(vcs_per_class: int) -> None:
+    chip = small_chip(2, 2, 2, vcs_per_class=vcs_per_class, vc_depth=DEPTH)
+    dut = NetworkPort(chip=chip)
+    streams = [dut.send_request, dut.send_response]
+    source = 1
+    channels = [virtual_channel(chip, source, kind) for kind in MessageClass]
+
+    async def testbench(ctx) -> None:
+        ctx.set(dut.source, source)
+        for stream in streams:
+            ctx.set(stream.valid, 1)
+
+        async def sent_in(cycles: int) -> list[int]:
+            """Flits of each class."""
+            sent = [0] * chip.n_vcs
+            for _ in range(cycles):
+                await ctx.tick()
+                ctx.set(dut.link_out.credit, 0)
+                if ctx.get(dut.link_out.valid):
+                    sent[ctx.get(dut.link_out.vc)] += 1
+            assert sum(sent) == sum(sent[channel] for channel in channels)
+            return [sent[channel] for channel in channels]
+
+        for _ in range(2):
+            assert await sent_in(4 * DEPTH) == [DEPTH, DEPTH]
+            for given in ([0], [1], [0, 1]):
+                for v in range(chip.n_vcs):
+                    ctx.set(dut.link_out.credit[v], v in [channels[kind] for kind in given])
+                assert await sent_in(4) == [int(kind in given) for kind in MessageClass]
+            ctx.set(dut.clear, 1)  # all credits are there again
+            await ctx.tick()
+            ctx.set(dut.clear, 0)
+            assert not ctx.get(dut.link_out.valid)
+
+    simulate(dut, testbench)
+
+
+def test_the_classes_take_turns_wherever_both_have_a_flit() -> None:
+    chip = small_chip(2, 2, 2, vc_depth=DEPTH)
+    dut = NetworkPort(chip=chip)
+    rng = random.Random(0)
+
+    async def testbench(ctx) -> None:
+        sink = LinkSink(chip, dut.link_out, chip.vc_depth, rng)
+        words = packet_words(chip, 1, 1, 1)[0]
+        contests = []  # who goes first
+        for _ in range(24):
+            waiting = [True, True]
+            while any(waiting):
+                for kind, stream in enumerate([dut.send_request, dut.send_response]):
+                    ctx.set(stream.payload.as_value(), words)
+                    ctx.set(stream.valid, waiting[kind])
+                ready = ctx.get(dut.send_request.ready), ctx.get(dut.send_response.ready)
+                goes = [is_ready and wanted for is_ready, wanted in zip(ready, waiting, strict=True)]
+                assert sum(goes) == 1
+                if all(waiting):
+                    contests.append(goes.index(True))
+                waiting[goes.index(True)] = rng.random() < 0.3 if all(waiting) else False
+                sink.cycle(ctx, 0)
+                await ctx.tick()
+            ctx.set(dut.send_request.valid, 0)
+            ctx.set(dut.send_response.valid, 0)
+            for _ in range(rng.randrange(4)):
+                sink.cycle(ctx, 0)
+                await ctx.tick()
+        assert all(first != second for first, second in pairwise(contests))
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("kind", list(MessageClass), ids=lambda kind: kind.name.lower())
+def test_merged_channels_take_turns_packet_by_packet(kind: MessageClass) -> None:
+    chip = small_chip(2, 2, 2, vcs_per_class=2, vc_depth=DEPTH)
+    dut = NetworkPort(chip=chip)
+    stream = (dut.receive_request, dut.receive_response)[kind]
+    channels = [virtual_channel(chip, source, kind) for source in range(2)]
+
+    async def testbench(ctx) -> None:
+        source = LinkSource(dut.link_in, receive_depth(chip), chip.n_vcs, random.Random(0))
+        for number in range(12):
+            source.queues[channels[number % 2]].extend(packet_words(chip, number, 2, 1))
+        order = []
+        for now in range(90):
+            source.cycle(ctx)
+            ctx.set(stream.ready, now >= 40)  # both queues have filled
+            if now >= 40 and ctx.get(stream.valid):
+                flit = flit_layout(chip).from_bits(ctx.get(stream.payload.as_value()))
+                order += [number_of(flit)] if flit.first else []
+            await ctx.tick()
+        assert sorted(order) == list(range(12))
+        assert all(first % 2 != second % 2 for first, second in pairwise(order))
 
     simulate(dut, testbench)
 

@@ -171,6 +171,19 @@ def test_more_rows_than_float32_adds_exactly() -> None:
     assert core.acc[0, 3] == 1000 * 32 * (16384 - 128 * 127)
 
 
+@pytest.mark.parametrize("kernel", [1, 2])
+def test_sums_that_float32_cannot_hold_are_exact_for_any_number_of_taps(kernel: int) -> None:
+    core, rng = core_of(64, 4, 16, 0, weight_bytes=1 << 18), np.random.default_rng(kernel)
+    for memory in (core.act, core.weight):
+        memory[:] = rng.integers(100, 128, memory.size, np.int8)
+    core.geometry = flat_setup(kernel_h=kernel, kernel_w=kernel, in_w=kernel)
+    fields = flat_compute(blocks=1000 // kernel**2, in_h=kernel)
+    expected = direct(core, core.geometry, fields)
+    assert expected[0].min() > 1 << 24
+    commit(core, compute(core, fields))
+    np.testing.assert_array_equal(core.acc, expected)
+
+
 def test_array_sums_wrap_at_32_bits() -> None:
     core = core_of(4, 4, 16, 0)
     core.act[:4] = 1
@@ -201,8 +214,8 @@ def test_tap_leaves_lanes_beyond_the_rows_undefined(tap_mode: TapMode) -> None:
 
 def test_address_wraps_within_a_walk() -> None:
     core = core_of(4, 4, 16, 1, act_bytes=1 << 22)
-    core.geometry = flat_setup(out_w=4, in_w=4, step_x=1028)
-    fields = flat_compute(act_base=(1 << 22) - 1028)
+    core.geometry = flat_setup(out_w=4, in_w=4, step_x=1028, step_y=3000, block_pitch=2000)
+    fields = flat_compute(act_base=(1 << 22) - 1028, blocks=3, out_h=2, in_h=2)
     expected = direct(core, core.geometry, fields)
     commit(core, compute(core, fields))
     np.testing.assert_array_equal(core.acc, expected)

@@ -25,9 +25,9 @@ from tests.unit.rtl.core_models import packets_of, simulate
 NODE = 2
 
 
-def build(rows: int, cols: int, link_bytes: int, **overrides: Any) -> tuple[ChipParams, CoreParams]:
+def build(rows: int, cols: int, link_bytes: int) -> tuple[ChipParams, CoreParams]:
     core = CoreParams(rows=rows, cols=cols, act_bytes=4096, weight_bytes=4096, acc_entries=128, param_blocks=16)
-    chip = replace(default_chip(4, core), link_bytes=link_bytes, **overrides)
+    chip = replace(default_chip(4, core), link_bytes=link_bytes, max_packet_flits=16)
     # Cores differ, so that planar packets must step by the receiver's groups, not the sender's.
     wide = replace(core, rows=64)
     return replace(chip, cores=(wide, core, core, wide)), core
@@ -239,7 +239,7 @@ def word(fields: dict[str, Any], opcode: Opcode | None = None) -> int:
 @pytest.mark.parametrize("stall", [0.0, 0.4])
 def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall: float) -> None:
     rng = random.Random(f"{rows} {cols} {link_bytes} {stall}")
-    chip, core = build(rows, cols, link_bytes, max_packet_flits=16)
+    chip, core = build(rows, cols, link_bytes)
     bench = Bench(chip, core, rng, conflict=stall / 2)
     dut = bench.dut
     program: list[dict[str, Any]] = []

@@ -47,7 +47,7 @@ class CoreState:
     pixels: int = 0
     tap_pixels: int = 0
     updates: int = 0
-    """Passes started, pixels streamed (by the tap unit), and entries updated; not every pixel of a window updates one."""
+    """Passes started, pixels streamed (by the tap unit), entries updated: not every pixel of a window updates one."""
 
     @classmethod
     def randomised(cls, core: CoreParams, rng: np.random.Generator) -> CoreState:
@@ -73,7 +73,7 @@ class CoreState:
     def weight_reads(self, setup: dict[str, int], job: dict[str, int]) -> Iterator[int]:
         """Addresses of a job's rows of weights, up to the first that the scratchpad does not have."""
         array = setup["engine"] == Engine.ARRAY
-        if not self.is_legal(setup, job) or not array and setup["tap_mode"] == TapMode.MAX:
+        if not self.is_legal(setup, job) or (not array and setup["tap_mode"] == TapMode.MAX):
             return
         rows, size = (self.core.rows, self.core.cols) if array else (1, self.core.cols)
         addr = job["weight_base"]

@@ -113,7 +113,7 @@ class Bench:
         step = self.steps[0] if self.steps else None
         allowed = step is not None and go and not (hold and step.final)
         does = step if step is not None and allowed and (ready or step.entry is None) else None
-        start = job if job is not None and (step is None or does is not None and does.final) else None
+        start = job if job is not None and (step is None or (does is not None and does.final)) else None
         rubbish = rng.getrandbits(32 * CORE.cols)
         read = self.arriving is not None and self.arriving.entry is not None
         words = self.acc[self.arriving.entry or 0] if read and self.arriving else []
@@ -124,7 +124,7 @@ class Bench:
         ctx.set(dut.start, start is not None)
         ctx.set(dut.job, start or {"base": rubbish % BANK, "pixels": rubbish % 8192, "pooled": rubbish & 1})
         ctx.set(dut.pool_valid, pool is not None)
-        ctx.set(dut.pool, pool or {name: rubbish & 7 for name in ("kernel_h", "stride_w", "in_h", "in_w", "out_w")})
+        ctx.set(dut.pool, pool or dict.fromkeys(("kernel_h", "stride_w", "in_h", "in_w", "out_w"), rubbish & 7))
         outputs = (dut.busy, dut.acc.valid, dut.acc.addr, dut.taken, dut.last, dut.arriving, dut.o_valid, dut.o_data)
         _, _, busy, valid, addr, taken, last, arriving, o_valid, o_data, has_pool, plane = await ctx.tick().sample(
             *outputs, dut.has_pool, dut.plane
@@ -153,7 +153,7 @@ class Bench:
 @pytest.mark.parametrize("rate", [1.0, 0.8, 0.4])
 @pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
 def test_every_cycle_is_as_the_positions_say(seed: int, rate: float) -> None:
-    """Entries, maxima, and all other outputs of random jobs, while new POOLs come; with room and conflicts at random."""
+    """Entries, maxima, and all other outputs of random jobs, while POOLs come; with room and conflicts at random."""
     rng = random.Random(f"{seed} {rate}")
     bench = Bench(rng, rate)
     pixels = 0

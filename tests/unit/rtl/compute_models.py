@@ -247,53 +247,6 @@ def random_job(core: CoreParams, setup: dict[str, int], rng: random.Random) -> d
     )
 
 
-EXTREME_PIXELS = 400
-"""That a job of `extreme_item` streams at most, unless it ends with an error before."""
-
-
-def extreme_item(core: CoreParams, rng: random.Random) -> Item:
-    """A COMPUTE with its SETUP in which some fields, of any meaning, are at their ends or have one high bit too many.
-
-    Half of the activations lie behind an address or coordinate that only steps modulo 2**22 lead back from.
-    """
-    while True:
-        setup = random_setup(core, rng)
-        job = random_job(core, setup, rng)
-        near = rng.randrange(core.act_bytes // 2)
-        match rng.randrange(6):
-            case 0:  # the first row is padding, and the second inside again
-                job |= {"act_base": rng.randrange(1 << 22), "iy0": -1, "in_h": 9, "out_h": 2}
-                setup |= {"step_y": (near - job["act_base"]) % (1 << 22), "stride_h": rng.randint(1, 3), "kernel_h": 1}
-            case 1:  # the same with kernel rows
-                job |= {"act_base": rng.randrange(1 << 22), "iy0": -1, "in_h": 9, "out_h": 1}
-                setup |= {
-                    "tap_y": (near - job["act_base"]) % (1 << 22),
-                    "dilation_h": rng.randint(1, 15),
-                    "kernel_h": 2,
-                }
-            case 2:  # up by rows
-                job |= {"act_base": near, "iy0": 0, "in_h": 9}
-                setup |= {"step_y": -rng.randrange(near + 1) // 9 % (1 << 22), "kernel_h": 1}
-            case 3:  # and by blocks
-                job |= {"act_base": near, "iy0": 0}
-                setup |= {"block_pitch": -rng.randrange(near + 1) // 3 % (1 << 22), "kernel_h": 1}
-        for _ in range(rng.randint(0, 2)):
-            fields, opcode = rng.choice([(setup, Opcode.SETUP), (job, Opcode.COMPUTE)])
-            name = rng.choice([name for name in fields if name not in ("engine", "tap_mode", "window")])
-            low, high = field_range(opcode, name)
-            bit = 1 << rng.randrange((high - low).bit_length())
-            value = rng.choice([low, high, rng.randint(low, high), fields[name] ^ bit, fields[name] ^ bit])
-            fields[name] = (value - low) % (high - low + 1) + low
-        pixels = job["out_h"] * setup["out_w"]
-        passes = job["blocks"] * setup["kernel_h"] * setup["kernel_w"]
-        streamed = pixels * (setup["stride_w"] + setup["kernel_w"] if setup["window"] else 1)
-        array = setup["engine"] == Engine.ARRAY
-        if pixels > core.acc_bank_entries or passes * max(streamed, core.rows if array else 1) <= EXTREME_PIXELS:
-            signals = {f"signal{i}_valid": 1 for i in range(3)}
-            signals |= {f"signal{i}_token": rng.randrange(128) for i in range(3)}
-            return Item(setup, job, signals | {f"signal{i}_core": rng.randrange(64) for i in range(3)})
-
-
 WAITS = {f"wait{i}_{part}": 85 + i for i in range(3) for part in ("first", "count")}
 
 
@@ -312,6 +265,78 @@ class Item:
         else:
             raw = encode(Opcode.COMPUTE, **self.job, **self.signals, **WAITS)
         return int.from_bytes(raw, "little")
+
+
+FIELD_BITS = [
+    (opcode, name, bit)
+    for opcode, fields in ((Opcode.SETUP, SETUP_FIELDS), (Opcode.COMPUTE, COMPUTE_DEFAULTS))
+    for name in fields
+    for bit in range((field_range(opcode, name)[1] - field_range(opcode, name)[0]).bit_length())
+]
+"""All bits of SETUP and COMPUTE that say what is computed."""
+EXTREME_PIXELS = 600
+"""That a job of `item_with_a_bit_that_matters` streams at most, unless it ends with an error before."""
+
+
+def _far_job(core: CoreParams, rng: random.Random) -> tuple[dict[str, int], dict[str, int]]:
+    """SETUP and COMPUTE; half of the activations lie behind addresses that only steps modulo 2**22 lead back from."""
+    setup = random_setup(core, rng)
+    job = random_job(core, setup, rng)
+    near = rng.randrange(core.act_bytes // 2)
+    far = rng.randrange(1 << 22)
+    match rng.randrange(6):
+        case 0:  # the first row is padding, and the second inside again
+            job |= {"act_base": far, "iy0": -1, "in_h": 9, "out_h": 2}
+            setup |= {"step_y": (near - far) % (1 << 22), "stride_h": rng.randint(1, 3), "kernel_h": 1}
+        case 1:  # the same with kernel rows
+            job |= {"act_base": far, "iy0": -1, "in_h": 9, "out_h": 1}
+            setup |= {"tap_y": (near - far) % (1 << 22), "dilation_h": rng.randint(1, 15), "kernel_h": 2}
+        case 2:  # up by rows
+            job |= {"act_base": near, "iy0": 0, "in_h": 9}
+            setup |= {"step_y": -rng.randrange(near + 1) // 9 % (1 << 22), "kernel_h": 1}
+        case 3:  # and by blocks
+            job |= {"act_base": near, "iy0": 0}
+            setup |= {"block_pitch": -rng.randrange(near + 1) // 3 % (1 << 22), "kernel_h": 1}
+    return setup, job
+
+
+def _outcome(state: CoreState, setup: dict[str, int], job: dict[str, int]) -> tuple[object, ...] | None:
+    """All that a COMPUTE and its SETUP do, the error last; None if that takes too long."""
+    pixels = job["out_h"] * setup["out_w"]
+    passes = job["blocks"] * setup["kernel_h"] * setup["kernel_w"]
+    streamed = pixels * (setup["stride_w"] + setup["kernel_w"] if setup["window"] else 1)
+    rows = state.core.rows if setup["engine"] == Engine.ARRAY else 1
+    if pixels <= state.core.acc_bank_entries and passes * max(streamed, rows) > EXTREME_PIXELS:
+        return None
+    after, error = state.copy(), ErrorCode.NONE
+    try:
+        after.setup(setup)
+        after.compute(setup, job)
+    except ModelError as fault:
+        error = fault.code
+    return after.acc.tobytes(), after.act_reads, list(after.weight_reads(setup, job)), error
+
+
+def item_with_a_bit_that_matters(
+    state: CoreState, rng: random.Random, opcode: Opcode, name: str, bit: int
+) -> tuple[Item, ErrorCode]:
+    """A COMPUTE that does something else if this bit of a field is inverted, and the error that it ends with.
+
+    If only errors are found in some tries, it is one of them.
+    """
+    low, high = field_range(opcode, name)
+    for tries in range(10000):
+        before = _far_job(state.core, rng)
+        setup, job = (dict(fields) for fields in before)
+        fields = setup if opcode == Opcode.SETUP else job
+        fields[name] = ((fields[name] ^ 1 << bit) - low) % (high - low + 1) + low
+        after = _outcome(state, setup, job)
+        if after is not None and (not after[-1] or tries >= 20) and _outcome(state, *before) not in (None, after):
+            signals = {f"signal{i}_valid": 1 for i in range(3)}
+            signals |= {f"signal{i}_token": rng.randrange(128) for i in range(3)}
+            signals |= {f"signal{i}_core": rng.randrange(64) for i in range(3)}
+            return Item(setup, job, signals), ErrorCode(after[-1])
+    raise AssertionError(f"bit {bit} of {name} never matters")
 
 
 class ComputeWithAccumulator(Elaboratable):

@@ -328,6 +328,19 @@ def test_compute_before_any_setup_is_illegal() -> None:
     assert trace.error == ErrorCode.ILLEGAL_FIELD
 
 
+def test_an_error_does_not_wait_for_signals() -> None:
+    """Nobody takes a signal, and the job behind as many as may wait ends with a bad pixel."""
+    core = core_of(4, 4)
+    state = CoreState.randomised(core, np.random.default_rng(5))
+    setup = setup_of(out_w=1)
+    items = [Item(setup, job_of(), signals_of(n)) for n in range(4)]
+    trace = run_bench(
+        core, state, [Item(setup), *items, Item(setup, job_of(acc_base=64))], rng=random.Random(0), take=0
+    )
+    assert trace.error == ErrorCode.ACC_RANGE
+    assert len(trace.pixels) == 4
+
+
 def test_nothing_is_accepted_after_an_error() -> None:
     core = core_of(4, 4)
     state = CoreState.randomised(core, np.random.default_rng(5))

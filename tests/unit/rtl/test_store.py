@@ -99,14 +99,15 @@ class Bench:
     async def watch(self, ctx: Any) -> None:
         """Notes reads of parameters, acknowledges packets, and checks ``outstanding`` and ``busy`` in every cycle."""
         dut, out = self.dut, self.dut.o
-        sent = ack = done = 0
+        sent = ack = done = quiet = 0
         flits = signals = 0  # of accepted instructions, not yet gone
         while True:
-            _, _, accepted, payload, flit, write, signal, outstanding, busy, enable, addr = await ctx.tick().sample(
+            _, _, *values = await ctx.tick().sample(
                 dut.instruction.valid & dut.instruction.ready, dut.instruction.payload, out.valid & out.ready,
                 out.payload.first & (out.payload.header.kind == Kind.WRITE), dut.signal.valid & dut.signal.ready,
-                dut.outstanding, dut.busy, dut.param_enable, dut.param_addr,
+                dut.acc.valid & dut.acc.ready, dut.outstanding, dut.busy, dut.param_enable, dut.param_addr,
             )  # fmt: skip
+            accepted, payload, flit, write, signal, read, outstanding, busy, enable, addr = values
             assert outstanding == sent
             assert busy or flits == signals == 0
             done = 0 if flits or signals or ctx.get(dut.instruction.valid) else done + 1
@@ -117,6 +118,9 @@ class Bench:
                 signals += sum(fields.get(f"signal{i}_valid", 0) for i in range(3))
             flits, signals = flits - flit, signals - signal
             self.due = flits + signals
+            waits = self.due or (ctx.get(dut.instruction.valid) and not ctx.get(dut.error))
+            quiet = quiet + 1 if waits and not (accepted or flit or signal or enable or read) else 0
+            assert quiet < 500, "nothing moves"
             sent += (flit and write) - ack
             if enable:
                 self.param_reads.append(addr)
@@ -366,7 +370,7 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
         await send(ctx, dut.instruction, [word(fields)] * 3, rng, 0.0)
         await ctx.tick().repeat(pixels + 30)
 
-    simulate(bench.module, feed, background=[bench.serve, sink.run, bench.signals.run])
+    simulate(bench.module, feed, background=[bench.serve, bench.watch, sink.run, bench.signals.run])
     cycles = [cycle for cycle, _ in bench.reads]
     load = 8
     assert cycles[0] == started[0] + load + 3
@@ -400,7 +404,7 @@ def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: 
         await send(ctx, dut.instruction, [word(fields) for fields in program], rng, 0.0)
         await ctx.tick().repeat(60)
 
-    simulate(bench.module, feed, background=[bench.serve, sink.run, bench.signals.run])
+    simulate(bench.module, feed, background=[bench.serve, bench.watch, sink.run, bench.signals.run])
     bench.check_packets([flit for _, flit in sink.words], program)
     cycles = [cycle for cycle, _ in bench.reads]
     param_cycles = max(3, 8 * core.drain_lanes(link_bytes) // link_bytes)
@@ -426,7 +430,7 @@ def test_a_pooled_store_takes_a_cycle_per_tap_and_reads_only_inside(pixels: int,
         await send(ctx, dut.instruction, stores, bench.rng, 0.0)
         await ctx.tick().repeat(6 * pixels * groups + 30)
 
-    simulate(bench.module, feed, background=[bench.serve, sink.run])
+    simulate(bench.module, feed, background=[bench.serve, bench.watch, sink.run])
     windows = [window_entries(pool, pixel) for pixel in range(pixels)]
     assert [entry - 64 for _, entry in bench.reads] == [n for window in windows for n in window] * groups * 2
     # From the first read of a group to that of the next; the first window lies partly outside.

@@ -117,6 +117,7 @@ class Bench:
                 flits += fields["pixels"] * fields["groups"] if opcode == Opcode.STORE else 0
                 signals += sum(fields.get(f"signal{i}_valid", 0) for i in range(3))
             flits, signals = flits - flit, signals - signal
+            assert signals >= 0, "a signal too many"
             self.due = flits + signals
             waits = self.due or (ctx.get(dut.instruction.valid) and not ctx.get(dut.error))
             quiet = quiet + 1 if waits and not (accepted or flit or signal or enable or read) else 0

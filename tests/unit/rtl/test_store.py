@@ -527,11 +527,14 @@ def test_a_bad_pool_or_its_store_stops_the_unit(pool: dict[str, int], store: dic
 
     async def bench(ctx) -> None:
         ctx.set(dut.instruction.valid, 1)
+        accepted = 0
         for _ in range(20):
-            ctx.set(dut.instruction.payload, words[0])
-            if ctx.get(dut.instruction.ready):
-                words[0] = words[1]
+            ctx.set(dut.instruction.payload, words[min(accepted, 1)])
+            accepted += ctx.get(dut.instruction.ready)
             await ctx.tick()
+        assert (
+            accepted == {0: 2, ErrorCode.ACC_RANGE: 1, ErrorCode.ILLEGAL_FIELD: 0}[code]
+        )  # a bad POOL, or STORE, stays
         assert ctx.get(dut.error) == code
         assert ctx.get(dut.acc.valid) == (not code)
 

@@ -459,7 +459,7 @@ def run_bench(
 
     async def bench(ctx) -> None:
         seen = [False] * 3
-        idle = 0
+        idle = moved = gone_before = 0
         offering = False
         taking = [False] * 3
         for cycle in range(limit):
@@ -508,6 +508,10 @@ def run_bench(
                     known.append((cycle, addr))
                     taken = np.take(memory, addr + np.arange(width), mode="wrap")
                     reads.append((port, int.from_bytes(taken.tobytes(), "little")))
+            gone = sum(map(len, trace.signals))
+            if events.stream or reads or not busy or gone > gone_before:
+                moved, gone_before = cycle, gone
+            assert cycle - moved < 500, "nothing moves"
             if error:
                 trace.error = error
                 idle = 0 if take and any(ctx.get(port.valid) for port in signal_ports) else idle + 1

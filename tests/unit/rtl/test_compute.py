@@ -303,8 +303,10 @@ def test_error_codes(setup: dict[str, int], job: dict[str, int], code: ErrorCode
     state = CoreState.randomised(core, np.random.default_rng(5))
     good = setup_of(**BASE)
     bad = setup_of(**(BASE | setup))
-    items = [Item(good), Item(good, job_of(blocks=3), signals_of(9))] if behind else []
-    items += [Item(bad), Item(bad, job_of(**job), signals_of(1))]
+    items = [Item(bad), Item(bad, job_of(**job), signals_of(1))]
+    if behind:  # of two jobs, one of which waits, and before a SETUP that comes while it waits itself
+        ahead = [Item(good), Item(good, job_of(blocks=3), signals_of(9)), Item(good, job_of(acc_base=32))]
+        items = [*ahead, *items, Item(good), Item(good, job_of(acc_base=8), signals_of(2))]
     trace = run_bench(core, state, items, rng=random.Random(0))
     expect(trace, state, items)  # a stopped instruction signals nothing, the one before everything
     assert trace.error == code

@@ -11,9 +11,11 @@ from rtl.isa import Engine, TapMode
 from rtl.params import CoreParams
 from rtl.regs import ErrorCode
 from tests.unit.rtl.compute_models import (
+    FIELD_BITS,
     CoreState,
     Item,
-    ModelError,
+    expect,
+    item_with_a_bit_that_matters,
     job_of,
     random_job,
     random_setup,
@@ -33,7 +35,8 @@ def signals_of(token: int, rng: random.Random | None = None) -> dict[str, int]:
     fields = {}
     for index in range(3):
         if rng is None or rng.random() < 0.7:
-            fields |= {f"signal{index}_valid": 1, f"signal{index}_token": token, f"signal{index}_core": index + 5}
+            core = (21 * token + 5 * index + 5) % 64
+            fields |= {f"signal{index}_valid": 1, f"signal{index}_token": token, f"signal{index}_core": core}
     return fields
 
 
@@ -45,17 +48,8 @@ def program(core: CoreParams, rng: random.Random, jobs: int, engine: Engine | No
         if number and rng.random() < 0.5:
             setup = random_setup(core, rng, engine)
             items.append(Item(setup))
-        items.append(Item(setup, random_job(core, setup, rng), signals_of(number, rng)))
+        items.append(Item(setup, random_job(core, setup, rng), signals_of(rng.randrange(128), rng)))
     return items
-
-
-def job_pixels(setup: dict[str, int], job: dict[str, int]) -> tuple[int, int]:
-    """Updates and streamed pixels of a job."""
-    passes, columns = job["blocks"] * setup["kernel_h"] * setup["kernel_w"], setup["out_w"]
-    if setup["window"]:
-        passes //= setup["kernel_w"]
-        columns = (setup["out_w"] - 1) * setup["stride_w"] + setup["kernel_w"]
-    return passes * job["out_h"] * setup["out_w"], passes * job["out_h"] * columns
 
 
 @pytest.mark.parametrize("mode", list(TapMode), ids=lambda m: m.name)
@@ -78,12 +72,8 @@ def test_windows_of_all_strides_equal_single_columns(columns: int, stride: int, 
         job = random_job(core, setup, rng)
         items += [Item(setup), Item(setup, job, signals_of(number))]
     trace = run_bench(core, state, items, rng=rng)
+    expect(trace, state, items)
     assert trace.error == 0
-    for item in items[1::2]:
-        state.compute(item.setup, item.job or {})
-    assert trace.acc is not None
-    assert np.array_equal(trace.acc[:, :4], state.acc[:, :4])
-    assert [entry[1] for entry in trace.signals[2]] == list(range(6))
 
 
 @pytest.mark.parametrize(("out_w", "stride", "out_h"), [(8, 1, 4), (5, 2, 3), (1, 1, 1), (2, 1, 1)])
@@ -97,18 +87,11 @@ def test_a_window_streams_every_input_column_once(out_w: int, stride: int, out_h
     )  # fmt: skip
     items = [Item(setup), *(Item(setup, job_of(blocks=2, out_h=out_h), signals_of(n)) for n in range(3))]
     trace = run_bench(core, state, items, rng=random.Random(0))
+    expect(trace, state, items)
     length = out_h * ((out_w - 1) * stride + 3)
     assert len(trace.pixels) == 18 * length
     assert len(trace.updates) == 18 * out_h * out_w
     assert set(np.diff(trace.pass_starts)) == {max(length, 4 if mode == TapMode.MAC else 1)}
-
-
-def expected_signals(items: list[Item], index: int) -> list[tuple[int, int]]:
-    return [
-        (item.signals[f"signal{index}_token"], item.signals[f"signal{index}_core"])
-        for item in items
-        if item.signals.get(f"signal{index}_valid")
-    ]
 
 
 SHAPES = [(4, 4, 8), (8, 4, 8), (4, 16, 5), (16, 16, 3)]
@@ -126,18 +109,29 @@ def test_random_programs_give_the_model_s_accumulators(rows: int, cols: int, job
         items = program(core, rng, jobs)
         offer, take = RATES[rate]
         trace = run_bench(core, state, items, rng=rng, offer=offer, take=take)
+        expect(trace, state, items, prompt=take == 1)
         assert trace.error == 0, seed
-        streamed = [job_pixels(item.setup, item.job) for item in items if item.job is not None]
-        assert (len(trace.updates), len(trace.pixels)) == tuple(sum(column) for column in zip(*streamed, strict=True))
-        for index in range(3):
-            assert [entry[1:] for entry in trace.signals[index]] == expected_signals(items, index), seed
-        for item in items:
-            if item.job is not None:
-                state.compute(item.setup, item.job)
-        # Lanes that the tap unit does not have are undefined.
-        lanes = core.tap_lanes if any(item.setup["engine"] == Engine.TAP for item in items) else cols
-        assert trace.acc is not None
-        assert np.array_equal(trace.acc[:, :lanes], state.acc[:, :lanes]), seed
+
+
+PROGRAMS = 16
+
+
+@pytest.mark.parametrize("number", range(PROGRAMS))
+def test_every_bit_of_every_field_does_what_the_model_does(number: int) -> None:
+    """Jobs that do something else if a certain bit of a field is inverted; one that is an error ends the program."""
+    core = core_of(4, 4)
+    rng = random.Random(number)
+    state = CoreState.randomised(core, np.random.default_rng(number))
+    found = [item_with_a_bit_that_matters(state, rng, *bit) for bit in FIELD_BITS[number::PROGRAMS]]
+    good = [item for item, error in found if not error]
+    bad = [item for item, error in found if error]
+    offer = take = (1.0, 0.5)[number % 2]
+    for last in rng.sample(bad, 2):
+        items = [one for item in [*good, last] for one in (Item(item.setup), item)]
+        trace = run_bench(core, state, items, rng=rng, offer=offer, take=take)
+        expect(trace, state.copy(), items, prompt=take == 1)
+        assert trace.error
+        good = []
 
 
 @pytest.mark.parametrize("engine", list(Engine), ids=lambda e: e.name)
@@ -200,10 +194,9 @@ def test_no_bubble_between_passes_instructions_and_setups(
     state = CoreState.randomised(core, np.random.default_rng(0))
     items = stream_items(core, jobs, setup_between, **geometry)
     trace = run_bench(core, state, items, rng=random.Random(0))
+    expect(trace, state, items)
     passes = geometry.get("blocks", 1) * geometry.get("kernel_h", 1) * geometry.get("kernel_w", 1) * jobs
     pixels = passes * geometry["out_w"] * geometry["out_h"]
-    assert len(trace.pixels) == pixels
-    assert len(trace.pass_starts) == passes
     assert trace.pixels[-1] - trace.pixels[0] + 1 == pixels
     start = next(cycle for cycle, item in trace.accepted if item.job is not None)
     if geometry.get("engine") != Engine.TAP:
@@ -221,6 +214,7 @@ def test_one_pixel_passes_take_the_longer_side_of_the_array(rows: int, cols: int
     state = CoreState.randomised(core, np.random.default_rng(1))
     items = stream_items(core, 24 // blocks, True, blocks=blocks, out_w=1)
     trace = run_bench(core, state, items, rng=random.Random(0))
+    expect(trace, state, items)
     assert set(np.diff(trace.pixels)) == {max(rows, cols)}
     assert trace.weight_stalls >= 20 * (max(rows, cols) - 1)
 
@@ -232,6 +226,7 @@ def test_pass_time(rows: int, cols: int, pixels: int) -> None:
     state = CoreState.randomised(core, np.random.default_rng(1))
     items = stream_items(core, 3, False, blocks=4, out_w=pixels)
     trace = run_bench(core, state, items, rng=random.Random(0))
+    expect(trace, state, items)
     assert set(np.diff(trace.pass_starts)) == {max(pixels, rows, cols)}
 
 
@@ -243,10 +238,7 @@ def test_engine_switch_drains_first() -> None:
     for setup in (array, tap, array, tap, tap, array):
         items += [Item(setup), Item(setup, job_of(accumulate=1))]
     trace = run_bench(core, state, items, rng=random.Random(0))
-    for item in items[1::2]:
-        state.compute(item.setup, item.job or {})
-    assert trace.acc is not None
-    assert np.array_equal(trace.acc[:, :4], state.acc[:, :4])
+    expect(trace, state, items)
     # From the array R + C + 2 extra cycles, from the tap unit 4, and none between two jobs of one engine.
     starts = trace.pass_starts
     assert [int(d) for d in np.diff(starts)] == [10 + 14, 10 + 4, 10 + 14, 10, 10 + 4]
@@ -311,20 +303,13 @@ def test_error_codes(setup: dict[str, int], job: dict[str, int], code: ErrorCode
     state = CoreState.randomised(core, np.random.default_rng(5))
     good = setup_of(**BASE)
     bad = setup_of(**(BASE | setup))
-    items = [Item(good), Item(good, job_of(blocks=3), signals_of(9))] if behind else []
-    items += [Item(bad), Item(bad, job_of(**job), signals_of(1))]
+    items = [Item(bad), Item(bad, job_of(**job), signals_of(1))]
+    if behind:  # of two jobs, one of which waits, and before a SETUP that comes while it waits itself
+        ahead = [Item(good), Item(good, job_of(blocks=3), signals_of(9)), Item(good, job_of(acc_base=32))]
+        items = [*ahead, *items, Item(good), Item(good, job_of(acc_base=8), signals_of(2))]
     trace = run_bench(core, state, items, rng=random.Random(0))
+    expect(trace, state, items)  # a stopped instruction signals nothing, the one before everything
     assert trace.error == code
-    model = ErrorCode.NONE
-    try:
-        state.compute(bad, job_of(**job))
-    except ModelError as error:
-        model = error.code
-    assert model == code
-    # A stopped instruction signals nothing, the one before everything that it had come to.
-    before = [9] if behind else []
-    operands = [token for _, token, _ in trace.signals[0]]
-    assert operands == (before if code else [*before, 1])
 
 
 def test_an_illegal_setup_stops_the_unit_even_without_a_compute() -> None:
@@ -333,8 +318,9 @@ def test_an_illegal_setup_stops_the_unit_even_without_a_compute() -> None:
     good = setup_of(**BASE)
     items = [Item(good), Item(good, job_of(), signals_of(3)), Item(setup_of(kernel_w=0)), Item(good, job_of())]
     trace = run_bench(core, state, items, rng=random.Random(0))
+    expect(trace, state, items)
     assert trace.error == ErrorCode.ILLEGAL_FIELD
-    assert [token for _, token, _ in trace.signals[2]] == [3]
+    assert [token for token, _ in trace.signalled(2)] == [3]
 
 
 def test_compute_before_any_setup_is_illegal() -> None:
@@ -344,12 +330,26 @@ def test_compute_before_any_setup_is_illegal() -> None:
     assert trace.error == ErrorCode.ILLEGAL_FIELD
 
 
+def test_an_error_does_not_wait_for_signals() -> None:
+    """Nobody takes a signal, and the job behind as many as may wait ends with a bad pixel."""
+    core = core_of(4, 4)
+    state = CoreState.randomised(core, np.random.default_rng(5))
+    setup = setup_of(out_w=1)
+    items = [Item(setup, job_of(), signals_of(n)) for n in range(4)]
+    trace = run_bench(
+        core, state, [Item(setup), *items, Item(setup, job_of(acc_base=64))], rng=random.Random(0), take=0
+    )
+    assert trace.error == ErrorCode.ACC_RANGE
+    assert len(trace.pixels) == 4
+
+
 def test_nothing_is_accepted_after_an_error() -> None:
     core = core_of(4, 4)
     state = CoreState.randomised(core, np.random.default_rng(5))
     good = setup_of(**BASE)
     items = [Item(good), *(Item(good, job_of(acc_base=base), signals_of(base)) for base in (0, 40, 70, 0, 0, 0))]
     trace = run_bench(core, state, items, rng=random.Random(0))
+    expect(trace, state, items)
     assert trace.error == ErrorCode.ACC_RANGE
-    assert [token for _, token, _ in trace.signals[2]] == [0, 40]
+    assert [token for token, _ in trace.signalled(2)] == [0, 40]
     assert len(trace.pixels) == 8

@@ -19,7 +19,7 @@ from rich.table import Table
 from tb.bench_report import commit
 from tb.errors import ToolError
 from tests.mutation.blocks import BLOCKS
-from tests.mutation.campaign import ROOT, CampaignError, run_named
+from tests.mutation.campaign import ROOT, CampaignError, Result, run_named
 from tests.mutation.records import Record, Records, sources
 
 TARGET = 0.95
@@ -38,6 +38,18 @@ def table(records: Sequence[Record]) -> Table:
         score = f"[{style}]{100 * r.score:.1f} %"
         shown.add_row(r.block, *map(str, counts), score, f"{r.seconds:.0f}", record.commit)
     return shown
+
+
+def summary(results: Sequence[Result]) -> str:
+    """All of it in one line."""
+    mutants, killed, equivalent, survived = (
+        sum(getattr(result, name) for result in results) for name in ("mutants", "killed", "equivalent", "survived")
+    )
+    below = [result.block for result in results if result.score < TARGET]
+    return (
+        f"{len(results)} blocks, {mutants} mutants: {killed} killed, {equivalent} equivalent, {survived} survived; "
+        f"below {100 * TARGET:.0f} %: {', '.join(below) or 'none'}"
+    )
 
 
 def _records(names: Sequence[str], folder: Path, options: argparse.Namespace) -> Iterator[Record]:
@@ -99,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     for record in records:
         for survivor in record.result.survivors:
             say(f"{record.result.block} {survivor.mutant.number}: {survivor.mutant.text}: {survivor.judgement}")
+    say(summary([record.result for record in records]))
     return 0 if all(record.result.score >= TARGET for record in records) else 1
 
 

@@ -36,6 +36,18 @@ def table(results: list[Results]) -> Table:
     return shown
 
 
+def summary(results: list[Results]) -> str:
+    """All of it in one line."""
+    (seeded, all_seeded), (drawn, all_drawn) = (
+        tuple(map(sum, zip(*(result.counts(seeded=kind) for result in results), strict=True))) for kind in (True, False)
+    )
+    equivalent = sum(len(result.equivalent) for result in results)
+    return (
+        f"{seeded} of {all_seeded} seeded faults killed, {drawn} of {all_drawn} random ones; "
+        f"{equivalent} more are equivalent"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation.software", description=__doc__)
     parser.add_argument("--group", help=f"names separated by commas (default: all): {', '.join(GROUPS)}")
@@ -76,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"equivalent: {mutant.module}:{mutant.line}: {mutant.change}: {EQUIVALENT[mutant.key]}")
         for mutant in result.survivors:
             say(f"survived: {mutant.module}:{mutant.line}: {mutant.text}\n    {mutant.change}")
+    say(summary(results))
     return 0 if all(result.met for result in results) else 1
 
 

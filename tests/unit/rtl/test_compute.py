@@ -113,6 +113,15 @@ def test_random_programs_give_the_model_s_accumulators(rows: int, cols: int, job
         assert trace.error == 0, seed
 
 
+def test_single_columns_of_a_kernel_after_a_window_use_one_column() -> None:
+    core = core_of(4, 4)
+    state = CoreState.randomised(core, np.random.default_rng(2))
+    wide = setup_of(engine=Engine.TAP, kernel_w=3, out_w=6, in_w=9, step_x=4, tap_x=4)
+    items = [one for window in (1, 0, 1, 0) for one in (Item(wide | {"window": window}),) * 2]
+    items = [Item(item.setup, job_of(acc_base=8) if n % 2 else None) for n, item in enumerate(items)]
+    expect(run_bench(core, state.copy(), items, rng=random.Random(2)), state, items)
+
+
 PROGRAMS = 16
 
 

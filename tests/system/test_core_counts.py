@@ -24,7 +24,8 @@ def workload(net: str) -> Workload:
 def test_preset_runs_lenet5_and_a_layer_of_vgg16(cores: int, tmp_path: Path) -> None:
     chip = default_chip(cores)
     for net in ("lenet5", "vgg16"):
-        summary = Run(RunOptions(net, chip, runs_dir=tmp_path, optimise=False), lambda net=net: workload(net), net).execute()
+        options = RunOptions(net, chip, runs_dir=tmp_path, optimise=False)  # building costs more than simulating
+        summary = Run(options, lambda net=net: workload(net), net).execute()
         assert summary.failure is None
         assert summary.bit_exact
         assert summary.cores == cores

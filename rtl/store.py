@@ -262,7 +262,8 @@ class Store(wiring.Component):
         with m.If(self.instruction.valid & ~checked & (self.error == 0)):
             with m.If(is_pool):
                 bad_pool = self._bad_pool(drain.pool)
-                m.d.comb += [drain.pool_valid.eq(~bad_pool), self.instruction.ready.eq(~bad_pool)]
+                # A bad one may reach the drain: behind an error nothing starts.
+                m.d.comb += [drain.pool_valid.eq(1), self.instruction.ready.eq(~bad_pool)]
                 with m.If(bad_pool):
                     m.d.sync += self.error.eq(ErrorCode.ILLEGAL_FIELD)
             with m.Else():
@@ -325,9 +326,11 @@ class Store(wiring.Component):
             buffer.i.valid.eq(post.o_valid),
             buffer.i.payload.eq(post.o_data),
         ]
+        copy = Signal()
         copied = Signal()
-        idle = ~drain.busy & ~drain.arriving & ~post.busy
-        self._copy_table(m, post, start=checked & is_table & idle & ~sender.busy, copied=copied)
+        drained = ~drain.busy & ~drain.arriving & ~post.busy
+        m.d.comb += copy.eq(checked & is_table & drained & ~sender.busy)
+        self._copy_table(m, post, start=copy, copied=copied)
         with m.If(copied):
             m.d.comb += [self.instruction.ready.eq(1), sender.fire.eq(1), sender.signals.eq(own_signals)]
             m.d.sync += checked.eq(0)
@@ -373,7 +376,7 @@ class Store(wiring.Component):
         with m.If(self.param_enable | arriving):
             m.d.sync += [arriving.eq(self.param_enable), arriving_index.eq(index)]
 
-    def _copy_table(self, m: Module, post: PostProcessor, *, start: Value, copied: Signal) -> None:
+    def _copy_table(self, m: Module, post: PostProcessor, *, start: Signal, copied: Signal) -> None:
         """Reads the TABLE's flits, writes their bytes; `start` stays high until `copied`."""
         base = data.View(isa.Table, self.instruction.payload).param_base
         flit_bits = exact_log2(self.chip.link_bytes)

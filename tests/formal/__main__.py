@@ -1,30 +1,39 @@
-"""``python -m tests.formal [block ...]``: all proofs as one table; exit status 1 if one fails."""
+"""All proofs as one table; exit status 1 if one fails.
+
+python -m tests.formal Fifo Store
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from tests.formal.proofs import PROOFS
 from tests.formal.prover import check
 
 
-def main(blocks: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.formal", description=__doc__)
+    known = "; ".join(proof.block for proof in PROOFS)
+    parser.add_argument("block", nargs="*", help=f"only blocks with this in their name (default: all): {known}")
+    blocks = parser.parse_args(arguments).block
     chosen = [proof for proof in PROOFS if not blocks or any(name in proof.block for name in blocks)]
     if not chosen:
-        print(f"no block is named like {' or '.join(blocks)}; blocks: {', '.join(proof.block for proof in PROOFS)}")
-        return 2
+        parser.error(f"no block is named like {' or '.join(blocks)}; blocks: {known}")
     begin = time.monotonic()
     table = Table("block", "property", "method", "s", "result", "seeded bugs found")
     passed = True
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pending = [check(proof, pool) for proof in chosen]
-        for collect in pending:
+        for collect in track(pending, "proofs", console=Console(stderr=True), transient=True):
             for line in collect():
                 passed &= line.passed
                 if line.kind == "cover":
@@ -35,9 +44,9 @@ def main(blocks: list[str]) -> int:
                 table.add_row(line.block, name, line.method, f"{line.seconds:.0f}", result, bugs)
             table.add_section()
     Console(width=None if sys.stdout.isatty() else 190).print(table)
-    print(f"{'all hold' if passed else 'NOT ALL HOLD'}; {time.monotonic() - begin:.0f} s")
+    print(f"{len(chosen)} proofs: {'all hold' if passed else 'NOT ALL HOLD'}; {time.monotonic() - begin:.0f} s")
     return 0 if passed else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -92,7 +92,7 @@ BLOCKS = {
             lambda a: a["cols"] == 4,
             Contract("the data of a read are there in the next cycle, and only then", means=_behind_a_read),
         ),
-        Block("pe", PeRow, "test_array.py", lambda a: a["cols"] == 4),
+        Block("pe", PeRow, "test_pe.py", lambda a: a["cols"] == 4),
         Block("array", SystolicArray, "test_array.py", lambda a: (a["core"].rows, a["core"].cols) == (4, 4)),
         Block("tap", TapUnit, "test_tap.py"),
         Block("streamer", PixelStreamer, "test_compute.py"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tb.cache import content_key
+from tb.job import write_atomically
 from tests.mutation.blocks import BLOCKS, bench_path
 from tests.mutation.campaign import ROOT, Result, Survivor
 from tests.mutation.equivalence import Judgement, Verdict
@@ -50,10 +51,8 @@ class Records:
         return self._folder / f"{block}.json"
 
     def keep(self, record: Record) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        aside = self._path(record.result.block).with_suffix(".part")
-        aside.write_text(json.dumps(asdict(record), indent=1, default=lambda verdict: verdict.name) + "\n")
-        aside.replace(self._path(record.result.block))
+        content = json.dumps(asdict(record), indent=1, default=lambda verdict: verdict.name) + "\n"
+        write_atomically(self._path(record.result.block), content.encode())
 
     def find(self, block: str) -> Record | None:
         """The last result of a block, whatever it is a result of."""

@@ -128,7 +128,7 @@ def _run(campaign: Campaign, folder: Path, revision: str) -> Outcome:
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table for the docs."""
     rows = [_COLUMNS, ["---"] * len(_COLUMNS)]
-    rows += [(*o.cells()[:1], f"`{o.cells()[1]}`", *o.cells()[2:]) for o in outcomes]
+    rows += [(name, f"`{command}`", *rest) for name, command, *rest in (o.cells() for o in outcomes)]
     note = "The last results of the long campaigns. `make nightly OUT=docs/nightly` made this table."
     return "\n".join([note, "", *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 

@@ -18,13 +18,12 @@ from typing import Any
 from amaranth.back import verilog
 from amaranth.hdl import Elaboratable
 from amaranth.hdl._ir import PortDirection
-from amaranth.lib import wiring
 
 from rtl.blackbox import EmissionTarget, ports_of
 from rtl.chip import Chip, core_modules
 from rtl.params import ChipParams, ParameterError, default_chip, load_chip
 
-__all__ = ["LINT_WAIVERS", "TIMESCALE", "TOP", "EmittedChip", "Port", "emit", "emit_component"]
+__all__ = ["LINT_WAIVERS", "TIMESCALE", "TOP", "EmittedChip", "Port", "emit"]
 
 TOP = "systomesh_chip"
 TIMESCALE = "`timescale 1ns / 1ps\n"
@@ -83,17 +82,6 @@ def emit(chip: ChipParams, out_dir: Path, *, places: bool = False) -> EmittedChi
     top_ports = [Port("clk", True, 1), Port("rst", True, 1)]
     top_ports += [Port(name, flow is PortDirection.Input, len(value)) for name, (value, flow) in ports.items()]
     return EmittedChip(tuple(files), TOP, tuple(dict.fromkeys(core_modules(chip))), tuple(top_ports))
-
-
-def emit_component(component: wiring.Component, name: str, out_dir: Path) -> tuple[Path, ...]:
-    """Write one component that places no others, for tests and synthesis; the result is the Verilog files."""
-    out_dir.mkdir(parents=True, exist_ok=True)
-    texts = {_RAM.stem: _ram(), name: _convert(component, name, EmissionTarget(), ports_of(component))}
-    files = []
-    for module, text in texts.items():
-        files.append(out_dir / f"{module}.v")
-        files[-1].write_text(text)
-    return tuple(files)
 
 
 def _ram() -> str:

@@ -47,13 +47,6 @@ def _huge_height(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 1 << 40
 
 
-def _first_op(kind: str, domain: str = "") -> Change:
-    def change(model: onnx.ModelProto) -> None:
-        model.graph.node[0].op_type, model.graph.node[0].domain = kind, domain
-
-    return change
-
-
 def _input_type(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
 

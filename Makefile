@@ -62,8 +62,8 @@ nightly: $(STAMP) ## the long campaigns, those that have not passed on this comm
 inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
 	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)
 
-mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40 JOBS=2; SHOW=1
-	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED JOBS) $(call flags,SHOW)
+mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40 JOBS=2; SHOW=1 OUT=docs/mutants
+	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED JOBS OUT) $(call flags,SHOW)
 
 mutate-software: $(STAMP) ## faults in golden, scheduler and estimator that the tests must kill: GROUP=ops MUTANTS=40
 	@$(BIN)/python -m tests.mutation.software $(call args,GROUP MUTANTS SEED JOBS)

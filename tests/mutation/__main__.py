@@ -14,42 +14,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from tb.bench_report import commit
-from tb.errors import ToolError
+from tb.bench_report import commit, require_writable
+from tb.errors import BenchError, ToolError
 from tests.mutation.blocks import BLOCKS
-from tests.mutation.campaign import ROOT, CampaignError, Result, run_named
+from tests.mutation.campaign import ROOT, CampaignError, run_named
 from tests.mutation.records import Record, Records, sources
-
-TARGET = 0.95
-"""Part of the mutants not proved equal to the block that a bench must kill."""
-
-
-def table(records: Sequence[Record]) -> Table:
-    columns = ("block", "cells", "mutants", "killed", "equivalent", "different", "open", "score", "s", "commit")
-    shown = Table(*columns, title="mutants, and what the benches made of them")
-    for column in shown.columns[1:-1]:
-        column.justify = "right"
-    for record in records:
-        r = record.result
-        counts = (r.cells, r.mutants, r.killed, r.equivalent, r.different, r.survived - r.different)
-        style = "green" if r.score >= TARGET else "red"
-        score = f"[{style}]{100 * r.score:.1f} %"
-        shown.add_row(r.block, *map(str, counts), score, f"{r.seconds:.0f}", record.commit)
-    return shown
-
-
-def summary(results: Sequence[Result]) -> str:
-    """All of it in one line."""
-    mutants, killed, equivalent, survived = (
-        sum(getattr(result, name) for result in results) for name in ("mutants", "killed", "equivalent", "survived")
-    )
-    below = [result.block for result in results if result.score < TARGET]
-    return (
-        f"{len(results)} blocks, {mutants} mutants: {killed} killed, {equivalent} equivalent, {survived} survived; "
-        f"below {100 * TARGET:.0f} %: {', '.join(below) or 'none'}"
-    )
+from tests.mutation.report import TARGET, summary, survivors, table, write_page
 
 
 def _records(names: Sequence[str], folder: Path, options: argparse.Namespace) -> Iterator[Record]:
@@ -75,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--seconds", type=float, default=60, help="of processor time for a proof, or a search (default: 60)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="blocks at once (default: 1)")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation", help="folder of the results")
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "mutation", help="of the results")
+    parser.add_argument("--out", type=Path, help="also a page of them: OUT.md")
     parser.add_argument("--keep", type=Path, help="folder for netlists and proofs (default: a temporary one)")
     show = "run nothing: the last result of each block"
     parser.add_argument("--show", action=argparse.BooleanOptionalAction, default=False, help=show)
@@ -87,12 +59,17 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"MUTANTS={options.mutants}: at least 1")
     if options.jobs < 1:
         parser.error(f"JOBS={options.jobs}: at least 1")
+    if options.out:
+        try:
+            require_writable(options.out)
+        except BenchError as error:
+            parser.error(str(error))
     console = Console(soft_wrap=True)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    kept, asked = Records(options.out), {"mutants": options.mutants, "seed": options.seed}
+    kept, asked = Records(options.folder), {"mutants": options.mutants, "seed": options.seed}
     found = {name: kept.find(name) if options.show else kept.current(name, **asked) for name in names}
     missing = [name for name in names if found[name] is None and not options.show]
     with tempfile.TemporaryDirectory(prefix="systomesh-mutants-") as scratch:
@@ -108,10 +85,11 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
     records = [record for name in names if (record := found[name])]
     Console(width=120).print(table(records))
-    for record in records:
-        for survivor in record.result.survivors:
-            say(f"{record.result.block} {survivor.mutant.number}: {survivor.mutant.text}: {survivor.judgement}")
+    for line in survivors(records):
+        say(line)
     say(summary([record.result for record in records]))
+    if options.out:
+        write_page(options.out.with_name(options.out.name + ".md"), records)
     return 0 if all(record.result.score >= TARGET for record in records) else 1
 
 

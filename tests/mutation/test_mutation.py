@@ -39,13 +39,17 @@ def test_looks_at_nothing():
 
 def test_the_bench_of_the_smallest_fifo_kills_its_mutants_and_that_is_kept(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.mutation", "--block", "fifo_1", "--mutants", str(MUTANTS)]
-    command += ["--out", str(tmp_path)]
+    command += ["--folder", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"of {MUTANTS} killed" in done.stdout
-    again = subprocess.run([*command, "--jobs", "2"], cwd=ROOT, capture_output=True, text=True, check=False)
+    page = tmp_path / "page"
+    command += ["--jobs", "2", "--out", str(page)]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0
     assert again.stdout in done.stdout, "the same table, and nothing was run"
+    assert f"1 blocks, {MUTANTS} mutants: " in (text := (tmp_path / "page.md").read_text())
+    assert "| fifo_1 |" in text
     record = Records(tmp_path).current("fifo_1", mutants=MUTANTS, seed=1)
     assert record
     assert record.result.killed + len(record.result.survivors) == MUTANTS

@@ -44,10 +44,10 @@ CAMPAIGNS = (
     Campaign("fuzz", "-m tb.cli fuzz --seeds 0..499"),
     Campaign("upsets", "-m tests.faults --upsets 2000"),
     Campaign("kills", "-m pytest -q -m slow tests/faults/test_kills.py"),
-    Campaign("slow tests", "-m pytest -q -m slow tests/cosim tests/unit"),
+    Campaign("slow tests", "-m pytest -q -m slow -n 2 --dist worksteal tests/cosim tests/unit"),
     Campaign("coverage", "-m tests.coverage"),
     Campaign("software mutants", "-m tests.mutation.software --mutants 24"),
-    Campaign("hardware mutants", "-m tests.mutation --mutants 16"),
+    Campaign("hardware mutants", "-m tests.mutation --mutants 24 --jobs 2 --out docs/mutants"),
 )
 
 

@@ -1,8 +1,9 @@
-"""`Issue` and `TokenFile` together against a model that reads the instructions."""
+"""`Issue` with `TokenFile` against a model that reads the instructions; and alone, every output in every cycle."""
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from rtl import isa
 from rtl.isa import Opcode, Unit
 from rtl.issue import Issue
 from rtl.params import default_chip
-from rtl.regs import ErrorCode
+from rtl.regs import ErrorCode, UnitState
 from rtl.tokens import TokenFile
 from tests.unit.rtl.axi_models import Sink, send
 from tests.unit.rtl.core_models import simulate
@@ -150,6 +151,157 @@ def test_one_instruction_every_two_cycles() -> None:
         assert sum(issued[2:]) == 9
 
     simulate(m, bench)
+
+
+FAULTS = [
+    *(("opcode", value) for value in range(9, 16)),
+    *(("range", CHIP.tokens + (1 << k)) for k in range(8) if 1 << k != CHIP.tokens),
+    *(("token", value) for value in (32, 64, 96)),
+    *(("core", value) for value in (4, 8, 16, 32)),
+    ("fence", 1),
+]
+"""The opcode; the end of a wait range, or a signal's token or core, the least bad ones; a fence."""
+
+
+def model_word(
+    rng: random.Random, unit: Unit, fault: str = "", value: int = 0, place: int = 0
+) -> tuple[int, list[range], list[tuple[int, int]], int]:
+    """An instruction of any bits; the counters of its wait ranges, its signals, its error.
+
+    There is one fault at most, of wait range or signal ``place``.
+    """
+    known = [*OWN[unit], *([Opcode.SETUP] if unit == Unit.COMPUTE else []), Opcode.SYNC]
+    signalling = {Opcode.SYNC, Opcode.COMPUTE, Opcode.STORE, Opcode.TABLE}
+    if fault in {"token", "core"}:
+        known = [code for code in known if code in signalling]
+    opcode: int = Opcode.SYNC if fault == "fence" else rng.choice(known)
+    fields = {}
+    ranges = []
+    for i in range(3):
+        count = rng.choice([0, 0, 1, 2, 4, 8, 16, CHIP.tokens - 1, CHIP.tokens])
+        last = CHIP.tokens - count if count else 127
+        first = rng.choice([0, last, rng.randint(0, last)])
+        fields |= {f"wait{i}_first": first, f"wait{i}_count": count}
+        ranges.append(range(first, first + count))
+    signals = {}
+    for i in range(3):
+        valid = rng.randrange(2)
+        used = valid and opcode in signalling
+        signals |= {
+            f"signal{i}_valid": valid,
+            f"signal{i}_token": rng.randrange(CHIP.tokens if used else 128),
+            f"signal{i}_core": rng.randrange(CHIP.n_cores if used else 64),
+        }
+    fence = rng.randrange(2) if opcode != Opcode.SYNC or unit == Unit.STORE else 0
+    error = ErrorCode.ILLEGAL_FIELD if fault else 0
+    match fault:
+        case "opcode":
+            opcode, error = value, ErrorCode.ILLEGAL_OPCODE
+        case "range":
+            count = rng.randint(max(1, value - 127), min(127, value))
+            fields |= {f"wait{place}_count": count, f"wait{place}_first": value - count}
+        case "token" | "core":
+            signals |= {f"signal{place}_valid": 1, f"signal{place}_{fault}": value}
+        case "fence":
+            fence = 1
+            error *= unit != Unit.STORE
+    raw = rng.getrandbits(isa.INSTRUCTION_BITS) >> isa.Prefix.size + isa.Signals.size
+    raw = raw << isa.Signals.size | isa.Signals.const(signals).as_bits()
+    raw = raw << isa.Prefix.size | isa.Prefix.const(fields).as_bits()
+    at = isa.Sync["fence"].offset
+    raw = raw & ~(1 << at) | fence << at | opcode
+    sent = [(signals[f"signal{i}_token"], signals[f"signal{i}_core"]) for i in range(3) if signals[f"signal{i}_valid"]]
+    return raw, ranges, sent, error
+
+
+@pytest.mark.parametrize("unit", list(Unit), ids=lambda u: u.name)
+@pytest.mark.parametrize(("fault", "value"), [*FAULTS, ("", 0)])
+@pytest.mark.parametrize("place", range(3))
+def test_every_output_in_every_cycle(unit: Unit, fault: str, value: int, place: int) -> None:
+    """Until a fault or END, and some cycles more; the surroundings do anything that they may."""
+    rng = random.Random(f"{unit} {fault} {value} {place}")
+    dut = Issue(chip=CHIP, unit=unit)
+    end = rng.getrandbits(isa.INSTRUCTION_BITS) >> isa.Prefix.size << isa.Prefix.size | Opcode.END
+    program = deque(model_word(rng, unit) for _ in range(5 if fault else 60))
+    if fault:
+        program.append(model_word(rng, unit, fault, value, place))
+    program.append((end, [range(0)] * 3, [], 0))
+    rate = rng.choice([0.3, 0.7, 0.95])
+
+    def often() -> bool:
+        return rng.random() < rate
+
+    async def bench(ctx: Any) -> None:
+        state, error = UnitState.DECODE, 0
+        offered, outgoing, pending = False, None, deque()
+        rest = 30
+        while rest:
+            raw, ranges, sent, code = program[0] if program else (rng.getrandbits(256), [], [], 0)
+            offered = offered or often()
+            nonzero = {token for token in range(CHIP.tokens) if rng.random() < 0.98}
+            idle, drained, halt, taken, heard = often(), often(), not often(), often(), often()
+            ctx.set(dut.i.valid, offered)
+            ctx.set(dut.i.payload, raw if offered else rng.getrandbits(256))
+            ctx.set(dut.nonzero, sum(1 << token for token in nonzero))
+            ctx.set(dut.idle, idle)
+            ctx.set(dut.drained, drained)
+            ctx.set(dut.halt, halt)
+            ctx.set(dut.o.ready, taken)
+            ctx.set(dut.signal.ready, heard)
+
+            waits = state == UnitState.WAIT
+            unmet = [waits and not nonzero.issuperset(tokens) for tokens in ranges]
+            quiet = idle and outgoing is None and not pending
+            opcode = raw & 15
+            if opcode == Opcode.END:
+                may = quiet and (drained or unit != Unit.STORE)
+            elif opcode == Opcode.SYNC:
+                may = quiet and (drained or not raw >> isa.Sync["fence"].offset & 1)
+            else:
+                may = outgoing is None or taken
+            asks = waits and not any(unmet) and may and not halt
+            assert ctx.get(dut.take.valid) == asks
+            if asks:
+                assert ctx.get(dut.take.mask) == sum(1 << token for token in set().union(*ranges))
+            grant = asks and often()
+            ctx.set(dut.take.grant, grant)
+
+            assert ctx.get(dut.i.ready) == grant
+            assert ctx.get(dut.o.valid) == (outgoing is not None)
+            assert outgoing is None or ctx.get(dut.o.payload) == outgoing
+            assert ctx.get(dut.signal.valid) == bool(pending)
+            if pending:
+                signal = ctx.get(dut.signal.payload)
+                assert (signal.token, signal.core) == pending[0]
+            assert ctx.get(dut.ended) == (state == UnitState.ENDED)
+            assert ctx.get(dut.error) == error
+            assert ctx.get(dut.state) == state
+            assert not offered or ctx.get(dut.opcode) == opcode
+            assert ctx.get(dut.unmet) == sum(bit << i for i, bit in enumerate(unmet))
+            events = ctx.get(dut.events)
+            assert events.issued == grant
+            assert events.wait == (1 << unmet.index(True) if any(unmet) else 0)
+            assert events.empty == (state == UnitState.DECODE and not offered)
+            assert events.queued == (outgoing is not None)
+            await ctx.tick()
+
+            if taken:
+                outgoing = None
+            if heard and pending:
+                pending.popleft()
+            if state == UnitState.DECODE and offered and not halt:
+                state, error = (UnitState.FAILED, code) if code else (UnitState.WAIT, 0)
+            elif grant:
+                state = UnitState.ENDED if opcode == Opcode.END else UnitState.DECODE
+                if opcode == Opcode.SYNC:
+                    pending.extend(sent)
+                elif opcode != Opcode.END:
+                    outgoing = raw
+                program.popleft()
+                offered = False
+            rest -= state in {UnitState.ENDED, UnitState.FAILED}
+
+    simulate(dut, bench)
 
 
 def refused(unit: Unit, opcode: Opcode | int, **fields: int) -> tuple[Any, ...]:

@@ -138,7 +138,7 @@ def bad_fields(chip: ChipParams) -> list[dict[str, int]]:
     bad: list[dict[str, int]] = [dict.fromkeys([name], 0) for name in ("runs", "run_flits", "cores")]
     bad += [{"cores": 1 | 1 << core} for core in range(chip.n_cores, 64)]
     bad += [{"memory": memory} for memory in range(len(chip.memory_nodes), 16)]
-    bad += [{"token_valid": 1, "token": chip.tokens | 1 << bit} for bit in range(6)]
+    bad += [{"token_valid": 1, "token": chip.tokens + more} for more in (0, *(1 << bit for bit in range(6)))]
     bad += [{"traffic": traffic} for traffic in range(len(TrafficClass), 8)]
     bad += [{"space": Space.PROGRAM}]
     bad += [{"dram_addr": 1 << bit} for bit in range(chip.link_bytes.bit_length() - 1)]

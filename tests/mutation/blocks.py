@@ -65,10 +65,13 @@ def _behind_a_read(m: Module, dut: Accumulator) -> dict[str, Value]:
     return {"read__data": accepted}
 
 
-def _until_taken(m: Module, dut: Load) -> Value:
-    held, waits = Signal.like(dut.instruction.payload), Signal()
+def _while_instructions_stay(m: Module, dut: Load) -> dict[str, Value]:
+    held, waits, stay, stayed = Signal.like(dut.instruction.payload), Signal(), Signal(), Signal(init=1)
+    m.d.comb += stay.eq(stayed & (~waits | (dut.instruction.valid & (dut.instruction.payload == held))))
     m.d.sync += [held.eq(dut.instruction.payload), waits.eq(dut.instruction.valid & ~dut.instruction.ready)]
-    return ~waits | (dut.instruction.valid & (dut.instruction.payload == held))
+    m.d.sync += stayed.eq(stay)
+    outputs = ("instruction__ready", "o__valid", "busy", "error")
+    return dict.fromkeys(outputs, stay) | {"o__payload": stay & dut.o.valid}
 
 
 def _of_waiting_flits(m: Module, dut: InputBuffer) -> dict[str, Value]:
@@ -114,7 +117,7 @@ BLOCKS = {
             Load,
             "test_load.py",
             _link(16),
-            Contract("an instruction stays until its packet is sent", allows=_until_taken),
+            Contract("an instruction stays until its packet is sent", means=_while_instructions_stay),
         ),
         Block("inbound", Inbound, "test_interface.py", _link(16)),
         Block("outbound", Outbound, "test_interface.py"),

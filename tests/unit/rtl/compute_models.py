@@ -363,8 +363,12 @@ def random_counts(rng: random.Random, most: int) -> dict[str, int]:
     while (others := math.prod(counts.values()) // counts[long]) > most:
         counts[rng.choice(COUNTS)] = 1
     largest = min(JOB_RANGES[long][1], most // others)
-    counts[long] = rng.choice([largest, rng.randint(1, largest), rng.randint(1, min(6, largest))])
-    return counts
+    return counts | {long: rng.choice([largest, rng.randint(1, largest), rng.randint(1, min(6, largest))])}
+
+
+def longest(loop: str) -> dict[str, int]:
+    """As many turns of a loop as its field can say, and one of all others."""
+    return dict.fromkeys(COUNTS, 1) | {loop: JOB_RANGES[loop][1]}
 
 
 def job_bits(fields: dict[str, int]) -> int:

@@ -16,7 +16,7 @@ from rtl.isa import Engine, TapMode
 from rtl.params import CoreParams
 from rtl.regs import ErrorCode
 from rtl.streamer import PixelStreamer, finish_layout
-from tests.unit.rtl.compute_models import any_fields, job_bits, random_counts
+from tests.unit.rtl.compute_models import COUNTS, any_fields, job_bits, longest, random_counts
 from tests.unit.rtl.core_models import simulate
 
 CORE = CoreParams(rows=4, cols=4, act_bytes=1 << 20, weight_bytes=1024, acc_entries=4096, tap_columns=8)
@@ -91,15 +91,15 @@ def pixels_of(job: dict[str, int]) -> Iterator[Pixel]:
             return
 
 
-def random_job(rng: random.Random) -> dict[str, int]:
-    """Of any geometry; coordinates and addresses are near enough that many pixels are there."""
+def random_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict[str, int]:
+    """Of any geometry, or with these turns of loops; so near in coordinates and addresses that many pixels exist."""
 
     def step(bits: int) -> int:
         """Upwards or, if it has all bits of an address, downwards."""
         value = rng.getrandbits(rng.randint(0, min(bits, 17)))
         return (value if bits < 22 or rng.random() < 0.6 else -value) % (1 << bits)
 
-    job = any_fields(rng) | random_counts(rng, MOST_PIXELS)
+    job = any_fields(rng) | (counts or random_counts(rng, MOST_PIXELS))
     fits = job["engine"] == Engine.TAP and job["kernel_w"] <= CORE.tap_columns and job["stride_w"]
     bank, entries = CORE.acc_bank_entries, job["out_h"] * job["out_w"]
     return job | {
@@ -119,10 +119,10 @@ def random_job(rng: random.Random) -> dict[str, int]:
     }
 
 
-def good_job(rng: random.Random) -> dict[str, int]:
+def good_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict[str, int]:
     """One without an error."""
     while True:
-        job = random_job(rng)
+        job = random_job(rng, counts)
         if not any(pixel.error for pixel in pixels_of(job)):
             return job
 
@@ -257,6 +257,16 @@ def test_every_cycle_is_as_the_pixels_say(seed: int, rate: float) -> None:
     rng = random.Random(f"{seed} {rate}")
     bench = StreamerBench(rng, rate)
     bench.jobs.extend(good_job(rng) for _ in range(6))
+    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
+    simulate(bench.dut, bench.run)
+    assert bench.pixels == expected
+
+
+@pytest.mark.parametrize("loop", COUNTS)
+def test_the_longest_loops_end(loop: str) -> None:
+    rng = random.Random(loop)
+    bench = StreamerBench(rng, 0.8)
+    bench.jobs.extend([good_job(rng, longest(loop)), good_job(rng)])
     expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
     simulate(bench.dut, bench.run)
     assert bench.pixels == expected

@@ -15,7 +15,7 @@ from amaranth.hdl import Cat
 from rtl.isa import Engine, TapMode
 from rtl.params import CoreParams
 from rtl.weight_loader import WeightLoader
-from tests.unit.rtl.compute_models import any_fields, job_bits, random_counts
+from tests.unit.rtl.compute_models import any_fields, job_bits, longest, random_counts
 from tests.unit.rtl.core_models import simulate
 
 CORES = {
@@ -173,6 +173,16 @@ def test_every_cycle_is_as_the_rows_say(core: str, seed: int, rate: float) -> No
     expected = sum(1 for job in bench.jobs if has_weights(job) for _ in rows_of(CORES[core], job))
     simulate(bench.dut, bench.run)
     assert (bench.rows, bench.done) == (expected, 8)
+
+
+@pytest.mark.parametrize("loop", ["blocks", "kernel_h", "kernel_w"])
+def test_the_longest_loops_end(loop: str) -> None:
+    rng = random.Random(loop)
+    bench = LoaderBench(CORES["wide"], rng, 0.8)
+    fields = longest(loop) | {"engine": Engine.TAP, "tap_mode": TapMode.MAC, "illegal": 0, "weight_base": 0}
+    bench.jobs.extend([any_fields(rng) | fields, random_job(CORES["wide"], rng)])
+    simulate(bench.dut, bench.run)
+    assert bench.done == 2
 
 
 @pytest.mark.parametrize("seed", range(6), ids=lambda s: f"seed{s}")

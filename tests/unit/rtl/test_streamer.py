@@ -6,17 +6,18 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import pytest
 from amaranth.hdl import Cat, Const
 
 from rtl.isa import Engine, TapMode
+from rtl.job import SETUP_FIELDS
 from rtl.params import CoreParams
 from rtl.regs import ErrorCode
 from rtl.streamer import PixelStreamer, finish_layout
-from tests.unit.rtl.compute_models import COUNTS, any_fields, job_bits, longest, random_counts
+from tests.unit.rtl.compute_models import COUNTS, JOB_RANGES, any_fields, job_bits, longest, random_counts
 from tests.unit.rtl.core_models import simulate
 
 CORE = CoreParams(rows=4, cols=4, act_bytes=1 << 20, weight_bytes=1024, acc_entries=4096, tap_columns=8)
@@ -91,16 +92,21 @@ def pixels_of(job: dict[str, int]) -> Iterator[Pixel]:
             return
 
 
+def is_legal(job: dict[str, int]) -> bool:
+    """The compute unit lets it through."""
+    fits = job["engine"] == Engine.TAP and job["kernel_w"] <= CORE.tap_columns and job["stride_w"]
+    return all(job[name] for name in COUNTS) and bool(fits or not job["window"])
+
+
 def random_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict[str, int]:
     """Of any geometry, or with these turns of loops; so near in coordinates and addresses that many pixels exist."""
 
     def step(bits: int) -> int:
         """Upwards or, if it has all bits of an address, downwards."""
-        value = rng.getrandbits(rng.randint(0, min(bits, 17)))
+        value = rng.getrandbits(rng.choice([min(bits, 17), rng.randint(0, min(bits, 17))]))
         return (value if bits < 22 or rng.random() < 0.6 else -value) % (1 << bits)
 
     job = any_fields(rng) | (counts or random_counts(rng, MOST_PIXELS))
-    fits = job["engine"] == Engine.TAP and job["kernel_w"] <= CORE.tap_columns and job["stride_w"]
     bank, entries = CORE.acc_bank_entries, job["out_h"] * job["out_w"]
     step_x, step_y = step(12), step(22)
     pad_left = rng.choice([0, rng.randrange(4), job["pad_left"]])
@@ -109,7 +115,7 @@ def random_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict
     pads = rng.choice([0, pad_left * step_x, pad_left * step_x + max(0, -iy0) * step_y])  # may lie before address 0
     return job | {
         "illegal": 0,
-        "window": int(bool(fits) and rng.random() < 0.7),
+        "window": int(rng.random() < 0.7 and is_legal(job | {"window": 1})),
         "act_base": (place - pads) % (1 << 22),
         "step_x": step_x,
         "tap_x": step(12),
@@ -132,6 +138,14 @@ def good_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict[s
             return job
 
 
+def window_job(rng: random.Random, counts: dict[str, int], stride: int) -> dict[str, int]:
+    """One without an error, of a window."""
+    while True:
+        job = random_job(rng, counts) | {"engine": Engine.TAP, "window": 1, "stride_w": stride}
+        if not any(pixel.error for pixel in pixels_of(job)):
+            return job
+
+
 def bad_job(rng: random.Random, code: ErrorCode, counts: dict[str, int] | None = None) -> dict[str, int]:
     """One that ends with an error."""
     while True:
@@ -145,6 +159,38 @@ def bad_job(rng: random.Random, code: ErrorCode, counts: dict[str, int] | None =
                 job["act_base"] = rng.choice([CORE.act_bytes - rng.randrange(40), rng.randrange(1 << 22)])
         if any(pixel.error == code for pixel in pixels_of(job)):
             return job
+
+
+def observable(job: dict[str, int]) -> list[tuple[object, ...]]:
+    """What a job does, pixel by pixel, as far as that is looked at here."""
+    return [
+        (pixel.error, pixel.addr if pixel.inside else job["pad_value"], *pixel.payload(0), job["engine"])
+        for pixel in islice(pixels_of(job), 200)
+    ]
+
+
+BITS = [
+    (name, bit)
+    for name in (*SETUP_FIELDS, "act_base", "acc_base", *COUNTS, "iy0", "in_h", "accumulate")
+    for bit in range((JOB_RANGES[name][1] - JOB_RANGES[name][0]).bit_length())
+    if (name, bit) != ("acc_base", 12) and (name not in COUNTS or bit < 6)
+]
+"""All that matter: the highest of ``acc_base`` makes an error, those of the longest loops have a test of their own."""
+
+
+def good_job_with(rng: random.Random, name: str, bit: int) -> dict[str, int]:
+    """One without an error in which a bit of a field is 1, and would change something if it were 0."""
+    low, high = JOB_RANGES[name]
+    for _ in range(10000):
+        job = random_job(rng, {count: rng.choice([1, 1, 2, 3]) for count in COUNTS})
+        number = 1 << bit | rng.choice([0, rng.getrandbits(bit), rng.getrandbits(3), job[name]])
+        job[name], flipped = ((value - low) % (high - low + 1) + low for value in (number, number ^ 1 << bit))
+        other = job | {name: flipped}
+        if not is_legal(job) or not is_legal(other) or any(pixel.error for pixel in pixels_of(job)):
+            continue
+        if observable(job) != observable(other):
+            return job
+    raise AssertionError(f"bit {bit} of {name} never matters")
 
 
 class StreamerBench:
@@ -261,7 +307,7 @@ def test_every_cycle_is_as_the_pixels_say(seed: int, rate: float) -> None:
     """Pixels, reads and all other outputs of random jobs, back to back and with gaps, for both engines."""
     rng = random.Random(f"{seed} {rate}")
     bench = StreamerBench(rng, rate)
-    bench.jobs.extend(good_job(rng) for _ in range(6))
+    bench.jobs.extend(good_job(rng) for _ in range(4))
     expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
     simulate(bench.dut, bench.run)
     assert bench.pixels == expected
@@ -283,6 +329,35 @@ def test_short_jobs_follow_each_other(rate: float) -> None:
     rng = random.Random(f"{rate}")
     bench = StreamerBench(rng, rate)
     bench.jobs.extend(good_job(rng, {name: rng.choice([1, 1, 1, 1, 2]) for name in COUNTS}) for _ in range(60))
+    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
+    simulate(bench.dut, bench.run)
+    assert bench.pixels == expected
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_bit_of_every_field_matters(part: int) -> None:
+    """Jobs that would do something else without it."""
+    rng = random.Random(part)
+    bench = StreamerBench(rng, (1.0, 0.6)[part % 2])
+    bench.jobs.extend(good_job_with(rng, *bit) for bit in BITS[part::4])
+    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
+    simulate(bench.dut, bench.run)
+    assert bench.pixels == expected
+
+
+@pytest.mark.parametrize("columns", range(1, CORE.tap_columns + 1))
+def test_windows_of_all_widths(columns: int) -> None:
+    rng = random.Random(columns)
+    bench = StreamerBench(rng, 0.6)
+    for stride in range(1, 16):
+        counts = {
+            "blocks": 1,
+            "kernel_h": 1,
+            "kernel_w": columns,
+            "out_h": rng.randint(1, 2),
+            "out_w": rng.randint(1, 3),
+        }
+        bench.jobs.append(window_job(rng, counts, stride))
     expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
     simulate(bench.dut, bench.run)
     assert bench.pixels == expected

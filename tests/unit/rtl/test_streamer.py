@@ -107,18 +107,21 @@ def random_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict
         return (value if bits < 22 or rng.random() < 0.6 else -value) % (1 << bits)
 
     job = any_fields(rng) | (counts or random_counts(rng, MOST_PIXELS))
+    job["window"] = int(rng.random() < 0.7 and is_legal(job | {"window": 1}))
     bank, entries = CORE.acc_bank_entries, job["out_h"] * job["out_w"]
-    step_x, step_y = step(12), step(22)
+    step_x, tap_x, step_y = step(12), step(12), step(22)
     pad_left = rng.choice([0, rng.randrange(4), job["pad_left"]])
     iy0 = rng.choice([0, rng.randint(-3, 3), job["iy0"]])
-    place = rng.choice([rng.randrange(1 << 11), rng.randrange(CORE.act_bytes)])
-    pads = rng.choice([0, pad_left * step_x, pad_left * step_x + max(0, -iy0) * step_y])  # may lie before address 0
+    # The padding before the map may lie before address 0.
+    pitch, stride = (tap_x, 1) if job["window"] else (step_x, job["stride_w"])
+    left = -(-pad_left // max(1, stride)) * pitch
+    above = -(-max(0, -iy0) // max(1, job["stride_h"])) * step_y
+    act_base = rng.choice([rng.randrange(1 << 11), rng.randrange(CORE.act_bytes)]) - rng.choice([0, left, left + above])
     return job | {
         "illegal": 0,
-        "window": int(rng.random() < 0.7 and is_legal(job | {"window": 1})),
-        "act_base": (place - pads) % (1 << 22),
+        "act_base": act_base % (1 << 22),
         "step_x": step_x,
-        "tap_x": step(12),
+        "tap_x": tap_x,
         "step_y": step_y,
         "tap_y": step(22),
         "block_pitch": step(22),

@@ -109,24 +109,16 @@ def random_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict
     job = any_fields(rng) | (counts or random_counts(rng, MOST_PIXELS))
     job["window"] = int(rng.random() < 0.7 and is_legal(job | {"window": 1}))
     bank, entries = CORE.acc_bank_entries, job["out_h"] * job["out_w"]
-    step_x, tap_x, step_y = step(12), step(12), step(22)
-    pad_left = rng.choice([0, rng.randrange(4), job["pad_left"]])
-    iy0 = rng.choice([0, rng.randint(-3, 3), job["iy0"]])
-    # The padding before the map may lie before address 0.
-    pitch, stride = (tap_x, 1) if job["window"] else (step_x, job["stride_w"])
-    left = -(-pad_left // max(1, stride)) * pitch
-    above = -(-max(0, -iy0) // max(1, job["stride_h"])) * step_y
-    act_base = rng.choice([rng.randrange(1 << 11), rng.randrange(CORE.act_bytes)]) - rng.choice([0, left, left + above])
     return job | {
         "illegal": 0,
-        "act_base": act_base % (1 << 22),
-        "step_x": step_x,
-        "tap_x": tap_x,
-        "step_y": step_y,
+        "act_base": rng.choice([rng.randrange(CORE.act_bytes), -rng.randrange(1 << 14) % (1 << 22)]),
+        "step_x": step(12),
+        "tap_x": step(12),
+        "step_y": step(22),
         "tap_y": step(22),
         "block_pitch": step(22),
-        "pad_left": pad_left,
-        "iy0": iy0,
+        "pad_left": rng.choice([0, rng.randrange(4), job["pad_left"]]),
+        "iy0": rng.choice([0, rng.randint(-3, 3), job["iy0"]]),
         "in_h": rng.choice([rng.randint(1, 9), job["in_h"], 1023]),
         "in_w": rng.choice([rng.randint(1, 9), job["in_w"], 1023]),
         "acc_base": bank * rng.randrange(2) + rng.randrange(bank + 1 - entries),
@@ -147,6 +139,26 @@ def window_job(rng: random.Random, counts: dict[str, int], stride: int) -> dict[
         job = random_job(rng, counts) | {"engine": Engine.TAP, "window": 1, "stride_w": stride}
         if not any(pixel.error for pixel in pixels_of(job)):
             return job
+
+
+def padded_job(rng: random.Random) -> dict[str, int]:
+    """A convolution over a map at the lowest addresses: the padding at its edges lies before address 0."""
+    limits = {"blocks": 3, "kernel_h": 3, "kernel_w": 3, "out_h": 4, "out_w": 6}
+    job = random_job(rng, {name: rng.randint(1, most) for name, most in limits.items()})
+    job |= {name: rng.randint(1, 2) for name in ("stride_h", "stride_w", "dilation_h", "dilation_w")}
+    pitch, row, top, left = rng.randint(1, 1000), rng.randint(1, 9000), rng.randint(1, 3), rng.randint(1, 5)
+    return job | {
+        "act_base": (rng.randrange(40) - top * row - left * pitch) % (1 << 22),
+        "iy0": -top,
+        "pad_left": left,
+        "in_h": rng.randint(1, 12),
+        "in_w": rng.randint(1, 12),
+        "step_x": pitch * job["stride_w"],
+        "tap_x": pitch * (1 if job["window"] else job["dilation_w"]),
+        "step_y": row * job["stride_h"],
+        "tap_y": row * job["dilation_h"],
+        "block_pitch": rng.randrange(1 << 16),
+    }
 
 
 def bad_job(rng: random.Random, code: ErrorCode, counts: dict[str, int] | None = None) -> dict[str, int]:
@@ -364,6 +376,16 @@ def test_windows_of_all_widths(columns: int) -> None:
     expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
     simulate(bench.dut, bench.run)
     assert bench.pixels == expected
+
+
+def test_padding_may_lie_before_address_0() -> None:
+    rng = random.Random(0)
+    bench = StreamerBench(rng, 0.9)
+    bench.jobs.extend(padded_job(rng) for _ in range(30))
+    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
+    simulate(bench.dut, bench.run)
+    assert bench.pixels == expected
+    assert not bench.stopped
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.7, 0.2])

@@ -388,6 +388,25 @@ def test_padding_may_lie_before_address_0() -> None:
     assert not bench.stopped
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("bank", [0, 1])
+@pytest.mark.parametrize("code", [ErrorCode.ACC_RANGE, ErrorCode.ACT_RANGE])
+def test_the_last_entry_and_the_last_bytes_are_there(code: ErrorCode, bank: int, beyond: int) -> None:
+    rng = random.Random(f"{code} {bank}")
+    bench = StreamerBench(rng, 0.9)
+    job = good_job(rng, dict.fromkeys(COUNTS, 1) | {"out_w": 5}) | {"window": 0, "iy0": 0, "pad_left": 0, "stride_w": 1}
+    job |= {"in_h": 1, "in_w": 5, "step_x": 3, "act_base": 0, "acc_base": bank * CORE.acc_bank_entries}
+    if code == ErrorCode.ACC_RANGE:
+        job["acc_base"] += CORE.acc_bank_entries - 5 + beyond
+    else:
+        job["act_base"] = CORE.act_bytes - CORE.rows - 12 + beyond
+    bench.jobs.append(job)
+    simulate(bench.dut, bench.run)
+    assert bench.pixels == 5
+    assert bench.stopped == beyond
+    assert bench.shown is None or bench.shown.error == code
+
+
 @pytest.mark.parametrize("rate", [1.0, 0.7, 0.2])
 @pytest.mark.parametrize("counts", [None, dict.fromkeys(COUNTS, 1)], ids=["any_pixel", "only_pixel"])
 @pytest.mark.parametrize("code", [ErrorCode.ILLEGAL_FIELD, ErrorCode.ACC_RANGE, ErrorCode.ACT_RANGE])

@@ -87,7 +87,7 @@ class InboundBench:
             behind = size - step * (flits - 1)
             header["addr"] = rng.choice([0, behind - 1, rng.randrange(behind)])
             if not inside and rng.random() < 0.3:
-                header["addr"] ^= 1 << rng.randrange(32)
+                header["addr"] = rng.choice([header["addr"] ^ 1 << rng.randrange(32), -rng.randint(1, 6) % (1 << 32)])
         elif header["kind"] == Kind.DATA:
             header["addr"] = rng.randrange(3) << UNIT_SHIFT
         return [

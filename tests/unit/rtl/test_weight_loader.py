@@ -72,10 +72,10 @@ def random_job(core: CoreParams, rng: random.Random) -> dict[str, int]:
             return job | {"weight_base": core.cols * rng.choice([0, spare, rng.randint(0, spare)])}
 
 
-def failing_job(core: CoreParams, rng: random.Random) -> dict[str, int]:
+def failing_job(core: CoreParams, rng: random.Random, engine: Engine) -> dict[str, int]:
     """Ends with a pass that is not there."""
     while True:
-        job = any_fields(rng)
+        job = any_fields(rng) | {"engine": engine}
         rows = core.rows if job["engine"] == Engine.ARRAY else 1
         job |= random_counts(rng, MOST_ROWS // rows) | {"illegal": 0, "window": job["window"] & job["engine"]}
         behind = max(0, core.weight_bytes - core.cols * rng.randint(1, 3 * rows))
@@ -186,11 +186,14 @@ def test_the_longest_loops_end(loop: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6), ids=lambda s: f"seed{s}")
+@pytest.mark.parametrize("engine", list(Engine), ids=lambda e: e.name)
 @pytest.mark.parametrize("core", CORES)
-def test_a_pass_that_is_not_there_is_the_end(core: str, seed: int) -> None:
-    rng = random.Random(f"{core} {seed}")
+def test_a_pass_that_is_not_there_is_the_end(core: str, engine: Engine, seed: int) -> None:
+    rng = random.Random(f"{core} {engine} {seed}")
     bench = LoaderBench(CORES[core], rng, (1.0, 0.6)[seed % 2])
-    bench.jobs.extend([random_job(CORES[core], rng), failing_job(CORES[core], rng), random_job(CORES[core], rng)])
+    bench.jobs.extend(
+        [random_job(CORES[core], rng), failing_job(CORES[core], rng, engine), random_job(CORES[core], rng)]
+    )
     simulate(bench.dut, bench.run)
     assert bench.failed
     assert bench.shown is None or bench.offered is not None

@@ -65,6 +65,15 @@ def _behind_a_read(m: Module, dut: Accumulator) -> dict[str, Value]:
     return {"read__data": accepted}
 
 
+def _while_instructions_stay(m: Module, dut: Load) -> dict[str, Value]:
+    held, waits, stay, stayed = Signal.like(dut.instruction.payload), Signal(), Signal(), Signal(init=1)
+    m.d.comb += stay.eq(stayed & (~waits | (dut.instruction.valid & (dut.instruction.payload == held))))
+    m.d.sync += [held.eq(dut.instruction.payload), waits.eq(dut.instruction.valid & ~dut.instruction.ready)]
+    m.d.sync += stayed.eq(stay)
+    outputs = ("instruction__ready", "o__valid", "busy", "error")
+    return dict.fromkeys(outputs, stay) | {"o__payload": stay & dut.o.valid}
+
+
 def _of_waiting_flits(m: Module, dut: InputBuffer) -> dict[str, Value]:
     return {f"front__{channel}": waits for channel, waits in enumerate(dut.present)}
 
@@ -95,15 +104,21 @@ BLOCKS = {
         Block("pe", PeRow, "test_pe.py", lambda a: a["cols"] == 4),
         Block("array", SystolicArray, "test_array.py", lambda a: (a["core"].rows, a["core"].cols) == (4, 4)),
         Block("tap", TapUnit, "test_tap.py"),
-        Block("streamer", PixelStreamer, "test_compute.py"),
-        Block("weight_loader", WeightLoader, "test_compute.py"),
+        Block("streamer", PixelStreamer, "test_streamer.py"),
+        Block("weight_loader", WeightLoader, "test_weight_loader.py"),
         Block("compute", ComputeUnit, "test_compute.py"),
         Block("tokens", TokenFile, "test_tokens.py", lambda a: a["chip"].tokens == 16),
         Block("signal_sender", SignalSender, "test_tokens.py"),
         Block("signal_router", SignalRouter, "test_tokens.py"),
         Block("fetch", Fetch, "test_fetch.py", _link(8)),
         Block("issue", Issue, "test_issue.py"),
-        Block("load", Load, "test_load.py", _link(16)),
+        Block(
+            "load",
+            Load,
+            "test_load.py",
+            _link(16),
+            Contract("an instruction stays until its packet is sent", means=_while_instructions_stay),
+        ),
         Block("inbound", Inbound, "test_interface.py", _link(16)),
         Block("outbound", Outbound, "test_interface.py"),
         Block("drain", Drain, "test_drain.py"),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from amaranth.hdl import Elaboratable, Module
+from amaranth.hdl import Const, Elaboratable, Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from rtl.accumulator import Accumulator
 from rtl.compute import ComputeUnit
 from rtl.isa import Engine, Opcode, TapMode, encode, field_range
-from rtl.job import SETUP_FIELDS
+from rtl.job import COMPUTE_FIELDS, SETUP_FIELDS, job_layout
 from rtl.params import CoreParams, default_chip
 from rtl.regs import ErrorCode
 
@@ -340,6 +341,41 @@ def item_with_a_bit_that_matters(
             signals |= {f"signal{i}_core": rng.randrange(64) for i in range(3)}
             return Item(setup, job, signals), ErrorCode(after[-1])
     raise AssertionError(f"bit {bit} of {name} never matters")
+
+
+JOB_RANGES = {
+    **{name: field_range(Opcode.SETUP, name) for name in SETUP_FIELDS},
+    **{name: field_range(Opcode.COMPUTE, name) for name in COMPUTE_FIELDS},
+    "illegal": (0, 1),
+}
+COUNTS = ("blocks", "kernel_h", "kernel_w", "out_h", "out_w")
+
+
+def any_fields(rng: random.Random) -> dict[str, int]:
+    """A job for streamer and weight loader whose fields are anything."""
+    return {name: rng.randint(*limits) for name, limits in JOB_RANGES.items()}
+
+
+def random_counts(rng: random.Random, most: int) -> dict[str, int]:
+    """Turns of all loops, one of them often long; their product is ``most`` at most."""
+    long = rng.choice(COUNTS)
+    counts = {name: rng.choice([1, 1, 2, 3]) for name in COUNTS}
+    while (others := math.prod(counts.values()) // counts[long]) > most:
+        counts[rng.choice(COUNTS)] = 1
+    largest = min(JOB_RANGES[long][1], most // others)
+    return counts | {long: rng.choice([largest, rng.randint(1, largest), rng.randint(1, min(6, largest))])}
+
+
+def longest(loop: str) -> dict[str, int]:
+    """As many turns of a loop as its field can say, and one of all others."""
+    return dict.fromkeys(COUNTS, 1) | {loop: JOB_RANGES[loop][1]}
+
+
+def job_bits(fields: dict[str, int]) -> int:
+    """As `rtl.job.job_layout` holds it."""
+    setup = {name: fields[name] for name in SETUP_FIELDS}
+    rest = {name: value for name, value in fields.items() if name not in setup}
+    return Const.cast(job_layout.const({"setup": setup, **rest})).value
 
 
 class ComputeWithAccumulator(Elaboratable):

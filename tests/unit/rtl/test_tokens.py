@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Const, Module
 
-from rtl.noc.flit import Kind
+from rtl.noc.flit import Kind, flit_layout
 from rtl.params import ChipParams, default_chip
-from rtl.signals import SIGNAL, SignalRouter, SignalSender
+from rtl.signals import SignalRouter, SignalSender
 from rtl.tokens import TokenFile
-from tests.unit.rtl.axi_models import Sink, send
-from tests.unit.rtl.core_models import packets_of, simulate
+from tests.unit.rtl.core_models import simulate
 
 CHIP = default_chip(4)
 
@@ -135,37 +135,69 @@ def test_every_counter_counts_to_255_and_back() -> None:
     simulate(dut, bench)
 
 
-@pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
-def test_each_signal_arrives_once_at_its_core(seed: int) -> None:
-    rng = random.Random(seed)
-    n_sources = 4
-    node = 2
-    dut = SignalRouter(chip=CHIP, n_sources=n_sources)
-    words = [[(rng.randrange(64), rng.randrange(4)) for _ in range(60)] for _ in range(n_sources)]
-    local: list[int] = []
-    sink = Sink(dut.o, rng, stall=0.4)
+class RouterBench:
+    """Signals of all sources; knows what the router must do in every cycle."""
 
-    def source(index: int):
-        async def bench(ctx) -> None:
-            consts = [SIGNAL.const({"token": token, "core": core}) for token, core in words[index]]
-            await send(ctx, dut.i[index], consts, random.Random(index), 0.5)
-            await ctx.tick().repeat(30)
+    def __init__(self, node: int, rng: random.Random) -> None:
+        self.chip = default_chip(64)
+        self.dut = SignalRouter(chip=self.chip, n_sources=4)
+        self.node, self.rng = node, rng
+        self.layout = flit_layout(self.chip)
+        self.offered: list[tuple[int, int] | None] = [None] * 4
+        self.held: tuple[int, int] | None = None
 
-        return bench
+    def signal(self) -> tuple[int, int]:
+        """A token, and a core: often this one, or one whose number differs in one bit."""
+        core = self.rng.choice([self.node, self.node ^ 1 << self.rng.randrange(6), self.rng.randrange(64)])
+        return self.rng.randrange(128), core
 
-    async def watch(ctx) -> None:
-        ctx.set(dut.node, node)
-        while True:
-            _, _, valid, token = await ctx.tick().sample(dut.increment.valid, dut.increment.token)
-            if valid:
-                local.append(token)
+    def packet(self, token: int, core: int) -> int:
+        header = {"dest": 1 << core, "src": self.node, "kind": Kind.SIGNAL, "flits": 1, "token": token}
+        return Const.cast(self.layout.const({"first": 1, "last": 1, "header": header})).value
 
-    simulate(dut, *(source(i) for i in range(n_sources)), background=[watch, sink.run])
-    everything = [pair for stream in words for pair in stream]
-    assert sorted(local) == sorted(token for token, core in everything if core == node)
-    packets = packets_of([word for _, word in sink.words])
-    assert all(p.kind == Kind.SIGNAL and p.src == node and p.flits == 1 for p in packets)
-    assert sorted((p.token, p.dest) for p in packets) == sorted((t, 1 << c) for t, c in everything if c != node)
+    async def cycle(self, ctx: Any, rate: float) -> None:
+        """Offers stay until they are taken; beside a low valid there is any signal."""
+        dut, rng = self.dut, self.rng
+        for index, port in enumerate(dut.i):
+            if self.offered[index] is None and rng.random() < rate:
+                self.offered[index] = self.signal()
+            token, core = self.offered[index] or self.signal()
+            ctx.set(port.valid, self.offered[index] is not None)
+            ctx.set(port.payload, {"token": token, "core": core})
+        taking = rng.random() < 0.6
+        ctx.set(dut.o.ready, taking)
+        outputs = (dut.increment.valid, dut.increment.token, dut.busy, dut.o.valid, dut.o.payload.as_value())
+        readies = (port.ready for port in dut.i)
+        _, _, counts, counted, busy, valid, flit, *ready = await ctx.tick().sample(*outputs, *readies)
+
+        waiting = [(index, one) for index, one in enumerate(self.offered) if one is not None]
+        own = next(((index, one) for index, one in waiting if one[1] == self.node), None)
+        other = next(((index, one) for index, one in waiting if one[1] != self.node), None)
+        if self.held is not None and not taking:
+            other = None
+        assert counts == (own is not None)
+        assert own is None or counted == own[1][0]
+        assert busy == valid == (self.held is not None)
+        assert self.held is None or flit == self.packet(*self.held)
+        goes = {index for index, _ in filter(None, (own, other))}
+        assert ready == [index in goes for index in range(4)]
+        for index in goes:
+            self.offered[index] = None
+        if self.held is None or taking:
+            self.held = None if other is None else other[1]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("node", [0, 21, 42, 63], ids=lambda n: f"node{n}")
+def test_signals_count_here_or_leave_lowest_source_first(node: int, rate: float) -> None:
+    bench = RouterBench(node, random.Random(f"{node} {rate}"))
+
+    async def run(ctx: Any) -> None:
+        ctx.set(bench.dut.node, node)
+        for _ in range(300):
+            await bench.cycle(ctx, rate)
+
+    simulate(bench.dut, run)
 
 
 def test_a_busy_network_does_not_hold_up_local_signals() -> None:

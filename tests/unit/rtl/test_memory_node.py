@@ -28,8 +28,8 @@ def small_chip(link_bytes: int = 16, **overrides: Any) -> ChipParams:
     return default_chip(4, SMALL, link_bytes=link_bytes, **overrides)
 
 
-def packet(chip: ChipParams, payload: list[int], *, traffic: int = 0, **header: Any) -> list[Any]:
-    """Flits of one packet; ``traffic`` may be no `TrafficClass`."""
+def packet(chip: ChipParams, payload: list[int], *, kind: int, traffic: int = 0, **header: Any) -> list[Any]:
+    """Flits of one packet; ``kind`` may be no `Kind`, ``traffic`` no `TrafficClass`."""
     layout = flit_layout(chip)
     header = {"flits": len(payload), **header}
     head = layout["header"]
@@ -37,7 +37,9 @@ def packet(chip: ChipParams, payload: list[int], *, traffic: int = 0, **header: 
         layout.const({"data": word, "first": i == 0, "last": i == len(payload) - 1, "header": header if i == 0 else {}})
         for i, word in enumerate(payload)
     ]
-    raw = Const.cast(flits[0]).value | traffic << head.offset + head.shape["traffic"].offset
+    raw = Const.cast(flits[0]).value
+    for name, value in {"kind": kind, "traffic": traffic}.items():
+        raw |= value << head.offset + head.shape[name].offset
     return [layout.from_bits(raw), *flits[1:]]
 
 
@@ -552,6 +554,58 @@ def test_a_packet_that_cannot_be_executed_is_an_error() -> None:
 
     bench.run(test)
     assert bench.axi.writes == [(512, 1)] * len(cases)  # the next packet is served
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_packet_that_is_no_request_is_dropped_whole(seed: int) -> None:
+    """Of any kind and length, between requests; what it carries could be executed if it were a request."""
+    chip = small_chip()
+    bench = Bench(chip, seed, stall=(0.0, 0.3)[seed % 2])
+    bench.axi.mirrored = True
+    bench.axi.target = bench.memory.copy()  # reads see nothing of it
+    rng = random.Random(seed)
+    reads: list[bytes] = []
+    writes: list[int] = []
+    none = [kind for kind in range(8) if kind not in (Kind.READ, Kind.WRITE)]
+
+    def request() -> list[Any]:
+        if rng.random() < 0.6:
+            reads.append(load(chip, run_flits=rng.randrange(1, 20), dram_addr=rng.randrange(1 << 28) * 16, cores=2))
+            return read_packet(chip, reads[-1])
+        writes.append(rng.randrange(1 << 20) * 4096)
+        words = [rng.getrandbits(128) for _ in range(rng.randrange(1, 5))]
+        return packet(chip, words, kind=Kind.WRITE, dest=1 << NODE, src=1, addr=writes[-1], lanes=16)
+
+    def no_request(kind: int) -> list[Any]:
+        raw = b"".join(random_load(chip, rng) for _ in range(3))[16 * rng.randrange(2) :]
+        words = [int.from_bytes(raw[i : i + 16], "little") for i in range(0, len(raw), 16)]
+        fields = {"addr": rng.randrange(1 << 20) * 4096, "lanes": 16, "src": rng.randrange(4)}
+        return packet(chip, words[: rng.randrange(1, len(words) + 1)], kind=kind, dest=1 << NODE, **fields)
+
+    async def test(ctx: Any) -> None:
+        for _ in range(2):
+            for kind in rng.sample(none, len(none)):
+                for _ in range(rng.randrange(3)):
+                    await bench.request(ctx, request())
+                await bench.until_idle(ctx)
+                assert ctx.get(bench.node.error) == ErrorCode.NONE
+                await bench.request(ctx, no_request(kind))
+                await ctx.tick().repeat(2)
+                assert ctx.get(bench.node.error) == ErrorCode.ILLEGAL_FIELD, kind
+                for _ in range(rng.randrange(3)):
+                    await bench.request(ctx, request())
+                await bench.until_idle(ctx)
+                assert ctx.get(bench.node.error) == ErrorCode.ILLEGAL_FIELD, kind
+                await bench.clear(ctx)
+                assert ctx.get(bench.node.error) == ErrorCode.NONE
+
+    bench.run(test)
+    packets = parse(chip, bench.sink.words)
+    expected = [p for raw in reads for p in model_packets(chip, bench.memory, raw)]
+    assert [p for p in packets if p["kind"] == Kind.DATA] == expected
+    assert len(packets) == len(expected) + len(writes)
+    assert bench.axi.bursts == [(at, beats) for raw in reads for at, beats, _, _ in model_bursts(chip, raw)]
+    assert [addr for addr, _ in bench.axi.writes] == writes
 
 
 @pytest.mark.parametrize("flits", [1, 3], ids=lambda flits: f"{flits} flits")

@@ -24,6 +24,10 @@ from tests.unit.rtl.core_models import Network, simulate
 NODE = 3
 
 
+def some_core(queue_depth: int) -> CoreParams:
+    return CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, queue_depth=queue_depth)
+
+
 class Model:
     """What a Fetch shows in every cycle, and the blocks that it is owed; the lowest unit asks first."""
 
@@ -38,6 +42,11 @@ class Model:
         self.owed = [0] * 3  # instructions
         self.ended = [False] * 3
         self.started = False
+        self.requests = 0
+
+    def over(self) -> bool:
+        """All programs have ended, and nothing is on its way."""
+        return all(self.ended) and not any((*self.owed, *self.queues))
 
     def _flit(self) -> dict[str, Any]:
         assert self._chosen is not None
@@ -87,6 +96,7 @@ class Model:
                 self._room[chosen] -= self._block
                 self.owed[chosen] += self._block
                 self._chosen = None
+                self.requests += 1
         for unit, pop in enumerate(popped):
             if pop:
                 self.queues[unit].popleft()
@@ -119,7 +129,7 @@ class Wrapped:
 @pytest.mark.parametrize("seed", range(2), ids=lambda s: f"seed{s}")
 def test_units_get_their_streams_up_to_end(link_bytes: int, queue_depth: int, seed: int) -> None:
     rng = random.Random(100 * link_bytes + 10 * queue_depth + seed)
-    core = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, queue_depth=queue_depth)
+    core = some_core(queue_depth)
     chip = replace(default_chip(4, core), link_bytes=link_bytes)
     dut = Wrapped(core, chip)
     base, stride, memory_node = 4096 - 64, 64 * 20, 1
@@ -170,36 +180,44 @@ def test_units_get_their_streams_up_to_end(link_bytes: int, queue_depth: int, se
     assert all(count <= len(stream) + queue_depth for count, stream in zip(fetched, streams, strict=True))
 
 
-@pytest.mark.parametrize("link_bytes", [4, 8, 16, 32, 64])
-@pytest.mark.parametrize("queue_depth", [4, 16])
-def test_every_cycle_is_as_in_the_model(link_bytes: int, queue_depth: int) -> None:
-    """Programs of any bits from anywhere, for any node; halts; instructions of the units in any order."""
-    core = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, queue_depth=queue_depth)
-    chip = replace(default_chip(4, core), link_bytes=link_bytes)
-    rng = random.Random(16 * link_bytes + queue_depth)
-    align = max(INSTRUCTION_BYTES, link_bytes)
-    per_flit = max(1, link_bytes // INSTRUCTION_BYTES)
+def random_instruction(rng: random.Random) -> int:
+    """256 bits; seldom an END."""
+    others = [opcode for opcode in range(16) if opcode != Opcode.END]
+    return rng.getrandbits(8 * INSTRUCTION_BYTES) & ~15 | (Opcode.END if rng.random() < 0.04 else rng.choice(others))
 
-    def instruction() -> int:
-        bits = rng.getrandbits(8 * INSTRUCTION_BYTES) & ~15
-        return bits | (Opcode.END if rng.random() < 0.04 else rng.choice([n for n in range(16) if n != Opcode.END]))
 
-    async def bench(ctx, dut: Fetch, model: Model) -> None:
-        program, request = dut.program, dut.request
-        flits: deque[tuple[int, int, list[int]]] = deque()  # unit, bits, instructions that it completes
+def follow(core: CoreParams, chip: ChipParams, rng: random.Random, node: int, cycles: int) -> Model:
+    """Compare a Fetch with its model, up to the end of all programs or for so many cycles.
+
+    Programs of any bits come from anywhere; the units' instructions arrive in any order, and it is halted at times.
+    """
+    align = max(INSTRUCTION_BYTES, chip.link_bytes)
+    per_flit = max(1, chip.link_bytes // INSTRUCTION_BYTES)
+    home = rng.randrange(len(chip.memory_nodes))
+    base, stride = (rng.getrandbits(32) & -align for _ in range(2))
+    dut, model = Fetch(core=core, chip=chip), Model(core, chip, node, home, base, stride)
+    program, request = dut.program, dut.request
+    flits: deque[tuple[int, int, list[int]]] = deque()  # unit, bits, instructions that it completes
+
+    def answer() -> None:
+        unit = rng.choice([unit for unit in range(3) if model.owed[unit]])
+        words = [random_instruction(rng) for _ in range(per_flit)]
+        raw = b"".join(word.to_bytes(INSTRUCTION_BYTES, "little") for word in words)
+        cuts = [raw[i : i + chip.link_bytes] for i in range(0, len(raw), chip.link_bytes)]
+        flits.extend((unit, int.from_bytes(cut, "little"), []) for cut in cuts)
+        flits[-1][2].extend(words)
+
+    async def bench(ctx) -> None:
+        for port, value in ((dut.node, node), (dut.home, home), (dut.program_base, base), (dut.program_stride, stride)):
+            ctx.set(port, value)
         second = offered = quiet = 0
         ready = Cat(request.ready, *(port.ready for port in dut.o))
-        for now in range(6000):
+        for now in range(cycles):
             start, halt, readys = now == 3, rng.random() < 0.15, rng.getrandbits(4)
             if not flits and any(model.owed):
-                unit = rng.choice([unit for unit in range(3) if model.owed[unit]])
-                words = [instruction() for _ in range(per_flit)]
-                raw = b"".join(word.to_bytes(INSTRUCTION_BYTES, "little") for word in words)
-                cuts = [raw[i : i + link_bytes] for i in range(0, len(raw), link_bytes)]
-                flits.extend((unit, int.from_bytes(cut, "little"), []) for cut in cuts)
-                flits[-1][2].extend(words)
+                answer()
             offered = offered or bool(flits and rng.random() < 0.6)
-            unit, bits = flits[0][:2] if offered else (rng.randrange(3), rng.getrandbits(8 * link_bytes))
+            unit, bits = flits[0][:2] if offered else (rng.randrange(3), rng.getrandbits(8 * chip.link_bytes))
             ctx.set(program.payload, {"unit": unit, "data": bits})
             ctx.set(program.valid, offered)
             ctx.set(Cat(dut.start, dut.halt), start | halt << 1)
@@ -224,22 +242,29 @@ def test_every_cycle_is_as_in_the_model(link_bytes: int, queue_depth: int) -> No
             popped = [output is not None and bool(readys >> 1 + unit & 1) for unit, output in enumerate(outputs)]
             model.cycle(halt, bool(readys & 1), popped, arrived)
             model.started |= start
-            quiet = quiet + 1 if all(model.ended) and not any((*model.owed, *model.queues)) else 0
+            quiet = quiet + 1 if model.over() else 0
             if quiet == 40:
                 return
-        raise AssertionError("the programs do not end")
 
-    for node in (0b101010, 0b010101):
-        home = rng.randrange(len(chip.memory_nodes))
-        base, stride = (rng.getrandbits(32) & -align for _ in range(2))
-        dut, model = Fetch(core=core, chip=chip), Model(core, chip, node, home, base, stride)
+    simulate(dut, bench)
+    return model
 
-        async def run(ctx, dut: Fetch = dut, model: Model = model, places: tuple = (node, home, base, stride)) -> None:
-            for port, value in zip((dut.node, dut.home, dut.program_base, dut.program_stride), places, strict=True):
-                ctx.set(port, value)
-            await bench(ctx, dut, model)
 
-        simulate(dut, run)
+@pytest.mark.parametrize("link_bytes", [4, 8, 16, 32, 64])
+@pytest.mark.parametrize("queue_depth", [4, 16])
+def test_every_cycle_is_as_in_the_model(link_bytes: int, queue_depth: int) -> None:
+    core = some_core(queue_depth)
+    chip = replace(default_chip(4, core), link_bytes=link_bytes)
+    rng = random.Random(16 * link_bytes + queue_depth)
+    assert follow(core, chip, rng, rng.randrange(64), cycles=6000).over(), "the programs do not end"
+
+
+def test_every_node_asks_for_its_own_programs() -> None:
+    core = some_core(4)
+    chip = replace(default_chip(4, core), link_bytes=8)
+    for node in range(64):  # more than the chip has: a Fetch does not know
+        model = follow(core, chip, random.Random(node), node, cycles=40)
+        assert model.requests > 1
 
 
 def test_no_request_without_room_for_its_answer() -> None:
@@ -274,7 +299,7 @@ def test_no_request_without_room_for_its_answer() -> None:
 
 @pytest.mark.parametrize("link_bytes", [8, 64])
 def test_misaligned_streams_are_an_error(link_bytes: int) -> None:
-    core = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, queue_depth=4)
+    core = some_core(4)
     chip = replace(default_chip(4, core), link_bytes=link_bytes)
     align = max(INSTRUCTION_BYTES, link_bytes)
     bits = [1 << bit for bit in range(align.bit_length() - 1)]

@@ -230,7 +230,7 @@ class Bench:
         await self.until_idle(ctx, limit)
         ctx.set(self.node.clear, 0)
 
-    async def _check_counters(self, ctx: Any) -> None:
+    async def check_counters(self, ctx: Any) -> None:
         ctx.set(self.node.running, 0)
         await ctx.tick()
         if self.watch.exact:
@@ -245,7 +245,7 @@ class Bench:
             ctx.set(self.node.node, self.number)
             ctx.set(self.node.running, 1)
             await test(ctx)
-            await self._check_counters(ctx)
+            await self.check_counters(ctx)
 
         sim.add_testbench(body)
         sim.add_testbench(self.axi.run, background=True)
@@ -359,6 +359,36 @@ def test_read_data_stream_without_a_bubble_over_bursts_runs_and_loads() -> None:
     cycles = [now for now, _ in bench.sink.words]
     assert len(cycles) == 6 * 120
     assert cycles[-1] - cycles[0] == 6 * 120 - 1
+
+
+def test_bytes_of_all_classes_are_counted_past_16_kb() -> None:
+    chip = small_chip()
+    bench = Bench(chip)
+    bench.axi.mirrored = True
+    bench.axi.target = bench.memory.copy()
+    rng = bench.rng
+
+    def write(traffic: TrafficClass, flits: int, lanes: int) -> list[Any]:
+        header = {"dest": 1 << NODE, "src": 1, "addr": rng.randrange(1 << 20) * 4096, "lanes": lanes}
+        return packet(chip, [0] * flits, kind=Kind.WRITE, traffic=traffic, **header)
+
+    async def test(ctx: Any) -> None:
+        for traffic in TrafficClass:
+            await bench.request(ctx, read_packet(chip, load(chip, run_flits=1024, traffic=traffic)))
+            for _ in range(32):
+                await bench.request(ctx, write(traffic, 32, 16))
+        for _ in range(3):
+            for traffic in TrafficClass:
+                await bench.request(ctx, read_packet(chip, load(chip, run_flits=rng.randrange(1, 9), traffic=traffic)))
+                await bench.request(ctx, write(traffic, rng.randrange(1, 9), rng.randrange(1, 17)))
+            await bench.until_idle(ctx)
+            await bench.check_counters(ctx)
+            ctx.set(bench.node.running, 1)
+
+    bench.run(test)
+    assert bench.watch.exact
+    for base in (MemoryCounter.READ_BYTES, MemoryCounter.WRITE_BYTES):
+        assert all(bench.watch.counted[base + traffic] > 1 << 14 for traffic in TrafficClass)
 
 
 def test_one_flit_runs_take_one_cycle_each() -> None:

@@ -141,11 +141,11 @@ def test_each_copy_carries_the_destinations_behind_its_output_and_no_others(turn
     """Any set of nodes from any port, also those that lie behind the port itself, to which no copy goes."""
     chip = small_chip(3, 3, 2)
     bench = Bench(chip, turn, turn=turn)
-    for number in range(120):
+    for number in range(100):
         port, vc = Direction(number % len(Direction)), bench.rng.randrange(chip.n_vcs)
         dests = [bench.rng.getrandbits(chip.n_nodes), some_dests(bench, port)]
         bench.send(number, port, vc, bench.rng.choice(dests), bench.rng.choice([1, 1, 1, 4]))
-    bench.run(360)
+    bench.run(300)
     bench.check()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from rtl.params import default_chip
 from rtl.regs import COUNTER_BITS, ID_VALUE, BlockKind, ErrorCode, Register, Status, block_index
 from rtl.regs import Control as ControlBit
 from tests.unit.rtl.axi_models import LiteHost
+from tests.unit.rtl.control_model import ControlModel
 
 CHIP = default_chip(4)
 ALL_CORES = 0b1111
@@ -27,36 +28,25 @@ def counter_of(block: int, index: int) -> int:
 
 
 class Life:
-    """Watches what the blocks see in every cycle: rules that hold in any run, and the cycles."""
+    """Compares control with its model in every cycle of any test; knows the clears and starts that came."""
 
     def __init__(self, control: Control) -> None:
-        self._control = control
+        self._model = ControlModel(control, CHIP, counter_of)
         self.clears: list[int] = []  # length of each
         self.starts: list[int] = []  # masks
 
     async def run(self, ctx: Any) -> None:
-        control = self._control
-        before = (0, 0)  # clear and running
-        length = 0
+        cleared = False
         while True:
-            _, _, clear, running, start, halt = await ctx.tick().sample(
-                control.clear, control.running, control.start, control.halt
-            )
-            assert not (clear and running)
-            assert not (halt and (clear or running))
-            if running and not before[1]:
-                assert before[0], "a run begins right behind a clear"
+            seen = await self._model.cycle(ctx)
+            clear, running, start = seen["shown"] & 1, seen["shown"] >> 1 & 1, seen["shown"] >> 4
+            if running and cleared:
                 self.starts.append(start)
-            else:
-                assert not start, "one pulse, in the first cycle of a run"
-            length = length + 1 if clear else 0
-            if before[0] and not clear:
-                assert self.clears[-1] >= CLEAR_CYCLES
-            elif clear and not before[0]:
+            if clear and not cleared:
                 self.clears.append(0)
             if clear:
-                self.clears[-1] = length
-            before = (clear, running)
+                self.clears[-1] += 1
+            cleared = bool(clear)
 
 
 def simulate(test: Any, *, seed: int | None = None) -> Life:
@@ -219,6 +209,67 @@ def test_a_run_clears_starts_counts_and_interrupts() -> None:
     life = simulate(test)
     assert life.starts == [ALL_CORES]
     assert life.clears == [CLEAR_CYCLES] * 2
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_anything_at_any_time(seed: int) -> None:
+    """Two hosts and blocks that do as they like; `Life` compares."""
+    control = Control(chip=CHIP)
+    life = Life(control)
+    reads = dict.fromkeys(Register, 0)
+
+    async def blocks(ctx: Any) -> None:
+        rng = random.Random(seed)
+        groups = (control.core_error, control.memory_error)
+        while True:
+            ctx.set(control.memory_idle, rng.choice([3, 3, 3, rng.randrange(4)]))
+            ctx.set(control.core_done, rng.choice([0, ALL_CORES, rng.randrange(16), rng.randrange(16)]))
+            failing = rng.random() < 0.2
+            for error in chain(*groups):
+                ctx.set(error, failing * rng.choice([0, 0, 1 << rng.randrange(8), rng.randrange(256)]))
+            for unit in control.core_error_unit:
+                ctx.set(unit, rng.randrange(4))
+            for _ in range(rng.choice([1, 3, 20, 60])):
+                ctx.set(control.progress, rng.random() < 0.1)
+                await ctx.tick()
+
+    async def writer(ctx: Any) -> None:
+        rng = random.Random(seed + 100)
+        host = LiteHost(ctx, control.bus, rng)
+        limits = [0, 1, 12, 40, 300]
+        for _ in range(400):
+            register = rng.choice([*Register, *[Register.CONTROL] * 10])
+            value = rng.getrandbits(32)
+            if register == Register.WATCHDOG:
+                value = rng.choice(limits)
+            elif register == Register.CONTROL and rng.random() < 0.8:
+                value &= ~ControlBit.RESET
+            strobe = 15 if rng.random() < 0.7 or register == Register.WATCHDOG else rng.randrange(16)
+            assert await host.write_response(register | rng.randrange(4), value, strobe) == OKAY
+            for _ in range(rng.choice([0, 0, 10, 40])):
+                await ctx.tick()
+
+    async def reader(ctx: Any) -> None:
+        rng = random.Random(seed + 200)
+        host = LiteHost(ctx, control.bus, rng)
+        registers = [register for register in Register if register != Register.COUNTER_LOW]
+        registers += [Register.STATUS, Register.ERROR, Register.CYCLES_LOW] * 3
+        while True:
+            register = rng.choice(registers)
+            value, response = await host.read_response(register)
+            assert response == OKAY
+            reads[register] |= value
+
+    sim = Simulator(control)
+    sim.add_clock(1e-8)
+    sim.add_testbench(writer)
+    for other in (blocks, reader, life.run):
+        sim.add_testbench(other, background=True)
+    sim.run()
+    assert len(life.starts) > 20
+    everything = Status.BUSY | Status.DONE | Status.ERROR | Status.IRQ
+    assert reads[Register.STATUS] == everything
+    assert reads[Register.ERROR] == 0x3FFFF
 
 
 def test_commands_in_every_phase() -> None:

@@ -28,8 +28,8 @@ def small_chip(link_bytes: int = 16, **overrides: Any) -> ChipParams:
     return default_chip(4, SMALL, link_bytes=link_bytes, **overrides)
 
 
-def packet(chip: ChipParams, payload: list[int], *, traffic: int = 0, **header: Any) -> list[Any]:
-    """Flits of one packet; ``traffic`` may be no `TrafficClass`."""
+def packet(chip: ChipParams, payload: list[int], *, kind: int, traffic: int = 0, **header: Any) -> list[Any]:
+    """Flits of one packet; ``kind`` may be no `Kind`, ``traffic`` no `TrafficClass`."""
     layout = flit_layout(chip)
     header = {"flits": len(payload), **header}
     head = layout["header"]
@@ -37,7 +37,9 @@ def packet(chip: ChipParams, payload: list[int], *, traffic: int = 0, **header: 
         layout.const({"data": word, "first": i == 0, "last": i == len(payload) - 1, "header": header if i == 0 else {}})
         for i, word in enumerate(payload)
     ]
-    raw = Const.cast(flits[0]).value | traffic << head.offset + head.shape["traffic"].offset
+    raw = Const.cast(flits[0]).value
+    for name, value in {"kind": kind, "traffic": traffic}.items():
+        raw |= value << head.offset + head.shape[name].offset
     return [layout.from_bits(raw), *flits[1:]]
 
 
@@ -228,7 +230,7 @@ class Bench:
         await self.until_idle(ctx, limit)
         ctx.set(self.node.clear, 0)
 
-    async def _check_counters(self, ctx: Any) -> None:
+    async def check_counters(self, ctx: Any) -> None:
         ctx.set(self.node.running, 0)
         await ctx.tick()
         if self.watch.exact:
@@ -243,7 +245,7 @@ class Bench:
             ctx.set(self.node.node, self.number)
             ctx.set(self.node.running, 1)
             await test(ctx)
-            await self._check_counters(ctx)
+            await self.check_counters(ctx)
 
         sim.add_testbench(body)
         sim.add_testbench(self.axi.run, background=True)
@@ -357,6 +359,36 @@ def test_read_data_stream_without_a_bubble_over_bursts_runs_and_loads() -> None:
     cycles = [now for now, _ in bench.sink.words]
     assert len(cycles) == 6 * 120
     assert cycles[-1] - cycles[0] == 6 * 120 - 1
+
+
+def test_bytes_of_all_classes_are_counted_past_16_kb() -> None:
+    chip = small_chip()
+    bench = Bench(chip)
+    bench.axi.mirrored = True
+    bench.axi.target = bench.memory.copy()
+    rng = bench.rng
+
+    def write(traffic: TrafficClass, flits: int, lanes: int) -> list[Any]:
+        header = {"dest": 1 << NODE, "src": 1, "addr": rng.randrange(1 << 20) * 4096, "lanes": lanes}
+        return packet(chip, [0] * flits, kind=Kind.WRITE, traffic=traffic, **header)
+
+    async def test(ctx: Any) -> None:
+        for traffic in TrafficClass:
+            await bench.request(ctx, read_packet(chip, load(chip, run_flits=1024, traffic=traffic)))
+            for _ in range(32):
+                await bench.request(ctx, write(traffic, 32, 16))
+        for _ in range(3):
+            for traffic in TrafficClass:
+                await bench.request(ctx, read_packet(chip, load(chip, run_flits=rng.randrange(1, 9), traffic=traffic)))
+                await bench.request(ctx, write(traffic, rng.randrange(1, 9), rng.randrange(1, 17)))
+            await bench.until_idle(ctx)
+            await bench.check_counters(ctx)
+            ctx.set(bench.node.running, 1)
+
+    bench.run(test)
+    assert bench.watch.exact
+    for base in (MemoryCounter.READ_BYTES, MemoryCounter.WRITE_BYTES):
+        assert all(bench.watch.counted[base + traffic] > 1 << 14 for traffic in TrafficClass)
 
 
 def test_one_flit_runs_take_one_cycle_each() -> None:
@@ -552,6 +584,58 @@ def test_a_packet_that_cannot_be_executed_is_an_error() -> None:
 
     bench.run(test)
     assert bench.axi.writes == [(512, 1)] * len(cases)  # the next packet is served
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_packet_that_is_no_request_is_dropped_whole(seed: int) -> None:
+    """Of any kind and length, between requests; what it carries could be executed if it were a request."""
+    chip = small_chip()
+    bench = Bench(chip, seed, stall=(0.0, 0.3)[seed % 2])
+    bench.axi.mirrored = True
+    bench.axi.target = bench.memory.copy()  # reads see nothing of it
+    rng = random.Random(seed)
+    reads: list[bytes] = []
+    writes: list[int] = []
+    none = [kind for kind in range(8) if kind not in (Kind.READ, Kind.WRITE)]
+
+    def request() -> list[Any]:
+        if rng.random() < 0.6:
+            reads.append(load(chip, run_flits=rng.randrange(1, 20), dram_addr=rng.randrange(1 << 28) * 16, cores=2))
+            return read_packet(chip, reads[-1])
+        writes.append(rng.randrange(1 << 20) * 4096)
+        words = [rng.getrandbits(128) for _ in range(rng.randrange(1, 5))]
+        return packet(chip, words, kind=Kind.WRITE, dest=1 << NODE, src=1, addr=writes[-1], lanes=16)
+
+    def no_request(kind: int) -> list[Any]:
+        raw = b"".join(random_load(chip, rng) for _ in range(3))[16 * rng.randrange(2) :]
+        words = [int.from_bytes(raw[i : i + 16], "little") for i in range(0, len(raw), 16)]
+        fields = {"addr": rng.randrange(1 << 20) * 4096, "lanes": 16, "src": rng.randrange(4)}
+        return packet(chip, words[: rng.randrange(1, len(words) + 1)], kind=kind, dest=1 << NODE, **fields)
+
+    async def test(ctx: Any) -> None:
+        for _ in range(2):
+            for kind in rng.sample(none, len(none)):
+                for _ in range(rng.randrange(3)):
+                    await bench.request(ctx, request())
+                await bench.until_idle(ctx)
+                assert ctx.get(bench.node.error) == ErrorCode.NONE
+                await bench.request(ctx, no_request(kind))
+                await ctx.tick().repeat(2)
+                assert ctx.get(bench.node.error) == ErrorCode.ILLEGAL_FIELD, kind
+                for _ in range(rng.randrange(3)):
+                    await bench.request(ctx, request())
+                await bench.until_idle(ctx)
+                assert ctx.get(bench.node.error) == ErrorCode.ILLEGAL_FIELD, kind
+                await bench.clear(ctx)
+                assert ctx.get(bench.node.error) == ErrorCode.NONE
+
+    bench.run(test)
+    packets = parse(chip, bench.sink.words)
+    expected = [p for raw in reads for p in model_packets(chip, bench.memory, raw)]
+    assert [p for p in packets if p["kind"] == Kind.DATA] == expected
+    assert len(packets) == len(expected) + len(writes)
+    assert bench.axi.bursts == [(at, beats) for raw in reads for at, beats, _, _ in model_bursts(chip, raw)]
+    assert [addr for addr, _ in bench.axi.writes] == writes
 
 
 @pytest.mark.parametrize("flits", [1, 3], ids=lambda flits: f"{flits} flits")

@@ -87,6 +87,7 @@ class Bench:
                 await ctx.tick()
             for source in self.sources:
                 ctx.set(source.link.valid, 0)
+                assert source.credits == [source.capacity] * self.chip.n_vcs, "a credit is lost"
             assert not any(ctx.get(sink.link.valid) for sink in self.sinks), "still running"
             values = []
             for index in range(64):
@@ -132,6 +133,19 @@ def test_random_packets_reach_all_their_outputs(vcs_per_class: int, seed: int) -
         flits = bench.rng.choice([1, 2, 5, 8])
         bench.send(number, port, bench.rng.randrange(chip.n_vcs), some_dests(bench, port), flits)
     bench.run(1500, pauses=seed == 1)
+    bench.check()
+
+
+@pytest.mark.parametrize("turn", range(5), ids=lambda turn: f"turn{turn}")
+def test_each_copy_carries_the_destinations_behind_its_output_and_no_others(turn: int) -> None:
+    """Any set of nodes from any port, also those that lie behind the port itself, to which no copy goes."""
+    chip = small_chip(3, 3, 2)
+    bench = Bench(chip, turn, turn=turn)
+    for number in range(100):
+        port, vc = Direction(number % len(Direction)), bench.rng.randrange(chip.n_vcs)
+        dests = [bench.rng.getrandbits(chip.n_nodes), some_dests(bench, port)]
+        bench.send(number, port, vc, bench.rng.choice(dests), bench.rng.choice([1, 1, 1, 4]))
+    bench.run(300)
     bench.check()
 
 

@@ -316,6 +316,14 @@ class StreamerBench:
             await self.cycle(ctx)
 
 
+def run_to_the_end(bench: StreamerBench) -> None:
+    """Run its jobs, which have no errors; every pixel must have gone."""
+    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
+    simulate(bench.dut, bench.run)
+    assert bench.pixels == expected
+    assert not bench.stopped
+
+
 @pytest.mark.parametrize("rate", [1.0, 0.9, 0.5])
 @pytest.mark.parametrize("seed", range(2), ids=lambda s: f"seed{s}")
 def test_every_cycle_is_as_the_pixels_say(seed: int, rate: float) -> None:
@@ -323,9 +331,7 @@ def test_every_cycle_is_as_the_pixels_say(seed: int, rate: float) -> None:
     rng = random.Random(f"{seed} {rate}")
     bench = StreamerBench(rng, rate)
     bench.jobs.extend(good_job(rng) for _ in range(4))
-    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
-    simulate(bench.dut, bench.run)
-    assert bench.pixels == expected
+    run_to_the_end(bench)
 
 
 @pytest.mark.parametrize("loop", COUNTS)
@@ -333,9 +339,7 @@ def test_the_longest_loops_end(loop: str) -> None:
     rng = random.Random(loop)
     bench = StreamerBench(rng, 0.8)
     bench.jobs.extend([good_job(rng, longest(loop)), good_job(rng)])
-    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
-    simulate(bench.dut, bench.run)
-    assert bench.pixels == expected
+    run_to_the_end(bench)
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.7, 0.4])
@@ -344,9 +348,7 @@ def test_short_jobs_follow_each_other(rate: float) -> None:
     rng = random.Random(f"{rate}")
     bench = StreamerBench(rng, rate)
     bench.jobs.extend(good_job(rng, {name: rng.choice([1, 1, 1, 1, 2]) for name in COUNTS}) for _ in range(60))
-    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
-    simulate(bench.dut, bench.run)
-    assert bench.pixels == expected
+    run_to_the_end(bench)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -355,9 +357,7 @@ def test_every_bit_of_every_field_matters(part: int) -> None:
     rng = random.Random(part)
     bench = StreamerBench(rng, (1.0, 0.6)[part % 2])
     bench.jobs.extend(good_job_with(rng, *bit) for bit in BITS[part::4])
-    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
-    simulate(bench.dut, bench.run)
-    assert bench.pixels == expected
+    run_to_the_end(bench)
 
 
 @pytest.mark.parametrize("columns", range(1, CORE.tap_columns + 1))
@@ -373,19 +373,14 @@ def test_windows_of_all_widths(columns: int) -> None:
             "out_w": rng.randint(1, 3),
         }
         bench.jobs.append(window_job(rng, counts, stride))
-    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
-    simulate(bench.dut, bench.run)
-    assert bench.pixels == expected
+    run_to_the_end(bench)
 
 
 def test_padding_may_lie_before_address_0() -> None:
     rng = random.Random(0)
     bench = StreamerBench(rng, 0.9)
     bench.jobs.extend(padded_job(rng) for _ in range(30))
-    expected = sum(1 for job in bench.jobs for _ in pixels_of(job))
-    simulate(bench.dut, bench.run)
-    assert bench.pixels == expected
-    assert not bench.stopped
+    run_to_the_end(bench)
 
 
 @pytest.mark.parametrize("beyond", [0, 1])

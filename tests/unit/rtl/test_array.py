@@ -1,4 +1,4 @@
-"""`SystolicArray` against a matrix product: passes of any length, gaps anywhere, exact latency and pass time."""
+"""`SystolicArray` against a matrix product: passes of any length, gaps anywhere, exact latency and readiness."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def run_passes(
     weights[rng.randrange(len(weights))][:] = -128
     acts = [data.integers(-128, 128, (n, rows)) for n in lengths]
     acts[rng.randrange(len(acts))][:] = -128
-    starts: list[int] = []
+    starts: list[int] = []  # cycle in which the first pixel of each pass is taken
+    loads: list[int] = []  # that in which the first row of its weights is
 
     async def bench(ctx: Any) -> None:
         weight_rows = deque((number, row) for number in range(len(lengths)) for row in range(rows))
@@ -69,7 +70,16 @@ def run_passes(
                 assert ctx.get(dut.update.tag.last) == number & 1
             else:
                 assert not expected or expected[0][0] != cycle
+            if weight_rows:
+                number, row = weight_rows[0]
+                taken_over = not number or (len(starts) >= number and cycle >= starts[number - 1] + cols - 1)
+                assert ctx.get(dut.weights.ready) == (row > 0 or taken_over)
+            if pixel_on:
+                number, n = pixels[0]
+                assert ctx.get(dut.pixels.ready) == (n > 0 or len(loads) > number)
             if weight_on and ctx.get(dut.weights.ready):
+                if row == 0:
+                    loads.append(cycle)
                 weight_rows.popleft()
                 weight_on = False
             if pixel_on and ctx.get(dut.pixels.ready):

@@ -201,7 +201,8 @@ def model_word(
             count = rng.randint(max(1, value - 127), min(127, value))
             fields |= {f"wait{place}_count": count, f"wait{place}_first": value - count}
         case "token" | "core":
-            signals |= {f"signal{place}_valid": 1, f"signal{place}_{fault}": value}
+            good = {"valid": 1, "token": rng.randrange(CHIP.tokens), "core": rng.randrange(CHIP.n_cores)}
+            signals |= {f"signal{place}_{name}": number for name, number in (good | {fault: value}).items()}
         case "fence":
             fence = 1
             error *= unit != Unit.STORE

@@ -215,10 +215,12 @@ def test_pooled_store_takes_the_maximum_of_each_window(seed: int) -> None:
                 assert memory[out + (g * pixels + n) * 8 + c % 8] == value & 255
 
 
-def test_store_to_a_core_fills_lanes_and_signals_there() -> None:
+@pytest.mark.parametrize("pixels", [5, 8])
+def test_store_to_a_core_fills_lanes_and_signals_there(pixels: int) -> None:
+    """Also as many flits as a flit has bytes."""
     cores = (CoreParams(rows=4, cols=4), CoreParams(rows=32, cols=4))
     chip = ChipParams(2, 1, cores, (MemoryNodeParams(0, 0, Direction.WEST),), link_bytes=8)
-    size, pixels, (act, weight, params) = cores[0], 5, (0x1000, 0x2000, 0x4000)
+    size, (act, weight, params) = cores[0], (0x1000, 0x2000, 0x4000)
     memory = noise(1 << 16)
     bias, multiplier, shift = write_params(memory, params, 1, 8, 2)
     program = Assembler(chip)

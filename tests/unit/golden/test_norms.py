@@ -136,3 +136,5 @@ def test_ceil_padding_gives_the_size_of_ceil_mode(size, kernel, stride, around, 
 def test_ceil_padding_of_an_oblong_map_treats_rows_and_columns_apart():
     assert ceil_padding((112, 9), (3, 2), (2, 1), (0, 1, 0, 1)) == (0, 1, 1, 1)
     assert ceil_padding((9, 112), (2, 3), (1, 2), (1, 0, 1, 0)) == (1, 0, 1, 1)
+    assert ceil_padding((8, 9), (3, 3), (2, 2), (0, 0, 0, 0)) == (0, 0, 1, 0)
+    assert ceil_padding((9, 8), (3, 3), (2, 2), (0, 0, 0, 0)) == (0, 0, 0, 1)

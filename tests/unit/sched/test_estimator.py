@@ -218,6 +218,19 @@ def test_a_load_takes_each_part_of_its_way_and_of_its_instructions_way(coefficie
     assert slower - slow == pytest.approx(1e3 * times)
 
 
+def test_a_core_ends_when_the_last_write_has_come_back() -> None:
+    """Its flits and the acknowledgement are under way; so is what its program was before."""
+    store = encode(Opcode.STORE, pixels=100, groups=1, lanes=16, memory=1, traffic=TrafficClass.OFMAP)
+    program = Handmade(FOUR, store=(store,))
+    slow, slower = (estimate(program, FOUR, QUICK, replace(EXACT, hop_latency=c)).cycles for c in (1e3, 2e3))
+    assert slower - slow == pytest.approx(1e3 * (2 * hops(FOUR, 0, 0) + 2 * hops(FOUR, 0, 1)))
+
+
+def test_a_table_takes_a_cycle_for_each_entry() -> None:
+    got = estimate(Handmade(ONE, store=(encode(Opcode.TABLE),)), ONE, QUICK, EXACT)
+    assert got.cycles == pytest.approx(estimate(Handmade(ONE), ONE, QUICK, EXACT).cycles + 256)
+
+
 def test_latency_and_bandwidth_of_the_memory_count() -> None:
     program = Handmade(ONE, (load(token_valid=1, token=5),), (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),))
     quick = estimate(program, ONE, QUICK, EXACT).cycles
@@ -228,7 +241,9 @@ def test_latency_and_bandwidth_of_the_memory_count() -> None:
 
 def test_a_store_waits_for_the_memory_that_loads_use() -> None:
     store = encode(Opcode.STORE, pixels=500, groups=1, lanes=16, traffic=TrafficClass.OFMAP)
-    alone = estimate(Handmade(ONE, store=(store,)), ONE, QUICK, EXACT).cycles
+    got = estimate(Handmade(ONE, store=(store,)), ONE, QUICK, EXACT)
+    alone = got.cycles
+    assert got.memory_busy[0] * alone == pytest.approx(500 + 3 * 16, abs=1)
     busy = Handmade(ONE, (load(run_flits=3000),), store=(store,))
     assert estimate(busy, ONE, QUICK, EXACT).cycles - alone == pytest.approx(500, abs=80)
 
@@ -336,6 +351,7 @@ def test_bursts_end_at_page_boundaries() -> None:
     assert bursts(ONE, fields) == 1 + 8 + 2
     assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 3
     assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 250}) == 1 + 2 + 1
+    assert bursts(ONE, {**fields, "runs": 640, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 640
 
 
 def test_hops_count_routers() -> None:

@@ -3,7 +3,7 @@
 from scheduler.layout import Blocked
 from scheduler.mapping import Tiling
 from scheduler.program import Placement
-from scheduler.source import BlockedSource, Window
+from scheduler.source import MAX_RUN_FLITS, BlockedSource, FlatSource, Frame, Window
 
 IMAGE = (20, 12, 30)
 
@@ -28,3 +28,12 @@ def test_a_pooled_tile_computes_what_the_windows_of_its_outputs_cover() -> None:
     above, below = tiling.parts[0][0], tiling.parts[0][5]
     assert (above.y, above.x, below.y, below.x) == ((0, 6), (0, 10), (5, 12), (20, 30))
     assert (below.height, below.width, below.store_rows, below.store_width, below.store_pixels) == (7, 10, 3, 5, 15)
+
+
+def test_a_vector_of_more_flits_than_a_run_has_is_loaded_in_consecutive_runs() -> None:
+    block, flits = 16, 2 * MAX_RUN_FLITS + 7
+    flat = FlatSource.of(Placement(0x1000, Blocked((16 * flits, 1, 1), block)), 16, block)
+    runs = list(flat.transfers(flat.tile((0, 1), (0, 1)), Frame(1, 1, flits), (3, flits)))
+    assert [run.run_flits for run in runs] == [MAX_RUN_FLITS, MAX_RUN_FLITS, 4]
+    assert [run.dram_addr for run in runs] == [0x1000 + block * (3 + MAX_RUN_FLITS * index) for index in range(3)]
+    assert [run.dst for run in runs] == [MAX_RUN_FLITS * index for index in range(3)]

@@ -43,7 +43,38 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "1 -> 2",
     ): _ANY_NEGATIVE,
     ("golden/window.py", "product = block @ patch.reshape(groups, depth, -1)", 48, "1 -> 2"): _ANY_NEGATIVE,
+    ("golden/ops.py", "if depth << 14 <= 1 << 24:", 12, "14 -> 15"): (
+        "a shortcut: the sum of magnitudes, which decides then, is not larger"
+    ),
+    ("golden/window.py", "return out.reshape(-1, rows, cols)", 20, "1 -> 2"): _ANY_NEGATIVE,
+    (
+        "golden/requant.py",
+        "for bad in mult[(mult != 0) & ((mult < 1 << SIGNIFICAND_BITS - 1) | (mult >= 1 << SIGNIFICAND_BITS))][:1]:",
+        103,
+        "1 -> 2",
+    ): "the first one ends the loop with an error",
     # --- machine
+    (
+        "golden/machine/compute.py",
+        "chunk = weights[first : first + n_blocks * n_taps].reshape(-1, cols).astype(np.float32)",
+        60,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    ("golden/machine/compute.py", "if whole < len(operands):", 3, "whole < len(operands) -> whole <= len(operands)"): (
+        "a product of no rows gives none"
+    ),
+    ("golden/machine/compute.py", "if (y1 - y0, x1 - x0) != shape[:2]:", 32, "2 -> 3"): (
+        "the padding is written also where activations are written behind it"
+    ),
+    (
+        "golden/machine/store.py",
+        "image = acc[: height * width].reshape(height, width, -1)",
+        54,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
+    ("golden/machine/state.py", "UNDEFINED = -0x21524111", 13, "559038737 -> 559038738"): (
+        "what stands for undefined bytes; any value does"
+    ),
     ("golden/machine/compute.py", "_WORKSPACE_BYTES = 1 << 22", 19, "1 -> 2"): (
         "how much is gathered at a time: more is as exact, for another limit bounds what float32 adds up"
     ),

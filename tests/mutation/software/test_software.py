@@ -53,7 +53,8 @@ def test_every_group_has_a_dozen_seeded_faults_that_are_still_in_the_source() ->
 def test_what_is_called_equivalent_is_still_in_the_source() -> None:
     for module, text, _, change in EQUIVALENT:
         assert text in map(str.strip, (ROOT / module).read_text().splitlines()), (module, text)
-        assert change.partition(" -> ")[0] in text
+        before = change.partition(" -> ")[0]
+        assert before in text or (before.isdigit() and hex(int(before)) in text)
 
 
 def test_mutants_differ_in_one_place_and_leave_texts_alone() -> None:

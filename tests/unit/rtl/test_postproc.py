@@ -133,6 +133,20 @@ def test_exact_ties_go_to_the_even_neighbour() -> None:
     one_per_lane(cases)
 
 
+@pytest.mark.parametrize(("lanes", "link_bytes"), [(4, 4), (8, 8)])
+def test_each_bit_behind_the_point_breaks_a_tie(lanes: int, link_bytes: int) -> None:
+    """In every lane: ties, and ties with one lower bit more."""
+    blocks = []
+    for shift in range(1, 54):
+        low = 0 if shift < 30 else 23  # position of the multiplier's only bit
+        if shift > low:
+            ties = [half << shift - 1 - low for half in (-3, -1, 1, 3)]
+            values = [tie + extra for tie in ties for extra in (0, *(1 << bit for bit in range(shift - 1 - low)))]
+            same = [[number] * lanes for number in (7, 1 << low, shift)]
+            blocks.append(Block(*same, 0, -128, 127, [[value - 7] * lanes for value in values]))
+    assert run_blocks(blocks, lanes, link_bytes) == [row for block in blocks for row in block.expected()]
+
+
 def test_extreme_shifts_and_values() -> None:
     low, high = -(1 << 31), (1 << 31) - 1
     biggest = (1 << 24) - 1

@@ -34,6 +34,8 @@ class AxiMemory:
     latency: int = 4
     max_beats: int = 256
     mirrored: bool = False
+    shy: bool = False
+    """Takes nothing that was not offered in the cycle before: then a master must not wait for it."""
     target: np.ndarray | None = None
     bad_reads: set[int] = field(default_factory=set)
     bad_writes: set[int] = field(default_factory=set)
@@ -129,7 +131,8 @@ class AxiMemory:
                 if was_driven[valid] and not driven[valid]:
                     ctx.set(beside, self.rng.getrandbits(len(beside)))
             for name in ("arready", "awready", "wready"):
-                driven[name] = int(self._go())
+                waits = got[name.replace("ready", "valid")] and not driven[name]
+                driven[name] = int(self._go() and (waits or not self.shy))
             ctx.set(outputs, sum(value << bit for bit, value in enumerate(driven.values())))
             now += 1
 

@@ -288,6 +288,7 @@ def test_reads_and_writes_match_the_model(link_bytes: int, seed: int, stall: flo
     number = (0b1010101, 0b0101010)[seed % 2]
     bench = Bench(chip, seed, stall, number=number)
     bench.axi.mirrored = True
+    bench.axi.shy = seed == 3
     bench.axi.target = written = bench.memory.copy()  # so that the order of reads and writes does not matter
     rng = random.Random(seed)
     b = link_bytes

@@ -125,18 +125,10 @@ def random_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict
     }
 
 
-def good_job(rng: random.Random, counts: dict[str, int] | None = None) -> dict[str, int]:
-    """One without an error."""
+def good_job(rng: random.Random, counts: dict[str, int] | None = None, **fixed: int) -> dict[str, int]:
+    """One without an error, with these fields."""
     while True:
-        job = random_job(rng, counts)
-        if not any(pixel.error for pixel in pixels_of(job)):
-            return job
-
-
-def window_job(rng: random.Random, counts: dict[str, int], stride: int) -> dict[str, int]:
-    """One without an error, of a window."""
-    while True:
-        job = random_job(rng, counts) | {"engine": Engine.TAP, "window": 1, "stride_w": stride}
+        job = random_job(rng, counts) | fixed
         if not any(pixel.error for pixel in pixels_of(job)):
             return job
 
@@ -372,7 +364,7 @@ def test_windows_of_all_widths(columns: int) -> None:
             "out_h": rng.randint(1, 2),
             "out_w": rng.randint(1, 3),
         }
-        bench.jobs.append(window_job(rng, counts, stride))
+        bench.jobs.append(good_job(rng, counts, engine=Engine.TAP, window=1, stride_w=stride))
     run_to_the_end(bench)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 
 from rtl.engine import EngineSignature, tag_layout
+from rtl.grid import PeGrid
 from rtl.memory import Ram
 from rtl.params import CoreParams
-from rtl.pe import PeRow
 
 __all__ = ["SystolicArray"]
 
@@ -82,37 +82,15 @@ class SystolicArray(wiring.Component):
         with m.If(enable):
             m.d.sync += line.eq(Cat(accept, line))
 
-        # Skew in: register k holds rows k .. R-1, the last row lowest, so that a step to the next
-        # register only cuts off the top.
-        skew = [Signal(8 * (rows - k), name=f"skew{k}", reset_less=True) for k in range(rows)]
-        switch = Signal(rows)
-        with m.If(accept):
-            m.d.sync += skew[0].eq(Cat(self.pixels.payload.act.word_select(r, 8) for r in reversed(range(rows))))
-        with m.If(enable):
-            m.d.sync += switch.eq(Cat(start, switch))
-            for k in range(1, rows):
-                m.d.sync += skew[k].eq(skew[k - 1])
-
-        psum: Value = Signal(32 * cols, name="psum_top")  # stays zero
-        for r in range(rows):
-            m.submodules[f"row{r}"] = row = PeRow(cols=cols)
-            m.d.comb += [
-                row.enable.eq(enable),
-                row.act.eq(skew[r][-8:]),
-                row.switch.eq(start if r == 0 else switch[r - 1]),
-                row.load.eq(load & row_enable[r]),
-                row.weights.eq(self.weights.payload),
-                row.psum_in.eq(psum),
-            ]
-            psum = row.psum_out
-
-        # Deskew: register k holds columns 0 .. k-1 of one pixel; column k joins from the array.
-        together: Value = psum[:32]
-        for k in range(1, cols):
-            deskew = Signal(32 * k, name=f"deskew{k}", reset_less=True)
-            with m.If(enable):
-                m.d.sync += deskew.eq(together)
-            together = Cat(deskew, psum.word_select(k, 32))
+        m.submodules.grid = grid = PeGrid(rows=rows, cols=cols)
+        m.d.comb += [
+            grid.enable.eq(enable),
+            grid.accept.eq(accept),
+            grid.act.eq(self.pixels.payload.act),
+            grid.start.eq(start),
+            grid.load.eq(load.replicate(rows) & row_enable),
+            grid.weights.eq(self.weights.payload),
+        ]
 
         # Tags wait in a ring of R + C places, which is what can be in flight.
         tag_bits = tag_layout(self.core).size
@@ -127,7 +105,7 @@ class SystolicArray(wiring.Component):
             tags.write_data.eq(self.pixels.payload.tag),
             tags.read_enable.eq(line[-2]),
             self.update.valid.eq(line[-1]),
-            self.update.data.eq(together),
+            self.update.data.eq(grid.data),
             self.update.tag.eq(tags.read_data),
         ]
         return m

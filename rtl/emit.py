@@ -21,6 +21,7 @@ from amaranth.hdl._ir import PortDirection
 
 from rtl.blackbox import EmissionTarget, ports_of
 from rtl.chip import Chip, core_modules
+from rtl.fold import fold_registers
 from rtl.params import ChipParams, ParameterError, default_chip, load_chip
 
 __all__ = ["LINT_WAIVERS", "TIMESCALE", "TOP", "EmittedChip", "Port", "emit"]
@@ -28,7 +29,8 @@ __all__ = ["LINT_WAIVERS", "TIMESCALE", "TOP", "EmittedChip", "Port", "emit"]
 TOP = "systomesh_chip"
 TIMESCALE = "`timescale 1ns / 1ps\n"
 _VERILOG = Path(__file__).parent / "verilog"
-_RAM = _VERILOG / "systomesh_ram.v"
+_BODIES = (_VERILOG / "systomesh_ram.v", _VERILOG / "systomesh_pe_grid.v")
+"""Modules that are written by hand, since Amaranth has no loops; every chip has them."""
 LINT_WAIVERS = _VERILOG / "lint.vlt"
 """Verilator's warnings that generated code may give, each with its reason."""
 
@@ -74,7 +76,7 @@ def emit(chip: ChipParams, out_dir: Path, *, places: bool = False) -> EmittedChi
         for name in pending:
             module = target.modules[name]
             texts[name] = _convert(module, name, target, ports_of(module), places=places)
-    texts[_RAM.stem] = _ram()
+    texts |= {body.stem: TIMESCALE + body.read_text() for body in _BODIES}
     files = []
     for name in (*sorted(texts.keys() - {TOP}), TOP):
         files.append(out_dir / f"{name}.v")
@@ -84,17 +86,13 @@ def emit(chip: ChipParams, out_dir: Path, *, places: bool = False) -> EmittedChi
     return EmittedChip(tuple(files), TOP, tuple(dict.fromkeys(core_modules(chip))), tuple(top_ports))
 
 
-def _ram() -> str:
-    return TIMESCALE + _RAM.read_text()
-
-
 def _convert(
     component: Elaboratable, name: str, target: EmissionTarget, ports: dict[str, Any], *, places: bool = False
 ) -> str:
     text = verilog.convert(
         component, name=name, platform=target, ports=ports, emit_src=places, strip_internal_attrs=not places
     )
-    return TIMESCALE + text
+    return TIMESCALE + fold_registers(text)
 
 
 def _top_ports(design: Chip) -> dict[str, Any]:

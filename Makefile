@@ -50,8 +50,8 @@ formal: $(STAMP) ## proofs of the building blocks, each with its seeded bugs (un
 bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of all
 	@$(BIN)/python -m tb.cli bench $(call args,$(BENCH_OPTIONS))
 
-speed: $(STAMP) ## simulation speed of the default chip, bench against a bare C++ loop
-	@$(BIN)/python -m tb.cli speed
+speed: $(STAMP) ## simulation speed of a chip, bench against a bare C++ loop, and where the time goes: make speed CORES=16 PROFILE=1
+	@$(BIN)/python -m tb.cli speed $(call args,NET LAYER CORES CHIP) $(call flags,PROFILE)
 
 fuzz: $(STAMP) ## random programs on the RTL: make fuzz SEEDS=0..99, make fuzz REPLAY=runs/fuzz/legal-7.json
 	@$(BIN)/python -m tb.cli fuzz $(call args,$(FUZZ_OPTIONS))

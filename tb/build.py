@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -28,9 +28,10 @@ from tb import toolchain
 from tb.cache import Cache, content_key
 from tb.errors import BenchError, ToolError
 from tb.flips import datapath_registers
+from tb.recipe import Recipe, choose_recipe
 from tb.wrapper import TOP, Wrapper
 
-__all__ = ["SIMULATORS", "Design", "Model", "bench_sources", "build_model", "cancel_builds", "emit_chip"]
+__all__ = ["SIMULATORS", "Design", "Model", "Training", "bench_sources", "build_model", "cancel_builds", "emit_chip"]
 
 SIMULATORS = ("verilator", "icarus")
 HDL_DIR = Path(__file__).parent / "hdl"
@@ -62,7 +63,10 @@ class Design:
     nodes: int
     link_bytes: int
     hier_modules: tuple[str, ...] = ()
-    """Modules that are compiled once, however often they are instantiated."""
+    """Modules that can be compiled once, however often they are instantiated."""
+    equal_cores: int = 1
+    """Most instances of one of them."""
+    pes: int = 0
     burst_beats: int = 256
     bursts: int = 64
     """Longest AXI burst, and most bursts under way each way of a node: the checkers hold the design to them."""
@@ -89,8 +93,15 @@ class Model:
     """Seconds that this call spent building; near zero when the model was in the cache."""
     cached: bool
     waves: bool = False
+    compiler: str = ""
+    recipe: str = ""
+    """How it was compiled, in words."""
     coverage: Path | None = None
     """Folder that gets a coverage file of every run; the model must have been built with `covered`."""
+
+    def describe(self) -> str:
+        """What compiled it, and how."""
+        return f"{self.compiler}, {self.recipe}"
 
     def command(self, plusargs: Sequence[str] = ()) -> list[str]:
         """The command that runs the model."""
@@ -188,6 +199,8 @@ def emit_chip(chip: ChipParams, cache: Cache | None = None) -> Design:
         nodes=len(chip.memory_nodes),
         link_bytes=chip.link_bytes,
         hier_modules=tuple(facts["hier_modules"]),
+        equal_cores=max(chip.cores.count(core) for core in chip.cores),
+        pes=chip.pes,
         burst_beats=chip.max_packet_flits,
         bursts=chip.outstanding_bursts,
     )
@@ -215,17 +228,23 @@ def build_model(
     memory_bytes: int = 0,
     waves: bool = False,
     optimise: bool = True,
+    cycles: float = 0,
+    profile: bool = False,
+    training: Training | None = None,
     open_buses: bool = False,
     open_state: bool = False,
     covered: Sequence[str] = (),
+    places: bool = False,
     cache: Cache | None = None,
 ) -> Model:
     """Compile a design with the checkers of its buses and the memory model around it.
 
-    memory_bytes matters to Icarus alone, whose memory is an array of the model. `optimise` off builds
-    faster and runs slower: for runs of a few thousand cycles. With `open_buses` the bench is the memory. `open_state`
-    (Verilator) lets tb/flips.py into all memories and the registers of the datapath. `covered` (Verilator) names source
-    files of the design whose line, branch and toggle coverage a run of the model can record.
+    memory_bytes matters to Icarus alone, whose memory is an array of the model. With `open_buses` the bench is the
+    memory. Of a model for Verilator, tb/recipe.py chooses how it is compiled: `optimise` off builds faster and runs
+    slower, for runs of a few thousand cycles; `cycles` is what a run will simulate, about; `profile` asks for profile
+    feedback, for which `training` runs the model. `open_state` lets tb/flips.py into all memories and the registers of
+    the datapath. `covered` names source files of the design whose line, branch and toggle coverage a run of the model
+    can record. `places` keeps the C++, and the lines that machine code comes from, beside the model for tb/blocks.py.
 
     Raises
     ------
@@ -234,11 +253,17 @@ def build_model(
     """
     start = time.perf_counter()
     cache = cache or Cache()
+    compiler = how = ""
     if simulator == "verilator":
-        wrapper = design.wrapper(open_buses=open_buses)
-        directory, cached = _build_verilator(
-            design, wrapper, cache, waves=waves, optimise=optimise, open_state=open_state, covered=covered
+        seen = waves or open_state or bool(covered) or places
+        worth = cycles if training is not None and toolchain.find_compiler().can_profile else 0
+        recipe = choose_recipe(
+            design.pes, design.equal_cores, optimise=optimise, seen=seen, cycles=worth, profile=profile
         )
+        wrapper = design.wrapper(open_buses=open_buses)
+        build = _VerilatorBuild(design, wrapper, recipe, training, waves, open_state, tuple(covered), places)
+        directory, cached = cache.get("verilator", build.key(), build)
+        compiler, how = build.compiler.name, recipe.describe()
     elif simulator == "icarus":
         steps = max(1, -(-memory_bytes // _ICARUS_FILE_MEMORY_STEP))
         array_bytes = 0 if open_buses else steps * _ICARUS_FILE_MEMORY_STEP
@@ -246,58 +271,127 @@ def build_model(
         directory, cached = _build_icarus(design, wrapper, cache)
     else:
         raise BenchError(f"unknown simulator {simulator!r}: use one of {', '.join(SIMULATORS)}")
-    return Model(simulator, directory, time.perf_counter() - start, cached, waves=waves)
+    built_s = time.perf_counter() - start
+    return Model(simulator, directory, built_s, cached, waves=waves, compiler=compiler, recipe=how)
 
 
-def _build_verilator(
-    design: Design, wrapper: Wrapper, cache: Cache, *, waves: bool, optimise: bool, open_state: bool,
-    covered: Sequence[str],
-) -> tuple[Path, bool]:
-    verilator, compiler = toolchain.find_verilator(), toolchain.find_compiler()
-    toolchain.libpython()
-    library_dir = str(cocotb_tools.config.libs_dir)
-    link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
-    flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if waves else []), *(_COVERAGE_FLAGS if covered else []),
-             "-LDFLAGS", link]  # fmt: skip
-    opt_fast = _OPTIMISE if optimise else "-O1"
-    support = [HDL_DIR / name for name in ("memory.cpp", "inside.cpp", "sim_main.cpp")]
-    support += [HDL_DIR / "state.cpp"] if open_state else []
-    verilog = [*design.sources, *bench_sources(wrapper)]
-    hierarchical = bool(design.hier_modules) and not waves and not open_state and not covered
-    state = datapath_registers(design.sources) if open_state else []
-    visibility = wrapper.visibility(design.hier_modules if hierarchical else (), inside=not optimise, state=state)
-    if covered:
-        uncovered = [f"{TOP}.v", *(path.name for path in verilog if path.name not in covered)]
-        visibility += "".join(f'coverage_off -file "*{name}"\n' for name in uncovered)
-    key = content_key(
-        ["verilator", verilator.identity, *verilator.make_variables, compiler.version, toolchain.host_fingerprint(),
-         *flags, opt_fast, visibility, wrapper.verilog(), *verilog, *support]
-    )  # fmt: skip
+Training = Callable[[Model, Mapping[str, str]], None]
+"""Runs a model as usual runs would, with these variables in its environment besides."""
 
-    def build(directory: Path) -> None:
-        ccache = toolchain.find_ccache()
-        env = {**os.environ, **verilator.env, "CCACHE_NOHASHDIR": "1", "CCACHE_SLOPPINESS": "pch_defines,time_macros"}
-        # The sub-makes of a hierarchical build take the variables from here.
-        jobs = os.cpu_count() or 1
-        variables = [*verilator.make_variables, f"OPT_FAST={opt_fast}", f"OPT_SLOW={'-O1' if optimise else '-O0'}"]
-        variables += [f"OBJCACHE={ccache}"] if ccache else []
+
+@dataclass
+class _VerilatorBuild:
+    """One build of a model with Verilator; called with an empty directory, it fills it."""
+
+    design: Design
+    wrapper: Wrapper
+    recipe: Recipe
+    training: Training | None
+    waves: bool
+    open_state: bool
+    covered: tuple[str, ...]
+    places: bool
+
+    def __post_init__(self) -> None:
+        self._verilator = toolchain.find_verilator()
+        self.compiler = toolchain.find_compiler()
+        toolchain.libpython()
+        recipe = self.recipe
+        if recipe.profile and (self.training is None or not self.compiler.can_profile):
+            raise BenchError(
+                f"{self.compiler.name} cannot compile with a profile here: leave PROFILE out, or run "
+                "'apt-get install llvm-19 libclang-rt-19-dev'"
+            )
+        self._hierarchical = bool(self.design.hier_modules) and not recipe.flat
+        library_dir = str(cocotb_tools.config.libs_dir)
+        link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
+        self._flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if self.waves else [])]
+        self._flags += [*(_COVERAGE_FLAGS if self.covered else []), "-LDFLAGS", link]
+        self._opt_fast = (_OPTIMISE if recipe.optimise else "-O1") + (" -g1" if self.places else "")
+        self._opt_slow = "-O1" if recipe.optimise else "-O0"
+        support = ["memory.cpp", "inside.cpp", "sim_main.cpp", *(["state.cpp"] if self.open_state else [])]
+        self._support = [HDL_DIR / name for name in support]
+        self._verilog = [*self.design.sources, *bench_sources(self.wrapper)]
+
+    def _visibility(self) -> str:
+        state = datapath_registers(self.design.sources) if self.open_state else []
+        blocks = self.design.hier_modules if self._hierarchical else ()
+        text = self.wrapper.visibility(blocks, inside=not self.recipe.optimise, state=state)
+        if not self.covered:
+            return text
+        uncovered = [f"{TOP}.v", *(path.name for path in self._verilog if path.name not in self.covered)]
+        return text + "".join(f'coverage_off -file "*{name}"\n' for name in uncovered)
+
+    def key(self) -> str:
+        """Digest of everything that the model depends on."""
+        tools = [self._verilator.identity, *self._verilator.make_variables, self.compiler.version]
+        options = [*self._flags, self._opt_fast, self._opt_slow, f"profile {self.recipe.profile}"]
+        texts = [self._visibility(), self.wrapper.verilog()]
+        return content_key(
+            ["verilator", *tools, toolchain.host_fingerprint(), *options, *texts, *self._verilog, *self._support]
+        )
+
+    def __call__(self, directory: Path) -> None:
+        env = {**os.environ, **self._verilator.env}
+        env |= {"CCACHE_NOHASHDIR": "1", "CCACHE_SLOPPINESS": "pch_defines,time_macros"}
         env.pop("MAKEFLAGS", None)
         run = _Run(directory, env)
-        (directory / f"{TOP}.v").write_text(wrapper.verilog())
-        (directory / "visibility.vlt").write_text(visibility)
-        sources = ["visibility.vlt", f"{TOP}.v", *map(str, verilog), *map(str, support)]
+        (directory / f"{TOP}.v").write_text(self.wrapper.verilog())
+        (directory / "visibility.vlt").write_text(self._visibility())
+        sources = ["visibility.vlt", f"{TOP}.v", *map(str, self._verilog), *map(str, self._support)]
         run(
             "Verilator",
-            [verilator.path, "--cc", "--exe", "--Mdir", "obj", "--top-module", TOP, "--prefix", "Vtop", "-o", "sim",
-             *(["--hierarchical"] if hierarchical else []), *flags, *sources],
+            [self._verilator.path, "--cc", "--exe", "--Mdir", "obj", "--top-module", TOP, "--prefix", "Vtop",
+             "-o", "sim", *(["--hierarchical"] if self._hierarchical else []), *self._flags, *sources],
         )  # fmt: skip
-        makefile = "Vtop_hier.mk" if hierarchical else "Vtop.mk"
-        run("the C++ build", [toolchain.find_make(), "-s", "-C", "obj", "-f", makefile, f"-j{jobs}", *variables])
-        (directory / "obj" / "sim").rename(directory / "sim")
+        if self.recipe.profile:
+            self._compile(run, _use_profile(self._profile(run), self.compiler))
+        else:
+            self._compile(run)
+        if self.places:
+            (directory / "source").mkdir()
+            for file in (directory / "obj").glob("Vtop*.cpp"):
+                file.rename(directory / "source" / file.name)
         shutil.rmtree(directory / "obj")
         (directory / "build.log").write_text("\n".join(run.log))
 
-    return cache.get("verilator", key, build)
+    def _compile(self, run: _Run, extra: str = "", link: str = "") -> None:
+        """Make `sim` from Verilator's C++, with more options for the compiler and for linking."""
+        # The sub-makes of a hierarchical build take the variables from here.
+        variables = [*self._verilator.make_variables, f"OPT_FAST={self._opt_fast}{extra}"]
+        variables += [f"OPT_SLOW={self._opt_slow}{extra}"]
+        variables += [f"LINK={self.compiler.path}{link}"] if link else []
+        # ccache knows nothing of profiles.
+        ccache = None if extra else toolchain.find_ccache()
+        variables += [f"OBJCACHE={ccache}"] if ccache else []
+        makefile = "Vtop_hier.mk" if self._hierarchical else "Vtop.mk"
+        jobs = f"-j{os.cpu_count() or 1}"
+        run("the C++ build", [toolchain.find_make(), "-s", "-C", "obj", "-f", makefile, jobs, *variables])
+        (run.directory / "obj" / "sim").rename(run.directory / "sim")
+
+    def _profile(self, run: _Run) -> Path:
+        """Compile a model that records a profile, let it run, remove it; the profile is beside its C++."""
+        assert self.training is not None
+        self._compile(run, " -fprofile-generate", " -fprofile-generate")
+        objects = run.directory / "obj"
+        recorded = objects / "recorded"
+        self.training(Model("verilator", run.directory, 0, False), {"LLVM_PROFILE_FILE": f"{recorded}/%p.profraw"})
+        (run.directory / "sim").unlink()
+        for file in objects.glob("*.o"):
+            file.unlink()
+        if not self.compiler.is_clang:  # g++ leaves its profile beside each object file
+            return objects
+        assert self.compiler.profdata is not None
+        merged = objects / "profile"
+        run("merging the profile", [self.compiler.profdata, "merge", "-o", str(merged), *map(str, recorded.iterdir())])
+        return merged
+
+
+def _use_profile(profile: Path, compiler: toolchain.Compiler) -> str:
+    """Options to compile with a profile."""
+    if compiler.is_clang:
+        return f" -fprofile-use={profile} -Wno-backend-plugin"
+    return " -fprofile-use -fprofile-partial-training -Wno-missing-profile"
 
 
 def bench_sources(wrapper: Wrapper) -> list[Path]:

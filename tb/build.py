@@ -66,7 +66,6 @@ class Design:
     """Modules that can be compiled once, however often they are instantiated."""
     equal_cores: int = 1
     """Most instances of one of them."""
-    pes: int = 0
     burst_beats: int = 256
     bursts: int = 64
     """Longest AXI burst, and most bursts under way each way of a node: the checkers hold the design to them."""
@@ -200,7 +199,6 @@ def emit_chip(chip: ChipParams, cache: Cache | None = None) -> Design:
         link_bytes=chip.link_bytes,
         hier_modules=tuple(facts["hier_modules"]),
         equal_cores=max(chip.cores.count(core) for core in chip.cores),
-        pes=chip.pes,
         burst_beats=chip.max_packet_flits,
         bursts=chip.outstanding_bursts,
     )
@@ -258,7 +256,7 @@ def build_model(
         seen = waves or open_state or bool(covered) or places
         worth = cycles if training is not None and toolchain.find_compiler().can_profile else 0
         recipe = choose_recipe(
-            design.pes, design.equal_cores, optimise=optimise, seen=seen, cycles=worth, profile=profile
+            design.equal_cores, optimise=optimise, seen=seen, cycles=worth, profile=profile
         )
         wrapper = design.wrapper(open_buses=open_buses)
         build = _VerilatorBuild(design, wrapper, recipe, training, waves, open_state, tuple(covered), places)

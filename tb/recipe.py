@@ -1,12 +1,12 @@
 """How a simulation model is compiled: the one place where that is chosen, and why.
 
-    flat          one piece of C++; the fastest model. Compiling it takes as long as the chip is large.
-    by blocks     each distinct core is compiled once (Verilator's --hierarchical); slower by its glue, but a mesh of
-                  many equal cores takes hardly longer to compile than one of few.
+    flat          one piece of C++, across all borders of blocks: the fastest model of a small chip. Its code grows with
+                  the cores, until the processor spends its time fetching it.
+    by blocks     each distinct core is compiled once (Verilator's --hierarchical) and its code shared by all equal
+                  cores, at the price of glue at its border.
     profile       compiled twice: the first model runs a small network and records what is taken how often.
 
-Measured on the preset chips while they compute (conv5_1 of VGG-16, clang 19, AMD EPYC, two shared cores):
-see README, "Simulation speed".
+README, "Simulation speed", has what each gives.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 __all__ = ["Recipe", "choose_recipe"]
 
-FLAT_PES = 8192
-"""Most PEs of a chip that is compiled in one piece, if it has equal cores."""
+FLAT_CORES = 8
+"""Most equal cores of a chip that is compiled in one piece."""
 PROFILE_PAYS_CYCLES = 300_000_000
 """Simulated cycles from which the second compilation takes less time than it saves, about 90 s against a tenth."""
 
@@ -39,9 +39,9 @@ class Recipe:
 
 
 def choose_recipe(
-    pes: int, equal_cores: int, *, optimise: bool = True, seen: bool = False, cycles: float = 0, profile: bool = False
+    equal_cores: int, *, optimise: bool = True, seen: bool = False, cycles: float = 0, profile: bool = False
 ) -> Recipe:
-    """The recipe for a chip of so many PEs, of whose cores so many are equal, and a run of about so many cycles.
+    """The recipe for a chip of which so many cores are equal, and a run of about so many cycles.
 
     `seen`: the bench looks at (waves, coverage) or changes the inside, which only a flat model shows. `profile` asks
     for a profile whatever the length of the run.
@@ -52,6 +52,6 @@ def choose_recipe(
         return Recipe(equal_cores < 2, optimise, why="for a short run")
     pays = cycles >= PROFILE_PAYS_CYCLES
     reasons = ["asked for" if profile else f"{cycles / 1e6:.0f} M cycles pay for it"] if profile or pays else []
-    if equal_cores > 1 and pes > FLAT_PES:
-        return Recipe(False, profile=False, why=f"{equal_cores} equal cores")
-    return Recipe(True, profile=profile or pays, why=", ".join(reasons))
+    flat = equal_cores <= FLAT_CORES
+    reasons = [*([] if flat else [f"{equal_cores} equal cores"]), *reasons]
+    return Recipe(flat, profile=profile or pays, why=", ".join(reasons))

@@ -66,6 +66,34 @@ def test_no_verilator_at_all_names_both_reasons(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
+    ("there", "taken", "name"),
+    [
+        ({"g++": "g++ (Debian 12.2.0-14+deb12u1) 12.2.0"}, "g++", "g++ 12.2.0"),
+        ({"g++": "g++ 12.2.0", "clang++-19": "Debian clang version 19.1.7 (3~deb12u1)"}, "clang++-19", "clang 19.1.7"),
+        ({"g++": "g++ 12.2.0", "clang++": "clang version 17.0.6"}, "clang++", "clang 17.0.6"),
+        ({"g++": "g++ 12.2.0", "clang++": "Debian clang version 14.0.6"}, "g++", "g++ 12.2.0"),
+        ({"clang++": "Debian clang version 14.0.6"}, "clang++", "clang 14.0.6"),
+    ],
+)
+def test_a_new_clang_comes_before_gcc(there, taken, name, tmp_path, monkeypatch) -> None:
+    for program, prints in there.items():
+        _program(tmp_path, program, prints)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    found = toolchain.find_compiler()
+    assert (Path(found.path).name, found.name) == (taken, name)
+    assert found.can_profile == (not found.is_clang)  # these have no runtime for it
+
+
+def test_cxx_comes_before_all(tmp_path, monkeypatch) -> None:
+    _program(tmp_path, "g++", "g++ 12.2.0")
+    _program(tmp_path, "clang++-19", "clang version 19.1.7")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "g++")
+    assert toolchain.find_compiler().name == "g++ 12.2.0"
+
+
+@pytest.mark.parametrize(
     ("find", "remedy"),
     [
         (toolchain.find_compiler, "no C[+][+] compiler found .*apt-get install g"),

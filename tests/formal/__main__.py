@@ -26,9 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = "; ".join(proof.block for proof in (*PROOFS, *EQUALITIES))
     parser.add_argument("block", nargs="*", help=f"only blocks with this in their name (default: all): {known}")
     blocks = parser.parse_args(arguments).block
-    proofs, equalities = (
-        [one for one in ones if not blocks or any(name in one.block for name in blocks)] for ones in (PROOFS, EQUALITIES)
-    )
+
+    def chosen(block: str) -> bool:
+        return not blocks or any(name in block for name in blocks)
+
+    proofs = [proof for proof in PROOFS if chosen(proof.block)]
+    equalities = [equality for equality in EQUALITIES if chosen(equality.block)]
     if not proofs and not equalities:
         parser.error(f"no block is named like {' or '.join(blocks)}; blocks: {known}")
     begin = time.monotonic()

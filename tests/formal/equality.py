@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +144,9 @@ _GRID_FAULTS = _UPWARDS | {
     "weights without a sign": ("reg signed [7:0]  active", "reg [7:0] active"),
     "a column that comes out twice": ("= psum[ROWS-1][COLS-2];", "= deskew[COLS-2][COLS-3];"),
 }
-_ROWS_FOR_COLUMNS = {"rows for columns": ("c < COLS; c = c + 1)\n                psum[0]", "c < ROWS; c = c + 1)\npsum[0]")}
+_ROWS_FOR_COLUMNS = {
+    "rows for columns": ("c < COLS; c = c + 1)\n                psum[0]", "c < ROWS; c = c + 1)\n psum[0]"),
+}
 _COLUMNS_FOR_ROWS = {"columns for rows": ("{switches[ROWS-2:0], start}", "{switches[COLS-2:0], start}")}
 
 

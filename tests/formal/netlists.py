@@ -67,8 +67,10 @@ def _module_differences(
     states = {bit: shared.graph.free() for bit in registers.values()}
     twins: dict[Any, Any] = {}
     for bit, places in _registers(other).items():
-        stands_for = places if same is None else [same[place] for place in places if place in same]
-        twins |= {bit: registers[place] for place in stands_for if place in registers}
+        for place in places:
+            twin = registers.get(place if same is None else same.get(place, place))
+            if twin is not None:
+                twins[bit] = twin
     left = _Logic(one, shared, states)
     right = _Logic(other, shared, {bit: states[twin] for bit, twin in twins.items()})
     if law is not None:
@@ -107,7 +109,7 @@ def _pairs(
     for end in one | other:
         yield end, (one.get(end), other.get(end))
     becomes, is_to_be = left.next_states(), right.next_states()
-    names = {bit: places for bit, places in _registers(right.module).items()}
+    names = _registers(right.module)
     for bit, twin in twins.items():
         name, at = names[bit][0]
         yield ("register", f"{name}[{at}]"), (becomes[twin], is_to_be[bit])

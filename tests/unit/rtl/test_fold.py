@@ -59,7 +59,8 @@ FOLDED = {
     "branches": (
         "    \\$1  = q;\n    if (a) begin\n    end else if (\\$7 ) begin\n      \\$1  = b;\n    end else begin\n"
         "      \\$1  = 8'h01;\n    end\n",
-        "    if (a) begin\n    end else if (\\$7 ) begin\n      q <= b;\n    end else begin\n      q <= 8'h01;\n    end\n",
+        "    if (a) begin\n    end else if (\\$7 ) begin\n      q <= b;\n    end else begin\n"
+        "      q <= 8'h01;\n    end\n",
     ),
 }  # fmt: skip
 

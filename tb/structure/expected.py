@@ -140,9 +140,7 @@ def _array(core: CoreParams) -> Block:
     rows, cols = core.rows, core.cols
     ring = 1 << (rows + cols - 1).bit_length()
     own = 1 + _index_bits(max(2, cols - 1)) + rows + (rows + cols) + 2 * _index_bits(ring)
-    return Block(
-        "SystolicArray", own, inside={"grid": _pe_grid(rows, cols), "tags": _ram(_tag_bits(core), ring)}
-    )
+    return Block("SystolicArray", own, inside={"grid": _pe_grid(rows, cols), "tags": _ram(_tag_bits(core), ring)})
 
 
 def _tap(core: CoreParams) -> Block:

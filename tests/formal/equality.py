@@ -340,7 +340,7 @@ EQUALITIES = [
     _grid(4, 4, _GRID_FAULTS),
     _grid(4, 8, _ROWS_FOR_COLUMNS),
     _grid(8, 4, _ROWS_FOR_COLUMNS | _COLUMNS_FOR_ROWS),
-    _grid(16, 16, _UPWARDS, quick=False),
+    _grid(16, 16, dict([*_UPWARDS.items()][:1]), quick=False),
     _folding("default chip", [default_chip(4)], ["another clock"]),
     _folding("small chips", list(CHIPS.values()), list(_FOLDING_FAULTS)),
 ]

@@ -64,7 +64,7 @@ class PeGrid(wiring.Component):
                 p_ROWS=rows,
                 p_COLS=cols,
                 i_clk=ClockSignal(),
-                i_rst=ResetSignal(),
+                i_rst=ResetSignal(allow_reset_less=True),
                 i_enable=self.enable,
                 i_accept=self.accept,
                 i_act=self.act,

@@ -1,5 +1,7 @@
 """Processing elements of the systolic array: one row of them is one component.
 
+What they mean is here; on a chip they are loops in a Verilog body (`rtl.grid`), which is proved equal.
+
 A PE holds an active and a shadow weight, an activation and a partial sum, and each cycle does
 
     psum_out <= psum_in + act * active      (int8 x int8 -> int32, downwards)
@@ -9,17 +11,6 @@ A PE holds an active and a shadow weight, an activation and a partial sum, and e
 The switch bit runs one cycle ahead of the first activation of a pass: it sits in a PE while the last product
 of the pass before is formed. So weights are double-buffered and change along the wavefront without a bubble, and the
 multiplier needs no weight multiplexer in front of it. Shadow weights enter a whole row at a time.
-
-Why a row and not a PE is the unit: Amaranth emits a module for every instance, 256 of some 50 lines; and how a
-row is written decides the speed of simulation. Measured for 16 x 16 PEs alone on one thread, Verilator -O3:
-
-    two weight registers and a select bit in front of the multiplier   1.06 MHz, 17 k lines
-    shadow weights; each PE with registers of its own, all enabled     2.19 MHz, 16 k lines
-    shadow weights; everything in registers as wide as the row         1.79 MHz, 4 k lines
-    as here: psum and shadow as wide as the row, act and active per PE, act without enable
-                                                                       2.62 MHz (idle 4.6 MHz), 7 k lines
-
-Within the compute unit `active` as nested Ifs runs at 1.37 MHz, as a multiplexer in front of each register at 0.82 MHz.
 """
 
 from __future__ import annotations

@@ -36,20 +36,23 @@ TARGETS = (*_TARGETS, "dram")
 """Where a bit may be inverted."""
 
 _MODULE = re.compile(r"^module (\\?\S+?)\s*\((.*?)^endmodule", re.MULTILINE | re.DOTALL)
-_REGISTER = re.compile(r"^  always @\(posedge \w+\)\n(?:    if \(.*?\)\n  )?    (\w+) <= ", re.MULTILINE)
+_REGISTER = re.compile(r"^ {4,}(\w+)(?: \[[\d:]+\])? <= ", re.MULTILINE)
+_GRID = ("skew", "acts", "active", "shadow", "psum", "deskew", "switched", "switches", "data")
+"""Registers of the PEs and of the delays around them."""
 
 
 def datapath_registers(sources: Iterable[Path]) -> list[tuple[str, str]]:
     """(module, register) of the datapath; registers that the generator named itself, such as ``addr$3``, are left out.
 
-    Memories' output registers belong to the RAM module.
+    Memories' output registers belong to the RAM module, registers of the PEs to that of their grid.
     """
     found = []
     for source in sources:
         for name, body in _MODULE.findall(source.read_text()):
             module = name.removeprefix("\\")
             if DATAPATH.search(module):
-                found += [(module, register) for register in _REGISTER.findall(body)]
+                found += [(module, register) for register in dict.fromkeys(_REGISTER.findall(body))]
+    found += [("systomesh_pe_grid", register) for register in _GRID]
     return [*found, ("systomesh_ram", "read_data"), ("systomesh_ram", "mem")]
 
 
@@ -66,7 +69,7 @@ class _Variable:
         return len(self.raw) * self.bits
 
     def flip(self, bit: int) -> str:
-        """Invert one bit; the words of a memory follow one another."""
+        """Invert one bit; the words of a memory or array follow one another."""
         word, place = divmod(bit, self.bits)
         self.raw[word, place // 8] ^= 1 << place % 8
         return f"{self.name}[{word}] bit {place}" if len(self.raw) > 1 else f"{self.name} bit {place}"

@@ -18,8 +18,9 @@ void systomesh_state(void (*found)(const char* scope, const char* name, void* da
         if (!variables) continue;
         for (const auto& item : *variables) {
             const VerilatedVar& variable = item.second;
-            if (!variable.isPublicRW() || variable.udims() > 1) continue;
-            const uint32_t words = variable.udims() ? variable.elements(1) : 1;
+            if (!variable.isPublicRW()) continue;
+            uint32_t words = 1;
+            for (int dimension = 1; dimension <= variable.udims(); ++dimension) words *= variable.elements(dimension);
             found(entry.first, item.first, variable.datap(), words, variable.entBits(), variable.entSize());
         }
     }

@@ -117,22 +117,30 @@ def _accumulator(core: CoreParams) -> Block:
     return Block("Accumulator", 2 * word + _index_bits(core.acc_entries) + 5, inside=banks)
 
 
-def _pe_row(cols: int) -> Block:
-    """A PE: shadow and active weight, partial sum, switch bit; an activation for all but the first."""
-    return Block("PeRow", cols * (8 + 8 + 32 + 1) + 8 * (cols - 1))
+def _pe_grid(rows: int, cols: int) -> Block:
+    """A PE: shadow and active weight, partial sum, activation. Skew (row r waits r + 1 cycles; its last register is
+    there a second time as the activation of the first PE) and deskew (column c waits C - 1 - c). The switch wavefront:
+    rows, and all columns but the last of each."""
+    pes = rows * cols * (8 + 8 + 32 + 8)
+    skew = 8 * rows * (rows + 1) // 2
+    deskew = 32 * cols * (cols - 1) // 2
+    switches = rows + rows * (cols - 1)
+    body = Block(
+        "systomesh_pe_grid",
+        pes + skew + deskew + switches,
+        module="systomesh_pe_grid",
+        parameters={"ROWS": rows, "COLS": cols},
+    )
+    return Block("PeGrid", inside={"body": body})
 
 
 def _array(core: CoreParams) -> Block:
-    """Skew (row r waits r + 1 cycles) and deskew (column c waits C - 1 - c), the pixels in flight, the row being
-    loaded, the switch wavefront, tags in a ring with two pointers, and the two bits of the weight handshake."""
+    """The pixels in flight, the row being loaded, tags in a ring with two pointers, and the two bits of the weight
+    handshake."""
     rows, cols = core.rows, core.cols
     ring = 1 << (rows + cols - 1).bit_length()
-    skew = 8 * rows * (rows + 1) // 2
-    deskew = 32 * cols * (cols - 1) // 2
-    hold = _index_bits(max(2, cols - 1))
-    own = 1 + hold + rows + (rows + cols) + rows + skew + deskew + 2 * _index_bits(ring)
-    inside = {f"row{row}": _pe_row(cols) for row in range(rows)}
-    return Block("SystolicArray", own, inside={**inside, "tags": _ram(_tag_bits(core), ring)})
+    own = 1 + _index_bits(max(2, cols - 1)) + rows + (rows + cols) + 2 * _index_bits(ring)
+    return Block("SystolicArray", own, inside={"grid": _pe_grid(rows, cols), "tags": _ram(_tag_bits(core), ring)})
 
 
 def _tap(core: CoreParams) -> Block:

@@ -86,7 +86,7 @@ def compare(expected: Block, netlist: Netlist) -> Inventory:
 
 def _compare(inventory: Inventory, netlist: Netlist, block: Block, module: str, shared: str, path: str) -> None:
     """Compare one instance, found as ``module`` at ``path``, and what is inside; ``shared`` is the row's module."""
-    if block.module is not None and block.kind != "systomesh_ram":
+    if block.module is not None and not block.parameters:
         shared = block.module
     row = inventory.rows.setdefault((shared, block.kind), Row(shared, block.kind))
     found = netlist.modules[module]
@@ -113,7 +113,7 @@ def _compare(inventory: Inventory, netlist: Netlist, block: Block, module: str, 
         inventory.differences.append(f"{path}.{name}: an instance too many, of {found.instances[name].module}")
     for name, inner in block.inside.items():
         instance = found.instances.get(name)
-        inner_shared = inner.module if inner.module and inner.kind != "systomesh_ram" else shared
+        inner_shared = inner.module if inner.module and not inner.parameters else shared
         if instance is None or (inner.module is not None and instance.module != inner.module):
             missing = inventory.rows.setdefault((inner_shared, inner.kind), Row(inner_shared, inner.kind))
             missing.expected_instances += 1

@@ -22,6 +22,8 @@ __all__ = ["Fault", "Instance", "Netlist", "VerilogModule", "parse_verilog", "re
 
 _ATTRIBUTE = re.compile(r"\(\* .*? \*\)")
 _DIRECTIVE = re.compile(r"^\s*`.*$", re.MULTILINE)
+_WRITTEN = ("systomesh_ram", "systomesh_pe_grid")
+"""Modules with parameters, written by hand: of their arrays and branches some parameters leave parts without use."""
 _LATCH = re.compile(r"Latch inferred for signal `\\(\S+)\.(\S+)' from process")
 
 
@@ -112,7 +114,7 @@ def _number(value: Any) -> int:
 
 def _ports(module: Any) -> Iterator[tuple[str, tuple[str, int]]]:
     declared = [item for one in module.items if isinstance(one, ast.Decl) for item in one.list]
-    # Only the hand-written module declares its ports in the list itself.
+    # Only hand-written modules declare their ports in the list itself.
     declared += [port.first for port in module.portlist.ports if isinstance(port, ast.Ioport)]
     for item in declared:
         if isinstance(item, ast.Input | ast.Output):
@@ -156,7 +158,7 @@ def read_netlist(files: Sequence[Path], top: str, scratch: Path) -> Netlist:
             f"hierarchy -check -top {top}",
             "proc -norom",
             "memory_collect",
-            "opt_clean *systomesh_ram",
+            f"opt_clean {' '.join(f'*{name}' for name in _WRITTEN)}",
             "write_json blocks.json",
             "design -save blocks",
             f"setattr -mod -set keep_hierarchy 1 {shared}",

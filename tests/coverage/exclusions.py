@@ -85,10 +85,4 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         ("toggle",),
         name=r"(reach__\d+|capacity__\d+|sink|node|home)(\$\d+)?",
     ),
-    Exclusion(
-        "the sums that enter the first row of the array: zero by construction",
-        ("toggle",),
-        module=r".*\.array(\.row0)?",
-        name="psum_in|psum_top",
-    ),
 )

@@ -17,7 +17,9 @@ __all__ = ["BUS_CHIP", "CAMPAIGN_CHIPS", "covered_bus_model", "covered_core", "c
 CAMPAIGN_CHIPS: dict[str, tuple[str, ...]] = {
     "3x1_unlike": ("systomesh_core_1", "systomesh_memory_node"),
     "3x2_4x4": ("systomesh_router", "systomesh_port", "systomesh_memory_node"),
-    "1x1_8x8": ("systomesh_chip", "systomesh_core_0", "systomesh_memory_node", "systomesh_port"),
+    "1x1_8x8": (
+        *("systomesh_chip", "systomesh_core_0", "systomesh_pe_grid", "systomesh_memory_node", "systomesh_port"),
+    ),
 }
 """Names of `FUZZ_CHIPS`, each with the source files that are covered on it: a core whose rows are several storage
 blocks, among unlike others; the network of a mesh; one core and its chip. Files that tell nothing new are left out,

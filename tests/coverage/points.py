@@ -29,7 +29,6 @@ _DECLARED = re.compile(
 )
 _SRC = re.compile(r"^\s*\(\* src = \"([^\"]*)\" \*\)\s*$")
 _ASSIGNED = re.compile(r"^\s*(?:assign\s+)?(?:\{\s*)?\\?([^\s\[<=]+)\s*(?:\[[^\]]*\])?\s*<?=")
-_REGISTERED = re.compile(r"^\s*\\?(\S+?)\s*<= \\(\$\d+) ;")
 _ANONYMOUS = re.compile(r"\\?\$(?:auto\S*|\d+)")
 
 
@@ -116,18 +115,13 @@ class Chip:
 
 def _parsed(text: str) -> list[tuple[_Module, str, int, str]]:
     rows: list[tuple[_Module, str, int, str]] = []
-    module = _Module("")
+    module, first = _Module(""), 0
     lines = text.splitlines()
-    registered: dict[str, str] = {}
     block: tuple[int, str] | None = None
     source = ""
     for number, line in enumerate(lines):
         if match := _MODULE.match(line):
-            module, registered, block = _Module(match[1]), {}, None
-            end = next((n for n in range(number, len(lines)) if lines[n].startswith("endmodule")), len(lines))
-            for other in lines[number:end]:
-                if match := _REGISTERED.match(other):
-                    registered[match[2]] = match[1]
+            module, first, block = _Module(match[1]), number, None
         if match := _SRC.match(line):
             source = match[1]
         elif match := _DECLARED.match(line):
@@ -136,13 +130,13 @@ def _parsed(text: str) -> list[tuple[_Module, str, int, str]]:
                 module.sources.setdefault(match[3], match[1] or source)
             source = ""
         if line.startswith("  always"):
-            block = (number, _target(lines, number, registered))
+            block = (number, _target(lines, number))
         if line.startswith("  assign"):
             match = _ASSIGNED.match(line)
             rows.append((module, match[1] if match else "", 0, _plain(line)))
             continue
         if block is None:
-            rows.append((module, "", 0, _plain(line)))
+            rows.append((module, "", number - first, _plain(line)))
         else:
             rows.append((module, block[1], number - block[0], _plain(line)))
             if line == "  end":
@@ -150,7 +144,7 @@ def _parsed(text: str) -> list[tuple[_Module, str, int, str]]:
     return rows
 
 
-def _target(lines: list[str], first: int, registered: Mapping[str, str]) -> str:
+def _target(lines: list[str], first: int) -> str:
     """The signal that an always block assigns."""
     for line in lines[first + 1 :]:
         if line == "  end" or line.startswith("  always"):
@@ -158,7 +152,7 @@ def _target(lines: list[str], first: int, registered: Mapping[str, str]) -> str:
         if "<=" in line or "=" in line:
             match = _ASSIGNED.match(line)
             if match and "dump_module" not in line:
-                return registered.get(match[1], match[1])
+                return match[1]
     match = _ASSIGNED.match(lines[first].partition(") ")[2])
     return match[1] if match else ""
 

@@ -44,13 +44,16 @@ VERILOG = r"""module \small.part (clk, a, q);
   wire [1:0] \q.low ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
-    \$7  = q;
+    q = \$7 ;
     if (a[0]) begin
-      \$7  = 4'h1;
+      q = 4'h1;
     end
   end
-  always @(posedge clk)
-    q <= \$7 ;
+  always @(posedge clk) begin
+    if (a[1]) begin
+      r [1] <= a[0];
+    end
+  end
 endmodule
 """
 
@@ -82,8 +85,23 @@ def test_counts_are_merged_over_files_and_instances(tmp_path: Path) -> None:
     assert hits == {
         ("branch", "q", "3 if: if (a[0]) begin"): 5,
         ("line", "q", "3: if (a[0]) begin"): 5,
-        ("line", "q", "4: $  = 4'h1;"): 5,
+        ("line", "q", "4: q = 4'h1;"): 5,
     }
+
+
+def test_points_of_a_clocked_process_are_those_of_its_register(tmp_path: Path) -> None:
+    hits = _hits(_file(tmp_path / "1", _record(17, "branch", "if", "17-18", "a", 3)))
+    assert {(p.kind, p.name, p.detail) for p in hits} == {
+        ("branch", "r", "1 if: if (a[1]) begin"),
+        ("line", "r", "1: if (a[1]) begin"),
+        ("line", "r", "2: r [1] <= a[0];"),
+    }
+
+
+def test_equal_lines_of_a_module_written_by_hand_are_different_points(tmp_path: Path) -> None:
+    text = "module grid (clk);\n    always @(posedge clk) begin\n" + "        for (r = 0; r < 4; r = r + 1)\n" * 2
+    file = _file(tmp_path / "1", _record(3, "line", "block", "3-4", "a", 1))
+    assert len(_hits(file, text=f"{text}    end\nendmodule\n")) == 2
 
 
 def test_toggles_have_the_names_of_the_source(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import rtl
 from tb.build import build_model, emit_chip
 from tb.errors import RunError
 from tb.flips import TARGETS, datapath_registers
@@ -43,6 +45,7 @@ def test_upsets_are_masked_or_reported(found: list[Layer], tmp_path: Path) -> No
     report = run_upsets(found, UPSETS, seed=7, folder=tmp_path)
     assert [sum(counts) for _, *counts in report.rows()] == [2] * len(TARGETS)
     assert all(upset.bit for upset in report.upsets)
+    assert any(".array.grid.body." in upset.bit for upset in report.upsets)
     assert report.unnoticed == []
 
 
@@ -71,10 +74,14 @@ def test_registers_of_the_datapath_are_found_in_the_verilog() -> None:
     registers = datapath_registers(emit_chip(CHIP).sources)
     core = "systomesh_core_0.logic"
     for module, name in (
-        ("acc", "forwarded"), ("acc", "addr"), ("compute.array.row3", "psum"), ("compute.array.row0", "shadow"),
-        ("compute.array.row7", "act1"), ("store.post", "bias0"),
+        ("acc", "forwarded"), ("acc", "addr"), ("compute.array", "line"), ("compute.streamer", "pixel"),
+        ("store.post", "bias0"),
     ):  # fmt: skip
         assert (f"{core}.{module}", name) in registers
+    body = Path(rtl.__file__).with_name("verilog").joinpath("systomesh_pe_grid.v").read_text()
+    declared = {*re.findall(r"^    (?:output )?reg .*?(\w+)(?: +\[0:.*\])?[;\n]", body, re.MULTILINE)}
+    in_grid = {name for module, name in registers if module == "systomesh_pe_grid"}
+    assert in_grid == declared - {"switching", "together"}
     assert not [module for module, _ in registers if ".counters" in module or ".tokens" in module]
 
 

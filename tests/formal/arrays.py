@@ -14,6 +14,7 @@ __all__ = ["PROOFS"]
 
 OWN_WEIGHTS = "each PE multiplies a pixel with the weights loaded for its pass"
 ORDER = "one update for each pixel, R + C cycles later, with its tag"
+ENABLED = "a pixel enters the grid only while its sums move, as equality with the Verilog body presumes"
 SIZE = 4
 CYCLES = 15
 CORE = CoreParams(rows=SIZE, cols=SIZE)
@@ -56,10 +57,11 @@ def array() -> Harness:
     for r in range(SIZE):
         for c in range(SIZE):
             valid, which, _ = in_flight[1 + r + c]
-            active = inside.signal(f"active{c}", f"row{r}")
+            active = inside.signal(f"active{c}", "grid", f"row{r}")
             h.always(OWN_WEIGHTS, ~valid | (active[:2] == which))
     valid, _, mark = in_flight[2 * SIZE]
     h.always(ORDER, (dut.update.valid == valid) & (~valid | (dut.update.tag.as_value()[0] == mark)))
+    h.always(ENABLED, ~accept | Cat(inside.signals("enable")).all())
     _invariants(h, inside, row, loading, number, begun, in_flight, accept & first, load & (row == SIZE - 1))
     h.cover("three passes of one pixel follow without a gap", valid & (in_flight[4][1] == 2) & in_flight[4][0])
     h.cover("weights of the next pass go in while pixels stream", load & (row == 2) & accept & ~first)
@@ -91,7 +93,7 @@ def _invariants(
     with m.If(filled):
         m.d.sync += whole.eq(1)
 
-    line, switch, hold = inside.signal("line"), inside.signal("switch", width=SIZE), inside.signal("hold")
+    line, switch, hold = inside.signal("line"), inside.signal("switch", "grid", width=SIZE), inside.signal("hold")
     h.invariant(line == Cat(in_flight[age][0] for age in ages))
     h.invariant(switch == Cat(started[age] for age in ages[:SIZE]))
     h.invariant(inside.signal("row_enable") == 1 << row)
@@ -115,13 +117,13 @@ def _invariants(
             after = (loading == (pass_at_start + 1)[:2]) & (row <= rows_ahead)
             h.invariant(~started[age] | own | after)
     for r in range(SIZE):
-        switched, shadow = inside.signal("switched", f"row{r}"), inside.signal("shadow", f"row{r}")
+        switched, shadow = inside.signal("switched", "grid", f"row{r}"), inside.signal("shadow", "grid", f"row{r}")
         h.invariant(switched == Cat(started[r + 1 + c] for c in range(SIZE)))
         holds = Mux(row > r, loading, (loading - 1)[:2])
         for c in range(SIZE):
             h.invariant(~(whole | (row > r)) | (shadow.word_select(c, 8)[:2] == holds))
             pass_number, any_pass = in_force[r + c]
-            h.invariant(~any_pass | (inside.signal(f"active{c}", f"row{r}")[:2] == pass_number))
+            h.invariant(~any_pass | (inside.signal(f"active{c}", "grid", f"row{r}")[:2] == pass_number))
     behind: Value = Const(0)
     write_at = inside.signal("write_addr")
     for age in ages[:-1]:
@@ -147,6 +149,7 @@ PROOFS = [
                 _array("~self.pixels.payload.first | loaded", "1"),
                 Bug("rtl.pe", "m.d.sync += switched.eq(switch)", "m.d.sync += switched.eq(self.switch)"),
             ],
+            ENABLED: [_array("enable.eq(accept | (line != 0))", "enable.eq(line != 0)")],
             ORDER: [_array("tags.read_enable.eq(line[-2])", "tags.read_enable.eq(line[-1])")],
         },
         bug_steps=CYCLES,

@@ -26,16 +26,21 @@ class Inside:
             (fragment,) = (child for child, name, _ in fragment.subfragments if name == step)
         return fragment
 
-    def signal(self, name: str, *path: str, width: int | None = None) -> Signal:
-        """The signal ``name``, and of that width if one is given, driven by the submodule at ``path``."""
-        signals = {
+    def signals(self, name: str, *path: str, width: int | None = None) -> list[Signal]:
+        """Signals ``name``, and of that width if one is given, that the submodule at ``path`` drives: its own ones,
+        and ports of what is inside it."""
+        found = {
             id(signal): signal
             for statements in self._at(path).statements.values()
             for statement in statements
             for signal in statement._lhs_signals()
             if signal.name == name and width in {None, len(signal)}
         }
-        (found,) = signals.values()
+        return list(found.values())
+
+    def signal(self, name: str, *path: str, width: int | None = None) -> Signal:
+        """The only one of `signals`."""
+        (found,) = self.signals(name, *path, width=width)
         return found
 
     def nameless(self, width: int, *path: str) -> list[Signal]:

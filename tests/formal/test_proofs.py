@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.formal.equality import EQUALITIES, Equality, check_equality
 from tests.formal.harness import Harness
 from tests.formal.proofs import PROOFS
 from tests.formal.prover import Bug, Proof, check
@@ -26,6 +27,14 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def test_properties_hold_and_seeded_bugs_are_found(proof: Proof, pool: ThreadPoolExecutor) -> None:
     bad = [line for line in check(proof, pool)() if not line.passed]
     assert not bad
+
+
+@pytest.mark.parametrize(
+    "equality",
+    [pytest.param(one, marks=() if one.quick else pytest.mark.slow, id=one.block) for one in EQUALITIES],
+)
+def test_both_forms_are_equal_and_seeded_faults_are_found(equality: Equality, pool: ThreadPoolExecutor) -> None:
+    assert [line for line in check_equality(equality, pool)() if not line.passed] == []
 
 
 def test_a_false_property_an_unfound_bug_and_an_unreached_cover_are_failures(pool: ThreadPoolExecutor) -> None:

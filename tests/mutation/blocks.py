@@ -16,6 +16,7 @@ from rtl.control import Control
 from rtl.drain import Drain
 from rtl.fetch import Fetch
 from rtl.fifo import Fifo
+from rtl.grid import PeGrid
 from rtl.interface import Inbound, Outbound
 from rtl.issue import Issue
 from rtl.load import Load
@@ -57,6 +58,8 @@ class Block:
     most tests use are taken."""
     contract: Contract | None = None
     """Only for mutants that differ without it."""
+    body: str | None = None
+    """File of `rtl/verilog` that takes the component's place on a chip: mutants are of that."""
 
 
 def _behind_a_read(m: Module, dut: Accumulator) -> dict[str, Value]:
@@ -89,7 +92,13 @@ def _channels(vcs_per_class: int) -> Callable[[dict[str, Any]], bool]:
 BLOCKS = {
     block.name: block
     for block in (
-        Block("ram", Ram, "test_memory.py", lambda a: a.get("granularity") not in (None, a["width"])),
+        Block(
+            "ram",
+            Ram,
+            "test_memory.py",
+            lambda a: a.get("granularity") not in (None, a["width"]),
+            body="systomesh_ram.v",
+        ),
         Block("fifo", Fifo, "test_fifo.py", lambda a: a["depth"] == 5),
         Block("fifo_1", Fifo, "test_fifo.py", lambda a: a["depth"] == 1),
         Block("fifo_8", Fifo, "test_fifo.py", lambda a: a["depth"] == 8),
@@ -100,6 +109,14 @@ BLOCKS = {
             "test_accumulator.py",
             lambda a: a["cols"] == 4,
             Contract("the data of a read are there in the next cycle, and only then", means=_behind_a_read),
+        ),
+        Block(
+            "grid",
+            PeGrid,
+            "test_grid.py",
+            lambda a: (a["rows"], a["cols"]) == (4, 4),
+            Contract("`enable` is high with `accept`", allows=lambda m, dut: ~dut.accept | dut.enable),
+            body="systomesh_pe_grid.v",
         ),
         Block("pe", PeRow, "test_pe.py", lambda a: a["cols"] == 4),
         Block("array", SystolicArray, "test_array.py", lambda a: (a["core"].rows, a["core"].cols) == (4, 4)),

@@ -238,6 +238,7 @@ def run_block(
             seed=seed,
             leave_out=blocks_below(block),
             contract=block.contract,
+            body=block.body,
         )
         library = build_library(netlist)
         if not _survives(block, bench, plan, netlist, library, 0):

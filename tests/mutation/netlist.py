@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
+import rtl
 from rtl.blackbox import ports_of
 from tb.yosys import run_yosys
 
@@ -191,11 +193,12 @@ def mutated_netlist(
     seed: int,
     leave_out: Sequence[type] = (),
     contract: Contract | None = None,
+    body: str | None = None,
 ) -> MutatedNetlist:
     """Write ``mutants.v`` and ``mutants.json`` of a component into a directory.
 
     ``mutants`` is how many to draw; a third of them are operator swaps, as far as there are operators. Submodules
-    of a class in ``leave_out`` are not mutated.
+    of a class in ``leave_out`` are not mutated. ``body`` is the Verilog file that the component has on a chip.
     """
     directory.mkdir(parents=True, exist_ok=True)
     ports = port_list(component)
@@ -206,11 +209,14 @@ def mutated_netlist(
     wrapped = _WithoutReset(component, watch)
     bound[CLOCK] = (wrapped.domain.clk, PortDirection.Input)
     with _left_out(leave_out):
-        text = rtlil.convert(wrapped, name=TOP, ports=bound, emit_src=False)
+        text = rtlil.convert(wrapped, name=TOP, ports=bound, emit_src=False, platform=body)
     (directory / "block.il").write_text(text)
+    if body:
+        shutil.copy(Path(rtl.__file__).parent / "verilog" / body, directory / "body.v")
     run_yosys(
         [
             "read_rtlil block.il",
+            *(["read_verilog -defer body.v"] if body else []),
             f"hierarchy -check -top {TOP}",
             "proc",
             "flatten",

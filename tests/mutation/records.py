@@ -33,7 +33,7 @@ class Record:
 def sources(block: str) -> str:
     """Digest of all that the result of a block depends on."""
     bench = bench_path(BLOCKS[block])
-    files = {path for folder in (ROOT / "rtl", ROOT / "golden") for path in folder.rglob("*.py")}
+    files = {*(ROOT / "rtl").rglob("*.py"), *(ROOT / "rtl").rglob("*.v"), *(ROOT / "golden").rglob("*.py")}
     helpers = {
         path for folder in (ROOT / "tests", ROOT / "tests" / "mutation", bench.parent) for path in folder.glob("*.py")
     }

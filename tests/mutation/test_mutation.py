@@ -82,6 +82,17 @@ def test_equivalent_mutants_are_told_from_others(tmp_path: Path) -> None:
     assert judged["$or -> $and"].verdict is Verdict.DIFFERENT
 
 
+def test_mutants_of_a_block_with_a_body_are_in_the_body(tmp_path: Path) -> None:
+    block = BLOCKS["grid"]
+    netlist = mutated_netlist(block.cls(rows=4, cols=4), tmp_path, mutants=30, seed=1, body=block.body)
+    module = json.loads((tmp_path / "flat.json").read_text())["modules"][TOP]
+    assert [cell["type"] for cell in module["cells"].values()].count("$mul") == 16
+    names = " ".join(module["netnames"])
+    assert "dut.body.psum[14]" in names
+    assert "row0" not in names
+    assert len(netlist.mutants) == 30
+
+
 def test_a_block_inside_another_is_mutated_under_its_own_name_only(tmp_path: Path) -> None:
     core = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32)
     store = BLOCKS["store"].cls(core=core, chip=default_chip(1, core))

@@ -50,8 +50,8 @@ def test_the_verilog_has_what_the_parameters_say_and_nothing_unexplained(invento
         assert inventory.faults == [], name
         assert all(row.agrees for row in inventory.rows.values()), name
         assert sum(row.flipflops for row in inventory.rows.values()) == expected_chip(CHIPS[name]).total[0] > 0
-        kinds = [row.instances for (_, kind), row in inventory.rows.items() if kind == "PeRow"]
-        assert sum(kinds) == sum(core.rows for core in CHIPS[name].cores)
+        grids = [row.instances for (_, kind), row in inventory.rows.items() if kind == "systomesh_pe_grid"]
+        assert sum(grids) == len(CHIPS[name].cores)
 
 
 def test_every_waiver_is_still_needed(inventories: dict[str, Inventory]) -> None:
@@ -63,7 +63,7 @@ def test_every_waiver_is_still_needed(inventories: dict[str, Inventory]) -> None
 def test_the_table_names_every_module(inventories: dict[str, Inventory]) -> None:
     shown = StringIO()
     print_inventory(inventories["one core, narrow links"], Console(file=shown, width=140))
-    for text in ("chip", "router", "port", "core_0", "memory_node", "PeRow", "with a reason"):
+    for text in ("chip", "router", "port", "core_0", "memory_node", "PeGrid", "with a reason"):
         assert text in shown.getvalue()
 
 

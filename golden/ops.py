@@ -19,6 +19,9 @@ __all__ = ["accumulate", "requantize", "run", "run_float", "run_node"]
 
 Tensors = Mapping[str, np.ndarray]
 
+BLOCK_ELEMENTS = 1 << 15
+"""Accumulators that are requantised together: their int64 temporaries stay in the cache."""
+
 
 def run(
     qgraph: QGraph,
@@ -94,18 +97,20 @@ def requantize(acc: np.ndarray, requant: Requant) -> np.ndarray:
     ``p = acc * multiplier`` stays below 2**31 * 2**24, so 2**62 more still fits int64.
     """
     out = np.empty(acc.shape, dtype=np.int8)
-    for channel, (multiplier, shift) in enumerate(
-        zip(requant.multiplier.tolist(), requant.shift.tolist(), strict=True)
-    ):
-        # One channel at a time: the int64 temporaries stay in the cache.
-        value = acc[channel].astype(np.int64) * multiplier
-        if shift:
-            odd = (value >> shift) & 1
-            value += (1 << shift - 1) - 1
-            value += odd
-            value >>= shift
+    per_channel = (-1, *[1] * (acc.ndim - 1))
+    channels = max(1, BLOCK_ELEMENTS // acc[0].size)
+    for first in range(0, acc.shape[0], channels):
+        block = slice(first, first + channels)
+        shift = requant.shift[block].astype(np.int64).reshape(per_channel)
+        rounds = (shift > 0).astype(np.int64)  # without a shift nothing is rounded
+        value = acc[block] * requant.multiplier[block].astype(np.int64).reshape(per_channel)
+        odd = value >> shift
+        odd &= rounds
+        value += (rounds << shift - rounds) - rounds
+        value += odd
+        value >>= shift
         value += requant.zero_point
-        out[channel] = np.clip(value, requant.lo, requant.hi)
+        out[block] = np.clip(value, requant.lo, requant.hi)
     # Flipping the top bit adds 128.
     return out if requant.table is None else requant.table[out.view(np.uint8) ^ 0x80]
 

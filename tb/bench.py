@@ -1,7 +1,8 @@
 """The cocotb test that runs a job inside the simulator; tb/session.py starts it.
 
-Plusargs: `+job=<file>` names the job, `+events=<descriptor>` an open pipe that takes one JSON object
-per line: {"event": "ready" | "start" | "progress" | "finish", ...}.
+Plusargs: `+job=<file>` names the job, `+launches=<descriptor>` an open pipe that brings further launches,
+`+events=<descriptor>` one that takes one JSON object per line: {"event": "ready" | "start" | "progress" |
+"finish", ...}.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,19 @@ from tb.errors import STORAGE_ERRORS, storage_error
 from tb.flips import State
 from tb.host import Host, Outcome, TransportError
 from tb.inside import CoreImage, Inside
-from tb.job import Flip, HostJob, Job, LaunchJob, LaunchResult, Region, core_label, load_job
+from tb.job import (
+    POISON,
+    Flip,
+    HostJob,
+    Job,
+    LaunchJob,
+    LaunchResult,
+    MemoryFile,
+    Region,
+    core_label,
+    load_job,
+    receive_launches,
+)
 from tb.transport import CLOCK_PERIOD_NS, SimTransport
 
 __all__ = ["JobRunner", "run_job"]
@@ -50,15 +64,14 @@ class JobRunner:
         if self._events is not None:
             os.write(self._events, (json.dumps({"event": event, **fields}) + "\n").encode())
 
-    async def run(self) -> None:
-        """Load the memory, run every launch."""
+    async def run(self, more: Iterable[LaunchJob | HostJob] = ()) -> None:
+        """Load the memory, run every launch of the job, and then more as they come."""
         began = time.perf_counter()
         await self.transport.open(self.job.memory_bytes, self.job.settings)
-        for file in self.job.memory:
-            await self.transport.write_memory(file.address, file.array())
+        await self._load(self.job.memory)
         await self.host.identify()
         self.emit("ready", load_s=time.perf_counter() - began)
-        for index, launch in enumerate(self.job.launches):
+        for index, launch in enumerate(chain(self.job.launches, more)):
             if isinstance(launch, HostJob):
                 result = await self._host(index, launch)
             else:
@@ -70,6 +83,7 @@ class JobRunner:
     async def _host(self, index: int, step: HostJob) -> LaunchResult:
         """Compute a node out of what lies in external memory, and put its output there."""
         self.emit("start", launch=index, name=step.name)
+        await self._load(step.memory)
         began = time.perf_counter()
         tensors = {
             name: place.layout.unpack(await self.transport.read_memory(place.addr, place.nbytes))
@@ -82,16 +96,21 @@ class JobRunner:
             violation = str(error)
         sim_s = time.perf_counter() - began
         result = LaunchResult(step.name, Outcome("done", 0).as_dict(), sim_s, {}, [], violation)
-        result.save(step.result_dir, await self._regions(step.regions))
+        self._save(result, step.result_dir, await self._regions(step.regions))
         return result
+
+    async def _load(self, files: Iterable[MemoryFile]) -> None:
+        for file in files:
+            await self.transport.write_memory(file.address, file.array())
 
     async def _regions(self, regions: Iterable[Region]) -> dict[str, np.ndarray]:
         return {region.label: await self.transport.read_memory(region.address, region.size) for region in regions}
 
     async def _launch(self, index: int, launch: LaunchJob) -> LaunchResult:
         self.emit("start", launch=index, name=launch.name)
-        for file in launch.memory:
-            await self.transport.write_memory(file.address, file.array())
+        await self._load(launch.memory)
+        for region in launch.clear:
+            await self.transport.write_memory(region.address, np.full(region.size, POISON, np.uint8))
         if launch.settings is not None:
             self.transport.configure(self.job.memory_bytes, launch.settings)
             await self.transport.reset()
@@ -104,6 +123,8 @@ class JobRunner:
                 for core in fresh_cores(self.job.chip, launch.inside_seed)
             ]
             await self.inside.write(images)
+        if launch.writes is not None:
+            await self.transport.watch()
         began = time.perf_counter()
 
         def progress(cycles: int) -> None:
@@ -136,6 +157,7 @@ class JobRunner:
             sim_s = time.perf_counter() - began
         outcome = outcome or Outcome("error", 0, error="BUS")
         ok = outcome.status == "done" and not violation
+        strays = await self.transport.changed(launch.writes) if ok and launch.writes is not None else np.zeros(0)
         arrays = await self._regions(launch.regions) if ok or watched else {}
         if watched:
             for core, image in enumerate(await self.inside.read()):
@@ -148,15 +170,19 @@ class JobRunner:
             debug=debug,
             violation=violation,
             flipped=", ".join(flipped),
+            stray_bytes=strays.size,
+            stray_address=int(strays[0]) if strays.size else 0,
         )
-        try:
-            result.save(launch.result_dir, arrays)
-        except OSError as error:
-            if error.errno in STORAGE_ERRORS:
-                self.emit("refused", reason=str(storage_error(error, str(launch.result_dir))))
-            raise
+        self._save(result, launch.result_dir, arrays)
         return result
 
+    def _save(self, result: LaunchResult, directory: Path, arrays: dict[str, np.ndarray]) -> None:
+        try:
+            result.save(directory, arrays)
+        except OSError as error:
+            if error.errno in STORAGE_ERRORS:
+                self.emit("refused", reason=str(storage_error(error, str(directory))))
+            raise
 
     async def _flip(self, flip: Flip, flipped: list[str]) -> None:
         """Invert a bit between two clock edges, when everything has settled."""
@@ -177,5 +203,6 @@ async def run_job(dut: Any) -> None:
     """Run the job that `+job=` names."""
     if parent := cocotb.plusargs.get("parent"):
         _die_with(int(parent))
-    events = cocotb.plusargs.get("events")
-    await JobRunner(dut, load_job(Path(str(cocotb.plusargs["job"]))), int(events) if events else None).run()
+    events, launches = (cocotb.plusargs.get(name) for name in ("events", "launches"))
+    more = receive_launches(os.fdopen(int(launches), "rb")) if launches else ()
+    await JobRunner(dut, load_job(Path(str(cocotb.plusargs["job"]))), int(events) if events else None).run(more)

@@ -81,8 +81,8 @@ def record(result: CaseResult) -> dict[str, Any]:
         name: summary[name]
         for name in (
             "bit_exact", "mismatches", "cycles", "lower_bound_cycles", "efficiency", "utilization", "macs",
-            "dram_bytes", "compute_cycles", "estimated_cycles", "estimate_error", "sim_hz", *_STEPS, "seed", "array",
-            "memory", "sim", "schedule", "host_layers", "quantisation_error",
+            "dram_bytes", "compute_cycles", "estimated_cycles", "estimate_error", "sim_hz", *_STEPS, "processes",
+            "simulation_s", "seed", "array", "memory", "sim", "schedule", "host_layers", "quantisation_error",
         )
     }  # fmt: skip
     return facts | {
@@ -90,7 +90,6 @@ def record(result: CaseResult) -> dict[str, Any]:
         "target_met": None if target is None or summary["efficiency"] is None else summary["efficiency"] >= target,
         "largest_loss": None if loss is None else {"cause": loss[0], "share": loss[1]},
         "worst_layer": None if worst is None else {key: worst[key] for key in ("name", "cycles", "estimate_error")},
-        "wall_s": sum(summary[step] for step in _STEPS),
     }
 
 
@@ -101,7 +100,7 @@ def markdown(records: Sequence[dict[str, Any]], revision: str) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines += ["", f"Commit {revision}. `make bench` made this table; efficiency: lower bound of cycles / RTL cycles; "
               "utilisation: MACs per PE and cycle; estimate and worst layer: its error, positive where too high; "
-              "times: each step in seconds."]  # fmt: skip
+              "times: each step in seconds, simulation as the sum of all launches."]  # fmt: skip
     failed = [entry for entry in records if entry["failure"]]
     lines += ["", "Failed:", ""] if failed else []
     lines += [f"- {entry['net']}, {entry['cores']} cores: {entry['failure']}" for entry in failed]

@@ -27,6 +27,7 @@ import scheduler
 import tb
 from golden.zoo import ZOO
 from tb.cache import content_key
+from tb.capacity import processors
 from tb.errors import BenchError
 from tb.job import write_atomically
 
@@ -81,11 +82,11 @@ class CampaignWatcher:
         """A case has ended, or needs no run."""
 
 
-def sim_command(case: Case, progress_fd: int) -> list[str]:
-    """The command of a run, which reports its progress to a descriptor."""
+def sim_command(case: Case, progress_fd: int, processes: int | None) -> list[str]:
+    """The command of a run, which reports its progress to a descriptor; None: as many simulators as it likes."""
     return [
         sys.executable, "-m", "tb.cli", "sim", "--net", case.net, "--cores", str(case.cores), "--name", case.name,
-        "--progress-fd", str(progress_fd),
+        "--progress-fd", str(progress_fd), *([] if processes is None else ["--jobs", str(processes)]),
     ]  # fmt: skip
 
 
@@ -102,11 +103,14 @@ def source_key() -> str:
 
 @dataclass
 class Campaign:
-    """Runs cases, `jobs` at once; one that fails does not stop the others."""
+    """Runs cases, `jobs` at once; one that fails does not stop the others.
+
+    A run alone has all processors; several at once divide them.
+    """
 
     jobs: int = 1
     runs_dir: Path = Path("runs")
-    command: Callable[[Case, int], list[str]] = sim_command
+    command: Callable[[Case, int, int | None], list[str]] = sim_command
     sources: Callable[[], str] = source_key
 
     def __post_init__(self) -> None:
@@ -115,6 +119,7 @@ class Campaign:
         self._lock = Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
+        self._processes = None if self.jobs == 1 else max(1, processors() // self.jobs)
 
     def run(self, cases: Sequence[Case], watcher: CampaignWatcher | None = None) -> list[CaseResult]:
         """Results in the order of the cases. An interrupt ends the runs under way and is raised again."""
@@ -170,7 +175,7 @@ class Campaign:
         read_end, write_end = os.pipe()
         with os.fdopen(read_end, "rb") as progress, log.open("wb") as output:
             try:
-                process = self._spawn(self.command(case, write_end), write_end, output.fileno())
+                process = self._spawn(self.command(case, write_end, self._processes), write_end, output.fileno())
             finally:
                 os.close(write_end)
             try:

@@ -24,6 +24,7 @@ from scheduler.schedule import schedule
 from tb.bench_report import commit, print_report, record, require_writable, write_report
 from tb.build import SIMULATORS, build_model, emit_chip
 from tb.campaign import Campaign, Case
+from tb.capacity import parse_jobs
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
@@ -82,6 +83,10 @@ def sim(
         float | None, typer.Option(help="Bytes per cycle of each memory node; its full width otherwise.")
     ] = None,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
+    jobs: Annotated[
+        str | None,
+        typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
+    ] = None,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
@@ -99,6 +104,7 @@ def sim(
         fresh=fresh,
         waves=waves,
         fuse=fuse,
+        jobs=parse_jobs(jobs),
     )
     console = Console()
     watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
@@ -160,7 +166,7 @@ def build(
 def bench(
     nets: Annotated[str | None, typer.Option(help="Networks a,b of the zoo; all of them otherwise.")] = None,
     cores: Annotated[str, typer.Option(help="Core counts of the preset chips, such as 1,4,16.")] = "4",
-    jobs: Annotated[int, typer.Option(help="Runs at a time; with several, each simulates more slowly.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Runs at a time, which divide the processors; a run alone has all.")] = 1,
     out: Annotated[Path, typer.Option(help="The report: OUT.md and OUT.json.")] = Path("runs/bench"),
 ) -> None:
     """Run networks of the zoo, those that are not up to date, and write one table of all of them."""

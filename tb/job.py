@@ -7,10 +7,10 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from scheduler.program import Placement
 from tb.memory import MemorySettings
 
 __all__ = [
-    "Flip", "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job", "save_job",
-    "write_atomically",
+    "POISON", "Flip", "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job",
+    "receive_launches", "save_job", "send_launch", "write_atomically",
 ]  # fmt: skip
+
+POISON = 0xA5
+"""What memory holds where a launch has yet to write."""
 
 
 def core_label(core: int, memory: str) -> str:
@@ -46,11 +49,15 @@ class MemoryFile:
 
 @dataclass(frozen=True)
 class Region:
-    """A range of external memory to keep after a launch, as `<label>.npy`."""
+    """A range of external memory; what is kept of it after a launch is `<label>.npy`."""
 
     label: str
     address: int
     size: int
+
+    @property
+    def end(self) -> int:
+        return self.address + self.size
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,10 @@ class LaunchJob:
     and the regions after it, however it ends (`core_label` names their files)."""
     flip: Flip | None = None
     """Needs a model that was built with ``open_state=True``."""
+    clear: tuple[Region, ...] = ()
+    """Filled with `POISON` before the launch, so that what it leaves out cannot be right by chance."""
+    writes: tuple[Region, ...] | None = None
+    """All that it may change; None: nobody looks."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +114,17 @@ class HostJob:
     output: Placement
     result_dir: Path
     regions: tuple[Region, ...] = ()
+    memory: tuple[MemoryFile, ...] = ()
+    """Bytes to put into memory just before."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that one simulator process does."""
+    """What a simulator process does: these launches, and then those that are sent to it one by one."""
 
     chip: ChipParams
     memory_bytes: int
-    launches: tuple[LaunchJob | HostJob, ...]
+    launches: tuple[LaunchJob | HostJob, ...] = ()
     memory: tuple[MemoryFile, ...] = ()
     """Applied in this order, so a later file overlays an earlier one."""
     settings: MemorySettings = field(default_factory=MemorySettings)
@@ -136,10 +149,14 @@ class LaunchResult:
     """The bus rule that the chip broke."""
     flipped: str = ""
     """The bit that was inverted."""
+    stray_bytes: int = 0
+    """Changed outside what the launch may write."""
+    stray_address: int = 0
+    """Of the first of them."""
 
     @property
     def ok(self) -> bool:
-        return self.outcome["status"] == "done" and not self.violation
+        return self.outcome["status"] == "done" and not self.violation and not self.stray_bytes
 
     @property
     def cycles(self) -> int:
@@ -176,6 +193,21 @@ def save_job(job: Job, path: Path) -> None:
 def load_job(path: Path) -> Job:
     """Read the job in the simulator process."""
     return pickle.loads(path.read_bytes())
+
+
+def send_launch(launch: LaunchJob | HostJob, pipe: BinaryIO) -> None:
+    """Give one more launch to a simulator process; closing the pipe ends it."""
+    pickle.dump(launch, pipe)
+    pipe.flush()
+
+
+def receive_launches(pipe: BinaryIO) -> Iterator[LaunchJob | HostJob]:
+    """In the simulator process: the launches that are sent, until the pipe is closed."""
+    while True:
+        try:
+            yield pickle.load(pipe)
+        except EOFError:
+            return
 
 
 def write_atomically(path: Path, content: bytes) -> None:

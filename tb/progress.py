@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from scheduler.program import HostStep, Step
@@ -49,27 +49,37 @@ def pipe_relay(descriptor: int) -> Relay:
 
 
 class ConsoleWatcher(Watcher):
-    """Shows stage or layer, simulated cycles, speed and the time left by the estimator's prediction."""
+    """Shows stage or layers, simulated cycles, speed and the time left by the estimator's prediction.
+
+    With several simulators there is a line for each below that of the whole run.
+    """
 
     def __init__(self, console: Console, relay: Relay = lambda text, share: None) -> None:
         self._console = console
         self._relay = relay
         self._launches: Sequence[Step] = ()
         self._expected: list[float] = []
-        self._cycles = self._seconds = 0.0
+        self._shares: dict[int, float] = {}
+        """By launch that has begun: how much of it is done."""
+        self._running: dict[int, int] = {}
+        """Launch by process."""
+        self._cycles: dict[int, int] = {}
+        self._speeds: dict[int, float] = {}
+        """Simulated cycles per second by process."""
         self._started = time.perf_counter()
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self._progress.add_task("", total=None, note="")
+        self._lines: list[TaskID] = []
         self._progress.start()
 
     def stage(self, text: str) -> None:
         self._progress.update(self._task, description=text, total=None)
         self._relay(text, 0.0)
         if not self._console.is_terminal:
-            self._console.print(f"[{time.perf_counter() - self._started:6.1f} s] {text}", markup=False)
+            self._say(text)
 
     def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
         self._launches = launches
@@ -77,43 +87,70 @@ class ConsoleWatcher(Watcher):
         self._progress.update(self._task, total=sum(self._expected), completed=0)
 
     def kept(self, index: int, result: LaunchResult) -> None:
-        self._line(index, f"kept from an earlier run, {result.cycles:,} cycles")
-        self._advance(index + 1, 0.0, "")
+        self._say(f"{self._launches[index].name}: kept from an earlier run, {result.cycles:,} cycles")
+        self._shares[index] = 1.0
+        self._show()
+
+    def processes(self, count: int, note: str) -> None:
+        if note:
+            self._say(note)
+        if count > 1:
+            self._lines = [self._progress.add_task("", total=1.0, note="") for _ in range(count)]
 
     def event(self, index: int, event: Event) -> None:
-        name = self._launches[index].name
+        process = event["process"]
+        self._running[process] = index
+        speed = event["cycles"] / max(event["sim_s"], 1e-9) if event.get("cycles") else 0.0
         if event["event"] == "start":
-            self._progress.update(self._task, description=f"{name} ({index + 1} of {len(self._launches)})")
+            self._shares[index] = 0.0
         elif event["event"] == "progress":
-            speed = event["cycles"] / max(event["sim_s"], 1e-9)
-            share = min(event["cycles"] / self._expected[index], 1.0)
-            self._advance(index, share, self._note(index, share, event["cycles"], speed))
+            self._shares[index] = min(event["cycles"] / self._expected[index], 1.0)
         elif event["event"] == "finish":
-            self._cycles += event["cycles"]
-            self._seconds += event["sim_s"]
-            speed = event["cycles"] / max(event["sim_s"], 1e-9)
-            verdict = "" if event["ok"] else "FAILED, "
-            simulated = f"{event['cycles']:,} cycles at {speed / 1e3:.0f} k cycles/s"
-            on_host = isinstance(self._launches[index], HostStep)
-            self._line(index, verdict + ("computed on the host" if on_host else simulated))
-            self._advance(index + 1, 0.0, self._note(index + 1, 0.0, 0, self._cycles / max(self._seconds, 1e-9)))
+            self._shares[index] = 1.0
+            del self._running[process]
+            self._say_end(index, event, speed)
+        if speed:
+            self._cycles[index] = event["cycles"]
+            self._speeds[process] = speed
+        self._show()
 
     def done(self) -> None:
         self._progress.stop()
 
-    def _note(self, index: int, share: float, cycles: int, speed: float) -> str:
-        left = sum(self._expected[index:]) - share * (self._expected[index] if index < len(self._expected) else 0)
-        return f"{self._cycles + cycles:,.0f} cycles, {speed / 1e3:.0f} k cycles/s, {time_left(left, speed)}"
+    def _say_end(self, index: int, event: Event, speed: float) -> None:
+        verdict = "" if event["ok"] else "FAILED, "
+        where = f", process {event['process'] + 1}" if self._lines else ""
+        simulated = f"{event['cycles']:,} cycles at {speed / 1e3:.0f} k cycles/s{where}"
+        on_host = isinstance(self._launches[index], HostStep)
+        self._say(f"{self._launches[index].name}: {verdict}" + ("computed on the host" if on_host else simulated))
 
-    def _advance(self, index: int, share: float, note: str) -> None:
-        running = index < len(self._expected)
-        completed = sum(self._expected[:index]) + (share * self._expected[index] if running else 0.0)
-        self._progress.update(self._task, completed=completed, note=note)
-        self._relay(self._launches[index].name if running else "", completed / sum(self._expected))
+    def _show(self) -> None:
+        names = " + ".join(self._launches[index].name for index in sorted(self._running.values()))
+        completed = sum(share * self._expected[index] for index, share in self._shares.items())
+        speed = sum(self._speeds.values())
+        left = time_left(sum(self._expected) - completed, speed)
+        finished = len(self._shares) - len(self._running)
+        count = f"{finished} of {len(self._launches)} layers"
+        self._progress.update(
+            self._task,
+            description=count if self._lines or not names else f"{names} ({finished + 1} of {len(self._launches)})",
+            completed=completed,
+            note=f"{sum(self._cycles.values()):,} cycles, {speed / 1e3:.0f} k cycles/s, {left}",
+        )
+        for process, line in enumerate(self._lines):
+            index = self._running.get(process)
+            self._progress.update(
+                line,
+                description="" if index is None else self._launches[index].name,
+                completed=0.0 if index is None else self._shares[index],
+                note=f"{self._speeds.get(process, 0.0) / 1e3:.0f} k cycles/s",
+                visible=index is not None,
+            )
+        self._relay(names, completed / sum(self._expected))
 
-    def _line(self, index: int, text: str) -> None:
+    def _say(self, text: str) -> None:
         elapsed = time.perf_counter() - self._started
-        self._console.print(f"[{elapsed:6.1f} s] {self._launches[index].name}: {text}", markup=False, highlight=False)
+        self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False)
 
 
 class CampaignConsole(CampaignWatcher):

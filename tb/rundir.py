@@ -19,9 +19,9 @@ _OLD = ".old-"
 
 
 class RunDir:
-    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log, summary.json. Use as a context manager.
+    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), summary.json.
 
-    Opening it with another fingerprint than last time forgets the launches kept there.
+    Use as a context manager. Opening it with another fingerprint than last time forgets the launches kept there.
     """
 
     def __init__(self, path: Path, fingerprint: str, *, fresh: bool = False) -> None:
@@ -32,7 +32,7 @@ class RunDir:
 
     @property
     def work(self) -> Path:
-        """Scratch space of the simulator process; removed at the end."""
+        """Scratch space of the simulator processes, a folder 0, 1, ... for each; removed at the end."""
         return self.path / "work"
 
     def launch(self, index: int, name: str) -> Path:
@@ -80,9 +80,14 @@ class RunDir:
             shutil.rmtree(left, ignore_errors=True)
 
     def __exit__(self, *_: object) -> None:
-        for name in ("sim.log", "dump.vcd"):
-            if (self.work / name).exists():
-                (self.work / name).replace(self.path / name)
+        processes = sorted(self.work.glob("[0-9]*"))
+        for old in self.path.glob("sim*.log") if processes else ():
+            old.unlink()
+        for process in processes:
+            number = "" if process.name == "0" else f"-{process.name}"
+            for name, kept in (("sim.log", f"sim{number}.log"), ("dump.vcd", "dump.vcd")):
+                if (process / name).exists():
+                    (process / name).replace(self.path / kept)
         shutil.rmtree(self.work, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()

@@ -116,6 +116,10 @@ class Summary:
     first_difference: str | None = None
     failure: str | None = None
     """Why the run stopped early."""
+    processes: int = 0
+    """Simulators that shared the launches; 0 where an earlier run had finished all of them."""
+    simulation_s: float = 0.0
+    """From their start to the end of the last; `sim_s` is what the launches took one by one, of earlier runs too."""
     layers: list[LayerSummary] = field(default_factory=list)
 
     @property
@@ -251,8 +255,9 @@ def print_summary(summary: Summary, console: Console) -> None:
     total = sum(summary.compute_cycles.values()) or 1.0
     spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
     console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
+    shared = f", in {summary.processes} processes {summary.simulation_s:.1f} s" if summary.processes > 1 else ""
     console.print(f"build {summary.build_s:.1f} s, schedule {summary.schedule_s:.1f} s, golden {summary.golden_s:.1f} s"
-                  f", simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s")  # fmt: skip
+                  f", simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s{shared}")  # fmt: skip
     if summary.quantisation_error:
         error = QuantisationError(**summary.quantisation_error)
         console.print(f"int8 against float at the outputs: {error}", highlight=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,17 @@ from cocotb.triggers import First, RisingEdge, Timer
 
 from tb.buses import describe
 from tb.host import Transport, TransportError
+from tb.job import Region
 from tb.memory import MemorySettings
+from tb.wrapper import AXIL_SIGNALS
 
 __all__ = ["CLOCK_PERIOD_NS", "SimTransport", "check_buses", "start_clock"]
 
 CLOCK_PERIOD_NS = 10
 _AXIL_TIMEOUT_CYCLES = 1000
 _RESET_CYCLES = 4
+_PAGE_BYTES = 4096
+"""Of the pages that tb/hdl/memory.cpp keeps."""
 
 
 class SimTransport(Transport):
@@ -39,8 +43,12 @@ class SimTransport(Transport):
         self._nodes = nodes
         self._link_bytes = link_bytes
         self._clk = dut.clk
+        self._axil = {name: getattr(dut, f"s_axil_{name}") for name, _, _ in AXIL_SIGNALS}
         self._view: np.ndarray | None = None
         self._library: ctypes.CDLL | None = None
+        self._memory_bytes = 0
+        self._before: np.ndarray | None = None
+        """All of memory at `watch`, where memory.cpp does not keep it."""
         self.cycles_run = 0
         """Clock cycles simulated so far, as of the last event."""
         self.wall_s = 0.0
@@ -51,8 +59,9 @@ class SimTransport(Transport):
         dut = self._dut
         self._open_memory(memory_bytes)
         dut.rst.value = 1
-        for name in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arvalid", "rready"):
-            getattr(dut, f"s_axil_{name}").value = 0
+        for name, _, direction in AXIL_SIGNALS:
+            if direction == "input":
+                self._axil[name].value = 0
         self.configure(memory_bytes, settings)
         start_clock(dut)
         await self.reset()
@@ -79,10 +88,12 @@ class SimTransport(Transport):
     # Memory. ---------------------------------------------------------------------------------------
 
     def _open_memory(self, size: int) -> None:
+        self._memory_bytes = size
         try:
             library = ctypes.CDLL(None)
             library.systomesh_memory_open.argtypes = [ctypes.c_uint64]
             library.systomesh_memory_data.restype = ctypes.c_void_p
+            library.systomesh_memory_kept.restype = ctypes.c_uint64
         except AttributeError:  # no memory.cpp in this process: the memory is systomesh_store.v
             self._dut.memory_load.value = 0
             self._dut.memory_dump.value = 0
@@ -123,6 +134,41 @@ class SimTransport(Transport):
         raw.reshape(count, self._link_bytes)[:, ::-1].tofile(Path("memory_in.bin"))
         await self._file_command("load", first, count)
 
+    async def watch(self) -> None:
+        """Remember what memory holds now, wherever the chip will write."""
+        if self._library is not None:
+            self._library.systomesh_memory_watch()
+        else:  # of a size at which all of it can be kept
+            self._before = await self.read_memory(0, self._memory_bytes)
+
+    async def changed(self, apart_from: Sequence[Region] = ()) -> np.ndarray:
+        """Addresses int64[N], in order, of bytes that the chip has changed since `watch`, outside some regions."""
+        pages, before, now = await self._kept_pages()
+        known = np.zeros(len(pages), bool)
+        for region in apart_from:  # most pages lie within one
+            known |= (pages >= region.address) & (pages + before.shape[1] <= region.end)
+        row, column = np.nonzero(before[~known] != now[~known])
+        found = pages[~known][row] + column
+        for region in apart_from:
+            found = found[(found < region.address) | (found >= region.end)]
+        return np.sort(found)
+
+    async def _kept_pages(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Addresses int64[K] of pages that may have changed, their bytes uint8[K, P] before, and now."""
+        if self._library is None:
+            assert self._before is not None, "`watch` comes first"
+            return np.zeros(1, np.int64), self._before[None], (await self.read_memory(0, self._memory_bytes))[None]
+        numbers, bytes_ = ctypes.POINTER(ctypes.c_int64)(), ctypes.POINTER(ctypes.c_uint8)()
+        count = self._library.systomesh_memory_kept(ctypes.byref(numbers), ctypes.byref(bytes_))
+        if not count:
+            return np.zeros(0, np.int64), np.zeros((0, _PAGE_BYTES), np.uint8), np.zeros((0, _PAGE_BYTES), np.uint8)
+        pages = np.ctypeslib.as_array(numbers, (count,))
+        before = np.ctypeslib.as_array(bytes_, (count, _PAGE_BYTES))
+        whole = (ctypes.c_uint8 * (-(-self._memory_bytes // _PAGE_BYTES) * _PAGE_BYTES)).from_address(
+            self._library.systomesh_memory_data()
+        )
+        return _PAGE_BYTES * pages, before, np.ctypeslib.as_array(whole).reshape(-1, _PAGE_BYTES)[pages]
+
     def _words(self, address: int, size: int) -> tuple[int, int, int]:
         first = address // self._link_bytes
         last = -(-(address + size) // self._link_bytes)
@@ -142,51 +188,48 @@ class SimTransport(Transport):
 
     # Registers. ------------------------------------------------------------------------------------
 
-    async def _edge_with(self, *signals: Any) -> list[bool]:
-        """Wait for the next clock edge; which of the signals were high just before it."""
-        await RisingEdge(self._clk)
-        return [bool(int(signal.value)) for signal in signals]
+    # All counters of a launch are some 450 accesses of five cycles, so a signal is looked at only when it matters.
 
     async def write32(self, offset: int, value: int) -> None:
-        dut = self._dut
-        dut.s_axil_awaddr.value = offset
-        dut.s_axil_awvalid.value = 1
-        dut.s_axil_wdata.value = value
-        dut.s_axil_wstrb.value = 0xF
-        dut.s_axil_wvalid.value = 1
-        dut.s_axil_bready.value = 1
+        bus = self._axil
+        bus["awaddr"].value = offset
+        bus["awvalid"].value = 1
+        bus["wdata"].value = value
+        bus["wstrb"].value = 0xF
+        bus["wvalid"].value = 1
+        bus["bready"].value = 1
         address_open = data_open = True
         for _ in range(_AXIL_TIMEOUT_CYCLES):
-            address, word, answer = await self._edge_with(
-                dut.s_axil_awready, dut.s_axil_wready, dut.s_axil_bvalid
-            )
-            if address_open and address:
+            await RisingEdge(self._clk)  # values are those just before it
+            if address_open and int(bus["awready"].value):
                 address_open = False
-                dut.s_axil_awvalid.value = 0
-            if data_open and word:
+                bus["awvalid"].value = 0
+            if data_open and int(bus["wready"].value):
                 data_open = False
-                dut.s_axil_wvalid.value = 0
-            if answer:
-                dut.s_axil_bready.value = 0
-                if code := int(dut.s_axil_bresp.value):
+                bus["wvalid"].value = 0
+            if not (address_open or data_open) and int(bus["bvalid"].value):
+                bus["bready"].value = 0
+                if code := int(bus["bresp"].value):
                     raise TransportError(f"register 0x{offset:02x} answered a write with response {code}")
                 return
         raise TransportError(f"no answer to a write of register 0x{offset:02x} in {_AXIL_TIMEOUT_CYCLES} cycles")
 
     async def read32(self, offset: int) -> int:
-        dut = self._dut
-        dut.s_axil_araddr.value = offset
-        dut.s_axil_arvalid.value = 1
-        dut.s_axil_rready.value = 1
+        bus = self._axil
+        bus["araddr"].value = offset
+        bus["arvalid"].value = 1
+        bus["rready"].value = 1
+        address_open = True
         for _ in range(_AXIL_TIMEOUT_CYCLES):
-            accepted, answer = await self._edge_with(dut.s_axil_arready, dut.s_axil_rvalid)
-            if answer:
-                dut.s_axil_rready.value = 0
-                if code := int(dut.s_axil_rresp.value):
+            await RisingEdge(self._clk)
+            if address_open and int(bus["arready"].value):
+                address_open = False
+                bus["arvalid"].value = 0
+            if not address_open and int(bus["rvalid"].value):
+                bus["rready"].value = 0
+                if code := int(bus["rresp"].value):
                     raise TransportError(f"register 0x{offset:02x} answered a read with response {code}")
-                return int(dut.s_axil_rdata.value)
-            if accepted:
-                dut.s_axil_arvalid.value = 0
+                return int(bus["rdata"].value)
         raise TransportError(f"no answer to a read of register 0x{offset:02x} in {_AXIL_TIMEOUT_CYCLES} cycles")
 
     # Interrupt. ------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ class Placement:
     def end(self) -> int:
         return self.addr + self.nbytes
 
+    def holds(self, other: Placement) -> bool:
+        """Whether another tensor lies inside this one, as inputs of a concatenation may."""
+        return self.addr <= other.addr < self.end
+
     def write(self, memory: np.ndarray, x: np.ndarray) -> None:
         """Store int8[C, H, W] in uint8 memory."""
         memory[self.addr : self.end] = self.layout.pack(x)

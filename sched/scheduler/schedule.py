@@ -124,7 +124,7 @@ def _jobs(graph: QGraph, node: QNode, placements: dict[str, Placement]) -> list[
     channel = 0
     for name in node.inputs:
         source = placements[name]
-        if not output.addr <= source.addr < output.end:
+        if not output.holds(source):
             jobs.append(lambda core, c=channel, s=source: lower_copy(node.name, core, s, output, c))
         channel += graph.tensors[name].shape[0]
     return jobs

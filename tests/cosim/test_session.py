@@ -11,8 +11,8 @@ import pytest
 from rtl.params import ChipParams
 from tb.build import SIMULATORS, Model, bench_sources, build_model
 from tb.errors import RunError
-from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
-from tb.session import run_job, run_test_module
+from tb.job import POISON, Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
+from tb.session import Simulator, run_job, run_test_module
 from tb.wrapper import TOP
 from tests.cosim.cocotb_entry import HDL_DIR, run_with_cocotb_test
 from tests.cosim.stand_in import MEMORY_BYTES, SOURCE, STAND_IN, TARGET
@@ -50,6 +50,69 @@ def test_interrupted_chain_goes_on_from_the_kept_regions(stand_in_model: Model, 
     kept = MemoryFile(launches[1].program_base, launches[0].result_dir / "out.npy")
     run_job(stand_in_model, Job(ChipParams(), MEMORY_BYTES, (launches[1],), (kept,)), tmp_path / "work")
     np.testing.assert_array_equal(np.load(tmp_path / "hop1" / "out.npy"), data)
+
+
+def test_launches_that_are_given_one_by_one_run_in_one_process(fast_stand_in_model: Model, tmp_path: Path) -> None:
+    """Each is given when the one before has ended, from one pipe; closing it ends the process."""
+    data, launches = _chain(tmp_path)
+    job = Job(ChipParams(), MEMORY_BYTES, memory=(MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    kinds: list[str] = []
+    with Simulator(fast_stand_in_model, job, tmp_path / "work") as simulator:
+        waiting = iter(launches)
+
+        def on_event(event: dict) -> None:
+            kinds.append(event["event"])
+            if event["event"] in ("ready", "finish"):
+                launch = next(waiting, None)
+                simulator.end() if launch is None else simulator.give(launch)
+
+        simulator.listen(on_event)
+        simulator.judge()
+    assert [kind for kind in kinds if kind != "progress"] == ["ready", "start", "finish", "start", "finish"]
+    np.testing.assert_array_equal(np.load(tmp_path / "hop1" / "out.npy"), data)
+
+
+def test_every_byte_changed_outside_what_a_launch_may_write_is_found(stand_in_model: Model, tmp_path: Path) -> None:
+    """Copies of random bytes, some of them what is there already, over random regions that they may change."""
+    rng = np.random.default_rng(11)
+    before = rng.integers(0, 4, MEMORY_BYTES, dtype=np.uint8)
+    np.save(tmp_path / "before.npy", before)
+    launches, expected = [], []
+    for number in range(12 if stand_in_model.simulator == "verilator" else 3):
+        size = int(rng.integers(1, 600)) * 16
+        target = TARGET + int(rng.integers(0, 40)) * 256
+        after = before.copy()
+        after[target : target + size] = before[SOURCE : SOURCE + size]
+        bounds = np.sort(rng.integers(target - 2000, target + size + 2000, 4)).tolist()
+        allowed = (Region("a", bounds[0], bounds[1] - bounds[0]), Region("b", bounds[2], bounds[3] - bounds[2]))
+        if number % 3 == 1:
+            allowed = (Region("all", target, size),)
+        strays = [
+            address
+            for address in np.flatnonzero(before != after).tolist()
+            if not any(region.address <= address < region.end for region in allowed)
+        ]
+        expected.append((len(strays), strays[0] if strays else 0, not strays))
+        launches.append(
+            LaunchJob(
+                f"copy{number}", SOURCE, size, tmp_path / f"copy{number}", active_cores=target, writes=allowed,
+                memory=(MemoryFile(0, tmp_path / "before.npy"),),
+            )
+        )  # fmt: skip
+    results = run_job(
+        stand_in_model, Job(ChipParams(), MEMORY_BYTES, tuple(launches), keep_going=True), tmp_path / "work"
+    )
+    assert [(result.stray_bytes, result.stray_address, result.ok) for result in results] == expected
+    assert {ok for _, _, ok in expected} == {False, True}
+
+
+def test_what_a_launch_leaves_out_of_its_output_is_poison(fast_stand_in_model: Model, copy) -> None:
+    rest = Region("rest", TARGET, 64)
+    result, arrived, sent = copy(
+        fast_stand_in_model, 32, clear=(rest,), writes=(rest,), regions=(Region("out", TARGET, 80),)
+    )
+    assert result.ok
+    np.testing.assert_array_equal(arrived, [*sent[:32], *[POISON] * 32, *[0] * 16])
 
 
 def test_hung_launch_ends_by_the_watchdog_with_the_state_of_every_unit(stand_in_model: Model, copy) -> None:

@@ -1,10 +1,10 @@
 """Random single bits inverted while a layer runs on the RTL: each upset must be masked or reported.
 
-*Reported*: the bench says so: the launch ends in an error or by the watchdog, a bus rule is broken, the scoreboard
-finds a value that differs, or the simulation cannot be read. *Masked*: the bench says equal, and so do those that do
-not depend on it: every byte of DRAM is what `golden.machine` leaves there, the upset bit itself and lanes past a
-tensor's last channel left aside; instructions, passes and pixels are those of the machine; and the causes of every
-compute cycle add up. *Unnoticed*: the bench says equal, and one of these does not.
+*Reported*: the bench says so: the launch ends in an error or by the watchdog, a bus rule is broken, memory changes
+outside the outputs, the scoreboard finds a value that differs, or the simulation cannot be read. *Masked*: the bench
+says equal, and so do those that do not depend on it: every byte of DRAM is what `golden.machine` leaves there, the
+upset bit itself and lanes past a tensor's last channel left aside; instructions, passes and pixels are those of the
+machine; and the causes of every compute cycle add up. *Unnoticed*: the bench says equal, and one of these does not.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from scheduler import Plan, schedule
 from tb.build import Model, build_model, emit_chip
 from tb.flips import TARGETS
 from tb.job import Flip, Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.launches import check_tensors, regions_of, writes_of
 from tb.memory import MemorySettings
-from tb.run import check_tensors, regions_of
 from tb.scoreboard import Scoreboard
 from tb.session import run_job
 from tb.summary import CAUSES
@@ -177,6 +177,7 @@ def _run(model: Model, plans: Sequence[tuple[Layer, Flip | None]], folder: Path)
                 settings=SETTINGS,
                 inside_seed=number,
                 flip=flip,
+                writes=writes_of(layer.plan, range(len(layer.plan.steps))[-1:]),
             )
         )
     size = max(len(layer.memory) for layer, _ in plans)
@@ -185,6 +186,8 @@ def _run(model: Model, plans: Sequence[tuple[Layer, Flip | None]], folder: Path)
 
 def _judge(layer: Layer, result: LaunchResult, folder: Path, *, boards: Boards) -> tuple[str, str]:
     launch = layer.plan.launches[-1]
+    if result.stray_bytes:
+        return "reported", f"{result.stray_bytes} bytes changed elsewhere, the first at {result.stray_address}"
     if not result.ok:
         return "reported", result.violation or result.outcome["error"] or result.outcome["status"]
     board = boards(layer.expected)

@@ -1,8 +1,8 @@
 """Runs of a small network that are killed at any moment, and what must hold of the folder that they leave.
 
-A run is a process forked from this one, so that the workload is prepared once. It, or its simulator, gets SIGKILL after
-a random time; then every launch that the folder holds must be whole and stay as it is for good, a summary must tell the
-truth, and no process may be left.
+A run is a process forked from this one, so that the workload is prepared once. It, or a simulator of it, gets SIGKILL
+after a random time; then every launch that the folder holds must be whole and stay as it is for good, a summary must
+tell the truth, and no process may be left.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Killer:
         return self.options.runs_dir / self.options.name
 
     def attempt(self, victim: str | None, after_s: float = 0.0, *, fresh: bool = False) -> Attempt:
-        """One run, and SIGKILL to its "parent" or its "simulator" after some time; None: to its end.
+        """One run, and SIGKILL to its "parent" or a "simulator" after some time; None: to its end.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Killer:
         assert process.pid is not None
         if victim is not None:
             time.sleep(after_s)
-            targets = [process.pid] if victim == "parent" else simulators(self.folder)
+            targets = [process.pid] if victim == "parent" else simulators(self.folder)[:1]  # the others must end, too
             for target in targets:
                 _kill(target)
         process.join(PATIENCE_S)
@@ -144,7 +144,7 @@ def simulators(folder: Path) -> list[int]:
                 command = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
             except OSError:
                 continue
-            if f"+job={folder.resolve() / 'work' / 'job.pickle'}" in command:
+            if any(word.startswith(f"+job={folder.resolve() / 'work'}/") for word in command):
                 found.append(int(process.name))
     return found
 

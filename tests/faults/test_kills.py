@@ -44,27 +44,50 @@ def killer(first: Killer, tmp_path: Path) -> Killer:
     return replace(first, options=options, log=tmp_path / "stderr.log", attempts=[])
 
 
-def test_killed_runs_lose_nothing_and_do_not_lie(killer: Killer) -> None:
-    campaign(killer, kills=4, seed=1)
+@pytest.fixture
+def pair(killer: Killer) -> Killer:
+    """With two simulators at once."""
+    return replace(killer, options=replace(killer.options, jobs=2))
+
+
+@pytest.mark.parametrize("processes", ["killer", "pair"])
+def test_killed_runs_lose_nothing_and_do_not_lie(processes: str, request: pytest.FixtureRequest) -> None:
+    campaign(request.getfixturevalue(processes), kills=4, seed=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3])
-def test_many_killed_runs_lose_nothing_and_do_not_lie(killer: Killer, seed: int) -> None:
-    campaign(killer, kills=40, seed=seed)
+@pytest.mark.parametrize(("seed", "processes"), [(2, "killer"), (3, "pair")])
+def test_many_killed_runs_lose_nothing_and_do_not_lie(
+    seed: int, processes: str, request: pytest.FixtureRequest
+) -> None:
+    campaign(request.getfixturevalue(processes), kills=40, seed=seed)
 
 
-def test_a_killed_simulator_is_one_line_and_status_1(killer: Killer) -> None:
-    while not (attempt := killer.attempt("simulator", 0.7 * killer.run_s)).status:
-        killer.run_s *= 0.8  # it was quicker this time
-        shutil.rmtree(killer.folder)
-        killer.attempts.clear()
+def test_a_killed_simulator_is_one_line_and_status_1(pair: Killer) -> None:
+    """It ends the other one, too."""
+    while not (attempt := pair.attempt("simulator", 0.7 * pair.run_s)).status:
+        pair.run_s *= 0.8  # it was quicker this time
+        shutil.rmtree(pair.folder)
+        pair.attempts.clear()
     assert attempt.status == 1
-    error = killer.log.read_text()
+    error = pair.log.read_text()
     assert error == "failed: the simulator was killed by SIGKILL before it had a result\n"
     assert attempt.summary is not None
     assert attempt.summary["failure"] == error.removeprefix("failed: ").strip()
-    assert killer.attempt(None).status == 0
+    assert pair.attempt(None).status == 0
+
+
+def test_finished_launches_are_kept_whichever_they_are(pair: Killer) -> None:
+    whole = pair.attempt(None)
+    first, second, third, *_ = sorted((pair.folder / "launches").iterdir())
+    for folder in (first, third):
+        shutil.rmtree(folder)
+    pair.attempts.clear()
+    again = pair.attempt(None)
+    assert again.status == 0
+    redone = {name for name, stamp in again.finished.items() if stamp != whole.finished[name]}
+    assert redone == {first.name, third.name}
+    assert second.name in again.finished
 
 
 def test_half_a_launch_is_not_taken_for_a_finished_one(killer: Killer) -> None:

@@ -34,8 +34,8 @@ _LAYOUT, _LOWER, _TOKENS = "sched/scheduler/layout.py", "sched/scheduler/lower.p
 _CLOSED, _TIMELINE, _MEMORY = "sched/estimator/compute.py", "sched/estimator/timeline.py", "sched/estimator/memory.py"
 
 _OPS_FAULTS = (
-    Seeded(_OPS, "ties round up, not to even", "            value += odd\n", "            value += 1\n"),
-    Seeded(_OPS, "ties round down", "            value += odd\n", ""),
+    Seeded(_OPS, "ties round up, not to even", "        value += odd\n", "        value += 1\n"),
+    Seeded(_OPS, "ties round down", "        value += odd\n", ""),
     Seeded(_OPS, "the clamp is missing", "np.clip(value, requant.lo, requant.hi)", "value.astype(np.int8)"),
     Seeded(
         _OPS, "the fused clamp is that of int8", "np.clip(value, requant.lo, requant.hi)", "np.clip(value, -128, 127)"

@@ -73,6 +73,16 @@ def test_each_channel_has_its_own_scale():
     assert requantize(acc, requant)[:, 0, 0].tolist() == [11, 6, 3]
 
 
+@pytest.mark.parametrize("size", [1, 100, 20_000, 40_000])
+def test_channels_are_independent_however_many_are_computed_together(size):
+    rng = np.random.default_rng(size)
+    requant = Requant.from_scale(rng.uniform(0, 2, 700_000 // max(size, 1000)), -3, -100, 99)
+    acc = rng.integers(-150, 150, (len(requant.shift), size))
+    for channel, together in enumerate(requantize(acc, requant)):
+        scale = {name: getattr(requant, name)[channel, None] for name in ("multiplier", "shift")}
+        assert np.array_equal(requantize(acc[channel, None], replace(requant, **scale))[0], together)
+
+
 @settings(max_examples=200, deadline=None)
 @given(scale=st.floats(2.0**-39, 2.0**23))
 def test_significand_and_shift_are_the_float32_scale(scale):

@@ -29,7 +29,7 @@ def summary(cycles: int) -> dict:
     whole = Summary(
         net="resnet18", cores=4, array="16x16", sim="verilator", schedule="layer by layer", seed=1, pe_count=1024,
         memory={}, lower_bound_cycles=900.0, build_s=1.0, schedule_s=2.0, golden_s=3.0, bit_exact=True, layers=layers,
-        quantisation_error={"relative": 0.01, "largest": 0.5},
+        quantisation_error={"relative": 0.01, "largest": 0.5}, processes=2, simulation_s=1.1,
     )  # fmt: skip
     return whole.as_dict()
 
@@ -40,7 +40,7 @@ def test_record_compares_with_the_target_and_names_losses() -> None:
     assert (facts["target"], facts["target_met"]) == (0.88, True)
     assert facts["largest_loss"] == {"cause": "wait_act", "share": pytest.approx(0.2)}
     assert facts["worst_layer"] == {"name": "pool1", "cycles": 100, "estimate_error": pytest.approx(-0.1)}
-    assert facts["wall_s"] == pytest.approx(1 + 2 + 3 + 2)
+    assert (facts["sim_s"], facts["processes"], facts["simulation_s"]) == (2.0, 2, 1.1)
     assert facts["sim_hz"] == pytest.approx(500)
     assert facts["host_layers"] == ["gate1"]
     assert facts["quantisation_error"] == {"relative": 0.01, "largest": 0.5}

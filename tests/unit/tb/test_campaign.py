@@ -56,12 +56,14 @@ class Bench:
         self.folder = folder
         self.plans: dict[Case, dict] = {}
         self.sources = "sources"
+        self.processes: list[int | None] = []
 
     def run(self, *cases: Case, jobs: int = 1, watcher: CampaignWatcher | None = None) -> list[CaseResult]:
         campaign = Campaign(jobs, self.folder, self.command, lambda: self.sources)
         return campaign.run(cases or (SMALL, LARGE), watcher)
 
-    def command(self, case: Case, progress_fd: int) -> list[str]:
+    def command(self, case: Case, progress_fd: int, processes: int | None) -> list[str]:
+        self.processes.append(processes)
         plan = self.plans.get(case, {"summary": GOOD})
         return [sys.executable, "-c", RUN, str(self.folder / case.name), str(progress_fd), json.dumps(plan)]
 
@@ -145,6 +147,15 @@ def test_several_jobs_run_at_once(bench: Bench) -> None:
     assert [result.failure for result in bench.run(jobs=2)] == [None, None]
 
 
+@pytest.mark.parametrize(("jobs", "each"), [(1, None), (2, 4), (3, 2), (20, 1)])
+def test_runs_at_once_divide_the_processors(
+    jobs: int, each: int | None, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tb.campaign.processors", lambda: 8)
+    bench.run(SMALL, jobs=jobs)
+    assert bench.processes == [each]
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """SIGINT raises, also where the tests run in the background of a shell that has them ignore it."""
@@ -195,9 +206,9 @@ def test_watcher_hears_of_progress_and_ends(bench: Bench) -> None:
 
 
 def test_run_is_that_of_make_sim() -> None:
-    assert sim_command(LARGE, 7)[1:] == [
-        "-m", "tb.cli", "sim", "--net", "vgg16", "--cores", "4", "--name", "vgg16-4cores", "--progress-fd", "7",
-    ]  # fmt: skip
+    command = ["-m", "tb.cli", "sim", "--net", "vgg16", "--cores", "4", "--name", "vgg16-4cores", "--progress-fd", "7"]
+    assert sim_command(LARGE, 7, None)[1:] == command
+    assert sim_command(LARGE, 7, 3)[1:] == [*command, "--jobs", "3"]
 
 
 def test_key_of_the_sources_follows_their_content(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

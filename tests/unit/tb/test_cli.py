@@ -54,6 +54,9 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--weights", "nowhere.npz"], "nowhere.npz"),
         (["--net", "lenet5", "--image", "nowhere.png"], "nowhere.png"),
         (["--net", "lenet5", "--latency", "0"], "memory latency is 0"),
+        (["--net", "lenet5", "--jobs", "0"], "JOBS=0: give the number of simulator processes, 1 or more"),
+        (["--net", "lenet5", "--jobs", "two"], "JOBS=two: give the number of simulator processes"),
+        (["--net", "lenet5", "--jobs", "2", "--waves"], "JOBS=2: WAVES=1 records one simulator"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
         (["--net", "nowhere.onnx"], "model 'nowhere.onnx' does not exist; check NET"),
@@ -78,12 +81,12 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    command = ["make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "FRESH=1", "WAVES=0", "LATENCY=0"]
+    command = ["make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "FRESH=1", "WAVES=0", "LATENCY=0", "JOBS=3"]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     arguments = shlex.split(next(line for line in printed.splitlines() if "tb.cli sim" in line))
     arguments = arguments[arguments.index("sim") :]
     assert arguments == [
-        "sim", "--net", "lenet5", "--cores", "2", "--latency", "0", "--no-fuse", "--no-waves", "--fresh"
+        "sim", "--net", "lenet5", "--cores", "2", "--latency", "0", "--jobs", "3", "--no-fuse", "--no-waves", "--fresh"
     ]  # fmt: skip
     assert _run(monkeypatch, *arguments) == 2
     assert "memory latency is 0" in capsys.readouterr().err
@@ -181,7 +184,7 @@ def test_bench_refuses_bad_input_before_anything_runs(
 def test_bench_lists_a_failed_network_and_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
-    def fails(case: Case, progress_fd: int) -> list[str]:
+    def fails(case: Case, progress_fd: int, processes: int | None) -> list[str]:
         return [sys.executable, "-c", "raise SystemExit('systomesh: no compiler')"]
 
     monkeypatch.setattr("tb.cli.Campaign", lambda jobs: Campaign(jobs, command=fails))

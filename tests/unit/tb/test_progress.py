@@ -17,8 +17,9 @@ from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
 LAUNCHES = [SimpleNamespace(name="conv1"), SimpleNamespace(name="conv2")]
 
 
-def event(kind: str, cycles: int) -> dict:
-    return {"event": kind, "cycles": cycles, "sim_s": 1.0, "ok": True}
+def event(kind: str, cycles: int = 0, process: int = 0) -> dict:
+    figures = {} if kind == "start" else {"cycles": cycles, "sim_s": 1.0, "ok": True}
+    return {"event": kind, "process": process, **figures}
 
 
 def test_relay_hears_the_share_of_the_predicted_cycles() -> None:
@@ -28,11 +29,42 @@ def test_relay_hears_the_share_of_the_predicted_cycles() -> None:
     watcher.stage("scheduling")
     watcher.plan(LAUNCHES, [100, 300])
     watcher.kept(0, LaunchResult("conv1", {"status": "done", "cycles": 101}, 1.0, {}, []))
+    watcher.processes(1, "")
+    watcher.event(1, event("start"))
     watcher.event(1, event("progress", 150))
     watcher.event(1, event("progress", 900))  # a wrong prediction is no more than all of it
     watcher.event(1, event("finish", 900))
     watcher.done()
-    assert heard == [("scheduling", 0.0), ("conv2", 0.25), ("conv2", 0.625), ("conv2", 1.0), ("", 1.0)]
+    assert heard == [
+        ("scheduling", 0.0), ("", 0.25), ("conv2", 0.25), ("conv2", 0.625), ("conv2", 1.0), ("", 1.0),
+    ]  # fmt: skip
+    lines = [line.partition("] ")[2] for line in console.file.getvalue().splitlines()]
+    assert lines == [
+        "scheduling", "conv1: kept from an earlier run, 101 cycles", "conv2: 900 cycles at 1 k cycles/s",
+    ]  # fmt: skip
+
+
+def test_all_processes_are_shown_on_the_relay_in_the_log_and_on_a_terminal() -> None:
+    heard = []
+    log, terminal = Console(file=io.StringIO()), Console(file=io.StringIO(), force_terminal=True, width=100)
+    watchers = [ConsoleWatcher(log, lambda text, share: heard.append((text, share))), ConsoleWatcher(terminal)]
+    for watcher in watchers:
+        watcher.plan(LAUNCHES, [100, 300])
+        watcher.processes(2, "2 instead of 3 simulators at once: each takes 300 MB of memory")
+        watcher.event(1, event("start", process=0))
+        watcher.event(0, event("start", process=1))
+        watcher.event(1, event("progress", 150, process=0))
+    watchers[1].done()
+    for text in ("0 of 2 layers", "conv1", "conv2", "150 cycles"):
+        assert text in terminal.file.getvalue()
+    watchers[0].event(0, event("finish", 100, process=1))
+    watchers[0].done()
+    assert heard == [("conv2", 0.0), ("conv1 + conv2", 0.0), ("conv1 + conv2", 0.375), ("conv2", 0.625)]
+    lines = [line.partition("] ")[2] for line in log.file.getvalue().splitlines()]
+    assert lines == [
+        "2 instead of 3 simulators at once: each takes 300 MB of memory",
+        "conv1: 100 cycles at 0 k cycles/s, process 2",
+    ]
 
 
 def test_pipe_carries_lines_until_nobody_reads_it() -> None:

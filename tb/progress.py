@@ -15,11 +15,15 @@ from rich.table import Column
 from scheduler.program import HostStep, Step
 from tb.campaign import CampaignWatcher, Case, CaseResult
 from tb.job import LaunchResult
+from tb.report import shorten
 from tb.run import Watcher
 from tb.session import Event
 from tb.summary import percent
 
 __all__ = ["CampaignConsole", "ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
+
+NAME_WIDTH = 20
+"""Of a layer beside the bar."""
 
 Relay = Callable[[str, float], None]
 """Told what a run does and which share of its cycles is done."""
@@ -83,7 +87,8 @@ class ConsoleWatcher(Watcher):
     def event(self, index: int, event: Event) -> None:
         name = self._launches[index].name
         if event["event"] == "start":
-            self._progress.update(self._task, description=f"{name} ({index + 1} of {len(self._launches)})")
+            description = f"{shorten(name, NAME_WIDTH)} ({index + 1} of {len(self._launches)})"
+            self._progress.update(self._task, description=description)
         elif event["event"] == "progress":
             speed = event["cycles"] / max(event["sim_s"], 1e-9)
             share = min(event["cycles"] / self._expected[index], 1.0)

@@ -1,8 +1,8 @@
 """Errors that a user can cause and repair: one line with the offending value and the remedy."""
 
 __all__ = [
-    "GoldenError", "GraphError", "ImageError", "OnnxError", "QuantError", "UnknownNetworkError", "UnsupportedError",
-    "WeightError",
+    "DisagreementError", "GoldenError", "GraphError", "ImageError", "OnnxError", "QuantError", "UnknownNetworkError",
+    "UnsupportedError", "WeightError",
 ]  # fmt: skip
 
 
@@ -36,6 +36,10 @@ class OnnxError(GoldenError):
 
 class UnsupportedError(OnnxError):
     """A valid ONNX node that the chip cannot run; the host can."""
+
+
+class DisagreementError(Exception):
+    """An imported network computes something else than the model it was imported from; no input can mend that."""
 
 
 class UnknownNetworkError(GoldenError):

@@ -119,6 +119,8 @@ class Graph:
                         "list nodes in topological order" if later else f"known so far: {', '.join(shapes)}",
                     )
             shapes[node.name] = node.infer(*(shapes[name] for name in node.inputs))
+        if len(set(self.outputs)) < len(self.outputs):
+            raise GraphError(f"outputs of graph {self.name!r} are {self.outputs}; name each value once")
         for name in self.outputs:
             if name not in shapes:
                 raise GraphError(f"output {name!r} of graph {self.name!r} is unknown; known: {', '.join(shapes)}")

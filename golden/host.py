@@ -9,10 +9,25 @@ import numpy as np
 from golden.errors import OnnxError
 from golden.requant import dequantize, quantize
 
-__all__ = ["HostPart", "Port", "run_part"]
+__all__ = ["LEVELS", "MEANING", "HostPart", "Port", "RuntimeRefusal", "run_model", "run_part", "runtime_identity"]
 
 ERROR_LENGTH = 200
 DTYPES = ("float32", "int8", "uint8")
+
+LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
+"""How far ONNX Runtime may rewrite a model before it runs it."""
+MEANING = LEVELS[0]
+"""The level that computes what the model's operators say, one by one."""
+
+
+class RuntimeRefusal(Exception):
+    """ONNX Runtime's reason, in one short line, why it does not run a model."""
+
+
+def storage_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(C, H, W) as which the chip holds an ONNX value of any shape, its elements in order."""
+    sizes = (*(shape[1:] if shape[:1] == (1,) else shape), 1, 1, 1)
+    return sizes[0], sizes[1], math.prod(sizes[2:])
 
 
 @dataclass(frozen=True)
@@ -24,7 +39,7 @@ class Port:
     name : str
         Of the ONNX value.
     shape : tuple of int
-        Of the ONNX value, its batch of 1 included; the chip holds the same elements in the same order.
+        Of the ONNX value; the chip holds the same elements in the same order.
     dtype : str
         "int8" and "uint8" are the chip's integers (uint8 moved down by 128), "float32" is what they stand for.
     """
@@ -35,9 +50,8 @@ class Port:
 
     @property
     def chw(self) -> tuple[int, int, int]:
-        """Shape on the chip; missing dimensions are 1."""
-        sizes = (*self.shape[1:], 1, 1, 1)
-        return sizes[0], sizes[1], sizes[2]
+        """Shape on the chip: a batch of 1 is dropped, missing dimensions are 1, surplus ones are the map's width."""
+        return storage_shape(self.shape)
 
     def to_model(self, raw: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
         """The ONNX value that int8[C, H, W] stands for."""
@@ -90,25 +104,56 @@ class HostPart:
 
 
 def run_part(model: bytes, feeds: Mapping[str, np.ndarray], output: str) -> np.ndarray:
-    """One output of a serialised model by ONNX Runtime, on one thread: the same bits every time.
+    """One output of a serialised model, as the model means it.
 
     Raises
     ------
     OnnxError
         If ONNX Runtime refuses the model or fails.
     """
+    try:
+        (value,) = run_model(model, feeds, [output])
+    except RuntimeRefusal as error:
+        raise OnnxError(f"ONNX Runtime cannot compute {output!r} ({error}); simplify the model") from error
+    return value
+
+
+def runtime_identity() -> tuple[str, str]:
+    """What determines the bits that the host computes, beside the model: ONNX Runtime's version and level."""
+    import onnxruntime  # takes half a second, and few networks need it
+
+    return onnxruntime.__version__, MEANING
+
+
+def run_model(
+    model: bytes | str, feeds: Mapping[str, np.ndarray], outputs: Sequence[str], level: str = MEANING
+) -> list[np.ndarray]:
+    """Outputs of a model, serialised or in a file, by ONNX Runtime on one thread: the same bits every time.
+
+    Parameters
+    ----------
+    level : str
+        One of LEVELS. With `MEANING` every operator is computed on its own: the kernels that ONNX Runtime otherwise
+        fuses round at other places, and some compute something else.
+
+    Raises
+    ------
+    RuntimeRefusal
+        If ONNX Runtime refuses the model or fails.
+    """
     import onnxruntime  # takes half a second, and few networks need it
 
     options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        (value,) = session.run([output], dict(feeds))
+        values = session.run(list(outputs), dict(feeds))
     except Exception as error:  # its exceptions have no base of their own
-        reason = " ".join(str(error).split())[:ERROR_LENGTH]
-        raise OnnxError(f"ONNX Runtime cannot compute {output!r} ({reason}); simplify the model") from error
-    if not isinstance(value, np.ndarray):
-        raise OnnxError(f"value {output!r} is no tensor; only tensors can pass between host and chip")
-    return value
+        raise RuntimeRefusal(" ".join(str(error).split())[:ERROR_LENGTH]) from error
+    tensors = [value for value in values if isinstance(value, np.ndarray)]
+    if len(tensors) < len(values):
+        raise RuntimeRefusal("an output is no tensor")
+    return tensors

@@ -12,7 +12,7 @@ A tensor is named after the last float value fused into it ("relu1_1"), so it co
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,10 +77,15 @@ def float_outputs(graph: Graph, weights: Weights, image: np.ndarray) -> dict[str
     return {name: computed[name] for name in graph.outputs}
 
 
-def output_error(real: Weights, quantised: QGraph, tensors: Weights) -> QuantisationError:
-    """Compare the float outputs with those among the int8 tensors; both in the order of the network's outputs."""
+def output_error(
+    real: Weights, quantised: QGraph, tensors: Weights, only: Collection[str] | None = None
+) -> QuantisationError:
+    """Compare the float outputs, or `only` some of them, with those among the int8 tensors; both in the order of the
+    network's outputs."""
     differences, values = [], []
-    for output, tensor in zip(real.values(), quantised.outputs, strict=True):
+    for (name, output), tensor in zip(real.items(), quantised.outputs, strict=True):
+        if only is not None and name not in only:
+            continue
         value = output.astype(np.float64).reshape(-1)
         differences.append(quantised.tensors[tensor].dequantize(tensors[tensor]).reshape(-1) - value)
         values.append(value)

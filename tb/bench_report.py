@@ -11,7 +11,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 import tb
@@ -39,6 +38,9 @@ TARGETS = {
 }  # fmt: skip
 """Least efficiency that the project promises, on the chip of TARGET_CORES."""
 TARGET_CORES = 4
+
+TIMED_WIDTH = 90
+"""Of a terminal that has room for the seconds of the simulation."""
 
 _STEPS = ("build_s", "schedule_s", "golden_s", "sim_s")
 _COLUMNS = (
@@ -108,22 +110,26 @@ def markdown(records: Sequence[dict[str, Any]], revision: str) -> str:
 
 
 def print_report(records: Sequence[dict[str, Any]], console: Console) -> None:
-    """What fits on a terminal."""
+    """What fits on a terminal; reasons of failures below the table."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("network", no_wrap=True)
-    for name in ("cores", "RTL cycles", "efficiency", "target", "estimate", "sim s"):
+    timed = ("sim s",) if console.width >= TIMED_WIDTH else ()
+    for name in ("cores", "RTL cycles", "efficiency", "target", "estimate", *timed):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("bits")
+    table.add_column("bits", no_wrap=True)
     for entry in records:
-        figures = [""] * 5
+        figures = [""] * (4 + len(timed))
         if "cycles" in entry:
             figures = [
                 f"{entry['cycles']:,}", percent(entry["efficiency"]), _target(entry),
-                signed(entry["estimate_error"]), f"{entry['sim_s']:.1f}",
+                signed(entry["estimate_error"]), *(f"{entry['sim_s']:.1f}" for _ in timed),
             ]  # fmt: skip
-        verdict = "equal" if entry["bit_exact"] else f"FAILED: {entry['failure']}"
-        table.add_row(entry["net"], str(entry["cores"]), *figures, escape(verdict))
+        table.add_row(entry["net"], str(entry["cores"]), *figures, "equal" if entry["bit_exact"] else "FAILED")
     console.print(table, highlight=False)
+    for entry in records:
+        if not entry["bit_exact"]:
+            line = f"{entry['net']}, {entry['cores']} cores: FAILED: {entry['failure']}"
+            console.print(line, markup=False, highlight=False)
 
 
 def _row(entry: dict[str, Any]) -> list[str]:

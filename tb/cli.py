@@ -1,6 +1,7 @@
 """The command line: `python -m tb.cli sim --net vgg16 --cores 4`.
 
-Exit status: 0 every bit equal, 1 a bit differs or the simulation failed, 2 bad input, 130 interrupted.
+Exit status: 0 every bit equal; 1 a bit differs, the simulation failed, or an imported network is not the model;
+2 bad input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from tb.job import Job, LaunchJob, MemoryFile
 from tb.memory import MemorySettings
 from tb.nets import print_nets, zoo_sizes
 from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
+from tb.report import print_summary
 from tb.run import Run, RunOptions
 from tb.speed import measure_blocks, measure_speed, print_speed
 from tb.structure.inventory import print_inventory, take_inventory
-from tb.summary import print_summary
 from tb.training import trainer
-from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload
+from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload, require_network
 
 __all__ = ["app", "main"]
 
@@ -94,6 +95,7 @@ def sim(
     """Run a network through the RTL and compare every value with the golden model."""
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
+    require_network(net)
     params = _chip(cores, chip)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + ("" if fuse else "-unfused")),

@@ -15,11 +15,15 @@ from rich.table import Column
 from scheduler.program import HostStep, Step
 from tb.campaign import CampaignWatcher, Case, CaseResult
 from tb.job import LaunchResult
+from tb.report import shorten
 from tb.run import Watcher
 from tb.session import Event
 from tb.summary import percent
 
 __all__ = ["CampaignConsole", "ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
+
+NAME_WIDTH = 20
+"""Of a layer beside the bar."""
 
 Relay = Callable[[str, float], None]
 """Told what a run does and which share of its cycles is done."""
@@ -125,7 +129,7 @@ class ConsoleWatcher(Watcher):
         self._say(f"{self._launches[index].name}: {verdict}" + ("computed on the host" if on_host else simulated))
 
     def _show(self) -> None:
-        names = " + ".join(self._launches[index].name for index in sorted(self._running.values()))
+        names = " + ".join(self._name(index) for index in sorted(self._running.values()))
         completed = sum(share * self._expected[index] for index, share in self._shares.items())
         speed = sum(self._speeds.values())
         left = time_left(sum(self._expected) - completed, speed)
@@ -141,12 +145,15 @@ class ConsoleWatcher(Watcher):
             index = self._running.get(process)
             self._progress.update(
                 line,
-                description="" if index is None else self._launches[index].name,
+                description="" if index is None else self._name(index),
                 completed=0.0 if index is None else self._shares[index],
                 note=f"{self._speeds.get(process, 0.0) / 1e3:.0f} k cycles/s",
                 visible=index is not None,
             )
         self._relay(names, completed / sum(self._expected))
+
+    def _name(self, index: int) -> str:
+        return shorten(self._launches[index].name, NAME_WIDTH)
 
     def _say(self, text: str) -> None:
         elapsed = time.perf_counter() - self._started

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from estimator import MemoryTiming, estimate
+from golden.host import runtime_identity
 from rtl.params import ChipParams
 from scheduler.program import HostStep, Plan, Step
 from scheduler.schedule import schedule
@@ -135,6 +136,8 @@ class Run:
             quantisation_error=asdict(workload.error) if workload.error else None,
             nodes=len(plan.graph.nodes),
             input_note=workload.note,
+            outputs=[asdict(output) for output in workload.outputs],
+            onnxruntime=asdict(workload.judgement) if workload.judgement else None,
         )
         self._simulate(workload, plan, estimates, design, model, summary)
         return summary
@@ -274,5 +277,6 @@ def _identity(step: Step) -> tuple[object, ...]:
     """What determines the work of a step, apart from the contents of memory."""
     if isinstance(step, HostStep):
         part = step.node.part
-        return step.name, step.nodes, hashlib.sha256(part.model).hexdigest(), part.inputs, part.output, step.node.scales
+        work = hashlib.sha256(part.model).hexdigest(), part.inputs, part.output, step.node.scales
+        return step.name, step.nodes, *work, *runtime_identity()
     return step.name, step.nodes, step.program_base, step.program_stride

@@ -1,4 +1,4 @@
-"""The summary of a run: what summary.json holds and the terminal shows."""
+"""The summary of a run: what summary.json holds; `tb.report` shows it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from golden.quant import QuantisationError
 from rtl.isa import TrafficClass
 from tb.job import write_atomically
 
@@ -24,7 +19,6 @@ __all__ = [
     "dram_bytes_by_class",
     "largest_loss",
     "percent",
-    "print_summary",
     "signed",
 ]
 
@@ -39,9 +33,6 @@ CAUSES = {
     "done": "finished before the last core",
 }
 """What a compute unit does in a cycle: the COMPUTE counters of `rtl.regs.CoreCounter`, in words."""
-
-TERMINAL_WIDTH = 112
-"""Of the report where the output is no terminal."""
 
 
 def compute_cycles_by_cause(counters: Mapping[str, Any]) -> dict[str, float]:
@@ -111,6 +102,10 @@ class Summary:
     """Of the quantised graph."""
     input_note: str = ""
     """Where the input comes from if it is no picture."""
+    outputs: list[Mapping[str, Any]] = field(default_factory=list)
+    """Of a whole ONNX model (`tb.workload.OutputFacts`), in its order."""
+    onnxruntime: Mapping[str, Any] | None = None
+    """What the comparison with ONNX Runtime found (`golden.onnx_import.Judgement`), of an ONNX model."""
     bit_exact: bool = False
     mismatches: int = 0
     first_difference: str | None = None
@@ -202,68 +197,3 @@ def largest_loss(cycles: Mapping[str, float]) -> tuple[str, float] | None:
     losses = {cause: count for cause, count in cycles.items() if cause != "stream"}
     worst = max(losses, key=lambda cause: losses[cause], default="")
     return (worst, losses[worst] / sum(cycles.values())) if worst and losses[worst] else None
-
-
-def _largest_loss(cycles: Mapping[str, float]) -> str:
-    loss = largest_loss(cycles)
-    return f"{loss[0]} {percent(loss[1])}" if loss else ""
-
-
-def print_summary(summary: Summary, console: Console) -> None:
-    """The table of layers and the figures of the run."""
-    if not console.is_terminal:
-        console.width = max(console.width, TERMINAL_WIDTH)
-    title = f"{summary.net} on {summary.cores} cores of {summary.array}, {summary.sim}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer", overflow="fold")
-    table.add_column("op")
-    for name in ("cycles", "estimated", "error", "utilised", "DRAM MB"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("largest loss", no_wrap=True)
-    table.add_column("bits")
-    for layer in summary.layers:
-        table.add_row(
-            layer.name,
-            layer.op,
-            f"{layer.cycles:,}" if layer.cycles else "",
-            f"{layer.estimated_cycles:,}" if layer.cycles else "",
-            signed(layer.estimate_error) if layer.cycles else "",
-            percent(layer.utilization) if layer.macs else "",
-            f"{(sum(layer.dram_bytes.values()) + layer.host_bytes) / 1e6:.2f}",
-            layer.mapping if layer.op == "host" else _largest_loss(layer.compute_cycles),
-            "[green]equal[/]" if layer.bit_exact else "[bold red]DIFFER[/]",
-        )
-    table.add_section()
-    table.add_row(
-        "total",
-        "",
-        f"{summary.cycles:,}",
-        f"{summary.estimated_cycles:,}",
-        signed(summary.estimate_error),
-        percent(summary.utilization),
-        f"{sum(summary.dram_bytes.values()) / 1e6:.2f}",
-        _largest_loss(summary.compute_cycles),
-        "[green]equal[/]" if summary.bit_exact else "[bold red]no[/]",
-    )
-    console.print(table)
-    by_class = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in summary.dram_bytes.items())
-    console.print(f"efficiency {percent(summary.efficiency)} of the lower bound of "
-                  f"{summary.lower_bound_cycles:,.0f} cycles; DRAM MB: {by_class}")  # fmt: skip
-    if summary.host_layers:
-        console.print(f"{len(summary.host_layers)} of {summary.nodes} nodes ran on the host: cut at "
-                      f"{', '.join(summary.host_layers)}", markup=False, highlight=False)  # fmt: skip
-    total = sum(summary.compute_cycles.values()) or 1.0
-    spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
-    console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
-    shared = f", in {summary.processes} processes {summary.simulation_s:.1f} s" if summary.processes > 1 else ""
-    console.print(f"build {summary.build_s:.1f} s, schedule {summary.schedule_s:.1f} s, golden {summary.golden_s:.1f} s"
-                  f", simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s{shared}")  # fmt: skip
-    if summary.quantisation_error:
-        error = QuantisationError(**summary.quantisation_error)
-        console.print(f"int8 against float at the outputs: {error}", highlight=False)
-    if summary.input_note:
-        console.print(summary.input_note, markup=False, highlight=False)
-    if summary.first_difference:
-        console.print(f"[bold red]first difference:[/] {summary.first_difference}")
-    if summary.failure:
-        console.print(f"[bold red]failed:[/] {summary.failure}")

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from golden import ops
+from golden.errors import DisagreementError
 from golden.inputs import load_input
-from golden.onnx_import import QuantisedModel, load_onnx, settle
+from golden.onnx_import import (
+    Judgement,
+    Output,
+    QuantisedModel,
+    judge_float,
+    judge_quantised,
+    largest_refusal,
+    load_onnx,
+    settle,
+)
 from golden.pools import pools_before_concats
 from golden.qgraph import QGraph
-from golden.qnodes import QConv
+from golden.qnodes import QConv, QHost
 from golden.quant import QuantisationError, float_outputs, output_error, quantize
 from golden.weights import from_npz, seeded
-from golden.zoo import load
-from tb.errors import BenchError
+from golden.zoo import ZOO, load
+from tb.errors import BenchError, RunError
 
 __all__ = [
-    "DEFAULT_SEED", "FALLBACKS", "OnnxOptions", "Workload", "is_onnx", "load_workload", "lower_bound_cycles",
-    "select_layers",
+    "DEFAULT_SEED", "FALLBACKS", "OnnxOptions", "OutputFacts", "Workload", "is_onnx", "load_workload",
+    "lower_bound_cycles", "require_network", "select_layers",
 ]  # fmt: skip
 
 DEFAULT_SEED = 1
 
 FALLBACKS = ("none", "host")
 """What can become of nodes that the chip cannot run."""
+
+
+@dataclass(frozen=True)
+class OutputFacts:
+    """One output of a whole ONNX model."""
+
+    name: str
+    shape: tuple[int, ...]
+    tensor: str | None
+    """What holds its elements; None for a constant."""
+    source: str
+    """"layer", "input" or "constant"."""
+    error: QuantisationError | None
+    """Distance from the float output, where a layer of a float model computes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +69,10 @@ class Workload:
     """What the user should know about the input, in one line."""
     error: QuantisationError | None = None
     """Distance of the int8 outputs from those of the float network, where there is one and all of it runs."""
+    outputs: tuple[OutputFacts, ...] = ()
+    """Of a whole ONNX model."""
+    judgement: Judgement | None = None
+    """What the comparison of an ONNX file with ONNX Runtime found."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,19 @@ def is_onnx(net: str) -> bool:
     return net.lower().endswith(".onnx")
 
 
+def require_network(net: str) -> None:
+    """Refuse, before anything else, what names a file that can be no model; unknown names are left to the zoo."""
+    path = Path(net)
+    if net in ZOO or not (is_onnx(net) or path.exists() or path.suffix or len(path.parts) > 1):
+        return
+    if path.is_dir():
+        raise BenchError(f"NET={net} is a folder; give an .onnx file in it")
+    if not path.exists():
+        raise BenchError(f"NET={net} does not exist; give an .onnx file, or a network of the zoo (make nets)")
+    if not is_onnx(net):
+        raise BenchError(f"NET={net} is no .onnx file; export the model to ONNX and give that file")
+
+
 def load_workload(
     net: str,
     *,
@@ -83,8 +124,10 @@ def load_workload(
     Raises
     ------
     GoldenError, BenchError
-        For an unknown network, a bad file, bad weights or picture, layers that the network does not have, or options
-        that make no sense for it.
+        For an unknown network, a bad file, bad weights or picture, layers that the network does not have or of which
+        none runs on the chip, or options that make no sense for it.
+    RunError
+        If an imported network computes something else than ONNX Runtime does with the file.
     """
     start = time.perf_counter()
     if is_onnx(net):
@@ -100,24 +143,47 @@ def load_workload(
         source = _read_zoo(net, weights, image, seed)
     graph = source.graph
     selected = select_layers(graph, layers) if layers else graph
+    if all(isinstance(node, QHost) for node in selected.nodes):
+        parts = [node.part for node in selected.nodes if isinstance(node, QHost)]
+        raise BenchError(
+            f"nothing of {f'LAYERS={layers}' if layers else net} runs on the chip, so there is nothing to simulate; "
+            f"its largest part: {largest_refusal(parts, source.refusals)}"
+        )
     expected = ops.run(_up_to(graph, selected), source.raw)
     error = output_error(source.real, graph, expected) if source.real and not layers else None
+    outputs = _output_facts(source, expected) if not layers else ()
+    try:
+        judgement = source.judge(expected)
+    except DisagreementError as disagreement:
+        raise RunError(str(disagreement)) from disagreement
     if fuse:
         selected = pools_before_concats(selected)
         for node in selected.nodes:
             if node.output not in expected:
                 expected[node.output] = ops.run_node(node, expected)
-    return Workload(selected, expected[selected.input], expected, time.perf_counter() - start, source.note, error)
+    return Workload(
+        selected, expected[selected.input], expected, time.perf_counter() - start, source.note, error, outputs,
+        judgement,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """A quantised network, its input int8[C, H, W], its float outputs where it has some, and a note on the input."""
+    """A quantised network as it was read."""
 
     graph: QGraph
     raw: np.ndarray
+    """Its input, int8[C, H, W]."""
     real: Mapping[str, np.ndarray]
+    """Its float outputs, where it has some, in its order."""
     note: str
+    """On the input."""
+    outputs: tuple[Output, ...] = ()
+    """Of an ONNX model; of a float one, by the names of float values."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """Why the chip cannot run nodes that the host runs."""
+    judge: Callable[[Mapping[str, np.ndarray]], Judgement | None] = lambda _: None
+    """Compares it with ONNX Runtime, given its tensors."""
 
 
 def _read_zoo(net: str, weights: Path | None, image: Path | None, seed: int | None) -> _Source:
@@ -139,7 +205,12 @@ def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> _Source:
         tensor = loaded.graph.tensors[loaded.graph.input]
         picture, note = load_input(image, tensor.shape)
         raw = tensor.quantize(picture)
-        return _Source(settle(loaded, raw).graph, raw, {}, note)
+        settled = settle(loaded, raw)
+
+        def judge_integers(known: Mapping[str, np.ndarray]) -> Judgement:
+            return judge_quantised(path, settled, picture, raw, known)
+
+        return _Source(settled.graph, raw, {}, note, loaded.outputs, loaded.refusals, judge_integers)
     graph, shape = loaded.graph, loaded.graph.input_shape
     picture, note = load_input(image, shape)
     others = [load_input(file, shape)[0] for file in options.calibration]
@@ -149,7 +220,26 @@ def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> _Source:
         real = float_outputs(graph, loaded.weights, picture)
     else:
         quantised = quantize(graph, loaded.weights, picture, percentile=options.percentile, outputs=real)
-    return _Source(quantised, quantised.tensors[quantised.input].quantize(picture), real, note)
+
+    def judge_reals(_: Mapping[str, np.ndarray]) -> Judgement:
+        return judge_float(path, loaded, picture, real)
+
+    raw = quantised.tensors[quantised.input].quantize(picture)
+    return _Source(quantised, raw, real, note, loaded.outputs, loaded.refusals, judge_reals)
+
+
+def _output_facts(source: _Source, tensors: Mapping[str, np.ndarray]) -> tuple[OutputFacts, ...]:
+    """Where each output of an ONNX model comes from, and how far a computed one is from the float one."""
+    tensor_of = dict(zip(source.real, source.graph.outputs, strict=True)) if source.real else {}
+    facts = []
+    for output in source.outputs:
+        tensor = tensor_of.get(output.value or "", output.value)
+        kind = "constant" if tensor is None else "input" if tensor == source.graph.input else "layer"
+        error = None
+        if output.value is not None and output.value in source.real:
+            error = output_error(source.real, source.graph, tensors, (output.value,))
+        facts.append(OutputFacts(output.name, output.shape, tensor, kind, error))
+    return tuple(facts)
 
 
 def _up_to(graph: QGraph, selected: QGraph) -> QGraph:

@@ -1,44 +1,25 @@
 """Networks from ONNX files: quantised ones as they are, float ones as a graph to quantise."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from golden import ops
-from golden.graph import Graph
 from golden.onnx_import.floats import import_float
+from golden.onnx_import.host import largest_refusal
+from golden.onnx_import.imported import FloatModel, Output, QuantisedModel
+from golden.onnx_import.judge import Judgement, judge_float, judge_quantised
 from golden.onnx_import.model import read
 from golden.onnx_import.quantised import import_quantised
 from golden.qgraph import QGraph, QTensor
 from golden.qnodes import QHost
 from golden.quant import affine
 
-__all__ = ["FloatModel", "QuantisedModel", "load_onnx", "settle"]
-
-
-@dataclass(frozen=True, eq=False)
-class QuantisedModel:
-    """A model that brings its own scales.
-
-    Attributes
-    ----------
-    unsigned : dict of str to bool
-        Tensors that ONNX holds as uint8; here they are int8, 128 lower.
-    """
-
-    graph: QGraph
-    unsigned: dict[str, bool]
-    unscaled: tuple[str, ...] = ()
-    """Real outputs of the host, whose scales are to be set by `settle`."""
-
-
-@dataclass(frozen=True, eq=False)
-class FloatModel:
-    """A model to be quantised after training."""
-
-    graph: Graph
-    weights: dict[str, np.ndarray]
+__all__ = [
+    "FloatModel", "Judgement", "Output", "QuantisedModel", "judge_float", "judge_quantised", "largest_refusal",
+    "load_onnx", "settle",
+]  # fmt: skip
 
 
 def load_onnx(
@@ -59,9 +40,7 @@ def load_onnx(
         In one line, with the node or tensor and the remedy.
     """
     model = read(path, shape, fallback=fallback)
-    if model.quantised:
-        return QuantisedModel(*import_quantised(model))
-    return FloatModel(*import_float(model))
+    return import_quantised(model) if model.quantised else import_float(model)
 
 
 def settle(model: QuantisedModel, image: np.ndarray) -> QuantisedModel:
@@ -77,4 +56,4 @@ def settle(model: QuantisedModel, image: np.ndarray) -> QuantisedModel:
             tensors[node.output] = made = QTensor(old.name, old.shape, *affine(float(real.min()), float(real.max())))
             nodes[index] = replace(node, scales=(*node.scales[:-1], (made.scale, made.zero_point)))
     graph = QGraph(model.graph.name, model.graph.input, model.graph.outputs, tensors, tuple(nodes))
-    return QuantisedModel(graph, model.unsigned)
+    return replace(model, graph=graph, unscaled=())

@@ -113,8 +113,8 @@ def reshaped(op: Op, shape: tuple[int, ...], constant: np.ndarray | None) -> tup
         result = {"Reshape": _reshape, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze}[op.kind](op, shape, wanted)
     else:
         result = shape
-    if result[:1] != (1,) or math.prod(result) != math.prod(shape):
-        op.cannot(f"it turns {shape} into {result}", "only views that keep a batch of 1 can run")
+    if math.prod(result) != math.prod(shape):
+        op.fail(f"it turns {shape} into {result}", "both need the same number of elements")
     return result
 
 
@@ -128,7 +128,7 @@ def _reshape(op: Op, shape: tuple[int, ...], wanted: list[int]) -> tuple[int, ..
 
 
 def _squeeze(op: Op, shape: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
-    drop = {a % len(shape) for a in axes} if axes else {i for i, v in enumerate(shape) if v == 1 and i}
+    drop = {a % len(shape) for a in axes} if axes else {i for i, v in enumerate(shape) if v == 1}
     return tuple(v for i, v in enumerate(shape) if i not in drop)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,8 +28,9 @@ from golden.graph import (
 from golden.host import Port
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
+from golden.onnx_import.imported import FloatModel, Output, computed_outputs
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
-from golden.onnx_import.walk import VIEWS, translate
+from golden.onnx_import.walk import VIEWS, require_shape, translate
 from golden.window import Padding
 
 __all__ = ["import_float"]
@@ -44,6 +46,16 @@ class _Map:
     padding: Padding = (0, 0, 0, 0)
     function: "_Function | None" = None
     """What it is of another map."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether ONNX sees the map as it is stored, (1, C, H, W)."""
+        return self.shape == (1, *self.chw)
+
+    @property
+    def channels_second(self) -> bool:
+        """Whether the second dimension that ONNX sees is that of the channels."""
+        return self.shape[:2] == (1, self.chw[0])
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ PARAMETERS: dict[str, dict[str, float]] = {
 _Value = _Map | _Function | OnHost | np.ndarray
 
 
-def import_float(model: Model) -> tuple[Graph, dict[str, np.ndarray]]:
+def import_float(model: Model) -> FloatModel:
     """Layer graph and weights of a float model."""
     if model.input_type != "float32":
         raise OnnxError(f"input {model.input!r} is {model.input_type}, but no layer brings a scale; use float32")
@@ -82,6 +94,8 @@ class _Walk:
         self.names = Names()
         self.nodes: dict[str, Node] = {}
         self.weights: dict[str, np.ndarray] = {}
+        self.folded: dict[str, np.ndarray] = {}
+        self.refusals: dict[str, str] = {}
         self.readers = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
         shape = model.input_shape
         chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
@@ -91,12 +105,15 @@ class _Walk:
 
     def step(self, op: Op) -> None:
         """Import one operator."""
-        on_chip_or_host(self, op, ("nodes", "shapes", "weights", "values"))
+        on_chip_or_host(self, op, ("nodes", "shapes", "weights", "folded", "values"))
 
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
         require_known(op, FLOAT_OPS)
-        self.values[op.outputs[0]] = self._dispatch(op)
+        self.values[op.outputs[0]] = value = self._dispatch(op)
+        seen = value.base if isinstance(value, _Function) else value
+        if isinstance(seen, _Map) and not any(seen.padding):
+            require_shape(self.model, op, seen.shape)
 
     def host(self, op: Op) -> None:
         """Import one operator for the host; its values become tensors once the chip reads them."""
@@ -121,22 +138,41 @@ class _Walk:
             value = self._settled(name)
         return Port(name, value.shape, "float32") if isinstance(value, _Map) and not any(value.padding) else None
 
-    def finish(self) -> tuple[Graph, dict[str, np.ndarray]]:
-        """The graph, once every operator is in."""
-        outputs = []
-        for name in self.model.outputs:
-            value = self._settled(name)
-            if not isinstance(value, _Map) or any(value.padding) or value.name == self.input:
-                raise OnnxError(f"output {name!r} is not the result of a layer; let the model compute something")
-            outputs.append(value.name)
-        for name, array in self.weights.items():
+    def finish(self) -> FloatModel:
+        """The model, once every operator is in."""
+        outputs = [self._output(name) for name in self.model.outputs]
+        computed = computed_outputs(self.model, outputs, self.input)
+        nodes = self._read_nodes(computed)
+        graph = Graph(Names().new(self.model.name), self.input, self.shapes[self.input], nodes, computed)
+        weights = {name: self.weights[name] for name in graph.tensors}
+        names = {
+            value.name: name
+            for name, value in self.values.items()
+            if isinstance(value, _Map) and not any(value.padding) and name != self.model.input
+        }
+        for name, array in weights.items():
             if not np.isfinite(array).all():
                 raise OnnxError(f"weight {name!r} holds NaN or infinite values; export the model again")
-        graph = Graph(
-            Names().new(self.model.name), self.input, self.shapes[self.input], tuple(self.nodes.values()),
-            tuple(outputs),
-        )  # fmt: skip
-        return graph, self.weights
+        return FloatModel(graph, weights, self.model.port, tuple(outputs), names, self.folded, self.refusals)
+
+    def _read_nodes(self, outputs: Iterable[str]) -> tuple[Node, ...]:
+        """Nodes on which an output depends: what was made a layer for a reader may have become part of that."""
+        wanted = set(outputs)
+        for node in reversed(self.nodes.values()):
+            if node.name in wanted:
+                wanted.update(node.inputs)
+        return tuple(node for node in self.nodes.values() if node.name in wanted)
+
+    def _output(self, name: str) -> Output:
+        value = self._settled(name)
+        if isinstance(value, np.ndarray):
+            return Output(name, value.shape, None)
+        if any(value.padding):
+            op = self.model.maker[name]
+            if not self.model.fallback:
+                op.cannot(f"it makes output {name!r}", "only a convolution can take up the padding")
+            value = self._bring(name)
+        return Output(name, value.shape, value.name)
 
     def _dispatch(self, op: Op) -> "_Value":
         kind = op.kind
@@ -146,6 +182,8 @@ class _Walk:
         first = self.values[op.inputs[0]]
         if kind == "Identity" and isinstance(first, np.ndarray):
             return first
+        if kind in VIEWS and isinstance(first, OnHost):  # so that the chip gets it in its last shape
+            op.cannot("what it reads is on the host", "there it costs nothing")
         if kind == "Add":
             return self._add(op)
         if kind == "Concat":
@@ -166,7 +204,7 @@ class _Walk:
             return self._put(Relu(name, x.name) if kind == "Relu" else Clip(name, x.name, low, high), x.shape)
         if kind in ("MatMul", "Gemm"):
             return self._dense(op, x)
-        if x.shape != (1, *x.chw):
+        if not x.plain:
             op.cannot(f"it reads {x.name!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
         if kind == "Conv":
             return self._conv(op, x)
@@ -197,19 +235,23 @@ class _Walk:
         read = [self.values[name] for name in names]
         maps = [value for value in read if isinstance(value, _Map | _Function)]
         alone = len(read) > len(maps) and any(
-            isinstance(self.values[name], _Map) and self.readers[name] == 1 for name in names
+            isinstance(value, _Map) and value.channels_second and self.readers[name] == 1
+            for name, value in zip(names, read, strict=True)
         )
         if (op.kind in ("Relu", "Clip") and isinstance(read[0], _Map)) or (op.kind == "Add" and alone):
             return None
         if not maps or any(isinstance(value, np.ndarray) and value.size != 1 for value in read):
             return None
         functions = [value if isinstance(value, _Function) else _Function("", value, ()) for value in maps]
+        for function in functions:
+            self._unpadded(op, function.base)
         if len({(f.base.name, f.base.shape) for f in functions}) > 1:  # then what the maps are functions of
-            functions = [f.base.function if not f.terms and f.base.function else f for f in functions]
+            functions = [_root(f) for f in functions]
         base = functions[0].base
         if any((f.base.name, f.base.shape) != (base.name, base.shape) for f in functions):
             return None
-        self._unpadded(op, base)
+        if any(isinstance(value, np.ndarray) and value.ndim > len(base.shape) for value in read):
+            return None  # the result has more dimensions
         terms: list[Term] = []
         results = iter([_merge(terms, f.terms) for f in functions])
         operands = [float(x.reshape(-1)[0]) if isinstance(x, np.ndarray) else next(results) for x in read]
@@ -311,23 +353,29 @@ class _Walk:
         gamma, beta, mean, variance = (self._floats(op, i, x.chw[0]).astype(np.float64) for i in range(1, 5))
         with np.errstate(all="ignore"):  # what comes out not finite is refused with the weights
             gain = gamma / np.sqrt(variance + op.attributes.get("epsilon", 1e-5))
-            return self._affine(op, x, gain, beta - mean * gain)
+            return self._affine(op, x, gain, beta - mean * gain, np.abs(beta) + np.abs(mean * gain))
 
-    def _affine(self, op: Op, x: _Map, gain: np.ndarray, offset: np.ndarray) -> _Map:
-        """Gain and offset per channel: into the layer before, or a 1x1 depthwise convolution."""
+    def _affine(self, op: Op, x: _Map, gain: np.ndarray, offset: np.ndarray, magnitude: np.ndarray) -> _Map:
+        """Gain and offset per channel: into the layer before, or a 1x1 depthwise convolution.
+
+        `magnitude` float64[C] is the sum of the magnitudes of what the offset is the sum of.
+        """
         node = self.nodes.get(x.name)
         shared = self.readers[op.inputs[0]] != 1 or self._read_elsewhere(x)
         if not isinstance(node, Conv2d | Linear) or shared:
             name = self._name(op)
             self.weights[f"{name}.weight"] = gain.astype(np.float32).reshape(-1, 1, 1, 1)
             self.weights[f"{name}.bias"] = offset.astype(np.float32)
+            self.folded[name] = magnitude
             return self._put(Conv2d(name, x.name, x.chw[0], (1, 1), groups=x.chw[0]), x.shape)
         key = node.name
         weight = self.weights[f"{key}.weight"]
         with np.errstate(all="ignore"):
             self.weights[f"{key}.weight"] = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
-            bias = self.weights.get(f"{key}.bias", np.zeros(1)) * gain + offset
-        self.weights[f"{key}.bias"] = bias.astype(np.float32)
+            bias = self.weights.get(f"{key}.bias", np.zeros(1))
+            before = self.folded.get(key, np.abs(bias).astype(np.float64))
+            self.folded[key] = before * np.abs(gain) + magnitude
+            self.weights[f"{key}.bias"] = (bias * gain + offset).astype(np.float32)
         self.nodes[key] = replace(node, bias=True)
         return x
 
@@ -352,7 +400,7 @@ class _Walk:
         if fill is not None and fill.size and fill.reshape(-1)[0] != 0:
             op.cannot(f"it pads with {fill}", "only zeros can be taken up by the next layer")
         padding = pad_amount(op, len(x.shape), self._optional(op, 1), self._optional(op, 3))
-        return replace(x, padding=padding)
+        return replace(x, padding=padding, function=None)
 
     def _add(self, op: Op) -> _Map:
         values = [self._settled(name) for name in op.inputs]
@@ -365,24 +413,33 @@ class _Walk:
             return self._put(Add(self._name(op), maps[0].name, maps[1].name), maps[0].shape)
         if not maps:
             op.cannot("it adds constants", "simplify the model (onnxsim)")
-        constant = self._floats(op, 1 if isinstance(values[0], _Map) else 0)
-        x = maps[0] if isinstance(values[0], _Map) else replace(maps[0])
-        wanted = (1,) * (len(x.shape) - constant.ndim) + constant.shape
-        if len(wanted) != len(x.shape) or x.shape[1] != x.chw[0] or math.prod(wanted) not in (1, wanted[1]):
-            op.cannot(f"it adds a constant of shape {constant.shape} to {x.shape}", "one value per channel can run")
         if not isinstance(values[0], _Map):
             op = replace(op, inputs=(op.inputs[1], op.inputs[0]))
-        return self._affine(op, x, np.ones(x.chw[0]), np.broadcast_to(constant.reshape(-1), (x.chw[0],)))
+        (x,), constant = maps, self._floats(op, 1)
+        sizes = (1,) * (len(x.shape) - constant.ndim) + constant.shape
+        fits = len(sizes) == len(x.shape) and x.channels_second
+        if not fits or sizes[1] not in (1, x.chw[0]) or math.prod(sizes) != sizes[1]:
+            op.cannot(f"it adds a constant of shape {constant.shape} to {x.shape}", "one value per channel can run")
+        offset = np.broadcast_to(constant.reshape(-1).astype(np.float64), (x.chw[0],))
+        return self._affine(op, x, np.ones(x.chw[0]), offset, np.abs(offset))
 
     def _concat(self, op: Op) -> _Map:
         parts = [self._map(op, index) for index in range(len(op.inputs))]
-        axis, rank = op.attributes["axis"], len(parts[0].shape)
+        axis, shape = op.attributes["axis"], parts[0].shape
         for x in parts:
             self._unpadded(op, x)
-            if x.shape[1] != x.chw[0] or len(x.shape) != rank or axis % rank != 1:
+            alike = len(x.shape) == len(shape) and (x.shape[2:], x.chw[1:]) == (shape[2:], parts[0].chw[1:])
+            if not alike or not x.channels_second or axis % len(shape) != 1:
                 op.cannot(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels can be joined")
         made = self._put(Concat(self._name(op), tuple(x.name for x in parts)))
-        return made if rank == 4 else replace(made, shape=(1, made.chw[0]))
+        return replace(made, shape=(1, made.chw[0], *shape[2:]))
+
+
+def _root(function: _Function) -> _Function:
+    """A map that is a function of another one, seen in its own shape, as that function."""
+    base = function.base
+    deeper = base.function
+    return deeper if not function.terms and deeper and deeper.base.shape == base.shape else function
 
 
 def _merge(terms: list[Term], more: tuple[Term, ...]) -> int:

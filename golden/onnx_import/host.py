@@ -1,6 +1,7 @@
 """Nodes for the host: parts of a model, cut out between quantised tensors, that ONNX Runtime can run alone."""
 
-from collections.abc import Callable, Iterable, Set
+import math
+from collections.abc import Callable, Iterable, Mapping, Set
 from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,11 +10,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from golden.errors import OnnxError, UnsupportedError
+from golden.errors import GraphError, OnnxError, UnsupportedError
 from golden.host import DTYPES, HostPart, Port, run_part
-from golden.onnx_import.model import Model, Op, require_bounded
+from golden.onnx_import.model import WAY_OUT, Model, Op, require_bounded
 
-__all__ = ["OnHost", "cut", "fold", "on_chip_or_host", "require_known"]
+__all__ = ["OnHost", "cut", "fold", "largest_refusal", "on_chip_or_host", "require_known"]
 
 PortOf = Callable[[str], Port | None]
 """The tensor of the chip that holds an ONNX value, if one does."""
@@ -28,6 +29,8 @@ class Walk(Protocol):
     """An import under way."""
 
     model: Model
+    refusals: dict[str, str]
+    """Why the chip cannot run a node that the host runs, by its name."""
 
     def chip(self, op: Op) -> None:
         """Import a node for the chip."""
@@ -39,7 +42,7 @@ class Walk(Protocol):
 
 
 def on_chip_or_host(walk: Walk, op: Op, state: Iterable[str]) -> None:
-    """Import a node for the chip; where that is refused and the model's fallback allows it, for the host.
+    """Import a node for the chip; where that or its layer graph refuses it and the fallback allows it, for the host.
 
     `state` names the attributes of the walk that take back what a refused attempt has begun.
     """
@@ -49,9 +52,10 @@ def on_chip_or_host(walk: Walk, op: Op, state: Iterable[str]) -> None:
     saved = {name: copy(getattr(walk, name)) for name in state}
     try:
         walk.chip(op)
-    except UnsupportedError:
+    except (UnsupportedError, GraphError) as error:
         for name, value in saved.items():
             setattr(walk, name, value)
+        walk.refusals[op.name] = str(error).removesuffix(WAY_OUT)
         walk.host(op)
 
 
@@ -78,8 +82,10 @@ def cut(model: Model, op: Op, name: str, port_of: PortOf) -> tuple[HostPart, tup
 
     Raises
     ------
+    UnsupportedError
+        If its result is no tensor of the chip; it may still be an input of other nodes on the host.
     OnnxError
-        If the part reads something that no tensor holds, its result fits no tensor, or ONNX Runtime refuses it.
+        If the part reads something that no tensor holds, or ONNX Runtime refuses it.
     """
     part = _Slice(model, port_of)
     part.add(op)
@@ -87,10 +93,10 @@ def cut(model: Model, op: Op, name: str, port_of: PortOf) -> tuple[HostPart, tup
     feeds = {port.name: np.zeros(port.shape, port.dtype) for port in part.ports.values()}
     # A trial run says what shape inference cannot: contributed operators, shapes that depend on constants.
     value = _run(op, serialised, feeds, name)
-    if str(value.dtype) not in DTYPES or not 1 <= value.ndim <= 4 or value.shape[0] != 1 or not value.size:
-        raise OnnxError(
+    if str(value.dtype) not in DTYPES or not value.size:
+        raise UnsupportedError(
             f"node {op.name!r} ({op.kind}): the host would hand {name!r} to the chip as {value.dtype}{value.shape}; "
-            "only float32, int8 and uint8 with a batch of 1 and up to three dimensions more can pass"
+            f"only {', '.join(DTYPES)} can pass"
         )
     require_bounded(f"value {name!r}", value.shape)
     output = Port(name, value.shape, str(value.dtype))
@@ -105,6 +111,18 @@ def _run(op: Op, model: bytes, feeds: dict[str, np.ndarray], name: str) -> np.nd
             return run_part(model, feeds, name)
     except OnnxError as error:
         raise OnnxError(f"node {op.name!r} ({op.kind}) can run neither on the chip nor on the host: {error}") from error
+
+
+def largest_refusal(parts: Iterable[HostPart], refusals: Mapping[str, str]) -> str:
+    """Why the chip cannot run, of the nodes of these parts, the one with most constants."""
+    sizes: dict[str, int] = {}
+    for part in parts:
+        graph = onnx.load_model_from_string(part.model).graph
+        constants = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+        for node in graph.node:
+            sizes[node.name or node.output[0]] = sum(constants.get(name, 0) for name in node.input)
+    refused = [name for name in sizes if name in refusals]
+    return refusals[max(refused, key=lambda name: sizes[name])]
 
 
 class _Slice:

@@ -13,8 +13,12 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
 from golden.errors import OnnxError, UnsupportedError
+from golden.host import Port
 
-__all__ = ["ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op", "read", "require_bounded"]
+__all__ = [
+    "ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "WAY_OUT", "Model", "Op", "read",
+    "require_bounded",
+]  # fmt: skip
 
 ELEMENTWISE_OPS = frozenset({
     "Abs", "Add", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Max",
@@ -44,6 +48,9 @@ RANDOM_OPS = frozenset({
 ELEMENT_LIMIT = 1 << 26
 """Elements of one value; a model that asks for more is taken for damaged before memory runs out."""
 
+WAY_OUT = ", or FALLBACK=host runs it on the host"
+"""The end of what is said of a node that the chip cannot run."""
+
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 FIRST_OPSET = 13
 INPUT_TYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8", TensorProto.INT8: "int8"}
@@ -69,9 +76,7 @@ class Op:
 
     def cannot(self, what: str, remedy: str) -> NoReturn:
         """Raise an UnsupportedError: the node is valid, but the chip cannot run it."""
-        raise UnsupportedError(
-            f"node {self.name!r} ({self.kind}): {what}; {remedy}, or FALLBACK=host runs it on the host"
-        )
+        raise UnsupportedError(f"node {self.name!r} ({self.kind}): {what}; {remedy}{WAY_OUT}")
 
     def has(self, index: int) -> bool:
         """Whether an optional input is given."""
@@ -92,10 +97,17 @@ class Model:
     outputs: tuple[str, ...]
     types: dict[str, str]
     """Data type of every value where shape inference knows it."""
+    shapes: dict[str, tuple[int, ...]]
+    """Shape of every value where shape inference knows all of it."""
     opsets: tuple[onnx.OperatorSetIdProto, ...]
     ir_version: int
     fallback: bool
     """Whether nodes that the chip cannot run go to the host."""
+
+    @property
+    def port(self) -> Port:
+        """The input as ONNX sees it."""
+        return Port(self.input, self.input_shape, self.input_type)
 
     @cached_property
     def maker(self) -> dict[str, Op]:
@@ -132,7 +144,7 @@ def read(path: str | Path, shape: tuple[int, ...] | None = None, *, fallback: bo
     _check_operators(graph, fallback=fallback)
     _sort(graph)
     try:
-        onnx.checker.check_model(proto)
+        _check(proto)
     except (onnx.checker.ValidationError, ValueError, RuntimeError, TypeError) as error:
         raise OnnxError(f"{str(path)!r} is not a valid model ({_reason(error)}); export it again") from error
     name, input_shape, input_type = _input(graph, shape)
@@ -153,6 +165,7 @@ def read(path: str | Path, shape: tuple[int, ...] | None = None, *, fallback: bo
         constants,
         tuple(value.name for value in graph.output),
         {v.name: _type_name(v.type.tensor_type.elem_type) for v in _values(inferred.graph)},
+        _known_shapes(inferred.graph),
         tuple(proto.opset_import),
         proto.ir_version,
         fallback,
@@ -174,6 +187,16 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise OnnxError(f"model {str(missing)!r} does not exist; check NET") from None
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError, TypeError) as error:
         raise OnnxError(f"{str(path)!r} is truncated or no ONNX file ({_reason(error)}); export it again") from error
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    """The checker of ONNX, which wants a shape of every output; ONNX Runtime does not, and inference finds it."""
+    outputs = list(proto.graph.output)
+    del proto.graph.output[:]
+    proto.graph.output.extend(value for value in outputs if value.type.tensor_type.HasField("shape"))
+    onnx.checker.check_model(proto)
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs)
 
 
 def _check_text(proto: onnx.ModelProto) -> None:
@@ -214,6 +237,15 @@ def _check_operators(graph: onnx.GraphProto, *, fallback: bool) -> None:
 
 def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [*graph.input, *graph.value_info, *graph.output]
+
+
+def _known_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    tensors = {value.name: value.type.tensor_type for value in _values(graph)}
+    return {
+        name: tuple(dim.dim_value for dim in tensor.shape.dim)
+        for name, tensor in tensors.items()
+        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim)
+    }
 
 
 def _check_sizes(graph: onnx.GraphProto) -> None:

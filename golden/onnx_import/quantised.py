@@ -13,8 +13,17 @@ from golden.errors import GoldenError, OnnxError
 from golden.host import Port
 from golden.onnx_import.attributes import Names, Window, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
+from golden.onnx_import.imported import Output, QuantisedModel, computed_outputs
 from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_conv, lower_max
-from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, QUANTISED_OPS, Model, Op, require_bounded
+from golden.onnx_import.model import (
+    ELEMENTWISE_OPS,
+    FLOAT_OPS,
+    QUANTISED_OPS,
+    WAY_OUT,
+    Model,
+    Op,
+    require_bounded,
+)
 from golden.onnx_import.tables import compute_table, identity, merge_tables
 from golden.onnx_import.values import (
     NO_PADDING,
@@ -31,7 +40,7 @@ from golden.onnx_import.values import (
     scale_of,
     zero_of,
 )
-from golden.onnx_import.walk import MALFORMED, VIEWS, translate
+from golden.onnx_import.walk import MALFORMED, VIEWS, require_shape, translate
 from golden.qgraph import QGraph, QTensor
 from golden.qnodes import QConcat, QHost, QNode, QPool
 from golden.requant import INT8
@@ -43,16 +52,15 @@ BYTES = ("int8", "uint8")
 ONE_TENSOR = "element-wise operators run on one quantised tensor and single constants: put QuantizeLinear before them"
 
 
-def import_quantised(model: Model) -> tuple[QGraph, dict[str, bool], tuple[str, ...]]:
-    """Quantised graph of a model that brings its scales; which of its tensors ONNX holds as uint8; which are float
-    outputs of the host, whose scale is not known."""
+def import_quantised(model: Model) -> QuantisedModel:
+    """Quantised graph of a model that brings its scales."""
     try:
         walk = _Walk(model)
     except MALFORMED as error:
         if isinstance(error, GoldenError):
             raise
         raise OnnxError(f"readers of input {model.input!r} are malformed ({error}); export the model again") from error
-    return translate(model, walk.step, walk.finish), walk.unsigned, tuple(walk.unscaled)
+    return translate(model, walk.step, walk.finish)
 
 
 class _Walk:
@@ -62,6 +70,7 @@ class _Walk:
         self.tensors: dict[str, QTensor] = {}
         self.unsigned: dict[str, bool] = {}
         self.unscaled: list[str] = []
+        self.refusals: dict[str, str] = {}
         self.nodes: list[QNode] = []
         self.roots: dict[str, Activation] = {}
         """What a tensor that a table writes is a function of, through other tables too."""
@@ -85,7 +94,9 @@ class _Walk:
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
         require_known(op, FLOAT_OPS | QUANTISED_OPS)
-        self.values[op.outputs[0]] = self._dispatch(op)
+        self.values[op.outputs[0]] = value = self._dispatch(op)
+        if not isinstance(value, Fixed | OnHost) and getattr(value, "padding", NO_PADDING) == NO_PADDING:
+            require_shape(self.model, op, value.shape)
 
     def host(self, op: Op) -> None:
         """Import one operator for the host: integers become tensors at once, real numbers where they are quantised."""
@@ -119,20 +130,35 @@ class _Walk:
             return None
         return Port(name, value.shape, "uint8" if value.params.unsigned else "int8")
 
-    def finish(self) -> QGraph:
-        """The graph, once every operator is in."""
-        outputs = []
-        for name in self.model.outputs:
-            value = self.values[name]
-            if self.model.fallback and isinstance(value, OnHost | Pending | Curve):
-                value = self._bring(self.model.maker[name], name, None)
-            if not isinstance(value, Activation) or value.padding != NO_PADDING or value.tensor == self.input:
-                raise OnnxError(f"output {name!r} is not quantised; end the model by QuantizeLinear of a layer")
-            outputs.append(value.tensor)
-        nodes = merge_tables(self.nodes, outputs)
-        kept = {self.input, *outputs, *(node.output for node in nodes)}
+    def finish(self) -> QuantisedModel:
+        """The model, once every operator is in."""
+        outputs = [self._output(name) for name in self.model.outputs]
+        computed = computed_outputs(self.model, outputs, self.input)
+        nodes = merge_tables(self.nodes, computed)
+        kept = {self.input, *computed, *(node.output for node in nodes)}
         tensors = {name: tensor for name, tensor in self.tensors.items() if name in kept}
-        return QGraph(self.names.new(self.model.name), self.input, tuple(outputs), tensors, tuple(nodes))
+        graph = QGraph(self.names.new(self.model.name), self.input, computed, tensors, tuple(nodes))
+        names = {
+            value.tensor: name
+            for name, value in self.values.items()
+            if isinstance(value, Activation) and not value.real and value.padding == NO_PADDING and value.tensor in kept
+        }
+        unscaled = tuple(self.unscaled)
+        return QuantisedModel(graph, self.unsigned, self.model.port, tuple(outputs), names, self.refusals, unscaled)
+
+    def _output(self, name: str) -> Output:
+        value = self.values[name]
+        if isinstance(value, np.ndarray | Fixed):
+            return Output(name, (value if isinstance(value, np.ndarray) else value.raw).shape, None)
+        if isinstance(value, Input):
+            return Output(name, value.shape, self.input)
+        there = isinstance(value, Activation) and value.padding == NO_PADDING
+        if not there and self.model.fallback:
+            self.values[name] = value = self._bring(self.model.maker[name], name, None)
+        elif not there:
+            raise OnnxError(f"output {name!r} is not quantised; end the model by QuantizeLinear of a layer{WAY_OUT}")
+        assert isinstance(value, Activation)
+        return Output(name, value.shape, value.tensor)
 
     def _dispatch(self, op: Op) -> "Value | OnHost":
         kind = op.kind
@@ -387,16 +413,19 @@ class _Walk:
         A clamp right on a tensor begins none: the node before, or a requantisation, can do it.
         """
         read: list[Activation | Curve] = []
+        ranks: list[int] = []
         for value in (self.values[name] for name in op.inputs if name):
             match value:
                 case Curve() | Activation(real=True, padding=(0, 0, 0, 0)):
                     read.append(value)
                 case Fixed(raw=raw) if raw.size == 1:
-                    pass
+                    ranks.append(raw.ndim)
                 case np.ndarray() if value.size == 1:
-                    pass
+                    ranks.append(value.ndim)
                 case _:
                     return None
+        if not read or max(ranks, default=0) > len(read[0].shape):  # then the result has more dimensions
+            return None
         if op.kind in ("Relu", "Clip") and not any(isinstance(value, Curve) for value in read):
             return None
         return self._common(read)
@@ -475,7 +504,7 @@ class _Walk:
         self, op: Op, x: Activation, weight: Fixed, bias: Fixed | np.ndarray | None, *, transposed: bool
     ) -> Pending:
         self._unpadded(op, x)
-        if weight.raw.ndim != 2 or len(x.shape) != 2 or weight.raw.shape[transposed] != x.shape[1]:
+        if weight.raw.ndim != 2 or x.shape != (1, weight.raw.shape[transposed]):
             op.cannot(f"input {x.shape} and weight {weight.raw.shape} do not fit", "give (1, F) and (F, O)")
         if weight.scale.size > 1 and weight.axis != (0 if transposed else 1):
             op.cannot(f"scales lie along axis {weight.axis}", "they must belong to output channels")
@@ -569,13 +598,13 @@ class _Walk:
         return [self._activation(op, i, self._params(op, i + 1, i + 2)) for i in range(2, len(op.inputs), 3)]
 
     def _concat_of(self, op: Op, parts: list[Activation]) -> Pending:
-        axis, rank = op.attributes.get("axis", 1), len(parts[0].shape)
-        if axis % rank != 1 or any(x.shape[2:] != parts[0].shape[2:] or len(x.shape) != rank for x in parts):
-            op.cannot(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels of equal maps can be")
+        axis, shape, chw = op.attributes.get("axis", 1), parts[0].shape, parts[0].chw
         for x in parts:
-            self._map(op, replace(x, shape=(*x.shape, 1, 1)) if rank == 2 else x)
-        chw = (sum(x.chw[0] for x in parts), parts[0].chw[1], parts[0].chw[2])
-        shape = (1, *chw) if rank == 4 else (1, chw[0])
+            self._unpadded(op, x)
+            alike = len(x.shape) == len(shape) and (x.shape[2:], x.chw[1:]) == (shape[2:], chw[1:])
+            if not alike or x.shape[:2] != (1, x.chw[0]) or axis % len(shape) != 1:
+                op.cannot(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels can be joined")
+        chw = (sum(x.chw[0] for x in parts), chw[1], chw[2])
 
         def emit(target: Target) -> None:
             names = []
@@ -587,7 +616,7 @@ class _Walk:
                 names.append(name)
             self.nodes.append(QConcat(self._name(op), tuple(names), target.tensor))
 
-        return Pending(emit, chw, shape)
+        return Pending(emit, chw, (1, chw[0], *shape[2:]))
 
     def _view(self, op: Op) -> Value:
         value = self.values[op.inputs[0]]

@@ -1,7 +1,7 @@
 """Element-wise functions of one quantised tensor: all that ONNX computes between it and another one is a table.
 
 Whatever the operators between are, their int8 input has 256 values, so ONNX Runtime computes the table: it is given
-just these operators, quantisation included, and so rounds, and fuses, as in the whole model.
+just these operators, quantisation included, and computes them one by one.
 """
 
 from collections import Counter

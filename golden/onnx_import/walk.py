@@ -6,7 +6,7 @@ from typing import TypeVar
 from golden.errors import GoldenError, OnnxError
 from golden.onnx_import.model import Model, Op
 
-__all__ = ["MALFORMED", "VIEWS", "translate"]
+__all__ = ["MALFORMED", "VIEWS", "require_shape", "translate"]
 
 VIEWS = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 """Operators that only see their input in another shape."""
@@ -14,6 +14,16 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 """What reading attributes and inputs that contradict each other may raise."""
 
 Result = TypeVar("Result")
+
+
+def require_shape(model: Model, op: Op, shape: tuple[int, ...]) -> None:
+    """Refuse an import that sees the result of a node in another shape than ONNX's own inference, where that knows it.
+
+    No valid model does this: it is a fault of the import, which would show as wrong values further on.
+    """
+    inferred = model.shapes.get(op.outputs[0], shape)
+    if inferred != shape:
+        op.fail(f"its output was taken for {shape}, but is {inferred}", "a fault of systomesh: report the model")
 
 
 def translate(model: Model, step: Callable[[Op], None], finish: Callable[[], Result]) -> Result:

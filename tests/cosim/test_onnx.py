@@ -85,7 +85,7 @@ def _host_workload(model: onnx.ModelProto, folder: Path) -> Workload:
     return load_workload(str(folder / "model.onnx"), onnx=OnnxOptions(fallback="host"))
 
 
-def test_nodes_on_the_host_are_cuts_between_launches(options: RunOptions) -> None:
+def test_nodes_on_the_host_are_cuts_between_launches(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     model = host_model(0)
     work = _host_workload(model, options.runs_dir.parent)
     expected = {**work.expected, **outputs(model, work.graph, work.image)}
@@ -101,12 +101,21 @@ def test_nodes_on_the_host_are_cuts_between_launches(options: RunOptions) -> Non
     assert record["host_layers"] == [node.name for node in work.graph.nodes if node.op == "host"]
     for layer in record["layers"]:
         assert (layer["op"] == "host") == (layer["cycles"] == 0) == (layer["host_bytes"] > 0)
+    monkeypatch.setattr("onnxruntime.__version__", "0.1")  # whose bits may be others
+    third = Recorder()
+    assert Run(options, lambda: replace(work, expected=expected), "host", third).execute().bit_exact
+    assert third.was_kept == []
 
 
 def test_float_model_with_nodes_on_the_host(options: RunOptions) -> None:
     work = _host_workload(real_host_model(0), options.runs_dir.parent)
     summary = Run(options, lambda: work, "host").execute()
     assert summary.bit_exact
+    record = json.loads((options.runs_dir / "test" / "summary.json").read_text())
+    assert record["onnxruntime"]["real"]
+    assert record["onnxruntime"]["values"] > 0
+    assert record["onnxruntime"]["levels"] == []
+    assert [(output["source"], output["shape"]) for output in record["outputs"]] == [("layer", [1, 10])]
     assert len(summary.host_layers) == 3
     assert summary.quantisation_error is not None
     assert 0 < summary.quantisation_error["relative"] < 0.1

@@ -117,6 +117,13 @@ def test_float_model_folds_normalisation_and_padding_and_quantises(tmp_path: Pat
     assert 0 < error.relative < 0.1
 
 
+def test_shape_that_inference_contradicts_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A fault of the import, which no input can cause: it must not pass for a wrong value further on."""
+    monkeypatch.setattr("golden.onnx_import.floats.reshaped", lambda op, shape, _: shape[1:])
+    with pytest.raises(OnnxError, match=r"node '.*' \(Dropout\): its output was taken for .*, but is .*report"):
+        _load(float_model(0), tmp_path)
+
+
 def test_average_without_its_padding_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("AveragePool", ["x"], ["y"], "pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     source = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])

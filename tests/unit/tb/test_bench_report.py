@@ -85,6 +85,14 @@ def test_table_shows_every_case_and_explains_failures(tmp_path: Path) -> None:
     shown = console.file.getvalue()
     assert "FAILED: layer 'conv1' does not fit" in shown
     assert "88 %: missed" in shown
+    narrow = Console(file=io.StringIO(), width=80)
+    print_report(records, narrow)
+    lines = narrow.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\u2026" not in narrow.file.getvalue()
+    assert [line.split()[-1] for line in lines if " cores" not in line and line.split()[1:2] in (["4"], ["16"])] == [
+        "equal", "equal", "FAILED", "FAILED"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("out", ["file/bench", "taken"])

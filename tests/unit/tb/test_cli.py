@@ -8,19 +8,23 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from golden.onnx_import import FloatModel, load_onnx
 from golden.zoo import ZOO
 from tb import cli, toolchain
 from tb.campaign import Campaign, Case
 from tb.errors import ToolError
 from tb.workload import FALLBACKS
 from tests.onnx_faults import FAULTS
-from tests.onnx_models import host_model, quantised_model
+from tests.onnx_models import float_model, host_model, quantised_model
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,7 +63,11 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--jobs", "2", "--waves"], "JOBS=2: WAVES=1 records one simulator"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
-        (["--net", "nowhere.onnx"], "model 'nowhere.onnx' does not exist; check NET"),
+        (["--net", "nowhere.onnx"], "NET=nowhere.onnx does not exist; give an .onnx file, or a network of the zoo"),
+        (["--net", "models/net.pt"], "NET=models/net.pt does not exist; give an .onnx file, or a network of the zoo"),
+        (["--net", "tiny.toml"], "NET=tiny.toml is no .onnx file; export the model to ONNX"),
+        (["--net", "folder"], "NET=folder is a folder; give an .onnx file in it"),
+        (["--net", "folder.onnx"], "NET=folder.onnx is a folder; give an .onnx file in it"),
         (["--net", "bad.onnx"], "'bad.onnx' is truncated or no ONNX file"),
         (["--net", "bad.onnx", "--shape", "3,y"], "SHAPE=3,y: give the input's C,H,W such as 3,224,224"),
         (["--net", "bad.onnx", "--seed", "3"], "SEED=3 makes no sense: bad.onnx holds its weights; leave it out"),
@@ -69,6 +77,8 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_bad_input_is_one_line_and_status_2(
     arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
+    for folder in ("folder", "folder.onnx"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "bad.toml").write_text("mesh_width = = 2")
     (tmp_path / "bad.onnx").write_text("not a model")
     (tmp_path / "tiny.toml").write_text("[core]\nrows = 3\n")
@@ -157,6 +167,46 @@ def test_unsupported_node_is_refused_with_the_way_out_and_taken_with_the_fallbac
     refused = _refused(monkeypatch, capsys, "--net", "model.onnx")
     assert re.search(r"node '/Split_\d+' \(Split\): operator Split cannot run .*; supported are Abs.*=host", refused)
     assert "no build in this test" in _refused(monkeypatch, capsys, "--net", "model.onnx", "--fallback", "host")
+
+
+@pytest.mark.parametrize(
+    ("layers", "what"), [([], "hosted.onnx"), (["--layers", "Einsum_2"], "LAYERS=Einsum_2")], ids=["whole", "part"]
+)
+def test_network_of_which_nothing_runs_on_the_chip_is_refused_with_the_reason_of_its_largest_part(
+    layers: list[str], what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("Softmax", ["image"], ["soft"], "Softmax_1"),
+        helper.make_node("Einsum", ["soft", "w"], ["y"], "Einsum_2", equation="nchw,kc->nkhw"),
+    ]
+    graph = helper.make_graph(
+        nodes, "hosted", [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5, 8, 8])],
+        [numpy_helper.from_array(np.ones((5, 3), np.float32), "w")],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "hosted.onnx")
+    line = _refused(monkeypatch, capsys, "--net", "hosted.onnx", "--fallback", "host", *layers)
+    assert line.startswith(f"systomesh: nothing of {what} runs on the chip, so there is nothing to simulate; ")
+    assert "its largest part: node 'Einsum_2' (Einsum): the chip does not know this operator" in line
+
+
+def test_import_that_is_not_the_model_is_one_line_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    """A run whose every bit is equal is wrong all the same if the network is another one."""
+    (tmp_path / "model.onnx").write_bytes(float_model(0, 16).SerializeToString())
+
+    def tampered(*arguments: Any, **options: Any) -> FloatModel:
+        model = load_onnx(*arguments, **options)
+        assert isinstance(model, FloatModel)
+        return replace(model, weights={key: value * np.float32(1.5) for key, value in model.weights.items()})
+
+    monkeypatch.setattr("tb.workload.load_onnx", tampered)
+    assert _run(monkeypatch, "sim", "--net", "model.onnx") == 1
+    error = capsys.readouterr().err
+    assert re.match(r"systomesh: output '.*' differs from ONNX Runtime's on the unchanged file by .*; the first", error)
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,17 @@ def test_all_processes_are_shown_on_the_relay_in_the_log_and_on_a_terminal() -> 
     ]
 
 
+def test_long_names_leave_room_beside_the_bar() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    watcher = ConsoleWatcher(console)
+    watcher.plan([SimpleNamespace(name="/model/features.17/conv/conv.2/Conv")], [100])
+    watcher.event(0, event("start", 0))
+    watcher.event(0, event("progress", 50))
+    watcher.done()
+    assert "/model/fea\u2026nv.2/Conv (1 of 1)" in console.file.getvalue()
+    assert "50 cycles, 0 k cycles/s" in console.file.getvalue()
+
+
 def test_pipe_carries_lines_until_nobody_reads_it() -> None:
     read_end, write_end = os.pipe()
     relay = pipe_relay(write_end)

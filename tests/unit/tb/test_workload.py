@@ -66,6 +66,31 @@ def test_error_of_the_int8_outputs_is_known_for_whole_networks_alone(lenet5: Wor
     assert load_workload("lenet5", layers="conv2").error is None
 
 
+def test_outputs_and_the_comparison_with_onnx_runtime_are_those_of_the_whole_model(tmp_path: Path) -> None:
+    b = FloatBuilder(0)
+    x, _ = b.conv(("image", (3, 8, 8)), 4, normalise=True)
+    names = [x, b.node("Flatten", [x]), "image"]
+    model = b.model(("image", TensorProto.FLOAT, [1, 3, 8, 8]), [(name, TensorProto.FLOAT, 0) for name in names])
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    whole = load_workload(str(tmp_path / "model.onnx"))
+    tensor = whole.graph.outputs[0]
+    facts = [(fact.name, fact.shape, fact.tensor, fact.source) for fact in whole.outputs]
+    assert facts == [
+        (names[0], (1, 4, 8, 8), tensor, "layer"),
+        (names[1], (1, 256), tensor, "layer"),
+        ("image", (1, 3, 8, 8), "image", "input"),
+    ]
+    assert whole.outputs[0].error == whole.outputs[1].error == whole.error
+    assert whole.outputs[2].error is None
+    part = load_workload(str(tmp_path / "model.onnx"), layers=whole.graph.nodes[0].name)
+    assert part.outputs == ()
+    assert part.judgement == whole.judgement
+    assert whole.judgement is not None
+    assert whole.judgement.values == 256
+
+
 def test_calibration_with_other_inputs_compares_on_the_own_input(tmp_path: Path) -> None:
     b = FloatBuilder(0)
     y = b.node("Gemm", ["x", b.array(16, 5)])

@@ -1,0 +1,325 @@
+"""ONNX Runtime as the judge of an import: the file as it is, run on the run's own input, against the imported graph.
+
+A graph that is evaluated by the code that imported it judges itself. So ONNX Runtime runs the unchanged file, at the
+level that computes every operator on its own, and shows all the values that the imported graph has too. Each node is
+then computed from ONNX Runtime's values of its inputs and compared with ONNX Runtime's value of its output: the
+rounding of one layer has a bound (`golden.onnx_import.rounding`) that neither the depth of a network nor a jump in it
+can stretch, and where all layers agree, so does the network.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import EncodeError
+from onnx import TensorProto, helper
+
+from golden import ops
+from golden.errors import DisagreementError
+from golden.evaluate import evaluate
+from golden.host import LEVELS, MEANING, RuntimeRefusal, run_model
+from golden.onnx_import.imported import FloatModel, QuantisedModel
+from golden.onnx_import.rounding import UNIT, float_slack, other_side
+from golden.qgraph import QTensor
+
+__all__ = ["Judgement", "judge_float", "judge_quantised"]
+
+Values = Mapping[str, np.ndarray]
+
+LEVEL_TOLERANCE = 2.0**-12
+"""Part of an output's largest value by which float outputs of two levels differ before it is worth a line: far above
+what another order of float32 sums does, far below what a kernel does that computes something else."""
+
+PRODUCTS = frozenset({"QGemm", "QLinearConv", "QLinearMatMul"})
+"""Operators that ONNX Runtime computes by integer products at any level."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the comparison found, where it found no fault.
+
+    Attributes
+    ----------
+    refusal : str
+        Why ONNX Runtime does not run the file; then nothing is compared.
+    real : bool
+        Whether float values were compared, not int8 ones.
+    values : int
+        Elements that were compared.
+    ties : int
+        Of them, int8 values that differ because float32 cannot tell a rounding tie from its neighbourhood.
+    saturated : int
+        Of them, int8 values that differ where ONNX Runtime's products of uint8 and int8 saturate on this processor.
+    output_difference : float or None
+        Largest distance of an output, computed from end to end: of float models over that output's largest value, of
+        quantised ones in steps of its scale. None where not all layers are computed.
+    levels : tuple of str
+        How other optimisation levels of ONNX Runtime differ from the one that computes operator by operator.
+    """
+
+    refusal: str = ""
+    real: bool = False
+    values: int = 0
+    ties: int = 0
+    saturated: int = 0
+    output_difference: float | None = None
+    levels: tuple[str, ...] = ()
+
+
+def judge_float(path: Path, model: FloatModel, image: np.ndarray, real: Values) -> Judgement:
+    """Compare an imported float model with ONNX Runtime.
+
+    Parameters
+    ----------
+    image : float32[C, H, W]
+    real : dict of str to float32[C, H, W]
+        The outputs of the imported graph.
+
+    Raises
+    ------
+    DisagreementError
+        If a value differs by more than float32's rounding; names the output, the distance and the first such value.
+    """
+    graph = model.graph
+    try:
+        found = _Run(path, model, {model.input.name: image.reshape(model.input.shape)})
+    except RuntimeRefusal as refusal:
+        return Judgement(str(refusal))
+    distances = {
+        output.name: _relative(real[output.value], found.values[output.name])
+        for output in model.outputs
+        if output.value is not None and output.value in real
+    }
+    values = {graph.input: image}
+    compared = 0
+    for node in graph.nodes:
+        inputs = [values[name] for name in node.inputs]
+        tensors = [model.weights[key] for key in graph.node_tensors(node)]
+        with np.errstate(all="ignore"):
+            values[node.name] = got = evaluate(node, inputs, tensors)
+            if node.name not in model.names:  # no value of the file: what reads it is compared
+                continue
+            values[node.name] = expected = found.value(model.names[node.name], got.shape)
+            slack = float_slack(node, inputs, tensors, got, model.folded.get(node.name))
+            distance = _distance(got, expected)
+        beyond = distance > slack
+        if beyond.any():
+            worst = int(np.where(beyond, distance, -1).argmax())
+            explained = float(np.broadcast_to(slack, got.shape).reshape(-1)[worst])
+            raise DisagreementError(
+                f"{_farthest(distances, 'of its largest value')} {model.names[node.name]!r} of node {node.name!r}: by "
+                f"{distance.reshape(-1)[worst]:.3g} in {_share(beyond)}, where float32's rounding explains "
+                f"{explained:.1g}"
+            )
+        compared += got.size
+    difference = max(distances.values())
+    return Judgement(real=True, values=compared, output_difference=difference, levels=found.levels())
+
+
+def judge_quantised(
+    path: Path, model: QuantisedModel, picture: np.ndarray, image: np.ndarray, known: Values
+) -> Judgement:
+    """Compare an imported quantised model, whose real outputs have scales, with ONNX Runtime.
+
+    Parameters
+    ----------
+    picture : float32[C, H, W]
+        The input, for models that quantise it themselves.
+    image : int8[C, H, W]
+        The graph's input.
+    known : dict of str to int8[C, H, W]
+        Tensors of the imported graph, as far as they are computed.
+
+    Raises
+    ------
+    DisagreementError
+        If a value differs and is no rounding tie; names the output, the distance and the first such value.
+    """
+    graph, source = model.graph, model.input
+    real_input = source.dtype == "float32"
+    feed = picture.reshape(source.shape) if real_input else source.to_model(image, 1.0, 0)
+    try:
+        found = _Run(path, model, {source.name: feed})
+    except RuntimeRefusal as refusal:
+        return Judgement(str(refusal))
+    reference = {
+        tensor: _integers(graph.tensors[tensor], found.value(name, graph.tensors[tensor].shape))
+        for tensor, name in model.names.items()
+    }
+    distances = {
+        output.name: float(_distance(known[output.value], reference[output.value]).max())
+        for output in model.outputs
+        if output.value is not None and output.value in known and output.value in reference
+    }
+    values = {graph.input: image} | reference
+    same = {name for name, value in values.items() if name in known and np.array_equal(value, known[name])}
+    others: dict[str, np.ndarray] = {}
+    compared, ties, saturated = image.size, 0, 0
+    if real_input:
+        other = _other_input(graph.tensors[graph.input], picture, image)
+        _require(image, values[graph.input], other, f"the input {graph.input!r}", distances)
+    for node in graph.nodes:
+        done = node.output in known and same.issuperset(node.inputs)
+        got = known[node.output] if done else ops.run_node(node, values)
+        if node.output not in reference:  # a step inside an ONNX node
+            values[node.output] = got
+            others[node.output] = other_side(node, values, got, others)
+            continue
+        compared += got.size
+        if np.array_equal(got, values[node.output]):
+            continue
+        other, name = other_side(node, values, got, others), model.names[node.output]
+        differ = int(np.count_nonzero(got != values[node.output]))
+        if found.kinds.get(name) in PRODUCTS and products_saturate():
+            saturated += differ
+            continue
+        _require(got, values[node.output], other, f"{name!r} of node {node.name!r}", distances)
+        ties += differ
+    whole = len(distances) == len({output.name for output in model.outputs if output.value is not None})
+    difference = max(distances.values()) if whole else None
+    return Judgement("", False, compared, ties, saturated, difference, found.levels())
+
+
+@cache
+def products_saturate() -> bool:
+    """Whether sums of two products of uint8 and int8 stop at 16 bits, as they do on x86 processors without VNNI."""
+    product = helper.make_node("MatMulInteger", ["a", "b"], ["y"])
+    sources = [("a", TensorProto.UINT8, [1, 64]), ("b", TensorProto.INT8, [64, 64])]
+    graph = helper.make_graph(
+        [product], "saturates", [helper.make_tensor_value_info(*source) for source in sources],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, None)],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    feeds = {"a": np.full((1, 64), 255, np.uint8), "b": np.full((64, 64), 127, np.int8)}
+    (sums,) = run_model(model.SerializeToString(), feeds, ["y"])
+    return bool((sums != 64 * 255 * 127).any())
+
+
+class _Run:
+    """ONNX Runtime's values of a file's outputs and of what an import shows besides."""
+
+    def __init__(self, path: Path, model: FloatModel | QuantisedModel, feeds: Values) -> None:
+        self._path, self._feeds = path, feeds
+        self._outputs = list(dict.fromkeys(output.name for output in model.outputs))
+        wanted = list(dict.fromkeys([*self._outputs, *model.names.values()]))
+        shown, self.kinds = _showing(path, wanted)
+        self.values = dict(zip(wanted, run_model(shown, feeds, wanted), strict=True))
+        for output in model.outputs:
+            if self.values[output.name].shape != output.shape:
+                raise DisagreementError(
+                    f"output {output.name!r} has shape {output.shape}, but ONNX Runtime gives "
+                    f"{self.values[output.name].shape}; this is a fault of systomesh: report the model"
+                )
+
+    def value(self, name: str, shape: tuple[int, int, int]) -> np.ndarray:
+        """A value as the chip holds it."""
+        value = self.values[name]
+        if value.size != np.prod(shape):
+            raise DisagreementError(
+                f"value {name!r} has shape {shape} on the chip, but ONNX Runtime gives {value.shape}; this is a fault "
+                "of systomesh: report the model"
+            )
+        return value.reshape(shape)
+
+    def levels(self) -> tuple[str, ...]:
+        """How other optimisation levels differ at the outputs, a line for each output and difference.
+
+        Where the highest level, which is ONNX Runtime's default, does not, those between are not run.
+        """
+        highest, *between = reversed([level for level in LEVELS if level != MEANING])
+        found = {highest: self._differences(highest)}
+        if found[highest]:
+            found |= {level: self._differences(level) for level in between}
+        lines = dict.fromkeys(line for differences in found.values() for line in differences)
+        return tuple(
+            f"{line} ({', '.join(level for level in LEVELS if line in found.get(level, ()))})" for line in lines
+        )
+
+    def _differences(self, level: str) -> list[str]:
+        """Outputs that differ at a level."""
+        try:
+            values = run_model(str(self._path), self._feeds, self._outputs, level)
+        except RuntimeRefusal as refusal:
+            return [f"no result: {refusal}"]
+        lines = []
+        for name, value in zip(self._outputs, values, strict=True):
+            meant = self.values[name]
+            distance = _distance(value, meant)
+            differ = distance > (LEVEL_TOLERANCE * _largest(meant) if meant.dtype.kind == "f" else 0)
+            if differ.any():
+                lines.append(f"{name!r} by up to {distance.max():.3g} in {_share(differ)}")
+        return lines
+
+
+def _showing(path: Path, names: Iterable[str]) -> tuple[bytes, dict[str, str]]:
+    """The file with more outputs, and the operator behind each value."""
+    proto = onnx.load(str(path))
+    graph = proto.graph
+    present = {value.name for value in graph.output}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    try:
+        return proto.SerializeToString(), {name: node.op_type for node in graph.node for name in node.output}
+    except (EncodeError, ValueError) as error:
+        raise RuntimeRefusal("it is larger than 2 GB") from error
+
+
+def _integers(tensor: QTensor, value: np.ndarray) -> np.ndarray:
+    """int8 of ONNX Runtime's integers, or of the real values of an output that only the host has."""
+    if value.dtype.kind == "f":
+        return tensor.quantize(np.nan_to_num(value.astype(np.float64)))
+    return (value.astype(np.int16) - 128 * (value.dtype == np.uint8)).astype(np.int8)
+
+
+def _other_input(tensor: QTensor, picture: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The quantised picture, on the other side of ties."""
+    exact = picture.astype(np.float64) / tensor.scale
+    below = np.floor(exact)
+    side = np.clip(below + (np.rint(exact) == below) + tensor.zero_point, -128, 127).astype(np.int8)
+    return np.where(np.abs(exact - below - 0.5) <= 4 * UNIT * np.abs(exact), side, image)
+
+
+def _require(
+    got: np.ndarray, expected: np.ndarray, other: np.ndarray, what: str, distances: Mapping[str, float]
+) -> None:
+    """Refuse int8 values that are neither equal nor on the other side of a tie."""
+    beyond = (got != expected) & (other != expected)
+    if beyond.any():
+        steps = int(_distance(got, expected)[beyond].max())
+        raise DisagreementError(
+            f"{_farthest(distances, 'steps')} {what}: by {steps} in {_share(beyond)} that lie on no rounding tie"
+        )
+
+
+def _farthest(distances: Mapping[str, float], unit: str) -> str:
+    """How far the worst output is off, as the start of a line that goes on with the first value."""
+    if not distances:
+        return "the import computes something else than ONNX Runtime on the unchanged file: first"
+    name = max(distances, key=lambda name: distances[name])
+    return (
+        f"output {name!r} differs from ONNX Runtime's on the unchanged file by {distances[name]:.3g} {unit}; the first "
+        "value beyond rounding is"
+    )
+
+
+def _distance(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Distances float64; infinite where one alone is no finite number."""
+    with np.errstate(all="ignore"):
+        distance = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    return np.where(same, 0.0, np.nan_to_num(distance, nan=np.inf))
+
+
+def _relative(got: np.ndarray, expected: np.ndarray) -> float:
+    """Largest distance over the largest value."""
+    return float(_distance(got.reshape(-1), expected.reshape(-1)).max(initial=0.0) / (_largest(expected) or 1.0))
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def _share(mask: np.ndarray) -> str:
+    return f"{np.count_nonzero(mask):,} of {mask.size:,} values"

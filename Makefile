@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.ready
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
 SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK LAYERS NAME LATENCY BANDWIDTH JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE WAVES FRESH
+SIM_FLAGS := FUSE PROFILE WAVES FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make fuzz`.

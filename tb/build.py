@@ -99,8 +99,8 @@ class Model:
     """Folder that gets a coverage file of every run; the model must have been built with `covered`."""
 
     def describe(self) -> str:
-        """What compiled it, and how."""
-        return f"{self.compiler}, {self.recipe}"
+        """What compiled it, and how; empty for Icarus."""
+        return f"{self.compiler}, {self.recipe}" if self.recipe else ""
 
     def command(self, plusargs: Sequence[str] = ()) -> list[str]:
         """The command that runs the model."""

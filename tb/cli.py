@@ -88,6 +88,7 @@ def sim(
         str | None,
         typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
     ] = None,
+    profile: Profile = False,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
@@ -106,6 +107,8 @@ def sim(
         fresh=fresh,
         waves=waves,
         fuse=fuse,
+        profile=profile,
+        work=0 if is_onnx(net) or layers else ZOO[net]().macs,
         jobs=parse_jobs(jobs),
     )
     console = Console()
@@ -160,8 +163,8 @@ def build(
     """Build the simulation model into the cache."""
     params = _chip(cores, chip)
     model = build_model(emit_chip(params), sim, training=trainer(params), profile=profile)
-    how = "cached" if model.cached else f"built in {model.build_s:.1f} s"
-    typer.echo(f"{model.directory} ({how}{f'; {model.describe()}' if model.recipe else ''})")
+    how = ["cached" if model.cached else f"built in {model.build_s:.1f} s", model.describe()]
+    typer.echo(f"{model.directory} ({'; '.join(filter(None, how))})")
 
 
 @app.command()

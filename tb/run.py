@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tb.rundir import RunDir
 from tb.session import Event
 from tb.shares import Shares
 from tb.summary import Summary
+from tb.training import trainer
 from tb.workload import Workload, lower_bound_cycles
 
 __all__ = ["Run", "RunOptions", "Watcher", "describe_array", "describe_schedule"]
@@ -50,6 +51,10 @@ class RunOptions:
     waves: bool = False
     optimise: bool = True
     """Off: builds faster, runs slower."""
+    profile: bool = False
+    """Compile the model with profile feedback, however short the run."""
+    work: int = 0
+    """Multiply-accumulates of the network as far as known beforehand; tb/recipe.py chooses by them."""
     fuse: bool = True
     """Off: every layer is a launch of its own."""
     jobs: int | None = 1
@@ -130,6 +135,7 @@ class Run:
             pe_count=self.options.chip.pes,
             memory=self._memory_facts(),
             lower_bound_cycles=lower_bound_cycles(workload.graph, self.options.chip.pes, self._dram_bytes_per_cycle()),
+            model=model.describe(),
             build_s=model.build_s,
             schedule_s=schedule_s,
             golden_s=workload.golden_s,
@@ -150,11 +156,11 @@ class Run:
         design = emit_chip(self.options.chip, cache)
         options = self.options
         model = build_model(
-            design, options.sim, memory_bytes=memory_bytes, waves=options.waves, optimise=options.optimise, cache=cache
-        )
-        return design, Model(
-            model.simulator, model.directory, time.perf_counter() - start, model.cached, waves=model.waves
-        )
+            design, options.sim, memory_bytes=memory_bytes, waves=options.waves, optimise=options.optimise,
+            cycles=options.work / options.chip.pes, profile=options.profile, training=trainer(options.chip),
+            cache=cache,
+        )  # fmt: skip
+        return design, replace(model, build_s=time.perf_counter() - start)
 
     def _predict(self, step: Step) -> int:
         """Cycles that the estimator expects."""

@@ -96,6 +96,8 @@ class Summary:
     build_s: float
     schedule_s: float
     golden_s: float
+    model: str = ""
+    """What compiled the simulation model, and how; of Icarus nothing."""
     quantisation_error: Mapping[str, float] | None = None
     """Distance of the int8 outputs from the float ones (`golden.quant.QuantisationError`), where that is known."""
     nodes: int = 0

@@ -108,7 +108,7 @@ def sim(
         waves=waves,
         fuse=fuse,
         profile=profile,
-        work=0 if is_onnx(net) or layers else ZOO[net]().macs,
+        work=ZOO[net]().macs if net in ZOO and not layers else 0,
         jobs=parse_jobs(jobs),
     )
     console = Console()

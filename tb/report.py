@@ -69,8 +69,10 @@ def print_summary(summary: Summary, console: Console) -> None:
     console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
     shared = f", in {summary.processes} processes {summary.simulation_s:.1f} s" if summary.processes > 1 else ""
     model = f" ({summary.model})" if summary.model else ""
-    console.print(f"build {summary.build_s:.1f} s{model}, schedule {summary.schedule_s:.1f} s, "
-                  f"golden {summary.golden_s:.1f} s, simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s{shared}")  # fmt: skip
+    times = [f"build {summary.build_s:.1f} s{model}", f"schedule {summary.schedule_s:.1f} s"]
+    times += [f"golden {summary.golden_s:.1f} s"]
+    times += [f"simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s{shared}"]
+    console.print(", ".join(times))
     for line in _notes(summary):
         console.print(line, markup=False, highlight=False)
     if summary.first_difference:

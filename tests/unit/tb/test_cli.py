@@ -269,7 +269,7 @@ def test_missing_compiler_is_one_line_and_status_2(
 
     monkeypatch.setattr(toolchain, "find_compiler", missing)
     monkeypatch.setattr("tb.cli.emit_chip", lambda *_: None)
-    monkeypatch.setattr("tb.cli.build_model", lambda *_: toolchain.find_compiler())
+    monkeypatch.setattr("tb.cli.build_model", lambda *_, **__: toolchain.find_compiler())
     assert _run(monkeypatch, "build") == 2
     assert "apt-get install g++" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from estimator import MemoryTiming, estimate
+from estimator import estimate
 from rtl.params import ChipParams
 from scheduler.program import HostStep, Plan, Step
 from scheduler.schedule import schedule
@@ -53,6 +53,9 @@ class RunOptions:
     """Off: builds faster, runs slower."""
     fuse: bool = True
     """Off: every layer is a launch of its own."""
+
+    def __post_init__(self) -> None:
+        self.settings.require_port(self.chip.link_bytes)
 
 
 class Watcher:
@@ -111,7 +114,7 @@ class Run:
                 workload = self._load()
                 self.watcher.stage("scheduling")
                 start = time.perf_counter()
-                plan = schedule(workload.graph, self.options.chip, fuse=self.options.fuse)
+                plan = schedule(workload.graph, self.options.chip, self.options.settings, fuse=self.options.fuse)
                 estimates = [self._predict(step) for step in plan.steps]
                 schedule_s = time.perf_counter() - start
                 self.watcher.stage("building the simulation model")
@@ -128,7 +131,7 @@ class Run:
             seed=self.options.seed,
             pe_count=self.options.chip.pes,
             memory=self._memory_facts(),
-            lower_bound_cycles=lower_bound_cycles(workload.graph, self.options.chip.pes, self._dram_bytes_per_cycle()),
+            lower_bound_cycles=lower_bound_cycles(workload.graph, self.options.chip, self.options.settings),
             build_s=model.build_s,
             schedule_s=schedule_s,
             golden_s=workload.golden_s,
@@ -157,14 +160,7 @@ class Run:
         """Cycles that the estimator expects."""
         if isinstance(step, HostStep):
             return 0
-        settings, chip = self.options.settings, self.options.chip
-        timing = MemoryTiming(settings.latency_cycles, settings.rate(chip.link_bytes))
-        return round(estimate(step, chip, timing).cycles)
-
-    def _dram_bytes_per_cycle(self) -> float:
-        chip = self.options.chip
-        rate = self.options.settings.rate(chip.link_bytes)
-        return min(rate, 2 * chip.link_bytes) * len(chip.memory_nodes)
+        return round(estimate(step, self.options.chip, self.options.settings).cycles)
 
     def _memory_facts(self) -> dict[str, Any]:
         settings = self.options.settings

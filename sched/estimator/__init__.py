@@ -2,8 +2,8 @@
 
 from estimator.calibrate import Fit, Sample, calibrate
 from estimator.coefficients import Coefficients
-from estimator.memory import MemoryTiming
 from estimator.timeline import Estimate, EstimateError, estimate
+from estimator.timing import MemoryTiming
 
 __all__ = [
     "Coefficients",

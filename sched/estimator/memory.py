@@ -12,25 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["MemoryServer", "MemoryTiming", "ReadJob", "WriteJob"]
+__all__ = ["MemoryServer", "ReadJob", "WriteJob"]
 
 EPSILON = 1e-6
-
-
-@dataclass(frozen=True)
-class MemoryTiming:
-    """External memory behind every memory node.
-
-    Attributes
-    ----------
-    latency_cycles : float
-        From a request to its first data.
-    bytes_per_cycle : float or None
-        Reads and writes together; None stands for the width of the link.
-    """
-
-    latency_cycles: float = 64.0
-    bytes_per_cycle: float | None = None
 
 
 @dataclass(eq=False)

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from estimator.coefficients import Coefficients
 from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, idle_cycles, store_cycles
 from estimator.decode import decode_stream
-from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
+from estimator.memory import MemoryServer, ReadJob, WriteJob
+from estimator.timing import MemoryTiming
 from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Engine, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
@@ -114,8 +115,8 @@ class _Run:
         self.tokens = [[0] * chip.tokens for _ in range(chip.n_cores)]
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count = 0
-        capacity = (memory.bytes_per_cycle or chip.link_bytes) / chip.link_bytes
-        self.servers = [MemoryServer(min(capacity, 2.0)) for _ in chip.memory_nodes]
+        capacity = memory.rate(chip.link_bytes) / chip.link_bytes
+        self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
         # Decoded in one pass: many cores have many short streams.
         raw = [launch.streams[core, unit] for core in range(chip.n_cores) for unit in Unit]

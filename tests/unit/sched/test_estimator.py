@@ -44,7 +44,7 @@ class Handmade:
 
 
 ONE, TWO, FOUR = (default_chip(cores) for cores in (1, 2, 4))
-QUICK = MemoryTiming(0.0)
+QUICK = MemoryTiming(0)
 SETUP = encode(Opcode.SETUP, kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, out_w=20, in_w=20)
 
 
@@ -234,8 +234,8 @@ def test_a_table_takes_a_cycle_for_each_entry() -> None:
 def test_latency_and_bandwidth_of_the_memory_count() -> None:
     program = Handmade(ONE, (load(token_valid=1, token=5),), (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),))
     quick = estimate(program, ONE, QUICK, EXACT).cycles
-    assert estimate(program, ONE, MemoryTiming(500.0), EXACT).cycles == pytest.approx(quick + 1000, abs=60)
-    slow = estimate(program, ONE, MemoryTiming(0.0, ONE.link_bytes / 2), EXACT).cycles
+    assert estimate(program, ONE, MemoryTiming(500), EXACT).cycles == pytest.approx(quick + 1000, abs=60)
+    slow = estimate(program, ONE, MemoryTiming(0, ONE.link_bytes / 2), EXACT).cycles
     assert slow == pytest.approx(2 * quick, rel=0.1)
 
 
@@ -368,7 +368,7 @@ def test_calibration_finds_the_coefficients_behind_the_measurements() -> None:
         graph = builder.graph("net", builder.conv("in", filters, (3, 3), padding=(1, 1, 1, 1)))
         for chip in (default_chip(1), default_chip(4)):
             (launch,) = schedule(graph, chip).launches
-            for latency in (30.0, 200.0):
+            for latency in (30, 200):
                 memory = MemoryTiming(latency)
                 cycles = estimate(launch, chip, memory, truth).cycles
                 samples.append(Sample(f"{index} {chip.n_cores} {latency}", launch, chip, memory, cycles))

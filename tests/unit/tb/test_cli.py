@@ -54,6 +54,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--weights", "nowhere.npz"], "nowhere.npz"),
         (["--net", "lenet5", "--image", "nowhere.png"], "nowhere.png"),
         (["--net", "lenet5", "--latency", "0"], "memory latency is 0"),
+        (["--net", "lenet5", "--bandwidth", "33"], "bandwidth is 33: the port of a memory node carries 16 bytes"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
         (["--net", "nowhere.onnx"], "model 'nowhere.onnx' does not exist; check NET"),

@@ -119,10 +119,13 @@ __all__ = [
     "Unit",
     "decode",
     "encode",
+    "encode_fields",
     "field_range",
     "pack_params",
+    "signal_bits",
     "table_blocks",
     "unpack_params",
+    "wait_bits",
 ]
 
 INSTRUCTION_BYTES = 32
@@ -336,26 +339,52 @@ def field_range(opcode: Opcode, name: str) -> tuple[int, int]:
     return (-(1 << width - 1), (1 << width - 1) - 1) if is_signed else (0, (1 << width) - 1)
 
 
-def encode(opcode: Opcode, **values: int) -> bytes:
-    """The 32 bytes of an instruction; absent fields are zero.
+@cache
+def _ranges(opcode: Opcode) -> dict[str, tuple[int, int, int, int]]:
+    """Offset, smallest value, largest value and mask of each field but the opcode."""
+    return {
+        name: (offset, *field_range(opcode, name), (1 << width) - 1)
+        for name, (offset, width, _) in _fields(opcode).items()
+        if name != "opcode"
+    }
+
+
+def encode(opcode: Opcode, bits: int = 0, **values: int) -> bytes:
+    """The 32 bytes of an instruction; absent fields are zero, `bits` holds fields that were encoded before.
 
     Raises
     ------
     ValueError
         For an unknown field, or a value that its field cannot hold.
     """
-    table = _fields(opcode)
-    word = int(opcode)
+    return (int(opcode) | bits | encode_fields(opcode, **values)).to_bytes(INSTRUCTION_BYTES, "little")
+
+
+def encode_fields(opcode: Opcode, **values: int) -> int:
+    """Some fields of an instruction alone; bits of different fields are joined by ``|``."""
+    table = _ranges(opcode)
+    word = 0
     for name, value in values.items():
-        if name not in table or name == "opcode":
+        if name not in table:
             raise ValueError(f"{opcode.name} has no field {name!r}")
-        offset, width, is_signed = table[name]
-        value = int(value)
-        low = -(1 << width - 1) if is_signed else 0
-        if not low <= value < low + (1 << width):
-            raise ValueError(f"{opcode.name}.{name} = {value} does not fit its {width} bits")
-        word |= (value & (1 << width) - 1) << offset
-    return word.to_bytes(INSTRUCTION_BYTES, "little")
+        offset, low, high, mask = table[name]
+        if not low <= value <= high:
+            raise ValueError(f"{opcode.name}.{name} = {int(value)} does not fit its {mask.bit_length()} bits")
+        word |= (int(value) & mask) << offset
+    return word
+
+
+@cache
+def wait_bits(slot: int, first: int, count: int) -> int:
+    """Wait range `slot` of any instruction, for `encode`."""
+    return encode_fields(Opcode.SYNC, **{f"wait{slot}_first": first, f"wait{slot}_count": count})
+
+
+@cache
+def signal_bits(slot: int, token: int, core: int) -> int:
+    """Signal `slot` of any instruction that has signals, for `encode`."""
+    fields = {f"signal{slot}_valid": 1, f"signal{slot}_token": token, f"signal{slot}_core": core}
+    return encode_fields(Opcode.SYNC, **fields)
 
 
 def decode(raw: bytes) -> tuple[Opcode, dict[str, int]]:

@@ -24,16 +24,31 @@ from estimator.compute import (
     idle_cycles,
     store_cycles,
 )
-from rtl.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, Prefix, Signals, TrafficClass, Unit, decode
+from rtl import isa
+from rtl.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit, decode
 from rtl.params import ChipParams
 
-__all__ = ["Compute", "Instruction", "Instructions", "Load", "Setting", "Signal", "Store", "Streams", "masked"]
+__all__ = [
+    "Compute",
+    "Instruction",
+    "Instructions",
+    "Load",
+    "Setting",
+    "Signals",
+    "Store",
+    "Streams",
+    "Tokens",
+    "masked",
+]
 
 Streams = Mapping[tuple[int, Unit], Sequence[bytes]]
 """Instructions of every core and unit, END last."""
 
-Signal = tuple[int, int, float]
-"""Core, token, and cycles until it is there."""
+Tokens = tuple[tuple[int, int], ...]
+"""(core, token) of each."""
+
+Signals = tuple[tuple[float, Tokens], ...]
+"""Cycles until they are there, and which; those that are sent and arrive together are one event."""
 
 WAITS = ("wait_act", "wait_weight", "wait_acc")
 """What a unit waits for, by wait range."""
@@ -64,7 +79,7 @@ class Instruction:
         Counters of all wait ranges.
     causes : tuple of str
         For each, what the unit waits for.
-    signals : tuple of Signal
+    signals : Signals
     cycles : float
         That the unit is taken.
     fence : bool
@@ -74,7 +89,7 @@ class Instruction:
     opcode: Opcode
     tokens: tuple[int, ...]
     causes: tuple[str, ...]
-    signals: tuple[Signal, ...]
+    signals: Signals
     cycles: float
     fence: bool
 
@@ -95,14 +110,14 @@ class Compute(Instruction):
     engine : int
     drain, idle : float
         From the last pixel to signal 2, and to the first pixel of the other engine.
-    drained : tuple of Signal
+    drained : Signals
     """
 
     streaming: int
     engine: int
     drain: float
     idle: float
-    drained: tuple[Signal, ...]
+    drained: Signals
 
 
 @dataclass(slots=True, eq=False)
@@ -120,7 +135,7 @@ class Load(Instruction):
         Bit mask of those that it goes to.
     way : float
         From the memory node to the farthest of them.
-    arrived : tuple of (core, token)
+    arrived : Tokens
     """
 
     flits: float
@@ -129,7 +144,7 @@ class Load(Instruction):
     memory: int
     cores: int
     way: float
-    arrived: tuple[tuple[int, int], ...]
+    arrived: Tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -143,7 +158,7 @@ class Store(Instruction):
     traffic : str
     memory : int or None
         None for a store to a core.
-    arrived : tuple of Signal
+    arrived : Signals
         In the core that it goes to, from the end of the drain on.
     """
 
@@ -151,7 +166,7 @@ class Store(Instruction):
     nbytes: int
     traffic: str
     memory: int | None
-    arrived: tuple[Signal, ...]
+    arrived: Signals
 
 
 def masked(streams: Sequence[Sequence[bytes]], with_addresses: bool) -> bytes:
@@ -167,7 +182,7 @@ def _masks(with_addresses: bool) -> np.ndarray:
     out = np.zeros((16, INSTRUCTION_BYTES // 8), np.uint64)
     out[:, 0] = 15
     for opcode, layout in LAYOUTS.items():
-        timed = {name for name, _ in (*Prefix, *Signals)} | _TIMED.get(opcode, set())
+        timed = {name for name, _ in (*isa.Prefix, *isa.Signals)} | _TIMED.get(opcode, set())
         if with_addresses:
             timed |= _PLACED
         bits = sum(
@@ -183,6 +198,7 @@ class Instructions:
     def __init__(self, chip: ChipParams, c: Coefficients) -> None:
         self.chip, self.c = chip, c
         self._known: dict[tuple[int, bytes], dict[bytes, Instruction]] = {}
+        self._decode = cache(decode)
 
     def program(self, core: int, words: Iterator[bytes]) -> list[Instruction]:
         """Instructions of one unit, of masked words."""
@@ -200,8 +216,8 @@ class Instructions:
         return out
 
     def _make(self, core: int, setting: bytes, word: bytes) -> Instruction:
-        opcode, fields = decode(word)
-        setup = decode(setting)[1] if setting else {}
+        opcode, fields = self._decode(word)
+        setup = self._decode(setting)[1] if setting else {}
         ranges = [(fields[f"wait{i}_first"], fields[f"wait{i}_count"], cause) for i, cause in enumerate(WAITS)]
         common = (
             opcode,
@@ -227,13 +243,15 @@ class Instructions:
                 return Instruction(*common, self._signals(core, fields), cycles, bool(fields.get("fence")))
         return Instruction(*common, (), 0.0, True)
 
-    def _signals(self, core: int, fields: Fields, which: Sequence[int] = (0, 1, 2)) -> tuple[Signal, ...]:
-        return tuple(
-            (target, fields[f"signal{i}_token"], 1.0 if target == core else self._far(core, target))
-            for i in which
-            if fields[f"signal{i}_valid"]
-            for target in (fields[f"signal{i}_core"],)
-        )
+    def _signals(self, core: int, fields: Fields, which: Sequence[int] = (0, 1, 2)) -> Signals:
+        out: list[tuple[float, Tokens]] = []
+        for i in which:
+            if fields[f"signal{i}_valid"]:
+                target, token = fields[f"signal{i}_core"], fields[f"signal{i}_token"]
+                delay = 1.0 if target == core else self._far(core, target)
+                together = out.pop()[1] if out and out[-1][0] == delay else ()
+                out.append((delay, (*together, (target, token))))
+        return tuple(out)
 
     def _far(self, a: int, b: int) -> float:
         """Cycles of a signal from one core to another."""
@@ -253,9 +271,9 @@ class Instructions:
 
     def _store(self, common: tuple, core: int, pool: Fields, fields: Fields) -> Store:
         flits, target = fields["pixels"] * fields["groups"], fields["core"]
-        arrived: tuple[Signal, ...] = ()
+        arrived: Signals = ()
         if fields["to_core"] and fields["token_valid"]:
-            arrived = ((target, fields["token"], self.c.store_drain + self._far(core, target)),)
+            arrived = ((self.c.store_drain + self._far(core, target), ((target, fields["token"]),)),)
         return Store(
             *common, self._signals(core, fields), store_cycles(pool, fields), False, flits, flits * fields["lanes"],
             _traffic(fields), None if fields["to_core"] else fields["memory"], arrived,

@@ -68,6 +68,8 @@ class MemoryServer:
         Flits per cycle, reads and writes together.
     head : ReadJob or None
         The read under way, if its data have come.
+    sends_to : int
+        Bit mask of the cores that it goes to.
     """
 
     capacity: float
@@ -75,6 +77,7 @@ class MemoryServer:
     reads: deque[ReadJob] = field(default_factory=deque)
     writes: list[WriteJob] = field(default_factory=list)
     head: ReadJob | None = None
+    sends_to: int = 0
     now: float = 0.0
     read_rate: float = 0.0
     version: int = 0
@@ -83,13 +86,15 @@ class MemoryServer:
     def read(self, job: ReadJob, program: bool = False) -> None:
         """Take a request, of instructions or of data."""
         (self.programs if program else self.reads).append(job)
-        self.head = self._active_read()
+        self._find_head()
 
-    def _active_read(self) -> ReadJob | None:
+    def _find_head(self) -> None:
         for queue in (self.programs, self.reads):
             if queue and queue[0].ready <= self.now + EPSILON:
-                return queue[0]
-        return None
+                self.head = queue[0]
+                self.sends_to = self.head.cores
+                return
+        self.head, self.sends_to = None, 0
 
     def settle(self, now: float) -> None:
         """Account for what happened since the last event."""
@@ -103,7 +108,7 @@ class MemoryServer:
             job.flits -= elapsed * job.rate
             self.busy_flits += elapsed * job.rate
         self.now = now
-        self.head = self._active_read()
+        self._find_head()
 
     def set_rates(self, read_limit: float) -> bool:
         """Divide the bandwidth; the network takes at most `read_limit` flits per cycle. True if rates changed."""
@@ -145,7 +150,7 @@ class MemoryServer:
         if head is not None and head.flits <= EPSILON:
             queue = self.programs if self.programs and self.programs[0] is head else self.reads
             out.append(queue.popleft())
-            self.head = self._active_read()
+            self._find_head()
         finished = [job for job in self.writes if job.flits <= EPSILON]
         if finished:
             self.writes = [job for job in self.writes if job.flits > EPSILON]

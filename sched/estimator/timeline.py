@@ -17,7 +17,18 @@ from typing import Any, Protocol
 
 from estimator.coefficients import Coefficients
 from estimator.compute import hops
-from estimator.instructions import Compute, Instruction, Instructions, Load, Setting, Signal, Store, Streams, masked
+from estimator.instructions import (
+    Compute,
+    Instruction,
+    Instructions,
+    Load,
+    Setting,
+    Signals,
+    Store,
+    Streams,
+    Tokens,
+    masked,
+)
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from estimator.timing import MemoryTiming
 from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
@@ -158,7 +169,6 @@ class _Run:
         self.now = 0.0
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
-        self.limits: dict[tuple[int, ...], tuple[float, ...]] = {}
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
         self.latency = [
             [c.request_latency + c.hop_latency * hops(chip, core, node) for node in range(len(chip.memory_nodes))]
@@ -231,14 +241,10 @@ class _Run:
 
     def update(self, node: int) -> None:
         """Rates may have changed at this node, and with it at those that send to the same cores."""
-        heads = tuple([server.head.cores if server.head is not None else 0 for server in self.servers])
-        limits = self.limits.get(heads)
-        if limits is None:
-            limits = self.limits[heads] = read_limits(heads)
-        for index, server in enumerate(self.servers):
-            limit = limits[index]
+        limits = read_limits(tuple([server.sends_to for server in self.servers]))
+        for index, (server, limit) in enumerate(zip(self.servers, limits, strict=True)):
             if index != node:
-                if limit == server.read_rate or server.head is None:
+                if limit == server.read_rate:
                     continue
                 server.settle(self.now)
             if server.set_rates(limit) or index == node:
@@ -258,11 +264,12 @@ class _Run:
 
     # --- units --------------------------------------------------------------------------------------------------
 
-    def signal(self, core: int, token: int) -> None:
-        self.tokens[core][token] += 1
-        for unit in self.units_of[core]:
-            if unit.token == token:
-                self.wake(unit)
+    def signal(self, arrived: Tokens) -> None:
+        for core, token in arrived:
+            self.tokens[core][token] += 1
+            for unit in self.units_of[core]:
+                if unit.token == token:
+                    self.wake(unit)
 
     def wake(self, unit: _UnitState) -> None:
         """Start what can start."""
@@ -303,9 +310,9 @@ class _Run:
             unit.last = self.now
         unit.woken_for = cause
 
-    def fire(self, signals: Sequence[Signal], when: float) -> None:
-        for core, token, delay in signals:
-            self.at(when + delay, self.signal, core, token)
+    def fire(self, signals: Signals, when: float) -> None:
+        for delay, tokens in signals:
+            self.at(when + delay, self.signal, tokens)
 
     def execute(self, unit: _UnitState, instruction: Instruction) -> None:
         match instruction:
@@ -355,8 +362,8 @@ class _Run:
         self.bytes[instruction.traffic] += instruction.nbytes
 
         def done(when: float) -> None:
-            for core, token in instruction.arrived:
-                self.at(when + instruction.way, self.signal, core, token)
+            if instruction.arrived:
+                self.at(when + instruction.way, self.signal, instruction.arrived)
 
         job = ReadJob(instruction.flits, instruction.cores, 0.0, done)
         self.at(self.now + self.latency[unit.core][instruction.memory], self.read, instruction.memory, job)
@@ -408,19 +415,20 @@ class _Run:
         self.wake(unit)
 
 
-def read_limits(heads: Sequence[int]) -> tuple[float, ...]:
-    """Flits per cycle that the network takes of each memory node, whose read under way goes to these cores (a mask).
+@lru_cache(maxsize=1 << 16)
+def read_limits(targets: tuple[int, ...]) -> tuple[float, ...]:
+    """Flits per cycle that the network takes of each memory node, which sends to these cores (a mask; 0 for none).
 
     A core takes one flit a cycle, from all nodes that send to it in turn.
     """
     at_least: list[int] = []  # cores to which at least one node sends, at least two, ...
-    for cores in heads:
+    for cores in targets:
         for number, reached in enumerate(at_least):
             at_least[number] = reached | cores
             cores &= reached
         if cores:
             at_least.append(cores)
-    return tuple(1.0 / max(sum(bool(cores & reached) for reached in at_least), 1) for cores in heads)
+    return tuple([1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets])
 
 
 _BESIDE_DRAIN = {Opcode.STORE, Opcode.POOL}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
+from itertools import accumulate, islice
 from math import inf
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ from estimator.timing import MemoryTiming
 from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
-__all__ = ["Estimate", "EstimateError", "Program", "estimate"]
+__all__ = ["Estimate", "EstimateError", "Program", "estimate", "fastest"]
 
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
 
@@ -90,6 +90,30 @@ def estimate(
     return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load()).estimate(launch)
 
 
+def fastest(
+    launches: Sequence[Program],
+    chip: ChipParams,
+    memory: MemoryTiming | None = None,
+    coefficients: Coefficients | None = None,
+) -> int:
+    """Number of the launch that takes fewest cycles, the first of equals.
+
+    A launch is given up as soon as what its compute units still have to do makes it slower than another.
+    """
+    estimator = _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load())
+    best = (inf, 0)
+    for number in range(len(launches)):
+        try:
+            best = min(best, (estimator.estimate(launches[number], best[0]).cycles, number))
+        except _TooSlow:
+            continue
+    return best[1]
+
+
+class _TooSlow(Exception):
+    """Ends an estimate that exceeds its limit."""
+
+
 @lru_cache(maxsize=4)
 def _estimator(chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> _Estimator:
     return _Estimator(chip, memory, c)
@@ -103,7 +127,7 @@ class _Estimator:
         self.instructions = Instructions(chip, c)
         self.kept: dict[bytes, Estimate] = {}
 
-    def estimate(self, launch: Program) -> Estimate:
+    def estimate(self, launch: Program, limit: float = inf) -> Estimate:
         places = [(core, unit) for core in range(self.chip.n_cores) for unit in Unit]
         streams = [launch.streams[place] for place in places]
         sizes = [len(stream) for stream in streams]
@@ -116,8 +140,11 @@ class _Estimator:
                 depth = self.chip.cores[core].queue_depth
                 block = min(8, depth // 2)
                 program = self.instructions.program(core, islice(words, size))
-                units.append(_UnitState(core, unit, program, block, depth - block))
-            self.kept[key] = _Run(units, self.chip, self.memory, self.c).result()
+                state = _UnitState(core, unit, program, block, depth - block)
+                if unit == Unit.COMPUTE:
+                    state.remaining = list(accumulate((i.cycles for i in reversed(program)), initial=0.0))[::-1]
+                units.append(state)
+            self.kept[key] = _Run(units, self.chip, self.memory, self.c, limit).result()
         return self.kept[key]
 
 
@@ -132,6 +159,7 @@ class _UnitState:
     """Instructions that it asks for at a time."""
     most_ahead: int
     """Of those that it has asked for, if there is to be room for a block more."""
+    remaining: list[float] = field(default_factory=list)
     index: int = 0
     free: float = 0.0
     """When the unit can start its next instruction."""
@@ -159,7 +187,10 @@ class _UnitState:
 
 
 class _Run:
-    def __init__(self, units: list[_UnitState], chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> None:
+    def __init__(
+        self, units: list[_UnitState], chip: ChipParams, memory: MemoryTiming, c: Coefficients, limit: float
+    ) -> None:
+        self.limit = limit - c.launch_cycles
         self.chip, self.c, self.memory = chip, c, memory
         self.units = units
         self.units_of = [units[first : first + len(Unit)] for first in range(0, len(units), len(Unit))]
@@ -351,6 +382,8 @@ class _Run:
             switch = max(0.0, unit.drained - self.now - (cycles - streaming))
         unit.causes["overhead"] += switch + cycles - streaming
         unit.free = unit.last = self.now + switch + cycles
+        if unit.free + unit.remaining[unit.index] > self.limit:
+            raise _TooSlow
         self.fire(instruction.signals, unit.free)
         unit.drained = unit.free + instruction.idle
         finish = unit.free + instruction.drain

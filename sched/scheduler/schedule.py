@@ -9,6 +9,7 @@ from math import inf
 import numpy as np
 
 from estimator import Coefficients, MemoryTiming, estimate
+from estimator.timeline import fastest
 from golden.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
 from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
@@ -201,7 +202,7 @@ def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top
                 drafts.append(_draft(tuple(mappings), chip, top))
     if len(drafts) == 1 or drafts[0].instructions > MANY_INSTRUCTIONS:
         return drafts[0]
-    return min(drafts, key=lambda draft: estimate(draft, chip, memory, coefficients).cycles)
+    return drafts[fastest(drafts, chip, memory, coefficients)]
 
 
 def _of_every_split(mappings: list[Mapping]) -> list[Mapping]:

@@ -87,7 +87,7 @@ Requantisation (`param block`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -120,6 +120,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_fields",
+    "encoder",
     "field_range",
     "pack_params",
     "signal_bits",
@@ -339,16 +340,6 @@ def field_range(opcode: Opcode, name: str) -> tuple[int, int]:
     return (-(1 << width - 1), (1 << width - 1) - 1) if is_signed else (0, (1 << width) - 1)
 
 
-@cache
-def _ranges(opcode: Opcode) -> dict[str, tuple[int, int, int, int]]:
-    """Offset, smallest value, largest value and mask of each field but the opcode."""
-    return {
-        name: (offset, *field_range(opcode, name), (1 << width) - 1)
-        for name, (offset, width, _) in _fields(opcode).items()
-        if name != "opcode"
-    }
-
-
 def encode(opcode: Opcode, bits: int = 0, **values: int) -> bytes:
     """The 32 bytes of an instruction; absent fields are zero, `bits` holds fields that were encoded before.
 
@@ -357,21 +348,40 @@ def encode(opcode: Opcode, bits: int = 0, **values: int) -> bytes:
     ValueError
         For an unknown field, or a value that its field cannot hold.
     """
-    return (int(opcode) | bits | encode_fields(opcode, **values)).to_bytes(INSTRUCTION_BYTES, "little")
+    return encoder(opcode, *values)(bits, *values.values())
 
 
 def encode_fields(opcode: Opcode, **values: int) -> int:
     """Some fields of an instruction alone; bits of different fields are joined by ``|``."""
-    table = _ranges(opcode)
-    word = 0
-    for name, value in values.items():
-        if name not in table:
-            raise ValueError(f"{opcode.name} has no field {name!r}")
-        offset, low, high, mask = table[name]
-        if not low <= value <= high:
-            raise ValueError(f"{opcode.name}.{name} = {int(value)} does not fit its {mask.bit_length()} bits")
-        word |= (int(value) & mask) << offset
-    return word
+    return int.from_bytes(encoder(opcode, *values)(0, *values.values()), "little") ^ int(opcode)
+
+
+@cache
+def encoder(opcode: Opcode, *names: str) -> Callable[..., bytes]:
+    """`encode` for many instructions of which only these fields differ.
+
+    Returns
+    -------
+    callable
+        ``encoder(opcode, "a", "b")(bits, 1, 2)`` is ``encode(opcode, bits, a=1, b=2)``.
+    """
+    table = _fields(opcode)
+    unknown = [name for name in names if name not in table or name == "opcode"]
+    if unknown:
+        raise ValueError(f"{opcode.name} has no field {unknown[0]!r}")
+    fields = [(table[name][0], *field_range(opcode, name), (1 << table[name][1]) - 1) for name in names]
+    code = int(opcode)
+
+    def pack(bits: int, *values: int) -> bytes:
+        word = code | bits
+        for (offset, low, high, mask), value in zip(fields, values, strict=True):
+            if not low <= value <= high:
+                name = names[[field[0] for field in fields].index(offset)]
+                raise ValueError(f"{opcode.name}.{name} = {int(value)} does not fit its {mask.bit_length()} bits")
+            word |= (int(value) & mask) << offset
+        return word.to_bytes(INSTRUCTION_BYTES, "little")
+
+    return pack
 
 
 @cache

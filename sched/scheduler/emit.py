@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rtl.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, encode, encode_fields
+from rtl.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, encode, encode_fields, encoder
 from rtl.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.image import residual_offsets, weight_offsets
@@ -20,6 +20,15 @@ __all__ = ["Streams", "emit"]
 Streams = dict[tuple[int, Unit], list[bytes]]
 ADDRESS_SPACE = 1 << 22
 PARAM_FLITS = 8
+
+# Instructions by the thousand, each by the fields that differ from one to the next.
+_TRANSFER = encoder(
+    Opcode.LOAD, "dram_addr", "runs", "run_flits", "dram_stride", "dst", "dst_stride", "planar", "memory",
+    "token_valid", "token",
+)  # fmt: skip
+_WEIGHTS = encoder(Opcode.LOAD, "dram_addr", "run_flits", "dst", "memory", "token")
+_COMPUTE = encoder(Opcode.COMPUTE, "act_base", "weight_base", "acc_base", "accumulate")
+_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "addr")
 
 
 def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> Streams:
@@ -128,11 +137,10 @@ class _Emitter:
         for index, transfer in enumerate(transfers):
             last = index == len(transfers) - 1
             words.append(
-                encode(
-                    Opcode.LOAD, common | (waits if index == 0 else 0), dram_addr=transfer.dram_addr,
-                    runs=transfer.runs, run_flits=transfer.run_flits, dram_stride=transfer.dram_stride,
-                    dst=load.slot // self.work.block + transfer.dst, dst_stride=transfer.dst_stride,
-                    planar=transfer.planar, memory=memory, token_valid=int(last), token=token if last else 0,
+                _TRANSFER(
+                    common | (waits if index == 0 else 0), transfer.dram_addr, transfer.runs, transfer.run_flits,
+                    transfer.dram_stride, load.slot // self.work.block + transfer.dst, transfer.dst_stride,
+                    transfer.planar, memory, int(last), token if last else 0,
                 )
             )  # fmt: skip
         return words
@@ -140,15 +148,15 @@ class _Emitter:
     def _weight_loads(self, group: Group) -> Iterator[_Placed]:
         tokens, block = self.tokens, self.work.block
         common = self._common(group, Space.WEIGHT, TrafficClass.WEIGHT)
+        common |= encode_fields(Opcode.LOAD, runs=1, token_valid=1)
         for load in group.loads:
             number, offset, size = load.key[-3:]
             memory = tokens.weight_memory(group.leader, load.number)
             waits = tokens.wait(0, tokens.weight_free, len(group.cores)) if load.waits_free else 0
-            word = encode(
-                Opcode.LOAD, common | waits, dram_addr=self.weights_addr + self.weight_offset[number] + offset, runs=1,
-                run_flits=size // block, dst=load.slot // block, memory=memory, token_valid=1,
-                token=tokens.weight_ready + memory,
-            )  # fmt: skip
+            addr = self.weights_addr + self.weight_offset[number] + offset
+            word = _WEIGHTS(
+                common | waits, addr, size // block, load.slot // block, memory, tokens.weight_ready + memory
+            )
             yield load.start, load.first, [word]
 
     @staticmethod
@@ -232,10 +240,8 @@ class _Emitter:
             if job.setup != setup:
                 setup = job.setup
                 yield setup
-            yield encode(
-                Opcode.COMPUTE, events | job.fields, act_base=base % ADDRESS_SPACE, weight_base=weight_base,
-                acc_base=unit % 2 * self.work.core.acc_bank_entries, accumulate=int(not visit.starts),
-            )  # fmt: skip
+            acc_base = unit % 2 * self.work.core.acc_bank_entries
+            yield _COMPUTE(events | job.fields, base % ADDRESS_SPACE, weight_base, acc_base, int(not visit.starts))
 
     def _job(self, r: int, number: int, step: Step, residual: bool) -> _Job:
         """A step over a tile of a row part, whatever the block."""
@@ -353,10 +359,8 @@ class _Emitter:
                     geometry = pool
                     yield geometry
                 events = (waits if part == 0 else 0) | (signals if part == len(regions) - 1 else 0)
-                yield encode(
-                    Opcode.STORE, events | of_block, acc_base=number % 2 * work.core.acc_bank_entries + pixel,
-                    pixels=pixels, addr=self._out_addr(block, target),
-                )  # fmt: skip
+                acc_base = number % 2 * work.core.acc_bank_entries + pixel
+                yield _STORE(events | of_block, acc_base, pixels, self._out_addr(block, target))
 
     def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int, bytes]]:
         """(first accumulator, pixels, first output pixel, POOL if any) of each consecutive piece of a tile."""

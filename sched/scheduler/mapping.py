@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -234,12 +233,16 @@ class Mapping:
     @cached_property
     def resident_weight_bytes(self) -> int:
         """Scratchpad that all weights of the fullest core take."""
+        align, sizes = self.work.weight_align, dict[object, int]()  # blocks that read the same words take as much
         worst = 0
         for blocks in self.channel_parts:
             total = 0
             for block in {block.weights: block for block in blocks}.values():
-                steps = {step.weight: step.weight_bytes for _, step in self.chunk_steps(block)}
-                total += sum(round_up(size, self.work.weight_align) for size in steps.values())
+                kind = block.words, block.offset
+                if kind not in sizes:
+                    loads = {step.weight: step.weight_bytes for _, step in self.chunk_steps(block)}
+                    sizes[kind] = sum(round_up(size, align) for size in loads.values())
+                total += sizes[kind]
             worst = max(worst, total)
         return worst
 

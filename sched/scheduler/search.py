@@ -117,13 +117,16 @@ def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: li
         if not tilings[g_row] and work.pool is not None:
             need, have = prod(work.pool.kernel), work.core.acc_bank_entries
             limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
-        for tiling in tilings[g_row]:
-            for chunk_words in _chunk_sizes(work):
-                base = Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
-                if TokenMap.of(base, chip).used > chip.tokens:
-                    limits.append(_Limit("synchronisation", TokenMap.of(base, chip).used, chip.tokens, "chip.tokens"))
-                    continue
-                yield from _fit(base, limits)
+        bases = [
+            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
+            for tiling in tilings[g_row]
+            for chunk_words in _chunk_sizes(work)
+        ]
+        if bases and (used := TokenMap.of(bases[0], chip).used) > chip.tokens:  # whatever the tiling
+            limits.append(_Limit("synchronisation", used, chip.tokens, "chip.tokens"))
+            continue
+        for base in bases:
+            yield from _fit(base, limits)
 
 
 def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:

@@ -28,7 +28,7 @@ from typing import Any
 from rtl.params import ChipParams
 from scheduler.mapping import Mapping
 from scheduler.tokens import TokenMap
-from scheduler.work import OutBlock, Step
+from scheduler.work import Step
 
 __all__ = ["START", "Group", "Load", "ParamLoad", "Sequence", "Visit"]
 

@@ -2,7 +2,8 @@
 
 from estimator.calibrate import Fit, Sample, calibrate
 from estimator.coefficients import Coefficients
-from estimator.timeline import Estimate, EstimateError, estimate
+from estimator.estimates import Program, estimate, fastest
+from estimator.timeline import Estimate, EstimateError
 from estimator.timing import MemoryTiming
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "EstimateError",
     "Fit",
     "MemoryTiming",
+    "Program",
     "Sample",
     "calibrate",
     "estimate",
+    "fastest",
 ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from estimator.coefficients import Coefficients
-from estimator.timeline import Program, estimate
+from estimator.estimates import Program, estimate
 from estimator.timing import MemoryTiming
 from rtl.params import ChipParams
 

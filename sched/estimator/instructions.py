@@ -1,6 +1,6 @@
 """Instructions as the timeline runs them: what they wait for, what they cost and whom they signal.
 
-A program repeats few instructions that differ in nothing but addresses, and those cost no time. So all other fields are
+Most instructions of a program differ from others in addresses and values alone, which cost no time. So these fields are
 masked out of the streams, in one pass of NumPy, and what is left is decoded once for each kind.
 """
 
@@ -192,6 +192,10 @@ def _masks(with_addresses: bool) -> np.ndarray:
     return out
 
 
+_Start = tuple[Opcode, tuple[int, ...], tuple[str, ...]]
+"""Opcode, tokens and causes of an `Instruction`."""
+
+
 class Instructions:
     """All kinds of instructions that were met on a chip, by core and setting."""
 
@@ -219,29 +223,24 @@ class Instructions:
         opcode, fields = self._decode(word)
         setup = self._decode(setting)[1] if setting else {}
         ranges = [(fields[f"wait{i}_first"], fields[f"wait{i}_count"], cause) for i, cause in enumerate(WAITS)]
-        common = (
-            opcode,
-            tuple(first + n for first, count, _ in ranges for n in range(count)),
-            tuple(cause for _, count, cause in ranges for _ in range(count)),
-        )
-        params, c = self.chip.cores[core], self.c
+        tokens = tuple(first + n for first, count, _ in ranges for n in range(count))
+        causes = tuple(cause for _, count, cause in ranges for _ in range(count))
+        start = opcode, tokens, causes
         match opcode:
             case Opcode.COMPUTE:
-                return Compute(
-                    *common, self._signals(core, fields, (0, 1)), compute_cycles(params, setup, fields, c), False,
-                    compute_pixels(params, setup, fields), setup["engine"], drain_cycles(params, setup, c),
-                    idle_cycles(params, setup, c), self._signals(core, fields, (2,)),
-                )  # fmt: skip
+                return self._compute(start, core, setup, fields)
             case Opcode.LOAD:
-                return self._load(common, fields)
+                return self._load(start, fields)
             case Opcode.STORE:
-                return self._store(common, core, setup, fields)
+                return self._store(start, core, setup, fields)
             case Opcode.SETUP | Opcode.POOL:
-                return Setting(*common, (), c.compute_issue, False)
-            case Opcode.SYNC | Opcode.TABLE:
-                cycles = c.compute_issue if opcode == Opcode.SYNC else c.compute_issue + c.store_drain + TABLE_BYTES
-                return Instruction(*common, self._signals(core, fields), cycles, bool(fields.get("fence")))
-        return Instruction(*common, (), 0.0, True)
+                return Setting(*start, (), self.c.compute_issue, fence=False)
+            case Opcode.SYNC:
+                return Instruction(*start, self._signals(core, fields), self.c.compute_issue, bool(fields["fence"]))
+            case Opcode.TABLE:
+                cycles = self.c.compute_issue + self.c.store_drain + TABLE_BYTES
+                return Instruction(*start, self._signals(core, fields), cycles, fence=False)
+        return Instruction(*start, (), 0.0, fence=True)
 
     def _signals(self, core: int, fields: Fields, which: Sequence[int] = (0, 1, 2)) -> Signals:
         out: list[tuple[float, Tokens]] = []
@@ -258,27 +257,50 @@ class Instructions:
         (ax, ay), (bx, by) = self.chip.position(a), self.chip.position(b)
         return self.c.signal_latency + self.c.hop_latency * (abs(ax - bx) + abs(ay - by) + 1)
 
-    def _load(self, common: tuple, fields: Fields) -> Load:
-        flits = fields["runs"] * fields["run_flits"]
-        gap = self.c.burst_gap * bursts(self.chip, fields) if self.c.burst_gap else 0.0
-        cores = [core for core in range(self.chip.n_cores) if fields["cores"] >> core & 1]
-        way = max(self.c.hop_latency * hops(self.chip, core, fields["memory"]) for core in cores)
-        arrived = tuple((core, fields["token"]) for core in cores) if fields["token_valid"] else ()
-        return Load(
-            *common, (), self.c.load_issue, False, flits + gap, flits * self.chip.link_bytes, _traffic(fields),
-            fields["memory"], fields["cores"], way, arrived,
-        )  # fmt: skip
+    def _compute(self, start: _Start, core: int, setup: Fields, fields: Fields) -> Compute:
+        params, c = self.chip.cores[core], self.c
+        return Compute(
+            *start,
+            signals=self._signals(core, fields, (0, 1)),
+            cycles=compute_cycles(params, setup, fields, c),
+            fence=False,
+            streaming=compute_pixels(params, setup, fields),
+            engine=setup["engine"],
+            drain=drain_cycles(params, setup, c),
+            idle=idle_cycles(params, setup, c),
+            drained=self._signals(core, fields, (2,)),
+        )
 
-    def _store(self, common: tuple, core: int, pool: Fields, fields: Fields) -> Store:
+    def _load(self, start: _Start, fields: Fields) -> Load:
+        flits = fields["runs"] * fields["run_flits"]
+        cores = [core for core in range(self.chip.n_cores) if fields["cores"] >> core & 1]
+        return Load(
+            *start,
+            signals=(),
+            cycles=self.c.load_issue,
+            fence=False,
+            flits=flits + (self.c.burst_gap * bursts(self.chip, fields) if self.c.burst_gap else 0.0),
+            nbytes=flits * self.chip.link_bytes,
+            traffic=TrafficClass(fields["traffic"]).name.lower(),
+            memory=fields["memory"],
+            cores=fields["cores"],
+            way=max(self.c.hop_latency * hops(self.chip, core, fields["memory"]) for core in cores),
+            arrived=tuple((core, fields["token"]) for core in cores) if fields["token_valid"] else (),
+        )
+
+    def _store(self, start: _Start, core: int, pool: Fields, fields: Fields) -> Store:
         flits, target = fields["pixels"] * fields["groups"], fields["core"]
         arrived: Signals = ()
         if fields["to_core"] and fields["token_valid"]:
             arrived = ((self.c.store_drain + self._far(core, target), ((target, fields["token"]),)),)
         return Store(
-            *common, self._signals(core, fields), store_cycles(pool, fields), False, flits, flits * fields["lanes"],
-            _traffic(fields), None if fields["to_core"] else fields["memory"], arrived,
-        )  # fmt: skip
-
-
-def _traffic(fields: Fields) -> str:
-    return TrafficClass(fields["traffic"]).name.lower()
+            *start,
+            signals=self._signals(core, fields),
+            cycles=store_cycles(pool, fields),
+            fence=False,
+            flits=flits,
+            nbytes=flits * fields["lanes"],
+            traffic=TrafficClass(fields["traffic"]).name.lower(),
+            memory=None if fields["to_core"] else fields["memory"],
+            arrived=arrived,
+        )

@@ -28,16 +28,16 @@ class ReadJob:
         Left to send, with what its bursts cost beside.
     cores : int
         Bit mask of those that it goes to.
-    ready : float
-        When its first flit can leave the memory.
     done : callable
         Called with the time at which the last flit left.
+    ready : float
+        When its first flit can leave the memory.
     """
 
     flits: float
     cores: int
-    ready: float
     done: Callable[[float], None]
+    ready: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

@@ -7,49 +7,24 @@ between events nothing is computed, so the time taken depends on the number of i
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b
-from itertools import accumulate, islice
+from itertools import accumulate
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from estimator.coefficients import Coefficients
 from estimator.compute import hops
-from estimator.instructions import (
-    Compute,
-    Instruction,
-    Instructions,
-    Load,
-    Setting,
-    Signals,
-    Store,
-    Streams,
-    Tokens,
-    masked,
-)
+from estimator.instructions import Compute, Instruction, Load, Setting, Signals, Store, Tokens
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from estimator.timing import MemoryTiming
 from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
-__all__ = ["Estimate", "EstimateError", "Program", "estimate", "fastest"]
+__all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline"]
 
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
-
-
-class EstimateError(ValueError):
-    """A program that never ends."""
-
-
-class Program(Protocol):
-    """What is estimated: a launch of the scheduler."""
-
-    @property
-    def streams(self) -> Streams:
-        """Instructions of every core and unit, END last."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -74,78 +49,12 @@ class Estimate:
     memory_busy: tuple[float, ...]
 
 
-def estimate(
-    launch: Program,
-    chip: ChipParams,
-    memory: MemoryTiming | None = None,
-    coefficients: Coefficients | None = None,
-) -> Estimate:
-    """Predict cycles and traffic of a launch.
-
-    Raises
-    ------
-    EstimateError
-        If the program deadlocks.
-    """
-    return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load()).estimate(launch)
+class EstimateError(ValueError):
+    """A program that never ends."""
 
 
-def fastest(
-    launches: Sequence[Program],
-    chip: ChipParams,
-    memory: MemoryTiming | None = None,
-    coefficients: Coefficients | None = None,
-) -> int:
-    """Number of the launch that takes fewest cycles, the first of equals.
-
-    A launch is given up as soon as what its compute units still have to do makes it slower than another.
-    """
-    estimator = _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load())
-    best = (inf, 0)
-    for number in range(len(launches)):
-        try:
-            best = min(best, (estimator.estimate(launches[number], best[0]).cycles, number))
-        except _TooSlow:
-            continue
-    return best[1]
-
-
-class _TooSlow(Exception):
-    """Ends an estimate that exceeds its limit."""
-
-
-@lru_cache(maxsize=4)
-def _estimator(chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> _Estimator:
-    return _Estimator(chip, memory, c)
-
-
-class _Estimator:
-    """Estimates of launches on one chip, each kept: networks repeat their layers at other addresses."""
-
-    def __init__(self, chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> None:
-        self.chip, self.memory, self.c = chip, memory, c
-        self.instructions = Instructions(chip, c)
-        self.kept: dict[bytes, Estimate] = {}
-
-    def estimate(self, launch: Program, limit: float = inf) -> Estimate:
-        places = [(core, unit) for core in range(self.chip.n_cores) for unit in Unit]
-        streams = [launch.streams[place] for place in places]
-        sizes = [len(stream) for stream in streams]
-        raw = masked(streams, self.c.burst_gap > 0)
-        key = blake2b(raw + repr(sizes).encode()).digest()
-        if key not in self.kept:
-            words = (raw[start : start + INSTRUCTION_BYTES] for start in range(0, len(raw), INSTRUCTION_BYTES))
-            units = []
-            for (core, unit), size in zip(places, sizes, strict=True):
-                depth = self.chip.cores[core].queue_depth
-                block = min(8, depth // 2)
-                program = self.instructions.program(core, islice(words, size))
-                state = _UnitState(core, unit, program, block, depth - block)
-                if unit == Unit.COMPUTE:
-                    state.remaining = list(accumulate((i.cycles for i in reversed(program)), initial=0.0))[::-1]
-                units.append(state)
-            self.kept[key] = _Run(units, self.chip, self.memory, self.c, limit).result()
-        return self.kept[key]
+class OverLimit(Exception):
+    """A launch that takes more cycles than asked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,11 +64,14 @@ class _UnitState:
     core: int
     unit: Unit
     program: list[Instruction]
+    home: int
+    """Memory node that it fetches instructions from."""
     block: int
     """Instructions that it asks for at a time."""
-    most_ahead: int
-    """Of those that it has asked for, if there is to be room for a block more."""
-    remaining: list[float] = field(default_factory=list)
+    room: int
+    """Instructions that it may have asked for and not started when it asks for a block more."""
+    left_cycles: list[float]
+    """Of a compute unit, at least, from each instruction on."""
     index: int = 0
     free: float = 0.0
     """When the unit can start its next instruction."""
@@ -168,8 +80,8 @@ class _UnitState:
     ended: bool = False
     woken: float = -inf
     """For when it was last called."""
-    token: int = -1
-    """The first one that it misses, if it waits for tokens."""
+    missing: int = -1
+    """The first token that it has to wait for, if it waits for tokens."""
     woken_for: str = "fetch"
     """What it waits for."""
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
@@ -186,80 +98,109 @@ class _UnitState:
     finish: float = 0.0
 
 
-class _Run:
+class Timeline:
+    """One launch, from the first fetch to the last acknowledgement.
+
+    Parameters
+    ----------
+    programs : dict of (core, Unit) to list of Instruction
+        Of every core and unit.
+    """
+
     def __init__(
-        self, units: list[_UnitState], chip: ChipParams, memory: MemoryTiming, c: Coefficients, limit: float
+        self,
+        programs: Mapping[tuple[int, Unit], list[Instruction]],
+        chip: ChipParams,
+        memory: MemoryTiming,
+        c: Coefficients,
     ) -> None:
-        self.limit = limit - c.launch_cycles
         self.chip, self.c, self.memory = chip, c, memory
-        self.units = units
-        self.units_of = [units[first : first + len(Unit)] for first in range(0, len(units), len(Unit))]
+        self.units = [[self._unit(core, unit, programs[core, unit]) for unit in Unit] for core in range(chip.n_cores)]
         self.tokens = [[0] * chip.tokens for _ in range(chip.n_cores)]
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count = 0
         self.now = 0.0
+        self.last_end = inf
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
-        self.latency = [
-            [c.request_latency + c.hop_latency * hops(chip, core, node) for node in range(len(chip.memory_nodes))]
+        self.way = [
+            [c.hop_latency * hops(chip, core, node) for node in range(len(chip.memory_nodes))]
             for core in range(chip.n_cores)
         ]
-        self.read_latency = c.read_latency + memory.latency_cycles
 
-    # --- events -------------------------------------------------------------------------------------------------
+    def _unit(self, core: int, unit: Unit, program: list[Instruction]) -> _UnitState:
+        depth = self.chip.cores[core].queue_depth
+        block = min(8, depth // 2)
+        left: list[float] = []
+        if unit == Unit.COMPUTE:
+            left = list(accumulate((instruction.cycles for instruction in reversed(program)), initial=0.0))[::-1]
+        return _UnitState(core, unit, program, self.chip.home_memory[core], block, depth - block, left)
 
-    def at(self, time: float, action: Callable[..., None], *args: Any) -> None:
-        self.count += 1
-        heapq.heappush(self.queue, (time, self.count, action, args))
+    def run(self, limit: float = inf) -> Estimate:
+        """The estimate of the launch.
 
-    def result(self) -> Estimate:
-        for unit in self.units:
-            self.fetch(unit)
-        queue = self.queue
-        while queue:
-            self.now, _, action, args = heapq.heappop(queue)
+        Raises
+        ------
+        EstimateError
+            If the program deadlocks.
+        OverLimit
+            Once it is seen that the launch takes more cycles than `limit`.
+        """
+        self.last_end = limit - self.c.launch_cycles
+        for units in self.units:
+            for unit in units:
+                self.fetch(unit)
+        while self.queue:
+            self.now, _, action, args = heapq.heappop(self.queue)
             action(*args)
-        stuck = [unit for unit in self.units if not unit.ended]
+        stuck = [unit for units in self.units for unit in units if not unit.ended]
         if stuck:
             where = ", ".join(f"core {u.core} {u.unit.name.lower()} at {u.index}" for u in stuck[:4])
             raise EstimateError(f"deadlock: {where}")
-        cycles = max(unit.finish for unit in self.units) + self.c.launch_cycles
-        working = [units[Unit.COMPUTE] for units in self.units_of if len(units[Unit.COMPUTE].program) > 1]
+        cycles = max(unit.finish for units in self.units for unit in units) + self.c.launch_cycles
+        working = [units[Unit.COMPUTE] for units in self.units if len(units[Unit.COMPUTE].program) > 1]
         for unit in working:
             unit.causes["done"] = cycles - unit.last
         causes = {name: sum(u.causes[name] for u in working) / max(1, len(working)) for name in CAUSES}
         busy = tuple(server.busy_flits / server.capacity / cycles for server in self.servers)
         return Estimate(cycles, self.bytes, causes, busy)
 
+    def at(self, time: float, action: Callable[..., None], *args: Any) -> None:
+        """Plan an event; of those at the same time, the one that was planned first comes first."""
+        self.count += 1
+        heapq.heappush(self.queue, (time, self.count, action, args))
+
     # --- instruction fetch --------------------------------------------------------------------------------------
 
     def fetch(self, unit: _UnitState) -> None:
         """Ask for blocks of instructions as long as the queue has room for them."""
-        while unit.requested < len(unit.program) and unit.requested - unit.index <= unit.most_ahead:
+        while unit.requested < len(unit.program) and unit.requested - unit.index <= unit.room:
             unit.requested += unit.block
-            self.bytes["program"] += unit.block * INSTRUCTION_BYTES
-            home = self.chip.home_memory[unit.core]
-            flits = unit.block * INSTRUCTION_BYTES / self.chip.link_bytes
-            way = self.c.hop_latency * hops(self.chip, unit.core, home)
+            nbytes = unit.block * INSTRUCTION_BYTES
+            self.bytes["program"] += nbytes
+            job = ReadJob(nbytes / self.chip.link_bytes, 1 << unit.core, lambda when: self.sent(unit, when))
+            self.request(unit, unit.home, job, program=True)
 
-            def done(when: float) -> None:
-                self.at(when + way + self.c.fetch_latency, self.fetched, unit, unit.block)
+    def sent(self, unit: _UnitState, when: float) -> None:
+        """The last flit of a block of instructions has left the memory node."""
+        self.at(when + self.way[unit.core][unit.home] + self.c.fetch_latency, self.fetched, unit)
 
-            job = ReadJob(flits, 1 << unit.core, 0.0, done)
-            self.at(self.now + self.latency[unit.core][home], self.read, home, job, True)
-
-    def fetched(self, unit: _UnitState, count: int) -> None:
-        unit.arrived += count
+    def fetched(self, unit: _UnitState) -> None:
+        unit.arrived += unit.block
         self.wake(unit)
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def read(self, node: int, job: ReadJob, program: bool = False) -> None:
+    def request(self, unit: _UnitState, node: int, job: ReadJob, program: bool = False) -> None:
+        """Send a request to a memory node."""
+        self.at(self.now + (self.c.request_latency + self.way[unit.core][node]), self.read, node, job, program)
+
+    def read(self, node: int, job: ReadJob, program: bool) -> None:
         """A request has come to a memory node."""
         server = self.servers[node]
         server.settle(self.now)
-        job.ready = self.now + self.read_latency
+        job.ready = self.now + self.c.read_latency + self.memory.latency_cycles
         server.read(job, program)
         self.update(node)
 
@@ -298,14 +239,14 @@ class _Run:
     def signal(self, arrived: Tokens) -> None:
         for core, token in arrived:
             self.tokens[core][token] += 1
-            for unit in self.units_of[core]:
-                if unit.token == token:
+            for unit in self.units[core]:
+                if unit.missing == token:
                     self.wake(unit)
 
     def wake(self, unit: _UnitState) -> None:
         """Start what can start."""
         tokens = self.tokens[unit.core]
-        unit.token = -1
+        unit.missing = -1
         while not unit.ended:
             if unit.index >= unit.arrived:
                 self.account(unit, "fetch")
@@ -318,12 +259,12 @@ class _Run:
             instruction = unit.program[unit.index]
             for token in instruction.tokens:
                 if not tokens[token]:
-                    unit.token = token
+                    unit.missing = token
                     self.account(unit, instruction.causes[instruction.tokens.index(token)])
                     return
             if instruction.fence and unit.pending:
                 return
-            if unit.draining and instruction.opcode not in _BESIDE_DRAIN:
+            if unit.draining and not isinstance(instruction, Store | Setting):
                 return
             self.account(unit, "")
             for token in instruction.tokens:
@@ -382,8 +323,8 @@ class _Run:
             switch = max(0.0, unit.drained - self.now - (cycles - streaming))
         unit.causes["overhead"] += switch + cycles - streaming
         unit.free = unit.last = self.now + switch + cycles
-        if unit.free + unit.remaining[unit.index] > self.limit:
-            raise _TooSlow
+        if unit.free + unit.left_cycles[unit.index] > self.last_end:
+            raise OverLimit
         self.fire(instruction.signals, unit.free)
         unit.drained = unit.free + instruction.idle
         finish = unit.free + instruction.drain
@@ -398,8 +339,7 @@ class _Run:
             if instruction.arrived:
                 self.at(when + instruction.way, self.signal, instruction.arrived)
 
-        job = ReadJob(instruction.flits, instruction.cores, 0.0, done)
-        self.at(self.now + self.latency[unit.core][instruction.memory], self.read, instruction.memory, job)
+        self.request(unit, instruction.memory, ReadJob(instruction.flits, instruction.cores, done))
 
     def execute_store(self, unit: _UnitState, instruction: Store) -> None:
         """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
@@ -423,7 +363,7 @@ class _Run:
             self.fire(instruction.arrived, end)
         else:
             self.bytes[instruction.traffic] += instruction.nbytes
-            way = 2 * self.latency[unit.core][instruction.memory]
+            way = 2 * (self.c.request_latency + self.way[unit.core][instruction.memory])
 
             def done(when: float) -> None:
                 # The store unit ran ahead of the memory by the way between them; it is released when the last flit
@@ -462,6 +402,3 @@ def read_limits(targets: tuple[int, ...]) -> tuple[float, ...]:
         if cores:
             at_least.append(cores)
     return tuple([1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets])
-
-
-_BESIDE_DRAIN = {Opcode.STORE, Opcode.POOL}

@@ -215,10 +215,11 @@ class _Emitter:
         setup = b""
         unit = -1
         for visit in self.sequence.visits[r, o]:
-            if visit.residual is None:
-                events = self._act_tokens(core, visit, seen)
+            if visit.residual is not None:
+                slot, events = visit.residual.slot, self._residual_tokens(core, visit, visit.residual, seen)
             else:
-                events = self._residual_tokens(core, visit, seen)
+                assert visit.act is not None
+                slot, events = visit.act.slot, self._act_tokens(core, visit, visit.act, seen)
             if visit.step is None:
                 yield encode(Opcode.SYNC, events)
                 continue
@@ -230,18 +231,16 @@ class _Emitter:
             weight_base = 0
             if visit.weight is not None:
                 weight_base = visit.weight.slot
-                events |= self._weight_tokens(core, visit, seen)
-            job = self._job(r, visit.tile, visit.step, visit.residual is not None)
-            if visit.residual is None:
-                base = visit.act.slot + job.offset
-            else:
-                base = visit.residual.slot + job.offset
+                events |= self._weight_tokens(core, visit.weight, seen)
+            elif visit.residual is not None:
                 weight_base = mapping.weight_capacity + visit.block * self.work.weight_align
+            job = self._job(r, visit.tile, visit.step, visit.residual is not None)
             if job.setup != setup:
                 setup = job.setup
                 yield setup
+            base = (slot + job.offset) % ADDRESS_SPACE
             acc_base = unit % 2 * self.work.core.acc_bank_entries
-            yield _COMPUTE(events | job.fields, base % ADDRESS_SPACE, weight_base, acc_base, int(not visit.starts))
+            yield _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
 
     def _job(self, r: int, number: int, step: Step, residual: bool) -> _Job:
         """A step over a tile of a row part, whatever the block."""
@@ -258,9 +257,9 @@ class _Emitter:
             self.jobs[key] = _Job(setup, fields, offset)
         return self.jobs[key]
 
-    def _act_tokens(self, core: int, visit: Visit, seen: set[Load]) -> int:
+    def _act_tokens(self, core: int, visit: Visit, load: Load, seen: set[Load]) -> int:
         """The first step that uses a load waits for it, the last one frees its slot; some let others go."""
-        tokens, group, load, events = self.tokens, self.sequence.acts[core], visit.act, 0
+        tokens, group, events = self.tokens, self.sequence.acts[core], 0
         if load not in seen:
             seen.add(load)
             events |= tokens.wait(0, tokens.act_ready + tokens.act_memory(group.leader, load.number), 1)
@@ -272,8 +271,8 @@ class _Emitter:
             events |= tokens.signal(self.sequence.paced[core, visit.position], tokens.pace, core)
         return events
 
-    def _weight_tokens(self, core: int, visit: Visit, seen: set[Load]) -> int:
-        tokens, group, load, events = self.tokens, self.sequence.weights[core], visit.weight, 0
+    def _weight_tokens(self, core: int, load: Load, seen: set[Load]) -> int:
+        tokens, group, events = self.tokens, self.sequence.weights[core], 0
         if load not in seen:
             seen.add(load)
             events |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)
@@ -281,8 +280,8 @@ class _Emitter:
             events |= tokens.signal(1, tokens.weight_free + group.member(core), group.leader)
         return events
 
-    def _residual_tokens(self, core: int, visit: Visit, seen: set[Load]) -> int:
-        tokens, group, load, events = self.tokens, self.sequence.residuals[core], visit.residual, 0
+    def _residual_tokens(self, core: int, visit: Visit, load: Load, seen: set[Load]) -> int:
+        tokens, group, events = self.tokens, self.sequence.residuals[core], 0
         if group.loads[0] not in seen:
             events |= tokens.wait(1, tokens.residual_weights, 1)
         if load not in seen:

@@ -8,8 +8,7 @@ from math import inf
 
 import numpy as np
 
-from estimator import Coefficients, MemoryTiming, estimate
-from estimator.timeline import fastest
+from estimator import Coefficients, MemoryTiming, estimate, fastest
 from golden.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
 from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams

@@ -8,14 +8,17 @@ between two events, so nothing is simulated cycle by cycle.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
+from operator import attrgetter
 
 __all__ = ["MemoryServer", "ReadJob", "WriteJob"]
 
 EPSILON = 1e-6
+_limit = attrgetter("limit")
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +69,8 @@ class MemoryServer:
     ----------
     capacity : float
         Flits per cycle, reads and writes together.
+    slow_first : list of WriteJob
+        The writes, by their limits.
     head : ReadJob or None
         The read under way, if its data have come.
     sends_to : int
@@ -76,6 +81,7 @@ class MemoryServer:
     programs: deque[ReadJob] = field(default_factory=deque)
     reads: deque[ReadJob] = field(default_factory=deque)
     writes: list[WriteJob] = field(default_factory=list)
+    slow_first: list[WriteJob] = field(default_factory=list)
     head: ReadJob | None = None
     sends_to: int = 0
     now: float = 0.0
@@ -87,6 +93,11 @@ class MemoryServer:
         """Take a request, of instructions or of data."""
         (self.programs if program else self.reads).append(job)
         self._find_head()
+
+    def write(self, job: WriteJob) -> None:
+        """Begin to take flits."""
+        self.writes.append(job)
+        insort(self.slow_first, job, key=_limit)
 
     def _find_head(self) -> None:
         for queue in (self.programs, self.reads):
@@ -121,14 +132,12 @@ class MemoryServer:
             )
         changed = read != self.read_rate
         self.read_rate = read
-        if self.writes:
-            # Equal shares, but for those who cannot use theirs: the slowest first.
-            slow_first = sorted(self.writes, key=lambda job: job.limit)
-            for number, job in enumerate(slow_first):
-                rate = min(job.limit, write / (len(slow_first) - number))
-                write -= rate
-                changed |= rate != job.rate
-                job.rate = rate
+        # Equal shares, but for those who cannot use theirs: the slowest first.
+        for number, job in enumerate(self.slow_first):
+            rate = min(job.limit, write / (len(self.slow_first) - number))
+            write -= rate
+            changed |= rate != job.rate
+            job.rate = rate
         return changed
 
     def next_event(self) -> float:
@@ -154,5 +163,6 @@ class MemoryServer:
         finished = [job for job in self.writes if job.flits <= EPSILON]
         if finished:
             self.writes = [job for job in self.writes if job.flits > EPSILON]
+            self.slow_first = [job for job in self.slow_first if job.flits > EPSILON]
             out += finished
         return out

@@ -208,7 +208,7 @@ class Timeline:
         """A memory node begins to take the flits of a STORE."""
         server = self.servers[node]
         server.settle(self.now)
-        server.writes.append(job)
+        server.write(job)
         self.update(node)
 
     def update(self, node: int) -> None:

@@ -280,14 +280,18 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
     residual_core, residual_dram = _residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
-    homes = [chip.home_memory[core] for core in mapping.cores]  # outputs go there
-    writes = out_dram * max(map(homes.count, homes)) / len(homes)
-    reads = (act_dram + weight_core * mapping.g_oc + residual_dram) / memories + program * len(mapping.cores) / memories
-    dram = max((reads + writes) * chip.link_bytes / memory.rate(chip.link_bytes), max(reads, writes) * flit_cycles)
-    if flit_cycles > 1:  # slower than the links: weights that stay hold up the first tile, with which they come
+    flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
+    flits += program * len(mapping.cores) / memories
+    writes = out_dram / memories
+    if flit_cycles > 1:  # slower than the links, it is more often what limits a launch
+        homes = [chip.home_memory[core] for core in mapping.cores]  # where outputs go
+        uneven = out_dram * max(map(homes.count, homes)) / len(homes) - writes
+        flits, writes = flits + uneven, writes + uneven
+        # Weights that stay hold up the first tile, with which they come.
         first_reads = (act_dram + residual_dram) / len(tiles)
         first_reads += weight_core * mapping.g_oc / (1 if mapping.weights_resident else len(tiles))
         compute += max(0.0, first_reads / memories * flit_cycles - len(part) * block_cycles[0])
+    dram = max(flits * chip.link_bytes / memory.rate(chip.link_bytes), max(writes, flits - writes) * flit_cycles)
     into_core = act_core + weight_core + residual_core + program
 
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))

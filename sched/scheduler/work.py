@@ -268,9 +268,7 @@ class Work:
             if not (self.repeated or self.digits):
                 base += size
 
-    def _steps_of(
-        self, block: OutBlock, chunk: tuple[int, int], chunk_words: int, slice_passes: int
-    ) -> Iterator[Step]:
+    def _steps_of(self, block: OutBlock, chunk: tuple[int, int], chunk_words: int, slice_passes: int) -> Iterator[Step]:
         """COMPUTEs over a chunk; ``weight`` is relative to the first of them."""
         first, end = max(chunk[0], block.words[0]), min(chunk[1], block.words[1])
         weight = 0

@@ -87,7 +87,7 @@ Requantisation (`param block`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -119,10 +119,14 @@ __all__ = [
     "Unit",
     "decode",
     "encode",
+    "encode_fields",
+    "encoder",
     "field_range",
     "pack_params",
+    "signal_bits",
     "table_blocks",
     "unpack_params",
+    "wait_bits",
 ]
 
 INSTRUCTION_BYTES = 32
@@ -336,26 +340,61 @@ def field_range(opcode: Opcode, name: str) -> tuple[int, int]:
     return (-(1 << width - 1), (1 << width - 1) - 1) if is_signed else (0, (1 << width) - 1)
 
 
-def encode(opcode: Opcode, **values: int) -> bytes:
-    """The 32 bytes of an instruction; absent fields are zero.
+def encode(opcode: Opcode, bits: int = 0, **values: int) -> bytes:
+    """The 32 bytes of an instruction; absent fields are zero, `bits` holds fields that were encoded before.
 
     Raises
     ------
     ValueError
         For an unknown field, or a value that its field cannot hold.
     """
+    return encoder(opcode, *values)(bits, *values.values())
+
+
+def encode_fields(opcode: Opcode, **values: int) -> int:
+    """Some fields of an instruction alone; bits of different fields are joined by ``|``."""
+    return int.from_bytes(encoder(opcode, *values)(0, *values.values()), "little") ^ int(opcode)
+
+
+@cache
+def encoder(opcode: Opcode, *names: str) -> Callable[..., bytes]:
+    """`encode` for many instructions of which only these fields differ.
+
+    Returns
+    -------
+    callable
+        ``encoder(opcode, "a", "b")(bits, 1, 2)`` is ``encode(opcode, bits, a=1, b=2)``.
+    """
     table = _fields(opcode)
-    word = int(opcode)
-    for name, value in values.items():
-        if name not in table or name == "opcode":
-            raise ValueError(f"{opcode.name} has no field {name!r}")
-        offset, width, is_signed = table[name]
-        value = int(value)
-        low = -(1 << width - 1) if is_signed else 0
-        if not low <= value < low + (1 << width):
-            raise ValueError(f"{opcode.name}.{name} = {value} does not fit its {width} bits")
-        word |= (value & (1 << width) - 1) << offset
-    return word.to_bytes(INSTRUCTION_BYTES, "little")
+    unknown = [name for name in names if name not in table or name == "opcode"]
+    if unknown:
+        raise ValueError(f"{opcode.name} has no field {unknown[0]!r}")
+    fields = [(table[name][0], *field_range(opcode, name), (1 << table[name][1]) - 1) for name in names]
+    code = int(opcode)
+
+    def pack(bits: int, *values: int) -> bytes:
+        word = code | bits
+        for (offset, low, high, mask), value in zip(fields, values, strict=True):
+            if not low <= value <= high:
+                name = names[[field[0] for field in fields].index(offset)]
+                raise ValueError(f"{opcode.name}.{name} = {int(value)} does not fit its {mask.bit_length()} bits")
+            word |= (int(value) & mask) << offset
+        return word.to_bytes(INSTRUCTION_BYTES, "little")
+
+    return pack
+
+
+@cache
+def wait_bits(slot: int, first: int, count: int) -> int:
+    """Wait range `slot` of any instruction, for `encode`."""
+    return encode_fields(Opcode.SYNC, **{f"wait{slot}_first": first, f"wait{slot}_count": count})
+
+
+@cache
+def signal_bits(slot: int, token: int, core: int) -> int:
+    """Signal `slot` of any instruction that has signals, for `encode`."""
+    fields = {f"signal{slot}_valid": 1, f"signal{slot}_token": token, f"signal{slot}_core": core}
+    return encode_fields(Opcode.SYNC, **fields)
 
 
 def decode(raw: bytes) -> tuple[Opcode, dict[str, int]]:

@@ -81,7 +81,8 @@ def sim(
     name: Annotated[str | None, typer.Option(help="Name of the run; results are in runs/NAME.")] = None,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[
-        float | None, typer.Option(help="Bytes per cycle of each memory node; its full width otherwise.")
+        float | None,
+        typer.Option(help="Bytes per cycle of each memory node, at most twice its port's width; once otherwise."),
     ] = None,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     jobs: Annotated[

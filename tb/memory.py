@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from estimator import MemoryTiming
 from tb.errors import BenchError
 
 __all__ = ["MemorySettings"]
 
 
 @dataclass(frozen=True)
-class MemorySettings:
-    """What the external memory behind every memory node does; changed without a rebuild."""
+class MemorySettings(MemoryTiming):
+    """What the external memory behind every memory node does; changed without a rebuild.
 
-    latency_cycles: int = 64
-    """From the AR handshake to the first RVALID, and from the last W handshake to BVALID."""
-    bytes_per_cycle: float | None = None
-    """Bandwidth of each memory node, reads and writes together; None: one beat per cycle."""
+    Its timing, which the scheduler plans for, and random stalls, which nobody foresees.
+    """
+
     stall_256: int = 0
     """Probability, in 1/256, that a handshake is held back in a cycle."""
     seed: int = 1
@@ -29,9 +29,19 @@ class MemorySettings:
         if not 0 <= self.stall_256 <= 255:
             raise BenchError(f"memory stall is {self.stall_256}: it must be from 0 to 255 (in 1/256)")
 
-    def rate(self, link_bytes: int) -> float:
-        """Bytes per cycle of one memory node with that width, as the model counts them."""
-        return round(256 * (self.bytes_per_cycle or link_bytes)) / 256
+    def require_port(self, link_bytes: int) -> None:
+        """Check that the port of a memory node can carry the bandwidth.
+
+        Raises
+        ------
+        BenchError
+            If the memory would be faster than the port.
+        """
+        if self.bytes_per_cycle is not None and self.bytes_per_cycle > 2 * link_bytes:
+            raise BenchError(
+                f"memory bandwidth is {self.bytes_per_cycle:g}: the port of a memory node carries {link_bytes} bytes a "
+                f"cycle each way; give at most {2 * link_bytes}, or raise chip.link_bytes"
+            )
 
     def packed(self, nodes: int, link_bytes: int) -> tuple[int, int]:
         """Values of the signals memory_latency and memory_rate: 16 bits per node."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from estimator import MemoryTiming, estimate
+from estimator import estimate
 from golden.host import runtime_identity
 from rtl.params import ChipParams
 from scheduler.program import HostStep, Plan, Step
@@ -59,6 +59,9 @@ class RunOptions:
     """Off: every layer is a launch of its own."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
+
+    def __post_init__(self) -> None:
+        self.settings.require_port(self.chip.link_bytes)
 
 
 class Watcher:
@@ -117,7 +120,7 @@ class Run:
                 workload = self._load()
                 self.watcher.stage("scheduling")
                 start = time.perf_counter()
-                plan = schedule(workload.graph, self.options.chip, fuse=self.options.fuse)
+                plan = schedule(workload.graph, self.options.chip, self.options.settings, fuse=self.options.fuse)
                 estimates = [self._predict(step) for step in plan.steps]
                 schedule_s = time.perf_counter() - start
                 self.watcher.stage("building the simulation model")
@@ -134,7 +137,7 @@ class Run:
             seed=self.options.seed,
             pe_count=self.options.chip.pes,
             memory=self._memory_facts(),
-            lower_bound_cycles=lower_bound_cycles(workload.graph, self.options.chip.pes, self._dram_bytes_per_cycle()),
+            lower_bound_cycles=lower_bound_cycles(workload.graph, self.options.chip, self.options.settings),
             model=model.describe(),
             build_s=model.build_s,
             schedule_s=schedule_s,
@@ -166,14 +169,7 @@ class Run:
         """Cycles that the estimator expects."""
         if isinstance(step, HostStep):
             return 0
-        settings, chip = self.options.settings, self.options.chip
-        timing = MemoryTiming(settings.latency_cycles, settings.rate(chip.link_bytes))
-        return round(estimate(step, chip, timing).cycles)
-
-    def _dram_bytes_per_cycle(self) -> float:
-        chip = self.options.chip
-        rate = self.options.settings.rate(chip.link_bytes)
-        return min(rate, 2 * chip.link_bytes) * len(chip.memory_nodes)
+        return round(estimate(step, self.options.chip, self.options.settings).cycles)
 
     def _memory_facts(self) -> dict[str, Any]:
         settings = self.options.settings

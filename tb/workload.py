@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from estimator import MemoryTiming
 from golden import ops
 from golden.errors import DisagreementError
 from golden.inputs import load_input
@@ -28,6 +29,7 @@ from golden.qnodes import QConv, QHost
 from golden.quant import QuantisationError, float_outputs, output_error, quantize
 from golden.weights import from_npz, seeded
 from golden.zoo import ZOO, load
+from rtl.params import ChipParams
 from tb.errors import BenchError, RunError
 
 __all__ = [
@@ -284,16 +286,19 @@ def select_layers(graph: QGraph, layers: str) -> QGraph:
     return QGraph(graph.name, outside[0], outputs, tensors, nodes)
 
 
-def lower_bound_cycles(graph: QGraph, pes: int, dram_bytes_per_cycle: float) -> float:
+def lower_bound_cycles(graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> float:
     """Cycles that no schedule can beat, layer by layer.
 
-    The sum over convolutions and fully connected layers of max(MACs / PEs, (weight + input + output bytes) / DRAM
-    bytes per cycle); other layers add nothing.
+    The sum over convolutions and fully connected layers of the longest of: MACs / PEs; the bytes of weights, input and
+    output at the bandwidth of all memory nodes; those that are read, and those that are written, at what the ports
+    carry one way. Other layers add nothing.
     """
+    nodes = len(chip.memory_nodes)
+    both, one_way = nodes * memory.rate(chip.link_bytes), nodes * memory.one_way(chip.link_bytes)
     total = 0.0
     for node in graph.nodes:
         if isinstance(node, QConv):
-            shapes = (graph.tensors[name].shape for name in (node.input, node.output))
-            moved = node.weight.size + sum(int(np.prod(shape)) for shape in shapes)
-            total += max(node.macs / pes, moved / dram_bytes_per_cycle)
+            source, written = (int(np.prod(graph.tensors[name].shape)) for name in (node.input, node.output))
+            read = node.weight.size + source
+            total += max(node.macs / chip.pes, (read + written) / both, read / one_way, written / one_way)
     return total

@@ -2,8 +2,9 @@
 
 from estimator.calibrate import Fit, Sample, calibrate
 from estimator.coefficients import Coefficients
-from estimator.memory import MemoryTiming
-from estimator.timeline import Estimate, EstimateError, estimate
+from estimator.estimates import Program, estimate, fastest
+from estimator.timeline import Estimate, EstimateError
+from estimator.timing import MemoryTiming
 
 __all__ = [
     "Coefficients",
@@ -11,7 +12,9 @@ __all__ = [
     "EstimateError",
     "Fit",
     "MemoryTiming",
+    "Program",
     "Sample",
     "calibrate",
     "estimate",
+    "fastest",
 ]

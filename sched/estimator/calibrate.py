@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from estimator.coefficients import Coefficients
-from estimator.memory import MemoryTiming
-from estimator.timeline import Program, estimate
+from estimator.estimates import Program, estimate
+from estimator.timing import MemoryTiming
 from rtl.params import ChipParams
 
 __all__ = ["Fit", "Sample", "calibrate"]

@@ -8,32 +8,20 @@ between two events, so nothing is simulated cycle by cycle.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
+from operator import attrgetter
 
-__all__ = ["MemoryServer", "MemoryTiming", "ReadJob", "WriteJob"]
+__all__ = ["MemoryServer", "ReadJob", "WriteJob"]
 
 EPSILON = 1e-6
+_limit = attrgetter("limit")
 
 
-@dataclass(frozen=True)
-class MemoryTiming:
-    """External memory behind every memory node.
-
-    Attributes
-    ----------
-    latency_cycles : float
-        From a request to its first data.
-    bytes_per_cycle : float or None
-        Reads and writes together; None stands for the width of the link.
-    """
-
-    latency_cycles: float = 64.0
-    bytes_per_cycle: float | None = None
-
-
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class ReadJob:
     """A LOAD, or a block of instructions.
 
@@ -41,21 +29,21 @@ class ReadJob:
     ----------
     flits : float
         Left to send, with what its bursts cost beside.
-    cores : tuple of int
-        Where it goes.
-    ready : float
-        When its first flit can leave the memory.
+    cores : int
+        Bit mask of those that it goes to.
     done : callable
         Called with the time at which the last flit left.
+    ready : float
+        When its first flit can leave the memory.
     """
 
     flits: float
-    cores: tuple[int, ...]
-    ready: float
+    cores: int
     done: Callable[[float], None]
+    ready: float = 0.0
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class WriteJob:
     """Flits of a STORE; `done` as in `ReadJob`.
 
@@ -73,7 +61,7 @@ class WriteJob:
     rate: float = 0.0
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class MemoryServer:
     """One memory node.
 
@@ -81,41 +69,62 @@ class MemoryServer:
     ----------
     capacity : float
         Flits per cycle, reads and writes together.
+    slow_first : list of WriteJob
+        The writes, by their limits.
+    head : ReadJob or None
+        The read under way, if its data have come.
+    sends_to : int
+        Bit mask of the cores that it goes to.
     """
 
     capacity: float
     programs: deque[ReadJob] = field(default_factory=deque)
     reads: deque[ReadJob] = field(default_factory=deque)
     writes: list[WriteJob] = field(default_factory=list)
+    slow_first: list[WriteJob] = field(default_factory=list)
+    head: ReadJob | None = None
+    sends_to: int = 0
     now: float = 0.0
     read_rate: float = 0.0
     version: int = 0
     busy_flits: float = 0.0
 
-    def active_read(self) -> ReadJob | None:
-        """The read under way, if its data have come."""
+    def read(self, job: ReadJob, program: bool = False) -> None:
+        """Take a request, of instructions or of data."""
+        (self.programs if program else self.reads).append(job)
+        self._find_head()
+
+    def write(self, job: WriteJob) -> None:
+        """Begin to take flits."""
+        self.writes.append(job)
+        insort(self.slow_first, job, key=_limit)
+
+    def _find_head(self) -> None:
         for queue in (self.programs, self.reads):
             if queue and queue[0].ready <= self.now + EPSILON:
-                return queue[0]
-        return None
+                self.head = queue[0]
+                self.sends_to = self.head.cores
+                return
+        self.head, self.sends_to = None, 0
 
     def settle(self, now: float) -> None:
         """Account for what happened since the last event."""
         elapsed = now - self.now
-        if elapsed > 0:
-            head = self.active_read()
-            if head is not None:
-                head.flits -= elapsed * self.read_rate
-                self.busy_flits += elapsed * self.read_rate
-            for job in self.writes:
-                job.flits -= elapsed * job.rate
-                self.busy_flits += elapsed * job.rate
+        if elapsed <= 0:
+            return
+        if self.head is not None:
+            self.head.flits -= elapsed * self.read_rate
+            self.busy_flits += elapsed * self.read_rate
+        for job in self.writes:
+            job.flits -= elapsed * job.rate
+            self.busy_flits += elapsed * job.rate
         self.now = now
+        self._find_head()
 
     def set_rates(self, read_limit: float) -> bool:
         """Divide the bandwidth; the network takes at most `read_limit` flits per cycle. True if rates changed."""
-        read = read_limit if self.active_read() is not None else 0.0
-        write = min(1.0, sum(job.limit for job in self.writes))
+        read = read_limit if self.head is not None else 0.0
+        write = min(1.0, sum([job.limit for job in self.writes]))
         if read + write > self.capacity:
             read, write = (
                 min(read, max(self.capacity / 2, self.capacity - write)),
@@ -124,34 +133,36 @@ class MemoryServer:
         changed = read != self.read_rate
         self.read_rate = read
         # Equal shares, but for those who cannot use theirs: the slowest first.
-        slow_first = sorted(self.writes, key=lambda job: job.limit)
-        for number, job in enumerate(slow_first):
-            rate = min(job.limit, write / (len(slow_first) - number))
+        for number, job in enumerate(self.slow_first):
+            rate = min(job.limit, write / (len(self.slow_first) - number))
             write -= rate
             changed |= rate != job.rate
             job.rate = rate
         return changed
 
-    def next_event(self) -> float | None:
-        """When something completes, or the data of the next read come, if nothing else happens."""
-        head = self.active_read()
-        queues = (self.programs, self.reads)
-        times = [queue[0].ready for queue in queues if queue and queue[0].ready > self.now + EPSILON]
-        if head is not None:
-            times.append(self.now + max(0.0, head.flits) / self.read_rate)
-        if self.writes:
-            times.append(self.now + max(0.0, min(job.flits / job.rate for job in self.writes)))
-        return min(times, default=None)
+    def next_event(self) -> float:
+        """When something completes, or the data of the next read come, if nothing else happens; infinity for never."""
+        event = inf
+        if self.head is not None:
+            event = self.now + max(0.0, self.head.flits) / self.read_rate
+        for job in self.writes:
+            event = min(event, self.now + max(0.0, job.flits / job.rate))
+        for queue in self.programs, self.reads:
+            if queue and self.now + EPSILON < queue[0].ready < event:
+                event = queue[0].ready
+        return event
 
     def completed(self) -> list[ReadJob | WriteJob]:
         """Take out what is done by now."""
         out: list[ReadJob | WriteJob] = []
-        head = self.active_read()
+        head = self.head
         if head is not None and head.flits <= EPSILON:
             queue = self.programs if self.programs and self.programs[0] is head else self.reads
             out.append(queue.popleft())
+            self._find_head()
         finished = [job for job in self.writes if job.flits <= EPSILON]
         if finished:
             self.writes = [job for job in self.writes if job.flits > EPSILON]
+            self.slow_first = [job for job in self.slow_first if job.flits > EPSILON]
             out += finished
         return out

@@ -7,34 +7,24 @@ between events nothing is computed, so the time taken depends on the number of i
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Protocol
+from functools import lru_cache
+from itertools import accumulate
+from math import inf
+from typing import Any
 
 from estimator.coefficients import Coefficients
-from estimator.compute import bursts, compute_cycles, compute_pixels, drain_cycles, hops, idle_cycles, store_cycles
-from estimator.decode import decode_stream
-from estimator.memory import MemoryServer, MemoryTiming, ReadJob, WriteJob
-from rtl.isa import INSTRUCTION_BYTES, TABLE_BYTES, Engine, Opcode, TrafficClass, Unit
+from estimator.compute import hops
+from estimator.instructions import Compute, Instruction, Load, Setting, Signals, Store, Tokens
+from estimator.memory import MemoryServer, ReadJob, WriteJob
+from estimator.timing import MemoryTiming
+from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
 from rtl.params import ChipParams
 
-__all__ = ["Estimate", "EstimateError", "Program", "estimate"]
+__all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline"]
 
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
-
-
-class EstimateError(ValueError):
-    """A program that never ends."""
-
-
-class Program(Protocol):
-    """What is estimated: a launch of the scheduler."""
-
-    @property
-    def streams(self) -> Mapping[tuple[int, Unit], Sequence[bytes]]:
-        """Instructions of every core and unit, END last."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -59,24 +49,41 @@ class Estimate:
     memory_busy: tuple[float, ...]
 
 
-@dataclass(eq=False)
+class EstimateError(ValueError):
+    """A program that never ends."""
+
+
+class OverLimit(Exception):
+    """A launch that takes more cycles than asked for."""
+
+
+@dataclass(slots=True, eq=False)
 class _UnitState:
     """One unit of one core."""
 
     core: int
     unit: Unit
-    program: list[tuple[Opcode, dict[str, int]]]
+    program: list[Instruction]
+    home: int
+    """Memory node that it fetches instructions from."""
+    block: int
+    """Instructions that it asks for at a time."""
+    room: int
+    """Instructions that it may have asked for and not started when it asks for a block more."""
+    left_cycles: list[float]
+    """Of a compute unit, at least, from each instruction on."""
     index: int = 0
     free: float = 0.0
     """When the unit can start its next instruction."""
     arrived: int = 0
     requested: int = 0
     ended: bool = False
-    woken: float | None = None
+    woken: float = -inf
+    """For when it was last called."""
+    missing: int = -1
+    """The first token that it has to wait for, if it waits for tokens."""
     woken_for: str = "fetch"
     """What it waits for."""
-    setup: dict[str, int] = field(default_factory=dict)
-    """Last SETUP, or POOL."""
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
     """Up to when the causes are accounted for."""
@@ -86,58 +93,61 @@ class _UnitState:
     pending: int = 0
     """Writes under way."""
     draining: bool = False
-    prepared: tuple[float, dict[str, int], int] | None = None
-    """The STORE that drains next: when it could begin, its fields, its cycles."""
+    prepared: tuple[float, Store] | None = None
+    """The STORE that drains next, and when it could begin."""
     finish: float = 0.0
 
 
-def estimate(
-    launch: Program,
-    chip: ChipParams,
-    memory: MemoryTiming | None = None,
-    coefficients: Coefficients | None = None,
-) -> Estimate:
-    """Predict cycles and traffic of a launch.
+class Timeline:
+    """One launch, from the first fetch to the last acknowledgement.
 
-    Raises
-    ------
-    EstimateError
-        If the program deadlocks.
+    Parameters
+    ----------
+    programs : dict of (core, Unit) to list of Instruction
+        Of every core and unit.
     """
-    run = _Run(launch, chip, memory or MemoryTiming(), coefficients or Coefficients.load())
-    return run.result()
 
-
-class _Run:
-    def __init__(self, launch: Program, chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> None:
+    def __init__(
+        self,
+        programs: Mapping[tuple[int, Unit], list[Instruction]],
+        chip: ChipParams,
+        memory: MemoryTiming,
+        c: Coefficients,
+    ) -> None:
         self.chip, self.c, self.memory = chip, c, memory
+        self.units = [[self._unit(core, unit, programs[core, unit]) for unit in Unit] for core in range(chip.n_cores)]
         self.tokens = [[0] * chip.tokens for _ in range(chip.n_cores)]
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count = 0
-        capacity = (memory.bytes_per_cycle or chip.link_bytes) / chip.link_bytes
-        self.servers = [MemoryServer(min(capacity, 2.0)) for _ in chip.memory_nodes]
+        self.now = 0.0
+        self.last_end = inf
+        capacity = memory.rate(chip.link_bytes) / chip.link_bytes
+        self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
-        # Decoded in one pass: many cores have many short streams.
-        raw = [launch.streams[core, unit] for core in range(chip.n_cores) for unit in Unit]
-        program = iter(decode_stream([instruction for stream in raw for instruction in stream]))
-        self.units = [
-            [_UnitState(core, unit, list(islice(program, len(launch.streams[core, unit])))) for unit in Unit]
+        self.way = [
+            [c.hop_latency * hops(chip, core, node) for node in range(len(chip.memory_nodes))]
             for core in range(chip.n_cores)
         ]
-        self.now = 0.0
-        self.latency = {
-            (core, node): c.request_latency + c.hop_latency * hops(chip, core, node)
-            for core in range(chip.n_cores)
-            for node in range(len(chip.memory_nodes))
-        }
 
-    # --- events -------------------------------------------------------------------------------------------------
+    def _unit(self, core: int, unit: Unit, program: list[Instruction]) -> _UnitState:
+        depth = self.chip.cores[core].queue_depth
+        block = min(8, depth // 2)
+        left: list[float] = []
+        if unit == Unit.COMPUTE:
+            left = list(accumulate((instruction.cycles for instruction in reversed(program)), initial=0.0))[::-1]
+        return _UnitState(core, unit, program, self.chip.home_memory[core], block, depth - block, left)
 
-    def at(self, time: float, action: Callable[..., None], *args: Any) -> None:
-        self.count += 1
-        heapq.heappush(self.queue, (time, self.count, action, args))
+    def run(self, limit: float = inf) -> Estimate:
+        """The estimate of the launch.
 
-    def result(self) -> Estimate:
+        Raises
+        ------
+        EstimateError
+            If the program deadlocks.
+        OverLimit
+            Once it is seen that the launch takes more cycles than `limit`.
+        """
+        self.last_end = limit - self.c.launch_cycles
         for units in self.units:
             for unit in units:
                 self.fetch(unit)
@@ -156,64 +166,63 @@ class _Run:
         busy = tuple(server.busy_flits / server.capacity / cycles for server in self.servers)
         return Estimate(cycles, self.bytes, causes, busy)
 
+    def at(self, time: float, action: Callable[..., None], *args: Any) -> None:
+        """Plan an event; of those at the same time, the one that was planned first comes first."""
+        self.count += 1
+        heapq.heappush(self.queue, (time, self.count, action, args))
+
     # --- instruction fetch --------------------------------------------------------------------------------------
 
     def fetch(self, unit: _UnitState) -> None:
         """Ask for blocks of instructions as long as the queue has room for them."""
-        depth = self.chip.cores[unit.core].queue_depth
-        block = min(8, depth // 2)
-        home = self.chip.home_memory[unit.core]
-        while unit.requested < len(unit.program) and unit.requested - unit.index + block <= depth:
-            unit.requested += block
-            self.bytes["program"] += block * INSTRUCTION_BYTES
-            flits = block * INSTRUCTION_BYTES / self.chip.link_bytes
-            self.read(unit.core, home, flits, (unit.core,), lambda when, u=unit, n=block: self.at(
-                when + self.c.fetch_latency, self.fetched, u, n
-            ), program=True)  # fmt: skip
+        while unit.requested < len(unit.program) and unit.requested - unit.index <= unit.room:
+            unit.requested += unit.block
+            nbytes = unit.block * INSTRUCTION_BYTES
+            self.bytes["program"] += nbytes
+            job = ReadJob(nbytes / self.chip.link_bytes, 1 << unit.core, lambda when: self.sent(unit, when))
+            self.request(unit, unit.home, job, program=True)
 
-    def fetched(self, unit: _UnitState, count: int) -> None:
-        unit.arrived += count
+    def sent(self, unit: _UnitState, when: float) -> None:
+        """The last flit of a block of instructions has left the memory node."""
+        self.at(when + self.way[unit.core][unit.home] + self.c.fetch_latency, self.fetched, unit)
+
+    def fetched(self, unit: _UnitState) -> None:
+        unit.arrived += unit.block
         self.wake(unit)
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def read(
-        self, core: int, node: int, flits: float, cores: tuple[int, ...], done: Callable[[float], None],
-        program: bool = False,
-    ) -> None:  # fmt: skip
-        """Send a request; `done` is called with the time at which the last flit is at the farthest core."""
-        arrive = self.now + self.latency[core, node]
-        way = max(self.c.hop_latency * hops(self.chip, target, node) for target in cores)
-        job = ReadJob(flits, cores, 0.0, lambda when: done(when + way))
-        self.at(arrive, self.enqueue, node, job, program)
+    def request(self, unit: _UnitState, node: int, job: ReadJob, program: bool = False) -> None:
+        """Send a request to a memory node."""
+        self.at(self.now + (self.c.request_latency + self.way[unit.core][node]), self.read, node, job, program)
 
-    def enqueue(self, node: int, job: ReadJob | WriteJob, program: bool = False) -> None:
+    def read(self, node: int, job: ReadJob, program: bool) -> None:
+        """A request has come to a memory node."""
         server = self.servers[node]
         server.settle(self.now)
-        if isinstance(job, ReadJob):
-            job.ready = self.now + self.c.read_latency + self.memory.latency_cycles
-            (server.programs if program else server.reads).append(job)
-        else:
-            server.writes.append(job)
+        job.ready = self.now + self.c.read_latency + self.memory.latency_cycles
+        server.read(job, program)
+        self.update(node)
+
+    def write(self, node: int, job: WriteJob) -> None:
+        """A memory node begins to take the flits of a STORE."""
+        server = self.servers[node]
+        server.settle(self.now)
+        server.write(job)
         self.update(node)
 
     def update(self, node: int) -> None:
         """Rates may have changed at this node, and with it at those that send to the same cores."""
-        heads = [server.active_read() for server in self.servers]
-        senders: dict[int, int] = {}
-        for head in heads:
-            for core in head.cores if head is not None else ():
-                senders[core] = senders.get(core, 0) + 1
-        for index, (server, head) in enumerate(zip(self.servers, heads, strict=True)):
-            limit = 1.0 / max((senders[core] for core in head.cores), default=1) if head is not None else 1.0
+        limits = read_limits(tuple([server.sends_to for server in self.servers]))
+        for index, (server, limit) in enumerate(zip(self.servers, limits, strict=True)):
             if index != node:
-                if limit == server.read_rate or head is None:
+                if limit == server.read_rate:
                     continue
                 server.settle(self.now)
             if server.set_rates(limit) or index == node:
                 server.version += 1
                 event = server.next_event()
-                if event is not None:
+                if event < inf:
                     self.at(event, self.serve, index, server.version)
 
     def serve(self, node: int, version: int) -> None:
@@ -227,50 +236,43 @@ class _Run:
 
     # --- units --------------------------------------------------------------------------------------------------
 
-    def signal(self, core: int, token: int) -> None:
-        self.tokens[core][token] += 1
-        for unit in self.units[core]:
-            self.wake(unit)
+    def signal(self, arrived: Tokens) -> None:
+        for core, token in arrived:
+            self.tokens[core][token] += 1
+            for unit in self.units[core]:
+                if unit.missing == token:
+                    self.wake(unit)
 
     def wake(self, unit: _UnitState) -> None:
         """Start what can start."""
+        tokens = self.tokens[unit.core]
+        unit.missing = -1
         while not unit.ended:
             if unit.index >= unit.arrived:
                 self.account(unit, "fetch")
                 return
             if unit.free > self.now:
-                if unit.woken is None or unit.woken > unit.free or unit.woken <= self.now:
+                if unit.free < inf and not self.now < unit.woken <= unit.free:
                     unit.woken = unit.free
                     self.at(unit.free, self.wake, unit)
                 return
-            opcode, fields = unit.program[unit.index]
-            missing = self.missing(unit, fields)
-            if missing is not None:
-                self.account(unit, ("wait_act", "wait_weight", "wait_acc")[missing])
+            instruction = unit.program[unit.index]
+            for token in instruction.tokens:
+                if not tokens[token]:
+                    unit.missing = token
+                    self.account(unit, instruction.causes[instruction.tokens.index(token)])
+                    return
+            if instruction.fence and unit.pending:
                 return
-            if (opcode == Opcode.END or fields.get("fence")) and unit.pending:
-                return
-            if unit.draining and opcode not in _BESIDE_DRAIN:
+            if unit.draining and not isinstance(instruction, Store | Setting):
                 return
             self.account(unit, "")
-            self.take(unit, fields)
-            unit.index += 1
-            self.execute(unit, opcode, fields)
-            self.fetch(unit)
-
-    def missing(self, unit: _UnitState, fields: dict[str, int]) -> int | None:
-        tokens = self.tokens[unit.core]
-        for i, (first, count) in enumerate(_WAITS):
-            start, size = fields[first], fields[count]
-            if size and not all(tokens[start : start + size]):
-                return i
-        return None
-
-    def take(self, unit: _UnitState, fields: dict[str, int]) -> None:
-        tokens = self.tokens[unit.core]
-        for first, count in _WAITS:
-            for token in range(fields[first], fields[first] + fields[count]):
+            for token in instruction.tokens:
                 tokens[token] -= 1
+            unit.index += 1
+            self.execute(unit, instruction)
+            if unit.requested < len(unit.program):
+                self.fetch(unit)
 
     def account(self, unit: _UnitState, cause: str) -> None:
         """Time since the last call goes to what was found missing then."""
@@ -280,38 +282,29 @@ class _Run:
             unit.last = self.now
         unit.woken_for = cause
 
-    def fire(self, core: int, fields: dict[str, int], which: Sequence[int], when: float) -> None:
-        for i in which:
-            if fields[f"signal{i}_valid"]:
-                target, delay = fields[f"signal{i}_core"], 1.0
-                if target != core:
-                    delay = self.c.signal_latency + self.c.hop_latency * self.distance(core, target)
-                self.at(when + delay, self.signal, target, fields[f"signal{i}_token"])
+    def fire(self, signals: Signals, when: float) -> None:
+        for delay, tokens in signals:
+            self.at(when + delay, self.signal, tokens)
 
-    def distance(self, a: int, b: int) -> int:
-        (ax, ay), (bx, by) = self.chip.position(a), self.chip.position(b)
-        return abs(ax - bx) + abs(ay - by) + 1
-
-    def execute(self, unit: _UnitState, opcode: Opcode, fields: dict[str, int]) -> None:
-        match opcode:
-            case Opcode.COMPUTE:
-                self.execute_compute(unit, fields)
-            case Opcode.LOAD:
-                self.execute_load(unit, fields)
-            case Opcode.STORE:
-                self.execute_store(unit, fields)
-            case Opcode.TABLE:
-                unit.free = self.now + self.c.compute_issue + self.c.store_drain + TABLE_BYTES
-                self.fire(unit.core, fields, (0, 1, 2), unit.free)
+    def execute(self, unit: _UnitState, instruction: Instruction) -> None:
+        match instruction:
+            case Compute():
+                self.execute_compute(unit, instruction)
+            case Load():
+                self.execute_load(unit, instruction)
+            case Store():
+                self.execute_store(unit, instruction)
+            case Setting():
+                unit.free = self.now + instruction.cycles
+                self.overhead(unit)
+            case _ if instruction.opcode == Opcode.TABLE:
+                unit.free = self.now + instruction.cycles
+                self.fire(instruction.signals, unit.free)
                 self.at(unit.free, self.wake, unit)
-            case Opcode.SETUP | Opcode.POOL:
-                unit.setup = fields
-                unit.free = self.now + self.c.compute_issue
+            case _ if instruction.opcode == Opcode.SYNC:
+                unit.free = self.now + instruction.cycles
                 self.overhead(unit)
-            case Opcode.SYNC:
-                unit.free = self.now + self.c.compute_issue
-                self.overhead(unit)
-                self.fire(unit.core, fields, (0, 1, 2), self.now)
+                self.fire(instruction.signals, self.now)
             case _:
                 unit.ended = True
                 unit.last = self.now
@@ -321,80 +314,72 @@ class _Run:
         unit.causes["overhead"] += unit.free - self.now
         unit.last = unit.free
 
-    def execute_compute(self, unit: _UnitState, fields: dict[str, int]) -> None:
-        core = self.chip.cores[unit.core]
-        streaming = compute_pixels(core, unit.setup, fields)
-        cycles = compute_cycles(core, unit.setup, fields, self.c)
+    def execute_compute(self, unit: _UnitState, instruction: Compute) -> None:
+        cycles, streaming = instruction.cycles, instruction.streaming
         unit.causes["stream"] += streaming
         switch = 0.0
-        if unit.setup["engine"] != unit.engine:
-            unit.engine = unit.setup["engine"]
+        if instruction.engine != unit.engine:
+            unit.engine = instruction.engine
             switch = max(0.0, unit.drained - self.now - (cycles - streaming))
         unit.causes["overhead"] += switch + cycles - streaming
         unit.free = unit.last = self.now + switch + cycles
-        self.fire(unit.core, fields, (0, 1), unit.free)
-        unit.drained = unit.free + idle_cycles(core, unit.setup, self.c)
-        finish = unit.free + drain_cycles(core, unit.setup, self.c)
-        self.fire(unit.core, fields, (2,), finish)
+        if unit.free + unit.left_cycles[unit.index] > self.last_end:
+            raise OverLimit
+        self.fire(instruction.signals, unit.free)
+        unit.drained = unit.free + instruction.idle
+        finish = unit.free + instruction.drain
+        self.fire(instruction.drained, finish)
         unit.finish = max(unit.finish, finish)
 
-    def execute_load(self, unit: _UnitState, fields: dict[str, int]) -> None:
-        unit.free = self.now + self.c.load_issue
-        flits = fields["runs"] * fields["run_flits"]
-        self.bytes[TrafficClass(fields["traffic"]).name.lower()] += flits * self.chip.link_bytes
-        cores = tuple(core for core in range(self.chip.n_cores) if fields["cores"] >> core & 1)
-        gap = self.c.burst_gap * bursts(self.chip, fields) if self.c.burst_gap else 0.0
-        token = fields["token"] if fields["token_valid"] else None
+    def execute_load(self, unit: _UnitState, instruction: Load) -> None:
+        unit.free = self.now + instruction.cycles
+        self.bytes[instruction.traffic] += instruction.nbytes
 
         def done(when: float) -> None:
-            if token is not None:
-                for core in cores:
-                    self.at(when, self.signal, core, token)
+            if instruction.arrived:
+                self.at(when + instruction.way, self.signal, instruction.arrived)
 
-        self.read(unit.core, fields["memory"], flits + gap, cores, done)
+        self.request(unit, instruction.memory, ReadJob(instruction.flits, instruction.cores, done))
 
-    def execute_store(self, unit: _UnitState, fields: dict[str, int]) -> None:
+    def execute_store(self, unit: _UnitState, instruction: Store) -> None:
         """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
-        unit.free = float("inf")
-        unit.pending += not fields["to_core"]
-        unit.prepared = (self.now + self.c.store_start, fields, store_cycles(unit.setup, fields))
+        unit.free = inf
+        unit.pending += instruction.memory is not None
+        unit.prepared = (self.now + self.c.store_start, instruction)
         if not unit.draining:
             self.drain_next(unit)
 
     def drain_next(self, unit: _UnitState) -> None:
         assert unit.prepared is not None
-        ready, fields, cycles = unit.prepared
+        ready, instruction = unit.prepared
         unit.draining, unit.prepared = True, None
-        self.at(max(self.now, ready), self.drain, unit, fields, cycles)
+        self.at(max(self.now, ready), self.drain, unit, instruction)
 
-    def drain(self, unit: _UnitState, fields: dict[str, int], cycles: int) -> None:
-        flits = fields["pixels"] * fields["groups"]
+    def drain(self, unit: _UnitState, instruction: Store) -> None:
         unit.free = self.now
-        if fields["to_core"]:
-            end = self.now + cycles
-            self.at(end, self.stored, unit, fields)
-            if fields["token_valid"]:
-                way = self.c.signal_latency + self.c.hop_latency * self.distance(unit.core, fields["core"])
-                self.at(end + self.c.store_drain + way, self.signal, fields["core"], fields["token"])
-            self.wake(unit)
-            return
-        self.bytes[TrafficClass(fields["traffic"]).name.lower()] += flits * fields["lanes"]
-        node = fields["memory"]
+        if instruction.memory is None:
+            end = self.now + instruction.cycles
+            self.at(end, self.stored, unit, instruction)
+            self.fire(instruction.arrived, end)
+        else:
+            self.bytes[instruction.traffic] += instruction.nbytes
+            way = 2 * (self.c.request_latency + self.way[unit.core][instruction.memory])
 
-        def done(when: float) -> None:
-            # The store unit ran ahead of the memory by the way between them; it is released when the last flit leaves.
-            self.at(when, self.stored, unit, fields)
-            self.at(when + 2 * self.latency[unit.core, node] + self.memory.latency_cycles, self.acknowledged, unit)
+            def done(when: float) -> None:
+                # The store unit ran ahead of the memory by the way between them; it is released when the last flit
+                # leaves.
+                self.at(when, self.stored, unit, instruction)
+                self.at(when + way + self.memory.latency_cycles, self.acknowledged, unit)
 
-        self.enqueue(node, WriteJob(flits, done, flits / cycles))
+            self.write(instruction.memory, WriteJob(instruction.flits, done, instruction.flits / instruction.cycles))
         self.wake(unit)
 
-    def stored(self, unit: _UnitState, fields: dict[str, int]) -> None:
+    def stored(self, unit: _UnitState, instruction: Store) -> None:
         unit.draining = False
         if unit.prepared is not None:
             self.drain_next(unit)
         unit.finish = max(unit.finish, self.now)
-        self.fire(unit.core, fields, (0, 1, 2), self.now)
+        self.fire(instruction.signals, self.now)
         self.wake(unit)
 
     def acknowledged(self, unit: _UnitState) -> None:
@@ -403,5 +388,17 @@ class _Run:
         self.wake(unit)
 
 
-_BESIDE_DRAIN = {Opcode.STORE, Opcode.POOL}
-_WAITS = tuple((f"wait{i}_first", f"wait{i}_count") for i in range(3))
+@lru_cache(maxsize=1 << 16)
+def read_limits(targets: tuple[int, ...]) -> tuple[float, ...]:
+    """Flits per cycle that the network takes of each memory node, which sends to these cores (a mask; 0 for none).
+
+    A core takes one flit a cycle, from all nodes that send to it in turn.
+    """
+    at_least: list[int] = []  # cores to which at least one node sends, at least two, ...
+    for cores in targets:
+        for number, reached in enumerate(at_least):
+            at_least[number] = reached | cores
+            cores &= reached
+        if cores:
+            at_least.append(cores)
+    return tuple([1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets])

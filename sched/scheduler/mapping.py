@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -145,8 +144,7 @@ class Mapping:
 
     @cached_property
     def chunks(self) -> list[tuple[int, int]]:
-        words, step = self.work.source.words, self.chunk_words
-        return [(first, min(first + step, words)) for first in range(0, words, step)]
+        return self.work.chunks(self.chunk_words)
 
     @cached_property
     def channel_parts(self) -> list[list[OutBlock]]:
@@ -213,18 +211,9 @@ class Mapping:
     def weight_slots(self) -> int:
         return min(self.weight_capacity // max(1, self.weight_slot_bytes), AHEAD)
 
-    def chunk_steps(self, block: OutBlock) -> Iterator[tuple[int, Step]]:
+    def chunk_steps(self, block: OutBlock) -> list[tuple[int, Step]]:
         """(chunk, step) of a block, weights relative to the start of the block's set."""
-        base = 0
-        for number, chunk in enumerate(self.chunks):
-            if chunk[1] <= block.words[0] or chunk[0] >= block.words[1]:
-                continue
-            size = 0
-            for step in self.work.steps(block, chunk, self.slice_passes, self.frame):
-                yield number, step._replace(weight=base + step.weight)
-                size = step.weight + step.weight_bytes
-            if not (self.work.repeated or self.work.digits):
-                base += size
+        return self.work.chunk_steps(block, self.chunk_words, self.slice_passes)
 
     def weight_blocks(self) -> list[OutBlock]:
         """One output block for every set of weights, in order."""
@@ -244,12 +233,16 @@ class Mapping:
     @cached_property
     def resident_weight_bytes(self) -> int:
         """Scratchpad that all weights of the fullest core take."""
+        align, sizes = self.work.weight_align, dict[object, int]()  # blocks that read the same words take as much
         worst = 0
         for blocks in self.channel_parts:
             total = 0
             for block in {block.weights: block for block in blocks}.values():
-                steps = {step.weight: step.weight_bytes for _, step in self.chunk_steps(block)}
-                total += sum(round_up(size, self.work.weight_align) for size in steps.values())
+                kind = block.words, block.offset
+                if kind not in sizes:
+                    loads = {step.weight: step.weight_bytes for _, step in self.chunk_steps(block)}
+                    sizes[kind] = sum(round_up(size, align) for size in loads.values())
+                total += sizes[kind]
             worst = max(worst, total)
         return worst
 
@@ -259,7 +252,7 @@ class Mapping:
         kinds = {(block.words, block.offset): block for part in self.channel_parts for block in part}
         if self.work.shared_input or not self.work.offsets:
             kinds = dict(list(kinds.items())[:1])
-        return max(sum(1 for _ in self.chunk_steps(block)) for block in kinds.values())
+        return max(len(self.chunk_steps(block)) for block in kinds.values())
 
     @property
     def blocks_per_core(self) -> int:

@@ -8,7 +8,7 @@ from math import inf
 
 import numpy as np
 
-from estimator import Coefficients, MemoryTiming, estimate
+from estimator import Coefficients, MemoryTiming, estimate, fastest
 from golden.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
 from rtl.isa import Opcode, Unit, encode
 from rtl.params import ChipParams, CoreParams
@@ -171,13 +171,13 @@ def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top
         try:
             work = job(core)
             count = MORE_CANDIDATES if work.pool is None else POOLED_CANDIDATES
-            mappings = best_mappings(work, tuple(indices), chip, count)
+            mappings = best_mappings(work, tuple(indices), chip, memory, count)
             if work.pool is not None:
                 mappings = _of_every_split(mappings)
         except PlanError as error:
             errors.append(error)
             continue
-        found += [(predict(mapping, chip, coefficients), (mapping,)) for mapping in mappings]
+        found += [(predict(mapping, chip, memory, coefficients), (mapping,)) for mapping in mappings]
         speeds[core] = 1 / found[-len(mappings)][0]
     if not found:
         raise errors[0]
@@ -194,14 +194,14 @@ def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top
         works = {core: job(core) for core in speeds}
         for parts in (split_rows(works, speeds), split_channels(works, speeds)):
             try:
-                mappings = [best_mappings(part, tuple(kinds[core]), chip)[0] for core, part in parts.items()]
+                mappings = [best_mappings(part, tuple(kinds[core]), chip, memory)[0] for core, part in parts.items()]
             except PlanError:
                 continue
             if len(mappings) > 1:
                 drafts.append(_draft(tuple(mappings), chip, top))
     if len(drafts) == 1 or drafts[0].instructions > MANY_INSTRUCTIONS:
         return drafts[0]
-    return min(drafts, key=lambda draft: estimate(draft, chip, memory, coefficients).cycles)
+    return drafts[fastest(drafts, chip, memory, coefficients)]
 
 
 def _of_every_split(mappings: list[Mapping]) -> list[Mapping]:

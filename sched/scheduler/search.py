@@ -13,6 +13,7 @@ from math import ceil, prod
 
 from estimator.coefficients import Coefficients
 from estimator.compute import switch_cycles
+from estimator.timing import MemoryTiming
 from rtl.isa import INSTRUCTION_BYTES, Engine
 from rtl.params import ChipParams
 from scheduler.errors import PlanError
@@ -28,8 +29,8 @@ MAX_OUT = 960
 """Output columns of a tile; input coordinates have 10 bits."""
 WEIGHT_SLOT_BYTES = 16 * 1024
 """Longer weight loads gain nothing."""
-LATENCY_CYCLES = 100
-"""Of a load, roughly; the same for all candidates."""
+LOAD_CYCLES = 36
+"""From a LOAD to its first data, roughly, beside the memory's own latency; the same for all candidates."""
 STORE_CYCLES = 11
 """Least of a STORE: it fetches a block of parameters."""
 MIN_COLUMNS = 16
@@ -53,7 +54,9 @@ class _Limit:
     parameter: str
 
 
-def best_mappings(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
+def best_mappings(
+    work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+) -> list[Mapping]:
     """Best mappings by prediction, best first.
 
     Raises
@@ -70,7 +73,7 @@ def best_mappings(work: Work, cores: tuple[int, ...], chip: ChipParams, count: i
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
             limits.append(_Limit("the shortest program", instructions, MAX_INSTRUCTIONS, parameter))
             continue
-        found.append((predict(mapping, chip, coefficients), len(found), mapping))
+        found.append((predict(mapping, chip, memory, coefficients), len(found), mapping))
     if not found:
         limit = min(limits, key=lambda item: item.need / max(1, item.have))
         raise PlanError(
@@ -78,10 +81,10 @@ def best_mappings(work: Work, cores: tuple[int, ...], chip: ChipParams, count: i
             f"raise {limit.parameter}"
         )
     found.sort(key=lambda item: item[:2])
-    return [replace(mapping, pace=_pace(mapping, chip)) for _, _, mapping in found[:count]]
+    return [replace(mapping, pace=_pace(mapping, chip, memory)) for _, _, mapping in found[:count]]
 
 
-def _pace(mapping: Mapping, chip: ChipParams) -> int:
+def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
     """Loads ahead that hide the memory's latency and the loads of other leaders."""
     work, tile = mapping.work, mapping.tiling.parts[0][0]
     if work.engine == Engine.TAP:
@@ -89,9 +92,15 @@ def _pace(mapping: Mapping, chip: ChipParams) -> int:
     words = min(mapping.chunk_words, work.source.words)
     flits = work.source.pixel_flits(words) * tile.in_rows * tile.in_cols
     leaders = mapping.g_row if work.shared_input else len(mapping.cores)
-    load = flits * max(1.0, leaders / len(chip.memory_nodes)) + 4 * LATENCY_CYCLES
+    flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
+    load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * _latency_cycles(memory)
     passes = words * work.taps * len(work.block_offsets(mapping.channel_parts[0][0]))
     return 2 + ceil(1.5 * load / (passes * max(tile.pixels, work.min_pass)))
+
+
+def _latency_cycles(memory: MemoryTiming) -> int:
+    """From a LOAD to its first data, roughly."""
+    return LOAD_CYCLES + memory.latency_cycles
 
 
 def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: list[_Limit]) -> Iterator[Mapping]:
@@ -108,13 +117,16 @@ def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: li
         if not tilings[g_row] and work.pool is not None:
             need, have = prod(work.pool.kernel), work.core.acc_bank_entries
             limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
-        for tiling in tilings[g_row]:
-            for chunk_words in _chunk_sizes(work):
-                base = Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
-                if TokenMap.of(base, chip).used > chip.tokens:
-                    limits.append(_Limit("synchronisation", TokenMap.of(base, chip).used, chip.tokens, "chip.tokens"))
-                    continue
-                yield from _fit(base, limits)
+        bases = [
+            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
+            for tiling in tilings[g_row]
+            for chunk_words in _chunk_sizes(work)
+        ]
+        if bases and (used := TokenMap.of(bases[0], chip).used) > chip.tokens:  # whatever the tiling
+            limits.append(_Limit("synchronisation", used, chip.tokens, "chip.tokens"))
+            continue
+        for base in bases:
+            yield from _fit(base, limits)
 
 
 def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
@@ -235,10 +247,11 @@ def _chunk_sizes(work: Work) -> list[int]:
     return sorted(size for size in sizes if size > 0)
 
 
-def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
+def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> float:
     """Cycles, in closed form."""
     work, tiling = mapping.work, mapping.tiling
     memories = len(chip.memory_nodes)
+    flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
     part = mapping.channel_parts[0]
     block = part[0]
     tiles = tiling.parts[0]
@@ -267,28 +280,38 @@ def predict(mapping: Mapping, chip: ChipParams, c: Coefficients) -> float:
     out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
     residual_core, residual_dram = _residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
-    dram = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
-    dram += program * len(mapping.cores) / memories
+    flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
+    flits += program * len(mapping.cores) / memories
+    writes = out_dram / memories
+    if flit_cycles > 1:  # slower than the links, it is more often what limits a launch
+        homes = [chip.home_memory[core] for core in mapping.cores]  # where outputs go
+        uneven = out_dram * max(map(homes.count, homes)) / len(homes) - writes
+        flits, writes = flits + uneven, writes + uneven
+        # Weights that stay hold up the first tile, with which they come.
+        first_reads = (act_dram + residual_dram) / len(tiles)
+        first_reads += weight_core * mapping.g_oc / (1 if mapping.weights_resident else len(tiles))
+        compute += max(0.0, first_reads / memories * flit_cycles - len(part) * block_cycles[0])
+    dram = max(flits * chip.link_bytes / memory.rate(chip.link_bytes), max(writes, flits - writes) * flit_cycles)
     into_core = act_core + weight_core + residual_core + program
 
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
     tile_load = tiles[0].in_rows * tiles[0].in_cols
     leaders = len(mapping.cores) if not work.shared_input else mapping.g_row
-    first_load = chunk * tile_load * max(1.0, leaders / memories)
-    last_out = tiles[-1].store_pixels * block.groups * len(mapping.cores) / memories
+    first_load = chunk * tile_load * flit_cycles * max(1.0, leaders / memories)
+    last_out = tiles[-1].store_pixels * block.groups * flit_cycles * len(mapping.cores) / memories
     if work.pool:
         last_out = max(last_out, drained[-1])
-    exposed = 4 * LATENCY_CYCLES + first_load + last_out
+    exposed = 4 * _latency_cycles(memory) + first_load + last_out
     if len(mapping.chunks) > 1 and not mapping.weights_resident and dram > compute:
         # Memory is busy from the start: the second chunk queues behind everybody's first weights.
-        exposed += mapping.weight_slots * mapping.weight_slot_bytes / work.block * mapping.g_oc / memories
+        exposed += mapping.weight_slots * mapping.weight_slot_bytes / work.block * flit_cycles * mapping.g_oc / memories
     if mapping.act_resident and work.engine == Engine.ARRAY:
         # The next tile loads while the last block is at work, or earlier if slots are left over.
         spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
         window = min(block_cycles[0] * (1 + spare), block_cycles[0] * len(part))
-        exposed += (len(tiles) - 1) * max(0.0, act_core / len(tiles) - window)
+        exposed += (len(tiles) - 1) * max(0.0, act_core * flit_cycles / len(tiles) - window)
     elif mapping.act_slots < 2:
-        exposed += act_core
+        exposed += act_core * flit_cycles
     return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
 
 

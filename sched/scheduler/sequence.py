@@ -28,7 +28,7 @@ from typing import Any
 from rtl.params import ChipParams
 from scheduler.mapping import Mapping
 from scheduler.tokens import TokenMap
-from scheduler.work import OutBlock, Step
+from scheduler.work import Step
 
 __all__ = ["START", "Group", "Load", "ParamLoad", "Sequence", "Visit"]
 
@@ -39,28 +39,7 @@ Place = tuple[int, int]
 """(row part, channel part) of a core."""
 
 
-@dataclass(eq=False)
-class Visit:
-    """One step of one core: a COMPUTE, or (step None) the release of a load that only other members need.
-
-    Attributes
-    ----------
-    tile, block : int
-        Numbers of the tile in its row part and of the block in its channel part.
-    act, weight, residual
-        Keys of the loads that it uses; None where it has none.
-    """
-
-    position: int
-    tile: int
-    block: int
-    step: Step | None
-    act: Any
-    weight: Any
-    residual: Any = None
-
-
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Load:
     """One load of a ring.
 
@@ -98,6 +77,31 @@ class Load:
     slot: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class Visit:
+    """One step of one core: a COMPUTE, or (step None) the release of a load that only other members need.
+
+    Attributes
+    ----------
+    tile, block : int
+        Numbers of the tile in its row part and of the block in its channel part.
+    starts, ends : bool
+        The first step of the block, the last one.
+    act, weight, residual
+        Loads that it uses; None where it has none.
+    """
+
+    position: int
+    tile: int
+    block: int
+    step: Step | None
+    starts: bool = False
+    ends: bool = False
+    act: Load | None = None
+    weight: Load | None = None
+    residual: Load | None = None
+
+
 @dataclass(eq=False)
 class Group:
     """Cores that share the loads of a ring; the leader asks for them."""
@@ -107,7 +111,6 @@ class Group:
     row: int
     channel: int
     loads: list[Load]
-    by_key: dict[Any, Load]
 
     def member(self, core: int) -> int:
         return self.cores.index(core)
@@ -154,6 +157,7 @@ class Sequence:
         # Room for releases behind the steps; and so every block's last step is followed by a free position.
         self.steps = mapping.steps_per_block + len(mapping.chunks) + (mapping.work.residual is not None)
         rows, channels = range(mapping.g_row), range(mapping.g_oc)
+        self._uses: dict[tuple[Place, str], list[tuple[Visit, Any]]] = {}
         self.visits = {(r, o): list(self._visits(r, o)) for r in rows for o in channels}
         self.positions = {
             self.core(place): {visit.position for visit in visits if visit.step is not None}
@@ -190,39 +194,35 @@ class Sequence:
     # --- steps --------------------------------------------------------------------------------------------------
 
     def _visits(self, r: int, o: int) -> Iterator[Visit]:
-        mapping, blocks = self.mapping, self.mapping.channel_parts[o]
-        steps = [list(mapping.chunk_steps(block)) for block in blocks]
+        """Visits of a core in order; what they use is noted, by key, for the loads that are formed of it."""
+        mapping, blocks, residual = self.mapping, self.mapping.channel_parts[o], self.mapping.work.residual
+        acts, weights, residuals = (self._uses.setdefault(((r, o), kind), []) for kind in ("act", "weight", "residual"))
+        steps = [mapping.chunk_steps(block) for block in blocks]
         for t in range(mapping.tiles):
             for j, block in enumerate(blocks):
-                leads = (t * len(blocks) + j) % 2
                 at = self.position(t, j)
-                added = self._residual_visit(t, j, block, at if leads else at + len(steps[j]))
-                if added is not None and leads:
-                    yield added
-                    at += 1
-                for number, (chunk, step) in enumerate(steps[j]):
-                    act = (t, chunk) if mapping.act_resident else (t, j, chunk)
-                    weight = self._weight_key(t, j, block, step)
-                    yield Visit(at + number, t, j, step, act, weight)
-                if added is not None and not leads:
-                    yield added
+                visits: list[Visit] = []
+                leads = (t * len(blocks) + j) % 2
+                for chunk, step in steps[j]:
+                    visit = Visit(at + len(visits) + (residual is not None and leads), t, j, step)
+                    visits.append(visit)
+                    acts.append((visit, (t, chunk) if mapping.act_resident else (t, j, chunk)))
+                    if step.weight_bytes:
+                        key = (block.weights, step.weight, step.weight_bytes)
+                        weights.append((visit, key if mapping.weights_resident else (t, j, *key)))
+                if residual is not None:
+                    visit = Visit(at if leads else at + len(visits), t, j, residual.step(block))
+                    visits.insert(0 if leads else len(visits), visit)
+                    residuals.append((visit, (t, residual.word(block))))
+                visits[0].starts = visits[-1].ends = True
+                yield from visits
             if not mapping.act_resident and self.tokens.act_members > 1:
                 # Other members have one block more; this one only lets go of their chunks.
                 for j in range(len(blocks), self.blocks):
                     for chunk in range(len(mapping.chunks)):
-                        yield Visit(self.position(t, j) + chunk, t, j, None, (t, j, chunk), None)
-
-    def _residual_visit(self, t: int, j: int, block: OutBlock, position: int) -> Visit | None:
-        residual = self.mapping.work.residual
-        if residual is None:
-            return None
-        return Visit(position, t, j, residual.step(block), None, None, (t, residual.word(block)))
-
-    def _weight_key(self, t: int, j: int, block: OutBlock, step: Step) -> Any:
-        if not step.weight_bytes:
-            return None
-        key = (block.weights, step.weight, step.weight_bytes)
-        return key if self.mapping.weights_resident else (t, j, *key)
+                        visit = Visit(self.position(t, j) + chunk, t, j, None)
+                        acts.append((visit, (t, j, chunk)))
+                        yield visit
 
     # --- loads --------------------------------------------------------------------------------------------------
 
@@ -235,12 +235,14 @@ class Sequence:
         cores = [self.core(place) for place in places]
         by_key: dict[Any, Load] = {}
         for member, place in enumerate(places):
-            for visit in self.visits[place]:
-                key = getattr(visit, kind)
-                if key is not None:
-                    load = by_key.setdefault(key, Load(0, visit.tile, key, visit.position))
-                    load.first = min(load.first, visit.position)
-                    load.last[member] = visit.position
+            for visit, key in self._uses[place, kind]:
+                load = by_key.get(key)
+                if load is None:
+                    load = by_key[key] = Load(0, visit.tile, key, visit.position)
+                elif visit.position < load.first:
+                    load.first = visit.position
+                load.last[member] = visit.position
+                setattr(visit, kind, load)
         loads = sorted(by_key.values(), key=lambda load: load.first)
         place_at = 0
         for number, load in enumerate(loads):
@@ -257,7 +259,7 @@ class Sequence:
             if number >= slots:
                 load.start = float(max(loads[number - slots].last.values()))
                 load.waits_free = True
-        group = Group(leader, cores, places[0][0], places[0][1], loads, by_key)
+        group = Group(leader, cores, places[0][0], places[0][1], loads)
         table.update(dict.fromkeys(cores, group))
 
     def _pace(self, group: Group) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from rtl.isa import signal_bits, wait_bits
 from rtl.params import ChipParams
 from scheduler.mapping import Mapping
 
@@ -49,35 +51,38 @@ class TokenMap:
     pace = 3
     act_ready = 4
 
-    @property
+    wait = staticmethod(wait_bits)
+    signal = staticmethod(signal_bits)
+
+    @cached_property
     def weight_ready(self) -> int:
         return self.act_ready + self.memories
 
-    @property
+    @cached_property
     def act_free(self) -> int:
         return self.weight_ready + self.memories
 
-    @property
+    @cached_property
     def weight_free(self) -> int:
         return self.act_free + self.act_members
 
-    @property
+    @cached_property
     def param_free(self) -> int:
         return self.weight_free + self.weight_members
 
-    @property
+    @cached_property
     def residual_weights(self) -> int:
         return self.param_free + self.weight_members
 
-    @property
+    @cached_property
     def residual_free(self) -> int:
         return self.residual_weights + 1
 
-    @property
+    @cached_property
     def residual_ready(self) -> int:
         return self.residual_free + 1
 
-    @property
+    @cached_property
     def used(self) -> int:
         return self.residual_ready + self.memories if self.residuals else self.residual_weights
 
@@ -114,16 +119,6 @@ class TokenMap:
     def residual_memory(self, core: int, number: int) -> int:
         """Memory node for residual load `number` of a core."""
         return (self.residual_base[core] + (number if self.spread_residuals else 0)) % self.memories
-
-    @staticmethod
-    def wait(slot: int, first: int, count: int) -> dict[str, int]:
-        """Wait range `slot` of an instruction."""
-        return {f"wait{slot}_first": first, f"wait{slot}_count": count}
-
-    @staticmethod
-    def signal(slot: int, token: int, core: int) -> dict[str, int]:
-        """Signal `slot` of an instruction."""
-        return {f"signal{slot}_valid": 1, f"signal{slot}_token": token, f"signal{slot}_core": core}
 
 
 def _bases(leaders: list[int], memories: int, chip: ChipParams) -> dict[int, int]:

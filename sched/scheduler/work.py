@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from estimator.compute import window_columns
 from rtl.isa import Engine, TapMode, table_blocks
 from rtl.params import CoreParams
 from scheduler.program import Placement
-from scheduler.source import BlockedSource, Frame, Source, Tile, Window
+from scheduler.source import BlockedSource, Source, Tile, Window
 
 __all__ = ["MAX_BLOCKS", "OutBlock", "Requantisation", "ResidualInput", "Step", "Work"]
 
@@ -236,18 +237,46 @@ class Work:
         """Where in a word the passes of a block start."""
         return self.offsets or (block.offset,)
 
-    def steps(self, block: OutBlock, chunk: tuple[int, int], slice_passes: int, frame: Frame) -> Iterator[Step]:
-        """COMPUTEs of a block over the words of a chunk, with at most `slice_passes` passes each.
+    def chunks(self, chunk_words: int) -> list[tuple[int, int]]:
+        """Words [first, end) of each chunk."""
+        words = self.source.words
+        return [(first, min(first + chunk_words, words)) for first in range(0, words, chunk_words)]
 
-        ``weight`` is relative to the chunk's first step.
+    def chunk_steps(self, block: OutBlock, chunk_words: int, slice_passes: int) -> list[tuple[int, Step]]:
+        """(chunk, COMPUTE) of a block, in order, with at most `slice_passes` passes each.
+
+        ``weight`` is relative to the start of the block's set. The same list for all blocks that read the same words.
         """
+        key = block.words, block.offset, chunk_words, slice_passes
+        if key not in self._steps:
+            self._steps[key] = list(self._chunk_steps(block, chunk_words, slice_passes))
+        return self._steps[key]
+
+    @cached_property
+    def _steps(self) -> dict[Hashable, list[tuple[int, Step]]]:
+        return {}
+
+    def _chunk_steps(self, block: OutBlock, chunk_words: int, slice_passes: int) -> Iterator[tuple[int, Step]]:
+        base = 0
+        for number, chunk in enumerate(self.chunks(chunk_words)):
+            if chunk[1] <= block.words[0] or chunk[0] >= block.words[1]:
+                continue
+            size = 0
+            for step in self._steps_of(block, chunk, chunk_words, slice_passes):
+                yield number, step._replace(weight=base + step.weight)
+                size = step.weight + step.weight_bytes
+            if not (self.repeated or self.digits):
+                base += size
+
+    def _steps_of(self, block: OutBlock, chunk: tuple[int, int], chunk_words: int, slice_passes: int) -> Iterator[Step]:
+        """COMPUTEs over a chunk; ``weight`` is relative to the first of them."""
         first, end = max(chunk[0], block.words[0]), min(chunk[1], block.words[1])
         weight = 0
         if self.digits:
             for shift, tensor, tensors in self.digits:
                 size = self.padded_weights(tensors)
-                word = first - chunk[0] + tensor * frame.words
-                yield Step(word, tensors, block.offset, 0, 1, 0, 1, weight, size, shift, frame.words)
+                word = first - chunk[0] + tensor * chunk_words
+                yield Step(word, tensors, block.offset, 0, 1, 0, 1, weight, size, shift, chunk_words)
                 weight += size
             return
         for offset in self.block_offsets(block):

@@ -103,12 +103,5 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("sched/scheduler/source.py", "(layout.rows, 1),", 14, "1 -> 2"): (
         "columns of a packed input are flits (PackedSource.tile); nobody asks for the width of its window's input"
     ),
-    # --- estimator
-    (
-        "sched/estimator/timeline.py",
-        "limit = 1.0 / max((senders[core] for core in head.cores), default=1) if head is not None else 1.0",
-        66,
-        "1 -> 2",
-    ): "a read goes to one core at least",
 }
 """By `Mutant.key`."""

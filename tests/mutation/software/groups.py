@@ -32,6 +32,7 @@ _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
 _EMIT, _SEQUENCE, _SOURCE = "sched/scheduler/emit.py", "sched/scheduler/sequence.py", "sched/scheduler/source.py"
 _LAYOUT, _LOWER, _TOKENS = "sched/scheduler/layout.py", "sched/scheduler/lower.py", "sched/scheduler/tokens.py"
 _CLOSED, _TIMELINE, _MEMORY = "sched/estimator/compute.py", "sched/estimator/timeline.py", "sched/estimator/memory.py"
+_ESTIMATES, _KINDS = "sched/estimator/estimates.py", "sched/estimator/instructions.py"
 
 _OPS_FAULTS = (
     Seeded(_OPS, "ties round up, not to even", "        value += odd\n", "        value += 1\n"),
@@ -178,12 +179,12 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _EMIT,
         "a COMPUTE does not wait for its weights",
-        "fields |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)",
+        "events |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)",
         "pass",
     ),
-    Seeded(_EMIT, "a COMPUTE does not wait for its bank", "if starts and unit >= 2:", "if starts and unit >= 3:"),
-    Seeded(_EMIT, "both accumulator banks are one", "acc_base=unit % 2 * self", "acc_base=0 * self"),
-    Seeded(_EMIT, "the first step of a block accumulates", "accumulate=int(not starts)", "accumulate=1"),
+    Seeded(_EMIT, "a COMPUTE does not wait for its bank", "if visit.starts and unit >= 2:", "if visit.starts and unit >= 3:"),
+    Seeded(_EMIT, "both accumulator banks are one", "acc_base = unit % 2 * self", "acc_base = 0 * self"),
+    Seeded(_EMIT, "the first step of a block accumulates", "acc_base, int(not visit.starts))", "acc_base, 1)"),
     Seeded(
         _EMIT,
         "a STORE takes the parameters of the other half",
@@ -275,25 +276,38 @@ _ESTIMATOR_FAULTS = (
         "self.c.read_latency",
     ),
     Seeded(
-        _TIMELINE,
+        _KINDS,
         "a LOAD counts one run",
         'flits = fields["runs"] * fields["run_flits"]',
         'flits = fields["run_flits"]',
     ),
     Seeded(
-        _TIMELINE, "a STORE counts one group", 'flits = fields["pixels"] * fields["groups"]', 'flits = fields["pixels"]'
+        _KINDS,
+        "a STORE counts one group",
+        'fields["pixels"] * fields["groups"], fields["core"]',
+        'fields["pixels"], fields["core"]',
     ),
     Seeded(
         _TIMELINE,
         "signal 2 of a COMPUTE comes with its last pixel",
-        "finish = unit.free + drain_cycles(core, unit.setup, self.c)",
+        "finish = unit.free + instruction.drain",
         "finish = unit.free",
     ),
     Seeded(
         _TIMELINE,
         "a program's bytes are not counted",
-        '            self.bytes["program"] += block * INSTRUCTION_BYTES\n',
+        '            self.bytes["program"] += nbytes\n',
         "",
+    ),
+    Seeded(_KINDS, "pages never end a burst", "timed |= _PLACED", "pass"),
+    Seeded(_KINDS, "windows cost nothing else", '"stride_w", "out_w", "window"', '"stride_w", "out_w"'),
+    Seeded(_ESTIMATES, "all launches are worth the whole estimate", "estimate(launch, least)", "estimate(launch)"),
+    Seeded(_ESTIMATES, "the last of equals is the fastest", "if cycles < least:", "if cycles <= least:"),
+    Seeded(
+        _TIMELINE,
+        "a launch is given up when its limit is near",
+        "unit.free + unit.left_cycles[unit.index] > self.last_end",
+        "unit.free + 2 * unit.left_cycles[unit.index] > self.last_end",
     ),
 )
 
@@ -325,7 +339,7 @@ GROUPS: dict[str, Group] = {
         _SCHEDULER_FAULTS,
     ),
     "estimator": Group(
-        (_CLOSED, _TIMELINE, _MEMORY),
+        (_CLOSED, _TIMELINE, _MEMORY, _ESTIMATES, _KINDS),
         ("tests/unit/sched/test_estimator.py",),
         _ESTIMATOR_FAULTS,
     ),

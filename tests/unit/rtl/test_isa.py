@@ -39,6 +39,16 @@ def test_prefix_and_signals_stand_at_the_same_bits_everywhere():
                 assert layout[name].offset == field.offset + isa.Prefix.size
 
 
+def test_instructions_can_be_encoded_in_parts():
+    whole = isa.encode(
+        isa.Opcode.COMPUTE, wait1_first=5, wait1_count=2, signal2_valid=1, signal2_token=7, signal2_core=3, blocks=9,
+        iy0=-4, act_base=77,
+    )  # fmt: skip
+    bits = isa.wait_bits(1, 5, 2) | isa.signal_bits(2, 7, 3) | isa.encode_fields(isa.Opcode.COMPUTE, blocks=9)
+    assert isa.encode(isa.Opcode.COMPUTE, bits, iy0=-4, act_base=77) == whole
+    assert isa.encoder(isa.Opcode.COMPUTE, "act_base", "iy0")(bits, 77, -4) == whole
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -48,8 +58,9 @@ def test_prefix_and_signals_stand_at_the_same_bits_everywhere():
     ],
 )
 def test_encode_refuses(values: dict, message: str):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        isa.encode(isa.Opcode.LOAD, **values)
+    for parts in (isa.encode, isa.encode_fields):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            parts(isa.Opcode.LOAD, **values)
 
 
 @pytest.mark.parametrize("code", [0, 9, 15])

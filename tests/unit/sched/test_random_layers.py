@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from estimator import MemoryTiming
 from golden import ops
 from golden.machine import Machine
 from rtl.params import ChipParams, CoreParams, default_chip
@@ -69,8 +70,10 @@ def test_any_mapping_that_fits_is_right(seed: int, monkeypatch: pytest.MonkeyPat
     """Not only the one that promises to be fastest: rare splits, streamed inputs, few slots."""
     rng = Random(seed)
 
-    def pick(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
-        found = best_mappings(work, cores, chip, sys.maxsize)
+    def pick(
+        work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+    ) -> list[Mapping]:
+        found = best_mappings(work, cores, chip, memory, sys.maxsize)
         tight = [m for m in found if not m.act_resident or m.act_slots < len(m.chunks) or not m.weights_resident]
         return [rng.choice(tight if tight and rng.random() < 0.7 else found)]
 
@@ -89,8 +92,10 @@ def test_any_mapping_with_a_fused_pool_is_right(seed: int, monkeypatch: pytest.M
     rng = Random(seed)
     case = fuse_all_pools(random_case(seed, kind="pooled", budget_macs=BUDGET_MACS), monkeypatch)
 
-    def pick(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
-        return [rng.choice(best_mappings(work, cores, chip, sys.maxsize))]
+    def pick(
+        work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+    ) -> list[Mapping]:
+        return [rng.choice(best_mappings(work, cores, chip, memory, sys.maxsize))]
 
     monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
     plan = schedule(case.graph, case.chip)
@@ -109,8 +114,10 @@ def test_cores_of_a_layer_load_unlike_numbers_of_parameter_groups_for_every_tile
     graph = builder.graph("net", builder.conv("in", 72, (1, 1)))
     picked: list[Mapping] = []
 
-    def pick(work: Work, cores: tuple[int, ...], chip: ChipParams, count: int = 1) -> list[Mapping]:
-        picked.extend(m for m in best_mappings(work, cores, chip, sys.maxsize) if m.g_oc == 2 and m.tiles > 1)
+    def pick(
+        work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+    ) -> list[Mapping]:
+        picked.extend(m for m in best_mappings(work, cores, chip, memory, sys.maxsize) if m.g_oc == 2 and m.tiles > 1)
         return picked[:1]
 
     monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)

@@ -55,6 +55,22 @@ def test_four_cores_are_nearly_four_times_as_fast_as_one() -> None:
     assert one / cycles(graph, default_chip(4)) >= 3.9
 
 
+@pytest.mark.parametrize(
+    ("shape", "filters", "kernel", "memory", "gain"),
+    [
+        ((128, 28, 28), 128, 3, MemoryTiming(bytes_per_cycle=2), 0.2),  # tall tiles: few rows cross the ports twice
+        ((128, 28, 28), 512, 1, MemoryTiming(bytes_per_cycle=4), 0.1),
+        ((384, 13, 13), 64, 1, MemoryTiming(latency_cycles=2000), 0.15),  # more loads ahead
+    ],
+)
+def test_plans_are_made_for_the_memory(
+    shape: tuple[int, int, int], filters: int, kernel: int, memory: MemoryTiming, gain: float
+) -> None:
+    graph, chip = conv(shape, filters, kernel), default_chip(4)
+    (usual,) = schedule(graph, chip).launches
+    assert cycles(graph, chip, memory) <= (1 - gain) * estimate(usual, chip, memory).cycles
+
+
 def test_fully_connected_layers_use_the_memory_to_the_full() -> None:
     graph, chip = fc(4096, 1024), default_chip(4)
     ideal = (4096 * 1024 + 4096 + 1024) / chip.dram_bytes_per_cycle

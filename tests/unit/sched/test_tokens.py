@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from estimator import MemoryTiming
 from golden.qnodes import QConv
 from rtl.params import CoreParams, default_chip
 from scheduler.layout import Blocked
@@ -32,7 +33,7 @@ def mappings(residual: bool) -> list[Mapping]:
         Placement(at, Blocked(builder.shape(tensor), CHIP.link_bytes)) for at, tensor in ((0, "in"), (1 << 20, name))
     )
     work = lower_conv(node, CHIP.cores[0], source, output, source if residual else None)
-    found = best_mappings(work, tuple(range(CHIP.n_cores)), CHIP, sys.maxsize)
+    found = best_mappings(work, tuple(range(CHIP.n_cores)), CHIP, MemoryTiming(), sys.maxsize)
     return list({(mapping.g_oc, mapping.g_row): mapping for mapping in found}.values())
 
 

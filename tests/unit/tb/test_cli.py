@@ -61,6 +61,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--jobs", "0"], "JOBS=0: give the number of simulator processes, 1 or more"),
         (["--net", "lenet5", "--jobs", "two"], "JOBS=two: give the number of simulator processes"),
         (["--net", "lenet5", "--jobs", "2", "--waves"], "JOBS=2: WAVES=1 records one simulator"),
+        (["--net", "lenet5", "--bandwidth", "33"], "bandwidth is 33: the port of a memory node carries 16 bytes"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
         (["--net", "nowhere.onnx"], "NET=nowhere.onnx does not exist; give an .onnx file, or a network of the zoo"),

@@ -43,7 +43,7 @@ def test_only_top_level_ports_are_public() -> None:
     text = Wrapper(1, 16).visibility(("systomesh_core_0",))
     assert 'hier_block -module "systomesh_core_0"' in text
     assert set(re.findall(r'public_flat_rw -module "(\w+)"', text)) == {"systomesh_tb"}
-    assert "-var \"*\"" not in text
+    assert '-var "*"' not in text
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,13 @@ def test_only_top_level_ports_are_public() -> None:
 def test_settings_outside_their_rule_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         MemorySettings(**settings)
+
+
+@pytest.mark.parametrize("link_bytes", [8, 16])
+def test_a_port_carries_its_width_each_way(link_bytes: int) -> None:
+    MemorySettings(bytes_per_cycle=2 * link_bytes).require_port(link_bytes)
+    with pytest.raises(BenchError, match=f"is {2 * link_bytes}.25: the port .* give at most {2 * link_bytes}, or"):
+        MemorySettings(bytes_per_cycle=2 * link_bytes + 0.25).require_port(link_bytes)
 
 
 def test_settings_are_packed_per_node() -> None:

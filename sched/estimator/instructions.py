@@ -1,0 +1,306 @@
+"""Instructions as the timeline runs them: what they wait for, what they cost and whom they signal.
+
+Most instructions of a program differ from others in addresses and values alone, which cost no time. So these fields are
+masked out of the streams, in one pass of NumPy, and what is left is decoded once for each kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from amaranth.hdl import Shape
+
+from estimator.coefficients import Coefficients
+from estimator.compute import (
+    Fields,
+    bursts,
+    compute_cycles,
+    compute_pixels,
+    drain_cycles,
+    hops,
+    idle_cycles,
+    store_cycles,
+)
+from rtl import isa
+from rtl.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit, decode
+from rtl.params import ChipParams
+
+__all__ = [
+    "Compute",
+    "Instruction",
+    "Instructions",
+    "Load",
+    "Setting",
+    "Signals",
+    "Store",
+    "Streams",
+    "Tokens",
+    "masked",
+]
+
+Streams = Mapping[tuple[int, Unit], Sequence[bytes]]
+"""Instructions of every core and unit, END last."""
+
+Tokens = tuple[tuple[int, int], ...]
+"""(core, token) of each."""
+
+Signals = tuple[tuple[float, Tokens], ...]
+"""Cycles until they are there, and which; those that are sent and arrive together are one event."""
+
+WAITS = ("wait_act", "wait_weight", "wait_acc")
+"""What a unit waits for, by wait range."""
+
+_TIMED = {
+    Opcode.SYNC: {"fence"},
+    Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "token_valid", "token"},
+    Opcode.SETUP: {"engine", "tap_mode", "kernel_h", "kernel_w", "stride_w", "out_w", "window"},
+    Opcode.COMPUTE: {"blocks", "out_h"},
+    Opcode.STORE: {
+        "pixels", "groups", "lanes", "to_core", "memory", "core", "traffic", "token_valid", "token", "pooled",
+    },
+    Opcode.POOL: {"kernel_h", "kernel_w"},
+}  # fmt: skip
+"""Fields on which time and traffic depend, beside waits and signals."""
+_PLACED = {"dram_addr", "dram_stride"}
+"""Of a LOAD: they tell where its bursts end."""
+
+
+@dataclass(slots=True, eq=False)
+class Instruction:
+    """SYNC, TABLE and END, and what all instructions have.
+
+    Attributes
+    ----------
+    opcode : Opcode
+    tokens : tuple of int
+        Counters of all wait ranges.
+    causes : tuple of str
+        For each, what the unit waits for.
+    signals : Signals
+    cycles : float
+        That the unit is taken.
+    fence : bool
+        It starts once all writes are acknowledged.
+    """
+
+    opcode: Opcode
+    tokens: tuple[int, ...]
+    causes: tuple[str, ...]
+    signals: Signals
+    cycles: float
+    fence: bool
+
+
+@dataclass(slots=True, eq=False)
+class Setting(Instruction):
+    """SETUP or POOL; later instructions of its unit are made with it."""
+
+
+@dataclass(slots=True, eq=False)
+class Compute(Instruction):
+    """COMPUTE, with the last SETUP; signal 2 is apart.
+
+    Attributes
+    ----------
+    streaming : int
+        Of the cycles, those in which pixels stream.
+    engine : int
+    drain, idle : float
+        From the last pixel to signal 2, and to the first pixel of the other engine.
+    drained : Signals
+    """
+
+    streaming: int
+    engine: int
+    drain: float
+    idle: float
+    drained: Signals
+
+
+@dataclass(slots=True, eq=False)
+class Load(Instruction):
+    """LOAD.
+
+    Attributes
+    ----------
+    flits : float
+        With what its bursts cost beside.
+    nbytes : int
+    traffic : str
+    memory : int
+    cores : int
+        Bit mask of those that it goes to.
+    way : float
+        From the memory node to the farthest of them.
+    arrived : Tokens
+    """
+
+    flits: float
+    nbytes: int
+    traffic: str
+    memory: int
+    cores: int
+    way: float
+    arrived: Tokens
+
+
+@dataclass(slots=True, eq=False)
+class Store(Instruction):
+    """STORE, with the last POOL; `cycles` are those of its drain.
+
+    Attributes
+    ----------
+    flits : int
+    nbytes : int
+    traffic : str
+    memory : int or None
+        None for a store to a core.
+    arrived : Signals
+        In the core that it goes to, from the end of the drain on.
+    """
+
+    flits: int
+    nbytes: int
+    traffic: str
+    memory: int | None
+    arrived: Signals
+
+
+def masked(streams: Sequence[Sequence[bytes]], with_addresses: bool) -> bytes:
+    """All instructions one behind the other, fields that cost no time zero; addresses of a LOAD do if asked for."""
+    words = np.frombuffer(b"".join([word for stream in streams for word in stream]), "<u8")
+    words = words.reshape(-1, INSTRUCTION_BYTES // 8)
+    return (words & _masks(with_addresses)[words[:, 0] & np.uint64(15)]).tobytes()
+
+
+@cache
+def _masks(with_addresses: bool) -> np.ndarray:
+    """uint64[opcode, word]."""
+    out = np.zeros((16, INSTRUCTION_BYTES // 8), np.uint64)
+    out[:, 0] = 15
+    for opcode, layout in LAYOUTS.items():
+        timed = {name for name, _ in (*isa.Prefix, *isa.Signals)} | _TIMED.get(opcode, set())
+        if with_addresses:
+            timed |= _PLACED
+        bits = sum(
+            ((1 << Shape.cast(field.shape).width) - 1) << field.offset for name, field in layout if name in timed
+        )
+        out[int(opcode)] = np.frombuffer(bits.to_bytes(INSTRUCTION_BYTES, "little"), "<u8")
+    return out
+
+
+_Start = tuple[Opcode, tuple[int, ...], tuple[str, ...]]
+"""Opcode, tokens and causes of an `Instruction`."""
+
+
+class Instructions:
+    """All kinds of instructions that were met on a chip, by core and setting."""
+
+    def __init__(self, chip: ChipParams, c: Coefficients) -> None:
+        self.chip, self.c = chip, c
+        self._known: dict[tuple[int, bytes], dict[bytes, Instruction]] = {}
+        self._decode = cache(decode)
+
+    def program(self, core: int, words: Iterator[bytes]) -> list[Instruction]:
+        """Instructions of one unit, of masked words."""
+        setting = b""
+        known = self._known.setdefault((core, setting), {})
+        out = []
+        for word in words:
+            instruction = known.get(word)
+            if instruction is None:
+                instruction = known[word] = self._make(core, setting, word)
+            out.append(instruction)
+            if type(instruction) is Setting:
+                setting = word
+                known = self._known.setdefault((core, setting), {})
+        return out
+
+    def _make(self, core: int, setting: bytes, word: bytes) -> Instruction:
+        opcode, fields = self._decode(word)
+        setup = self._decode(setting)[1] if setting else {}
+        ranges = [(fields[f"wait{i}_first"], fields[f"wait{i}_count"], cause) for i, cause in enumerate(WAITS)]
+        tokens = tuple(first + n for first, count, _ in ranges for n in range(count))
+        causes = tuple(cause for _, count, cause in ranges for _ in range(count))
+        start = opcode, tokens, causes
+        match opcode:
+            case Opcode.COMPUTE:
+                return self._compute(start, core, setup, fields)
+            case Opcode.LOAD:
+                return self._load(start, fields)
+            case Opcode.STORE:
+                return self._store(start, core, setup, fields)
+            case Opcode.SETUP | Opcode.POOL:
+                return Setting(*start, (), self.c.compute_issue, fence=False)
+            case Opcode.SYNC:
+                return Instruction(*start, self._signals(core, fields), self.c.compute_issue, bool(fields["fence"]))
+            case Opcode.TABLE:
+                cycles = self.c.compute_issue + self.c.store_drain + TABLE_BYTES
+                return Instruction(*start, self._signals(core, fields), cycles, fence=False)
+        return Instruction(*start, (), 0.0, fence=True)
+
+    def _signals(self, core: int, fields: Fields, which: Sequence[int] = (0, 1, 2)) -> Signals:
+        out: list[tuple[float, Tokens]] = []
+        for i in which:
+            if fields[f"signal{i}_valid"]:
+                target, token = fields[f"signal{i}_core"], fields[f"signal{i}_token"]
+                delay = 1.0 if target == core else self._far(core, target)
+                together = out.pop()[1] if out and out[-1][0] == delay else ()
+                out.append((delay, (*together, (target, token))))
+        return tuple(out)
+
+    def _far(self, a: int, b: int) -> float:
+        """Cycles of a signal from one core to another."""
+        (ax, ay), (bx, by) = self.chip.position(a), self.chip.position(b)
+        return self.c.signal_latency + self.c.hop_latency * (abs(ax - bx) + abs(ay - by) + 1)
+
+    def _compute(self, start: _Start, core: int, setup: Fields, fields: Fields) -> Compute:
+        params, c = self.chip.cores[core], self.c
+        return Compute(
+            *start,
+            signals=self._signals(core, fields, (0, 1)),
+            cycles=compute_cycles(params, setup, fields, c),
+            fence=False,
+            streaming=compute_pixels(params, setup, fields),
+            engine=setup["engine"],
+            drain=drain_cycles(params, setup, c),
+            idle=idle_cycles(params, setup, c),
+            drained=self._signals(core, fields, (2,)),
+        )
+
+    def _load(self, start: _Start, fields: Fields) -> Load:
+        flits = fields["runs"] * fields["run_flits"]
+        cores = [core for core in range(self.chip.n_cores) if fields["cores"] >> core & 1]
+        return Load(
+            *start,
+            signals=(),
+            cycles=self.c.load_issue,
+            fence=False,
+            flits=flits + (self.c.burst_gap * bursts(self.chip, fields) if self.c.burst_gap else 0.0),
+            nbytes=flits * self.chip.link_bytes,
+            traffic=TrafficClass(fields["traffic"]).name.lower(),
+            memory=fields["memory"],
+            cores=fields["cores"],
+            way=max(self.c.hop_latency * hops(self.chip, core, fields["memory"]) for core in cores),
+            arrived=tuple((core, fields["token"]) for core in cores) if fields["token_valid"] else (),
+        )
+
+    def _store(self, start: _Start, core: int, pool: Fields, fields: Fields) -> Store:
+        flits, target = fields["pixels"] * fields["groups"], fields["core"]
+        arrived: Signals = ()
+        if fields["to_core"] and fields["token_valid"]:
+            arrived = ((self.c.store_drain + self._far(core, target), ((target, fields["token"]),)),)
+        return Store(
+            *start,
+            signals=self._signals(core, fields),
+            cycles=store_cycles(pool, fields),
+            fence=False,
+            flits=flits,
+            nbytes=flits * fields["lanes"],
+            traffic=TrafficClass(fields["traffic"]).name.lower(),
+            memory=None if fields["to_core"] else fields["memory"],
+            arrived=arrived,
+        )

@@ -182,7 +182,12 @@ _SCHEDULER_FAULTS = (
         "events |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)",
         "pass",
     ),
-    Seeded(_EMIT, "a COMPUTE does not wait for its bank", "if visit.starts and unit >= 2:", "if visit.starts and unit >= 3:"),
+    Seeded(
+        _EMIT,
+        "a COMPUTE does not wait for its bank",
+        "if visit.starts and unit >= 2:",
+        "if visit.starts and unit >= 3:",
+    ),
     Seeded(_EMIT, "both accumulator banks are one", "acc_base = unit % 2 * self", "acc_base = 0 * self"),
     Seeded(_EMIT, "the first step of a block accumulates", "acc_base, int(not visit.starts))", "acc_base, 1)"),
     Seeded(

@@ -14,9 +14,7 @@ import pytest
 
 import tb.run
 from golden import ops
-from golden.qgraph import QGraph
 from rtl.isa import INSTRUCTION_BYTES, Opcode, decode, encode
-from rtl.params import ChipParams
 from scheduler import Plan, schedule
 from tb.build import build_model, emit_chip
 from tb.job import Job, MemoryFile
@@ -75,7 +73,7 @@ def _facts(launches: Path) -> dict[str, Any]:
 
 def _alone(workload: Workload, options: RunOptions) -> dict[str, Any]:
     """Every unit in a simulator of its own."""
-    plan = schedule(workload.graph, options.chip)
+    plan = schedule(workload.graph, options.chip, options.settings)
     image = options.runs_dir / "memory.npy"
     np.save(image, plan.memory_image(workload.image))
     model = build_model(emit_chip(options.chip), optimise=False)
@@ -183,8 +181,8 @@ def test_store_to_a_wrong_address_is_noticed_and_named(
     victim = f"{rng.choice(['fc2', 'fc3'])} {rng.choice(['weights', 'parameters', 'program'])}"
     addresses: list[int] = []
 
-    def tampered(graph: QGraph, chip: ChipParams, **more: Any) -> Plan:
-        plan = schedule(graph, chip, **more)
+    def tampered(*arguments: Any, **more: Any) -> Plan:
+        plan = schedule(*arguments, **more)
         addresses.append(next(segment.addr for segment in plan.segments if segment.label == victim))
         return _with_a_stray_store(plan, launch, addresses[0], rng)
 

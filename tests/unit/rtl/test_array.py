@@ -99,7 +99,7 @@ def run_passes(
     return starts
 
 
-SHAPES = [(4, 4), (8, 4), (4, 16), (16, 16)]
+SHAPES = [(4, 4), (8, 4), (4, 8), (4, 16), (16, 16)]
 
 
 @pytest.mark.parametrize("rates", [(1.0, 1.0), (0.5, 1.0), (1.0, 0.05), (0.3, 0.2)], ids=lambda r: f"{r[0]}and{r[1]}")
@@ -113,7 +113,7 @@ def test_updates_are_the_matrix_product(rows: int, cols: int, rates: tuple[float
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 40])
-@pytest.mark.parametrize(("rows", "cols"), [(4, 4), (8, 4), (4, 16)])
+@pytest.mark.parametrize(("rows", "cols"), [(4, 4), (8, 4), (4, 8), (4, 16)])
 def test_a_pass_takes_the_maximum_of_pixels_rows_and_columns(rows: int, cols: int, pixels: int) -> None:
     core = CoreParams(rows=rows, cols=cols)
     starts = run_passes(core, [pixels] * 6, random.Random(pixels))

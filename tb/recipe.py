@@ -16,8 +16,10 @@ from dataclasses import dataclass
 __all__ = ["Recipe", "choose_recipe"]
 
 FLAT_CORES = 8
-"""Most equal cores of a chip that is compiled in one piece. That is the faster way for four, and half as fast as the other
-for sixteen; the border between them has not been measured."""
+"""Most equal cores of a chip that is compiled in one piece: faster for four, half as fast as by blocks for sixteen.
+
+The border between them has not been measured.
+"""
 PROFILE_PAYS_CYCLES = 300_000_000
 """Simulated cycles from which the second compilation takes less time than it saves, about 90 s against a tenth."""
 

@@ -29,6 +29,8 @@ from rtl.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClas
 from rtl.params import ChipParams
 
 __all__ = [
+    "PLACED",
+    "TIMED",
     "Compute",
     "Instruction",
     "Instructions",
@@ -53,7 +55,7 @@ Signals = tuple[tuple[float, Tokens], ...]
 WAITS = ("wait_act", "wait_weight", "wait_acc")
 """What a unit waits for, by wait range."""
 
-_TIMED = {
+TIMED = {
     Opcode.SYNC: {"fence"},
     Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "token_valid", "token"},
     Opcode.SETUP: {"engine", "tap_mode", "kernel_h", "kernel_w", "stride_w", "out_w", "window"},
@@ -63,8 +65,8 @@ _TIMED = {
     },
     Opcode.POOL: {"kernel_h", "kernel_w"},
 }  # fmt: skip
-"""Fields on which time and traffic depend, beside waits and signals."""
-_PLACED = {"dram_addr", "dram_stride"}
+"""Fields on which time and traffic depend, beside waits and signals; the closed forms find all others zero."""
+PLACED = {"dram_addr", "dram_stride"}
 """Of a LOAD: they tell where its bursts end."""
 
 
@@ -182,9 +184,9 @@ def _masks(with_addresses: bool) -> np.ndarray:
     out = np.zeros((16, INSTRUCTION_BYTES // 8), np.uint64)
     out[:, 0] = 15
     for opcode, layout in LAYOUTS.items():
-        timed = {name for name, _ in (*isa.Prefix, *isa.Signals)} | _TIMED.get(opcode, set())
+        timed = {name for name, _ in (*isa.Prefix, *isa.Signals)} | TIMED.get(opcode, set())
         if with_addresses:
-            timed |= _PLACED
+            timed |= PLACED
         bits = sum(
             ((1 << Shape.cast(field.shape).width) - 1) << field.offset for name, field in layout if name in timed
         )

@@ -49,25 +49,28 @@ class Tiling:
     tiles_x: int
     pool: Window | None = None
 
-    def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
-        """Of an output rectangle."""
-        if self.pool is None:
-            return self.source.tile(y, x)
-        (top, bottom, _), (left, right, _) = self.pool.span(0, *y), self.pool.span(1, *x)
-        return replace(self.source.tile((top, bottom), (left, right)), store_y=y, store_x=x)
-
     @cached_property
     def parts(self) -> list[list[Tile]]:
         """Tiles of every row part, in order."""
-        columns = even_split(self.width, self.tiles_x)
-        return [
-            [
-                self.tile((self.rows[0] + first + low, self.rows[0] + first + high), column)
-                for low, high in even_split(end - first, self.tiles_y)
-                for column in columns
-            ]
-            for first, end in even_split(self.rows[1] - self.rows[0], self.g_row)
-        ]
+        columns = [self._side(1, column) for column in even_split(self.width, self.tiles_x)]
+        parts = []
+        for first, end in even_split(self.rows[1] - self.rows[0], self.g_row):
+            start = self.rows[0] + first
+            rows = [self._side(0, (start + low, start + high)) for low, high in even_split(end - first, self.tiles_y)]
+            parts.append(
+                [
+                    Tile(y, x, iy, ix, dy, dx, store_y, store_x)
+                    for y, iy, dy, store_y in rows
+                    for x, ix, dx, store_x in columns
+                ]
+            )
+        return parts
+
+    def _side(self, axis: int, store: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], int, tuple[int, int]]:
+        """Of a tile: rows (columns) that are computed, those of the input, the first tap's offset, those stored."""
+        out = store if self.pool is None else self.pool.span(axis, *store)[:2]
+        inside, offset = self.source.side(axis, out)
+        return out, inside, offset, store
 
     @cached_property
     def in_rows(self) -> int:

@@ -32,7 +32,7 @@ FETCH_SLACK = 4096
 CANDIDATES = 3
 """Mappings of a layer that the estimator compares."""
 FEW_INSTRUCTIONS, MORE_CANDIDATES = 1500, 6
-"""Short launches are estimated quickly and lose more by a wrong choice."""
+"""Short launches are estimated quickly and lose more by a wrong choice; so do those that wait for a slow memory."""
 POOLED_CANDIDATES, POOLED_PER_SPLIT = 100, 4
 """With a fused pool, tiles of many shapes promise nearly the same: the first few of every split are compared."""
 POOLED_INSTRUCTIONS = 12_000
@@ -182,13 +182,16 @@ def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top
     if not found:
         raise errors[0]
     found.sort(key=lambda item: item[0])
-    drafts = [_draft(mappings, chip, top) for _, mappings in found[:CANDIDATES]]
+    drafts = [_draft(found[0][1], chip, top)]
+    if drafts[0].instructions > MANY_INSTRUCTIONS:
+        return drafts[0]
+    drafts += [_draft(mappings, chip, top) for _, mappings in found[1:CANDIDATES]]
     if found[0][1][0].work.pool is not None:
         for _, mappings in found[CANDIDATES:]:
             if sum(draft.instructions for draft in drafts) > POOLED_INSTRUCTIONS:
                 break
             drafts.append(_draft(mappings, chip, top))
-    elif drafts[0].instructions <= FEW_INSTRUCTIONS:
+    elif drafts[0].instructions <= FEW_INSTRUCTIONS or memory.one_way(chip.link_bytes) < chip.link_bytes:
         drafts += [_draft(mappings, chip, top) for _, mappings in found[CANDIDATES:MORE_CANDIDATES]]
     if len(speeds) > 1:
         works = {core: job(core) for core in speeds}
@@ -199,9 +202,7 @@ def _compare(job: Job, kinds: dict[CoreParams, list[int]], chip: ChipParams, top
                 continue
             if len(mappings) > 1:
                 drafts.append(_draft(tuple(mappings), chip, top))
-    if len(drafts) == 1 or drafts[0].instructions > MANY_INSTRUCTIONS:
-        return drafts[0]
-    return drafts[fastest(drafts, chip, memory, coefficients)]
+    return drafts[fastest(drafts, chip, memory, coefficients)] if len(drafts) > 1 else drafts[0]
 
 
 def _of_every_split(mappings: list[Mapping]) -> list[Mapping]:

@@ -201,10 +201,10 @@ class Sequence:
         for t in range(mapping.tiles):
             for j, block in enumerate(blocks):
                 at = self.position(t, j)
+                leads = residual is not None and (t * len(blocks) + j) % 2 == 1
                 visits: list[Visit] = []
-                leads = (t * len(blocks) + j) % 2
-                for chunk, step in steps[j]:
-                    visit = Visit(at + len(visits) + (residual is not None and leads), t, j, step)
+                for number, (chunk, step) in enumerate(steps[j], at + leads):
+                    visit = Visit(number, t, j, step)
                     visits.append(visit)
                     acts.append((visit, (t, chunk) if mapping.act_resident else (t, j, chunk)))
                     if step.weight_bytes:

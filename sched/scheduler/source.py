@@ -47,8 +47,7 @@ class Window(NamedTuple):
         return low, high, start - low
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """An output rectangle and the input rectangle that it needs.
 
     Attributes
@@ -153,9 +152,13 @@ class Source:
     word_step: int
 
     def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
-        iy_low, iy_high, dy = self.window.span(0, *y)
-        ix_low, ix_high, dx = self.window.span(1, *x)
-        return Tile(y, x, (iy_low, iy_high), (ix_low, ix_high), dy, dx, y, x)
+        (iy, dy), (ix, dx) = self.side(0, y), self.side(1, x)
+        return Tile(y, x, iy, ix, dy, dx, y, x)
+
+    def side(self, axis: int, out: tuple[int, int]) -> tuple[tuple[int, int], int]:
+        """Input rows (columns) of output rows (columns), clipped to the image, and the first tap's offset in them."""
+        low, high, offset = self.window.span(axis, *out)
+        return (low, high), offset
 
     @property
     def unplaced(self) -> Source:
@@ -328,9 +331,8 @@ class PackedSource(Source):
     def unplaced(self) -> PackedSource:
         return replace(self, placement=Placement(0, self.placement.layout))
 
-    def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
-        low, high, dy = self.window.span(0, *y)
-        return Tile(y, x, (low, high), self._flits(x), dy, 0, y, x)
+    def side(self, axis: int, out: tuple[int, int]) -> tuple[tuple[int, int], int]:
+        return super().side(axis, out) if axis == 0 else (self._flits(out), 0)
 
     def _flits(self, x: tuple[int, int]) -> tuple[int, int]:
         """Flits of a row that output columns need: all for all columns, so that rows are one run of bytes."""

@@ -304,7 +304,7 @@ _ESTIMATOR_FAULTS = (
         '            self.bytes["program"] += nbytes\n',
         "",
     ),
-    Seeded(_KINDS, "pages never end a burst", "timed |= _PLACED", "pass"),
+    Seeded(_KINDS, "pages never end a burst", "timed |= PLACED", "pass"),
     Seeded(_KINDS, "windows cost nothing else", '"stride_w", "out_w", "window"', '"stride_w", "out_w"'),
     Seeded(_ESTIMATES, "all launches are worth the whole estimate", "estimate(launch, least)", "estimate(launch)"),
     Seeded(_ESTIMATES, "the last of equals is the fastest", "if cycles < least:", "if cycles <= least:"),

@@ -8,9 +8,10 @@ import pytest
 
 from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate, fastest
 from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_cycles, switch_cycles
+from estimator.instructions import PLACED, TIMED, Instructions
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
-from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, encode
+from rtl.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TapMode, TrafficClass, Unit, decode, encode
 from rtl.params import ChipParams, CoreParams, default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
@@ -315,6 +316,41 @@ def test_a_layer_elsewhere_in_memory_has_the_same_estimate() -> None:
     assert estimate(aligned, ONE, QUICK, EXACT) == estimate(split, ONE, QUICK, EXACT)
     more = estimate(split, ONE, QUICK, with_gaps).cycles - estimate(aligned, ONE, QUICK, with_gaps).cycles
     assert more == pytest.approx(100)
+
+
+class Recorder(dict[str, int]):
+    """Fields of an instruction, and those of them that were read."""
+
+    def __init__(self, fields: dict[str, int]) -> None:
+        super().__init__(fields)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> int:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+def test_fields_that_are_masked_out_are_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all others are, by one program or another."""
+    kept: list[tuple[Opcode, Recorder]] = []
+
+    def recorded(raw: bytes) -> tuple[Opcode, Recorder]:
+        opcode, fields = decode(raw)
+        kept.append((opcode, Recorder(fields)))
+        return kept[-1]
+
+    monkeypatch.setattr("estimator.instructions.decode", recorded)
+    window, array = (encode(Opcode.SETUP, engine=engine, kernel_w=3, window=1) for engine in (Engine.TAP, Engine.ARRAY))
+    pooled = encode(Opcode.STORE, pooled=1, to_core=1, token_valid=1)
+    for program in (
+        [array, compute()], [window, compute()], [encode(Opcode.STORE)], [encode(Opcode.POOL), pooled],
+        [load(token_valid=1)], *([encode(opcode)] for opcode in (Opcode.SYNC, Opcode.TABLE, Opcode.END)),
+    ):  # fmt: skip
+        Instructions(ONE, replace(EXACT, burst_gap=1.0)).program(0, iter(program))
+    for opcode, layout in LAYOUTS.items():
+        everywhere = {name for name, _ in layout if name.startswith(("wait", "signal"))}
+        timed = TIMED.get(opcode, set()) | (PLACED if opcode == Opcode.LOAD else set())
+        assert set().union(*(fields.read for code, fields in kept if code == opcode)) - everywhere == timed, opcode
 
 
 @pytest.mark.parametrize("seed", range(8))

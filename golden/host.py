@@ -9,7 +9,9 @@ import numpy as np
 from golden.errors import OnnxError
 from golden.requant import dequantize, quantize
 
-__all__ = ["LEVELS", "MEANING", "HostPart", "Port", "RuntimeRefusal", "run_model", "run_part", "runtime_identity"]
+__all__ = [
+    "LEVELS", "MEANING", "HostPart", "Port", "RuntimeRefusal", "as_int8", "run_model", "run_part", "runtime_identity",
+]  # fmt: skip
 
 ERROR_LENGTH = 200
 DTYPES = ("float32", "int8", "uint8")
@@ -28,6 +30,11 @@ def storage_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(C, H, W) as which the chip holds an ONNX value of any shape, its elements in order."""
     sizes = (*(shape[1:] if shape[:1] == (1,) else shape), 1, 1, 1)
     return sizes[0], sizes[1], math.prod(sizes[2:])
+
+
+def as_int8(value: np.ndarray) -> np.ndarray:
+    """The chip's integers for ONNX's: int8 as they are, uint8 moved down by 128."""
+    return (value.astype(np.int16) - 128 * (value.dtype == np.uint8)).astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Port:
         value = value.reshape(self.chw)
         if self.dtype == "float32":
             return quantize(np.nan_to_num(value.astype(np.float64)), scale, zero_point)
-        return (value.astype(np.int16) - 128 * (self.dtype == "uint8")).astype(np.int8)
+        return as_int8(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,8 @@ _TEMPORARY = re.compile(r"\\\$\d+(?= )")
 _GUARD = re.compile(r"    if \((\\\S+) \) begin end\n")
 """What yosys puts into a process so that simulators run it at time 0."""
 _GUARD_DECLARATION = re.compile(r"^  reg (\\\$auto\$\S+)  = 0;\n", re.MULTILINE)
-_ASSIGNMENT = re.compile(r"^( +)(\\\$\d+) (\[[\d:]+\] )? ?= (.*);\n$")
+_DECLARATION = re.compile(r"^  reg (?:\[[\d:]+\] )?(\\\$\d+) ;\n", re.MULTILINE)
+_ASSIGNMENT = re.compile(r"^( +)(\\\$\d+) (?:(\[[\d:]+\]) )? ?= (.*);\n$")
 _CONTROL = re.compile(
     r"""\ +(?:
         if\ \(.*\)\ begin | end | end\ else\ begin | end\ else\ if\ \(.*\)\ begin
@@ -73,7 +74,8 @@ def _fold_module(text: str) -> str:
         for line, found in zip(lines, assigned, strict=True):
             if found:
                 if not (found[4] == register and not found[3] and not body):  # else it holds, as registers do
-                    body.append(f"{found[1]}{register}{f' {found[3]}'.rstrip() if found[3] else ''} <= {found[4]};\n")
+                    target = f"{register} {found[3]}" if found[3] else register
+                    body.append(f"{found[1]}{target} <= {found[4]};\n")
             elif not _GUARD.fullmatch(line):
                 body.append(line)
         folded.add(temporary)
@@ -81,6 +83,5 @@ def _fold_module(text: str) -> str:
 
     text = _PROCESS.sub(fold, text)
     text = _CLOCKED.sub(lambda match: "" if match[3] in folded else match[0], text)
-    for name in folded:
-        text = re.sub(rf"^  reg (?:\[[\d:]+\] )?{re.escape(name)} ;\n", "", text, count=1, flags=re.MULTILINE)
+    text = _DECLARATION.sub(lambda match: "" if match[1] in folded else match[0], text)
     return _GUARD_DECLARATION.sub(lambda match: match[0] if f"({match[1]} )" in text else "", text)

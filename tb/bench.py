@@ -64,11 +64,15 @@ class JobRunner:
         if self._events is not None:
             os.write(self._events, (json.dumps({"event": event, **fields}) + "\n").encode())
 
+    async def open(self) -> None:
+        """Bring the chip out of reset, with the job's memory before it."""
+        await self.transport.open(self.job.memory_bytes, self.job.settings)
+        await self._load(self.job.memory)
+
     async def run(self, more: Iterable[LaunchJob | HostJob] = ()) -> None:
         """Load the memory, run every launch of the job, and then more as they come."""
         began = time.perf_counter()
-        await self.transport.open(self.job.memory_bytes, self.job.settings)
-        await self._load(self.job.memory)
+        await self.open()
         await self.host.identify()
         self.emit("ready", load_s=time.perf_counter() - began)
         for index, launch in enumerate(chain(self.job.launches, more)):

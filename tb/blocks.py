@@ -22,7 +22,7 @@ _NAME = re.compile(r"\bsystomesh_tb__DOT__(\w+)")
 _PLACE = re.compile(r"(Vtop\w*\.cpp):(\d+)")
 _LINES_OF_A_STATEMENT = 25
 _NO_BLOCKS = {"chip", "step"}
-"""Parts of a path that say nothing: the whole, and a process of rtl/verilog/systomesh_pe_grid.v."""
+"""Parts of a path that say nothing: the whole, and the process of systomesh_pe_grid.v; so do nameless ones."""
 _NUMBER = re.compile(r"(?<=[a-z_])_?\d+(_\d+)?$")
 """What tells instances of one kind of block from each other: core_3, router_0_1, row7."""
 
@@ -78,6 +78,4 @@ class _Texts:
 def _kind(variable: str) -> str:
     """The block of a variable: 'core.logic.compute' of 'chip__DOT__core_3__DOT__logic__DOT__compute__DOT__busy'."""
     parts = [_NUMBER.sub("", part) for part in variable.split("__DOT__")[:-1]]
-    return (
-        ".".join(part for part in parts if part not in {"chip", "step"} and not part.startswith("unnamedblk")) or "top"
-    )
+    return ".".join(part for part in parts if part not in _NO_BLOCKS and not part.startswith("unnamedblk")) or "top"

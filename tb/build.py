@@ -92,15 +92,10 @@ class Model:
     """Seconds that this call spent building; near zero when the model was in the cache."""
     cached: bool
     waves: bool = False
-    compiler: str = ""
-    recipe: str = ""
-    """How it was compiled, in words."""
+    made: str = ""
+    """What compiled it, and how, in words; empty for Icarus."""
     coverage: Path | None = None
     """Folder that gets a coverage file of every run; the model must have been built with `covered`."""
-
-    def describe(self) -> str:
-        """What compiled it, and how; empty for Icarus."""
-        return f"{self.compiler}, {self.recipe}" if self.recipe else ""
 
     def command(self, plusargs: Sequence[str] = ()) -> list[str]:
         """The command that runs the model."""
@@ -251,17 +246,17 @@ def build_model(
     """
     start = time.perf_counter()
     cache = cache or Cache()
-    compiler = how = ""
+    made = ""
     if simulator == "verilator":
         seen = waves or open_state or bool(covered) or places
-        worth = cycles if training is not None and toolchain.find_compiler().can_profile else 0
         recipe = choose_recipe(
-            design.equal_cores, optimise=optimise, seen=seen, cycles=worth, profile=profile
-        )
+            design.equal_cores, optimise=optimise, seen=seen, cycles=cycles, profile=profile,
+            can_profile=lambda: training is not None and toolchain.find_compiler().can_profile,
+        )  # fmt: skip
         wrapper = design.wrapper(open_buses=open_buses)
         build = _VerilatorBuild(design, wrapper, recipe, training, waves, open_state, tuple(covered), places)
         directory, cached = cache.get("verilator", build.key(), build)
-        compiler, how = build.compiler.name, recipe.describe()
+        made = f"{build.compiler.name}, {recipe.describe()}"
     elif simulator == "icarus":
         steps = max(1, -(-memory_bytes // _ICARUS_FILE_MEMORY_STEP))
         array_bytes = 0 if open_buses else steps * _ICARUS_FILE_MEMORY_STEP
@@ -269,8 +264,7 @@ def build_model(
         directory, cached = _build_icarus(design, wrapper, cache)
     else:
         raise BenchError(f"unknown simulator {simulator!r}: use one of {', '.join(SIMULATORS)}")
-    built_s = time.perf_counter() - start
-    return Model(simulator, directory, built_s, cached, waves=waves, compiler=compiler, recipe=how)
+    return Model(simulator, directory, time.perf_counter() - start, cached, waves=waves, made=made)
 
 
 Training = Callable[[Model, Mapping[str, str]], None]

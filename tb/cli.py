@@ -10,10 +10,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 
@@ -31,7 +31,7 @@ from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
 from tb.fuzz.chips import FUZZ_CHIPS
-from tb.job import Job, LaunchJob, MemoryFile
+from tb.job import plan_job
 from tb.memory import MemorySettings
 from tb.nets import print_nets, zoo_sizes
 from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
@@ -164,7 +164,7 @@ def build(
     """Build the simulation model into the cache."""
     params = _chip(cores, chip)
     model = build_model(emit_chip(params), sim, training=trainer(params), profile=profile)
-    how = ["cached" if model.cached else f"built in {model.build_s:.1f} s", model.describe()]
+    how = ["cached" if model.cached else f"built in {model.build_s:.1f} s", model.made]
     typer.echo(f"{model.directory} ({'; '.join(filter(None, how))})")
 
 
@@ -210,10 +210,8 @@ def speed(
     design = emit_chip(params)
     with tempfile.TemporaryDirectory(prefix="systomesh-speed-") as name:
         folder = Path(name)
-        np.save(folder / "memory.npy", plan.memory_image(workload.image))
-        item = plan.launches[0]
-        launch = LaunchJob(item.name, item.program_base, item.program_stride, folder / "result")
-        job = Job(params, plan.dram_bytes, (launch,), (MemoryFile(0, folder / "memory.npy"),))
+        whole = plan_job(plan, workload.image, folder)
+        job = replace(whole, launches=whole.launches[:1])
         model = build_model(design, training=trainer(params), profile=profile)
         found = measure_speed(model, job, folder / "work")
         blocks = measure_blocks(build_model(design, places=True), job, folder / "work") if by_block else {}

@@ -16,12 +16,12 @@ import numpy as np
 
 from golden.quant import QHost
 from rtl.params import ChipParams
-from scheduler.program import Placement
+from scheduler.program import Placement, Plan
 from tb.memory import MemorySettings
 
 __all__ = [
     "POISON", "Flip", "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job",
-    "receive_launches", "save_job", "send_launch", "write_atomically",
+    "plan_job", "receive_launches", "save_job", "send_launch", "write_atomically",
 ]  # fmt: skip
 
 POISON = 0xA5
@@ -183,6 +183,19 @@ class LaunchResult:
             return cls(**json.loads((directory / "result.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None
+
+
+def plan_job(plan: Plan, image: np.ndarray, folder: Path) -> Job:
+    """All launches of a plan, for a look at the simulation alone: results lie in a folder that holds the memory, too.
+
+    `image` is int8[C, H, W], the input.
+    """
+    np.save(folder / "memory.npy", plan.memory_image(image))
+    launches = tuple(
+        LaunchJob(launch.name, launch.program_base, launch.program_stride, folder / f"{number}")
+        for number, launch in enumerate(plan.launches)
+    )
+    return Job(plan.chip, plan.dram_bytes, launches, (MemoryFile(0, folder / "memory.npy"),))
 
 
 def save_job(job: Job, path: Path) -> None:

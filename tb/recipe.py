@@ -11,6 +11,7 @@ README, "Simulation speed", has what each gives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 __all__ = ["Recipe", "choose_recipe"]
@@ -42,18 +43,24 @@ class Recipe:
 
 
 def choose_recipe(
-    equal_cores: int, *, optimise: bool = True, seen: bool = False, cycles: float = 0, profile: bool = False
+    equal_cores: int,
+    *,
+    optimise: bool = True,
+    seen: bool = False,
+    cycles: float = 0,
+    profile: bool = False,
+    can_profile: Callable[[], bool] = lambda: True,
 ) -> Recipe:
     """The recipe for a chip of which so many cores are equal, and a run of about so many cycles.
 
     `seen`: the bench looks at (waves, coverage) or changes the inside, which only a flat model shows. `profile` asks
-    for a profile whatever the length of the run.
+    for a profile whatever the length of the run; `can_profile` is asked where a long run gains by one.
     """
     if seen:
         return Recipe(True, optimise, why="its inside is seen")
     if not optimise:
         return Recipe(equal_cores < 2, optimise, why="for a short run")
-    pays = cycles >= PROFILE_PAYS_CYCLES
+    pays = cycles >= PROFILE_PAYS_CYCLES and can_profile()
     reasons = ["asked for" if profile else f"{cycles / 1e6:.0f} M cycles pay for it"] if profile or pays else []
     flat = equal_cores <= FLAT_CORES
     reasons = [*([] if flat else [f"{equal_cores} equal cores"]), *reasons]

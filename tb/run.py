@@ -138,7 +138,7 @@ class Run:
             pe_count=self.options.chip.pes,
             memory=self._memory_facts(),
             lower_bound_cycles=lower_bound_cycles(workload.graph, self.options.chip, self.options.settings),
-            model=model.describe(),
+            model=model.made,
             build_s=model.build_s,
             schedule_s=schedule_s,
             golden_s=workload.golden_s,

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from xml.etree import ElementTree
@@ -25,9 +25,16 @@ _STOP_S = 5
 
 
 def run_job(
-    model: Model, job: Job, work_dir: Path, on_event: Callable[[Event], None] | None = None
+    model: Model,
+    job: Job,
+    work_dir: Path,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
 ) -> list[LaunchResult]:
     """Run a job to its end, or to its first launch that fails; the results of the launches that ran.
+
+    `env` is set in the environment of the simulator process besides.
 
     Raises
     ------
@@ -36,7 +43,7 @@ def run_job(
     BenchError
         If it could not write a result.
     """
-    with Simulator(model, job, work_dir) as simulator:
+    with Simulator(model, job, work_dir, env=env) as simulator:
         simulator.end()
         simulator.listen(on_event)
         simulator.judge()
@@ -52,7 +59,7 @@ def run_test_module(
     plusargs: list[str] | None = None,
     expected_tests: int = 1,
     on_event: Callable[[Event], None] | None = None,
-    env: dict[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> None:
     """Run a cocotb test module in the model; its tests may write events to descriptor `+events`.
 
@@ -77,7 +84,7 @@ class _Process:
         plusargs: list[str],
         *,
         pass_fds: tuple[int, ...] = (),
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         work_dir = work_dir.resolve()
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -156,14 +163,14 @@ class _Process:
 class Simulator(_Process):
     """A simulator process that does a job, and then the launches that it is given, until `end`."""
 
-    def __init__(self, model: Model, job: Job, work_dir: Path) -> None:
+    def __init__(self, model: Model, job: Job, work_dir: Path, *, env: Mapping[str, str] | None = None) -> None:
         work_dir.mkdir(parents=True, exist_ok=True)
         path = work_dir.resolve() / "job.pickle"
         save_job(job, path)
         read_end, write_end = os.pipe()
         try:
             plusargs = [f"+job={path}", f"+launches={read_end}"]
-            super().__init__(model, "tb.bench", work_dir, plusargs, pass_fds=(read_end,))
+            super().__init__(model, "tb.bench", work_dir, plusargs, pass_fds=(read_end,), env=env)
         except BaseException:
             os.close(write_end)
             raise

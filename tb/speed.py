@@ -6,7 +6,6 @@ nothing else. Seconds are processor time, which says the same on a machine that 
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,9 @@ ROUNDS = 3
 _TAIL_CYCLES = 500
 """Left over by the bare loop, so that the launch ends under the eyes of the bench."""
 _SAMPLES = 20_000
+"""Most of a profile; one is taken every millisecond."""
 LEAST_SHARE = 0.01
+"""Of a block that gets a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _best(events: Sequence[Event], way: str) -> float:
 
 def print_speed(layer: str, model: Model, speed: Speed, blocks: Mapping[str, float], console: Console) -> None:
     """Show both speeds, and the kinds of blocks that take a hundredth of the time or more."""
-    console.print(f"model: {model.describe()}", highlight=False)
+    console.print(f"model: {model.made}", highlight=False)
     console.print(
         f"{layer}, {speed.cycles:,} cycles: bench {speed.bench_hz / 1e3:.1f} k cycles/s, bare C++ loop "
         f"{speed.bare_hz / 1e3:.1f} k cycles/s, ratio {100 * speed.ratio:.1f} %",
@@ -102,9 +103,7 @@ async def _started(dut: Any) -> tuple[JobRunner, LaunchJob]:
     """The job's only launch, its memory loaded."""
     job = load_job(Path(str(cocotb.plusargs["job"])))
     runner = JobRunner(dut, job, int(str(cocotb.plusargs["events"])))
-    await runner.transport.open(job.memory_bytes, job.settings)
-    for file in job.memory:
-        await runner.transport.write_memory(file.address, file.array())
+    await runner.open()
     (launch,) = (item for item in job.launches if isinstance(item, LaunchJob))
     return runner, launch
 
@@ -135,10 +134,6 @@ async def sample_loop(dut: Any) -> None:
     await runner.host.start(launch.program_base, launch.program_stride)
     outcome = await runner.host.wait(lambda cycles: None)
     await runner.host.start(launch.program_base, launch.program_stride)
-    samples = (ctypes.c_uint64 * _SAMPLES)()
-    sample = ctypes.CDLL(None).systomesh_sample_cycles
-    sample.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64]
-    sample.restype = ctypes.c_uint64
-    count = sample(outcome.cycles - _TAIL_CYCLES, samples, _SAMPLES)
+    samples = runner.transport.sample_cycles(outcome.cycles - _TAIL_CYCLES, _SAMPLES)
     assert (await runner.host.wait(lambda cycles: None)).status == "done"
-    runner.emit("samples", samples=list(samples[:count]))
+    runner.emit("samples", samples=samples)

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -59,8 +59,7 @@ class Compiler:
     @property
     def name(self) -> str:
         """Such as 'clang 19.1.7' or 'g++ 12.2.0'."""
-        found = re.search(r"\d+\.\d+(\.\d+)?", self.version.rpartition(")")[2] or self.version)
-        found = found or re.search(r"\d+\.\d+(\.\d+)?", self.version)
+        found = re.search(r"\d+\.\d+(\.\d+)?", self.version)
         return f"{'clang' if self.is_clang else 'g++'} {found[0] if found else '?'}"
 
     @property
@@ -68,7 +67,7 @@ class Compiler:
         """Whether it can record profiles and compile with them."""
         return not self.is_clang or self.profdata is not None
 
-    @property
+    @cached_property
     def profdata(self) -> str | None:
         """clang's program that merges profiles (llvm-profdata); None where it, or the runtime library, is missing."""
         suffix = Path(self.path).name.partition("++")[2]
@@ -120,15 +119,15 @@ def find_compiler() -> Compiler:
     """The C++ compiler: $CXX if set, else the newest clang from `GOOD_CLANG` on, else g++, else any clang."""
     own = os.environ.get("CXX")
     names = [own] if own else [*(f"clang++-{n}" for n in range(29, GOOD_CLANG - 1, -1)), "clang++", "g++"]
-    found: list[Compiler] = []
+    old: Compiler | None = None
     for name in names:
         if (path := shutil.which(name)) and (version := _output([path, "--version"]).partition("\n")[0]):
             compiler = Compiler(path, version)
             if own or name != "clang++" or _major(version) >= GOOD_CLANG:
                 return compiler
-            found.append(compiler)
-    if found:
-        return found[0]
+            old = compiler
+    if old is not None:
+        return old
     raise ToolError(f"no C++ compiler found ({' or '.join(names)}): run 'make setup' or 'apt-get install g++'")
 
 

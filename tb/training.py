@@ -6,13 +6,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from rtl.params import ChipParams
 from scheduler.schedule import schedule
 from tb.build import Model, Training
-from tb.job import Job, LaunchJob, MemoryFile, save_job
-from tb.session import run_test_module
+from tb.job import plan_job
+from tb.session import run_job
 from tb.workload import load_workload
 
 __all__ = ["trainer"]
@@ -28,16 +26,6 @@ def trainer(chip: ChipParams) -> Training:
         workload = load_workload(NET)
         plan = schedule(workload.graph, chip)
         with tempfile.TemporaryDirectory(prefix="systomesh-training-") as name:
-            folder = Path(name)
-            np.save(folder / "memory.npy", plan.memory_image(workload.image))
-            launches = tuple(
-                LaunchJob(item.name, item.program_base, item.program_stride, folder / f"{number}")
-                for number, item in enumerate(plan.launches)
-            )
-            job = Job(chip, plan.dram_bytes, launches, (MemoryFile(0, folder / "memory.npy"),))
-            save_job(job, folder / "job.pickle")
-            run_test_module(
-                model, "tb.bench", folder / "work", plusargs=[f"+job={folder / 'job.pickle'}"], env=dict(environment)
-            )
+            run_job(model, plan_job(plan, workload.image, Path(name)), Path(name) / "work", env=environment)
 
     return train

@@ -271,6 +271,14 @@ class SimTransport(Transport):
         library.systomesh_bare_cycles.restype = ctypes.c_double
         return library.systomesh_bare_cycles(cycles)
 
+    def sample_cycles(self, cycles: int, room: int) -> list[int]:
+        """Where that loop was now and then: at most `room` addresses within the program (Verilator only)."""
+        samples = (ctypes.c_uint64 * room)()
+        library = ctypes.CDLL(None)
+        library.systomesh_sample_cycles.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64]
+        library.systomesh_sample_cycles.restype = ctypes.c_uint64
+        return samples[: library.systomesh_sample_cycles(cycles, samples, room)]
+
 
 def start_clock(dut: Any) -> None:
     """Start the clock of `systomesh_tb`, unless the simulator makes it (tb/hdl/sim_main.cpp)."""

@@ -20,9 +20,9 @@ from onnx import TensorProto, helper
 from golden import ops
 from golden.errors import DisagreementError
 from golden.evaluate import evaluate
-from golden.host import LEVELS, MEANING, RuntimeRefusal, run_model
+from golden.host import LEVELS, MEANING, RuntimeRefusal, as_int8, run_model
 from golden.onnx_import.imported import FloatModel, QuantisedModel
-from golden.onnx_import.rounding import UNIT, float_slack, other_side
+from golden.onnx_import.rounding import UNIT, across_tie, float_slack, largest, other_side
 from golden.qgraph import QTensor
 
 __all__ = ["Judgement", "judge_float", "judge_quantised"]
@@ -248,7 +248,7 @@ class _Run:
         for name, value in zip(self._outputs, values, strict=True):
             meant = self.values[name]
             distance = _distance(value, meant)
-            differ = distance > (LEVEL_TOLERANCE * _largest(meant) if meant.dtype.kind == "f" else 0)
+            differ = distance > (LEVEL_TOLERANCE * largest(meant) if meant.dtype.kind == "f" else 0)
             if differ.any():
                 lines.append(f"{name!r} by up to {distance.max():.3g} in {_share(differ)}")
         return lines
@@ -270,15 +270,15 @@ def _integers(tensor: QTensor, value: np.ndarray) -> np.ndarray:
     """int8 of ONNX Runtime's integers, or of the real values of an output that only the host has."""
     if value.dtype.kind == "f":
         return tensor.quantize(np.nan_to_num(value.astype(np.float64)))
-    return (value.astype(np.int16) - 128 * (value.dtype == np.uint8)).astype(np.int8)
+    return as_int8(value)
 
 
 def _other_input(tensor: QTensor, picture: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The quantised picture, on the other side of ties."""
     exact = picture.astype(np.float64) / tensor.scale
-    below = np.floor(exact)
-    side = np.clip(below + (np.rint(exact) == below) + tensor.zero_point, -128, 127).astype(np.int8)
-    return np.where(np.abs(exact - below - 0.5) <= 4 * UNIT * np.abs(exact), side, image)
+    other, to_tie = across_tie(exact)
+    side = np.clip(other + tensor.zero_point, -128, 127).astype(np.int8)
+    return np.where(to_tie <= 4 * UNIT * np.abs(exact), side, image)
 
 
 def _require(
@@ -314,11 +314,7 @@ def _distance(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 def _relative(got: np.ndarray, expected: np.ndarray) -> float:
     """Largest distance over the largest value."""
-    return float(_distance(got.reshape(-1), expected.reshape(-1)).max(initial=0.0) / (_largest(expected) or 1.0))
-
-
-def _largest(values: np.ndarray) -> float:
-    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    return float(_distance(got.reshape(-1), expected.reshape(-1)).max(initial=0.0) / (largest(expected) or 1.0))
 
 
 def _share(mask: np.ndarray) -> str:

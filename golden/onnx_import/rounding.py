@@ -20,7 +20,7 @@ from golden.qnodes import QAdd, QConcat, QConv, QNode, QPool
 from golden.requant import INT8, TABLE_ENTRIES
 from golden.window import Padding, Pair, correlate, pad, windows
 
-__all__ = ["float_slack", "other_side"]
+__all__ = ["across_tie", "float_slack", "largest", "other_side"]
 
 BIAS_ROUNDING = 0.5
 """Of a bias that the file holds in other units than those of the accumulator."""
@@ -75,7 +75,7 @@ def float_slack(
         case Activation():
             return _function_slack(node, x, output)
         case Host():
-            return SINGLE_ROUNDINGS * UNIT * _largest(output)
+            return SINGLE_ROUNDINGS * UNIT * largest(output)
         case BatchNorm():
             raise AssertionError("the import folds normalisations")
     return 0.0  # copies and comparisons
@@ -84,13 +84,13 @@ def float_slack(
 def _function_slack(node: Activation, x: np.ndarray, output: np.ndarray) -> float:
     """What float64 makes of the same values says how the function spreads roundings."""
     exact = node.apply(x.astype(np.float64))
-    spread = _largest(output - exact)
+    spread = largest(output - exact)
     terms = node.terms if isinstance(node, Expression) else ()
     saturates = any(term.function not in ARITHMETIC for term in terms) or not terms
-    return FUNCTION_MARGIN * (spread + UNIT * max(_largest(output), 1.0 if saturates else 0.0))
+    return FUNCTION_MARGIN * (spread + UNIT * max(largest(output), 1.0 if saturates else 0.0))
 
 
-def _largest(values: np.ndarray) -> float:
+def largest(values: np.ndarray) -> float:
     """Largest finite magnitude."""
     return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
 
@@ -107,6 +107,12 @@ def _reach(x: np.ndarray, kernel: Pair, stride: Pair, padding: Padding, dilation
         squares, ones, stride=stride, padding=padding, dilation=dilation, groups=groups, dtype=np.float64
     )
     return np.sqrt(windows)
+
+
+def across_tie(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The integers to which float64 values are not rounded, across the nearest tie, and the distances to that tie."""
+    below = np.floor(exact)
+    return below + (np.rint(exact) == below), np.abs(exact - below - 0.5)
 
 
 def other_side(
@@ -128,12 +134,11 @@ def other_side(
     requant = node.requant
     scale = np.ldexp(requant.multiplier.astype(np.float64), -requant.shift)[:, None, None]
     exact = ops.accumulate(node, values) * scale
-    below = np.floor(exact)
-    other = below + (np.rint(exact) == below) + requant.zero_point
-    side = np.clip(other, requant.lo, requant.hi).astype(np.int8)
+    other, to_tie = across_tie(exact)
+    side = np.clip(other + requant.zero_point, requant.lo, requant.hi).astype(np.int8)
     if requant.table is not None:
         side = requant.table[side.astype(np.int16) - INT8[0]]
-    tie = np.abs(exact - below - 0.5) <= scale * _accumulator_slack(node, values)
+    tie = to_tie <= scale * _accumulator_slack(node, values)
     return np.where(tie, side, got)
 
 

@@ -26,3 +26,16 @@ def test_the_chip_and_the_length_of_the_run_decide(equal_cores, options, expecte
     assert (recipe.flat, recipe.optimise, recipe.profile) == (expected.flat, expected.optimise, expected.profile)
     assert recipe.why == why
     assert why in recipe.describe()
+
+
+def test_whether_a_profile_is_possible_is_asked_only_where_a_long_run_gains_by_it() -> None:
+    asked: list[bool] = []
+
+    def cannot() -> bool:
+        asked.append(True)
+        return False
+
+    assert choose_recipe(4, cycles=PROFILE_PAYS_CYCLES - 1, can_profile=cannot) == Recipe()
+    assert not asked
+    assert choose_recipe(4, cycles=PROFILE_PAYS_CYCLES, can_profile=cannot) == Recipe()
+    assert asked

@@ -318,7 +318,7 @@ def _folded_wrong(old: str, new: str) -> Question:
 _FOLDING_FAULTS = {
     "a value that holds is dropped behind another": (" and not found[3] and not body)", ")"),
     "a first value is dropped though it does not hold": ("found[4] == register and not found[3]", "not found[3]"),
-    "a part is taken for the whole": ("{f' {found[3]}'.rstrip() if found[3] else ''}", ""),
+    "a part is taken for the whole": ('f"{register} {found[3]}" if found[3] else register', "register"),
     "a temporary is folded that is read elsewhere": ("if uses[temporary] != 2 +", "if 0 and uses[temporary] != 2 +"),
     "a process with another target is folded": ("if not all(_GUARD", "if 0 and not all(_GUARD"),
     "another clock": ("always @(posedge {clock})", "always @(posedge clk)"),

@@ -8,14 +8,14 @@ from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl.axi import Axi4, Axi4Lite
-from rtl.blackbox import place
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import BlockKind, block_index
 from rtl.control import Control
-from rtl.core import Core
-from rtl.memory_node import MemoryNode
+from rtl.core.core import Core
+from rtl.dram.axi import Axi4, Axi4Lite
+from rtl.dram.memory_node import MemoryNode
+from rtl.lib.blackbox import place
 from rtl.noc.mesh import Mesh
-from rtl.params import ChipParams
-from rtl.regs import BlockKind, block_index
 
 __all__ = ["Chip", "core_modules"]
 

@@ -1,4 +1,4 @@
-"""Control: the registers of `rtl.regs` behind an AXI4-Lite slave, and the life of a run."""
+"""Control: the registers of `rtl.contract.regs` behind an AXI4-Lite slave, and the life of a run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.axi import Axi4Lite, Resp
-from rtl.params import ChipParams
-from rtl.regs import COUNTER_BITS, ID_VALUE, ErrorCode, Register
-from rtl.regs import Control as ControlBit
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import COUNTER_BITS, ID_VALUE, ErrorCode, Register
+from rtl.contract.regs import Control as ControlBit
+from rtl.dram.axi import Axi4Lite, Resp
 
 __all__ = ["CLEAR_CYCLES", "NO_NODE", "NO_UNIT", "WATCHDOG_RESET", "Control"]
 
@@ -62,7 +62,7 @@ class Control(wiring.Component):
         Something moved; may come late by a few cycles.
     counter_index, counter_value
         Counter to read in every block, and all blocks' values a cycle later, in the order of
-        `rtl.regs.block_index`.
+        `rtl.contract.regs.block_index`.
     """
 
     def __init__(self, *, chip: ChipParams) -> None:

@@ -19,10 +19,10 @@ from amaranth.back import verilog
 from amaranth.hdl import Elaboratable
 from amaranth.hdl._ir import PortDirection
 
-from rtl.blackbox import EmissionTarget, ports_of
 from rtl.chip import Chip, core_modules
+from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from rtl.fold import fold_registers
-from rtl.params import ChipParams, ParameterError, default_chip, load_chip
+from rtl.lib.blackbox import EmissionTarget, ports_of
 
 __all__ = ["LINT_WAIVERS", "TIMESCALE", "TOP", "EmittedChip", "Port", "emit"]
 

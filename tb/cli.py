@@ -19,28 +19,28 @@ from rich.console import Console
 
 from golden.errors import GoldenError
 from golden.zoo import ZOO
-from rtl.params import ChipParams, ParameterError, default_chip, load_chip
+from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.schedule import schedule
-from tb.bench_report import commit, print_report, record, require_writable, write_report
-from tb.build import SIMULATORS, build_model, emit_chip
-from tb.campaign import Campaign, Case
-from tb.capacity import parse_jobs
+from tb.bench.campaign import Campaign, Case
+from tb.bench.speed import measure_blocks, measure_speed, print_speed
+from tb.bench.table import commit, print_report, record, require_writable, write_report
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
 from tb.fuzz.chips import FUZZ_CHIPS
-from tb.job import plan_job
-from tb.memory import MemorySettings
-from tb.nets import print_nets, zoo_sizes
-from tb.progress import CampaignConsole, ConsoleWatcher, pipe_relay
-from tb.report import print_summary
-from tb.run import Run, RunOptions
-from tb.speed import measure_blocks, measure_speed, print_speed
+from tb.model.build import SIMULATORS, build_model, emit_chip
+from tb.model.training import trainer
+from tb.report.nets import print_nets, zoo_sizes
+from tb.report.progress import CampaignConsole, ConsoleWatcher, pipe_relay
+from tb.report.terminal import print_summary
+from tb.run.capacity import parse_jobs
+from tb.run.run import Run, RunOptions
+from tb.run.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload, require_network
+from tb.sim.job import plan_job
+from tb.sim.memory import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
-from tb.training import trainer
-from tb.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload, require_network
 
 __all__ = ["app", "main"]
 

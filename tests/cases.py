@@ -10,12 +10,12 @@ from math import prod
 
 import numpy as np
 
-from golden.qgraph import QGraph, QTensor
-from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool, Residual
-from golden.requant import Requant
-from golden.window import out_hw
-from rtl.isa import table_blocks
-from rtl.params import ChipParams
+from golden.int8.qgraph import QGraph, QTensor
+from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool, Residual
+from golden.int8.requant import Requant
+from golden.net.window import out_hw
+from rtl.contract.isa import table_blocks
+from rtl.contract.params import ChipParams
 from tests.chips import CHIPS, random_chip
 
 __all__ = ["CHIPS", "KINDS", "Case", "GraphBuilder", "random_case", "random_chip", "random_graph", "random_image"]

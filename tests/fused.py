@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from golden.pools import pools_before_concats
-from scheduler.fusion import pool_candidates
+from golden.int8.pools import pools_before_concats
+from scheduler.group import pool_candidates
 from tests.cases import Case
 
 __all__ = ["fuse_all_pools"]

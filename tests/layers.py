@@ -1,4 +1,4 @@
-"""Runs layers of tests/cases.py on the RTL and compares what they leave in memory with golden.ops."""
+"""Runs layers of tests/cases.py on the RTL and compares what they leave in memory with golden.int8.ops."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from golden import ops
-from rtl.params import ChipParams
+from golden.int8 import ops
+from rtl.contract.params import ChipParams
 from scheduler import Plan, schedule
-from tb.build import Model
-from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.memory import MemorySettings
-from tb.scoreboard import compare
-from tb.session import run_job
+from tb.model.build import Model
+from tb.run.scoreboard import compare
+from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.memory import MemorySettings
+from tb.sim.session import run_job
 from tests.cases import Case
 
 __all__ = ["Check", "run_cases"]
@@ -63,7 +63,7 @@ def run_cases(
     *,
     counters: bool = False,
 ) -> list[tuple[Check, LaunchResult]]:
-    """Run all launches of the cases in one simulation, and assert that each leaves what golden.ops computes.
+    """Run all launches of the cases in one simulation, and assert that each leaves what golden.int8.ops computes.
 
     Parameters
     ----------

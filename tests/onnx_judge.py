@@ -15,11 +15,11 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from golden import ops
+from golden.int8 import ops
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QAdd, QConv, QNode, QPool
+from golden.int8.requant import INT8
 from golden.onnx_import.attributes import Names
-from golden.qgraph import QGraph
-from golden.qnodes import QAdd, QConv, QNode, QPool
-from golden.requant import INT8
 
 __all__ = ["Verdict", "explain", "judge", "outputs", "session"]
 

@@ -1,7 +1,7 @@
 """Bit-exact interpreter of the chip's programs, in NumPy.
 
-It knows `rtl.isa`, `rtl.params` and the codes of `rtl.regs`, and nothing of the RTL or of the layer
-mathematics in `golden.ops`: where the three agree, all are right.
+It knows `rtl.contract.isa`, `rtl.contract.params` and the codes of `rtl.contract.regs`, and nothing of the RTL or
+of the layer mathematics in `golden.int8.ops`: where the three agree, all are right.
 """
 
 from golden.machine.faults import Fault

@@ -9,9 +9,9 @@ addresses where the flits arrive (`CoreState.write_flits`).
 from collections.abc import Callable
 
 from golden.machine.state import CoreState
-from rtl.isa import Engine, Opcode, Space, TrafficClass, Unit, table_blocks
-from rtl.params import ChipParams
-from rtl.regs import ErrorCode
+from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit, table_blocks
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import ErrorCode
 
 __all__ = ["check_fields", "check_prefix"]
 

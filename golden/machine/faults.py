@@ -1,7 +1,7 @@
 """The one way in which a program goes wrong: an error code, with where and why."""
 
-from rtl.isa import Unit
-from rtl.regs import ErrorCode
+from rtl.contract.isa import Unit
+from rtl.contract.regs import ErrorCode
 
 __all__ = ["Fault"]
 

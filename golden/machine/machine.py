@@ -21,9 +21,9 @@ from golden.machine.faults import Fault
 from golden.machine.result import Blocked, Result
 from golden.machine.state import UNDEFINED, CoreState, fresh_cores
 from golden.machine.store import drain
-from rtl.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit, decode
-from rtl.params import ChipParams
-from rtl.regs import CoreCounter, ErrorCode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit, decode
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import CoreCounter, ErrorCode
 
 __all__ = ["Machine"]
 

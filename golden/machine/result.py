@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.machine.state import CoreState
-from rtl.isa import Opcode, Unit
-from rtl.regs import ErrorCode
+from rtl.contract.isa import Opcode, Unit
+from rtl.contract.regs import ErrorCode
 
 __all__ = ["Blocked", "Result"]
 

@@ -6,9 +6,9 @@ from math import prod
 import numpy as np
 
 from golden.machine.faults import Fault
-from rtl.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit, unpack_params
-from rtl.params import ChipParams
-from rtl.regs import CoreCounter, ErrorCode
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit, unpack_params
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import CoreCounter, ErrorCode
 
 __all__ = ["TOKEN_MAX", "UNDEFINED", "CoreState", "fresh_cores"]
 

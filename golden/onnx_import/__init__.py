@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from golden import ops
+from golden.int8 import ops
+from golden.int8.qgraph import QGraph, QTensor
+from golden.int8.qnodes import QHost
+from golden.int8.quant import affine
 from golden.onnx_import.floats import import_float
 from golden.onnx_import.host import largest_refusal
 from golden.onnx_import.imported import FloatModel, Output, QuantisedModel
 from golden.onnx_import.judge import Judgement, judge_float, judge_quantised
 from golden.onnx_import.model import read
 from golden.onnx_import.quantised import import_quantised
-from golden.qgraph import QGraph, QTensor
-from golden.qnodes import QHost
-from golden.quant import affine
 
 __all__ = [
     "FloatModel", "Judgement", "Output", "QuantisedModel", "judge_float", "judge_quantised", "largest_refusal",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from golden.net.window import Padding, Pair, out_hw
 from golden.onnx_import.model import Op
-from golden.window import Padding, Pair, out_hw
 
 __all__ = ["Names", "Window", "clip_bounds", "mean_axes_ok", "pad_amount", "reshaped", "window"]
 

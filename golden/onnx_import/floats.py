@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from golden.activations import Expression, Term
 from golden.errors import OnnxError
-from golden.graph import (
+from golden.int8.host import Port
+from golden.net.activations import Expression, Term
+from golden.net.graph import (
     Add,
     AvgPool,
     Clip,
@@ -25,13 +26,12 @@ from golden.graph import (
     Relu,
     Shape,
 )
-from golden.host import Port
+from golden.net.window import Padding
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.walk import VIEWS, require_shape, translate
-from golden.window import Padding
 
 __all__ = ["import_float"]
 

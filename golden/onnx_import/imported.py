@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.errors import OnnxError
-from golden.graph import Graph
-from golden.host import Port
+from golden.int8.host import Port
+from golden.int8.qgraph import QGraph
+from golden.net.graph import Graph
 from golden.onnx_import.model import Model
-from golden.qgraph import QGraph
 
 __all__ = ["FloatModel", "Output", "QuantisedModel", "computed_outputs"]
 

@@ -17,13 +17,13 @@ import onnx
 from google.protobuf.message import EncodeError
 from onnx import TensorProto, helper
 
-from golden import ops
 from golden.errors import DisagreementError
-from golden.evaluate import evaluate
-from golden.host import LEVELS, MEANING, RuntimeRefusal, as_int8, run_model
+from golden.int8 import ops
+from golden.int8.host import LEVELS, MEANING, RuntimeRefusal, as_int8, run_model
+from golden.int8.qgraph import QTensor
+from golden.net.evaluate import evaluate
 from golden.onnx_import.imported import FloatModel, QuantisedModel
 from golden.onnx_import.rounding import UNIT, across_tie, float_slack, largest, other_side
-from golden.qgraph import QTensor
 
 __all__ = ["Judgement", "judge_float", "judge_quantised"]
 

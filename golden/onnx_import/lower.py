@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
+from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConv, QPool
+from golden.int8.requant import INT8, Requant
 from golden.onnx_import.attributes import Window
 from golden.onnx_import.model import Op
 from golden.onnx_import.values import Activation, Fixed, Target
-from golden.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConv, QPool
-from golden.requant import INT8, Requant
 
 __all__ = ["NO_WINDOW", "lower_add", "lower_average", "lower_conv", "lower_max"]
 

@@ -10,7 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from golden.errors import GoldenError, OnnxError
-from golden.host import Port
+from golden.int8.host import Port
+from golden.int8.qgraph import QGraph, QTensor
+from golden.int8.qnodes import QConcat, QHost, QNode, QPool
+from golden.int8.requant import INT8
+from golden.net.window import out_hw
 from golden.onnx_import.attributes import Names, Window, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.imported import Output, QuantisedModel, computed_outputs
@@ -41,10 +45,6 @@ from golden.onnx_import.values import (
     zero_of,
 )
 from golden.onnx_import.walk import MALFORMED, VIEWS, require_shape, translate
-from golden.qgraph import QGraph, QTensor
-from golden.qnodes import QConcat, QHost, QNode, QPool
-from golden.requant import INT8
-from golden.window import out_hw
 
 __all__ = ["import_quantised"]
 

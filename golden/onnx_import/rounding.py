@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from golden import ops
-from golden.activations import Activation, Expression
-from golden.evaluate import evaluate
-from golden.graph import Add, AvgPool, BatchNorm, Conv2d, GlobalAvgPool, Host, Linear, Node
-from golden.qnodes import QAdd, QConcat, QConv, QNode, QPool
-from golden.requant import INT8, TABLE_ENTRIES
-from golden.window import Padding, Pair, correlate, pad, windows
+from golden.int8 import ops
+from golden.int8.qnodes import QAdd, QConcat, QConv, QNode, QPool
+from golden.int8.requant import INT8, TABLE_ENTRIES
+from golden.net.activations import Activation, Expression
+from golden.net.evaluate import evaluate
+from golden.net.graph import Add, AvgPool, BatchNorm, Conv2d, GlobalAvgPool, Host, Linear, Node
+from golden.net.window import Padding, Pair, correlate, pad, windows
 
 __all__ = ["across_tie", "float_slack", "largest", "other_side"]
 
@@ -50,7 +50,7 @@ def float_slack(
     Parameters
     ----------
     values, tensors
-        As of `golden.evaluate.evaluate`, which gave `output`.
+        As of `golden.net.evaluate.evaluate`, which gave `output`.
     folded : float64[O], optional
         Sum of the magnitudes of what the layer's bias is the sum of.
     """

@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from golden.host import run_part
+from golden.int8.host import run_part
+from golden.int8.qnodes import QAdd, QConv, QNode, QPool
+from golden.int8.requant import INT8, TABLE_ENTRIES, Requant
 from golden.onnx_import.model import Model, Op
 from golden.onnx_import.values import Curve
 from golden.onnx_import.walk import VIEWS
-from golden.qnodes import QAdd, QConv, QNode, QPool
-from golden.requant import INT8, TABLE_ENTRIES, Requant
 
 __all__ = ["compute_table", "identity", "merge_tables"]
 

@@ -7,9 +7,9 @@ from math import inf
 import numpy as np
 
 from golden.errors import OnnxError
+from golden.int8.requant import INT8
+from golden.net.window import Padding
 from golden.onnx_import.model import Op
-from golden.requant import INT8
-from golden.window import Padding
 
 __all__ = [
     "Activation", "Curve", "Fixed", "Input", "Pending", "QParams", "Target", "Value", "params_of",

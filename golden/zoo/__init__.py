@@ -1,9 +1,9 @@
-"""Networks by name. A zoo entry is a function that returns a fresh :class:`~golden.graph.Graph`."""
+"""Networks by name. A zoo entry is a function that returns a fresh :class:`~golden.net.graph.Graph`."""
 
 from collections.abc import Callable
 
 from golden.errors import UnknownNetworkError
-from golden.graph import Graph
+from golden.net.graph import Graph
 from golden.zoo.alexnet import alexnet
 from golden.zoo.googlenet import googlenet
 from golden.zoo.lenet5 import lenet5

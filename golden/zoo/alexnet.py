@@ -5,7 +5,7 @@ normalisation. Layer and parameter names are torchvision's. Its adaptive average
 224 x 224, dropout nothing at inference; both are left out.
 """
 
-from golden.graph import Graph
+from golden.net.graph import Graph
 from golden.zoo.build import Builder
 
 __all__ = ["alexnet"]

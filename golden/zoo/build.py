@@ -1,6 +1,6 @@
 """Shorthand in which the networks of the zoo are written: append a node, get its value's name."""
 
-from golden.graph import (
+from golden.net.graph import (
     Add,
     BatchNorm,
     Clip,
@@ -15,7 +15,7 @@ from golden.graph import (
     Relu,
     Shape,
 )
-from golden.window import Padding, ceil_padding
+from golden.net.window import Padding, ceil_padding
 
 __all__ = ["Builder"]
 

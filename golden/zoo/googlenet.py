@@ -5,7 +5,7 @@ Layer and parameter names are torchvision's; arrays of its ``aux1`` and ``aux2``
 weights want pixels in -1..1 (``transform_input``), not ImageNet's normalisation.
 """
 
-from golden.graph import Graph
+from golden.net.graph import Graph
 from golden.zoo.build import Builder
 
 __all__ = ["googlenet"]

@@ -6,7 +6,7 @@ subsampling, every C3 map sees all six S2 maps (the paper's table I drops some),
 (its 5x5 input gives the same mathematics), and a linear output instead of radial basis functions.
 """
 
-from golden.graph import Conv2d, Flatten, Graph, Linear, MaxPool, Relu
+from golden.net.graph import Conv2d, Flatten, Graph, Linear, MaxPool, Relu
 
 __all__ = ["lenet5"]
 

@@ -5,7 +5,7 @@ the classifier as a fully connected layer and plain ReLU as the paper draws it. 
 parameter names are those of the common PyTorch port (``model.<layer>.<part>``, ``fc``).
 """
 
-from golden.graph import Graph
+from golden.net.graph import Graph
 from golden.zoo.build import Builder
 
 __all__ = ["mobilenet_v1"]

@@ -4,7 +4,7 @@ Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018, 
 torchvision's.
 """
 
-from golden.graph import Graph
+from golden.net.graph import Graph
 from golden.zoo.build import Builder
 
 __all__ = ["mobilenet_v2"]

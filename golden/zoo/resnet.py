@@ -4,7 +4,7 @@ He et al., "Deep residual learning for image recognition", 2016. ResNet-50 is to
 of a bottleneck carries the stride, not the first 1x1. Layer and parameter names are torchvision's.
 """
 
-from golden.graph import Graph
+from golden.net.graph import Graph
 from golden.zoo.build import Builder
 
 __all__ = ["resnet18", "resnet50"]

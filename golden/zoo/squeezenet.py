@@ -4,7 +4,7 @@ Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", 
 Layer and parameter names are torchvision's. Dropout does nothing at inference and is left out.
 """
 
-from golden.graph import Graph
+from golden.net.graph import Graph
 from golden.zoo.build import Builder
 
 __all__ = ["squeezenet1_1"]

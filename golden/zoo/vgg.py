@@ -5,7 +5,7 @@ Layer names are the paper's (conv1_1 ... fc8), parameter names torchvision's (fe
 so torchvision's weights load unchanged. Dropout does nothing at inference and is left out.
 """
 
-from golden.graph import Conv2d, Flatten, Graph, Linear, MaxPool, Node, Relu
+from golden.net.graph import Conv2d, Flatten, Graph, Linear, MaxPool, Node, Relu
 
 __all__ = ["vgg11", "vgg16"]
 

@@ -11,8 +11,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.contract.params import ChipParams
 from rtl.noc.buffer import N_PORTS, front_layout
-from rtl.params import ChipParams
 
 __all__ = ["Allocator"]
 

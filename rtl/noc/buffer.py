@@ -10,9 +10,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from rtl.memory import Ram
+from rtl.contract.params import ChipParams, Direction
+from rtl.lib.ram import Ram
 from rtl.noc.flit import flit_layout, header_layout, link_signature
-from rtl.params import ChipParams, Direction
 
 __all__ = ["N_PORTS", "InputBuffer", "front_layout"]
 

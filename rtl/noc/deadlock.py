@@ -24,11 +24,11 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations, pairwise
 
+from rtl.contract.params import ChipParams, Direction
 from rtl.noc.flit import MessageClass, virtual_channel
 from rtl.noc.port import merges_channels
 from rtl.noc.router import CLAIM_ORDER
 from rtl.noc.routing import OPPOSITE, Link, neighbour, node_port, reach_masks
-from rtl.params import ChipParams, Direction
 
 __all__ = ["TRAFFIC", "WAITS", "Buffer", "Dependency", "Entry", "Merge", "Network", "Traffic", "Wait", "cycle"]
 
@@ -68,7 +68,7 @@ WAITS = (
     Wait(True, MessageClass.REQUEST, MessageClass.RESPONSE, True, "requests are taken as answers leave"),
     Wait(False, MessageClass.REQUEST, MessageClass.RESPONSE, False, "responses go first where both write one memory"),
 )
-"""What the endpoints do between the classes (`rtl.memory_node`, `rtl.interface.Inbound`)."""
+"""What the endpoints do between the classes (`rtl.dram.memory_node`, `rtl.core.interface.Inbound`)."""
 
 
 @dataclass(frozen=True, order=True)

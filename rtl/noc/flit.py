@@ -12,8 +12,8 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.isa import Space, TrafficClass
-from rtl.params import ChipParams
+from rtl.contract.isa import Space, TrafficClass
+from rtl.contract.params import ChipParams
 
 __all__ = ["Kind", "MessageClass", "flit_layout", "header_layout", "link_signature", "virtual_channel"]
 

@@ -8,13 +8,13 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl.blackbox import place
+from rtl.contract.params import ChipParams, Direction
+from rtl.contract.regs import COUNTER_BITS
+from rtl.lib.blackbox import place
 from rtl.noc.flit import flit_layout
 from rtl.noc.port import NetworkPort, merges_channels, receive_depth
 from rtl.noc.router import Router
 from rtl.noc.routing import OPPOSITE, neighbour, node_port, reach_masks
-from rtl.params import ChipParams, Direction
-from rtl.regs import COUNTER_BITS
 
 __all__ = ["Mesh"]
 
@@ -30,7 +30,7 @@ class Mesh(wiring.Component):
     send_request, send_response, receive_request, receive_response
         For each node, the streams of its `rtl.noc.port.NetworkPort`.
     counter_index, counter_value
-        For each router, a counter of `rtl.regs.RouterCounter`, one cycle later.
+        For each router, a counter of `rtl.contract.regs.RouterCounter`, one cycle later.
     progress
         Some flit is on a router's outgoing link.
     clear, running

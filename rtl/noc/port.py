@@ -8,9 +8,9 @@ from amaranth.hdl import Array, Cat, Elaboratable, Module, Mux, ResetInserter, S
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.fifo import Fifo
+from rtl.contract.params import ChipParams
+from rtl.lib.fifo import Fifo
 from rtl.noc.flit import MessageClass, flit_layout, link_signature
-from rtl.params import ChipParams
 
 __all__ = ["RECEIVE_DEPTH", "NetworkPort", "merges_channels", "receive_depth"]
 

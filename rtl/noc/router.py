@@ -10,11 +10,11 @@ from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl.contract.params import ChipParams, Direction
+from rtl.contract.regs import COUNTER_BITS, RouterCounter
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS, InputBuffer
 from rtl.noc.flit import flit_layout, link_signature
-from rtl.params import ChipParams, Direction
-from rtl.regs import COUNTER_BITS, RouterCounter
 
 __all__ = ["Router"]
 
@@ -73,7 +73,7 @@ class Router(wiring.Component):
     Members
     -------
     i, o
-        Links in and out, indexed by `rtl.params.Direction`.
+        Links in and out, indexed by `rtl.contract.params.Direction`.
     reach
         Constant: the nodes that lie behind each port (`rtl.noc.routing.reach_masks`).
     capacity
@@ -88,7 +88,7 @@ class Router(wiring.Component):
     progress
         A flit is on an outgoing link.
     counter_index, counter_value
-        `rtl.regs.RouterCounter`; the value follows one cycle later.
+        `rtl.contract.regs.RouterCounter`; the value follows one cycle later.
     """
 
     def __init__(self, *, chip: ChipParams) -> None:

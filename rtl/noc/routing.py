@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rtl.params import ChipParams, Direction
+from rtl.contract.params import ChipParams, Direction
 
 __all__ = [
     "OPPOSITE",

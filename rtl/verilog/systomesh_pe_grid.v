@@ -1,4 +1,4 @@
-// ROWS x COLS PEs with the triangular delays before and behind them: the Verilog body of rtl/grid.py, which says what
+// ROWS x COLS PEs with the triangular delays before and behind them: the Verilog body of rtl/engines/grid.py, which says what
 // each register is. Written as loops over arrays, because simulators then multiply a row of PEs with vector
 // instructions and move a row of activations at once; to synthesis it is the same as the Amaranth component
 // (tests/formal proves it).

@@ -1,4 +1,4 @@
-// Synchronous RAM, one read and one write port, read-first; the Verilog body of rtl/memory.py.
+// Synchronous RAM, one read and one write port, read-first; the Verilog body of rtl/lib/ram.py.
 // Contents start as zero, so that every simulator agrees with Amaranth's.
 
 module systomesh_ram #(

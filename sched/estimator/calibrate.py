@@ -15,7 +15,7 @@ import numpy as np
 from estimator.coefficients import Coefficients
 from estimator.estimates import Program, estimate
 from estimator.timing import MemoryTiming
-from rtl.params import ChipParams
+from rtl.contract.params import ChipParams
 
 __all__ = ["Fit", "Sample", "calibrate"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import ceil
 
 from estimator.coefficients import Coefficients
-from rtl.isa import Engine, TapMode
-from rtl.params import ChipParams, CoreParams
+from rtl.contract.isa import Engine, TapMode
+from rtl.contract.params import ChipParams, CoreParams
 
 __all__ = [
     "bursts",

@@ -13,8 +13,8 @@ from estimator.coefficients import Coefficients
 from estimator.instructions import Instructions, Streams, masked
 from estimator.timeline import Estimate, OverLimit, Timeline
 from estimator.timing import MemoryTiming
-from rtl.isa import INSTRUCTION_BYTES, Unit
-from rtl.params import ChipParams
+from rtl.contract.isa import INSTRUCTION_BYTES, Unit
+from rtl.contract.params import ChipParams
 
 __all__ = ["Program", "estimate", "fastest"]
 

@@ -24,9 +24,9 @@ from estimator.compute import (
     idle_cycles,
     store_cycles,
 )
-from rtl import isa
-from rtl.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit, decode
-from rtl.params import ChipParams
+from rtl.contract import isa
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit, decode
+from rtl.contract.params import ChipParams
 
 __all__ = [
     "PLACED",

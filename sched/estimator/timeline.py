@@ -19,8 +19,8 @@ from estimator.compute import hops
 from estimator.instructions import Compute, Instruction, Load, Setting, Signals, Store, Tokens
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from estimator.timing import MemoryTiming
-from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
-from rtl.params import ChipParams
+from rtl.contract.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
+from rtl.contract.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline"]
 

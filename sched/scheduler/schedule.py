@@ -9,20 +9,20 @@ from math import inf
 import numpy as np
 
 from estimator import Coefficients, MemoryTiming, estimate, fastest
-from golden.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
-from rtl.isa import Opcode, Unit, encode
-from rtl.params import ChipParams, CoreParams
-from scheduler.emit import Streams, emit
+from golden.int8.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
+from rtl.contract.isa import Opcode, Unit, encode
+from rtl.contract.params import ChipParams, CoreParams
+from scheduler.code.emit import Streams, emit
+from scheduler.code.image import build_params, build_weights, residual_offsets
 from scheduler.errors import PlanError
-from scheduler.fusion import Pools, pool_candidates
-from scheduler.image import build_params, build_weights, residual_offsets
-from scheduler.lower import lower_add, lower_conv, lower_copy, lower_pool, lower_pooled_conv
-from scheduler.mapping import Mapping
-from scheduler.memory import Bump, place_tensors
-from scheduler.program import HostStep, Launch, Placement, Plan, Segment, Step
-from scheduler.search import best_mappings, predict
-from scheduler.split import split_channels, split_rows
-from scheduler.work import Work
+from scheduler.group import Pools, pool_candidates
+from scheduler.map.mapping import Mapping
+from scheduler.map.search import best_mappings, predict
+from scheduler.map.split import split_channels, split_rows
+from scheduler.place import Bump, place_tensors
+from scheduler.plan.program import HostStep, Launch, Placement, Plan, Segment, Step
+from scheduler.work.lower import lower_add, lower_conv, lower_copy, lower_pool, lower_pooled_conv
+from scheduler.work.work import Work
 
 __all__ = ["schedule"]
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtl.params import ChipParams
-from tb.build import Model
+from rtl.contract.params import ChipParams
 from tb.errors import BenchError, RunError
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.fuzz.illegal import illegal_program, random_field_program
@@ -19,6 +18,7 @@ from tb.fuzz.program import Program
 from tb.fuzz.runner import Verdict, model_of, run_programs
 from tb.fuzz.shrink import Shrinker
 from tb.fuzz.steps import Step
+from tb.model.build import Model
 
 __all__ = ["KINDS", "Report", "fuzz", "parse_seeds", "replay"]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams
+from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams
 
 __all__ = ["CHIPS", "FUZZ_CHIPS", "random_chip"]
 

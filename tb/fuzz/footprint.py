@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtl.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Engine, Opcode, Space, TapMode
-from rtl.params import ChipParams, CoreParams
-from rtl.regs import ErrorCode
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Engine, Opcode, Space, TapMode
+from rtl.contract.params import ChipParams, CoreParams
+from rtl.contract.regs import ErrorCode
 from tb.fuzz.program import MEMORY_BYTES
 
 __all__ = [

@@ -7,9 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rtl.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit, field_range, table_blocks
-from rtl.params import ChipParams
-from rtl.regs import ErrorCode
+from rtl.contract.isa import (
+    INSTRUCTION_BYTES,
+    Engine,
+    Opcode,
+    Space,
+    TapMode,
+    TrafficClass,
+    Unit,
+    field_range,
+    table_blocks,
+)
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import ErrorCode
 from tb.fuzz.footprint import space_bytes
 from tb.fuzz.legal import legal_steps, random_settings
 from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, Streams, max_stream

@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 
 from golden.machine import Machine, Result, fresh_cores
-from rtl.isa import Opcode, Space, TrafficClass, Unit
-from rtl.regs import CoreCounter, ErrorCode
+from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
+from rtl.contract.regs import CoreCounter, ErrorCode
 from tb.fuzz.footprint import Place, accesses, leaves_cores, leaves_memory, left_by_compute
 from tb.fuzz.program import DATA_BYTES, Instruction, Program
-from tb.job import LaunchResult, core_label
+from tb.sim.job import LaunchResult, core_label
 
 __all__ = ["REGION", "Expectation", "Rejected", "Status", "expect_fault", "expect_legal", "statuses"]
 
 REGION = "dram"
 """Name of the region that holds all of external memory."""
 Status = tuple[str, int | None, str | None]
-"""Error, node and unit, as `tb.host.Outcome` tells them."""
+"""Error, node and unit, as `tb.sim.host.Outcome` tells them."""
 
 _UNDEFINED = (-0x21524111, 0x13579BDF)
 _EVERYWHERE = 0xFF  # node of a watchdog expiry

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rtl.isa import Engine, Opcode, Space, TapMode, Unit, table_blocks
-from rtl.params import ChipParams
+from rtl.contract.isa import Engine, Opcode, Space, TapMode, Unit, table_blocks
+from rtl.contract.params import ChipParams
 from tb.fuzz.footprint import act_starts, space_bytes
 from tb.fuzz.program import DATA_BYTES, PARAM_AREA, Program
 from tb.fuzz.steps import Assembler, Step, assemble
-from tb.memory import MemorySettings
+from tb.sim.memory import MemorySettings
 
 __all__ = ["legal_program", "legal_steps", "random_settings"]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtl.isa import Opcode, Unit
-from rtl.params import ChipParams
+from rtl.contract.isa import Opcode, Unit
+from rtl.contract.params import ChipParams
 from tb.fuzz.footprint import Access, Place
 from tb.fuzz.program import Instruction, Streams
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rtl.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit, decode, encode, pack_params
-from rtl.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
+from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit, decode, encode, pack_params
+from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
 from tb.errors import BenchError
-from tb.job import write_atomically
-from tb.memory import MemorySettings
+from tb.sim.job import write_atomically
+from tb.sim.memory import MemorySettings
 
 __all__ = ["DATA_BYTES", "MEMORY_BYTES", "Instruction", "Program", "Streams", "max_stream"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rtl.params import ChipParams
-from tb.build import Model, build_model, emit_chip
+from rtl.contract.params import ChipParams
 from tb.fuzz.judge import REGION, Expectation
 from tb.fuzz.program import MEMORY_BYTES
-from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.session import run_job
+from tb.model.build import Model, build_model, emit_chip
+from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.session import run_job
 
 __all__ = ["Verdict", "model_of", "run_programs"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rtl.isa import Opcode
+from rtl.contract.isa import Opcode
 from tb.errors import RunError
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.program import Instruction, Program
 from tb.fuzz.steps import Step, assemble
-from tb.memory import MemorySettings
+from tb.sim.memory import MemorySettings
 
 __all__ = ["Shrinker"]
 

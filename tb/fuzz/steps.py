@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from rtl.isa import Engine, Opcode, Unit
-from rtl.params import ChipParams
+from rtl.contract.isa import Engine, Opcode, Unit
+from rtl.contract.params import ChipParams
 from tb.fuzz.footprint import accesses
 from tb.fuzz.order import Impossible, Order
 from tb.fuzz.program import Instruction, Streams, max_stream

@@ -1,4 +1,4 @@
-// Lets the bench into all state of the model that is public: what flips of single bits aim at (tb/flips.py).
+// Lets the bench into all state of the model that is public: what flips of single bits aim at (tb/sim/flips.py).
 
 #include <cstdint>
 

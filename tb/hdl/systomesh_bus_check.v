@@ -1,7 +1,7 @@
 // Check the rules of AXI4 and AXI4-Lite at the ports of the chip, on both sides of them, in every simulation.
 //
 // violation  {cycle[31:0], channel[2:0], rule[4:0]} of the first broken rule since reset, or 0. Nothing
-//            is stopped: the bench reports it. tb/buses.py names channels and rules, in this order:
+//            is stopped: the bench reports it. tb/sim/buses.py names channels and rules, in this order:
 
 `timescale 1ns / 1ps
 

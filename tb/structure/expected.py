@@ -1,8 +1,8 @@
 """What the parameters of a chip say of its netlist: hierarchy, ports, and the state bits of every block.
 
-Nothing here looks at the hardware's own description: the figures follow from `rtl.params`, the fields of `rtl.isa`
-and `rtl.regs`, and the formulas below, one for each block. A change of a block that adds or drops a register must
-change its formula, too.
+Nothing here looks at the hardware's own description: the figures follow from the contract (`rtl.contract`: parameters,
+the fields of instructions, registers) and the formulas below, one for each block. A change of a block that adds or
+drops a register must change its formula, too.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtl.isa import INSTRUCTION_BITS, Compute, Load, Pool, Setup, Signals, TrafficClass, Unit
-from rtl.params import ChipParams, CoreParams, Direction
-from rtl.regs import CoreCounter, MemoryCounter, RouterCounter
+from rtl.contract.isa import INSTRUCTION_BITS, Compute, Load, Pool, Setup, Signals, TrafficClass, Unit
+from rtl.contract.params import ChipParams, CoreParams, Direction
+from rtl.contract.regs import CoreCounter, MemoryCounter, RouterCounter
 
 __all__ = ["Block", "Ports", "expected_chip"]
 
@@ -446,7 +446,7 @@ def _port(chip: ChipParams) -> Block:
 
 
 def _control() -> Block:
-    """Registers of `rtl.regs` and the run; the AXI4-Lite write and read under way."""
+    """Registers of `rtl.contract.regs` and the run; the AXI4-Lite write and read under way."""
     # cycles, watchdog, active, error with node and unit, done, selection, program base and stride, irq.
     registers = 64 + 32 + 64 + (8 + 8 + 2) + 1 + 16 + 32 + 32 + 1
     # cycles of clearing left, phase, start wanted, idle cycles.

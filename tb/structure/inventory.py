@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rtl.contract.params import ChipParams
 from rtl.emit import emit
-from rtl.params import ChipParams
 from tb.structure.expected import Block, expected_chip
 from tb.structure.netlist import Fault, Netlist, read_netlist
 from tb.structure.waivers import WAIVERS, unexplained

@@ -16,7 +16,7 @@ from typing import Any
 from pyverilog.vparser import ast
 from pyverilog.vparser.parser import VerilogParser
 
-from tb.yosys import run_yosys
+from tb.model.yosys import run_yosys
 
 __all__ = ["Fault", "Instance", "Netlist", "VerilogModule", "parse_verilog", "read_netlist"]
 

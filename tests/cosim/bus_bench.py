@@ -14,9 +14,9 @@ import numpy as np
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiResp
 
-from rtl.params import ChipParams
-from rtl.regs import ID_VALUE, Control, ErrorCode, Register, Status
-from tb.host import Host, Outcome
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import ID_VALUE, Control, ErrorCode, Register, Status
+from tb.sim.host import Host, Outcome
 from tests.cosim.bus_models import Access, BusTransport, pauses, reset_chip
 
 TESTS = 4

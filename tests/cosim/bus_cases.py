@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from golden.machine import Machine
-from rtl.params import ChipParams
+from rtl.contract.params import ChipParams
 from scheduler import schedule
 from tests.cases import random_case
 from tests.cosim.bus_bench import BusCase

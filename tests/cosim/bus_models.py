@@ -12,9 +12,9 @@ from cocotb.simtime import get_sim_time
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiResp, AxiSlave
 
-from rtl.params import ChipParams
-from tb.host import Transport, TransportError
-from tb.transport import CLOCK_PERIOD_NS, check_buses, start_clock
+from rtl.contract.params import ChipParams
+from tb.sim.host import Transport, TransportError
+from tb.sim.transport import CLOCK_PERIOD_NS, check_buses, start_clock
 
 __all__ = ["Access", "BusTransport", "Port", "pauses", "reset_chip"]
 

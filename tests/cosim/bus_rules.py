@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from cocotb.types import LogicArray
 
-from tb.buses import describe
+from tb.sim.buses import describe
 from tests.cosim.bus_traffic import AXI, LITE, Step, Traffic
 
 _RESET_STEPS = 3

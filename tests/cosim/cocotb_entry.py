@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import pytest
 from cocotb_test.simulator import run
 
-from tb import toolchain
-from tb.session import executed_tests
+from tb.model import toolchain
+from tb.sim.session import executed_tests
 
 __all__ = ["HDL_DIR", "run_with_cocotb_test"]
 
-ROOT = Path(toolchain.__file__).parents[1]
+ROOT = Path(toolchain.__file__).parents[2]
 HDL_DIR = ROOT / "tb" / "hdl"
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtl.params import ChipParams
-from tb.build import Model, build_model
-from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.memory import MemorySettings
-from tb.session import run_job
+from rtl.contract.params import ChipParams
+from tb.model.build import Model, build_model
+from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.memory import MemorySettings
+from tb.sim.session import run_job
 from tests.cosim.stand_in import MEMORY_BYTES, SAME_NODE, SOURCE, STAND_IN, TARGET
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tb.build import Design
+from tb.model.build import Design
 
 HDL = Path(__file__).parent / "hdl"
 STAND_IN = Design(sources=(HDL / "copy_chip.v",), nodes=2, link_bytes=16, burst_beats=16)

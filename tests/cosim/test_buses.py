@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tb.build import SIMULATORS, build_model, emit_chip
-from tb.session import run_test_module
+from tb.model.build import SIMULATORS, build_model, emit_chip
+from tb.sim.session import run_test_module
 from tests.cases import CHIPS
 from tests.cosim.bus_bench import TESTS
 from tests.cosim.bus_cases import bus_cases

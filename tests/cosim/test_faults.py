@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rtl.isa import Opcode, Space, Unit
-from rtl.regs import ErrorCode
-from tb.build import build_model, emit_chip
-from tb.host import Outcome
-from tb.job import Job, LaunchJob, LaunchResult, MemoryFile
-from tb.memory import MemorySettings
-from tb.session import run_job
+from rtl.contract.isa import Opcode, Space, Unit
+from rtl.contract.regs import ErrorCode
+from tb.model.build import build_model, emit_chip
+from tb.sim.host import Outcome
+from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile
+from tb.sim.memory import MemorySettings
+from tb.sim.session import run_job
 from tests.assembler import Assembler
 from tests.chips import CHIPS
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rtl.params import ChipParams
-from rtl.regs import ErrorCode
-from tb.build import Model, build_model, emit_chip
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import ErrorCode
 from tb.fuzz.campaign import KINDS, fuzz, replay
 from tb.fuzz.illegal import RECIPES
 from tb.fuzz.program import MEMORY_BYTES, Program
+from tb.model.build import Model, build_model, emit_chip
 
 
 @pytest.mark.parametrize("chip", ["2x2_4x16", "2x1_mixed"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tb.build import Model, build_model
-from tb.memory import MemorySettings
+from tb.model.build import Model, build_model
+from tb.sim.memory import MemorySettings
 from tests.cosim.stand_in import MEMORY_BYTES, STAND_IN
 
 SIZE = 8192

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import pytest
 
-from golden import ops
+from golden.int8 import ops
 from golden.onnx_import import QuantisedModel, load_onnx
-from tb.run import Run, RunOptions
-from tb.workload import OnnxOptions, Workload, load_workload
+from tb.run.run import Run, RunOptions
+from tb.run.workload import OnnxOptions, Workload, load_workload
 from tests.cases import CHIPS
 from tests.cosim.test_run import Recorder
 from tests.onnx_judge import judge, outputs

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tb.run
-from golden import ops
-from rtl.isa import INSTRUCTION_BYTES, Opcode, decode, encode
+import tb.run.run
+from golden.int8 import ops
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, decode, encode
 from scheduler import Plan, schedule
-from tb.build import build_model, emit_chip
-from tb.job import Job, MemoryFile
-from tb.launches import Launches, units_of
-from tb.memory import MemorySettings
-from tb.run import Run, RunOptions
-from tb.rundir import RunDir
-from tb.session import run_job
-from tb.workload import OnnxOptions, Workload, load_workload
+from tb.model.build import build_model, emit_chip
+from tb.run.launches import Launches, units_of
+from tb.run.run import Run, RunOptions
+from tb.run.rundir import RunDir
+from tb.run.workload import OnnxOptions, Workload, load_workload
+from tb.sim.job import Job, MemoryFile
+from tb.sim.memory import MemorySettings
+from tb.sim.session import run_job
 from tests.cases import CHIPS, random_case
 from tests.cosim.test_run import Recorder
 from tests.faults.kills import simulators
@@ -186,7 +186,7 @@ def test_store_to_a_wrong_address_is_noticed_and_named(
         addresses.append(next(segment.addr for segment in plan.segments if segment.label == victim))
         return _with_a_stray_store(plan, launch, addresses[0], rng)
 
-    monkeypatch.setattr(tb.run, "schedule", tampered)
+    monkeypatch.setattr(tb.run.run, "schedule", tampered)
     summary = Run(replace(options, jobs=jobs), lambda: lenet5, "lenet5").execute()
     assert summary.failure is not None
     line = r"(.*): wrote (\d+) bytes outside its outputs, the first at 0x([0-9a-f]{8}) \((.*)\)"

@@ -1,4 +1,4 @@
-"""Random layers on small chips: the RTL writes what golden.ops computes.
+"""Random layers on small chips: the RTL writes what golden.int8.ops computes.
 
 Every chip is built once; its cases run one after another in one simulation, so that nothing of an earlier program
 may stay behind in the chip.
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rtl.params import ChipParams
+from rtl.contract.params import ChipParams
 from scheduler import schedule
-from tb.build import Model, build_model, emit_chip
-from tb.memory import MemorySettings
+from tb.model.build import Model, build_model, emit_chip
+from tb.sim.memory import MemorySettings
 from tests.cases import CHIPS, KINDS, Case, random_case
 from tests.fused import fuse_all_pools
 from tests.layers import run_cases

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scheduler.program import Launch
-from tb.job import LaunchResult
-from tb.memory import MemorySettings
-from tb.run import Run, RunOptions, Watcher
-from tb.session import Event
-from tb.workload import Workload, load_workload
+from scheduler.plan.program import Launch
+from tb.run.run import Run, RunOptions, Watcher
+from tb.run.workload import Workload, load_workload
+from tb.sim.job import LaunchResult
+from tb.sim.memory import MemorySettings
+from tb.sim.session import Event
 from tests.cases import CHIPS
 
 REQUIRED = {

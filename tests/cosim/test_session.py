@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtl.params import ChipParams
-from tb.build import SIMULATORS, Model, bench_sources, build_model
+from rtl.contract.params import ChipParams
 from tb.errors import RunError
-from tb.job import POISON, Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
-from tb.session import Simulator, run_job, run_test_module
-from tb.wrapper import TOP
+from tb.model.build import SIMULATORS, Model, bench_sources, build_model
+from tb.model.wrapper import TOP
+from tb.sim.job import POISON, Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
+from tb.sim.session import Simulator, run_job, run_test_module
 from tests.cosim.cocotb_entry import HDL_DIR, run_with_cocotb_test
 from tests.cosim.stand_in import MEMORY_BYTES, SOURCE, STAND_IN, TARGET
 
@@ -167,7 +167,7 @@ def test_module_with_another_number_of_executed_tests_fails(
 
 def test_dying_simulator_is_an_error_with_the_end_of_its_log(fast_stand_in_model: Model, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="the simulator ended with status") as raised:
-        run_test_module(fast_stand_in_model, "tb.bench", tmp_path / "work", plusargs=["+job=/nowhere"])
+        run_test_module(fast_stand_in_model, "tb.sim.cocotb_job", tmp_path / "work", plusargs=["+job=/nowhere"])
     assert "\n" not in str(raised.value)
     assert raised.value.__notes__[0].startswith(f"end of {tmp_path / 'work' / 'sim.log'}:\n")
 
@@ -190,7 +190,7 @@ def test_bench_runs_from_cocotb_test(simulator: str, tmp_path: Path) -> None:
     run_with_cocotb_test(
         simulator,
         TOP,
-        "tb.bench",
+        "tb.sim.cocotb_job",
         [tmp_path / f"{TOP}.v", *STAND_IN.sources, *bench_sources(wrapper)],
         tmp_path,
         expected_tests=1,

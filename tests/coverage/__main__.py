@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tb.bench_report import commit
+from tb.bench.table import commit
 from tb.errors import BenchError, RunError
 from tests.coverage.campaign import gather
 from tests.coverage.points import KINDS

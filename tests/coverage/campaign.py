@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtl.contract.params import ChipParams
 from rtl.emit import emit
-from rtl.params import ChipParams
-from tb.cache import content_key
 from tb.fuzz.chips import FUZZ_CHIPS
-from tb.job import write_atomically
+from tb.model.cache import content_key
+from tb.sim.job import write_atomically
 from tests.coverage.functional import Functional
 from tests.coverage.models import CAMPAIGN_CHIPS, covered_model
 from tests.coverage.monitor import MONITOR, bin_lines, legal_turns

@@ -14,8 +14,8 @@ from typing import Any
 
 from cocotb_coverage.coverage import CoverCross, CoverPoint, coverage_db
 
-from rtl.isa import Engine, Opcode, Space, TapMode, TrafficClass, Unit
-from rtl.regs import CoreCounter, ErrorCode, MemoryCounter, RouterCounter
+from rtl.contract.isa import Engine, Opcode, Space, TapMode, TrafficClass, Unit
+from rtl.contract.regs import CoreCounter, ErrorCode, MemoryCounter, RouterCounter
 from tb.fuzz.steps import UNIT_OF
 from tests.cases import KINDS
 from tests.coverage.monitor import OCCUPANCY

@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from rtl.params import ChipParams
-from tb.build import Design, Model, build_model, emit_chip
-from tb.cache import Cache, content_key
+from rtl.contract.params import ChipParams
 from tb.fuzz.chips import FUZZ_CHIPS
+from tb.model.build import Design, Model, build_model, emit_chip
+from tb.model.cache import Cache, content_key
 from tests.coverage.monitor import MONITOR, monitor_verilog
 
 __all__ = ["BUS_CHIP", "CAMPAIGN_CHIPS", "covered_bus_model", "covered_core", "covered_files", "covered_model"]

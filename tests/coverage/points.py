@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tb.cache import content_key
 from tb.errors import BenchError
+from tb.model.cache import content_key
 
 __all__ = ["KINDS", "Chip", "Point", "merge", "read_counts", "source_lines"]
 

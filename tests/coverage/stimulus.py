@@ -10,9 +10,9 @@ from itertools import product
 
 import numpy as np
 
-from golden.qnodes import QConcat
-from rtl.isa import Opcode, Unit
-from rtl.params import ChipParams
+from golden.int8.qnodes import QConcat
+from rtl.contract.isa import Opcode, Unit
+from rtl.contract.params import ChipParams
 from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, max_stream
 from tests.cases import KINDS, Case, GraphBuilder, random_case, random_image
 from tests.coverage.functional import ALIGNMENTS, alignment

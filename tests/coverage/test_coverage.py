@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rtl.isa import Opcode, Unit
+from rtl.contract.isa import Opcode, Unit
 from rtl.noc.router import CLAIM_ORDER
 from tb.errors import BenchError
 from tb.fuzz.chips import FUZZ_CHIPS

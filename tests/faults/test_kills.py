@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from scheduler import schedule
-from tb.build import build_model, emit_chip
-from tb.run import RunOptions
-from tb.workload import Workload, load_workload
+from tb.model.build import build_model, emit_chip
+from tb.run.run import RunOptions
+from tb.run.workload import Workload, load_workload
 from tests.cases import CHIPS
 from tests.faults.kills import Killer, campaign
 

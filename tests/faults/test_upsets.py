@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import rtl
-from tb.build import build_model, emit_chip
 from tb.errors import RunError
-from tb.flips import TARGETS, datapath_registers
-from tb.scoreboard import Scoreboard
+from tb.model.build import build_model, emit_chip
+from tb.run.scoreboard import Scoreboard
+from tb.sim.flips import TARGETS, datapath_registers
 from tests.faults.flips import CHIP, Layer, Report, layers, run_upsets
 
 UPSETS = 2 * len(TARGETS)

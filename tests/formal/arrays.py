@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
 
-from rtl.array import SystolicArray
-from rtl.engine import tag_layout
-from rtl.params import CoreParams
+from rtl.contract.params import CoreParams
+from rtl.engines.array import SystolicArray
+from rtl.engines.interface import tag_layout
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
 
@@ -135,7 +135,7 @@ def _invariants(
 
 
 def _array(old: str, new: str) -> Bug:
-    return Bug("rtl.array", old, new)
+    return Bug("rtl.engines.array", old, new)
 
 
 PROOFS = [
@@ -147,7 +147,7 @@ PROOFS = [
             OWN_WEIGHTS: [
                 _array("hold.eq(cols - 2)", "hold.eq(0)"),
                 _array("~self.pixels.payload.first | loaded", "1"),
-                Bug("rtl.pe", "m.d.sync += switched.eq(switch)", "m.d.sync += switched.eq(self.switch)"),
+                Bug("rtl.engines.pe", "m.d.sync += switched.eq(switch)", "m.d.sync += switched.eq(self.switch)"),
             ],
             ENABLED: [_array("enable.eq(accept | (line != 0))", "enable.eq(line != 0)")],
             ORDER: [_array("tags.read_enable.eq(line[-2])", "tags.read_enable.eq(line[-1])")],

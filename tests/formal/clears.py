@@ -13,20 +13,20 @@ from amaranth.hdl import Cat, Const, Shape, Signal, Value
 from amaranth.lib import data as layouts
 from amaranth.lib.wiring import In
 
-from rtl.fifo import Fifo
-from rtl.interface import Inbound
-from rtl.isa import Unit
-from rtl.issue import Issue
+from rtl.contract.isa import Unit
+from rtl.contract.params import CoreParams
+from rtl.core.interface import Inbound
+from rtl.core.issue import Issue
+from rtl.core.signals import SignalRouter
+from rtl.core.store import Packets
+from rtl.lib.fifo import Fifo
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import InputBuffer
 from rtl.noc.port import NetworkPort
 from rtl.noc.router import Router
-from rtl.params import CoreParams
-from rtl.signals import SignalRouter
-from rtl.store import Packets
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 

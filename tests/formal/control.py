@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Mux, Signal
 
-from rtl.axi import Resp
+from rtl.contract.regs import Control as Bits
+from rtl.contract.regs import Register
 from rtl.control import CLEAR_CYCLES, Control
-from rtl.regs import Control as Bits
-from rtl.regs import Register
+from rtl.dram.axi import Resp
 from tests.formal.harness import Harness, Inside, keeps
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 

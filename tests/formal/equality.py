@@ -14,14 +14,14 @@ from amaranth.back import rtlil
 
 import rtl
 import rtl.emit
-from rtl.blackbox import ports_of
+from rtl.contract.params import ChipParams, default_chip
 from rtl.emit import emit
+from rtl.engines.grid import PeGrid
 from rtl.fold import fold_registers
-from rtl.grid import PeGrid
-from rtl.params import ChipParams, default_chip
+from rtl.lib.blackbox import ports_of
 from tests.formal.netlists import Place, differences, read_modules
 from tests.formal.prover import Bug, Outcome
-from tests.unit.tb.test_structure import CHIPS
+from tests.unit.tb.structure.test_structure import CHIPS
 
 __all__ = ["EQUALITIES", "Equality", "check_equality", "emitted_texts"]
 

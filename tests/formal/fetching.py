@@ -8,15 +8,15 @@ from unittest.mock import patch
 from amaranth.hdl import Cat, Const, Mux, Signal
 from amaranth.lib import data as layouts
 
-from rtl import isa
-from rtl.fetch import Fetch
-from rtl.fifo import Fifo
-from rtl.isa import Opcode, Space, TrafficClass
+from rtl.contract import isa
+from rtl.contract.isa import Opcode, Space, TrafficClass
+from rtl.contract.params import CoreParams
+from rtl.core.fetch import Fetch
+from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind
-from rtl.params import CoreParams
 from tests.formal.harness import Harness, Inside, follow, keeps
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -173,7 +173,7 @@ def fetch() -> Harness:
 
 
 def _fetch(old: str, new: str) -> Bug:
-    return Bug("rtl.fetch", old, new)
+    return Bug("rtl.core.fetch", old, new)
 
 
 _BUGS = {

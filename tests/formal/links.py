@@ -13,13 +13,13 @@ from unittest.mock import patch
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
+from rtl.contract.params import ChipParams, Direction
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS, InputBuffer
 from rtl.noc.router import CLAIM_ORDER, Router
-from rtl.params import ChipParams, Direction
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 

@@ -8,18 +8,18 @@ from unittest.mock import patch
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data as layouts
 
-from rtl.axi import Burst
-from rtl.fifo import Fifo
-from rtl.isa import Load, Space
-from rtl.memory_node import MemoryNode
-from rtl.memory_read import ReadEngine
-from rtl.memory_write import WriteEngine
+from rtl.contract.isa import Load, Space
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import ErrorCode
+from rtl.dram.axi import Burst
+from rtl.dram.memory_node import MemoryNode
+from rtl.dram.memory_read import ReadEngine
+from rtl.dram.memory_write import WriteEngine
+from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind
-from rtl.params import ChipParams
-from rtl.regs import ErrorCode
 from tests.formal.harness import Harness, Inside, follow, keeps
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -490,15 +490,15 @@ def node() -> Harness:
 
 
 def _node(old: str, new: str) -> Bug:
-    return Bug("rtl.memory_node", old, new)
+    return Bug("rtl.dram.memory_node", old, new)
 
 
 def _write(old: str, new: str) -> Bug:
-    return Bug("rtl.memory_write", old, new)
+    return Bug("rtl.dram.memory_write", old, new)
 
 
 def _read(old: str, new: str) -> Bug:
-    return Bug("rtl.memory_read", old, new)
+    return Bug("rtl.dram.memory_read", old, new)
 
 
 _WRITE_BUGS = {

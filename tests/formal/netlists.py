@@ -14,7 +14,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from tb.yosys import run_yosys
+from tb.model.yosys import run_yosys
 from tests.mutation.graph import FALSE, TRUE, Graph, Oracle
 
 __all__ = ["Modules", "Place", "differences", "read_modules"]

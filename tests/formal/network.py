@@ -7,12 +7,12 @@ from operator import or_
 
 from amaranth.hdl import Cat, Mux, Signal, Value
 
+from rtl.contract.params import ChipParams
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS
-from rtl.params import ChipParams
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 

@@ -7,12 +7,12 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream
 
-from rtl.interface import Outbound
+from rtl.core.interface import Outbound
 from rtl.noc.flit import flit_layout
 from rtl.noc.port import NetworkPort, receive_depth
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -171,7 +171,7 @@ def _port(old: str, new: str) -> Bug:
 
 
 def _outbound(old: str, new: str) -> Bug:
-    return Bug("rtl.interface", old, new)
+    return Bug("rtl.core.interface", old, new)
 
 
 _SEND_BUGS = {

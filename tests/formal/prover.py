@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from tb.yosys import run_yosys
+from tb.model.yosys import run_yosys
 from tests.formal.harness import Harness
 
 __all__ = ["Bug", "Outcome", "Proof", "check"]

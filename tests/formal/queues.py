@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Mux, Signal
 
-from rtl.fifo import Fifo
+from rtl.lib.fifo import Fifo
 from rtl.noc.buffer import N_PORTS, InputBuffer
 from tests.formal.harness import Harness, Inside, follow
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -58,7 +58,7 @@ def fifo(depth: int) -> Harness:
 
 def _fifo_bugs(depth: int) -> dict[str, list[Bug]]:
     def bug(old: str, new: str) -> list[Bug]:
-        return [Bug("rtl.fifo", old, new)]
+        return [Bug("rtl.lib.fifo", old, new)]
 
     power = depth & (depth - 1) == 0
     if depth == 1:

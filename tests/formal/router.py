@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Const, Mux, Signal, Value
 
+from rtl.contract.params import ChipParams, Direction
 from rtl.noc.router import Router
-from rtl.params import ChipParams, Direction
 from tests.formal.harness import Harness, follow
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 

@@ -8,16 +8,16 @@ from unittest.mock import patch
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
 from amaranth.lib import data as layouts
 
-from rtl.drain import Drain
-from rtl.fifo import Fifo
-from rtl.isa import Opcode
+from rtl.contract.isa import Opcode
+from rtl.contract.params import CoreParams
+from rtl.core.drain import Drain
+from rtl.core.postproc import MIN_SWAP_CYCLES, PostProcessor
+from rtl.core.store import JOB, Packets, Store
+from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind
-from rtl.params import CoreParams
-from rtl.postproc import MIN_SWAP_CYCLES, PostProcessor
-from rtl.store import JOB, Packets, Store
 from tests.formal.harness import Harness, Inside, keeps, source
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -322,11 +322,11 @@ def store() -> Harness:
 
 
 def _store(old: str, new: str) -> Bug:
-    return Bug("rtl.store", old, new)
+    return Bug("rtl.core.store", old, new)
 
 
 def _drain(old: str, new: str) -> Bug:
-    return Bug("rtl.drain", old, new)
+    return Bug("rtl.core.drain", old, new)
 
 
 _PACKET_BUGS = {

@@ -47,7 +47,7 @@ def test_a_false_property_an_unfound_bug_and_an_unreached_cover_are_failures(poo
         h.cover("both", h.past(1, "other") > 1)
         return h
 
-    bug = Bug("rtl.fifo", "self.level.eq(push)", "self.level.eq(0)")
+    bug = Bug("rtl.lib.fifo", "self.level.eq(push)", "self.level.eq(0)")
     bugs = {"never more than a word": [bug], "a register keeps its value": [bug]}
     outcomes = check(Proof("Fifo", harness, 1, bugs, bug_steps=3), pool)()
     assert [(line.name, line.holds, line.bugs_found, line.passed) for line in outcomes] == [
@@ -71,6 +71,6 @@ def test_contradicting_assumptions_leave_covers_unreached(pool: ThreadPoolExecut
 def test_a_bug_without_its_place_is_refused() -> None:
     with (
         pytest.raises(ValueError, match=r"rtl\.fifo has 0 places 'no such text': a seeded bug needs one"),
-        Bug("rtl.fifo", "no such text", "").seeded(),
+        Bug("rtl.lib.fifo", "no such text", "").seeded(),
     ):
         pass

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Mux, Signal
 
-from rtl.tokens import COUNTER_BITS, TokenFile
+from rtl.core.tokens import COUNTER_BITS, TokenFile
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -71,12 +71,14 @@ PROOFS = [
         1,
         {
             COUNTS: [
-                Bug("rtl.tokens", "(a & b) | (a & c) | (b & c)", "(a & b) | (a & c)"),
-                Bug("rtl.tokens", "event.eq(taken.any() | Cat", "event.eq(Cat"),
+                Bug("rtl.core.tokens", "(a & b) | (a & c) | (b & c)", "(a & b) | (a & c)"),
+                Bug("rtl.core.tokens", "event.eq(taken.any() | Cat", "event.eq(Cat"),
             ],
-            NEVER_NEGATIVE: [Bug("rtl.tokens", "take.valid & ~(take.mask & claimed).any()", "take.valid")],
-            SERVED: [Bug("rtl.tokens", "claimed | Mux(take.grant, take.mask, 0)", "claimed | take.mask")],
-            OVERFLOW: [Bug("rtl.tokens", "self.overflow.eq(carry.any())", "self.overflow.eq((carry | twos).any())")],
+            NEVER_NEGATIVE: [Bug("rtl.core.tokens", "take.valid & ~(take.mask & claimed).any()", "take.valid")],
+            SERVED: [Bug("rtl.core.tokens", "claimed | Mux(take.grant, take.mask, 0)", "claimed | take.mask")],
+            OVERFLOW: [
+                Bug("rtl.core.tokens", "self.overflow.eq(carry.any())", "self.overflow.eq((carry | twos).any())")
+            ],
         },
         bug_steps=6,
         quick=False,

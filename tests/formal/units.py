@@ -9,16 +9,16 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
 from amaranth.lib import data
 
-from rtl import isa
-from rtl.isa import Opcode, Unit
-from rtl.issue import Issue
-from rtl.load import Load
+from rtl.contract import isa
+from rtl.contract.isa import Opcode, Unit
+from rtl.contract.regs import ErrorCode, UnitState
+from rtl.core.issue import Issue
+from rtl.core.load import Load
+from rtl.core.signals import SIGNAL, SignalRouter, SignalSender
 from rtl.noc.flit import Kind
-from rtl.regs import ErrorCode, UnitState
-from rtl.signals import SIGNAL, SignalRouter, SignalSender
 from tests.formal.harness import Harness, Inside, keeps, source
 from tests.formal.prover import Bug, Proof
-from tests.unit.rtl.noc_models import small_chip
+from tests.unit.rtl.noc.noc_models import small_chip
 
 __all__ = ["PROOFS"]
 
@@ -267,15 +267,15 @@ def load() -> Harness:
 
 
 def _issue(old: str, new: str) -> Bug:
-    return Bug("rtl.issue", old, new)
+    return Bug("rtl.core.issue", old, new)
 
 
 def _signals(old: str, new: str) -> Bug:
-    return Bug("rtl.signals", old, new)
+    return Bug("rtl.core.signals", old, new)
 
 
 def _load(old: str, new: str) -> Bug:
-    return Bug("rtl.load", old, new)
+    return Bug("rtl.core.load", old, new)
 
 
 _NEXT_SIGNAL = _signals("pending.eq(pending & (pending - 1)[:3])", "pending.eq(0)")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tb.bench_report import commit, require_writable
+from tb.bench.table import commit, require_writable
 from tb.errors import BenchError, ToolError
 from tests.mutation.blocks import BLOCKS
 from tests.mutation.campaign import ROOT, CampaignError, run_named

@@ -9,35 +9,35 @@ from typing import Any
 
 from amaranth.hdl import Module, Signal, Value
 
-from rtl.accumulator import Accumulator
-from rtl.array import SystolicArray
-from rtl.compute import ComputeUnit
 from rtl.control import Control
-from rtl.drain import Drain
-from rtl.fetch import Fetch
-from rtl.fifo import Fifo
-from rtl.grid import PeGrid
-from rtl.interface import Inbound, Outbound
-from rtl.issue import Issue
-from rtl.load import Load
-from rtl.memory import Ram
-from rtl.memory_node import MemoryNode
-from rtl.memory_read import ReadEngine
-from rtl.memory_write import WriteEngine
+from rtl.core.accumulator import Accumulator
+from rtl.core.compute import ComputeUnit
+from rtl.core.drain import Drain
+from rtl.core.fetch import Fetch
+from rtl.core.interface import Inbound, Outbound
+from rtl.core.issue import Issue
+from rtl.core.load import Load
+from rtl.core.postproc import PostProcessor
+from rtl.core.scratchpad import Scratchpad
+from rtl.core.signals import SignalRouter, SignalSender
+from rtl.core.store import Packets, Store
+from rtl.core.streamer import PixelStreamer
+from rtl.core.tokens import TokenFile
+from rtl.core.weight_loader import WeightLoader
+from rtl.dram.memory_node import MemoryNode
+from rtl.dram.memory_read import ReadEngine
+from rtl.dram.memory_write import WriteEngine
+from rtl.engines.array import SystolicArray
+from rtl.engines.grid import PeGrid
+from rtl.engines.pe import PeRow
+from rtl.engines.tap import TapUnit
+from rtl.lib.fifo import Fifo
+from rtl.lib.ram import Ram
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import InputBuffer
 from rtl.noc.mesh import Mesh
 from rtl.noc.port import NetworkPort
 from rtl.noc.router import Router
-from rtl.pe import PeRow
-from rtl.postproc import PostProcessor
-from rtl.scratchpad import Scratchpad
-from rtl.signals import SignalRouter, SignalSender
-from rtl.store import Packets, Store
-from rtl.streamer import PixelStreamer
-from rtl.tap import TapUnit
-from rtl.tokens import TokenFile
-from rtl.weight_loader import WeightLoader
 from tests.mutation.netlist import Contract
 
 __all__ = ["BLOCKS", "Block", "bench_path", "blocks_below"]
@@ -52,7 +52,8 @@ class Block:
     name: str
     cls: type
     bench: str
-    """File of `tests/unit/rtl`, or any path."""
+    """File beside the component's other benches, in the room of `tests/unit/rtl` that is named like its own; or any
+    path."""
     where: Callable[[dict[str, Any]], bool] = lambda arguments: True
     """Of the arguments that the bench makes the component with: those that may be mutated. Of these, the ones that
     most tests use are taken."""
@@ -102,7 +103,7 @@ BLOCKS = {
         Block(
             "ram",
             Ram,
-            "test_memory.py",
+            "test_ram.py",
             lambda a: a.get("granularity") not in (None, a["width"]),
             body="systomesh_ram.v",
         ),
@@ -176,7 +177,8 @@ BLOCKS = {
 
 
 def bench_path(block: Block) -> Path:
-    return _BENCHES / block.bench
+    """The bench's file."""
+    return _BENCHES.joinpath(*block.cls.__module__.split(".")[1:-1], block.bench)
 
 
 def blocks_below(block: Block) -> tuple[type, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tb.errors import ToolError
-from tb.yosys import run_yosys
+from tb.model.yosys import run_yosys
 from tests.mutation.graph import FALSE, TRUE, Graph
 from tests.mutation.netlist import CLOCK, MUTSEL, TOP, MutatedNetlist
 

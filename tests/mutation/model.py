@@ -12,9 +12,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tb import toolchain
-from tb.cache import Cache, content_key
 from tb.errors import ToolError
+from tb.model import toolchain
+from tb.model.cache import Cache, content_key
 from tests.mutation.netlist import CLOCK, MUTSEL, TOP, MutatedNetlist, PortOf
 
 __all__ = ["Model", "build_library"]

@@ -22,8 +22,8 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 import rtl
-from rtl.blackbox import ports_of
-from tb.yosys import run_yosys
+from rtl.lib.blackbox import ports_of
+from tb.model.yosys import run_yosys
 
 __all__ = [
     "ALLOWED",

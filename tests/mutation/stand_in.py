@@ -17,7 +17,7 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from rtl.blackbox import ports_of
+from rtl.lib.blackbox import ports_of
 from tests.mutation.model import Model
 
 __all__ = ["arguments_of", "observe", "stand_in"]

@@ -11,8 +11,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.blackbox import ports_of
-from tb.yosys import run_yosys
+from rtl.lib.blackbox import ports_of
+from tb.model.yosys import run_yosys
 from tests.mutation.circuit import Product, load_circuit
 from tests.mutation.equivalence import Judge, Verdict
 from tests.mutation.induction import candidates, proved

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rtl.fifo import Fifo
-from rtl.params import CoreParams, default_chip
+from rtl.contract.params import CoreParams, default_chip
+from rtl.lib.fifo import Fifo
 from tests.mutation.blocks import BLOCKS, blocks_below
 from tests.mutation.campaign import CampaignError, run_block
 from tests.mutation.equivalence import Judge, Verdict
@@ -23,7 +23,7 @@ MUTANTS = 12
 
 BLIND = """
 from amaranth.sim import Simulator
-from rtl.fifo import Fifo
+from rtl.lib.fifo import Fifo
 
 def test_looks_at_nothing():
     dut = Fifo(shape=8, depth=1)

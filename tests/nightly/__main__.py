@@ -23,9 +23,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tb.bench_report import commit, require_writable
+from tb.bench.table import commit, require_writable
 from tb.errors import BenchError
-from tb.job import write_atomically
+from tb.sim.job import write_atomically
 
 __all__ = ["CAMPAIGNS", "Campaign", "Outcome", "main", "run_campaigns"]
 

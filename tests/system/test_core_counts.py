@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rtl.params import default_chip
-from tb.run import Run, RunOptions
-from tb.workload import Workload, load_workload
+from rtl.contract.params import default_chip
+from tb.run.run import Run, RunOptions
+from tb.run.workload import Workload, load_workload
 
 LAYER = "conv5_1"
 """Of VGG-16: 512 channels in and out, so that 16 cores have work too."""

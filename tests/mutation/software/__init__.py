@@ -1,1 +1,1 @@
-"""Mutation of the software: small faults in golden.ops, golden.machine, the scheduler and the estimator."""
+"""Mutation of the software: small faults in golden.int8.ops, golden.machine, the scheduler and the estimator."""

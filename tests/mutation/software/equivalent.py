@@ -8,44 +8,44 @@ _ANY_NEGATIVE = "NumPy takes any negative size for the unknown one"
 
 EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     # --- ops
-    ("golden/ops.py", "if depth << 14 <= 1 << 24:", 3, "depth << 14 <= 1 << 24 -> depth << 14 < 1 << 24"): (
+    ("golden/int8/ops.py", "if depth << 14 <= 1 << 24:", 3, "depth << 14 <= 1 << 24 -> depth << 14 < 1 << 24"): (
         "a shortcut: at equality the sum of magnitudes, which decides then, cannot be too large either"
     ),
     (
-        "golden/ops.py",
+        "golden/int8/ops.py",
         "return np.float32 if int(magnitude.max()) << 7 <= 1 << 24 else np.float64",
         21,
         "int(magnitude.max()) << 7 <= 1 << 24 -> int(magnitude.max()) << 7 < 1 << 24",
     ): "at equality both types hold all sums exactly",
     (
-        "golden/ops.py",
+        "golden/int8/ops.py",
         "magnitude = np.abs(weight).view(np.uint8).reshape(weight.shape[0], -1).sum(axis=1, dtype=np.int64)",
         68,
         "1 -> 2",
     ): _ANY_NEGATIVE,
-    ("golden/ops.py", "channels = max(1, BLOCK_ELEMENTS // acc[0].size)", 15, "1 -> 2"): (
+    ("golden/int8/ops.py", "channels = max(1, BLOCK_ELEMENTS // acc[0].size)", 15, "1 -> 2"): (
         "how many channels are requantised together changes no result"
     ),
-    ("golden/window.py", "groups, block.shape[1], -1, cols", 25, "1 -> 2"): _ANY_NEGATIVE,
+    ("golden/net/window.py", "groups, block.shape[1], -1, cols", 25, "1 -> 2"): _ANY_NEGATIVE,
     (
-        "golden/window.py",
+        "golden/net/window.py",
         "taps = weight.reshape(channels, -1, kernel_h, kernel_w)  # [C, filters per channel, Kh, Kw]",
         33,
         "1 -> 2",
     ): _ANY_NEGATIVE,
     (
-        "golden/window.py",
+        "golden/net/window.py",
         "filters = weight.reshape(groups, -1, depth)  # [G, O/G, K]",
         34,
         "1 -> 2",
     ): _ANY_NEGATIVE,
-    ("golden/window.py", "product = block @ patch.reshape(groups, depth, -1)", 48, "1 -> 2"): _ANY_NEGATIVE,
-    ("golden/ops.py", "if depth << 14 <= 1 << 24:", 12, "14 -> 15"): (
+    ("golden/net/window.py", "product = block @ patch.reshape(groups, depth, -1)", 48, "1 -> 2"): _ANY_NEGATIVE,
+    ("golden/int8/ops.py", "if depth << 14 <= 1 << 24:", 12, "14 -> 15"): (
         "a shortcut: the sum of magnitudes, which decides then, is not larger"
     ),
-    ("golden/window.py", "return out.reshape(-1, rows, cols)", 20, "1 -> 2"): _ANY_NEGATIVE,
+    ("golden/net/window.py", "return out.reshape(-1, rows, cols)", 20, "1 -> 2"): _ANY_NEGATIVE,
     (
-        "golden/requant.py",
+        "golden/int8/requant.py",
         "for bad in mult[(mult != 0) & ((mult < 1 << SIGNIFICAND_BITS - 1) | (mult >= 1 << SIGNIFICAND_BITS))][:1]:",
         103,
         "1 -> 2",
@@ -94,13 +94,13 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "how many decoded instructions are kept"
     ),
     # --- scheduler
-    ("sched/scheduler/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
+    ("sched/scheduler/code/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
         "a STORE sends its three signals together, and uses the third for nothing else"
     ),
-    ("sched/scheduler/source.py", "yield Transfer(addr, 1, tile.in_rows * row, 0, 0, 0, 0)", 44, "0 -> 1"): (
+    ("sched/scheduler/work/source.py", "yield Transfer(addr, 1, tile.in_rows * row, 0, 0, 0, 0)", 44, "0 -> 1"): (
         "the distance from a run to the next, of which there is none"
     ),
-    ("sched/scheduler/source.py", "(layout.rows, 1),", 14, "1 -> 2"): (
+    ("sched/scheduler/work/source.py", "(layout.rows, 1),", 14, "1 -> 2"): (
         "columns of a packed input are flits (PackedSource.tile); nobody asks for the width of its window's input"
     ),
 }

@@ -26,11 +26,12 @@ class Group:
     seeded: tuple[Seeded, ...]
 
 
-_OPS, _WINDOW, _REQUANT = "golden/ops.py", "golden/window.py", "golden/requant.py"
+_OPS, _WINDOW, _REQUANT = "golden/int8/ops.py", "golden/net/window.py", "golden/int8/requant.py"
 _COMPUTE, _STORE, _STATE = "golden/machine/compute.py", "golden/machine/store.py", "golden/machine/state.py"
 _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
-_EMIT, _SEQUENCE, _SOURCE = "sched/scheduler/emit.py", "sched/scheduler/sequence.py", "sched/scheduler/source.py"
-_LAYOUT, _LOWER, _TOKENS = "sched/scheduler/layout.py", "sched/scheduler/lower.py", "sched/scheduler/tokens.py"
+_EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequence.py"
+_SOURCE, _LOWER = "sched/scheduler/work/source.py", "sched/scheduler/work/lower.py"
+_LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
 _CLOSED, _TIMELINE, _MEMORY = "sched/estimator/compute.py", "sched/estimator/timeline.py", "sched/estimator/memory.py"
 _ESTIMATES, _KINDS = "sched/estimator/estimates.py", "sched/estimator/instructions.py"
 
@@ -316,17 +317,17 @@ _ESTIMATOR_FAULTS = (
     ),
 )
 
-_MACHINE_TESTS = tuple(f"tests/unit/golden/test_machine_{part}.py" for part in ("control", "compute", "data", "errors"))
+_MACHINE_TESTS = tuple(f"tests/unit/golden/machine/test_{part}.py" for part in ("control", "compute", "data", "errors"))
 
 GROUPS: dict[str, Group] = {
     "ops": Group(
         (_OPS, _WINDOW, _REQUANT),
         (
-            "tests/unit/golden/test_ops.py",
-            "tests/unit/golden/test_requant.py",
-            "tests/unit/golden/test_norms.py",
-            "tests/unit/golden/test_quant.py",
-            "tests/unit/golden/test_window.py",
+            "tests/unit/golden/int8/test_ops.py",
+            "tests/unit/golden/int8/test_requant.py",
+            "tests/unit/golden/net/test_norms.py",
+            "tests/unit/golden/int8/test_quant.py",
+            "tests/unit/golden/net/test_window.py",
         ),
         _OPS_FAULTS,
     ),

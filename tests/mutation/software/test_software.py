@@ -33,7 +33,7 @@ from tests.mutation.software.campaign import survives
 from tests.mutation.software.groups import GROUPS
 from tests.mutation.software.operators import seeded_mutant
 tests, folder = sys.argv[1], Path(sys.argv[2])
-module = "golden/requant.py"
+module = "golden/int8/requant.py"
 source = Path(module).read_text()
 mutant = seeded_mutant(module, source, "MAX_SHIFT = 63", "MAX_SHIFT = 62", "a shift less")
 print(survives(mutant, [tests], folder))
@@ -116,7 +116,7 @@ def test_the_target_is_all_seeded_faults_and_most_random_ones(
     lives: tuple[int, ...], met: bool, tmp_path: Path
 ) -> None:
     fault = seeded_mutant("m.py", SOURCE, "limit: int = 7", "limit: int = 9", "a higher limit")
-    mutants = [fault, *random_mutants("m.py", (ROOT / "golden/window.py").read_text(), 20, seed=1)]
+    mutants = [fault, *random_mutants("m.py", (ROOT / "golden/net/window.py").read_text(), 20, seed=1)]
     of_all = results(tmp_path, mutants, one="pass")
     for number, mutant in enumerate(mutants):
         assert not of_all.met
@@ -128,7 +128,7 @@ def test_the_target_is_all_seeded_faults_and_most_random_ones(
 def test_a_test_that_looks_kills_and_one_that_does_not_lets_live(test: str, survived: str, tmp_path: Path) -> None:
     bench = tmp_path / "test_it.py"
     bench.write_text(
-        "import numpy as np\nfrom golden.requant import Requant\n"
+        "import numpy as np\nfrom golden.int8.requant import Requant\n"
         f"def test_largest_shift():\n    {test.replace('*FINE, shift=SHIFT', _ARGUMENTS)}\n"
     )
     command = [sys.executable, "-c", IN_A_PROCESS, str(bench), str(tmp_path / "logs")]
@@ -141,7 +141,7 @@ def test_tests_that_never_import_the_module_are_refused(tmp_path: Path) -> None:
     bench.write_text("def test_nothing():\n    pass\n")
     command = [sys.executable, "-c", IN_A_PROCESS, str(bench), str(tmp_path / "logs")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "CampaignError: golden/requant.py: the tests" in done.stderr
+    assert "CampaignError: golden/int8/requant.py: the tests" in done.stderr
 
 
 _ARGUMENTS = "np.array([1 << 23], np.int32), np.array([63], np.int32), 0"

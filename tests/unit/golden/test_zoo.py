@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from golden import ops, zoo
+from golden import zoo
 from golden.errors import GoldenError
-from golden.float_ops import iterate_float
-from golden.graph import Conv2d, Linear
-from golden.inputs import load_image
-from golden.quant import quantize
-from golden.weights import seeded
+from golden.int8 import ops
+from golden.int8.quant import quantize
+from golden.net.float_ops import iterate_float
+from golden.net.graph import Conv2d, Linear
+from golden.net.inputs import load_image
+from golden.net.weights import seeded
 
 
 def test_vgg16_has_its_published_size():

@@ -8,10 +8,10 @@ from typing import Any
 
 from amaranth.hdl import Cat
 
+from rtl.contract.params import ChipParams
+from rtl.contract.regs import ID_VALUE, ErrorCode, Register, Status
+from rtl.contract.regs import Control as ControlBit
 from rtl.control import CLEAR_CYCLES, NO_NODE, NO_UNIT, WATCHDOG_RESET, Control
-from rtl.params import ChipParams
-from rtl.regs import ID_VALUE, ErrorCode, Register, Status
-from rtl.regs import Control as ControlBit
 
 __all__ = ["ControlModel"]
 

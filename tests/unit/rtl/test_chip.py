@@ -11,13 +11,22 @@ import pytest
 from amaranth.sim import Simulator
 
 from rtl.chip import Chip, core_modules
+from rtl.contract.isa import Opcode, Space, TrafficClass, Unit, encode
+from rtl.contract.params import ChipParams, CoreParams, MemoryNodeParams, default_chip
+from rtl.contract.params import Direction as Side
+from rtl.contract.regs import (
+    BlockKind,
+    CoreCounter,
+    ErrorCode,
+    MemoryCounter,
+    Register,
+    RouterCounter,
+    Status,
+    block_index,
+)
+from rtl.contract.regs import Control as ControlBit
 from rtl.control import NO_NODE, NO_UNIT
-from rtl.isa import Opcode, Space, TrafficClass, Unit, encode
-from rtl.params import ChipParams, CoreParams, MemoryNodeParams, default_chip
-from rtl.params import Direction as Side
-from rtl.regs import BlockKind, CoreCounter, ErrorCode, MemoryCounter, Register, RouterCounter, Status, block_index
-from rtl.regs import Control as ControlBit
-from tests.unit.rtl.axi_models import AxiMemory, LiteHost
+from tests.unit.rtl.dram.axi_models import AxiMemory, LiteHost
 
 SMALL = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, param_blocks=2, queue_depth=4)
 BASE, STRIDE = 0x1000, 0x100

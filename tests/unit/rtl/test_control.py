@@ -10,12 +10,12 @@ import pytest
 from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
+from rtl.contract.params import default_chip
+from rtl.contract.regs import COUNTER_BITS, ID_VALUE, BlockKind, ErrorCode, Register, Status, block_index
+from rtl.contract.regs import Control as ControlBit
 from rtl.control import CLEAR_CYCLES, NO_NODE, NO_UNIT, WATCHDOG_RESET, Control
-from rtl.params import default_chip
-from rtl.regs import COUNTER_BITS, ID_VALUE, BlockKind, ErrorCode, Register, Status, block_index
-from rtl.regs import Control as ControlBit
-from tests.unit.rtl.axi_models import LiteHost
 from tests.unit.rtl.control_model import ControlModel
+from tests.unit.rtl.dram.axi_models import LiteHost
 
 CHIP = default_chip(4)
 ALL_CORES = 0b1111

@@ -1,6 +1,6 @@
 """The emitted Verilog: deterministic, each module once, clean for Verilator's lint.
 
-`tests/unit/tb/test_structure.py` reads it back with pyverilog and yosys.
+`tests/unit/tb/structure/test_structure.py` reads it back with pyverilog and yosys.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import pytest
 from amaranth.back import rtlil
 
 from rtl.chip import Chip
+from rtl.contract.params import ChipParams, CoreParams, MemoryNodeParams
+from rtl.contract.params import Direction as Side
 from rtl.emit import LINT_WAIVERS, TIMESCALE, TOP, EmittedChip, emit, main
-from rtl.params import ChipParams, CoreParams, MemoryNodeParams
-from rtl.params import Direction as Side
 
 SQUARE = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, param_blocks=2)
 WIDE = CoreParams(rows=4, cols=8, act_bytes=2048, weight_bytes=1024, acc_entries=32, param_blocks=2)

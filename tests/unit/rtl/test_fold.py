@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from rtl.contract.params import default_chip
 from rtl.fold import fold_registers
-from rtl.params import default_chip
 from tests.formal.equality import emitted_texts
 
 GUARD = r"\$auto$verilog_backend.cc:2355:dump_module$1 "

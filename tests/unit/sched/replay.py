@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtl.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, Unit, decode
-from rtl.params import ChipParams
+from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, Unit, decode
+from rtl.contract.params import ChipParams
 from scheduler import Launch
 
 TOKEN_MAX = 255

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rtl.isa import INSTRUCTION_BYTES, Opcode, Unit, decode, encode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit, decode, encode
 from scheduler import Plan, schedule
 from tests.cases import CHIPS, KINDS, Case, random_case
 from tests.unit.sched.replay import Replay

@@ -1,4 +1,4 @@
-"""Random layers on random chips: the machine, running the schedule, and golden.ops agree bit for bit."""
+"""Random layers on random chips: the machine, running the schedule, and golden.int8.ops agree bit for bit."""
 
 import sys
 from functools import cache
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from estimator import MemoryTiming
-from golden import ops
+from golden.int8 import ops
 from golden.machine import Machine
-from rtl.params import ChipParams, CoreParams, default_chip
+from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Plan, schedule
-from scheduler.mapping import Mapping
-from scheduler.search import best_mappings
-from scheduler.work import Work
+from scheduler.map.mapping import Mapping
+from scheduler.map.search import best_mappings
+from scheduler.work.work import Work
 from tests.cases import CHIPS, KINDS, Case, GraphBuilder, random_case, random_image
 from tests.fused import fuse_all_pools
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rtl.isa import Opcode, Unit, decode, encode
-from rtl.params import CoreParams, default_chip
+from rtl.contract.isa import Opcode, Unit, decode, encode
+from rtl.contract.params import CoreParams, default_chip
 from scheduler import Launch, schedule
 from tests.cases import GraphBuilder
 from tests.unit.sched.replay import Replay

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from estimator import MemoryTiming, estimate
-from golden.qgraph import QGraph
-from golden.qnodes import QConv
-from rtl.isa import Opcode, Unit, decode
-from rtl.params import ChipParams, CoreParams, default_chip
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QConv
+from rtl.contract.isa import Opcode, Unit, decode
+from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
-from scheduler.fusion import pool_candidates
-from scheduler.mapping import Mapping
-from scheduler.search import best_mappings
-from scheduler.split import shares
-from scheduler.work import Work
+from scheduler.group import pool_candidates
+from scheduler.map.mapping import Mapping
+from scheduler.map.search import best_mappings
+from scheduler.map.split import shares
+from scheduler.work.work import Work
 from tests.cases import GraphBuilder
 
 BUDGET = 10**10

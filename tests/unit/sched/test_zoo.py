@@ -1,15 +1,16 @@
-"""Whole networks at their full size: every launch, run by the machine, computes what golden.ops does."""
+"""Whole networks at their full size: every launch, run by the machine, computes what golden.int8.ops does."""
 
 import numpy as np
 import pytest
 
-from golden import ops, zoo
-from golden.inputs import load_image
+from golden import zoo
+from golden.int8 import ops
+from golden.int8.pools import pools_before_concats
+from golden.int8.quant import quantize
 from golden.machine import Machine
-from golden.pools import pools_before_concats
-from golden.quant import quantize
-from golden.weights import seeded
-from rtl.params import default_chip
+from golden.net.inputs import load_image
+from golden.net.weights import seeded
+from rtl.contract.params import default_chip
 from scheduler import schedule
 from tests.unit.sched.replay import Replay
 

@@ -19,10 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from golden.onnx_import import FloatModel, load_onnx
 from golden.zoo import ZOO
-from tb import cli, toolchain
-from tb.campaign import Campaign, Case
+from tb import cli
+from tb.bench.campaign import Campaign, Case
 from tb.errors import ToolError
-from tb.workload import FALLBACKS
+from tb.model import toolchain
+from tb.run.workload import FALLBACKS
 from tests.onnx_faults import FAULTS
 from tests.onnx_models import float_model, host_model, quantised_model
 
@@ -41,7 +42,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYSTOMESH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("tb.run.emit_chip", lambda *_: (_ for _ in ()).throw(ToolError("no build in this test")))
+    monkeypatch.setattr("tb.run.run.emit_chip", lambda *_: (_ for _ in ()).throw(ToolError("no build in this test")))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_import_that_is_not_the_model_is_one_line_and_status_1(
         assert isinstance(model, FloatModel)
         return replace(model, weights={key: value * np.float32(1.5) for key, value in model.weights.items()})
 
-    monkeypatch.setattr("tb.workload.load_onnx", tampered)
+    monkeypatch.setattr("tb.run.workload.load_onnx", tampered)
     assert _run(monkeypatch, "sim", "--net", "model.onnx") == 1
     error = capsys.readouterr().err
     assert re.match(r"systomesh: output '.*' differs from ONNX Runtime's on the unchanged file by .*; the first", error)

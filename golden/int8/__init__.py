@@ -1,0 +1,1 @@
+"""Quantised networks: how they come from float ones, and their exact integer mathematics."""

@@ -1,0 +1,1 @@
+"""Float networks: their nodes, weights and input pictures, and what they compute in float32."""

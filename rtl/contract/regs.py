@@ -1,0 +1,201 @@
+"""What the host sees: control registers, status and error codes, counters. RTL and host driver share it.
+
+AXI4-Lite, 32-bit registers. Counters and debug words are read one at a time: write COUNTER_SELECT
+(block << 8 | index), read COUNTER_LOW, then COUNTER_HIGH (48 bits in all; reading is exact while the
+chip is stopped). Counters are cleared by a start.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+__all__ = [
+    "ID_VALUE",
+    "BlockKind",
+    "Control",
+    "CoreCounter",
+    "CoreDebug",
+    "ErrorCode",
+    "MemoryCounter",
+    "Register",
+    "RouterCounter",
+    "Status",
+    "UnitState",
+    "block_index",
+]
+
+ID_VALUE = 0x5359_4D31  # "SYM1"
+COUNTER_BITS = 48
+
+
+class Register(IntEnum):
+    """Byte offsets."""
+
+    ID = 0x00
+    """Reads ID_VALUE."""
+    CONTROL = 0x04
+    """Write-only bits of `Control`; reads zero."""
+    STATUS = 0x08
+    """Bits of `Status`."""
+    ERROR = 0x0C
+    """First error: code in bits 7:0 (`ErrorCode`), node in 15:8, unit in 17:16 (3: none)."""
+    PROGRAM_BASE = 0x10
+    """Byte address of the first instruction stream (a multiple of 64)."""
+    PROGRAM_STRIDE = 0x14
+    """Bytes from one stream to the next; stream of core i, unit u is number 3*i + u."""
+    WATCHDOG = 0x18
+    """Cycles without any progress after which the run ends in error; 0 switches it off."""
+    CYCLES_LOW = 0x1C
+    CYCLES_HIGH = 0x20
+    """Cycles from start to done (or error, or now)."""
+    COUNTER_SELECT = 0x24
+    COUNTER_LOW = 0x28
+    COUNTER_HIGH = 0x2C
+    ACTIVE_CORES_LOW = 0x30
+    ACTIVE_CORES_HIGH = 0x34
+    """Cores that a start starts, a bit each (reset: all)."""
+
+
+class Control(IntFlag):
+    START = 1
+    CLEAR_IRQ = 2
+    RESET = 4
+    """Returns everything but these registers to its state after reset."""
+
+
+class Status(IntFlag):
+    BUSY = 1
+    DONE = 2
+    ERROR = 4
+    IRQ = 8
+
+
+class ErrorCode(IntEnum):
+    """Why a run stopped."""
+
+    NONE = 0
+    ILLEGAL_OPCODE = 1
+    """Opcode unknown, or not for this unit."""
+    ILLEGAL_FIELD = 2
+    """A field outside its meaning: a zero count, an unknown core, memory node, token or traffic class."""
+    ACT_RANGE = 3
+    WEIGHT_RANGE = 4
+    ACC_RANGE = 5
+    PARAM_RANGE = 6
+    """An address outside that memory, by an instruction of this core or a flit sent to it."""
+    TOKEN_OVERFLOW = 7
+    MISALIGNED = 8
+    """A DRAM address that is not a multiple of link_bytes."""
+    AXI_READ = 9
+    AXI_WRITE = 10
+    """The external memory answered with an error."""
+    WATCHDOG = 11
+
+
+class BlockKind(IntEnum):
+    """Order of the blocks in COUNTER_SELECT: all cores, all routers, all memory nodes."""
+
+    CORE = 0
+    ROUTER = 1
+    MEMORY = 2
+
+
+def block_index(kind: BlockKind, index: int, n_cores: int) -> int:
+    """Block number for COUNTER_SELECT."""
+    return (0, n_cores, 2 * n_cores)[kind] + index
+
+
+class CoreCounter(IntEnum):
+    """Counters of a core; cycles unless said otherwise."""
+
+    COMPUTE_STREAM = 0
+    """The compute unit issues a pixel."""
+    COMPUTE_WAIT_ACT = 1
+    COMPUTE_WAIT_WEIGHT = 2
+    COMPUTE_WAIT_ACC = 3
+    """Its next instruction waits for tokens of range 0, 1 or 2 (the first unmet one counts)."""
+    COMPUTE_WEIGHT_STALL = 4
+    """A pass waits for its weights to enter the array."""
+    COMPUTE_FETCH = 5
+    """No instruction is there yet."""
+    COMPUTE_OVERHEAD = 6
+    """Any other cycle between start and the unit's END."""
+    COMPUTE_DONE = 7
+    """After the unit's END, until the whole chip is done."""
+    ARRAY_PIXELS = 8
+    """Pixels sent through the array (events)."""
+    TAP_PIXELS = 9
+    """Pixels sent through the tap unit (events)."""
+    PASSES = 10
+    """Passes (events)."""
+    LOAD_WAIT = 11
+    LOAD_NOC = 12
+    """The load unit waits for tokens; for the network."""
+    STORE_DRAIN = 13
+    """The store unit issues an accumulator entry."""
+    STORE_WAIT = 14
+    STORE_NOC = 15
+    """The store unit waits for tokens; for the network."""
+    ACC_CONFLICT = 16
+    """A drain read gives way to the engine in the same bank."""
+    ACT_READS = 17
+    ACT_WRITES = 18
+    WEIGHT_READS = 19
+    WEIGHT_WRITES = 20
+    ACC_READS = 21
+    ACC_WRITES = 22
+    """Accesses of one word (events)."""
+    FLITS_IN = 23
+    FLITS_OUT = 24
+    INSTRUCTIONS = 25
+    """All units (events)."""
+
+
+class UnitState(IntEnum):
+    """What a unit's issue stage does."""
+
+    DECODE = 0
+    """It takes the next instruction, or waits for it to be fetched."""
+    WAIT = 1
+    """An instruction waits for tokens, or for the unit."""
+    ENDED = 2
+    FAILED = 3
+
+
+class CoreDebug(IntEnum):
+    """State words of a core, behind the counters, for the report on a hung run."""
+
+    LOAD_STATE = 32
+    COMPUTE_STATE = 33
+    STORE_STATE = 34
+    """Bits 3:0 opcode of the current instruction, 7:4 `UnitState`, 10:8 unmet waits, 47:16 instructions done."""
+    TOKENS_NONZERO_LOW = 35
+    TOKENS_NONZERO_HIGH = 36
+    """A bit per token counter; counters 0..47, then 48..95."""
+    OUTSTANDING = 37
+    """Write packets not yet acknowledged (15:0), program reads under way (31:16)."""
+
+
+class RouterCounter(IntEnum):
+    """Flits sent through each output port, in the order of `rtl.contract.params.Direction`; then blocked cycles."""
+
+    FLITS_LOCAL = 0
+    FLITS_NORTH = 1
+    FLITS_EAST = 2
+    FLITS_SOUTH = 3
+    FLITS_WEST = 4
+    BLOCKED = 5
+    """Cycles in which some flit waits for an output."""
+
+
+class MemoryCounter(IntEnum):
+    """Bytes by `rtl.contract.isa.TrafficClass` (reads 0..4, writes 8..12), then cycles."""
+
+    READ_BYTES = 0
+    WRITE_BYTES = 8
+    READ_STALL = 16
+    """Read data wait for the network."""
+    WRITE_STALL = 17
+    """Write data wait for the memory."""
+    READ_IDLE = 18
+    """No read is under way or queued."""

@@ -1,0 +1,1 @@
+"""The units of a core: fetch, issue, load, compute, store, and the memories, tokens and network port between them."""

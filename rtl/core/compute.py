@@ -1,0 +1,248 @@
+"""The compute unit: SETUP and COMPUTE instructions in, accumulator updates and signals out.
+
+    instruction -> setup register -> job -+-> WeightLoader -> weights -+-> SystolicArray -+-> update
+                                          '-> PixelStreamer -> pixels -+-> TapUnit -------'
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from rtl.contract.isa import INSTRUCTION_BITS, Compute, Engine, Opcode, Setup
+from rtl.contract.params import ChipParams, CoreParams
+from rtl.core.accumulator import accumulator_update
+from rtl.core.job import COMPUTE_FIELDS, SETUP_FIELDS, job_layout, setup_layout
+from rtl.core.scratchpad import scratchpad_read
+from rtl.core.signals import SIGNAL
+from rtl.core.streamer import PixelStreamer, finish_layout
+from rtl.core.weight_loader import WeightLoader
+from rtl.engines.array import SystolicArray
+from rtl.engines.tap import TapUnit
+from rtl.lib.fifo import Fifo
+
+__all__ = ["COMPUTE_EVENTS", "ComputeUnit"]
+
+COMPUTE_EVENTS = data.StructLayout(
+    {
+        "stream": unsigned(1),
+        # An engine takes a pixel.
+        "weight_stall": unsigned(1),
+        # The first pixel of a pass waits for its weights.
+        "overhead": unsigned(1),
+        # Busy, and neither of these.
+        "array_pixel": unsigned(1),
+        "tap_pixel": unsigned(1),
+        "pass_start": unsigned(1),
+    }
+)
+
+_FINISHED_JOBS = 4
+"""Jobs whose signals wait; more than an engine has in flight, so that taken signals never hold up pixels."""
+
+
+class ComputeUnit(wiring.Component):
+    """Runs COMPUTE instructions back to back on the array and the tap unit.
+
+    One job (COMPUTE with the SETUP before it) is in work and one waits, so the weight loader runs ahead into the next
+    one. With it already queued no cycle is lost between passes, instructions and SETUPs, provided that
+    passes have at least max(R, C) pixels; shorter array passes take max(R, C) cycles each. Before the
+    first pixel of an instruction for the other engine, the engine in use drains.
+
+    Latency, from acceptance of a COMPUTE in cycle t, all idle: job t + 1, first reads t + 2, first weights t + 3,
+    first pixel t + 4 (array), first update t + 4 + R + C.
+
+    Errors: ILLEGAL_FIELD for a SETUP whose kernel_h, kernel_w or out_w is zero or whose window the core does not have
+    (`rtl.contract.isa`), a COMPUTE before any SETUP, one whose
+    blocks or out_h is zero, or whose weight_base is not a multiple of C; WEIGHT_RANGE before the first pixel of a
+    pass whose weights do not all lie in the scratchpad; ACC_RANGE for the first pixel whose entry is not in
+    the bank of acc_base, or does not exist; ACT_RANGE for the first pixel, not padding, of whose R bytes not all
+    lie in the scratchpad. The first of these in the order of instructions, passes and pixels counts, and nothing
+    follows it: the instructions before are complete, with their signals.
+
+    Members
+    -------
+    instruction : In(Stream(unsigned(256)))
+        SETUP and COMPUTE; their waits are over.
+    act_read, weight_read : Out(`scratchpad_read`)
+    update : Out(`accumulator_update`)
+    signal0, signal1 : Out(Stream(SIGNAL))
+        Valid once all operands of the instruction have been read, activations and weights.
+    signal2 : Out(Stream(SIGNAL))
+        Valid once its last update is in the accumulator, for reads accepted from that cycle on.
+    busy : Out(1)
+        Anything is under way, signals included.
+    error : Out(8)
+        `ErrorCode`, stays until reset.
+    events : Out(COMPUTE_EVENTS)
+    """
+
+    def __init__(self, *, core: CoreParams, chip: ChipParams) -> None:
+        self.core = core
+        self.chip = chip
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(unsigned(INSTRUCTION_BITS))),
+                "act_read": Out(scratchpad_read(size_bytes=core.act_bytes, read_bytes=core.rows)),
+                "weight_read": Out(scratchpad_read(size_bytes=core.weight_bytes, read_bytes=core.cols)),
+                "update": Out(accumulator_update(entries=core.acc_entries, cols=core.cols)),
+                "signal0": Out(stream.Signature(SIGNAL)),
+                "signal1": Out(stream.Signature(SIGNAL)),
+                "signal2": Out(stream.Signature(SIGNAL)),
+                "busy": Out(1),
+                "error": Out(8),
+                "events": Out(COMPUTE_EVENTS),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        core = self.core
+        m.submodules.array = array = SystolicArray(core=core)
+        m.submodules.tap = tap = TapUnit(core=core)
+        m.submodules.loader = loader = WeightLoader(core=core)
+        m.submodules.streamer = streamer = PixelStreamer(core=core)
+
+        # Instructions become jobs; both loader and streamer take each job, in their own time.
+        setup = Signal(setup_layout)
+        job = Signal(job_layout)
+        job_for_loader = Signal()
+        job_for_streamer = Signal()
+        stop = Signal()
+        as_setup = data.View(Setup, self.instruction.payload)
+        as_compute = data.View(Compute, self.instruction.payload)
+        is_compute = as_compute.opcode == Opcode.COMPUTE
+        bad_setup = (
+            (as_setup.kernel_h == 0)
+            | (as_setup.kernel_w == 0)
+            | (as_setup.out_w == 0)
+            | as_setup.window
+            & (
+                (as_setup.engine != Engine.TAP)
+                | (as_setup.kernel_w > core.tap_columns)
+                | (as_setup.stride_w == 0)
+            )
+        )
+        bad_compute = (
+            (setup.out_w == 0)  # no SETUP yet
+            | (as_compute.blocks == 0)
+            | (as_compute.out_h == 0)
+            | as_compute.weight_base[: exact_log2(core.cols)].any()
+        )
+        # An illegal SETUP makes a job, too: it is reported when those before are through.
+        makes_job = is_compute | bad_setup
+        m.d.comb += [
+            stop.eq(self.error != 0),
+            self.instruction.ready.eq(~stop & ~(makes_job & (job_for_loader | job_for_streamer))),
+            loader.job.valid.eq(job_for_loader),
+            loader.job.payload.eq(job),
+            streamer.job.valid.eq(job_for_streamer),
+            streamer.job.payload.eq(job),
+        ]
+        with m.If(loader.job.ready):
+            m.d.sync += job_for_loader.eq(0)
+        with m.If(streamer.job.ready):
+            m.d.sync += job_for_streamer.eq(0)
+        with m.If(self.instruction.valid & self.instruction.ready):
+            with m.If(makes_job):
+                m.d.sync += [
+                    job_for_loader.eq(1),
+                    job_for_streamer.eq(1),
+                    job.setup.eq(setup),
+                    *(job[name].eq(as_compute[name]) for name in COMPUTE_FIELDS),
+                    job.illegal.eq(Mux(is_compute, bad_compute, bad_setup)),
+                ]
+            with m.Else():
+                m.d.sync += [setup[name].eq(as_setup[name]) for name in SETUP_FIELDS]
+
+        # Engines: at most one has pixels in flight, so their updates never meet.
+        wiring.connect(m, loader.read, wiring.flipped(self.weight_read))
+        wiring.connect(m, streamer.read, wiring.flipped(self.act_read))
+        engines = {Engine.ARRAY: array, Engine.TAP: tap}
+        for kind, engine in engines.items():
+            m.d.comb += [
+                engine.weights.valid.eq(loader.weights.valid & (loader.engine == kind)),
+                engine.weights.payload.eq(loader.weights.payload),
+                engine.weights_more.eq(loader.weights_more),
+                engine.pixels.valid.eq(streamer.pixels.valid & (streamer.engine == kind)),
+                engine.pixels.payload.eq(streamer.pixels.payload),
+            ]
+        on_tap = streamer.engine == Engine.TAP
+        updated = Signal.like(array.update.tag)
+        m.d.comb += [
+            loader.weights.ready.eq(Mux(loader.engine == Engine.TAP, tap.weights.ready, array.weights.ready)),
+            streamer.pixels.ready.eq(Mux(on_tap, tap.pixels.ready, array.pixels.ready) & ~stop),
+            streamer.engines_idle.eq(array.idle & tap.idle),
+            streamer.weights_failed.eq(loader.failed),
+            self.update.valid.eq(array.update.valid | tap.update.valid),
+            self.update.data.eq(Mux(tap.update.valid, tap.update.data, array.update.data)),
+            updated.eq(Mux(tap.update.valid, tap.update.tag, array.update.tag)),
+            self.update.addr.eq(updated.addr),
+            self.update.overwrite.eq(updated.overwrite),
+            self.update.is_max.eq(updated.is_max),
+        ]
+        with m.If((self.error == 0) & (streamer.error != 0)):
+            m.d.sync += self.error.eq(streamer.error)
+
+        # Signals wait in two queues. Those for the operands leave when the loader is through with the job as well
+        # (it is ahead by `read_ahead` jobs), the others when the accumulator has the last update.
+        m.submodules.operands = operands = Fifo(shape=finish_layout, depth=_FINISHED_JOBS)
+        m.submodules.results = results = Fifo(shape=finish_layout["signal2"].shape, depth=_FINISHED_JOBS)
+        finished = streamer.finish.valid & operands.i.ready & results.i.ready
+        m.d.comb += [
+            streamer.finish.ready.eq(operands.i.ready & results.i.ready),
+            operands.i.valid.eq(finished),
+            operands.i.payload.eq(streamer.finish.payload),
+            results.i.valid.eq(finished),
+            results.i.payload.eq(streamer.finish.payload.signal2),
+        ]
+        read_ahead = Signal(range(_FINISHED_JOBS + 4))
+        sent = Signal(2)
+        may_send = operands.o.valid & (read_ahead != 0)
+        still = Signal(2)
+        for index, port in enumerate((self.signal0, self.signal1)):
+            head = operands.o.payload[f"signal{index}"]
+            m.d.comb += [
+                port.valid.eq(may_send & head.valid & ~sent[index]),
+                port.payload.eq(head.signal),
+                still[index].eq(port.valid & ~port.ready),
+            ]
+            with m.If(port.valid & port.ready):
+                m.d.sync += sent[index].eq(1)
+        m.d.comb += operands.o.ready.eq((read_ahead != 0) & (still == 0))
+        operands_gone = operands.o.valid & operands.o.ready
+        with m.If(operands_gone):
+            m.d.sync += sent.eq(0)
+        with m.If(loader.done | operands_gone):
+            m.d.sync += read_ahead.eq(read_ahead + loader.done - operands_gone)
+
+        # An update is in memory two cycles after it was given.
+        written = Signal()
+        complete = Signal(range(_FINISHED_JOBS + 1))
+        m.d.sync += written.eq(self.update.valid & updated.last)
+        m.d.comb += [
+            self.signal2.valid.eq(results.o.valid & (complete != 0) & results.o.payload.valid),
+            self.signal2.payload.eq(results.o.payload.signal),
+            results.o.ready.eq((complete != 0) & (self.signal2.ready | ~results.o.payload.valid)),
+        ]
+        result_gone = results.o.valid & results.o.ready
+        with m.If(written | result_gone):
+            m.d.sync += complete.eq(complete + written - result_gone)
+
+        took = streamer.pixels.valid & streamer.pixels.ready
+        m.d.comb += [
+            self.busy.eq(
+                job_for_loader | job_for_streamer | loader.busy | streamer.busy | operands.o.valid | results.o.valid
+            ),
+            self.events.stream.eq(took),
+            self.events.weight_stall.eq(streamer.pixels.valid & ~streamer.pixels.ready & ~stop),
+            self.events.overhead.eq(self.busy & ~streamer.pixels.valid),
+            self.events.array_pixel.eq(took & ~on_tap),
+            self.events.tap_pixel.eq(took & on_tap),
+            self.events.pass_start.eq(took & streamer.pixels.payload.first),
+        ]
+        return m

@@ -1,0 +1,63 @@
+"""Performance counters and debug words of a core, read one at a time."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug
+
+__all__ = ["DEBUG_WORDS", "EVENTS", "CoreCounters", "unit_state"]
+
+WIDE = {CoreCounter.FLITS_IN: 2, CoreCounter.ACC_READS: 2, CoreCounter.INSTRUCTIONS: 2}
+"""Bits of the step, where a counter may grow by more than one in a cycle."""
+
+EVENTS = data.StructLayout({counter.name: unsigned(WIDE.get(counter, 1)) for counter in CoreCounter})
+"""What each counter grows by this cycle."""
+
+DEBUG_WORDS = data.StructLayout({word.name: unsigned(COUNTER_BITS) for word in CoreDebug})
+
+
+def unit_state(*, opcode: Value, state: Value, unmet: Value, done: Value) -> Value:
+    """The debug word of a unit (`rtl.contract.regs.CoreDebug`)."""
+    return Cat(opcode[:4], Value.cast(state)[:2], Const(0, 2), unmet[:3], Const(0, 5), done[:32])
+
+
+class CoreCounters(wiring.Component):
+    """One 48-bit counter for each `CoreCounter`, and a multiplexer over them and the debug words.
+
+    Latency: none from ``index`` to ``value``.
+
+    Members
+    -------
+    running
+        Counters count.
+    events : EVENTS
+    debug : DEBUG_WORDS
+    index, value
+        Number of the counter (`CoreCounter`) or debug word (`CoreDebug`), and its value; 0 for any other.
+    """
+
+    running: In(1)
+    events: In(EVENTS)
+    debug: In(DEBUG_WORDS)
+    index: In(6)
+    value: Out(COUNTER_BITS)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        words: dict[int, Any] = {}
+        with m.If(self.running):
+            for counter in CoreCounter:
+                count = Signal(COUNTER_BITS, name=counter.name.lower())
+                words[counter] = count
+                step = self.events[counter.name]
+                with m.If(step.any()):
+                    m.d.sync += count.eq(count + step)
+        words |= {word: self.debug[word.name] for word in CoreDebug}
+        with m.Switch(self.index):
+            for number, word in words.items():
+                with m.Case(int(number)):
+                    m.d.comb += self.value.eq(word)
+        return m

@@ -1,0 +1,143 @@
+"""Weight loader: reads the weights of a job's passes and gives them to its engine, one row per cycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.contract.isa import Engine, TapMode
+from rtl.contract.params import CoreParams
+from rtl.core.job import job_layout
+from rtl.core.scratchpad import scratchpad_read
+
+__all__ = ["WeightLoader"]
+
+
+class WeightLoader(wiring.Component):
+    """Walks through blocks x kernel_h x kernel_w passes of R rows (array) or one row (tap unit) of C bytes.
+
+    With a window the kernel_w rows of a kernel row make one pass; they are still checked one by one, as the tap unit
+    does not start a pass before it has them all.
+
+    Latency: job accepted in cycle t, first row offered in cycle t + 2. Throughput: one row per cycle, also from
+    pass to pass and from job to job. It runs ahead of the streamer as far as the engines let it.
+
+    Members
+    -------
+    job : In(Stream(job_layout))
+    read : Out(`scratchpad_read`)
+    weights : Out(Stream(8 * cols))
+        For engine ``engine``. A row that waits to be taken is held by the scratchpad's output.
+    weights_more : Out(1)
+        Further rows of the same pass follow this one.
+    done : Out(1)
+        Pulse: the last row of a job has been read (at once for a job without weights).
+    failed : Out(1)
+        The next pass lies outside the scratchpad; stays so. Passes before it are complete.
+    busy : Out(1)
+    """
+
+    def __init__(self, *, core: CoreParams) -> None:
+        self.core = core
+        super().__init__(
+            {
+                "job": In(stream.Signature(job_layout)),
+                "read": Out(scratchpad_read(size_bytes=core.weight_bytes, read_bytes=core.cols)),
+                "weights": Out(stream.Signature(unsigned(8 * core.cols))),
+                "weights_more": Out(1),
+                "engine": Out(Engine),
+                "done": Out(1),
+                "failed": Out(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        core = self.core
+        job = self.job.payload
+
+        running = Signal()
+        engine = Signal(Engine)
+        window = Signal()
+        kernel_h = Signal.like(job.setup.kernel_h)
+        kernel_w = Signal.like(job.setup.kernel_w)
+        addr = Signal(23)  # a bit more than the field, so that no sum wraps
+        # Counted down to zero: rows of the pass, columns and rows of the kernel, blocks.
+        row = Signal(range(core.rows))
+        kx = Signal(6)
+        ky = Signal(6)
+        block = Signal(10)
+
+        first_row = Signal()
+        outside = Signal()
+        free = Signal()
+        advance = Signal()
+        last_row = Signal()
+        last = Signal()
+
+        def beyond(pass_bytes: int) -> Value:
+            return addr > core.weight_bytes - pass_bytes if pass_bytes <= core.weight_bytes else Const(1)
+
+        m.d.comb += [
+            # A whole pass is checked before its first row, so that no pass starts and then lacks rows.
+            outside.eq(first_row & Mux(engine == Engine.ARRAY, beyond(core.pes), beyond(core.cols))),
+            free.eq(~self.weights.valid | self.weights.ready),
+            advance.eq(running & free & ~outside & ~self.failed),
+            last_row.eq(row == 0),
+            last.eq(last_row & (kx == 0) & (ky == 0) & (block == 0)),
+            self.read.enable.eq(advance),
+            self.read.addr.eq(addr[: len(self.read.addr)]),
+        ]
+        with m.If(running & free & outside):
+            m.d.sync += self.failed.eq(1)
+
+        rows_left = Mux(engine == Engine.ARRAY, core.rows - 1, 0)
+        with m.If(advance):
+            m.d.sync += [addr.eq(addr + core.cols), row.eq(row - 1), first_row.eq(0)]
+            with m.If(last_row):
+                m.d.sync += [row.eq(rows_left), first_row.eq(1), kx.eq(kx - 1)]
+                with m.If(kx == 0):
+                    m.d.sync += [kx.eq(kernel_w - 1), ky.eq(ky - 1)]
+                    with m.If(ky == 0):
+                        m.d.sync += [ky.eq(kernel_h - 1), block.eq(block - 1)]
+
+        # The row read in one cycle is offered from the next on.
+        with m.If(free):
+            m.d.sync += self.weights.valid.eq(advance)
+        with m.If(advance):
+            m.d.sync += [self.engine.eq(engine), self.weights_more.eq(~last_row | (window & (kx != 0)))]
+        m.d.comb += self.weights.payload.eq(self.read.data)
+
+        needs_weights = Signal()
+        take = Signal()
+        m.d.comb += [
+            needs_weights.eq(
+                ~job.illegal & ~((job.setup.engine == Engine.TAP) & (job.setup.tap_mode == TapMode.MAX))
+            ),
+            # Two jobs end in one cycle only if the second has no weights: it then waits for a cycle.
+            self.job.ready.eq(~self.failed & (~running | (advance & last & needs_weights))),
+            take.eq(self.job.valid & self.job.ready),
+            self.done.eq((advance & last) | (take & ~needs_weights)),
+            self.busy.eq(running | self.weights.valid),
+        ]
+        with m.If(take):
+            m.d.sync += [
+                running.eq(needs_weights),
+                engine.eq(job.setup.engine),
+                window.eq(job.setup.window),
+                kernel_h.eq(job.setup.kernel_h),
+                kernel_w.eq(job.setup.kernel_w),
+                addr.eq(job.weight_base),
+                row.eq(Mux(job.setup.engine == Engine.ARRAY, core.rows - 1, 0)),
+                first_row.eq(1),
+                kx.eq(job.setup.kernel_w - 1),
+                ky.eq(job.setup.kernel_h - 1),
+                block.eq(job.blocks - 1),
+            ]
+        with m.Elif(advance & last):
+            m.d.sync += running.eq(0)
+        return m

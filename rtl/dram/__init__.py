@@ -1,0 +1,1 @@
+"""Memory nodes: packets of the mesh on one side, AXI4 on the other."""

@@ -1,0 +1,396 @@
+"""Instruction streams of a mapped work, in the order of `scheduler.code.sequence`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rtl.contract.isa import (
+    TABLE_BYTES,
+    Engine,
+    Opcode,
+    Space,
+    TapMode,
+    TrafficClass,
+    Unit,
+    encode,
+    encode_fields,
+    encoder,
+)
+from rtl.contract.params import ChipParams
+from scheduler.code.image import residual_offsets, weight_offsets
+from scheduler.code.sequence import START, Group, Load, Sequence, Visit
+from scheduler.errors import PlanError
+from scheduler.map.mapping import Mapping
+from scheduler.map.tokens import TokenMap
+from scheduler.work.source import Tile, Transfer
+from scheduler.work.work import OutBlock, Step
+
+__all__ = ["Streams", "emit"]
+
+Streams = dict[tuple[int, Unit], list[bytes]]
+ADDRESS_SPACE = 1 << 22
+PARAM_FLITS = 8
+
+# Instructions by the thousand, each by the fields that differ from one to the next.
+_TRANSFER = encoder(
+    Opcode.LOAD, "dram_addr", "runs", "run_flits", "dram_stride", "dst", "dst_stride", "planar", "memory",
+    "token_valid", "token",
+)  # fmt: skip
+_WEIGHTS = encoder(Opcode.LOAD, "dram_addr", "run_flits", "dst", "memory", "token")
+_COMPUTE = encoder(Opcode.COMPUTE, "act_base", "weight_base", "acc_base", "accumulate")
+_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "addr")
+
+
+def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> Streams:
+    """Streams of the cores that the mapping uses, each ended by END.
+
+    Raises
+    ------
+    PlanError
+        If a number does not fit its instruction field.
+    """
+    try:
+        return _Emitter(mapping, chip, weights_addr, params_addr).streams()
+    except ValueError as error:
+        raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}") from error
+
+
+_Placed = tuple[float, int, list[bytes]]
+"""Position behind which LOADs may start, position at which they are needed, and the LOADs."""
+
+
+class _Job(NamedTuple):
+    """What COMPUTEs of one step over one tile have in common.
+
+    Attributes
+    ----------
+    setup : bytes
+        Their SETUP.
+    fields : int
+        Encoded.
+    offset : int
+        Of the first byte in a slot.
+    """
+
+    setup: bytes
+    fields: int
+    offset: int
+
+
+class _Emitter:
+    def __init__(self, mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> None:
+        self.mapping, self.chip, self.work = mapping, chip, mapping.work
+        self.weights_addr, self.params_addr = weights_addr, params_addr
+        self.weight_offset, _ = weight_offsets(mapping)
+        self.sequence = Sequence(mapping, chip)
+        self.tokens = self.sequence.tokens
+        self.jobs: dict[tuple[int, int, Step, bool], _Job] = {}
+        self.setups: dict[tuple[int, ...], bytes] = {}
+
+    def streams(self) -> Streams:
+        sequence = self.sequence
+        loads: dict[int, list[_Placed]] = {core: [] for core in self.mapping.cores}
+        for group in {id(group): group for group in sequence.acts.values()}.values():
+            loads[group.leader] += self._act_loads(group)
+        for group in {id(group): group for group in sequence.weights.values()}.values():
+            loads[group.leader] += self._weight_loads(group)
+            loads[group.leader] += self._param_loads(group)
+            loads[group.leader] += self._residual_weight_loads(group)
+        for core, group in sequence.residuals.items():
+            loads[core] += self._residual_loads(group)
+        out: Streams = {}
+        for place in sequence.visits:
+            core = sequence.core(place)
+            ordered = sorted(loads[core], key=lambda load: load[:2])
+            out[core, Unit.LOAD] = [word for _, _, words in ordered for word in words]
+            out[core, Unit.COMPUTE] = list(self._compute(*place))
+            out[core, Unit.STORE] = list(self._store(*place))
+        for stream in out.values():
+            stream.append(encode(Opcode.END))
+        return out
+
+    # --- load unit ----------------------------------------------------------------------------------------------
+
+    def _act_loads(self, group: Group) -> Iterator[_Placed]:
+        mapping, tokens, tiles = self.mapping, self.tokens, self.mapping.tiling.parts[group.row]
+        common = self._common(group, Space.ACT, TrafficClass.IFMAP)
+        for load in group.loads:
+            waits = 0
+            if load.waits_free:
+                waits = tokens.wait(0, tokens.act_free, len(group.cores))
+            elif load.waits_pace:
+                waits = tokens.wait(0, tokens.pace, 1)
+            memory = tokens.act_memory(group.leader, load.number)
+            tile, chunk = tiles[load.tile], mapping.chunks[load.key[-1]]
+            transfers = list(self.work.source.transfers(tile, mapping.frame, chunk))
+            words = self._transfers(load, transfers, memory, tokens.act_ready + memory, waits, common)
+            yield load.start, load.first, words
+
+    def _residual_loads(self, group: Group) -> Iterator[_Placed]:
+        mapping, tokens, residual = self.mapping, self.tokens, self.work.residual
+        assert residual is not None
+        frame, common = mapping.residual_frame, self._common(group, Space.ACT, TrafficClass.IFMAP)
+        tiles = [residual.source.tile(tile.y, tile.x) for tile in mapping.tiling.parts[group.row]]
+        for load in group.loads:
+            waits = tokens.wait(0, tokens.residual_free, 1) if load.waits_free else 0
+            memory = tokens.residual_memory(group.leader, load.number)
+            word = load.key[-1]
+            transfers = list(residual.source.transfers(tiles[load.tile], frame, (word, word + 1)))
+            words = self._transfers(load, transfers, memory, tokens.residual_ready + memory, waits, common)
+            yield load.start, load.first, words
+
+    def _transfers(
+        self, load: Load, transfers: list[Transfer], memory: int, token: int, waits: int, common: int
+    ) -> list[bytes]:
+        """Into a slot of the activation scratchpad; the first waits, the last gives a token."""
+        words = []
+        for index, transfer in enumerate(transfers):
+            last = index == len(transfers) - 1
+            words.append(
+                _TRANSFER(
+                    common | (waits if index == 0 else 0), transfer.dram_addr, transfer.runs, transfer.run_flits,
+                    transfer.dram_stride, load.slot // self.work.block + transfer.dst, transfer.dst_stride,
+                    transfer.planar, memory, int(last), token if last else 0,
+                )
+            )  # fmt: skip
+        return words
+
+    def _weight_loads(self, group: Group) -> Iterator[_Placed]:
+        tokens, block = self.tokens, self.work.block
+        common = self._common(group, Space.WEIGHT, TrafficClass.WEIGHT)
+        common |= encode_fields(Opcode.LOAD, runs=1, token_valid=1)
+        for load in group.loads:
+            number, offset, size = load.key[-3:]
+            memory = tokens.weight_memory(group.leader, load.number)
+            waits = tokens.wait(0, tokens.weight_free, len(group.cores)) if load.waits_free else 0
+            addr = self.weights_addr + self.weight_offset[number] + offset
+            word = _WEIGHTS(
+                common | waits, addr, size // block, load.slot // block, memory, tokens.weight_ready + memory
+            )
+            yield load.start, load.first, [word]
+
+    @staticmethod
+    def _common(group: Group, space: Space, traffic: TrafficClass) -> int:
+        """Fields that all loads of a group share."""
+        return encode_fields(Opcode.LOAD, cores=sum(1 << core for core in group.cores), space=space, traffic=traffic)
+
+    def _param_loads(self, group: Group) -> Iterator[_Placed]:
+        """Once if all sets fit, else group by group into two halves of the memory.
+
+        The activation table comes before the first; loads from one memory node arrive in order, so that the token of
+        the parameters stands for both.
+        """
+        mapping, tokens, block = self.mapping, self.tokens, self.work.block
+        memory = tokens.weight_memory(group.leader, 0)
+        set_bytes = self.work.requant.sets.shape[1]
+        common = self._common(group, Space.PARAM, TrafficClass.WEIGHT) | encode_fields(Opcode.LOAD, memory=memory)
+        loads = self.sequence.params[group.channel]
+        for number, load in enumerate(loads):
+            freed = loads[number - 2].last + 0.25 if number >= 2 else START
+            waits = tokens.wait(0, tokens.param_free, len(group.cores)) if number >= 2 else 0
+            word = encode(
+                Opcode.LOAD, common | waits, dram_addr=self.params_addr + load.sets[0] * set_bytes, runs=1,
+                run_flits=len(load.sets) * set_bytes // block,
+                dst=number % 2 * mapping.param_group * self.work.requant.blocks * PARAM_FLITS, token_valid=1,
+                token=tokens.param_ready,
+            )  # fmt: skip
+            words = [word]
+            if number == 0 and self.work.requant.table is not None:
+                table = encode(
+                    Opcode.LOAD, common, dram_addr=self.params_addr + self.work.requant.sets.size, runs=1,
+                    run_flits=TABLE_BYTES // block, dst=self.work.table_base * PARAM_FLITS,
+                )  # fmt: skip
+                words.insert(0, table)
+            yield freed, load.first, words
+
+    def _residual_weight_loads(self, group: Group) -> Iterator[_Placed]:
+        """The residual's weights of all blocks of the group."""
+        if self.work.residual is None:
+            return
+        offsets, tokens, block = residual_offsets(self.mapping), self.tokens, self.work.block
+        first, end = offsets[group.channel : group.channel + 2]
+        word = encode(
+            Opcode.LOAD, self._common(group, Space.WEIGHT, TrafficClass.WEIGHT), dram_addr=self.weights_addr + first,
+            runs=1, run_flits=(end - first) // block, dst=self.mapping.weight_capacity // block,
+            memory=tokens.weight_memory(group.leader, 0), token_valid=1, token=tokens.residual_weights,
+        )  # fmt: skip
+        yield START, 1, [word]
+
+    # --- compute unit -------------------------------------------------------------------------------------------
+
+    def _compute(self, r: int, o: int) -> Iterator[bytes]:
+        mapping, tokens = self.mapping, self.tokens
+        core = self.sequence.core((r, o))
+        seen: set[Load] = set()
+        setup = b""
+        unit = -1
+        for visit in self.sequence.visits[r, o]:
+            if visit.residual is not None:
+                slot, events = visit.residual.slot, self._residual_tokens(core, visit, visit.residual, seen)
+            else:
+                assert visit.act is not None
+                slot, events = visit.act.slot, self._act_tokens(core, visit, visit.act, seen)
+            if visit.step is None:
+                yield encode(Opcode.SYNC, events)
+                continue
+            unit += visit.starts
+            if visit.starts and unit >= 2:
+                events |= tokens.wait(2, tokens.acc_free, 1)
+            if visit.ends:
+                events |= tokens.signal(2, tokens.acc_ready, core)
+            weight_base = 0
+            if visit.weight is not None:
+                weight_base = visit.weight.slot
+                events |= self._weight_tokens(core, visit.weight, seen)
+            elif visit.residual is not None:
+                weight_base = mapping.weight_capacity + visit.block * self.work.weight_align
+            job = self._job(r, visit.tile, visit.step, visit.residual is not None)
+            if job.setup != setup:
+                setup = job.setup
+                yield setup
+            base = (slot + job.offset) % ADDRESS_SPACE
+            acc_base = unit % 2 * self.work.core.acc_bank_entries
+            yield _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
+
+    def _job(self, r: int, number: int, step: Step, residual: bool) -> _Job:
+        """A step over a tile of a row part, whatever the block."""
+        key = r, number, step, residual
+        if key not in self.jobs:
+            tile, frame, source = self.mapping.tiling.parts[r][number], self.mapping.frame, self.work.source
+            offset = step.offset
+            if residual:
+                setup, iy0, in_h = self._residual_setup(tile, step), 0, tile.height
+            else:
+                setup, iy0, in_h = self._setup(tile, step), tile.dy + step.ky * source.window.dilation[0], tile.in_rows
+                offset += source.address(tile, frame, step.word, step.ky, step.kx)
+            fields = encode_fields(Opcode.COMPUTE, blocks=step.words, out_h=tile.height, iy0=iy0, in_h=in_h)
+            self.jobs[key] = _Job(setup, fields, offset)
+        return self.jobs[key]
+
+    def _act_tokens(self, core: int, visit: Visit, load: Load, seen: set[Load]) -> int:
+        """The first step that uses a load waits for it, the last one frees its slot; some let others go."""
+        tokens, group, events = self.tokens, self.sequence.acts[core], 0
+        if load not in seen:
+            seen.add(load)
+            events |= tokens.wait(0, tokens.act_ready + tokens.act_memory(group.leader, load.number), 1)
+        if load.frees:
+            member = group.member(core)
+            if visit.position == load.last[member]:
+                events |= tokens.signal(0, tokens.act_free + member, group.leader)
+        if (core, visit.position) in self.sequence.paced and visit.step is not None:
+            events |= tokens.signal(self.sequence.paced[core, visit.position], tokens.pace, core)
+        return events
+
+    def _weight_tokens(self, core: int, load: Load, seen: set[Load]) -> int:
+        tokens, group, events = self.tokens, self.sequence.weights[core], 0
+        if load not in seen:
+            seen.add(load)
+            events |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)
+        if load.frees:  # every load of a ring has one use
+            events |= tokens.signal(1, tokens.weight_free + group.member(core), group.leader)
+        return events
+
+    def _residual_tokens(self, core: int, visit: Visit, load: Load, seen: set[Load]) -> int:
+        tokens, group, events = self.tokens, self.sequence.residuals[core], 0
+        if group.loads[0] not in seen:
+            events |= tokens.wait(1, tokens.residual_weights, 1)
+        if load not in seen:
+            seen.add(load)
+            events |= tokens.wait(0, tokens.residual_ready + tokens.residual_memory(core, load.number), 1)
+        if load.frees and visit.position == load.last[0]:
+            events |= tokens.signal(0, tokens.residual_free, core)
+        return events
+
+    def _residual_setup(self, tile: Tile, step: Step) -> bytes:
+        residual = self.work.residual
+        assert residual is not None
+        source = residual.source
+        return encode(
+            Opcode.SETUP, engine=Engine.TAP, tap_mode=TapMode.MAC, tap_shift=step.shift, kernel_h=1, kernel_w=1,
+            stride_h=1, dilation_h=1, out_w=tile.width, pad_value=0, window=0,
+            **source.columns(source.tile(tile.y, tile.x), 0), **source.geometry(self.mapping.residual_frame),
+        )  # fmt: skip
+
+    def _setup(self, tile: Tile, step: Step) -> bytes:
+        key = tile.width, tile.dx, tile.in_cols, step.nky, step.kx, step.nkx, step.shift, step.pitch_words
+        if key not in self.setups:
+            source, window = self.work.source, self.work.source.window
+            geometry = source.geometry(self.mapping.frame)
+            geometry["block_pitch"] *= step.pitch_words
+            self.setups[key] = encode(
+                Opcode.SETUP, engine=self.work.engine, tap_mode=self.work.tap_mode, tap_shift=step.shift,
+                kernel_h=step.nky, kernel_w=step.nkx, stride_h=window.stride[0], dilation_h=window.dilation[0],
+                out_w=tile.width, pad_value=self.work.pad_value, window=int(self.work.has_window(step.nkx)),
+                **source.columns(tile, step.kx), **geometry,
+            )  # fmt: skip
+        return self.setups[key]
+
+    # --- store unit ---------------------------------------------------------------------------------------------
+
+    def _store(self, r: int, o: int) -> Iterator[bytes]:
+        mapping, work, tokens = self.mapping, self.work, self.tokens
+        core, leader = self.sequence.core((r, o)), TokenMap.weight_leader(mapping, o)
+        groups, loads = self.sequence.param_groups(o), self.sequence.params[o]
+        where = {number: (index, at) for index, group in enumerate(groups) for at, number in enumerate(group)}
+        tiles = mapping.tiling.parts[r]
+        units = [(t, block) for t in range(len(tiles)) for block in mapping.channel_parts[o]]
+        keys = [(t if len(groups) > 1 else 0, where[block.params][0]) for t, block in units]
+        load = -1
+        has_table = work.requant.table is not None
+        common = encode_fields(
+            Opcode.STORE, zero_point=work.requant.zero_point, lo=work.requant.lo, hi=work.requant.hi,
+            memory=self.chip.home_memory[core], group_stride=work.out_hw[0] * work.out_hw[1],
+            traffic=TrafficClass.OFMAP, table=int(has_table), pooled=int(work.pool is not None),
+        )  # fmt: skip
+        regions_of = [list(self._regions(tile)) for tile in tiles]
+        geometry = b""
+        for number, (t, block) in enumerate(units):
+            waits, signals = tokens.wait(0, tokens.acc_ready, 1), 0
+            if not number or keys[number] != keys[number - 1]:
+                load += 1
+                params = tokens.wait(1, tokens.param_ready, 1)
+                if number == 0 and has_table:
+                    yield encode(Opcode.TABLE, params, param_base=work.table_base)
+                else:
+                    waits |= params
+            if number + 2 < len(units):
+                signals |= tokens.signal(0, tokens.acc_free, core)
+            if load + 2 < len(loads) and (number + 1 == len(units) or keys[number] != keys[number + 1]):
+                signals |= tokens.signal(1, tokens.param_free + r, leader)
+            at = where[block.params][1]
+            of_block = common | encode_fields(
+                Opcode.STORE, param_base=(load % 2 * mapping.param_group + at) * work.requant.blocks,
+                groups=block.groups, lanes=block.lanes, lane_offset=block.channel % work.block,
+            )  # fmt: skip
+            regions = regions_of[t]
+            for part, (pixel, pixels, target, pool) in enumerate(regions):
+                if pool != geometry:
+                    geometry = pool
+                    yield geometry
+                events = (waits if part == 0 else 0) | (signals if part == len(regions) - 1 else 0)
+                acc_base = number % 2 * work.core.acc_bank_entries + pixel
+                yield _STORE(events | of_block, acc_base, pixels, self._out_addr(block, target))
+
+    def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int, bytes]]:
+        """(first accumulator, pixels, first output pixel, POOL if any) of each consecutive piece of a tile."""
+        width, pool = self.work.out_hw[1], self.work.pool
+        whole = tile.store_width == width
+        for first in [tile.store_y[0]] if whole else range(*tile.store_y):
+            end = tile.store_y[1] if whole else first + 1
+            pixels, target = (end - first) * tile.store_width, first * width + tile.store_x[0]
+            if pool is None:
+                yield (first - tile.y[0]) * tile.width, pixels, target, b""
+                continue
+            top, bottom, above = pool.span(0, first, end)
+            beside = pool.span(1, *tile.store_x)[2]
+            geometry = encode(
+                Opcode.POOL, kernel_h=pool.kernel[0], kernel_w=pool.kernel[1], stride_h=pool.stride[0],
+                stride_w=pool.stride[1], pad_top=-above, pad_left=-beside, in_h=bottom - top, in_w=tile.width,
+                out_w=tile.store_width,
+            )  # fmt: skip
+            yield (top - tile.y[0]) * tile.width, pixels, target, geometry
+
+    def _out_addr(self, block: OutBlock, pixel: int) -> int:
+        plane = self.work.out_hw[0] * self.work.out_hw[1]
+        return self.work.output.addr + (block.channel // self.work.block * plane + pixel) * self.work.block

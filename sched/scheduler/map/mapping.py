@@ -1,0 +1,273 @@
+"""How a work is split over cores and tiled to their memories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+from rtl.contract.isa import Engine
+from scheduler.plan.layout import round_up
+from scheduler.work.source import Frame, Source, Tile, Window
+from scheduler.work.work import OutBlock, Step, Work
+
+__all__ = ["Mapping", "Tiling", "even_split"]
+
+AHEAD = 4
+"""Slots of a ring beyond those that are in use anyway. More would only fill the queues of the memory nodes, in front of
+what other cores and the fetch units need sooner."""
+
+
+def even_split(total: int, parts: int) -> list[tuple[int, int]]:
+    """`parts` ranges that differ by at most one, longer ones first."""
+    base, extra = divmod(total, parts)
+    starts = [part * base + min(part, extra) for part in range(parts + 1)]
+    return list(pairwise(starts))
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Output rows and columns cut into row parts, and these into tiles.
+
+    With a pool, output means what the pool makes; tiles next to each other compute the positions that both need twice.
+
+    Attributes
+    ----------
+    rows : (first, end)
+        Of the output.
+    width : int
+        Of the output.
+    tiles_y, tiles_x : int
+        Tiles of a row part, and tiles of a row.
+    """
+
+    source: Source
+    rows: tuple[int, int]
+    width: int
+    g_row: int
+    tiles_y: int
+    tiles_x: int
+    pool: Window | None = None
+
+    @cached_property
+    def parts(self) -> list[list[Tile]]:
+        """Tiles of every row part, in order."""
+        columns = [self._side(1, column) for column in even_split(self.width, self.tiles_x)]
+        parts = []
+        for first, end in even_split(self.rows[1] - self.rows[0], self.g_row):
+            start = self.rows[0] + first
+            rows = [self._side(0, (start + low, start + high)) for low, high in even_split(end - first, self.tiles_y)]
+            parts.append(
+                [
+                    Tile(y, x, iy, ix, dy, dx, store_y, store_x)
+                    for y, iy, dy, store_y in rows
+                    for x, ix, dx, store_x in columns
+                ]
+            )
+        return parts
+
+    def _side(self, axis: int, store: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], int, tuple[int, int]]:
+        """Of a tile: rows (columns) that are computed, those of the input, the first tap's offset, those stored."""
+        out = store if self.pool is None else self.pool.span(axis, *store)[:2]
+        inside, offset = self.source.side(axis, out)
+        return out, inside, offset, store
+
+    @cached_property
+    def in_rows(self) -> int:
+        return max(tile.in_rows for part in self.parts for tile in part)
+
+    @cached_property
+    def in_cols(self) -> int:
+        return max(tile.in_cols for part in self.parts for tile in part)
+
+    @cached_property
+    def in_pixels(self) -> list[int]:
+        """Input pixels of all tiles of each row part."""
+        return [sum(tile.in_rows * tile.in_cols for tile in part) for part in self.parts]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Split and tiling of one work over equal cores.
+
+    Attributes
+    ----------
+    cores : tuple of int
+        Node numbers; core ``cores[r * g_oc + o]`` computes row part r of output channel part o.
+    chunk_words : int
+        Words of an activation chunk.
+    slice_passes : int
+        Most passes of a COMPUTE, and so of a weight slot.
+    act_resident : bool
+        A tile's chunks stay until all output blocks have used them; else they are loaded for each block.
+    weights_resident : bool
+        All weights of a core stay for the whole launch.
+    pace : int
+        Activation loads that may be under way before the first of them is used; 0 for no limit.
+    """
+
+    work: Work
+    cores: tuple[int, ...]
+    g_oc: int
+    tiling: Tiling
+    chunk_words: int
+    slice_passes: int = 1
+    act_resident: bool = True
+    weights_resident: bool = True
+    pace: int = 0
+
+    def of(self, work: Work) -> Mapping:
+        """The same mapping of another work of the same kind."""
+        return replace(self, work=work, tiling=replace(self.tiling, source=work.source))
+
+    def describe(self) -> str:
+        """For reports."""
+        tiles = self.tiling.parts[0]
+        acts = "" if self.act_resident else ", input streamed"
+        weights = f"{self.weight_slots} weight slots"
+        if not self.work.pass_bytes:
+            weights = "no weights"
+        elif self.weights_resident:
+            weights = "weights resident"
+        residual = f", residual in {self.residual_slots} slots" if self.work.residual is not None else ""
+        return (
+            f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
+            f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks in "
+            f"{self.act_slots} slots{acts}, {weights}{residual}"
+        )
+
+    @property
+    def g_row(self) -> int:
+        return self.tiling.g_row
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a row part."""
+        return self.tiling.tiles_y * self.tiling.tiles_x
+
+    @cached_property
+    def chunks(self) -> list[tuple[int, int]]:
+        return self.work.chunks(self.chunk_words)
+
+    @cached_property
+    def channel_parts(self) -> list[list[OutBlock]]:
+        items = self.work.items
+        return [
+            [block for item in items[first:end] for block in item] for first, end in even_split(len(items), self.g_oc)
+        ]
+
+    @cached_property
+    def frame(self) -> Frame:
+        return Frame(self.tiling.in_rows, self.tiling.in_cols, self.chunk_words)
+
+    @cached_property
+    def slot_bytes(self) -> int:
+        """From slot to slot of the activation ring: slots start at whole scratchpad words."""
+        groups = self.work.core.act_groups(self.work.block)
+        return round_up(self.work.source.slot_flits(self.frame), groups) * self.work.block
+
+    @cached_property
+    def act_slots(self) -> int:
+        """Slots of the activation ring."""
+        kept = len(self.chunks) if self.act_resident and self.work.engine == Engine.ARRAY else 0
+        two = self._usable_bytes >= 2 * self.residual_slot_bytes + self.slot_bytes
+        least = (2 if two else 1) * self.residual_slot_bytes
+        return max(0, min((self._usable_bytes - least) // self.slot_bytes, kept + AHEAD))
+
+    @property
+    def _usable_bytes(self) -> int:
+        """Activation scratchpad for slots; an array read of the last bytes must not leave the memory."""
+        return self.work.core.act_bytes - max(self.work.core.rows, self.work.block)
+
+    @property
+    def residual_frame(self) -> Frame:
+        tiles = [tile for part in self.tiling.parts for tile in part]
+        return Frame(max(tile.height for tile in tiles), max(tile.width for tile in tiles), 1)
+
+    @cached_property
+    def residual_slot_bytes(self) -> int:
+        """From slot to slot of the residual's ring, which lies behind the activation ring."""
+        residual = self.work.residual
+        return 0 if residual is None else residual.source.slot_flits(self.residual_frame) * self.work.block
+
+    @cached_property
+    def residual_slots(self) -> int:
+        """Slots of the residual's ring: what the activations leave."""
+        room = self._usable_bytes - self.act_slots * self.slot_bytes
+        return min(room // self.residual_slot_bytes, AHEAD) if self.residual_slot_bytes else 0
+
+    @property
+    def residual_weight_bytes(self) -> int:
+        """End of the weight scratchpad: the residual's weights of all blocks of a core, there for the whole launch."""
+        return 0 if self.work.residual is None else self.blocks_per_core * self.work.weight_align
+
+    @property
+    def weight_capacity(self) -> int:
+        """Bytes of the weight scratchpad for the array's weights."""
+        return self.work.core.weight_bytes - self.residual_weight_bytes
+
+    @cached_property
+    def weight_slot_bytes(self) -> int:
+        return round_up(self.work.padded_weights(self.slice_passes), self.work.weight_align)
+
+    @cached_property
+    def weight_slots(self) -> int:
+        return min(self.weight_capacity // max(1, self.weight_slot_bytes), AHEAD)
+
+    def chunk_steps(self, block: OutBlock) -> list[tuple[int, Step]]:
+        """(chunk, step) of a block, weights relative to the start of the block's set."""
+        return self.work.chunk_steps(block, self.chunk_words, self.slice_passes)
+
+    def weight_blocks(self) -> list[OutBlock]:
+        """One output block for every set of weights, in order."""
+        return list({block.weights: block for part in self.channel_parts for block in part}.values())
+
+    def weight_order(self, block: OutBlock) -> list[tuple[int, int]] | None:
+        """(word, offset) of the passes of a block in storage order, kernel taps innermost; None for word order."""
+        offsets = self.work.block_offsets(block)
+        if len(offsets) == 1:
+            return None
+        order: list[tuple[int, int]] = []
+        for chunk in self.chunks:
+            words = range(max(chunk[0], block.words[0]), min(chunk[1], block.words[1]))
+            order += [(word, offset) for offset in offsets for word in words]
+        return order
+
+    @cached_property
+    def resident_weight_bytes(self) -> int:
+        """Scratchpad that all weights of the fullest core take."""
+        align, sizes = self.work.weight_align, dict[object, int]()  # blocks that read the same words take as much
+        worst = 0
+        for blocks in self.channel_parts:
+            total = 0
+            for block in {block.weights: block for block in blocks}.values():
+                kind = block.words, block.offset
+                if kind not in sizes:
+                    loads = {step.weight: step.weight_bytes for _, step in self.chunk_steps(block)}
+                    sizes[kind] = sum(round_up(size, align) for size in loads.values())
+                total += sizes[kind]
+            worst = max(worst, total)
+        return worst
+
+    @cached_property
+    def steps_per_block(self) -> int:
+        """Most steps of any block; blocks that read as many words take as many steps."""
+        kinds = {(block.words, block.offset): block for part in self.channel_parts for block in part}
+        if self.work.shared_input or not self.work.offsets:
+            kinds = dict(list(kinds.items())[:1])
+        return max(len(self.chunk_steps(block)) for block in kinds.values())
+
+    @property
+    def blocks_per_core(self) -> int:
+        return max(len(part) for part in self.channel_parts)
+
+    @cached_property
+    def param_sets(self) -> int:
+        """Parameter sets of the core that has most."""
+        return max(len({block.params for block in part}) for part in self.channel_parts)
+
+    @cached_property
+    def param_group(self) -> int:
+        """Parameter sets per load: all of them if they fit, else half of the memory without the table."""
+        capacity = self.work.table_base // self.work.requant.blocks
+        return self.param_sets if self.param_sets <= capacity else capacity // 2

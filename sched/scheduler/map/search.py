@@ -1,0 +1,343 @@
+"""Choice of a mapping: enumerate splits and tilings that fit, predict each in closed form, take the best.
+
+The prediction of a candidate is the longest of: the busiest core's engine, its store unit, the DRAM traffic over all
+memory nodes, and the traffic into one core; plus what cannot overlap (first loads, last stores, tiles that wait for
+room).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil, prod
+
+from estimator.coefficients import Coefficients
+from estimator.compute import switch_cycles
+from estimator.timing import MemoryTiming
+from rtl.contract.isa import INSTRUCTION_BYTES, Engine
+from rtl.contract.params import ChipParams
+from scheduler.errors import PlanError
+from scheduler.map.mapping import Mapping, Tiling
+from scheduler.map.tokens import TokenMap
+from scheduler.plan.layout import ceil_div, round_up
+from scheduler.work.source import BlockedSource, Window
+from scheduler.work.work import MAX_BLOCKS, Work
+
+__all__ = ["best_mappings", "predict"]
+
+MAX_OUT = 960
+"""Output columns of a tile; input coordinates have 10 bits."""
+WEIGHT_SLOT_BYTES = 16 * 1024
+"""Longer weight loads gain nothing."""
+LOAD_CYCLES = 36
+"""From a LOAD to its first data, roughly, beside the memory's own latency; the same for all candidates."""
+STORE_CYCLES = 11
+"""Least of a STORE: it fetches a block of parameters."""
+MIN_COLUMNS = 16
+"""Of a tile, where whole rows would fit: shorter runs waste DRAM bursts."""
+CONTENTION = 0.02
+"""Share of the DRAM time that is paid even where computing takes longer."""
+MAX_INSTRUCTIONS = 100_000
+"""Of one core in one launch: beyond, the memories are too small for the layer, and its program would outgrow it."""
+POOLED_WIDTHS = 4
+"""Tile widths of a layer with a fused pool that are tried."""
+CHUNK_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """Something that does not fit, for the error message."""
+
+    what: str
+    need: int
+    have: int
+    parameter: str
+
+
+def best_mappings(
+    work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+) -> list[Mapping]:
+    """Best mappings by prediction, best first.
+
+    Raises
+    ------
+    PlanError
+        If the layer fits in no way.
+    """
+    coefficients = Coefficients.load()
+    limits: list[_Limit] = []
+    found: list[tuple[float, int, Mapping]] = []
+    for mapping in _candidates(work, cores, chip, limits):
+        instructions = _instructions(mapping, mapping.steps_per_block)
+        if instructions > MAX_INSTRUCTIONS:
+            parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
+            limits.append(_Limit("the shortest program", instructions, MAX_INSTRUCTIONS, parameter))
+            continue
+        found.append((predict(mapping, chip, memory, coefficients), len(found), mapping))
+    if not found:
+        limit = min(limits, key=lambda item: item.need / max(1, item.have))
+        raise PlanError(
+            f"layer {work.name!r} does not fit: {limit.what} takes {limit.need}, there is room for {limit.have}; "
+            f"raise {limit.parameter}"
+        )
+    found.sort(key=lambda item: item[:2])
+    return [replace(mapping, pace=_pace(mapping, chip, memory)) for _, _, mapping in found[:count]]
+
+
+def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
+    """Loads ahead that hide the memory's latency and the loads of other leaders."""
+    work, tile = mapping.work, mapping.tiling.parts[0][0]
+    if work.engine == Engine.TAP:
+        return 0
+    words = min(mapping.chunk_words, work.source.words)
+    flits = work.source.pixel_flits(words) * tile.in_rows * tile.in_cols
+    leaders = mapping.g_row if work.shared_input else len(mapping.cores)
+    flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
+    load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * _latency_cycles(memory)
+    passes = words * work.taps * len(work.block_offsets(mapping.channel_parts[0][0]))
+    return 2 + ceil(1.5 * load / (passes * max(tile.pixels, work.min_pass)))
+
+
+def _latency_cycles(memory: MemoryTiming) -> int:
+    """From a LOAD to its first data, roughly."""
+    return LOAD_CYCLES + memory.latency_cycles
+
+
+def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: list[_Limit]) -> Iterator[Mapping]:
+    blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
+    if blocks > work.table_base:
+        what = "a block of parameters, twice," + (" with the activation table" if work.table_blocks else "")
+        need = blocks + work.table_blocks
+        limits.append(_Limit(what, need, work.core.param_blocks, "core.param_blocks"))
+        return
+    tilings: dict[int, list[Tiling]] = {}
+    for g_oc, g_row in _grids(work, len(cores)):
+        if g_row not in tilings:
+            tilings[g_row] = list(_tilings(work, g_row))
+        if not tilings[g_row] and work.pool is not None:
+            need, have = prod(work.pool.kernel), work.core.acc_bank_entries
+            limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
+        bases = [
+            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
+            for tiling in tilings[g_row]
+            for chunk_words in _chunk_sizes(work)
+        ]
+        if bases and (used := TokenMap.of(bases[0], chip).used) > chip.tokens:  # whatever the tiling
+            limits.append(_Limit("synchronisation", used, chip.tokens, "chip.tokens"))
+            continue
+        for base in bases:
+            yield from _fit(base, limits)
+
+
+def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
+    """Residency and weight slots of a split and tiling."""
+    work = base.work
+    if base.act_slots < 1:
+        need, have = base.slot_bytes + base.residual_slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
+        limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
+        return
+    # Keeping a tile for all blocks needs room for all of it; the tap engine's blocks share nothing.
+    resident = work.engine == Engine.TAP or base.blocks_per_core == 1 or base.act_slots >= len(base.chunks)
+    for weights_resident, slice_passes in _weight_plans(base, limits):
+        yield replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
+
+
+def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:
+    """(all weights resident, passes per COMPUTE)."""
+    work = base.work
+    taps = max(tensors for _, _, tensors in work.digits) if work.digits else work.taps
+    whole = taps if work.digits else base.chunk_words * taps
+    capacity = base.weight_capacity
+    if not work.pass_bytes:
+        yield True, max(whole, MAX_BLOCKS)
+        return
+    if work.repeated:
+        passes = min(taps, (capacity - work.weight_align) // work.pass_bytes)
+        if passes > 0:
+            yield True, passes
+            return
+    block = base.channel_parts[0][0]
+    sets = len({b.weights for b in base.channel_parts[0]})
+    total = sets * (block.words[1] - block.words[0]) * taps * len(work.block_offsets(block)) * work.pass_bytes
+    if total <= capacity and replace(base, slice_passes=whole).resident_weight_bytes <= capacity:
+        yield True, whole
+        return
+    for slots in (4, 3, 2):
+        room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, taps * work.pass_bytes))
+        passes = room // work.weight_align * work.weight_align // work.pass_bytes
+        if passes >= taps or (slots == 2 and passes > 0):
+            yield False, min(whole, passes // taps * taps) if passes >= taps else passes
+            return
+    need = round_up(work.pass_bytes, work.weight_align)
+    limits.append(_Limit("a pass of weights, twice,", 2 * need, capacity, "core.weight_bytes"))
+
+
+def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
+    """(channel parts, row parts) that use most of the cores, or one."""
+    items, rows = len(work.items), work.height
+    pairs = [
+        (g_oc, g_row) for g_oc in range(1, min(cores, items) + 1) for g_row in range(1, min(cores // g_oc, rows) + 1)
+    ]
+    most = max(g_oc * g_row for g_oc, g_row in pairs)
+    for g_oc, g_row in pairs:
+        if 4 * g_oc * g_row > 3 * most or g_oc * g_row == 1:
+            yield g_oc, g_row
+
+
+def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
+    """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos."""
+    if work.pool is not None:
+        yield from _pooled_tilings(work, work.pool, g_row)
+        return
+    bank = work.core.acc_bank_entries
+    height, width = work.height, work.out_hw[1]
+    least = ceil_div(width, min(bank, MAX_OUT))
+    shortest, longest = height // g_row, ceil_div(height, g_row)
+    splits = [least]
+    window = work.source.window
+    halo = max(0, (window.kernel[0] - 1) * window.dilation[0] + 1 - window.stride[0])
+    if isinstance(work.source, BlockedSource):
+        tallest = max(1, min(bank // ceil_div(width, least), longest))
+        row = len(work.source.placements) * work.source.word_bytes * window.in_hw[1]
+        # The tap engine waits for memory, so that halos cost it more than the array.
+        weight, reach = 4 if work.engine == Engine.TAP else 2, tallest * window.stride[0]
+        if weight * halo > reach or 2 * row * (reach + halo) > work.core.act_bytes:
+            fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= work.core.act_bytes
+            columns = MIN_COLUMNS if fits else 1
+            splits += [n for n in (2, 4, 8, 16, 32, 64) if least < n and n * columns <= width]
+    for columns in splits:
+        fewest = ceil_div(longest, max(1, min(bank // ceil_div(width, columns), MAX_OUT)))
+        counts = {fewest, fewest + 1, fewest + 2, 2 * fewest, shortest} if columns == least else {fewest, shortest}
+        for tiles_y in sorted(counts):
+            if fewest <= tiles_y <= shortest:
+                yield Tiling(work.source, work.rows, work.out_hw[1], g_row, tiles_y, columns)
+
+
+def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
+    """The widths with which tiles recompute least, and the widest that fits: that one needs fewest instructions."""
+    bank, width = work.core.acc_bank_entries, work.out_hw[1]
+    shortest, longest = work.height // g_row, ceil_div(work.height, g_row)
+
+    def reach(axis: int, count: int) -> int:
+        """Rows (columns) that the layer computes for so many of the pool."""
+        return min((count - 1) * pool.stride[axis] + pool.kernel[axis], pool.in_hw[axis])
+
+    found: list[tuple[int, int, int]] = []  # computed pixels, columns, rows
+    for columns in range(1, width + 1):
+        across = reach(1, ceil_div(width, columns))
+        if across > min(bank, MAX_OUT):
+            continue
+        room = min(bank // across, MAX_OUT)
+        tallest = longest if reach(0, longest) <= room else (room - pool.kernel[0]) // pool.stride[0] + 1
+        if tallest < 1:
+            continue
+        rows = ceil_div(longest, tallest)
+        found.append((rows * reach(0, ceil_div(longest, rows)) * columns * across, columns, rows))
+    for _, columns, fewest in {*found[:1], *sorted(found)[:POOLED_WIDTHS]}:
+        for tiles_y in sorted({fewest, fewest + 1, 2 * fewest, shortest}):
+            if fewest <= tiles_y <= shortest:
+                yield Tiling(work.source, work.rows, width, g_row, tiles_y, columns, pool)
+
+
+def _chunk_sizes(work: Work) -> list[int]:
+    words, step = work.source.words, work.source.word_step
+    if work.engine == Engine.TAP:  # every block reads words of its own
+        return [1]
+    sizes = {min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)}
+    return sorted(size for size in sizes if size > 0)
+
+
+def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> float:
+    """Cycles, in closed form."""
+    work, tiling = mapping.work, mapping.tiling
+    memories = len(chip.memory_nodes)
+    flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
+    part = mapping.channel_parts[0]
+    block = part[0]
+    tiles = tiling.parts[0]
+    words = block.words[1] - block.words[0]
+    passes = sum(n for _, _, n in work.digits) or words * work.taps * len(work.block_offsets(block))
+    steps = mapping.steps_per_block
+    start = c.tap_start if work.engine == Engine.TAP else c.array_start
+    block_cycles = [passes * work.pass_cycles(tile) + steps * (start + c.compute_issue) for tile in tiles]
+    if work.residual is not None:
+        switch = switch_cycles(work.core, c) + c.compute_issue
+        block_cycles = [cycles + tile.pixels + switch for cycles, tile in zip(block_cycles, tiles, strict=True)]
+    compute = len(part) * sum(block_cycles)
+    rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
+    drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
+    drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
+
+    repeats = 1 if mapping.act_resident else len(part)
+    per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
+    word_flits = work.source.pixel_flits(per_core_words) * repeats
+    act_core = tiling.in_pixels[0] * word_flits
+    groups = 1 if work.shared_input else mapping.g_oc
+    act_dram = sum(tiling.in_pixels) * word_flits * groups
+    set_flits = ceil_div(passes * work.pass_bytes, work.block)
+    sets = len({b.weights for b in part})
+    weight_core = set_flits * (sets if mapping.weights_resident else len(part) * len(tiles))
+    out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
+    residual_core, residual_dram = _residual_flits(mapping)
+    program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
+    flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
+    flits += program * len(mapping.cores) / memories
+    writes = out_dram / memories
+    if flit_cycles > 1:  # slower than the links, it is more often what limits a launch
+        homes = [chip.home_memory[core] for core in mapping.cores]  # where outputs go
+        uneven = out_dram * max(map(homes.count, homes)) / len(homes) - writes
+        flits, writes = flits + uneven, writes + uneven
+        # Weights that stay hold up the first tile, with which they come.
+        first_reads = (act_dram + residual_dram) / len(tiles)
+        first_reads += weight_core * mapping.g_oc / (1 if mapping.weights_resident else len(tiles))
+        compute += max(0.0, first_reads / memories * flit_cycles - len(part) * block_cycles[0])
+    dram = max(flits * chip.link_bytes / memory.rate(chip.link_bytes), max(writes, flits - writes) * flit_cycles)
+    into_core = act_core + weight_core + residual_core + program
+
+    chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
+    tile_load = tiles[0].in_rows * tiles[0].in_cols
+    leaders = len(mapping.cores) if not work.shared_input else mapping.g_row
+    first_load = chunk * tile_load * flit_cycles * max(1.0, leaders / memories)
+    last_out = tiles[-1].store_pixels * block.groups * flit_cycles * len(mapping.cores) / memories
+    if work.pool:
+        last_out = max(last_out, drained[-1])
+    exposed = 4 * _latency_cycles(memory) + first_load + last_out
+    if len(mapping.chunks) > 1 and not mapping.weights_resident and dram > compute:
+        # Memory is busy from the start: the second chunk queues behind everybody's first weights.
+        exposed += mapping.weight_slots * mapping.weight_slot_bytes / work.block * flit_cycles * mapping.g_oc / memories
+    if mapping.act_resident and work.engine == Engine.ARRAY:
+        # The next tile loads while the last block is at work, or earlier if slots are left over.
+        spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
+        window = min(block_cycles[0] * (1 + spare), block_cycles[0] * len(part))
+        exposed += (len(tiles) - 1) * max(0.0, act_core * flit_cycles / len(tiles) - window)
+    elif mapping.act_slots < 2:
+        exposed += act_core * flit_cycles
+    return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
+
+
+def _residual_flits(mapping: Mapping) -> tuple[int, int]:
+    """Flits of the residual for one core, and for all; words that blocks of several cores share are loaded by each."""
+    residual = mapping.work.residual
+    if residual is None:
+        return 0, 0
+    words = [len({residual.word(block) for block in part}) for part in mapping.channel_parts]
+    flits = residual.source.pixel_flits(1)
+    pixels = [sum(tile.pixels for tile in part) for part in mapping.tiling.parts]
+    return pixels[0] * words[0] * flits, sum(pixels) * sum(words) * flits
+
+
+def _instructions(mapping: Mapping, steps: int) -> int:
+    """Instructions of one core, roughly."""
+    units = mapping.tiles * mapping.blocks_per_core
+    rows = mapping.tiling.parts[0][0].store_rows if mapping.tiling.tiles_x > 1 else 1
+    runs = mapping.chunk_words if mapping.tiling.tiles_x > 1 else mapping.work.core.act_groups(mapping.work.block)
+    act = len(mapping.chunks) * mapping.tiles * (1 if mapping.act_resident else mapping.blocks_per_core) * runs
+    if mapping.work.engine == Engine.TAP:
+        act = ceil_div(act, mapping.g_oc)
+    if mapping.work.residual is not None:  # a COMPUTE, a SETUP for every change of the engine, a load
+        steps += 2
+        act += units * rows
+    weights = 0
+    if mapping.work.pass_bytes:
+        weights = steps * (mapping.blocks_per_core if mapping.weights_resident else units)
+    return units * (steps + rows) + act + weights

@@ -1,0 +1,130 @@
+"""Which token counter means what in a launch, who leads a group, and which memory node serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from rtl.contract.isa import signal_bits, wait_bits
+from rtl.contract.params import ChipParams
+from scheduler.map.mapping import Mapping
+
+__all__ = ["TokenMap"]
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """First counter of each class, the same on every core that takes part.
+
+    Loads from different memory nodes arrive in any order, so ready tokens are per memory node; free tokens are per
+    member of the leader's group. Pace tokens go from a leader's compute unit to its load unit.
+
+    Attributes
+    ----------
+    memories : int
+        Memory nodes in use.
+    act_members, weight_members : int
+        Cores that share activation loads; cores that share weight and parameter loads.
+    residuals : bool
+        Every core loads a residual for itself, and its weights come with the parameters' group.
+    act_base, weight_base, residual_base : dict of int to int
+        Memory node of a leader's first load.
+    spread_acts, spread_weights, spread_residuals : bool
+        Loads of a leader take all memory nodes in turn. Otherwise each leader keeps to one node, which is better where
+        that loads all nodes alike: two nodes never send to the same core in each other's way.
+    """
+
+    memories: int
+    act_members: int
+    weight_members: int
+    act_base: dict[int, int]
+    weight_base: dict[int, int]
+    spread_acts: bool
+    spread_weights: bool
+    residuals: bool
+    residual_base: dict[int, int]
+    spread_residuals: bool
+
+    acc_ready = 0
+    acc_free = 1
+    param_ready = 2
+    pace = 3
+    act_ready = 4
+
+    wait = staticmethod(wait_bits)
+    signal = staticmethod(signal_bits)
+
+    @cached_property
+    def weight_ready(self) -> int:
+        return self.act_ready + self.memories
+
+    @cached_property
+    def act_free(self) -> int:
+        return self.weight_ready + self.memories
+
+    @cached_property
+    def weight_free(self) -> int:
+        return self.act_free + self.act_members
+
+    @cached_property
+    def param_free(self) -> int:
+        return self.weight_free + self.weight_members
+
+    @cached_property
+    def residual_weights(self) -> int:
+        return self.param_free + self.weight_members
+
+    @cached_property
+    def residual_free(self) -> int:
+        return self.residual_weights + 1
+
+    @cached_property
+    def residual_ready(self) -> int:
+        return self.residual_free + 1
+
+    @cached_property
+    def used(self) -> int:
+        return self.residual_ready + self.memories if self.residuals else self.residual_weights
+
+    @staticmethod
+    def of(mapping: Mapping, chip: ChipParams) -> TokenMap:
+        """The map for a mapping; memory nodes are left out where counters are too few."""
+        g_oc, g_row = mapping.g_oc, mapping.g_row
+        shared = mapping.work.shared_input
+        act = g_oc if shared else 1
+        residuals = mapping.work.residual is not None
+        left = chip.tokens - TokenMap.act_ready - act - 2 * g_row - 2 * residuals
+        count = min(len(chip.memory_nodes), max(1, left // (2 + residuals)))
+        act_leaders = [mapping.cores[r * g_oc] for r in range(g_row)] if shared else list(mapping.cores)
+        weight_leaders = [TokenMap.weight_leader(mapping, o) for o in range(g_oc)]
+        return TokenMap(
+            count, act, g_row, _bases(act_leaders, count, chip), _bases(weight_leaders, count, chip),
+            len(act_leaders) % count > 0, g_oc % count > 0, residuals, _bases(list(mapping.cores), count, chip),
+            len(mapping.cores) % count > 0,
+        )  # fmt: skip
+
+    @staticmethod
+    def weight_leader(mapping: Mapping, o: int) -> int:
+        """Core that loads weights and parameters of a channel part."""
+        return mapping.cores[o % mapping.g_row * mapping.g_oc + o]
+
+    def act_memory(self, leader: int, number: int) -> int:
+        """Memory node for activation load `number` of a leader."""
+        return (self.act_base[leader] + (number if self.spread_acts else 0)) % self.memories
+
+    def weight_memory(self, leader: int, number: int) -> int:
+        """Memory node for weight load `number` of a leader."""
+        return (self.weight_base[leader] + (number if self.spread_weights else 0)) % self.memories
+
+    def residual_memory(self, core: int, number: int) -> int:
+        """Memory node for residual load `number` of a core."""
+        return (self.residual_base[core] + (number if self.spread_residuals else 0)) % self.memories
+
+
+def _bases(leaders: list[int], memories: int, chip: ChipParams) -> dict[int, int]:
+    """A memory node for each leader: its home if that spreads them evenly, else one after the other."""
+    homes = [chip.home_memory[leader] % memories for leader in leaders]
+    most = -(-len(leaders) // memories)
+    if max(homes.count(home) for home in homes) <= most:
+        return dict(zip(leaders, homes, strict=True))
+    return {leader: rank % memories for rank, leader in enumerate(leaders)}

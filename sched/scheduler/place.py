@@ -1,0 +1,145 @@
+"""DRAM map: tensors share space once they are dead; constants and programs lie behind them."""
+
+from __future__ import annotations
+
+from golden.int8.quant import QConcat, QConv, QGraph
+from rtl.contract.params import ChipParams
+from scheduler.errors import PlanError
+from scheduler.group import Pools
+from scheduler.plan.layout import Blocked, Layout, Packed, ceil_div, round_up
+from scheduler.plan.program import Placement
+from scheduler.work.lower import is_flat
+
+__all__ = ["ALIGNMENT", "Bump", "place_tensors"]
+
+ALIGNMENT = 4096
+"""AXI bursts end at 4 KB, so tensors start there."""
+ADDRESS_SPACE = 1 << 32
+MAX_STEP = 4095
+
+
+class Bump:
+    """Hands out addresses one behind the other."""
+
+    def __init__(self, start: int) -> None:
+        self.top = start
+
+    def take(self, nbytes: int, alignment: int = ALIGNMENT) -> int:
+        addr = round_up(self.top, alignment)
+        self.top = addr + nbytes
+        if self.top > ADDRESS_SPACE:
+            raise PlanError(f"the network needs {self.top} bytes of DRAM; addresses end at {ADDRESS_SPACE}")
+        return addr
+
+
+def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[str, Placement], int]:
+    """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
+
+    Tensors that live at the same time never overlap, but for inputs of a concatenation that lie inside its output.
+    """
+    parents = _aliases(graph, chip.link_bytes)
+    layouts = {name: _layout(graph, name, chip) for name in graph.tensors}
+    lives = _lives(graph, parents, pools)
+    placed: dict[str, Placement] = {}
+    for name in sorted(lives, key=lambda n: (-layouts[n].nbytes, lives[n])):
+        first, last = lives[name]
+        taken = sorted(
+            (p.addr, p.end) for other, p in placed.items() if lives[other][0] <= last and first <= lives[other][1]
+        )
+        addr = 0
+        for low, high in taken:
+            if addr + layouts[name].nbytes <= low:
+                break
+            addr = max(addr, round_up(high, ALIGNMENT))
+        placed[name] = Placement(addr, layouts[name])
+    end = max(placement.end for placement in placed.values())
+    if end > ADDRESS_SPACE:
+        raise PlanError(f"the activations of {graph.name!r} need {end} bytes of DRAM; addresses end at {ADDRESS_SPACE}")
+    for name in graph.tensors:
+        channel, root = 0, name
+        while root in parents:
+            root, offset = parents[root]
+            channel += offset
+        if root != name:
+            layout = layouts[root]
+            assert isinstance(layout, Blocked)
+            addr = placed[root].addr + channel // layout.block * layout.plane_flits * layout.block
+            placed[name] = Placement(addr, layouts[name])
+    return placed, end
+
+
+def _lives(graph: QGraph, parents: dict[str, tuple[str, int]], pools: Pools) -> dict[str, tuple[int, int]]:
+    """Number of the first and the last node during which a tensor must be in memory."""
+    fused = {pool.name for pool in pools.values()}
+
+    def root(name: str) -> str:
+        while name in parents:
+            name = parents[name][0]
+        return name
+
+    lives = {root(graph.input): (0, 0)}
+    for index, node in enumerate(graph.nodes):
+        if node.name in fused:
+            continue
+        output = pools[node.name].output if node.name in pools else node.output
+        for name in (*node.inputs, output):
+            first, _ = lives.get(root(name), (index, index))
+            lives[root(name)] = (first, index)
+    for name in graph.outputs:
+        lives[root(name)] = (lives[root(name)][0], len(graph.nodes))
+    return lives
+
+
+def _aliases(graph: QGraph, block: int) -> dict[str, tuple[str, int]]:
+    """Tensors that are computed where a concatenation wants them: name -> (its output, first channel).
+
+    A tensor qualifies that starts and ends at whole blocks and is no network input; the first concatenation has it.
+    """
+    parents: dict[str, tuple[str, int]] = {}
+    for node in graph.nodes:
+        if not isinstance(node, QConcat):
+            continue
+        channel = 0
+        for number, name in enumerate(node.inputs):
+            channels = graph.tensors[name].shape[0]
+            last = number == len(node.inputs) - 1
+            whole = channel % block == 0 and (channels % block == 0 or last)
+            if whole and name != graph.input and name not in parents and node.inputs.count(name) == 1:
+                parents[name] = (node.output, channel)
+            channel += channels
+    return parents
+
+
+def _layout(graph: QGraph, name: str, chip: ChipParams) -> Layout:
+    blocked = Blocked(graph.tensors[name].shape, chip.link_bytes)
+    readers = [node for node in graph.nodes if name in node.inputs]
+    if name != graph.input or name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
+        return blocked
+    if readers[0].residual is not None and readers[0].residual.input == name:
+        return blocked
+    return _packed(graph, readers[0], chip) or blocked
+
+
+def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
+    """Packed layout of the network's input, if that takes fewer passes than one per kernel tap."""
+    tensor = graph.tensors[node.input]
+    rows = min(core.rows for core in chip.cores)
+    channels = tensor.shape[0]
+    kernel = (node.weight.shape[2], node.weight.shape[3])
+    if node.groups != 1 or is_flat(node, tensor.shape):
+        return None
+    stride = (node.stride[0] if node.out_hw[0] > 1 else 1, node.stride[1] if node.out_hw[1] > 1 else 1)
+    plain = kernel[0] * kernel[1] * ceil_div(channels, rows)
+    best: tuple[float, Packed | None] = (plain, None)
+    for fold in (False, True):
+        layout = Packed(
+            tensor.shape, chip.link_bytes, kernel, stride, node.padding, node.dilation, node.pad_value, fold
+        )
+        taps = ceil_div(layout.window_bytes, rows)
+        passes = taps * (1 if fold else kernel[0])
+        fits = stride[1] * layout.pixel_bytes <= MAX_STEP and layout.row_bytes * 2 < chip.cores[0].act_bytes
+        # A folded input is read several times over: it must save clearly more than a pass in ten.
+        cost = passes * (1.1 if fold else 1.0)
+        if fits and passes < plain and cost < best[0]:
+            best = (cost, layout)
+    return best[1]

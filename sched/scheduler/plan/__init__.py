@@ -1,0 +1,1 @@
+"""What the scheduler puts out: launches, placements, storage orders."""

@@ -1,0 +1,178 @@
+"""What the scheduler puts out: launches, the memory image, and where every tensor lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden.int8.quant import QGraph, QHost
+from rtl.contract.isa import INSTRUCTION_BYTES, Unit
+from rtl.contract.params import ChipParams
+from scheduler.plan.layout import Layout
+
+__all__ = ["HostStep", "Launch", "Placement", "Plan", "Segment", "Step"]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Bytes that the host writes to DRAM before the first launch."""
+
+    addr: int
+    data: np.ndarray
+    label: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A tensor in DRAM."""
+
+    addr: int
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.layout.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self.layout.nbytes
+
+    @property
+    def end(self) -> int:
+        return self.addr + self.nbytes
+
+    def holds(self, other: Placement) -> bool:
+        """Whether another tensor lies inside this one, as inputs of a concatenation may."""
+        return self.addr <= other.addr < self.end
+
+    def write(self, memory: np.ndarray, x: np.ndarray) -> None:
+        """Store int8[C, H, W] in uint8 memory."""
+        memory[self.addr : self.end] = self.layout.pack(x)
+
+    def read(self, memory: np.ndarray) -> np.ndarray:
+        """int8[C, H, W] out of uint8 memory."""
+        return self.layout.unpack(memory[self.addr : self.end])
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """One start of the chip: three instruction streams for every core.
+
+    Attributes
+    ----------
+    nodes : tuple of str
+        Graph nodes whose outputs are complete once this launch is done, or were needed only within it.
+    streams : dict of (core, Unit) to list of bytes
+        Instructions, END last; every core and unit has one.
+    program_base, program_stride : int
+        Stream of core i, unit u lies at ``program_base + (3*i + u) * program_stride``.
+    mapping : str
+        How the work is split and tiled, for reports.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    op: str
+    streams: Mapping[tuple[int, Unit], list[bytes]]
+    program_base: int
+    program_stride: int
+    mapping: str = ""
+
+    @property
+    def instructions(self) -> int:
+        return sum(map(len, self.streams.values()))
+
+    def program(self, core: int, unit: Unit) -> tuple[int, np.ndarray]:
+        """Address and bytes of one stream."""
+        data = np.frombuffer(b"".join(self.streams[core, unit]), dtype=np.uint8)
+        return self.program_base + (3 * core + unit) * self.program_stride, data
+
+    @staticmethod
+    def stride_for(streams: Mapping[tuple[int, Unit], list[bytes]]) -> int:
+        """Bytes from one stream to the next: the longest, rounded up to 64."""
+        return -(-max(map(len, streams.values())) * INSTRUCTION_BYTES // 64) * 64
+
+
+@dataclass(frozen=True, eq=False)
+class HostStep:
+    """Work of the host between two launches: it reads tensors from DRAM, computes a node, writes a tensor.
+
+    Attributes
+    ----------
+    nodes : tuple of str
+        Graph nodes whose outputs are complete behind it: its own, and concatenations that only waited for that.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    node: QHost
+
+    @property
+    def op(self) -> str:
+        return self.node.op
+
+    @property
+    def mapping(self) -> str:
+        """The operators it computes, for reports."""
+        return " + ".join(self.node.part.kinds)
+
+
+Step = Launch | HostStep
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network scheduled on a chip.
+
+    Attributes
+    ----------
+    steps : tuple of Launch or HostStep
+        In order.
+    segments : tuple of Segment
+        Weights, parameters and programs.
+    tensors : dict of str to Placement
+        Every tensor of the graph but those inside a fused launch. Space is reused: a tensor is there from the step
+        that completes it to the last step that reads it.
+    dram_bytes : int
+        Size of DRAM that the plan needs.
+    """
+
+    chip: ChipParams
+    graph: QGraph
+    steps: tuple[Step, ...]
+    segments: tuple[Segment, ...]
+    tensors: dict[str, Placement]
+    dram_bytes: int
+
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """The steps of the chip."""
+        return tuple(step for step in self.steps if isinstance(step, Launch))
+
+    def memory_image(self, image: np.ndarray | None = None) -> np.ndarray:
+        """uint8[dram_bytes] with all segments in place, and the network's input int8[C, H, W] if given."""
+        memory = np.zeros(self.dram_bytes, dtype=np.uint8)
+        for segment in self.segments:
+            memory[segment.addr : segment.addr + segment.data.size] = segment.data
+        if image is not None:
+            self.tensors[self.graph.input].write(memory, image)
+        return memory
+
+    def written(self, step: Step) -> list[str]:
+        """Tensors that are complete in memory once a step is done."""
+        outputs = (node.output for node in self.graph.nodes if node.name in step.nodes)
+        return [name for name in outputs if name in self.tensors]
+
+    def live_after(self, step: int) -> tuple[str, ...]:
+        """Tensors that a run resumed behind step number `step` needs in memory."""
+        done = {self.graph.input}
+        for earlier in self.steps[: step + 1]:
+            done.update(self.written(earlier))
+        later = {name for item in self.steps[step + 1 :] for name in item.nodes}
+        wanted = set(self.graph.outputs)
+        for node in self.graph.nodes:
+            if node.name in later:
+                wanted.update(node.inputs)
+        return tuple(name for name in self.graph.tensors if name in done & wanted)

@@ -1,0 +1,1 @@
+"""Campaigns over many networks, and measurements of simulation speed."""

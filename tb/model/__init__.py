@@ -1,0 +1,1 @@
+"""Simulation models: tools, recipes, builds and the cache of what was built."""

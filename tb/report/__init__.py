@@ -1,0 +1,1 @@
+"""What a run tells its user: summary, tables, progress."""

@@ -1,0 +1,217 @@
+"""Progress of a run on the terminal: a live line where there is a terminal, one line per layer elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from scheduler.plan.program import HostStep, Step
+from tb.bench.campaign import CampaignWatcher, Case, CaseResult
+from tb.report.summary import percent
+from tb.report.terminal import shorten
+from tb.run.run import Watcher
+from tb.sim.job import LaunchResult
+from tb.sim.session import Event
+
+__all__ = ["CampaignConsole", "ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
+
+NAME_WIDTH = 20
+"""Of a layer beside the bar."""
+
+Relay = Callable[[str, float], None]
+"""Told what a run does and which share of its cycles is done."""
+
+
+def time_left(cycles_left: float, cycles_per_s: float) -> str:
+    """'1:05 left', or '' while the speed is unknown."""
+    if cycles_per_s <= 0:
+        return ""
+    minutes, seconds = divmod(round(cycles_left / cycles_per_s), 60)
+    return f"{minutes}:{seconds:02d} left"
+
+
+def pipe_relay(descriptor: int) -> Relay:
+    """Passes progress on to the process at the other end of a pipe, [text, share] as a line of JSON.
+
+    A pipe that nobody reads any more ends the run like an interrupt: whoever asked for it is gone.
+    """
+
+    def relay(text: str, share: float) -> None:
+        try:
+            os.write(descriptor, (json.dumps([text, share]) + "\n").encode())
+        except BrokenPipeError:
+            raise KeyboardInterrupt from None
+
+    return relay
+
+
+class ConsoleWatcher(Watcher):
+    """Shows stage or layers, simulated cycles, speed and the time left by the estimator's prediction.
+
+    With several simulators there is a line for each below that of the whole run.
+    """
+
+    def __init__(self, console: Console, relay: Relay = lambda text, share: None) -> None:
+        self._console = console
+        self._relay = relay
+        self._launches: Sequence[Step] = ()
+        self._expected: list[float] = []
+        self._shares: dict[int, float] = {}
+        """By launch that has begun: how much of it is done."""
+        self._running: dict[int, int] = {}
+        """Launch by process."""
+        self._cycles: dict[int, int] = {}
+        self._speeds: dict[int, float] = {}
+        """Simulated cycles per second by process."""
+        self._started = time.perf_counter()
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=None, note="")
+        self._lines: list[TaskID] = []
+        self._progress.start()
+
+    def stage(self, text: str) -> None:
+        self._progress.update(self._task, description=text, total=None)
+        self._relay(text, 0.0)
+        if not self._console.is_terminal:
+            self._say(text)
+
+    def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
+        self._launches = launches
+        self._expected = [float(max(estimate, 1)) for estimate in estimates]
+        self._progress.update(self._task, total=sum(self._expected), completed=0)
+
+    def kept(self, index: int, result: LaunchResult) -> None:
+        self._say(f"{self._launches[index].name}: kept from an earlier run, {result.cycles:,} cycles")
+        self._shares[index] = 1.0
+        self._show()
+
+    def processes(self, count: int, note: str) -> None:
+        if note:
+            self._say(note)
+        if count > 1:
+            self._lines = [self._progress.add_task("", total=1.0, note="") for _ in range(count)]
+
+    def event(self, index: int, event: Event) -> None:
+        process = event["process"]
+        self._running[process] = index
+        speed = event["cycles"] / max(event["sim_s"], 1e-9) if event.get("cycles") else 0.0
+        if event["event"] == "start":
+            self._shares[index] = 0.0
+        elif event["event"] == "progress":
+            self._shares[index] = min(event["cycles"] / self._expected[index], 1.0)
+        elif event["event"] == "finish":
+            self._shares[index] = 1.0
+            del self._running[process]
+            self._say_end(index, event, speed)
+        if speed:
+            self._cycles[index] = event["cycles"]
+            self._speeds[process] = speed
+        self._show()
+
+    def done(self) -> None:
+        self._progress.stop()
+
+    def _say_end(self, index: int, event: Event, speed: float) -> None:
+        verdict = "" if event["ok"] else "FAILED, "
+        where = f", process {event['process'] + 1}" if self._lines else ""
+        simulated = f"{event['cycles']:,} cycles at {speed / 1e3:.0f} k cycles/s{where}"
+        on_host = isinstance(self._launches[index], HostStep)
+        self._say(f"{self._launches[index].name}: {verdict}" + ("computed on the host" if on_host else simulated))
+
+    def _show(self) -> None:
+        names = " + ".join(self._name(index) for index in sorted(self._running.values()))
+        completed = sum(share * self._expected[index] for index, share in self._shares.items())
+        speed = sum(self._speeds.values())
+        left = time_left(sum(self._expected) - completed, speed)
+        finished = len(self._shares) - len(self._running)
+        count = f"{finished} of {len(self._launches)} layers"
+        self._progress.update(
+            self._task,
+            description=count if self._lines or not names else f"{names} ({finished + 1} of {len(self._launches)})",
+            completed=completed,
+            note=f"{sum(self._cycles.values()):,} cycles, {speed / 1e3:.0f} k cycles/s, {left}",
+        )
+        for process, line in enumerate(self._lines):
+            index = self._running.get(process)
+            self._progress.update(
+                line,
+                description="" if index is None else self._name(index),
+                completed=0.0 if index is None else self._shares[index],
+                note=f"{self._speeds.get(process, 0.0) / 1e3:.0f} k cycles/s",
+                visible=index is not None,
+            )
+        self._relay(names, completed / sum(self._expected))
+
+    def _name(self, index: int) -> str:
+        return shorten(self._launches[index].name, NAME_WIDTH)
+
+    def _say(self, text: str) -> None:
+        elapsed = time.perf_counter() - self._started
+        self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False)
+
+
+class CampaignConsole(CampaignWatcher):
+    """Shows all runs of a campaign and their share of the work; a line for each run that begins or ends."""
+
+    def __init__(self, cases: Sequence[Case], console: Console) -> None:
+        self._console = console
+        self._work = {case: case.work for case in cases}
+        self._ended: set[Case] = set()
+        self._shares: dict[Case, float] = {}
+        self._texts: dict[Case, str] = {}
+        self._lock = Lock()
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=30),
+            TextColumn("{task.fields[note]}", table_column=Column()),  # wraps, so that the others need not
+            TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=sum(self._work.values()), note="")
+        self._progress.start()
+
+    def start(self, case: Case) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"{case.name}: begins", markup=False, highlight=False)
+        self.progress(case, "begins", 0.0)
+
+    def progress(self, case: Case, text: str, share: float) -> None:
+        with self._lock:
+            self._texts[case] = f"{case.name} {text}"
+            self._shares[case] = share
+            self._show()
+
+    def finish(self, result: CaseResult) -> None:
+        with self._lock:
+            self._texts.pop(result.case, None)
+            self._shares[result.case] = 1.0
+            self._ended.add(result.case)
+            self._show()
+            self._console.print(f"{result.case.name}: {_verdict(result)}", markup=False, highlight=False)
+
+    def done(self) -> None:
+        """Nothing more will come."""
+        self._progress.stop()
+
+    def _show(self) -> None:
+        self._progress.update(
+            self._task,
+            description=f"{len(self._ended)} of {len(self._work)} runs",
+            completed=sum(share * self._work[case] for case, share in self._shares.items()),
+            note="\n".join(self._texts.values()),
+        )
+
+
+def _verdict(result: CaseResult) -> str:
+    if result.failure is not None or result.summary is None:
+        return f"FAILED, {result.failure}"
+    verdict = f"{result.summary['cycles']:,} cycles, efficiency {percent(result.summary['efficiency'])}, bits equal"
+    return f"{verdict} (up to date)" if result.kept else verdict

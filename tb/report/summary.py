@@ -1,0 +1,201 @@
+"""The summary of a run: what summary.json holds; `tb.report.terminal` shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtl.contract.isa import TrafficClass
+from tb.sim.job import write_atomically
+
+__all__ = [
+    "CAUSES",
+    "LayerSummary",
+    "Summary",
+    "compute_cycles_by_cause",
+    "dram_bytes_by_class",
+    "largest_loss",
+    "percent",
+    "signed",
+]
+
+CAUSES = {
+    "stream": "streaming",
+    "wait_act": "waiting for activations",
+    "wait_weight": "waiting for weights",
+    "wait_acc": "waiting for accumulators",
+    "weight_stall": "weights entering the array",
+    "fetch": "waiting for instructions",
+    "overhead": "filling and draining",
+    "done": "finished before the last core",
+}
+"""What a compute unit does in a cycle: the COMPUTE counters of `rtl.contract.regs.CoreCounter`, in words."""
+
+
+def compute_cycles_by_cause(counters: Mapping[str, Any]) -> dict[str, float]:
+    """Cycles of the compute units by what they did, mean over the cores; they add up to the layer's cycles."""
+    cores = counters["core"]
+    return {cause: sum(core[f"compute_{cause}"] for core in cores) / len(cores) for cause in CAUSES}
+
+
+def dram_bytes_by_class(counters: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes that crossed all memory nodes, reads and writes, by traffic class."""
+    return {
+        traffic.name.lower(): sum(
+            node[f"{direction}_{traffic.name.lower()}_bytes"]
+            for node in counters["memory"]
+            for direction in ("read", "write")
+        )
+        for traffic in TrafficClass
+    }
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One launch."""
+
+    name: str
+    op: str
+    cycles: int
+    estimated_cycles: int
+    macs: int
+    utilization: float
+    """MACs per PE and cycle."""
+    dram_bytes: Mapping[str, int]
+    bit_exact: bool
+    sim_s: float
+    compute_cycles: Mapping[str, float] = field(default_factory=dict)
+    """By cause (`CAUSES`), mean over the cores."""
+    mapping: str = ""
+    host_bytes: int = 0
+    """Bytes that the host reads and writes; such a layer takes no cycles of the chip."""
+
+    @property
+    def estimate_error(self) -> float | None:
+        """Signed: positive where the estimate is too high."""
+        return self.estimated_cycles / self.cycles - 1 if self.cycles else None
+
+
+@dataclass
+class Summary:
+    """One run. Times in seconds; `utilization` is MACs per PE and cycle, `estimate_error` is signed."""
+
+    net: str
+    cores: int
+    array: str
+    sim: str
+    schedule: str
+    seed: int
+    pe_count: int
+    memory: Mapping[str, Any]
+    """Latency and bandwidth of the external memory."""
+    lower_bound_cycles: float
+    build_s: float
+    schedule_s: float
+    golden_s: float
+    model: str = ""
+    """What compiled the simulation model, and how; of Icarus nothing."""
+    quantisation_error: Mapping[str, float] | None = None
+    """Distance of the int8 outputs from the float ones (`golden.int8.quant.QuantisationError`), where that is known."""
+    nodes: int = 0
+    """Of the quantised graph."""
+    input_note: str = ""
+    """Where the input comes from if it is no picture."""
+    outputs: list[Mapping[str, Any]] = field(default_factory=list)
+    """Of a whole ONNX model (`tb.run.workload.OutputFacts`), in its order."""
+    onnxruntime: Mapping[str, Any] | None = None
+    """What the comparison with ONNX Runtime found (`golden.onnx_import.Judgement`), of an ONNX model."""
+    bit_exact: bool = False
+    mismatches: int = 0
+    first_difference: str | None = None
+    failure: str | None = None
+    """Why the run stopped early."""
+    processes: int = 0
+    """Simulators that shared the launches; 0 where an earlier run had finished all of them."""
+    simulation_s: float = 0.0
+    """From their start to the end of the last; `sim_s` is what the launches took one by one, of earlier runs too."""
+    layers: list[LayerSummary] = field(default_factory=list)
+
+    @property
+    def cycles(self) -> int:
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def host_layers(self) -> list[str]:
+        """Layers that the host computed, in order."""
+        return [layer.name for layer in self.layers if layer.op == "host"]
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def utilization(self) -> float:
+        return self.macs / (self.pe_count * self.cycles) if self.cycles else 0.0
+
+    @property
+    def efficiency(self) -> float | None:
+        """Only a whole run can be compared with the bound."""
+        return self.lower_bound_cycles / self.cycles if self.cycles and self.failure is None else None
+
+    @property
+    def estimated_cycles(self) -> int:
+        return sum(layer.estimated_cycles for layer in self.layers)
+
+    @property
+    def estimate_error(self) -> float | None:
+        return self.estimated_cycles / self.cycles - 1 if self.cycles else None
+
+    @property
+    def dram_bytes(self) -> dict[str, int]:
+        names = [traffic.name.lower() for traffic in TrafficClass]
+        return {name: sum(layer.dram_bytes.get(name, 0) for layer in self.layers) for name in names}
+
+    @property
+    def compute_cycles(self) -> dict[str, float]:
+        return {cause: sum(layer.compute_cycles.get(cause, 0.0) for layer in self.layers) for cause in CAUSES}
+
+    @property
+    def sim_s(self) -> float:
+        return sum(layer.sim_s for layer in self.layers)
+
+    @property
+    def sim_hz(self) -> float:
+        return self.cycles / self.sim_s if self.sim_s else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, derived figures included, in the order in which a reader wants it."""
+        derived = (
+            "host_layers", "cycles", "macs", "utilization", "efficiency", "dram_bytes", "compute_cycles",
+            "estimated_cycles", "estimate_error", "sim_s", "sim_hz",
+        )  # fmt: skip
+        facts = asdict(self)
+        layers = facts.pop("layers")
+        facts |= {name: getattr(self, name) for name in derived}
+        for layer, record in zip(self.layers, layers, strict=True):
+            record["estimate_error"] = layer.estimate_error
+        return {**facts, "layers": layers}
+
+    def save(self, path: Path) -> None:
+        """Write the summary whole or not at all."""
+        write_atomically(path, (json.dumps(self.as_dict(), indent=1) + "\n").encode())
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """'12.3 %', or '-' for what is unknown."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def signed(value: float | None) -> str:
+    """'+1.2 %', or '-' for what is unknown."""
+    return "-" if value is None else f"{100 * value:+.1f} %"
+
+
+def largest_loss(cycles: Mapping[str, float]) -> tuple[str, float] | None:
+    """The cause, other than streaming, that takes most cycles, and its share of all; None where nothing is lost."""
+    losses = {cause: count for cause, count in cycles.items() if cause != "stream"}
+    worst = max(losses, key=lambda cause: losses[cause], default="")
+    return (worst, losses[worst] / sum(cycles.values())) if worst and losses[worst] else None

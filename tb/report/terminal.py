@@ -1,0 +1,209 @@
+"""The report of a run on a terminal: the table of layers, the figures, and what there is to know besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from golden.int8.quant import QuantisationError
+from tb.report.summary import CAUSES, LayerSummary, Summary, largest_loss, percent, signed
+
+__all__ = ["print_summary", "shorten"]
+
+PIPE_WIDTH = 112
+"""Of the report where the output is no terminal."""
+NAME_WIDTH = 16
+"""Names of layers are shortened to this before a column is left out."""
+LEAST_NAME = 5
+"""That a name keeps on the narrowest terminal."""
+GAP, EDGE = 2, 1
+"""Space between two columns and behind the last, and before the first."""
+DISPENSABLE = ("estimated", "largest loss", "DRAM MB", "utilised")
+"""Columns that are left out in this order where even short names leave no room; summary.json has them all."""
+VERDICTS = {"equal": "green", "DIFFER": "bold red", "no": "bold red"}
+
+
+def shorten(text: str, width: int) -> str:
+    """A text in at most so many characters; its middle gives way, for names differ at their ends."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}\u2026{text[len(text) - tail :]}"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of text; one that is not of figures may be narrowed to its least width."""
+
+    header: str
+    cells: list[str]
+    total: str
+    least: int | None = None
+    styles: Mapping[str, str] = field(default_factory=dict)
+    """Of whole texts."""
+
+    @property
+    def width(self) -> int:
+        return _longest([self.header, *self.cells, self.total])
+
+    def narrowed(self, width: int) -> _Column:
+        """Its texts within a width."""
+        return replace(self, cells=[shorten(cell, width) for cell in self.cells])
+
+
+def print_summary(summary: Summary, console: Console) -> None:
+    """The table of layers and the figures of the run."""
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    console.print(_table(summary, console.width))
+    by_class = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in summary.dram_bytes.items())
+    console.print(f"efficiency {percent(summary.efficiency)} of the lower bound of "
+                  f"{summary.lower_bound_cycles:,.0f} cycles; DRAM MB: {by_class}")  # fmt: skip
+    total = sum(summary.compute_cycles.values()) or 1.0
+    spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
+    console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
+    shared = f", in {summary.processes} processes {summary.simulation_s:.1f} s" if summary.processes > 1 else ""
+    model = f" ({summary.model})" if summary.model else ""
+    times = [f"build {summary.build_s:.1f} s{model}", f"schedule {summary.schedule_s:.1f} s"]
+    times += [f"golden {summary.golden_s:.1f} s"]
+    times += [f"simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s{shared}"]
+    console.print(", ".join(times))
+    for line in _notes(summary):
+        console.print(line, markup=False, highlight=False)
+    if summary.first_difference:
+        console.print(f"[bold red]first difference:[/] {summary.first_difference}")
+    if summary.failure:
+        console.print(f"[bold red]failed:[/] {summary.failure}")
+
+
+def _table(summary: Summary, width: int) -> Table:
+    title = f"{summary.net} on {summary.cores} cores of {summary.array}, {summary.sim}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    columns = _fitted(_columns(summary), width)
+    for column in columns:
+        justify = "left" if column.header in ("layer", "op", "largest loss", "bits") else "right"
+        table.add_column(column.header, justify=justify, no_wrap=True)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell, column.styles.get(cell, "")) for cell, column in zip(row, columns, strict=True)))
+    table.add_section()
+    table.add_row(*(Text(column.total, column.styles.get(column.total, "")) for column in columns))
+    return table
+
+
+def _columns(summary: Summary) -> list[_Column]:
+    layers = summary.layers
+    names, losses = [layer.name for layer in layers], [_loss(layer) for layer in layers]
+    # What the host computed may be cut; the losses of the chip are figures.
+    figures = [loss for layer, loss in zip(layers, losses, strict=True) if layer.op != "host"]
+    return [
+        _Column("layer", names, "total", least=min(NAME_WIDTH, _longest([*names, "total"]))),
+        _Column("op", [layer.op for layer in layers], ""),
+        _Column("cycles", [f"{layer.cycles:,}" if layer.cycles else "" for layer in layers], f"{summary.cycles:,}"),
+        _Column(
+            "estimated", [f"{layer.estimated_cycles:,}" if layer.cycles else "" for layer in layers],
+            f"{summary.estimated_cycles:,}",
+        ),
+        _Column(
+            "error", [signed(layer.estimate_error) if layer.cycles else "" for layer in layers],
+            signed(summary.estimate_error),
+        ),
+        _Column(
+            "utilised", [percent(layer.utilization) if layer.macs else "" for layer in layers],
+            percent(summary.utilization),
+        ),
+        _Column(
+            "DRAM MB", [f"{(sum(layer.dram_bytes.values()) + layer.host_bytes) / 1e6:.2f}" for layer in layers],
+            f"{sum(summary.dram_bytes.values()) / 1e6:.2f}",
+        ),
+        _Column("largest loss", losses, _loss(summary), least=_longest([*figures, _loss(summary), "largest loss"])),
+        _Column(
+            "bits", ["equal" if layer.bit_exact else "DIFFER" for layer in layers],
+            "equal" if summary.bit_exact else "no", styles=VERDICTS,
+        ),
+    ]  # fmt: skip
+
+
+def _loss(of: LayerSummary | Summary) -> str:
+    """The largest loss and its share; of a layer on the host, the operators that it computed."""
+    if isinstance(of, LayerSummary) and of.op == "host":
+        return of.mapping
+    loss = largest_loss(of.compute_cycles)
+    return f"{loss[0]} {percent(loss[1])}" if loss else ""
+
+
+def _fitted(columns: list[_Column], width: int) -> list[_Column]:
+    """The columns, within a width: texts give way first, then whole columns; no figure is ever cut."""
+    for count in range(len(DISPENSABLE) + 1):
+        kept = [column for column in columns if column.header not in DISPENSABLE[:count]]
+        least = [column.width if column.least is None else column.least for column in kept]
+        spare = width - EDGE - GAP * len(kept) - sum(least)
+        if spare >= 0:
+            break
+    fitted = []
+    for column, narrowest in zip(kept, least, strict=True):
+        if column.least is not None:
+            room = max(narrowest + spare, LEAST_NAME)
+            spare -= min(column.width, room) - narrowest
+            column = column.narrowed(room)
+        fitted.append(column)
+    return fitted
+
+
+def _longest(texts: list[str]) -> int:
+    return max(map(len, texts))
+
+
+def _notes(summary: Summary) -> Iterator[str]:
+    """What there is to know besides."""
+    if summary.host_layers:
+        yield (
+            f"{len(summary.host_layers)} of {summary.nodes} nodes ran on the host: cut at "
+            f"{', '.join(summary.host_layers)}"
+        )
+    if summary.quantisation_error:
+        yield f"int8 against float at the outputs: {QuantisationError(**summary.quantisation_error)}"
+    yield from _output_notes(summary)
+    yield from _runtime_notes(summary)
+    if summary.input_note:
+        yield summary.input_note
+
+
+def _output_notes(summary: Summary) -> Iterator[str]:
+    """What each output of a model is, where it has several."""
+    first: dict[str, str] = {}
+    for output in summary.outputs if len(summary.outputs) > 1 else ():
+        before = first.setdefault(output["tensor"] or "", output["name"])
+        if output["source"] != "layer":
+            what = "the input itself" if output["source"] == "input" else "a constant"
+        elif before != output["name"]:
+            what = f"the values of {before}"
+        else:
+            what = str(QuantisationError(**output["error"])) if output["error"] else f"tensor {output['tensor']}"
+        yield f"output {output['name']} {output['shape']}: {what}"
+
+
+def _runtime_notes(summary: Summary) -> Iterator[str]:
+    """How an imported model compares with ONNX Runtime."""
+    found = summary.onnxruntime
+    if found is None:
+        return
+    if found["refusal"]:
+        yield f"not compared with ONNX Runtime, which does not run the file: {found['refusal']}"
+        return
+    if found["real"]:
+        verdict, unit = "float values of the imported layers agree", "of their largest value"
+    else:
+        verdict, unit = "int8 values of the imported layers are equal", "steps"
+    counts = ((found["ties"], "rounding ties"), (found["saturated"], "where its sums saturate on this processor"))
+    exceptions = " and ".join(f"{count:,} {what}" for count, what in counts if count)
+    verdict += f" but for {exceptions}" if exceptions else ""
+    far = found["output_difference"]
+    verdict += f"; outputs differ by {far:.2g} {unit} at most" if far else ""
+    yield f"ONNX Runtime on the unchanged file: {found['values']:,} {verdict}"
+    for line in found["levels"]:
+        yield f"ONNX Runtime's optimisations change its results: {line}"

@@ -1,0 +1,1 @@
+"""One run: from a network and a chip to launches, simulated by several processes, compared and kept."""

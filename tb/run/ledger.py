@@ -1,0 +1,126 @@
+"""What became of the steps of a plan: kept or simulated, compared with the golden model, summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scheduler.plan.program import HostStep, Plan, Step
+from tb.errors import RunError
+from tb.report.summary import LayerSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
+from tb.run.explain import explain
+from tb.run.launches import check_tensors, regions_of
+from tb.run.rundir import RunDir
+from tb.run.scoreboard import Scoreboard
+from tb.sim.job import LaunchResult
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Takes in results in any order.
+
+    Parameters
+    ----------
+    expected : dict of str to int8[C, H, W]
+        Every tensor, from the golden model.
+    """
+
+    def __init__(self, plan: Plan, expected: Mapping[str, np.ndarray], folder: RunDir) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._board = Scoreboard(expected)
+        self.results: dict[int, LaunchResult] = {}
+        """By number of the step, of all that have ended, well or not."""
+        self._exact: dict[int, bool] = {}
+
+    @property
+    def good(self) -> bool:
+        """Nothing has failed or differed so far."""
+        return all(self._exact.values())
+
+    def keep(self, unit: range) -> bool:
+        """Take in a unit of an earlier run, if all of it is there."""
+        steps = [self._plan.steps[index] for index in unit]
+        found = [
+            self._folder.result(index, step.name, regions_of(self._plan, step))
+            for index, step in zip(unit, steps, strict=True)
+        ]
+        whole = [result for result in found if result is not None]
+        if len(whole) < len(found):
+            return False
+        for index, result in zip(unit, whole, strict=True):
+            self._enter(index, result)
+        return True
+
+    def finish(self, index: int) -> bool:
+        """Take in a step that has just ended; whether it ended well, with every bit right.
+
+        Raises
+        ------
+        RunError
+            If its result cannot be read.
+        """
+        name = self._plan.steps[index].name
+        result = LaunchResult.load(self._folder.launch(index, name))
+        if result is None:
+            raise RunError(f"the result of {name} cannot be read back from {self._folder.path}")
+        self._enter(index, result)
+        return self._exact[index]
+
+    def _enter(self, index: int, result: LaunchResult) -> None:
+        step = self._plan.steps[index]
+        self.results[index] = result
+        folder = self._folder.launch(index, step.name)
+        self._exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
+
+    def failure(self) -> str | None:
+        """What is wrong with the first step, in the order of the plan, that ended in an error or with a wrong bit."""
+        index = min((index for index, exact in self._exact.items() if not exact), default=None)
+        if index is None:
+            return None
+        if not self.results[index].ok:
+            return explain(self._plan, index, self.results[index])
+        steps = len(self._plan.steps)
+        left_out = steps - len(self.results)
+        rest = f"; {left_out} of {steps} layers were not run to their end" if left_out else ""
+        return f"{self._plan.steps[index].name}: a bit differs{rest}"
+
+    def fill(self, summary: Summary, estimates: Sequence[int]) -> None:
+        """Enter layers and verdict into a summary whose `failure` is known."""
+        plan, results = self._plan, self.results
+        summary.layers += [
+            self._layer(index, estimates[index], summary.pe_count) for index in sorted(results) if results[index].ok
+        ]
+        summary.mismatches = self._board.mismatches
+        order = {step.name: index for index, step in enumerate(plan.steps)}
+        first = min(self._board.differences, key=lambda difference: order[difference.layer], default=None)
+        summary.first_difference = None if first is None else str(first)
+        summary.bit_exact = summary.failure is None and self.good and len(summary.layers) == len(plan.steps)
+
+    def _layer(self, index: int, estimate: int, pe_count: int) -> LayerSummary:
+        step, result = self._plan.steps[index], self.results[index]
+        host = isinstance(step, HostStep)
+        macs = sum(node.macs for node in self._plan.graph.nodes if node.name in step.nodes)
+        return LayerSummary(
+            name=step.name,
+            op=step.op,
+            cycles=result.cycles,
+            estimated_cycles=estimate,
+            macs=macs,
+            utilization=macs / (pe_count * result.cycles) if result.cycles else 0.0,
+            dram_bytes={} if host else dram_bytes_by_class(result.counters),
+            host_bytes=_moved(self._plan, step),
+            bit_exact=self._exact[index],
+            sim_s=result.sim_s,
+            compute_cycles={} if host else compute_cycles_by_cause(result.counters),
+            mapping=step.mapping,
+        )
+
+
+def _moved(plan: Plan, step: Step) -> int:
+    """Bytes that the host reads and writes in a step."""
+    if not isinstance(step, HostStep):
+        return 0
+    return sum(plan.tensors[name].nbytes for name in (*step.node.inputs, step.node.output))

@@ -1,0 +1,238 @@
+"""What a simulator process is asked to do, and what it reports: the contract of `session` and `cocotb_job`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from golden.int8.quant import QHost
+from rtl.contract.params import ChipParams
+from scheduler.plan.program import Placement, Plan
+from tb.sim.memory import MemorySettings
+
+__all__ = [
+    "POISON", "Flip", "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job",
+    "plan_job", "receive_launches", "save_job", "send_launch", "write_atomically",
+]  # fmt: skip
+
+POISON = 0xA5
+"""What memory holds where a launch has yet to write."""
+
+
+def core_label(core: int, memory: str) -> str:
+    """Name of the array that keeps a memory (act, weight, param, acc) of a core."""
+    return f"core{core}_{memory}"
+
+
+@dataclass(frozen=True)
+class MemoryFile:
+    """Bytes to put into external memory before the first launch: an .npy file, or any other file as it is."""
+
+    address: int
+    path: Path
+
+    def array(self) -> np.ndarray:
+        """The bytes, mapped where possible."""
+        if self.path.suffix == ".npy":
+            return np.load(self.path, mmap_mode="r").reshape(-1).view(np.uint8)
+        return np.memmap(self.path, dtype=np.uint8, mode="r")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A range of external memory; what is kept of it after a launch is `<label>.npy`."""
+
+    label: str
+    address: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.address + self.size
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A bit to invert while a launch runs."""
+
+    cycle: int
+    """Counted from shortly before the start."""
+    target: str
+    """One of `tb.sim.flips.TARGETS`."""
+    seed: int
+    """Draws the bit."""
+    dram_bytes: int
+    """From address 0 on, those that a flip in external memory may hit."""
+
+
+@dataclass(frozen=True)
+class LaunchJob:
+    """One start of the chip."""
+
+    name: str
+    program_base: int
+    program_stride: int
+    result_dir: Path
+    """Made whole or not at all: result.json and one .npy file per region."""
+    regions: tuple[Region, ...] = ()
+    watchdog_cycles: int = 100_000
+    limit_cycles: int | None = None
+    """The bench gives up here if not even the watchdog answers."""
+    active_cores: int | None = None
+    memory: tuple[MemoryFile, ...] = ()
+    """Bytes to put into memory just before this launch."""
+    settings: MemorySettings | None = None
+    """Memory settings from here on; the chip and the memory model are reset for it."""
+    inside_seed: int | None = None
+    """Fill the memories of the cores with this noise (`golden.machine.fresh_cores`) before the launch, and keep them
+    and the regions after it, however it ends (`core_label` names their files)."""
+    flip: Flip | None = None
+    """Needs a model that was built with ``open_state=True``."""
+    clear: tuple[Region, ...] = ()
+    """Filled with `POISON` before the launch, so that what it leaves out cannot be right by chance."""
+    writes: tuple[Region, ...] | None = None
+    """All that it may change; None: nobody looks."""
+
+
+@dataclass(frozen=True)
+class HostJob:
+    """A node that the host computes between two starts of the chip."""
+
+    name: str
+    node: QHost
+    inputs: Mapping[str, Placement]
+    """Where its inputs lie, by tensor."""
+    output: Placement
+    result_dir: Path
+    regions: tuple[Region, ...] = ()
+    memory: tuple[MemoryFile, ...] = ()
+    """Bytes to put into memory just before."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a simulator process does: these launches, and then those that are sent to it one by one."""
+
+    chip: ChipParams
+    memory_bytes: int
+    launches: tuple[LaunchJob | HostJob, ...] = ()
+    memory: tuple[MemoryFile, ...] = ()
+    """Applied in this order, so a later file overlays an earlier one."""
+    settings: MemorySettings = field(default_factory=MemorySettings)
+    counters: bool = True
+    keep_going: bool = False
+    """Go on behind a launch that ended in error; its START clears the chip."""
+    progress_s: float = 0.25
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What became of one launch, or of one step of the host (no cycles, no counters)."""
+
+    name: str
+    outcome: Mapping[str, Any]
+    """Fields of tb.sim.host.Outcome."""
+    sim_s: float
+    counters: Mapping[str, Any]
+    debug: list[dict[str, Any]]
+    """Empty when the launch ended well, unless the insides were asked for."""
+    violation: str = ""
+    """The bus rule that the chip broke."""
+    flipped: str = ""
+    """The bit that was inverted."""
+    stray_bytes: int = 0
+    """Changed outside what the launch may write."""
+    stray_address: int = 0
+    """Of the first of them."""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome["status"] == "done" and not self.violation and not self.stray_bytes
+
+    @property
+    def cycles(self) -> int:
+        return self.outcome["cycles"]
+
+    def save(self, directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write result.json and the arrays; the directory appears complete or not at all."""
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
+        try:
+            for label, array in arrays.items():
+                np.save(partial / f"{label}.npy", array)
+            (partial / "result.json").write_text(json.dumps(self.__dict__, indent=1))
+            shutil.rmtree(directory, ignore_errors=True)
+            partial.rename(directory)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+    @classmethod
+    def load(cls, directory: Path) -> LaunchResult | None:
+        """Read a finished launch; None if there is none."""
+        try:
+            return cls(**json.loads((directory / "result.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def plan_job(plan: Plan, image: np.ndarray, folder: Path) -> Job:
+    """All launches of a plan, for a look at the simulation alone: results lie in a folder that holds the memory, too.
+
+    `image` is int8[C, H, W], the input.
+    """
+    np.save(folder / "memory.npy", plan.memory_image(image))
+    launches = tuple(
+        LaunchJob(launch.name, launch.program_base, launch.program_stride, folder / f"{number}")
+        for number, launch in enumerate(plan.launches)
+    )
+    return Job(plan.chip, plan.dram_bytes, launches, (MemoryFile(0, folder / "memory.npy"),))
+
+
+def save_job(job: Job, path: Path) -> None:
+    """Write the job for the simulator process."""
+    write_atomically(path, pickle.dumps(job))
+
+
+def load_job(path: Path) -> Job:
+    """Read the job in the simulator process."""
+    return pickle.loads(path.read_bytes())
+
+
+def send_launch(launch: LaunchJob | HostJob, pipe: BinaryIO) -> None:
+    """Give one more launch to a simulator process; closing the pipe ends it."""
+    pickle.dump(launch, pipe)
+    pipe.flush()
+
+
+def receive_launches(pipe: BinaryIO) -> Iterator[LaunchJob | HostJob]:
+    """In the simulator process: the launches that are sent, until the pipe is closed."""
+    while True:
+        try:
+            yield pickle.load(pipe)
+        except EOFError:
+            return
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        partial.chmod(0o644)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,237 @@
+"""COMPUTE of the machine against loops written from the instruction set, on random geometry."""
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from golden.machine.compute import commit, compute
+from golden.machine.state import CoreState
+from rtl.contract.isa import Engine, TapMode
+from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams
+from rtl.contract.regs import CoreCounter
+
+SHAPES = [(4, 4), (8, 4), (4, 16), (16, 16), (32, 16)]
+MASK = (1 << 22) - 1
+
+
+def core_of(rows: int, cols: int, link_bytes: int, seed: int, **sizes: int) -> CoreState:
+    """A core whose memories hold noise."""
+    core = CoreParams(rows=rows, cols=cols, **sizes)
+    chip = ChipParams(1, 1, (core,), (MemoryNodeParams(0, 0, Direction.WEST),), link_bytes=link_bytes)
+    return CoreState(0, chip, np.random.default_rng(seed))
+
+
+def direct(core: CoreState, g: dict[str, int], f: dict[str, int]) -> np.ndarray:
+    """The accumulators after a COMPUTE, pass by pass and pixel by pixel, as rtl.contract.isa words it."""
+    rows, cols = core.params.rows, core.params.cols
+    lanes = min(rows, cols)
+    acc = core.acc.astype(np.int64)
+    weight = core.weight.astype(np.int64)
+    number = 0
+    for block in range(f["blocks"]):
+        for ky in range(g["kernel_h"]):
+            for kx in range(g["kernel_w"]):
+                for oy in range(f["out_h"]):
+                    for ox in range(g["out_w"]):
+                        iy = f["iy0"] + oy * g["stride_h"] + ky * g["dilation_h"]
+                        step_x, dilation_w = g["step_x"], g["dilation_w"]
+                        if g["window"]:
+                            step_x, dilation_w = g["stride_w"] * g["tap_x"], 1
+                        ix = -g["pad_left"] + ox * g["stride_w"] + kx * dilation_w
+                        if 0 <= iy < f["in_h"] and 0 <= ix < g["in_w"]:
+                            address = f["act_base"] + block * g["block_pitch"] + ky * g["tap_y"] + kx * g["tap_x"]
+                            address = (address + oy * g["step_y"] + ox * step_x) & MASK
+                            assert address + rows <= len(core.act)
+                            act = core.act[address : address + rows].astype(np.int64)
+                        else:
+                            act = np.full(rows, g["pad_value"], np.int64)
+                        entry = acc[f["acc_base"] + oy * g["out_w"] + ox]
+                        overwrite = number == 0 and not f["accumulate"]
+                        if g["engine"] == Engine.ARRAY:
+                            at = f["weight_base"] + number * rows * cols
+                            new = act @ weight[at : at + rows * cols].reshape(rows, cols)
+                            entry[:] = new if overwrite else entry + new
+                        elif g["tap_mode"] == TapMode.MAC:
+                            at = f["weight_base"] + number * cols
+                            new = act[:lanes] * weight[at : at + lanes] << g["tap_shift"]
+                            entry[:lanes] = new if overwrite else entry[:lanes] + new
+                        else:
+                            new = act[:lanes]
+                            entry[:lanes] = new if overwrite else np.maximum(entry[:lanes], new)
+                number += 1
+    return acc.astype(np.int32)  # modulo 2**32
+
+
+def random_geometry(rng: Random, core: CoreState, engine: Engine) -> tuple[dict[str, int], dict[str, int]]:
+    """A convolution-like walk that stays inside memories, with padding on all sides."""
+    rows, cols = core.params.rows, core.params.cols
+    in_h, in_w = rng.randint(1, 7), rng.randint(1, 7)
+    kernel_h, kernel_w = rng.choice([1, 1, 2, 3, 5]), rng.choice([1, 2, 3, 3])
+    stride_h, stride_w = rng.choice([0, 1, 1, 2, 3]), rng.choice([0, 1, 1, 2, 3])
+    dilation_h, dilation_w = rng.choice([1, 1, 2]), rng.choice([1, 1, 3])
+    pad_left, iy0 = rng.randint(0, 3), rng.randint(-3, 2)
+    out_h, out_w = rng.randint(1, 4), rng.randint(1, 5)
+    pixel = rng.choice([1, 3, core.link_bytes, rows])
+    row = in_w * pixel + rng.choice([0, 0, 5])
+    pitch = in_h * row + rng.randint(0, 9)
+    passes_left = max(1, 24 // (kernel_h * kernel_w))
+    blocks = rng.randint(1, min(passes_left, 4))
+    origin = rng.randint(0, 40)
+    window = engine == Engine.TAP and rng.random() < 0.5
+    if window:
+        dilation_w, stride_w = 1, max(1, stride_w)
+    setup = {
+        "engine": engine,
+        "tap_mode": rng.choice(list(TapMode)),
+        "tap_shift": rng.choice([0, 0, 1, 8, 31]),
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "stride_h": stride_h,
+        "stride_w": stride_w,
+        "dilation_h": dilation_h,
+        "dilation_w": dilation_w,
+        "out_w": out_w,
+        "in_w": in_w,
+        "pad_left": pad_left,
+        "step_x": stride_w * pixel,
+        "tap_x": dilation_w * pixel,
+        "step_y": stride_h * row,
+        "tap_y": dilation_h * row,
+        "block_pitch": pitch,
+        "pad_value": rng.choice([0, -128, 127, 5]),
+        "window": int(window),
+    }
+    region = out_h * out_w
+    bank = core.params.acc_bank_entries
+    passes = blocks * kernel_h * kernel_w
+    pass_bytes = rows * cols if engine == Engine.ARRAY else cols
+    compute_fields = {
+        # The address of the (often padded) first pixel may lie before the map: modulo 2**22.
+        "act_base": (origin + iy0 * row - pad_left * pixel) & MASK,
+        "weight_base": rng.randrange((len(core.weight) - passes * pass_bytes) // cols + 1) * cols,
+        "acc_base": rng.randrange(2) * bank + rng.randint(0, bank - region),
+        "blocks": blocks,
+        "out_h": out_h,
+        "iy0": iy0,
+        "in_h": in_h,
+        "accumulate": rng.randrange(2),
+    }
+    return setup, compute_fields
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
+def test_random_geometry_equals_the_loops(shape: tuple[int, int], engine: Engine, seed: int) -> None:
+    rng = Random(f"{shape}{engine}{seed}")
+    link_bytes = rng.choice([4, 8, 16, 32, 64])
+    core = core_of(*shape, link_bytes, seed, acc_entries=64, act_bytes=8192, weight_bytes=32768)
+    for _ in range(3):
+        setup, fields = random_geometry(rng, core, engine)
+        before = core.counts.copy()
+        core.geometry = setup
+        expected = direct(core, setup, fields)
+        commit(core, compute(core, fields))
+        lanes = core.params.tap_lanes if engine == Engine.TAP else core.params.cols
+        np.testing.assert_array_equal(core.acc[:, :lanes], expected[:, :lanes])
+        counter = CoreCounter.TAP_PIXELS if engine == Engine.TAP else CoreCounter.ARRAY_PIXELS
+        passes, columns = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"], setup["out_w"]
+        if setup["window"]:
+            passes //= setup["kernel_w"]
+            columns = (setup["out_w"] - 1) * setup["stride_w"] + setup["kernel_w"]
+        assert core.counts[CoreCounter.PASSES] - before[CoreCounter.PASSES] == passes
+        assert core.counts[counter] - before[counter] == passes * fields["out_h"] * columns
+
+
+def flat_setup(**fields: int) -> dict[str, int]:
+    """One pixel, kernel 1x1, one address step a block."""
+    base = dict.fromkeys(
+        ("tap_mode", "tap_shift", "pad_left", "step_x", "tap_x", "step_y", "tap_y", "pad_value", "window"), 0
+    )
+    ones = dict.fromkeys(
+        ("kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w", "out_w", "in_w"), 1
+    )
+    return {"engine": Engine.ARRAY, **base, **ones, "block_pitch": 0, **fields}
+
+
+def flat_compute(**fields: int) -> dict[str, int]:
+    zeros = dict.fromkeys(("act_base", "weight_base", "acc_base", "iy0", "accumulate"), 0)
+    return {**zeros, "blocks": 1, "out_h": 1, "in_h": 1, **fields}
+
+
+def test_more_rows_than_float32_adds_exactly() -> None:
+    core = core_of(64, 4, 16, 0, weight_bytes=1 << 18)
+    core.act[:] = -128
+    core.weight[:] = -128
+    core.weight[3::8] = 127
+    core.geometry = flat_setup()
+    commit(core, compute(core, flat_compute(blocks=1000)))
+    assert core.acc[0, :3].tolist() == [1000 * 64 * 16384] * 3
+    assert core.acc[0, 3] == 1000 * 32 * (16384 - 128 * 127)
+
+
+@pytest.mark.parametrize("kernel", [1, 2])
+def test_sums_that_float32_cannot_hold_are_exact_for_any_number_of_taps(kernel: int) -> None:
+    core, rng = core_of(64, 4, 16, 0, weight_bytes=1 << 18), np.random.default_rng(kernel)
+    for memory in (core.act, core.weight):
+        memory[:] = rng.integers(100, 128, memory.size, np.int8)
+    core.geometry = flat_setup(kernel_h=kernel, kernel_w=kernel, in_w=kernel)
+    fields = flat_compute(blocks=1000 // kernel**2, in_h=kernel)
+    expected = direct(core, core.geometry, fields)
+    assert expected[0].min() > 1 << 24
+    commit(core, compute(core, fields))
+    np.testing.assert_array_equal(core.acc, expected)
+
+
+def test_array_sums_wrap_at_32_bits() -> None:
+    core = core_of(4, 4, 16, 0)
+    core.act[:4] = 1
+    core.weight[:16] = 1
+    core.acc[0] = 2**31 - 2
+    core.geometry = flat_setup()
+    commit(core, compute(core, flat_compute(accumulate=1)))
+    assert core.acc[0].tolist() == [-(2**31) + 2] * 4
+
+
+def test_tap_sums_wrap_at_32_bits() -> None:
+    core = core_of(4, 4, 16, 0)
+    core.act[:4] = [3, -3, 127, -128]
+    core.weight[:4] = [1, 1, 127, -128]
+    core.geometry = flat_setup(engine=Engine.TAP, tap_shift=31)
+    commit(core, compute(core, flat_compute()))
+    assert core.acc[0].tolist() == [-(2**31), -(2**31), -(2**31), 0]
+
+
+@pytest.mark.parametrize("tap_mode", list(TapMode))
+def test_tap_leaves_lanes_beyond_the_rows_undefined(tap_mode: TapMode) -> None:
+    core = core_of(4, 16, 16, 0)
+    core.acc_defined[0] = True
+    core.geometry = flat_setup(engine=Engine.TAP, tap_mode=tap_mode)
+    commit(core, compute(core, flat_compute(accumulate=1)))
+    assert core.acc_defined[0].tolist() == [True] * 4 + [False] * 12
+
+
+def test_address_wraps_within_a_walk() -> None:
+    core = core_of(4, 4, 16, 1, act_bytes=1 << 22)
+    core.geometry = flat_setup(out_w=4, in_w=4, step_x=1028, step_y=3000, block_pitch=2000)
+    fields = flat_compute(act_base=(1 << 22) - 1028, blocks=3, out_h=2, in_h=2)
+    expected = direct(core, core.geometry, fields)
+    commit(core, compute(core, fields))
+    np.testing.assert_array_equal(core.acc, expected)
+
+
+def test_large_tile_is_cut_without_a_trace() -> None:
+    core = core_of(16, 16, 16, 2, acc_entries=8192, act_bytes=1 << 20, weight_bytes=1 << 20)
+    core.geometry = flat_setup(
+        kernel_h=31, kernel_w=31, out_w=64, in_w=70, pad_left=15, step_x=16, tap_x=16, step_y=1120, tap_y=1120
+    )
+    fields = flat_compute(act_base=-15 * 1136 & MASK, out_h=64, iy0=-15, in_h=70)
+    padded = np.zeros((100, 100, 16), np.float64)
+    padded[15:85, 15:85] = core.act[: 70 * 70 * 16].reshape(70, 70, 16)
+    weight = core.weight[: 31 * 31 * 256].reshape(31, 31, 16, 16).astype(np.float64)
+    for y, x in [(0, 0), (63, 63), (20, 41)]:
+        expected = np.einsum("yxr,yxrc->c", padded[y : y + 31, x : x + 31], weight)
+        if y == x == 0:
+            commit(core, compute(core, fields))
+        np.testing.assert_array_equal(core.acc[y * 64 + x], expected)

@@ -1,0 +1,155 @@
+"""`Packets` against a plain list of packets: where they are cut, every field of their headers, and when they go."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from rtl.contract.isa import Space, TrafficClass
+from rtl.contract.params import ChipParams
+from rtl.core.store import Packets
+from rtl.noc.flit import Kind
+from tests.unit.rtl.core.core_models import packets_of, simulate
+from tests.unit.rtl.core.test_store import build
+from tests.unit.rtl.dram.axi_models import Sink, send
+
+LINK_BYTES = 16
+MAX_FLITS = 16
+
+
+def random_job(rng: random.Random) -> dict[str, int]:
+    """Any fields; those that mean nothing beside the others, too. A third of the writes ends near a 4 KB boundary."""
+    to_core = rng.randrange(2)
+    flits = rng.choice([1, 1, 2, rng.randint(1, 20), rng.randint(30, 90)])
+    addr = rng.getrandbits(32)
+    if not to_core:
+        if rng.random() < 0.3:
+            addr = (addr | 4095) + 1 - rng.randint(1, flits + 1) * LINK_BYTES
+        addr = addr % (1 << 32) // LINK_BYTES * LINK_BYTES
+    lanes = rng.randint(1, LINK_BYTES)
+    return {
+        "to_core": to_core,
+        "memory": rng.randrange(16) if to_core else rng.randrange(2),
+        "core": rng.randrange(4) if to_core else rng.randrange(64),
+        "space": rng.choice(list(Space)),
+        "planar": rng.randrange(2),
+        "addr": addr,
+        "flits": flits,
+        "lanes": lanes,
+        "lane_offset": rng.randint(0, LINK_BYTES - lanes),
+        "traffic": rng.choice(list(TrafficClass)),
+        "token_valid": rng.randrange(2),
+        "token": rng.randrange(128),
+    }
+
+
+def expected(chip: ChipParams, node: int, job: dict[str, int]) -> list[dict[str, int]]:
+    """Headers of a job's packets."""
+    headers, at, left = [], job["addr"], job["flits"]
+    while left:
+        flits = min(left, MAX_FLITS)
+        if job["to_core"]:
+            step = chip.cores[job["core"]].act_groups(LINK_BYTES) if job["planar"] else 1
+        else:
+            step = LINK_BYTES
+            flits = min(flits, (4096 - at % 4096) // LINK_BYTES)
+        left -= flits
+        same = ("space", "planar", "traffic", "lane_offset", "lanes", "token")
+        headers.append(
+            {name: int(job[name]) for name in same}
+            | {
+                "dest": 1 << (job["core"] if job["to_core"] else chip.n_cores + job["memory"]),
+                "src": node,
+                "kind": Kind.DATA if job["to_core"] else Kind.WRITE,
+                "flits": flits,
+                "addr": at,
+                "token_valid": int(job["token_valid"] and left == 0),
+            }
+        )
+        at = (at + flits * step) % (1 << 32)
+    return headers
+
+
+@dataclass
+class Bench:
+    """Gives jobs and flits, takes what comes out, and compares ``busy`` and ``write_sent`` in every cycle."""
+
+    chip: ChipParams
+    jobs: list[dict[str, int]]
+    rng: random.Random
+    stall: float
+    node: int = 0
+    words: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.dut = Packets(chip=self.chip, lanes=LINK_BYTES)
+        self.sink = Sink(self.dut.o, self.rng, self.stall)
+        self.node = self.rng.randrange(64)
+        self.words = [self.rng.getrandbits(8 * LINK_BYTES) for _ in range(sum(job["flits"] for job in self.jobs))]
+
+    async def _watch(self, ctx: Any) -> None:
+        dut = self.dut
+        ends = list(itertools.accumulate(job["flits"] for job in self.jobs))
+        accepted = sent = 0
+        while True:
+            _, _, *values = await ctx.tick().sample(
+                dut.job.valid & dut.job.ready, dut.flit.valid & dut.flit.ready, dut.o.valid & dut.o.ready,
+                dut.o.payload.first, dut.o.payload.header.kind, dut.write_sent, dut.busy,
+            )  # fmt: skip
+            job, flit, o, first, kind, write_sent, busy = values
+            assert busy == (sent < (ends[accepted - 1] if accepted else 0))
+            assert flit == o, "a flit goes through in its own cycle"
+            assert write_sent == bool(o and first and kind == Kind.WRITE)
+            accepted, sent = accepted + job, sent + o
+
+    def run(self) -> None:
+        async def give_jobs(ctx: Any) -> None:
+            ctx.set(self.dut.node, self.node)
+            await send(ctx, self.dut.job, self.jobs, self.rng, self.stall)
+
+        async def give_flits(ctx: Any) -> None:
+            await send(ctx, self.dut.flit, self.words, self.rng, self.stall / 2)
+            for _ in range(40):
+                await ctx.tick()
+            assert not ctx.get(self.dut.busy)
+
+        simulate(self.dut, give_jobs, give_flits, background=[self._watch, self.sink.run])
+        packets = packets_of([flit for _, flit in self.sink.words])
+        assert [packet.header for packet in packets] == [
+            header for job in self.jobs for header in expected(self.chip, self.node, job)
+        ]
+        given = iter(self.words)
+        for packet in packets:
+            for data, word in zip(packet.payload, given, strict=False):
+                assert data == (word << 8 * packet.lane_offset) % (1 << 8 * LINK_BYTES)
+        assert next(given, None) is None
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("alike", [False, True], ids=["cores_differ", "cores_alike"])
+def test_packets_of_random_jobs(stall: float, alike: bool) -> None:
+    rng = random.Random(f"{stall} {alike}")
+    chip, core = build(16, 16, LINK_BYTES)
+    if alike:
+        chip = replace(chip, cores=(replace(core, rows=32),) * 4)
+    Bench(chip, [random_job(rng) for _ in range(40)], rng, stall).run()
+
+
+@pytest.mark.parametrize("to_core", [0, 1])
+def test_a_flit_goes_every_cycle(to_core: int) -> None:
+    """Also from packet to packet and from job to job; the first one two cycles after its job is there."""
+    rng = random.Random(to_core)
+    chip, _ = build(16, 16, LINK_BYTES)
+    jobs = [random_job(rng) | {"to_core": to_core, "core": 1, "memory": 1, "flits": n} for n in (40, 2, 2, 33, 2)]
+    jobs[3]["flits"] = 33 if to_core else 4200
+    for job in jobs:
+        job["addr"] = job["addr"] // 4096 * 4096 + 32
+    bench = Bench(chip, jobs, rng, 0.0)
+    bench.run()
+    cycles = [cycle for cycle, _ in bench.sink.words]
+    assert cycles[0] == 2
+    assert cycles == list(range(2, 2 + sum(job["flits"] for job in jobs)))

@@ -1,0 +1,125 @@
+"""Workloads: parts of networks, and the bound on cycles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from estimator import MemoryTiming
+from rtl.contract.params import default_chip
+from tb.errors import BenchError
+from tb.run.workload import OnnxOptions, Workload, load_workload, lower_bound_cycles, select_layers
+from tests.cases import GraphBuilder
+from tests.onnx_models import FloatBuilder
+
+
+@pytest.fixture(scope="module")
+def lenet5() -> Workload:
+    return load_workload("lenet5")
+
+
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [
+        ("conv2", ["conv2"]),
+        ("conv1..conv2", ["conv1", "pool1", "conv2"]),
+        ("pool2, fc1", ["pool2", "fc1"]),
+    ],
+)
+def test_layers_are_selected_in_the_order_of_the_network(lenet5: Workload, layers: str, names: list[str]) -> None:
+    part = select_layers(lenet5.graph, layers)
+    assert [node.name for node in part.nodes] == names
+    assert part.outputs == (part.nodes[-1].output,)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("conv9", "lenet5 has no layer 'conv9'; it has conv1, pool1"),
+        ("conv2..conv1", "conv2 comes after conv1; write conv1..conv2"),
+        ("conv1,fc1", "read 2 tensors from outside"),
+    ],
+)
+def test_layers_that_make_no_part_are_refused(lenet5: Workload, layers: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        select_layers(lenet5.graph, layers)
+
+
+def test_part_computes_what_the_whole_does(lenet5: Workload) -> None:
+    part = load_workload("lenet5", layers="conv2")
+    node = part.graph.nodes[0]
+    np.testing.assert_array_equal(part.image, lenet5.expected[node.inputs[0]])
+    np.testing.assert_array_equal(part.expected[node.output], lenet5.expected[node.output])
+
+
+def test_bound_counts_convolutions_and_fully_connected_layers_alone(lenet5: Workload) -> None:
+    parts = (select_layers(lenet5.graph, name) for name in ("conv2", "fc3"))
+    conv2, fc3 = (lower_bound_cycles(part, default_chip(4), MemoryTiming()) for part in parts)
+    assert (conv2, fc3) == (16 * 10 * 10 * 6 * 25 / 1024, (84 * 10 + 84 + 10) / 32)
+    assert lower_bound_cycles(lenet5.graph, default_chip(4), MemoryTiming()) > conv2 + fc3
+    assert lower_bound_cycles(select_layers(lenet5.graph, "pool1"), default_chip(4), MemoryTiming()) == 0
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "rate", "cycles"),
+    [
+        (20, 10, 2, (200 + 320 + 160) / 4),
+        (20, 10, None, (200 + 320 + 160) / 32),
+        (20, 10, 32, (200 + 320) / 32),  # the ports read no faster, however little is written
+        (20, 10, 64, (200 + 320) / 32),
+        (2, 20, 32, 320 / 32),
+    ],
+)
+def test_bound_is_what_the_ports_carry(channels: int, filters: int, rate: float | None, cycles: float) -> None:
+    """Of a layer with few MACs, on two memory nodes whose ports carry 16 bytes each way."""
+    builder = GraphBuilder(np.random.default_rng(0), (channels, 4, 4), 10**6)
+    graph = builder.graph("net", builder.conv("in", filters, (1, 1)))
+    assert lower_bound_cycles(graph, default_chip(4), MemoryTiming(bytes_per_cycle=rate)) == cycles
+
+
+def test_error_of_the_int8_outputs_is_known_for_whole_networks_alone(lenet5: Workload) -> None:
+    assert lenet5.error is not None
+    assert 0 < lenet5.error.relative < 0.2
+    assert load_workload("lenet5", layers="conv2").error is None
+
+
+def test_outputs_and_the_comparison_with_onnx_runtime_are_those_of_the_whole_model(tmp_path: Path) -> None:
+    b = FloatBuilder(0)
+    x, _ = b.conv(("image", (3, 8, 8)), 4, normalise=True)
+    names = [x, b.node("Flatten", [x]), "image"]
+    model = b.model(("image", TensorProto.FLOAT, [1, 3, 8, 8]), [(name, TensorProto.FLOAT, 0) for name in names])
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    whole = load_workload(str(tmp_path / "model.onnx"))
+    tensor = whole.graph.outputs[0]
+    facts = [(fact.name, fact.shape, fact.tensor, fact.source) for fact in whole.outputs]
+    assert facts == [
+        (names[0], (1, 4, 8, 8), tensor, "layer"),
+        (names[1], (1, 256), tensor, "layer"),
+        ("image", (1, 3, 8, 8), "image", "input"),
+    ]
+    assert whole.outputs[0].error == whole.outputs[1].error == whole.error
+    assert whole.outputs[2].error is None
+    part = load_workload(str(tmp_path / "model.onnx"), layers=whole.graph.nodes[0].name)
+    assert part.outputs == ()
+    assert part.judgement == whole.judgement
+    assert whole.judgement is not None
+    assert whole.judgement.values == 256
+
+
+def test_calibration_with_other_inputs_compares_on_the_own_input(tmp_path: Path) -> None:
+    b = FloatBuilder(0)
+    y = b.node("Gemm", ["x", b.array(16, 5)])
+    onnx.save(b.model(("x", TensorProto.FLOAT, [1, 16]), [(y, TensorProto.FLOAT, 2)]), str(tmp_path / "dense.onnx"))
+    np.save(tmp_path / "narrow.npy", np.full(16, 0.01, np.float32))
+    own = load_workload(str(tmp_path / "dense.onnx"))
+    narrow = load_workload(str(tmp_path / "dense.onnx"), onnx=OnnxOptions(calibration=(tmp_path / "narrow.npy",)))
+    assert "normal values of seed 1" in own.note
+    assert own.error is not None
+    assert narrow.error is not None
+    assert own.error.relative < 0.05 < 0.5 < narrow.error.relative

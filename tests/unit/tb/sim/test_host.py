@@ -1,0 +1,115 @@
+"""The host driver, against a model of the registers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from rtl.contract.params import default_chip
+from rtl.contract.regs import ID_VALUE, Control, ErrorCode, Register, Status
+from tb.sim.host import Host, Outcome, Transport, TransportError
+
+CHIP = default_chip(2)
+
+
+class FakeBoard(Transport):
+    """Registers that answer at once; a start ends as `ending` says."""
+
+    def __init__(self, *, status: Status = Status.DONE, error: int = 0, irq: bool = True, id_value: int = ID_VALUE):
+        self.status, self.error, self.irq, self.id_value = status, error, irq, id_value
+        self.writes: list[tuple[Register, int]] = []
+        self.select = 0
+
+    async def write32(self, offset: int, value: int) -> None:
+        self.writes.append((Register(offset), int(value)))
+        if offset == Register.COUNTER_SELECT:
+            self.select = value
+
+    async def read32(self, offset: int) -> int:
+        return {
+            Register.ID: self.id_value,
+            Register.STATUS: int(self.status),
+            Register.ERROR: self.error,
+            Register.CYCLES_LOW: 7,
+            Register.CYCLES_HIGH: 1,
+            Register.COUNTER_LOW: self.select,
+            Register.COUNTER_HIGH: 2,
+        }[Register(offset)]
+
+    async def wait_irq(
+        self,
+        progress: Callable[[int], None] | None = None,
+        interval_s: float = 0.25,
+        limit_cycles: int | None = None,
+    ) -> bool:
+        return self.irq
+
+    async def read_memory(self, address: int, size: int) -> np.ndarray:
+        raise NotImplementedError
+
+    async def write_memory(self, address: int, data: np.ndarray) -> None:
+        raise NotImplementedError
+
+
+def test_start_writes_everything_before_the_start_bit() -> None:
+    board = FakeBoard()
+    asyncio.run(Host(board, CHIP).start(0x4000, 0x800, watchdog_cycles=99))
+    assert dict(board.writes) == {
+        Register.CONTROL: Control.START,
+        Register.PROGRAM_BASE: 0x4000,
+        Register.PROGRAM_STRIDE: 0x800,
+        Register.WATCHDOG: 99,
+        Register.ACTIVE_CORES_LOW: 0b11,
+        Register.ACTIVE_CORES_HIGH: 0,
+    }
+    assert board.writes[-1] == (Register.CONTROL, Control.START)
+    assert board.writes[0] == (Register.CONTROL, Control.CLEAR_IRQ)
+
+
+@pytest.mark.parametrize(
+    ("board", "line"),
+    [
+        (FakeBoard(), f"done after {7 + (1 << 32)} cycles"),
+        (
+            FakeBoard(status=Status.ERROR, error=1 << 16 | 1 << 8 | ErrorCode.ACT_RANGE),
+            f"ACT_RANGE in core 1, compute unit after {7 + (1 << 32)} cycles",
+        ),
+        (
+            FakeBoard(status=Status.ERROR, error=3 << 16 | 2 << 8 | ErrorCode.AXI_READ),
+            f"AXI_READ in memory node 0 after {7 + (1 << 32)} cycles",
+        ),
+        (FakeBoard(irq=False, status=Status.BUSY), f"no interrupt after {7 + (1 << 32)} cycles"),
+    ],
+    ids=["done", "core error", "memory error", "hung"],
+)
+def test_outcome_names_code_place_and_unit(board: FakeBoard, line: str) -> None:
+    outcome = asyncio.run(Host(board, CHIP).wait())
+    assert outcome.describe(CHIP.n_cores) == line
+    assert Outcome(**outcome.as_dict()) == outcome
+
+
+def test_unknown_error_code_is_still_reported() -> None:
+    outcome = asyncio.run(Host(FakeBoard(status=Status.ERROR, error=0xEE), CHIP).wait())
+    assert outcome.error == "ErrorCode 238"
+
+
+def test_counters_are_selected_by_block_and_number() -> None:
+    counters = asyncio.run(Host(FakeBoard(), CHIP).counters())
+    high = 2 << 32
+    assert counters["core"][1]["compute_wait_act"] == high | 1 << 8 | 1
+    assert counters["router"][0]["blocked"] == high | 2 << 8 | 5
+    assert counters["memory"][0]["write_weight_bytes"] == high | 4 << 8 | 8
+
+
+def test_another_chip_is_refused() -> None:
+    with pytest.raises(TransportError, match="the ID register reads 0x00000001"):
+        asyncio.run(Host(FakeBoard(id_value=1), CHIP).identify())
+
+
+def test_debug_words_name_state_and_tokens() -> None:
+    (core, _) = asyncio.run(Host(FakeBoard(), CHIP).debug())
+    assert core["units"]["load"] == {"opcode": "ILLEGAL", "state": "ended", "unmet_waits": [], "instructions": 2 << 16}
+    assert core["tokens"] == [0, 1, 5, 33, 50, 53]

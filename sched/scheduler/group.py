@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from golden.int8.quant import QConv, QGraph, QPool
-from rtl.contract.isa import Opcode, field_range
+from rtl.contract.isa import Opcode
+from scheduler.plan.limits import largest
 from scheduler.work.lower import is_flat
 
 __all__ = ["Pools", "pool_candidates"]
@@ -44,7 +45,7 @@ def _fits(graph: QGraph, pool: QPool) -> bool:
     ):
         step = pool.stride[axis] if out[axis] > 1 else 1
         for name, value in ((kernel, pool.kernel[axis]), (stride, step), (pad, pool.padding[axis])):
-            if value > field_range(Opcode.POOL, name)[1]:
+            if value > largest(Opcode.POOL, name):
                 return False
         last = (out[axis] - 1) * step - pool.padding[axis]
         if pool.padding[axis] >= pool.kernel[axis] or last >= size[axis]:

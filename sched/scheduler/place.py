@@ -7,15 +7,14 @@ from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.group import Pools
 from scheduler.plan.layout import Blocked, Layout, Packed, ceil_div, round_up
+from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP, PAGE_BYTES
 from scheduler.plan.program import Placement
 from scheduler.work.lower import is_flat
 
 __all__ = ["ALIGNMENT", "Bump", "place_tensors"]
 
-ALIGNMENT = 4096
-"""AXI bursts end at 4 KB, so tensors start there."""
-ADDRESS_SPACE = 1 << 32
-MAX_STEP = 4095
+ALIGNMENT = PAGE_BYTES
+"""AXI bursts end there, so tensors start there."""
 
 
 class Bump:

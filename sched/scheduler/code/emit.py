@@ -23,14 +23,13 @@ from scheduler.code.sequence import START, Group, Load, Sequence, Visit
 from scheduler.errors import PlanError
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
+from scheduler.plan.limits import ACT_ADDRESSES, PARAM_FLITS
 from scheduler.work.source import Tile, Transfer
 from scheduler.work.work import OutBlock, Step
 
 __all__ = ["Streams", "emit"]
 
 Streams = dict[tuple[int, Unit], list[bytes]]
-ADDRESS_SPACE = 1 << 22
-PARAM_FLITS = 8
 
 # Instructions by the thousand, each by the fields that differ from one to the next.
 _TRANSFER = encoder(
@@ -249,7 +248,7 @@ class _Emitter:
             if job.setup != setup:
                 setup = job.setup
                 yield setup
-            base = (slot + job.offset) % ADDRESS_SPACE
+            base = (slot + job.offset) % ACT_ADDRESSES
             acc_base = unit % 2 * self.work.core.acc_bank_entries
             yield _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
 

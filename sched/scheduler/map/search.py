@@ -20,8 +20,9 @@ from scheduler.errors import PlanError
 from scheduler.map.mapping import Mapping, Tiling
 from scheduler.map.tokens import TokenMap
 from scheduler.plan.layout import ceil_div, round_up
+from scheduler.plan.limits import MAX_BLOCKS
 from scheduler.work.source import BlockedSource, Window
-from scheduler.work.work import MAX_BLOCKS, Work
+from scheduler.work.work import Work
 
 __all__ = ["best_mappings", "predict"]
 

@@ -12,6 +12,7 @@ from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Engine, TapMode, pack_para
 from rtl.contract.params import CoreParams
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Packed, ceil_div, pack_weights
+from scheduler.plan.limits import MAX_STRIDE
 from scheduler.plan.program import Placement
 from scheduler.work.source import BlockedSource, FlatSource, PackedSource, Source, Window
 from scheduler.work.work import OutBlock, Requantisation, ResidualInput, Work
@@ -210,8 +211,8 @@ def _window(node: QConv, source: Placement) -> Window:
     rows, cols = node.out_hw
     stride = (node.stride[0] if rows > 1 else 1, node.stride[1] if cols > 1 else 1)
     for what, value in (("stride", max(stride)), ("dilation", max(node.dilation))):
-        if value > 15:
-            raise PlanError(f"layer {node.name!r}: {what} {value} exceeds the hardware's 15")
+        if value > MAX_STRIDE:
+            raise PlanError(f"layer {node.name!r}: {what} {value} exceeds the hardware's {MAX_STRIDE}")
     return Window(kernel, stride, node.dilation, top, left, source.shape[1:])
 
 

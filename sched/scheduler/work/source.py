@@ -18,12 +18,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from scheduler.plan.layout import Blocked, Packed, ceil_div
+from scheduler.plan.limits import MAX_RUN_FLITS, MAX_WIDTH
 from scheduler.plan.program import Placement
 
 __all__ = ["BlockedSource", "FlatSource", "Frame", "PackedSource", "Source", "Tile", "Transfer", "Window"]
-
-MAX_RUN_FLITS = (1 << 16) - 1
-MAX_WIDTH = 1023
 
 
 class Window(NamedTuple):

@@ -16,13 +16,11 @@ import numpy as np
 from estimator.compute import window_columns
 from rtl.contract.isa import Engine, TapMode, table_blocks
 from rtl.contract.params import CoreParams
+from scheduler.plan.limits import MAX_BLOCKS, MAX_TAPS
 from scheduler.plan.program import Placement
 from scheduler.work.source import BlockedSource, Source, Tile, Window
 
-__all__ = ["MAX_BLOCKS", "OutBlock", "Requantisation", "ResidualInput", "Step", "Work"]
-
-MAX_BLOCKS = 1023
-MAX_TAPS = 63
+__all__ = ["OutBlock", "Requantisation", "ResidualInput", "Step", "Work"]
 
 
 class OutBlock(NamedTuple):

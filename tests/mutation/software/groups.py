@@ -338,9 +338,11 @@ GROUPS: dict[str, Group] = {
     ),
     "scheduler": Group(
         (_EMIT, _SEQUENCE, _SOURCE, _LAYOUT, _LOWER, _TOKENS),
-        tuple(
-            f"tests/unit/sched/test_{part}.py"
-            for part in ("layout", "source", "tokens", "random_layers", "schedule", "replay", "properties")
+        (
+            "tests/unit/sched/scheduler/plan/test_layout.py",
+            "tests/unit/sched/scheduler/work/test_source.py",
+            "tests/unit/sched/scheduler/map/test_tokens.py",
+            *(f"tests/unit/sched/test_{part}.py" for part in ("random_layers", "schedule", "replay", "properties")),
         ),
         _SCHEDULER_FAULTS,
     ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from golden.machine.counting import count_work
 from golden.machine.state import CoreState
 from rtl.contract.isa import Engine, TapMode, Unit
 from rtl.contract.regs import CoreCounter, ErrorCode
@@ -51,10 +52,9 @@ def compute(core: CoreState, fields: Fields) -> Update:
     """
     geometry = core.geometry
     assert geometry is not None
+    passes, pixels = count_work(geometry, fields)
     if geometry["window"]:
         geometry = _streamed(geometry)
-    taps = geometry["kernel_h"] * geometry["kernel_w"]
-    passes, pixels = fields["blocks"] * taps, fields["out_h"] * geometry["out_w"]
     is_tap = geometry["engine"] == Engine.TAP
     is_max = is_tap and geometry["tap_mode"] == TapMode.MAX
     values = _tap(core, geometry, fields) if is_tap else _array(core, geometry, fields)

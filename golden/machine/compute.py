@@ -32,8 +32,9 @@ def compute(core: CoreState, fields: Fields) -> Update:
     engine = find(geometry["engine"])
     assert engine is not None
     sums = engine.run(core, geometry, fields)
-    core.counts[engine.counter] += sums.passes * sums.pixels
-    core.counts[CoreCounter.PASSES] += sums.passes
+    passes, pixels = engine.count(geometry, fields)
+    core.counts[engine.counter] += passes * pixels
+    core.counts[CoreCounter.PASSES] += passes
     return Update(fields["acc_base"], bool(fields["accumulate"]), sums)
 
 

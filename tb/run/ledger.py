@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scheduler.plan.program import HostStep, Plan, Step
+from scheduler.plan.program import HostStep, Launch, Plan, Step
 from tb.errors import RunError
 from tb.report.summary import LayerSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
 from tb.run.explain import explain
-from tb.run.launches import check_tensors, regions_of
+from tb.run.launches import check_counts, check_tensors, regions_of
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
 from tb.sim.job import LaunchResult
@@ -34,6 +34,8 @@ class Ledger:
         self.results: dict[int, LaunchResult] = {}
         """By number of the step, of all that have ended, well or not."""
         self._exact: dict[int, bool] = {}
+        self._miscounts: dict[int, str] = {}
+        """Steps whose tensors are right and whose counters are not those of their programs."""
 
     @property
     def good(self) -> bool:
@@ -74,6 +76,8 @@ class Ledger:
         self.results[index] = result
         folder = self._folder.launch(index, step.name)
         self._exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
+        if self._exact[index] and isinstance(step, Launch) and (wrong := check_counts(step, result.counters)):
+            self._miscounts[index], self._exact[index] = wrong, False
 
     def failure(self) -> str | None:
         """What is wrong with the first step, in the order of the plan, that ended in an error or with a wrong bit."""
@@ -85,7 +89,7 @@ class Ledger:
         steps = len(self._plan.steps)
         left_out = steps - len(self.results)
         rest = f"; {left_out} of {steps} layers were not run to their end" if left_out else ""
-        return f"{self._plan.steps[index].name}: a bit differs{rest}"
+        return f"{self._plan.steps[index].name}: {self._miscounts.get(index, 'a bit differs')}{rest}"
 
     def fill(self, summary: Summary, estimates: Sequence[int]) -> None:
         """Enter layers and verdict into a summary whose `failure` is known."""

@@ -4,6 +4,7 @@ An engine knows the meaning of its own passes alone. Order, tokens, counting and
 machine's, and how operands are read is `golden.machine.operands`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from rtl.contract.regs import CoreCounter
 __all__ = ["EngineModel", "Sums"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Sums:
     """Accumulator update of all passes of a COMPUTE.
 
@@ -27,14 +28,10 @@ class Sums:
         Of the first lanes; those behind them are left undefined.
     combine : ufunc
         What an accumulating COMPUTE does with them and the accumulators' values.
-    passes, pixels : int
-        Passes, and the pixels that stream in each.
     """
 
     values: np.ndarray
     combine: np.ufunc = np.add
-    passes: int
-    pixels: int
 
 
 class EngineModel(Protocol):
@@ -47,6 +44,10 @@ class EngineModel(Protocol):
 
     def check_setup(self, check: Checker, fields: Fields) -> None:
         """Rules of a SETUP that are the engine's own."""
+        ...
+
+    def count(self, geometry: Mapping[str, int], fields: Mapping[str, int]) -> tuple[int, int]:
+        """Passes of a COMPUTE, and the pixels that stream in each."""
         ...
 
     def run(self, core: CoreState, geometry: Fields, fields: Fields) -> Sums:

@@ -50,7 +50,16 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         103,
         "1 -> 2",
     ): "the first one ends the loop with an error",
+    ("golden/int8/ops.py", "BLOCK_ELEMENTS = 1 << 15", 17, "1 -> 2"): (
+        "how many channels are requantised together changes no result"
+    ),
     # --- machine
+    (
+        "golden/machine/operands.py",
+        "limit = max(1, min(max_passes, _WORKSPACE_BYTES // pass_bytes))",
+        8,
+        "max -> min",
+    ): "how many passes are gathered at a time: one by one is as exact",
     (
         "golden/machine/engines/array.py",
         "chunk = weights[first : first + piece.passes].reshape(-1, cols).astype(np.float32)",
@@ -94,6 +103,13 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "how many decoded instructions are kept"
     ),
     # --- scheduler
+    ("sched/scheduler/plan/layout.py", "dense = rows.reshape(self.rows, -1)", 33, "1 -> 2"): _ANY_NEGATIVE,
+    (
+        "sched/scheduler/work/lower.py",
+        "return (stride[0] if rows > 1 else 1, stride[1] if cols > 1 else 1)",
+        65,
+        "1 -> 2",
+    ): "where there is one column, nothing steps by the stride: any that fits its field will do",
     ("sched/scheduler/code/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
         "a STORE sends its three signals together, and uses the third for nothing else"
     ),

@@ -111,7 +111,7 @@ _MACHINE_FAULTS = (
     Seeded(
         _OPERANDS, "a map is a row too long", 'fields["out_h"], fields["in_h"])', 'fields["out_h"], fields["in_h"] + 1)'
     ),
-    Seeded(_M_TAP, "maxima are added", "combine=np.maximum if is_max else np.add", "combine=np.add"),
+    Seeded(_M_TAP, "maxima are added", "combine=np.maximum", "combine=np.add"),
     Seeded(_M_TAP, "a maximum starts from 0", "_LOWEST = -128", "_LOWEST = 0"),
     Seeded(_M_TAP, "a window's columns all have the weights of the first", "* columns + column\n", "* columns\n"),
     Seeded(

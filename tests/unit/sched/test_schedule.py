@@ -9,13 +9,14 @@ import pytest
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv
-from rtl.contract.isa import Opcode, Unit, decode
+from rtl.contract.isa import Opcode, TrafficClass, Unit, decode
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
 from scheduler.group import pool_candidates
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.split import shares
+from scheduler.map.tokens import TokenMap
 from scheduler.work.work import Work
 from tests.cases import GraphBuilder
 
@@ -223,6 +224,19 @@ def test_unequal_cores_share_a_layer_in_proportion_to_their_speed() -> None:
     alone = cycles(graph, default_chip(2, large))
     both = cycles(graph, replace(default_chip(4), cores=(large, small, small, large)))
     assert both < 0.9 * alone
+
+
+def test_loads_into_slots_that_were_never_used_start_one_by_one() -> None:
+    """Else those of all leaders would queue in front of each other: some wait for the steps of their leader."""
+    (launch,) = schedule(conv((64, 56, 56), 64), default_chip(4)).launches
+    paced = []
+    for core in range(4):
+        loads = [fields for opcode, fields in map(decode, launch.streams[core, Unit.LOAD]) if opcode == Opcode.LOAD]
+        acts = [fields for fields in loads if fields["traffic"] == TrafficClass.IFMAP]
+        waits = [(fields["wait0_first"], fields["wait0_count"]) == (TokenMap.pace, 1) for fields in acts]
+        assert not any(waits[:1])
+        paced += waits
+    assert any(paced)
 
 
 def test_shares_are_in_proportion_and_complete() -> None:

@@ -1,6 +1,6 @@
 """Engines that register from outside: the machine runs them, counts them and keeps their rules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -26,14 +26,16 @@ class Minimum:
     def check_setup(self, check: Checker, fields: Fields) -> None:
         check.require(fields["kernel_h"] == 1, "a kernel of several rows")
 
+    def count(self, geometry: Mapping[str, int], fields: Mapping[str, int]) -> tuple[int, int]:
+        return fields["blocks"] * geometry["kernel_w"], fields["out_h"] * geometry["out_w"]
+
     def run(self, core: CoreState, geometry: Fields, fields: Fields) -> Sums:
         pixels = fields["out_h"] * geometry["out_w"]
         values = np.full((pixels, 3), 127, np.int32)
         for piece in pieces(core, geometry, fields, EXACT_ROWS):
             operands = gather(core, geometry, fields, piece, np.int8)[..., :3]
             np.minimum(values, operands.reshape(pixels, piece.passes, 3).min(axis=1), out=values)
-        passes = fields["blocks"] * geometry["kernel_w"]
-        return Sums(values=values, combine=np.minimum, passes=passes, pixels=pixels)
+        return Sums(values, combine=np.minimum)
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_as_many_memory_nodes_are_used_as_counters_allow(tokens: int, residual: 
     chip, counts = replace(CHIP, tokens=tokens), set()
     for mapping in mappings(residual):
         found = TokenMap.of(mapping, chip)
+        assert (found.used > found.residual_weights) is residual
         assert found.used <= tokens or found.memories == 1
         assert found.memories == len(chip.memory_nodes) or replace(found, memories=found.memories + 1).used > tokens
         counts.add(found.memories)
@@ -83,5 +84,7 @@ def test_loads_are_spread_evenly_over_the_memory_nodes(residual: bool) -> None:
             assert len(set(loads.values())) == 1
             if len(base) % tokens.memories == 0:
                 assert all(len({memory(leader, number) for number in range(8)}) == 1 for leader in base)
+            else:
+                assert all((memory(leader, 5) - memory(leader, 4)) % tokens.memories == 1 for leader in base)
         if len(mapping.cores) == CHIP.n_cores:
             assert tuple(tokens.residual_base.values()) == CHIP.home_memory

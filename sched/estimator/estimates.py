@@ -10,6 +10,7 @@ from math import inf
 from typing import Protocol
 
 from estimator.coefficients import Coefficients
+from estimator.engines import EngineTiming, registered
 from estimator.instructions import Instructions, Streams, masked
 from estimator.timeline import Estimate, OverLimit, Timeline
 from estimator.timing import MemoryTiming
@@ -41,7 +42,7 @@ def estimate(
     EstimateError
         If the program deadlocks.
     """
-    return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load()).estimate(launch)
+    return _estimator_of(chip, memory, coefficients).estimate(launch)
 
 
 def fastest(
@@ -59,7 +60,7 @@ def fastest(
     EstimateError
         If a program deadlocks that might have been the fastest.
     """
-    estimator = _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load())
+    estimator = _estimator_of(chip, memory, coefficients)
     best, least = 0, inf
     for number, launch in enumerate(launches):
         try:
@@ -71,8 +72,15 @@ def fastest(
     return best
 
 
+def _estimator_of(chip: ChipParams, memory: MemoryTiming | None, coefficients: Coefficients | None) -> _Estimator:
+    return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load(), registered())
+
+
 @lru_cache(maxsize=4)
-def _estimator(chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> _Estimator:
+def _estimator(
+    chip: ChipParams, memory: MemoryTiming, c: Coefficients, engines: tuple[tuple[int, EngineTiming], ...]
+) -> _Estimator:
+    """What was estimated with these engines."""
     return _Estimator(chip, memory, c)
 
 

@@ -15,11 +15,11 @@ from math import inf
 from typing import Any
 
 from estimator.coefficients import Coefficients
-from estimator.compute import hops
 from estimator.instructions import Compute, Instruction, Load, Setting, Signals, Store, Tokens
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from estimator.timing import MemoryTiming
-from rtl.contract.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
+from estimator.transfers import hops
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline"]
@@ -87,9 +87,10 @@ class _UnitState:
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
     """Up to when the causes are accounted for."""
-    engine: int = Engine.ARRAY
+    engine: int | None = None
+    """Of the last COMPUTE."""
     drained: float = 0.0
-    """When the engine in use lets the other one start."""
+    """When that engine lets another one start."""
     pending: int = 0
     """Writes under way."""
     draining: bool = False

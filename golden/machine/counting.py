@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from golden.machine.engines import find
+from rtl.contract.activity import PIXEL_COUNTERS
 from rtl.contract.isa import Opcode, Unit, decode
 from rtl.contract.regs import CoreCounter
 
 __all__ = ["COUNTED", "count_events"]
 
-COUNTED = (CoreCounter.INSTRUCTIONS, CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, CoreCounter.PASSES)
+COUNTED = (CoreCounter.INSTRUCTIONS, *PIXEL_COUNTERS.values(), CoreCounter.PASSES)
 """Counters that the instructions alone determine."""
 
 Fields = Mapping[str, int]

@@ -2,9 +2,10 @@
 
 from estimator.calibrate import Fit, Sample, calibrate
 from estimator.coefficients import Coefficients, EngineCycles
-from estimator.estimates import Program, estimate, fastest
+from estimator.estimates import Program, activity, estimate, fastest
 from estimator.timeline import Estimate, EstimateError
 from estimator.timing import MemoryTiming
+from estimator.trace import Trace
 
 __all__ = [
     "Coefficients",
@@ -15,6 +16,8 @@ __all__ = [
     "MemoryTiming",
     "Program",
     "Sample",
+    "Trace",
+    "activity",
     "calibrate",
     "estimate",
     "fastest",

@@ -35,6 +35,7 @@ _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequenc
 _SOURCE, _LOWER = "sched/scheduler/work/source.py", "sched/scheduler/work/lower.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
 _TRANSFERS, _TIMELINE = "sched/estimator/transfers.py", "sched/estimator/timeline.py"
+_TRACE, _ACTIVITY = "sched/estimator/trace.py", "rtl/contract/activity.py"
 _MEMORY, _COEFFICIENTS = "sched/estimator/memory.py", "sched/estimator/coefficients.py"
 _E_ENGINE, _E_ARRAY = "sched/estimator/engines/engine.py", "sched/estimator/engines/array.py"
 _E_TAP, _E_SWITCH = "sched/estimator/engines/tap.py", "sched/estimator/engines/switch.py"
@@ -268,9 +269,7 @@ _ESTIMATOR_FAULTS = (
     Seeded(_E_TAP, "kernel columns of a window are passes", 'if setup["window"]:', "if False:"),
     Seeded(_E_ARRAY, "the way forgets the columns", "return core.rows + core.cols", "return core.rows"),
     Seeded(_E_SWITCH, "a change costs one direction alone", " + b.idle_cycles(core, c)", ""),
-    Seeded(
-        _COEFFICIENTS, "all engines have the cycles of the first", "            if name == engine:\n", "            if True:\n"
-    ),
+    Seeded(_COEFFICIENTS, "all engines have the cycles of the first", "if name == engine:", "if True:"),
     Seeded(
         _KINDS,
         "a COMPUTE's start is forgotten",
@@ -279,7 +278,12 @@ _ESTIMATOR_FAULTS = (
     ),
     Seeded(_TRANSFERS, "pooled stores read every entry once", "pixels * (pool[0] * pool[1] if pool else 1)", "pixels"),
     Seeded(_TRANSFERS, "bursts do not stop at 4 KB", "head = min(left, page - start % page)", "head = left"),
-    Seeded(_TRANSFERS, "the way ignores rows of the mesh", "abs(node.x - x) + abs(node.y - y) + 1", "abs(node.x - x) + 1"),
+    Seeded(
+        _TRANSFERS,
+        "the way ignores rows of the mesh",
+        "abs(node.x - x) + abs(node.y - y) + 1",
+        "abs(node.x - x) + 1",
+    ),
     Seeded(_MEMORY, "reads and writes are served in full", "if read + write > self.capacity:", "if False:"),
     Seeded(
         _MEMORY,
@@ -319,6 +323,15 @@ _ESTIMATOR_FAULTS = (
     ),
     Seeded(_KINDS, "pages never end a burst", "timed |= PLACED", "pass"),
     Seeded(_E_TAP, "windows cost nothing else", '"stride_w", "out_w", "window"', '"stride_w", "out_w"'),
+    Seeded(_TRACE, "the way of a LOAD's last flit is forgotten", "self.at(when + load.way,", "self.at(when,"),
+    Seeded(_TRACE, "a COMPUTE ends when it begins", "max(self.now, unit.free)", "self.now"),
+    Seeded(_ACTIVITY, "writes are no traffic", "count + self.write_bytes[name]", "count"),
+    Seeded(
+        _ESTIMATES,
+        "passes are counted once an instruction",
+        "            passes += instruction.passes\n",
+        "            passes += 1\n",
+    ),
     Seeded(_ESTIMATES, "all launches are worth the whole estimate", "estimate(launch, least)", "estimate(launch)"),
     Seeded(_ESTIMATES, "the last of equals is the fastest", "if cycles < least:", "if cycles <= least:"),
     Seeded(
@@ -367,10 +380,14 @@ GROUPS: dict[str, Group] = {
     "estimator": Group(
         (
             _E_ENGINE, _E_ARRAY, _E_TAP, _E_SWITCH, _COEFFICIENTS, _TRANSFERS, _TIMELINE, _MEMORY, _ESTIMATES, _KINDS,
+            _TRACE, _ACTIVITY,
         ),
         (
             *(f"tests/unit/sched/estimator/engines/test_{part}.py" for part in ("array", "tap", "registry")),
             "tests/unit/sched/estimator/test_transfers.py",
+            "tests/unit/sched/estimator/test_trace.py",
+            "tests/unit/rtl/contract/test_activity.py",
+            "tests/unit/sched/test_activity.py",
             "tests/unit/sched/test_estimator.py",
         ),
         _ESTIMATOR_FAULTS,

@@ -1,4 +1,4 @@
-"""What a run of the machine ends with."""
+"""Result of a run of the machine."""
 
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ class Result:
 
     @property
     def activity(self) -> Activity:
-        """What the run did, but for time."""
+        """Activity of the run, without time."""
         return Activity(
             cycles=None,
             cores=tuple(CoreActivity.from_counts(core.counts) for core in self.cores),

@@ -16,13 +16,13 @@ TOKEN_MAX = 255
 """Largest value of a token counter; one more is TOKEN_OVERFLOW."""
 
 UNDEFINED = -0x21524111
-"""What the machine writes into accumulator lanes that the instruction set leaves undefined, unless told otherwise."""
+"""Value of accumulator lanes that the instruction set leaves undefined, unless told otherwise."""
 
 _RANGE = {Space.ACT: ErrorCode.ACT_RANGE, Space.WEIGHT: ErrorCode.WEIGHT_RANGE, Space.PARAM: ErrorCode.PARAM_RANGE}
 
 
 class CoreState:
-    """What one core holds between instructions.
+    """State of one core between instructions.
 
     Attributes
     ----------

@@ -21,11 +21,11 @@ class EngineCycles:
     Attributes
     ----------
     start
-        Of a COMPUTE, beyond its passes.
+        Cycles of a COMPUTE beyond its passes.
     drain
-        From a COMPUTE's last pixel to signal 2.
+        Cycles from a COMPUTE's last pixel to signal 2.
     idle
-        From a COMPUTE's last pixel to the first one of another engine.
+        Cycles from a COMPUTE's last pixel to the first one of another engine.
     """
 
     start: float
@@ -35,30 +35,30 @@ class EngineCycles:
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Cycles.
+    """Coefficients of the timing model, in cycles.
 
     Attributes
     ----------
     engines
         (name, cycles) of each engine.
     compute_issue
-        Of a SETUP, and of any instruction of which nothing else is known.
+        Time of a SETUP, and of any instruction of which nothing else is known.
     store_start, store_drain
-        From a STORE's tokens to its first accumulator entry; from the last entry to the last flit at the network.
+        Time from a STORE's tokens to its first accumulator entry; from the last entry to the last flit at the network.
     load_issue
-        From one LOAD to the next.
+        Time from one LOAD to the next.
     request_latency, hop_latency
-        From a unit to its own router and from the last router to the node; for each router on the way.
+        Time from a unit to its own router and from the last router to the node; time of each router on the way.
     read_latency
-        From the request at the memory node to the first flit in the network, beyond the memory's own latency.
+        Time from the request at the memory node to the first flit in the network, beyond the memory's own latency.
     signal_latency
-        From one core to another, without hops.
+        Time from one core to another, without hops.
     burst_gap
-        Lost at the memory with every burst.
+        Time lost at the memory with every burst.
     fetch_latency
-        From the last flit of a block of instructions to the unit.
+        Time from the last flit of a block of instructions to the unit.
     launch_cycles
-        From start to the first fetch, and from the last END to done, together.
+        Time from start to the first fetch, and from the last END to done, together.
     """
 
     engines: tuple[tuple[str, EngineCycles], ...]
@@ -106,7 +106,7 @@ class Coefficients:
         raise ValueError(f"engine {engine!r} has no coefficients, only {known}: add them ({DEFAULT_PATH.name})")
 
     def with_engine(self, engine: str, cycles: EngineCycles) -> Coefficients:
-        """The same, but for the cycles of one engine, which may be new."""
+        """Coefficients with other cycles for one engine, which may be new."""
         others = {**dict(self.engines), engine: cycles}
         return replace(self, engines=tuple(others.items()))
 
@@ -119,7 +119,7 @@ class Coefficients:
         return {**of_engines, **own}
 
     def with_values(self, values: Mapping[str, float]) -> Coefficients:
-        """The same with some coefficients changed, named as `values` names them."""
+        """Coefficients of which some are changed, named as `values` names them."""
         every = {**self.values(), **values}
         engines = tuple(
             (name, EngineCycles(**{item.name: every.pop(f"{name}.{item.name}") for item in fields(EngineCycles)}))

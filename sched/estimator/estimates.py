@@ -23,7 +23,7 @@ __all__ = ["Program", "activity", "estimate", "fastest"]
 
 
 class Program(Protocol):
-    """What is estimated: a launch of the scheduler."""
+    """Launch of the scheduler, as far as an estimate looks at it."""
 
     @property
     def streams(self) -> Streams:
@@ -135,7 +135,7 @@ def _estimator_of(chip: ChipParams, memory: MemoryTiming | None, coefficients: C
 def _estimator(
     chip: ChipParams, memory: MemoryTiming, c: Coefficients, engines: tuple[tuple[int, EngineTiming], ...]
 ) -> _Estimator:
-    """What was estimated with these engines."""
+    """Estimator that knows what was estimated with these engines."""
     return _Estimator(chip, memory, c)
 
 
@@ -149,7 +149,7 @@ class _Estimator:
         self.kept: dict[bytes, Estimate] = {}
 
     def estimate(self, launch: Program, limit: float = inf) -> Estimate:
-        """Raise `OverLimit` if it takes more cycles, perhaps only if it takes many more."""
+        """Estimate of a launch, kept; `OverLimit` if it takes more cycles, perhaps only if it takes many more."""
         sizes, raw = self._masked(launch)
         key = blake2b(raw + repr(sizes).encode()).digest()
         if key not in self.kept:
@@ -161,7 +161,7 @@ class _Estimator:
         return self._programs(*self._masked(launch))
 
     def _masked(self, launch: Program) -> tuple[list[int], bytes]:
-        """Number of instructions in each place, and all of them."""
+        """Number of instructions in each place, and the instructions of all."""
         streams = [launch.streams[place] for place in self.places]
         return [len(stream) for stream in streams], masked(streams, with_addresses=self.c.burst_gap > 0)
 

@@ -41,13 +41,13 @@ Streams = Mapping[tuple[int, Unit], Sequence[bytes]]
 """Instructions of every core and unit, END last."""
 
 Tokens = tuple[tuple[int, int], ...]
-"""(core, token) of each."""
+"""Token counters, each as (core, token)."""
 
 Signals = tuple[tuple[float, Tokens], ...]
 """Cycles until they are there, and which; those that are sent and arrive together are one event."""
 
 WAITS = ("wait_act", "wait_weight", "wait_acc")
-"""What a unit waits for, by wait range."""
+"""Names of what a unit waits for, by wait range."""
 
 TIMED = {
     Opcode.SYNC: {"fence"},
@@ -63,7 +63,7 @@ TIMED = {
 Those of a SETUP are what the engines ask for (`estimator.engines.setup_fields`).
 """
 PLACED = {"dram_addr", "dram_stride"}
-"""Of a LOAD: they tell where its bursts end."""
+"""Fields of a LOAD that tell where its bursts end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +109,7 @@ class Compute(Instruction):
     passes, pixels : int
         Passes, and the pixels that stream in all of them.
     drain, idle : float
-        From the last pixel to signal 2, and to the first pixel of another engine.
+        Cycles from the last pixel to signal 2, and to the first pixel of another engine.
     drained : Signals
     """
 
@@ -172,7 +172,7 @@ class Store(Instruction):
 
 
 def masked(streams: Sequence[Sequence[bytes]], with_addresses: bool) -> bytes:
-    """All instructions one behind the other, fields that cost no time zero; addresses of a LOAD do if asked for."""
+    """Instructions one behind the other, fields that cost no time zero; addresses of a LOAD do if asked for."""
     words = np.frombuffer(b"".join([word for stream in streams for word in stream]), "<u8")
     words = words.reshape(-1, INSTRUCTION_BYTES // 8)
     return (words & _masks(with_addresses, setup_fields())[words[:, 0] & np.uint64(15)]).tobytes()
@@ -180,7 +180,7 @@ def masked(streams: Sequence[Sequence[bytes]], with_addresses: bool) -> bytes:
 
 @cache
 def _masks(with_addresses: bool, of_setup: frozenset[str]) -> np.ndarray:
-    """uint64[opcode, word]."""
+    """Masks of the bits that cost time, uint64[opcode, word]."""
     out = np.zeros((16, INSTRUCTION_BYTES // 8), np.uint64)
     out[:, 0] = 15
     for opcode, layout in LAYOUTS.items():
@@ -201,7 +201,7 @@ _Start = tuple[Opcode, tuple[int, ...], tuple[str, ...]]
 
 
 class Instructions:
-    """All kinds of instructions that were met on a chip, by core and setting."""
+    """Kinds of instructions that were met on a chip, by core and setting."""
 
     def __init__(self, chip: ChipParams, c: Coefficients) -> None:
         self.chip, self.c = chip, c

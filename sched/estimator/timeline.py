@@ -37,8 +37,8 @@ class Estimate:
     dram_bytes : dict of str to int
         By traffic class, reads and writes together.
     compute : dict of str to float
-        What the compute units did, in cycles, mean over the cores that compute: stream, waits for activations, weights,
-        accumulators, missing instructions, overhead, and done.
+        Cycles of the compute units by what they did, mean over the cores that compute: stream, waits for activations,
+        weights, accumulators, missing instructions, overhead, and done.
     memory_busy : tuple of float
         Share of each memory node's bandwidth in use.
     """
@@ -71,31 +71,31 @@ class UnitState:
     room: int
     """Instructions that it may have asked for and not started when it asks for a block more."""
     left_cycles: list[float]
-    """Of a compute unit, at least, from each instruction on."""
+    """Least cycles of a compute unit from each instruction on."""
     index: int = 0
     free: float = 0.0
-    """When the unit can start its next instruction."""
+    """Time at which the unit can start its next instruction."""
     arrived: int = 0
     requested: int = 0
     ended: bool = False
     woken: float = -inf
-    """For when it was last called."""
+    """Time for which it was last called."""
     missing: int = -1
-    """The first token that it has to wait for, if it waits for tokens."""
+    """First token that it has to wait for; -1 if it waits for none."""
     woken_for: str = "fetch"
-    """What it waits for."""
+    """Cause for which it waits."""
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
-    """Up to when the causes are accounted for."""
+    """Time up to which the causes are accounted for."""
     engine: int | None = None
-    """Of the last COMPUTE."""
+    """Engine of the last COMPUTE."""
     drained: float = 0.0
-    """When that engine lets another one start."""
+    """Time at which that engine lets another one start."""
     pending: int = 0
     """Writes under way."""
     draining: bool = False
     prepared: tuple[float, Store] | None = None
-    """The STORE that drains next, and when it could begin."""
+    """STORE that drains next, and the time at which it could begin."""
     finish: float = 0.0
 
 

@@ -17,7 +17,7 @@ Fields = dict[str, int]
 
 
 class Pass(NamedTuple):
-    """What streams in a pass.
+    """Shape of a pass: what streams in it.
 
     Attributes
     ----------
@@ -73,13 +73,13 @@ class EngineTiming:
         return 0
 
     def start_cycles(self, c: Coefficients) -> float:
-        """Of a COMPUTE, beyond its passes."""
+        """Cycles of a COMPUTE beyond its passes."""
         return c.of(self.name).start
 
     def drain_cycles(self, core: CoreParams, c: Coefficients) -> float:
-        """From the last pixel to signal 2."""
+        """Cycles from the last pixel to signal 2."""
         return self.way_cycles(core) + c.of(self.name).drain
 
     def idle_cycles(self, core: CoreParams, c: Coefficients) -> float:
-        """From the last pixel to the first one that another engine may take."""
+        """Cycles from the last pixel to the first one that another engine may take."""
         return self.way_cycles(core) + c.of(self.name).idle

@@ -35,7 +35,7 @@ def timing_of(code: int) -> EngineTiming:
 
 
 def registered() -> tuple[tuple[int, EngineTiming], ...]:
-    """All engines, by code."""
+    """Engines that are registered, with their codes."""
     return tuple(_TIMINGS.items())
 
 

@@ -9,7 +9,8 @@ addresses where the flits arrive (`CoreState.write_flits`).
 from collections.abc import Callable
 
 from golden.machine.state import CoreState
-from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit, table_blocks
+from rtl.contract.codec import table_blocks
+from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
 

@@ -18,7 +18,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl.contract import isa
+from rtl.contract import codec, isa
 from rtl.contract.isa import TABLE_BYTES, Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams, CoreParams
 from rtl.contract.regs import ErrorCode
@@ -433,7 +433,7 @@ class Store(wiring.Component):
         )
         with m.If(is_table):
             table = data.View(isa.Table, self.instruction.payload)
-            with m.If(table.param_base + isa.table_blocks(chip.link_bytes) > core.param_blocks):
+            with m.If(table.param_base + codec.table_blocks(chip.link_bytes) > core.param_blocks):
                 m.d.comb += code.eq(ErrorCode.PARAM_RANGE)
         with m.Elif(bad):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)

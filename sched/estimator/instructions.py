@@ -25,7 +25,8 @@ from estimator.compute import (
     store_cycles,
 )
 from rtl.contract import isa
-from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
 __all__ = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from golden.int8.quant import QConv, QGraph, QPool
-from rtl.contract.isa import Opcode, field_range
+from rtl.contract.codec import field_range
+from rtl.contract.isa import Opcode
 from scheduler.work.lower import is_flat
 
 __all__ = ["Pools", "pool_candidates"]

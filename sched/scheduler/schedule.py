@@ -10,7 +10,8 @@ import numpy as np
 
 from estimator import Coefficients, MemoryTiming, estimate, fastest
 from golden.int8.quant import QAdd, QConcat, QConv, QGraph, QHost, QPool
-from rtl.contract.isa import Opcode, Unit, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams, CoreParams
 from scheduler.code.emit import Streams, emit
 from scheduler.code.image import build_params, build_weights, residual_offsets

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from golden.int8.quant import QAdd, QConv, QPool, Requant
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Engine, TapMode, pack_params
+from rtl.contract.codec import pack_params
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Engine, TapMode
 from rtl.contract.params import CoreParams
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Packed, ceil_div, pack_weights

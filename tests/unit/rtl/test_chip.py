@@ -11,7 +11,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from rtl.chip import Chip, core_modules
-from rtl.contract.isa import Opcode, Space, TrafficClass, Unit, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, CoreParams, MemoryNodeParams, default_chip
 from rtl.contract.params import Direction as Side
 from rtl.contract.regs import (

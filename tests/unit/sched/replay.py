@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, Unit
 from rtl.contract.params import ChipParams
 from scheduler import Launch
 

@@ -9,7 +9,8 @@ import pytest
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv
-from rtl.contract.isa import Opcode, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
 from scheduler.group import pool_candidates

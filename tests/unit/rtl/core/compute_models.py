@@ -13,7 +13,8 @@ from amaranth.hdl import Const, Elaboratable, Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from rtl.contract.isa import Engine, Opcode, TapMode, encode, field_range
+from rtl.contract.codec import encode, field_range
+from rtl.contract.isa import Engine, Opcode, TapMode
 from rtl.contract.params import CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
 from rtl.core.accumulator import Accumulator

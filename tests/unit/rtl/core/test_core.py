@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from golden.machine import Machine, Result
-from rtl.contract.isa import Engine, Opcode, Space, TapMode, Unit, table_blocks
+from rtl.contract.codec import table_blocks
+from rtl.contract.isa import Engine, Opcode, Space, TapMode, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import CoreCounter, CoreDebug, ErrorCode
 from rtl.core.core import NO_UNIT, Core

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from golden.machine.state import CoreState
 from rtl.contract.codec import table_blocks
-from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
 
@@ -49,6 +50,9 @@ class _Checker:
         count = len(self.chip.memory_nodes)
         self.require(fields["memory"] < count, f"no memory node {fields['memory']} among {count}")
         self.require(fields["traffic"] < len(TrafficClass), f"no traffic class {fields['traffic']}")
+
+    def scratchpad(self, space: int) -> None:
+        self.require(space in (Space.ACT, Space.WEIGHT, Space.PARAM), f"space {space} is not for data")
 
     def aligned(self, address: int) -> None:
         size = self.chip.link_bytes
@@ -98,7 +102,7 @@ def _load(check: _Checker, fields: Fields) -> None:
     check.nonzero(fields, "cores", "runs", "run_flits")
     check.a_core(fields["cores"].bit_length() - 1)
     check.memory(fields)
-    check.require(fields["space"] != Space.PROGRAM, "space PROGRAM is the fetch unit's")
+    check.scratchpad(fields["space"])
     if fields["token_valid"]:
         check.token(fields["token"])
     check.aligned(fields["dram_addr"])
@@ -106,9 +110,12 @@ def _load(check: _Checker, fields: Fields) -> None:
 
 def _setup(check: _Checker, fields: Fields) -> None:
     check.nonzero(fields, "kernel_h", "kernel_w", "out_w")
+    spec = ENGINES.by_code(fields["engine"])
+    check.require(spec is not None and spec.name in check.core.params.engines, f"no engine {fields['engine']} here")
+    assert spec is not None
+    check.require(fields["options"] >> spec.options.size == 0, f"options {fields['options']:#x} of engine {spec.name}")
     if fields["window"]:
         columns = check.core.params.tap_columns
-        check.require(fields["engine"] == Engine.TAP, "only the TAP engine has a window")
         check.require(fields["kernel_w"] <= columns, f"a window of {fields['kernel_w']}, the unit has {columns}")
         check.nonzero(fields, "stride_w")
 
@@ -132,7 +139,7 @@ def _store(check: _Checker, fields: Fields) -> None:
     check.require(fields["lane_offset"] + fields["lanes"] <= size, "lanes beyond the flit")
     if fields["to_core"]:
         check.a_core(fields["core"])
-        check.require(fields["space"] != Space.PROGRAM, "space PROGRAM is the fetch unit's")
+        check.scratchpad(fields["space"])
         if fields["token_valid"]:
             check.token(fields["token"])
     else:

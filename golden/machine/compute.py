@@ -11,7 +11,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from golden.machine.state import CoreState
-from rtl.contract.isa import Engine, TapMode, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine, Unit
 from rtl.contract.regs import CoreCounter, ErrorCode
 
 __all__ = ["Update", "commit", "compute"]

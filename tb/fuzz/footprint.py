@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Engine, Opcode, Space, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Engine, Opcode, Space
 from rtl.contract.params import ChipParams, CoreParams
 from rtl.contract.regs import ErrorCode
 from tb.fuzz.program import MEMORY_BYTES

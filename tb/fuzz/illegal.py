@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rtl.contract.codec import field_range, table_blocks
-from rtl.contract.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
 from tb.fuzz.footprint import space_bytes

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from rtl.contract.codec import table_blocks
-from rtl.contract.isa import Engine, Opcode, Space, TapMode, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams
 from tb.fuzz.footprint import act_starts, space_bytes
 from tb.fuzz.program import DATA_BYTES, PARAM_AREA, Program

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields, encoder
-from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, TrafficClass, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.image import residual_offsets, weight_offsets
 from scheduler.code.sequence import START, Group, Load, Sequence, Visit

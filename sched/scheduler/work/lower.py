@@ -9,7 +9,8 @@ import numpy as np
 
 from golden.int8.quant import QAdd, QConv, QPool, Requant
 from rtl.contract.codec import pack_params
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Engine
 from rtl.contract.params import CoreParams
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Packed, ceil_div, pack_weights

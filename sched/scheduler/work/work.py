@@ -15,7 +15,8 @@ import numpy as np
 
 from estimator.compute import window_columns
 from rtl.contract.codec import table_blocks
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from scheduler.plan.program import Placement
 from scheduler.work.source import BlockedSource, Source, Tile, Window

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtl.contract.codec import decode
-from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams
 from scheduler import Launch
 

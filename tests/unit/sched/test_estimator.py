@@ -12,7 +12,8 @@ from estimator.instructions import PLACED, TIMED, Instructions
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
 from rtl.contract.codec import decode, encode
-from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TapMode, TrafficClass, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case

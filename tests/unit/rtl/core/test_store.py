@@ -13,10 +13,10 @@ import pytest
 from amaranth.hdl import Module
 
 from rtl.contract import codec, isa
-from rtl.contract.isa import Opcode
+from rtl.contract.isa import PARAM_FLITS, Opcode
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
-from rtl.core.store import PARAM_FLITS, Store
+from rtl.core.store import Store
 from rtl.lib.ram import Ram
 from rtl.noc.flit import Kind
 from tests.unit.rtl.core.core_models import packets_of, simulate

@@ -45,8 +45,8 @@ Instructions
              or (in the SETUP already) if kernel_h, kernel_w or out_w is zero, the core has no engine of this code, a
              bit of ``options`` is set that the engine does not define, or a rule of the engine is broken; ACC_RANGE
              unless the entries lie in the bank of ``acc_base``; WEIGHT_RANGE unless the weights of all passes,
-             ACT_RANGE unless all R bytes of every act that is not padding, lie in the scratchpad. Of several in one instruction
-             other than ILLEGAL_FIELD, any one is reported.
+             ACT_RANGE unless all R bytes of every act that is not padding, lie in the scratchpad. Of several in one
+             instruction other than ILLEGAL_FIELD, any one is reported.
     STORE    (store unit) For each group g < ``groups`` and pixel n < ``pixels``: lanes
              [g*L, g*L + lanes) of accumulator ``acc_base + n`` are requantised with parameter block
              ``param_base + g`` and sent as one flit, bytes [lane_offset, lane_offset + lanes) valid

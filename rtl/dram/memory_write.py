@@ -163,11 +163,11 @@ class WriteEngine(wiring.Component):
 
     def _fault_of(self, header: Any) -> Value:
         chip = self._chip
-        byte_bits = exact_log2(chip.link_bytes)
+        byte_bits, page_bits = exact_log2(chip.link_bytes), exact_log2(AXI_PAGE_BYTES)
         illegal = (
             (header.flits == 0)
             | (header.flits > chip.max_packet_flits)
-            | (header.addr[byte_bits : exact_log2(AXI_PAGE_BYTES)] + header.flits > AXI_PAGE_BYTES // chip.link_bytes)
+            | (header.addr[byte_bits:page_bits] + header.flits > 1 << page_bits - byte_bits)
             | (header.lanes == 0)
             | (header.lane_offset + header.lanes > chip.link_bytes)
             | (Value.cast(header.traffic) > max(TrafficClass))

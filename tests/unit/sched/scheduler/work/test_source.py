@@ -2,8 +2,9 @@
 
 from scheduler.map.mapping import Tiling
 from scheduler.plan.layout import Blocked
+from scheduler.plan.limits import MAX_RUN_FLITS
 from scheduler.plan.program import Placement
-from scheduler.work.source import MAX_RUN_FLITS, BlockedSource, FlatSource, Frame, Window
+from scheduler.work.source import BlockedSource, FlatSource, Frame, Window
 
 IMAGE = (20, 12, 30)
 

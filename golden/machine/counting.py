@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from rtl.contract.isa import Engine, Opcode, Unit, decode
+from golden.machine.engines import find
+from golden.machine.operands import Fields
+from rtl.contract.isa import Opcode, Unit, decode
 from rtl.contract.regs import CoreCounter
 
-__all__ = ["COUNTED", "count_events", "count_work"]
+__all__ = ["COUNTED", "count_events"]
 
 COUNTED = (CoreCounter.INSTRUCTIONS, CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, CoreCounter.PASSES)
 """Counters that the instructions alone determine."""
-
-Fields = Mapping[str, int]
-
-
-def count_work(geometry: Fields, fields: Fields) -> tuple[int, int]:
-    """Passes of a COMPUTE under the SETUP in force, and pixels of each pass.
-
-    With a window, a pass is a whole kernel row, and its pixels are the input columns that the windows go over.
-    """
-    columns, width = geometry["kernel_w"], geometry["out_w"]
-    if geometry["window"]:
-        columns, width = 1, (width - 1) * geometry["stride_w"] + columns
-    return fields["blocks"] * geometry["kernel_h"] * columns, fields["out_h"] * width
 
 
 def count_events(streams: Mapping[tuple[int, Unit], Sequence[bytes]]) -> dict[int, Counter[CoreCounter]]:
@@ -52,8 +41,9 @@ def _computed(words: Sequence[bytes]) -> Counter[CoreCounter]:
         if opcode == Opcode.SETUP:
             geometry = fields
         elif opcode == Opcode.COMPUTE:
-            passes, pixels = count_work(geometry, fields)
-            engine = CoreCounter.TAP_PIXELS if geometry["engine"] == Engine.TAP else CoreCounter.ARRAY_PIXELS
-            counts[engine] += passes * pixels
+            engine = find(geometry["engine"])
+            assert engine is not None, f"no engine {geometry['engine']} in a program that ran"
+            passes, pixels = engine.extent(geometry, fields)
+            counts[engine.counter] += passes * pixels
             counts[CoreCounter.PASSES] += passes
     return counts

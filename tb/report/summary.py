@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rtl.contract.isa import TrafficClass
-from tb.sim.job import write_atomically
+from tb.files import write_atomically
 
 __all__ = [
     "CAUSES",

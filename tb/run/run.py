@@ -12,27 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from estimator import estimate
-from golden.int8.host import runtime_identity
+from golden.int8.fallback import runtime_identity
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import HostStep, Plan, Step
 from scheduler.schedule import schedule
 from tb.errors import BenchError, RunError
 from tb.model.build import HDL_DIR, Design, Model, build_model, cancel_builds, emit_chip
 from tb.model.cache import Cache, content_key
-from tb.model.training import trainer
 from tb.report.summary import Summary
+from tb.report.watcher import Watcher
 from tb.run.capacity import choose_processes
 from tb.run.fleet import run_fleet
 from tb.run.launches import Launches, units_of
 from tb.run.ledger import Ledger
 from tb.run.rundir import RunDir
 from tb.run.shares import Shares
+from tb.run.training import trainer
 from tb.run.workload import Workload, lower_bound_cycles
-from tb.sim.job import Job, LaunchResult
-from tb.sim.memory import MemorySettings
+from tb.sim.job import ProcessJob
 from tb.sim.session import Event
+from tb.sim.settings import MemorySettings
 
-__all__ = ["Run", "RunOptions", "Watcher", "describe_array", "describe_schedule"]
+__all__ = ["Run", "RunOptions", "describe_array", "describe_schedule"]
 
 
 @dataclass(frozen=True)
@@ -62,28 +63,6 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         self.settings.require_port(self.chip.link_bytes)
-
-
-class Watcher:
-    """Told what a run does, while it does it; this one does nothing."""
-
-    def stage(self, text: str) -> None:
-        """Another preparation begins."""
-
-    def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
-        """The launches to come, and what the host does between them."""
-
-    def kept(self, index: int, result: LaunchResult) -> None:
-        """A launch is taken from an earlier run."""
-
-    def processes(self, count: int, note: str) -> None:
-        """So many simulators share the launches; the note says why there are no more, or is empty."""
-
-    def event(self, index: int, event: Event) -> None:
-        """An event ("start", "progress", "finish") of launch `index`, in the simulator number `event["process"]`."""
-
-    def done(self) -> None:
-        """Nothing more will come."""
 
 
 class Run:
@@ -240,7 +219,7 @@ class Run:
         )  # fmt: skip
         self.watcher.processes(count, note)
         self._require_space(folder.path, memory_bytes)
-        job = Job(options.chip, memory_bytes, memory=(launches.image(),), settings=options.settings)
+        job = ProcessJob(options.chip, memory_bytes, memory=(launches.image(),), settings=options.settings)
 
         def on_event(index: int, event: Event) -> bool:
             self.watcher.event(index, event)

@@ -21,9 +21,9 @@ from tb.run.launches import Launches, units_of
 from tb.run.run import Run, RunOptions
 from tb.run.rundir import RunDir
 from tb.run.workload import OnnxOptions, Workload, load_workload
-from tb.sim.job import Job, MemoryFile
-from tb.sim.memory import MemorySettings
+from tb.sim.job import MemoryFile, ProcessJob
 from tb.sim.session import run_job
+from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, random_case
 from tests.cosim.test_run import Recorder
 from tests.faults.kills import simulators
@@ -81,7 +81,7 @@ def _alone(workload: Workload, options: RunOptions) -> dict[str, Any]:
         launches = Launches(plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles)
         for unit in units_of(plan):
             jobs = tuple(launches.jobs(unit, follows=False))
-            job = Job(options.chip, plan.dram_bytes, jobs, (MemoryFile(0, image),), options.settings)
+            job = ProcessJob(options.chip, plan.dram_bytes, jobs, (MemoryFile(0, image),), options.settings)
             run_job(model, job, folder.work)
         return _facts(folder.path / "launches")
 

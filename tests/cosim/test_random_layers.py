@@ -13,7 +13,7 @@ import pytest
 from rtl.contract.params import ChipParams
 from scheduler import schedule
 from tb.model.build import Model, build_model, emit_chip
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, KINDS, Case, random_case
 from tests.fused import fuse_all_pools
 from tests.layers import run_cases

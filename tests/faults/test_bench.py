@@ -21,7 +21,7 @@ from tb.model.build import Model, build_model, emit_chip
 from tb.model.cache import Cache
 from tb.run.run import Run, RunOptions
 from tb.run.workload import Workload, load_workload
-from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
 from tb.sim.session import run_job
 from tests.cases import CHIPS
 from tests.cosim.stand_in import MEMORY_BYTES, SOURCE, STAND_IN, TARGET
@@ -45,13 +45,13 @@ def options(tmp_path: Path) -> RunOptions:
     return RunOptions("run", CHIPS["2x1_16x4"], runs_dir=tmp_path / "runs", optimise=False)
 
 
-def _copy(folder: Path, size: int) -> Job:
+def _copy(folder: Path, size: int) -> ProcessJob:
     """A launch that copies some bytes and keeps many."""
     np.save(folder / "data.npy", np.arange(size, dtype=np.uint32).view(np.uint8)[:size])
     launch = LaunchJob(
         "copy", SOURCE, size, folder / "copy", (Region("out", TARGET, LARGE),), active_cores=TARGET
     )  # fmt: skip
-    return Job(ChipParams(), MEMORY_BYTES, (launch,), (MemoryFile(SOURCE, folder / "data.npy"),))
+    return ProcessJob(ChipParams(), MEMORY_BYTES, (launch,), (MemoryFile(SOURCE, folder / "data.npy"),))
 
 
 def _status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, command) -> tuple[int, str]:

@@ -36,7 +36,8 @@ from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_jobs
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.training import trainer
 from tb.run.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload, require_network
 from tb.sim.job import plan_job
@@ -130,7 +131,7 @@ def sim(
     finally:
         watcher.done()
     print_summary(summary, console)
-    console.print(f"summary: {options.runs_dir / options.name / 'summary.json'}", highlight=False)
+    console.print(f"summary: {options.folder / 'summary.json'}", highlight=False)
     if not summary.bit_exact:
         raise typer.Exit(1)
 

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tb.run.run
+import tb.run.preparation
 from golden.int8 import ops
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, decode, encode
 from scheduler import Plan, schedule
 from tb.model.build import build_model, emit_chip
 from tb.run.launches import Launches, units_of
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.rundir import RunDir
 from tb.run.workload import OnnxOptions, Workload, load_workload
 from tb.sim.job import MemoryFile, ProcessJob
@@ -186,7 +187,7 @@ def test_store_to_a_wrong_address_is_noticed_and_named(
         addresses.append(next(segment.addr for segment in plan.segments if segment.label == victim))
         return _with_a_stray_store(plan, launch, addresses[0], rng)
 
-    monkeypatch.setattr(tb.run.run, "schedule", tampered)
+    monkeypatch.setattr(tb.run.preparation, "schedule", tampered)
     summary = Run(replace(options, jobs=jobs), lambda: lenet5, "lenet5").execute()
     assert summary.failure is not None
     line = r"(.*): wrote (\d+) bytes outside its outputs, the first at 0x([0-9a-f]{8}) \((.*)\)"

@@ -12,7 +12,8 @@ import pytest
 
 from scheduler.plan.program import Launch
 from tb.report.watcher import Watcher
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.workload import Workload, load_workload
 from tb.sim.job import LaunchResult
 from tb.sim.session import Event

@@ -14,9 +14,9 @@ from scheduler import Plan, schedule
 from scheduler.kinds.kind import ScheduleKind
 from tb.model.build import Model
 from tb.run.scoreboard import compare
-from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.sim.memory import MemorySettings
+from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
 from tb.sim.session import run_job
+from tb.sim.settings import MemorySettings
 from tests.cases import Case
 
 __all__ = ["Check", "run_cases", "run_plans"]
@@ -91,7 +91,7 @@ def run_plans(
     """
     checks = [check for case, plan in planned for check in _launches(case, plan, folder)]
     memory_bytes = max(check.plan.dram_bytes for check in checks)
-    job = Job(chip, memory_bytes, tuple(check.launch for check in checks), settings=settings, counters=counters)
+    job = ProcessJob(chip, memory_bytes, tuple(check.launch for check in checks), settings=settings, counters=counters)
     results = run_job(model(memory_bytes), job, folder / "work")
     for check, result in zip(checks, results, strict=False):
         assert result.ok, f"{result.name}: {result.outcome} {result.violation} {result.debug}\n{check.case}"

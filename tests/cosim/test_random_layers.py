@@ -14,7 +14,7 @@ from rtl.contract.params import ChipParams
 from scheduler import schedule
 from scheduler.kinds.kind import ScheduleKind
 from tb.model.build import Model, build_model, emit_chip
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, KINDS, Case, random_case
 from tests.fused import ALL_POOLS, pools_in_front
 from tests.layers import run_cases

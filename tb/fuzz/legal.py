@@ -14,7 +14,7 @@ from tb.fuzz.engines import FUZZ
 from tb.fuzz.footprint import act_starts, space_bytes
 from tb.fuzz.program import DATA_BYTES, PARAM_AREA, Program
 from tb.fuzz.steps import Assembler, Step, assemble
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 
 __all__ = ["legal_program", "legal_steps", "random_settings"]
 

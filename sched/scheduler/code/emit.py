@@ -6,22 +6,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields, encoder
-from rtl.contract.engines.tap import TapMode
-from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TrafficClass, Unit
+from rtl.contract.isa import TABLE_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.image import residual_offsets, weight_offsets
 from scheduler.code.sequence import START, Group, Load, Sequence, Visit
 from scheduler.errors import PlanError
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
-from scheduler.work.source import Tile, Transfer
-from scheduler.work.work import OutBlock, Step
+from scheduler.plan.limits import ACT_ADDRESSES, PARAM_FLITS
+from scheduler.work.passes import Passes, Step
+from scheduler.work.source import Frame, Source, Tile, Transfer
 
 __all__ = ["Streams", "emit"]
 
 Streams = dict[tuple[int, Unit], list[bytes]]
-ADDRESS_SPACE = 1 << 22
-PARAM_FLITS = 8
 
 # Instructions by the thousand, each by the fields that differ from one to the next.
 _TRANSFER = encoder(
@@ -30,11 +28,11 @@ _TRANSFER = encoder(
 )  # fmt: skip
 _WEIGHTS = encoder(Opcode.LOAD, "dram_addr", "run_flits", "dst", "memory", "token")
 _COMPUTE = encoder(Opcode.COMPUTE, "act_base", "weight_base", "acc_base", "accumulate")
-_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "addr")
+_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "param_base", "groups", "addr")
 
 
 def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> Streams:
-    """Streams of the cores that the mapping uses, each ended by END.
+    """Streams of the cores that the mapping uses, without END.
 
     Raises
     ------
@@ -69,6 +67,30 @@ class _Job(NamedTuple):
     offset: int
 
 
+class _Region(NamedTuple):
+    """Output pixels of a tile that one STORE takes.
+
+    Attributes
+    ----------
+    entry : int
+        First accumulator.
+    pixels : int
+        Stored.
+    rows : (first, end)
+        Of the output.
+    column : int
+        First one.
+    pool : bytes
+        Their POOL, if any.
+    """
+
+    entry: int
+    pixels: int
+    rows: tuple[int, int]
+    column: int
+    pool: bytes
+
+
 class _Emitter:
     def __init__(self, mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> None:
         self.mapping, self.chip, self.work = mapping, chip, mapping.work
@@ -97,8 +119,6 @@ class _Emitter:
             out[core, Unit.LOAD] = [word for _, _, words in ordered for word in words]
             out[core, Unit.COMPUTE] = list(self._compute(*place))
             out[core, Unit.STORE] = list(self._store(*place))
-        for stream in out.values():
-            stream.append(encode(Opcode.END))
         return out
 
     # --- load unit ----------------------------------------------------------------------------------------------
@@ -190,7 +210,7 @@ class _Emitter:
             if number == 0 and self.work.requant.table is not None:
                 table = encode(
                     Opcode.LOAD, common, dram_addr=self.params_addr + self.work.requant.sets.size, runs=1,
-                    run_flits=TABLE_BYTES // block, dst=self.work.table_base * PARAM_FLITS,
+                    run_flits=TABLE_BYTES // block, dst=mapping.table_base * PARAM_FLITS,
                 )  # fmt: skip
                 words.insert(0, table)
             yield freed, load.first, words
@@ -240,7 +260,7 @@ class _Emitter:
             if job.setup != setup:
                 setup = job.setup
                 yield setup
-            base = (slot + job.offset) % ADDRESS_SPACE
+            base = (slot + job.offset) % ACT_ADDRESSES
             acc_base = unit % 2 * self.work.core.acc_bank_entries
             yield _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
 
@@ -248,13 +268,17 @@ class _Emitter:
         """A step over a tile of a row part, whatever the block."""
         key = r, number, step, residual
         if key not in self.jobs:
-            tile, frame, source = self.mapping.tiling.parts[r][number], self.mapping.frame, self.work.source
-            offset = step.offset
+            tile, work, mapping = self.mapping.tiling.parts[r][number], self.work, self.mapping
             if residual:
-                setup, iy0, in_h = self._residual_setup(tile, step), 0, tile.height
+                assert work.residual is not None
+                passes, source, frame = work.residual.passes, work.residual.source, mapping.residual_frame
+                iy0, in_h, offset = 0, tile.height, step.offset
+                tile = source.tile(tile.y, tile.x)
             else:
-                setup, iy0, in_h = self._setup(tile, step), tile.dy + step.ky * source.window.dilation[0], tile.in_rows
-                offset += source.address(tile, frame, step.word, step.ky, step.kx)
+                passes, source, frame = work.passes, work.source, mapping.frame
+                iy0, in_h = tile.dy + step.ky * source.window.dilation[0], tile.in_rows
+                offset = step.offset + source.address(tile, frame, step.word, step.ky, step.kx)
+            setup = self._setup(passes, source, frame, tile, step)
             fields = encode_fields(Opcode.COMPUTE, blocks=step.words, out_h=tile.height, iy0=iy0, in_h=in_h)
             self.jobs[key] = _Job(setup, fields, offset)
         return self.jobs[key]
@@ -293,27 +317,18 @@ class _Emitter:
             events |= tokens.signal(0, tokens.residual_free, core)
         return events
 
-    def _residual_setup(self, tile: Tile, step: Step) -> bytes:
-        residual = self.work.residual
-        assert residual is not None
-        source = residual.source
-        return encode(
-            Opcode.SETUP, engine=Engine.TAP, tap_mode=TapMode.MAC, tap_shift=step.shift, kernel_h=1, kernel_w=1,
-            stride_h=1, dilation_h=1, out_w=tile.width, pad_value=0, window=0,
-            **source.columns(source.tile(tile.y, tile.x), 0), **source.geometry(self.mapping.residual_frame),
+    def _setup(self, passes: Passes, source: Source, frame: Frame, tile: Tile, step: Step) -> bytes:
+        key = (
+            passes is self.work.passes, tile.width, tile.dx, tile.in_cols, step.nky, step.kx, step.nkx, step.shift,
+            step.pitch_words,
         )  # fmt: skip
-
-    def _setup(self, tile: Tile, step: Step) -> bytes:
-        key = tile.width, tile.dx, tile.in_cols, step.nky, step.kx, step.nkx, step.shift, step.pitch_words
         if key not in self.setups:
-            source, window = self.work.source, self.work.source.window
-            geometry = source.geometry(self.mapping.frame)
+            window, geometry = source.window, source.geometry(frame)
             geometry["block_pitch"] *= step.pitch_words
             self.setups[key] = encode(
-                Opcode.SETUP, engine=self.work.engine, tap_mode=self.work.tap_mode, tap_shift=step.shift,
-                kernel_h=step.nky, kernel_w=step.nkx, stride_h=window.stride[0], dilation_h=window.dilation[0],
-                out_w=tile.width, pad_value=self.work.pad_value, window=int(self.work.has_window(step.nkx)),
-                **source.columns(tile, step.kx), **geometry,
+                Opcode.SETUP, kernel_h=step.nky, kernel_w=step.nkx, stride_h=window.stride[0],
+                dilation_h=window.dilation[0], out_w=tile.width, pad_value=passes.pad_value,
+                **passes.setup(self.work.core, window, step), **source.columns(tile, step.kx), **geometry,
             )  # fmt: skip
         return self.setups[key]
 
@@ -331,8 +346,7 @@ class _Emitter:
         has_table = work.requant.table is not None
         common = encode_fields(
             Opcode.STORE, zero_point=work.requant.zero_point, lo=work.requant.lo, hi=work.requant.hi,
-            memory=self.chip.home_memory[core], group_stride=work.out_hw[0] * work.out_hw[1],
-            traffic=TrafficClass.OFMAP, table=int(has_table), pooled=int(work.pool is not None),
+            table=int(has_table), pooled=int(work.pool is not None),
         )  # fmt: skip
         regions_of = [list(self._regions(tile)) for tile in tiles]
         geometry = b""
@@ -342,36 +356,40 @@ class _Emitter:
                 load += 1
                 params = tokens.wait(1, tokens.param_ready, 1)
                 if number == 0 and has_table:
-                    yield encode(Opcode.TABLE, params, param_base=work.table_base)
+                    yield encode(Opcode.TABLE, params, param_base=mapping.table_base)
                 else:
                     waits |= params
             if number + 2 < len(units):
                 signals |= tokens.signal(0, tokens.acc_free, core)
             if load + 2 < len(loads) and (number + 1 == len(units) or keys[number] != keys[number + 1]):
                 signals |= tokens.signal(1, tokens.param_free + r, leader)
-            at = where[block.params][1]
+            base = (load % 2 * mapping.param_group + where[block.params][1]) * work.requant.blocks
             of_block = common | encode_fields(
-                Opcode.STORE, param_base=(load % 2 * mapping.param_group + at) * work.requant.blocks,
-                groups=block.groups, lanes=block.lanes, lane_offset=block.channel % work.block,
-            )  # fmt: skip
-            regions = regions_of[t]
-            for part, (pixel, pixels, target, pool) in enumerate(regions):
+                Opcode.STORE, lanes=block.lanes, lane_offset=block.channel % work.block
+            )
+            stores = [
+                (pool, pixel, pixels, target)
+                for pixel, pixels, rows, column, pool in regions_of[t]
+                for target in work.sink.targets(self.chip, core, block, rows, column)
+            ]
+            for part, (pool, pixel, pixels, target) in enumerate(stores):
                 if pool != geometry:
                     geometry = pool
                     yield geometry
-                events = (waits if part == 0 else 0) | (signals if part == len(regions) - 1 else 0)
+                events = (waits if part == 0 else 0) | (signals if part == len(stores) - 1 else 0)
                 acc_base = number % 2 * work.core.acc_bank_entries + pixel
-                yield _STORE(events | of_block, acc_base, pixels, self._out_addr(block, target))
+                yield _STORE(
+                    events | of_block | target.fields, acc_base, pixels, base + target.group, target.groups, target.addr
+                )
 
-    def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int, bytes]]:
-        """(first accumulator, pixels, first output pixel, POOL if any) of each consecutive piece of a tile."""
-        width, pool = self.work.out_hw[1], self.work.pool
-        whole = tile.store_width == width
-        for first in [tile.store_y[0]] if whole else range(*tile.store_y):
-            end = tile.store_y[1] if whole else first + 1
-            pixels, target = (end - first) * tile.store_width, first * width + tile.store_x[0]
+    def _regions(self, tile: Tile) -> Iterator[_Region]:
+        """Consecutive pieces of a tile."""
+        pool = self.work.pool
+        for rows in self.work.sink.runs(tile):
+            first, end = rows
+            pixels, column = (end - first) * tile.store_width, tile.store_x[0]
             if pool is None:
-                yield (first - tile.y[0]) * tile.width, pixels, target, b""
+                yield _Region((first - tile.y[0]) * tile.width, pixels, rows, column, b"")
                 continue
             top, bottom, above = pool.span(0, first, end)
             beside = pool.span(1, *tile.store_x)[2]
@@ -380,8 +398,4 @@ class _Emitter:
                 stride_w=pool.stride[1], pad_top=-above, pad_left=-beside, in_h=bottom - top, in_w=tile.width,
                 out_w=tile.store_width,
             )  # fmt: skip
-            yield (top - tile.y[0]) * tile.width, pixels, target, geometry
-
-    def _out_addr(self, block: OutBlock, pixel: int) -> int:
-        plane = self.work.out_hw[0] * self.work.out_hw[1]
-        return self.work.output.addr + (block.channel // self.work.block * plane + pixel) * self.work.block
+            yield _Region((top - tile.y[0]) * tile.width, pixels, rows, column, geometry)

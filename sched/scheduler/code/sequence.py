@@ -28,7 +28,7 @@ from typing import Any
 from rtl.contract.params import ChipParams
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
-from scheduler.work.work import Step
+from scheduler.work.passes import Step
 
 __all__ = ["START", "Group", "Load", "ParamLoad", "Sequence", "Visit"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from rtl.contract.isa import Engine
 from scheduler.plan.layout import round_up
+from scheduler.work.passes import Order, OutBlock, Step
 from scheduler.work.source import Frame, Source, Tile, Window
-from scheduler.work.work import OutBlock, Step, Work
+from scheduler.work.work import Work
 
 __all__ = ["Mapping", "Tiling", "even_split"]
 
@@ -169,7 +169,7 @@ class Mapping:
     @cached_property
     def act_slots(self) -> int:
         """Slots of the activation ring."""
-        kept = len(self.chunks) if self.act_resident and self.work.engine == Engine.ARRAY else 0
+        kept = len(self.chunks) if self.act_resident and not self.work.passes.own_words else 0
         two = self._usable_bytes >= 2 * self.residual_slot_bytes + self.slot_bytes
         least = (2 if two else 1) * self.residual_slot_bytes
         return max(0, min((self._usable_bytes - least) // self.slot_bytes, kept + AHEAD))
@@ -222,9 +222,9 @@ class Mapping:
         """One output block for every set of weights, in order."""
         return list({block.weights: block for part in self.channel_parts for block in part}.values())
 
-    def weight_order(self, block: OutBlock) -> list[tuple[int, int]] | None:
-        """(word, offset) of the passes of a block in storage order, kernel taps innermost; None for word order."""
-        offsets = self.work.block_offsets(block)
+    def weight_order(self, block: OutBlock) -> Order:
+        """Order in which the passes of a block lie."""
+        offsets = self.work.passes.offsets(block)
         if len(offsets) == 1:
             return None
         order: list[tuple[int, int]] = []
@@ -253,7 +253,7 @@ class Mapping:
     def steps_per_block(self) -> int:
         """Most steps of any block; blocks that read as many words take as many steps."""
         kinds = {(block.words, block.offset): block for part in self.channel_parts for block in part}
-        if self.work.shared_input or not self.work.offsets:
+        if self.work.shared_input or self.work.passes.own_words:
             kinds = dict(list(kinds.items())[:1])
         return max(len(self.chunk_steps(block)) for block in kinds.values())
 
@@ -266,8 +266,13 @@ class Mapping:
         """Parameter sets of the core that has most."""
         return max(len({block.params for block in part}) for part in self.channel_parts)
 
+    @property
+    def table_base(self) -> int:
+        """First parameter block of the activation table, which takes the last ones."""
+        return self.work.core.param_blocks - self.work.table_blocks
+
     @cached_property
     def param_group(self) -> int:
         """Parameter sets per load: all of them if they fit, else half of the memory without the table."""
-        capacity = self.work.table_base // self.work.requant.blocks
+        capacity = self.table_base // self.work.requant.blocks
         return self.param_sets if self.param_sets <= capacity else capacity // 2

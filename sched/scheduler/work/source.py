@@ -14,16 +14,14 @@ tile, in planes of ``frame.rows x frame.cols`` pixels; all slots of a launch hav
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from scheduler.plan.layout import Blocked, Packed, ceil_div
+from scheduler.plan.limits import MAX_RUN_FLITS, MAX_WIDTH
 from scheduler.plan.program import Placement
 
 __all__ = ["BlockedSource", "FlatSource", "Frame", "PackedSource", "Source", "Tile", "Transfer", "Window"]
-
-MAX_RUN_FLITS = (1 << 16) - 1
-MAX_WIDTH = 1023
 
 
 class Window(NamedTuple):
@@ -160,11 +158,6 @@ class Source:
         low, high, offset = self.window.span(axis, *out)
         return (low, high), offset
 
-    @property
-    def unplaced(self) -> Source:
-        """The same at address 0: equal for all that differ in nothing but where their tensors lie."""
-        raise NotImplementedError
-
     def slot_flits(self, frame: Frame) -> int:
         raise NotImplementedError
 
@@ -213,10 +206,6 @@ class BlockedSource(Source):
         layout = self.placements[0].layout
         assert isinstance(layout, Blocked)
         return layout
-
-    @property
-    def unplaced(self) -> BlockedSource:
-        return replace(self, placements=tuple(Placement(0, placement.layout) for placement in self.placements))
 
     def slot_flits(self, frame: Frame) -> int:
         return len(self.placements) * frame.words * frame.plane * self.groups
@@ -273,10 +262,6 @@ class FlatSource(Source):
         window = Window((1, 1), (1, 1), (1, 1), 0, 0, (1, 1))
         return FlatSource(window, ceil_div(placement.nbytes, rows), rows, max(1, block // rows), placement, block)
 
-    @property
-    def unplaced(self) -> FlatSource:
-        return replace(self, placement=Placement(0, self.placement.layout))
-
     def slot_flits(self, frame: Frame) -> int:
         return ceil_div(frame.words * self.word_bytes, self.block)
 
@@ -326,10 +311,6 @@ class PackedSource(Source):
         layout = self.placement.layout
         assert isinstance(layout, Packed)
         return layout
-
-    @property
-    def unplaced(self) -> PackedSource:
-        return replace(self, placement=Placement(0, self.placement.layout))
 
     def side(self, axis: int, out: tuple[int, int]) -> tuple[tuple[int, int], int]:
         return super().side(axis, out) if axis == 0 else (self._flits(out), 0)

@@ -29,6 +29,8 @@ class Group:
 _OPS, _WINDOW, _REQUANT = "golden/int8/ops.py", "golden/net/window.py", "golden/int8/requant.py"
 _COMPUTE, _STORE, _STATE = "golden/machine/compute.py", "golden/machine/store.py", "golden/machine/state.py"
 _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
+_OPERANDS = "golden/machine/operands.py"
+_M_ARRAY, _M_TAP = "golden/machine/engines/array.py", "golden/machine/engines/tap.py"
 _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequence.py"
 _SOURCE, _LOWER = "sched/scheduler/work/source.py", "sched/scheduler/work/lower.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
@@ -104,20 +106,23 @@ _MACHINE_FAULTS = (
         'fields["param_base"]',
     ),
     Seeded(_STORE, "the table is entered at the byte itself", "out.astype(np.int16) + 128", "out.astype(np.int16)"),
-    Seeded(_COMPUTE, "padding is 0", 'operands[:, :, :, i] = geometry["pad_value"]', "operands[:, :, :, i] = 0"),
-    Seeded(_COMPUTE, "dilation of columns is ignored", 'kx * geometry["dilation_w"]', "kx"),
+    Seeded(_OPERANDS, "padding is 0", 'operands[:, :, :, i] = geometry["pad_value"]', "operands[:, :, :, i] = 0"),
+    Seeded(_OPERANDS, "dilation of columns is ignored", 'kx * geometry["dilation_w"]', "kx"),
     Seeded(
-        _COMPUTE, "a map is a row too long", 'fields["out_h"], fields["in_h"])', 'fields["out_h"], fields["in_h"] + 1)'
+        _OPERANDS, "a map is a row too long", 'fields["out_h"], fields["in_h"])', 'fields["out_h"], fields["in_h"] + 1)'
     ),
+    Seeded(_M_TAP, "maxima are added", "combine=np.maximum if is_max else np.add", "combine=np.add"),
+    Seeded(_M_TAP, "a maximum starts from 0", "_LOWEST = -128", "_LOWEST = 0"),
+    Seeded(_M_TAP, "a window's columns all have the weights of the first", "* columns + column\n", "* columns\n"),
     Seeded(
-        _COMPUTE,
-        "maxima are added",
-        "        np.maximum(acc[:, :lanes], update.values, out=acc[:, :lanes])\n",
-        "        acc[:, :lanes] += update.values\n",
+        _M_ARRAY, "weights of the first block serve all", "first = piece.block * taps + piece.tap", "first = piece.tap"
     ),
-    Seeded(_COMPUTE, "the first pass adds to what was there", "    if not update.accumulate:\n", "    if False:\n"),
+    Seeded(_COMPUTE, "the first pass adds to what was there", "    if update.accumulate:\n", "    if True:\n"),
     Seeded(
-        _COMPUTE, "activation addresses do not wrap", "_ADDRESS_MASK = (1 << 22) - 1", "_ADDRESS_MASK = (1 << 23) - 1"
+        _OPERANDS,
+        "activation addresses do not wrap",
+        '_ADDRESS_MASK = (1 << Compute["act_base"].width) - 1',
+        "_ADDRESS_MASK = (1 << 23) - 1",
     ),
     Seeded(_STATE, "a token counter ends one later", "== TOKEN_MAX:", "== TOKEN_MAX + 1:"),
     Seeded(_STATE, "a planar run steps by one flit", "return self.act_groups if planar else 1", "return 1"),
@@ -317,7 +322,13 @@ _ESTIMATOR_FAULTS = (
     ),
 )
 
-_MACHINE_TESTS = tuple(f"tests/unit/golden/machine/test_{part}.py" for part in ("control", "compute", "data", "errors"))
+_MACHINE_TESTS = tuple(
+    f"tests/unit/golden/machine/{part}.py"
+    for part in (
+        "test_control", "test_operands", "test_data", "test_errors", "engines/test_array", "engines/test_tap",
+        "engines/test_registry",
+    )
+)  # fmt: skip
 
 GROUPS: dict[str, Group] = {
     "ops": Group(
@@ -332,15 +343,17 @@ GROUPS: dict[str, Group] = {
         _OPS_FAULTS,
     ),
     "machine": Group(
-        (_COMPUTE, _STORE, _STATE, _MACHINE, _CHECKS),
+        (_COMPUTE, _OPERANDS, _M_ARRAY, _M_TAP, _STORE, _STATE, _MACHINE, _CHECKS),
         (*_MACHINE_TESTS, "tests/unit/sched/test_random_layers.py"),
         _MACHINE_FAULTS,
     ),
     "scheduler": Group(
         (_EMIT, _SEQUENCE, _SOURCE, _LAYOUT, _LOWER, _TOKENS),
-        tuple(
-            f"tests/unit/sched/test_{part}.py"
-            for part in ("layout", "source", "tokens", "random_layers", "schedule", "replay", "properties")
+        (
+            "tests/unit/sched/scheduler/plan/test_layout.py",
+            "tests/unit/sched/scheduler/work/test_source.py",
+            "tests/unit/sched/scheduler/map/test_tokens.py",
+            *(f"tests/unit/sched/test_{part}.py" for part in ("random_layers", "schedule", "replay", "properties")),
         ),
         _SCHEDULER_FAULTS,
     ),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tb.errors import BenchError
+from tb.run import capacity
 from tb.run.capacity import SIMULATOR_BYTES, available_bytes, choose_processes, parse_jobs
-from tb.run.run import capacity
 
 PLENTY = {"units": 16, "cycles": 1e7, "memory_bytes": 100 << 20, "sim": "verilator", "waves": False}
 EACH = SIMULATOR_BYTES + PLENTY["memory_bytes"]

@@ -23,6 +23,7 @@ from rtl.contract.params import ChipParams, ParameterError, default_chip, load_c
 from scheduler.errors import PlanError
 from scheduler.schedule import schedule
 from tb.bench.campaign import Campaign, Case
+from tb.bench.console import CampaignConsole
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
@@ -31,15 +32,16 @@ from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.build import SIMULATORS, build_model, emit_chip
-from tb.model.training import trainer
 from tb.report.nets import print_nets, zoo_sizes
-from tb.report.progress import CampaignConsole, ConsoleWatcher, pipe_relay
+from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_jobs
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
+from tb.run.training import trainer
 from tb.run.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload, require_network
 from tb.sim.job import plan_job
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
 
 __all__ = ["app", "main"]
@@ -129,7 +131,7 @@ def sim(
     finally:
         watcher.done()
     print_summary(summary, console)
-    console.print(f"summary: {options.runs_dir / options.name / 'summary.json'}", highlight=False)
+    console.print(f"summary: {options.folder / 'summary.json'}", highlight=False)
     if not summary.bit_exact:
         raise typer.Exit(1)
 

@@ -8,13 +8,13 @@ from golden.errors import QuantError
 from golden.net.activations import Activation
 from golden.net.graph import Add, BatchNorm, Clip, Concat, Conv2d, Flatten, Graph, Host, Linear, MaxPool, Node, Relu
 
-__all__ = ["Elementwise", "Plan", "Step", "fuse"]
+__all__ = ["Elementwise", "FusedGraph", "FusedLayer", "fuse"]
 
 Elementwise = Relu | Clip | Activation
 
 
 @dataclass(frozen=True)
-class Step:
+class FusedLayer:
     """One quantised node to be: a float node, the tensors it reads and writes, and its clamp in real numbers.
 
     `norms` are batch normalisations that fold into the node's weights, in order. `functions` are what the activation
@@ -34,21 +34,21 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FusedGraph:
     """Quantised nodes to be, in topological order, and the tensors between them."""
 
-    steps: list[Step]
+    steps: list[FusedLayer]
     shapes: dict[str, tuple[int, int, int]]  # of every tensor that survives
     view_of: dict[str, str]  # float value -> the tensor that holds it
     hidden: dict[str, tuple[int, int, int]]  # values between a clamp and the table behind it
 
 
-def fuse(graph: Graph, apart: Set[str] = frozenset()) -> Plan:
+def fuse(graph: Graph, apart: Set[str] = frozenset()) -> FusedGraph:
     """Decide which values become tensors and which node produces each.
 
     Additions whose names are in `apart` stay nodes of their own.
     """
-    plan = Plan([], {graph.input: graph.input_shape}, {graph.input: graph.input}, {})
+    plan = FusedGraph([], {graph.input: graph.input_shape}, {graph.input: graph.input}, {})
     adders = _adders(graph, apart)
     # A fused convolution stands where its addition does, so that the other operand is there.
     done = {item.name for conv in adders.values() for item in (conv, *_norms_after(graph, conv))}
@@ -92,7 +92,7 @@ def fuse(graph: Graph, apart: Set[str] = frozenset()) -> Plan:
             before = (last, *clamps)[-1].name
             plan.hidden[before] = shape
         lo, hi = _clamp(clamps)
-        plan.steps.append(Step(node, inputs, output, lo, hi, norms, tuple(functions), before, add))
+        plan.steps.append(FusedLayer(node, inputs, output, lo, hi, norms, tuple(functions), before, add))
         plan.shapes[output] = shape
         plan.view_of[output] = output
         done.update(fused.name for fused in (*norms, *chain))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from golden.errors import QuantError
-from golden.int8.host import HostPart
+from golden.int8.fallback import HostPart
 from golden.int8.requant import Requant
 from golden.net.window import Padding, Pair
 

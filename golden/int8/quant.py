@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from golden.errors import QuantError
-from golden.int8.fuse import Plan, Step, fuse
+from golden.int8.fuse import FusedGraph, FusedLayer, fuse
 from golden.int8.ops import run
 from golden.int8.qgraph import QGraph, QTensor
 from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QHost, QNode, QPool, Residual
@@ -147,7 +147,7 @@ def quantize(
 
 def _ranges(
     graph: Graph,
-    plan: Plan,
+    plan: FusedGraph,
     weights: Weights,
     images: Sequence[np.ndarray],
     percentile: float,
@@ -170,7 +170,7 @@ def _ranges(
     return ranges
 
 
-def _tensors(graph: Graph, plan: Plan, ranges: dict[str, tuple[float, float]]) -> dict[str, QTensor]:
+def _tensors(graph: Graph, plan: FusedGraph, ranges: dict[str, tuple[float, float]]) -> dict[str, QTensor]:
     """Scale and zero point of each tensor; those that nodes merely copy between share theirs."""
     group = {name: name for name in plan.shapes}
 
@@ -200,7 +200,7 @@ def affine(low: float, high: float) -> tuple[float, int]:
 
 
 def _lower(
-    step: Step, tensors: dict[str, QTensor], hidden: dict[str, QTensor], weights: Weights, graph: Graph
+    step: FusedLayer, tensors: dict[str, QTensor], hidden: dict[str, QTensor], weights: Weights, graph: Graph
 ) -> QNode:
     if not step.functions:
         return _lower_plain(step, tensors[step.output], tensors, weights, graph)
@@ -211,7 +211,7 @@ def _lower(
     return replace(node, requant=replace(node.requant, table=_table(step, before, tensors[step.output])))
 
 
-def _table(step: Step, before: QTensor, output: QTensor) -> np.ndarray:
+def _table(step: FusedLayer, before: QTensor, output: QTensor) -> np.ndarray:
     """The step's functions of every level before them, int8[256]."""
     value = before.dequantize(np.arange(INT8[0], INT8[1] + 1)).astype(np.float64)
     for node in step.functions:
@@ -219,7 +219,9 @@ def _table(step: Step, before: QTensor, output: QTensor) -> np.ndarray:
     return output.quantize(np.nan_to_num(value))  # a level that no value takes may lie outside the function's domain
 
 
-def _lower_plain(step: Step, output: QTensor, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> QNode:
+def _lower_plain(
+    step: FusedLayer, output: QTensor, tensors: dict[str, QTensor], weights: Weights, graph: Graph
+) -> QNode:
     """The step without its functions."""
     node = step.node
     first = tensors[step.inputs[0]]
@@ -246,7 +248,7 @@ def _lower_plain(step: Step, output: QTensor, tensors: dict[str, QTensor], weigh
     raise NotImplementedError(f"quantisation of {type(node).__name__}")
 
 
-def _requant(step: Step, scale: np.ndarray, output: QTensor) -> Requant:
+def _requant(step: FusedLayer, scale: np.ndarray, output: QTensor) -> Requant:
     """Requantisation into a tensor, with the step's clamp; the clamp's bounds round half to even."""
     lo, hi = (
         max(INT8[0], min(INT8[1], round(bound / output.scale) + output.zero_point)) if math.isfinite(bound) else edge
@@ -259,7 +261,7 @@ def _requant(step: Step, scale: np.ndarray, output: QTensor) -> Requant:
 
 
 def _lower_average(
-    step: Step,
+    step: FusedLayer,
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int, int, int],
@@ -274,7 +276,7 @@ def _lower_average(
     )  # fmt: skip
 
 
-def _lower_add(step: Step, a: QTensor, b: QTensor, output: QTensor) -> QAdd:
+def _lower_add(step: FusedLayer, a: QTensor, b: QTensor, output: QTensor) -> QAdd:
     """The larger scale gets the full weight 2**21, the other its ratio to it."""
     unit = max(a.scale, b.scale) / ADD_WEIGHT_LIMIT
     weight_a, weight_b = round(a.scale / unit), round(b.scale / unit)
@@ -284,8 +286,9 @@ def _lower_add(step: Step, a: QTensor, b: QTensor, output: QTensor) -> QAdd:
 
 
 def _lower_conv(
-    step: Step, node: Conv2d | Linear, tensors: dict[str, QTensor], output: QTensor, weights: Weights, graph: Graph
-) -> QConv:
+    step: FusedLayer, node: Conv2d | Linear, tensors: dict[str, QTensor], output: QTensor, weights: Weights,
+    graph: Graph,
+) -> QConv:  # fmt: skip
     source = tensors[step.inputs[0]]
     real_weight, bias = _folded(step, node, weights, graph)
     filters = real_weight.shape[0]
@@ -348,7 +351,7 @@ def _residual(other: QTensor, unit: np.ndarray) -> Residual:
     return Residual(other.name, weight, shift)
 
 
-def _too_coarse(step: Step, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> bool:
+def _too_coarse(step: FusedLayer, tensors: dict[str, QTensor], weights: Weights, graph: Graph) -> bool:
     """Accumulators of a fused convolution would be coarser than its residual, which no integer weight mends."""
     assert isinstance(step.node, Conv2d)
     source, other = (tensors[name] for name in step.inputs)
@@ -357,7 +360,7 @@ def _too_coarse(step: Step, tensors: dict[str, QTensor], weights: Weights, graph
     return bool((source.scale * scales > other.scale).any())
 
 
-def _folded(step: Step, node: Conv2d | Linear, weights: Weights, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+def _folded(step: FusedLayer, node: Conv2d | Linear, weights: Weights, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
     """Weights float32[O, ...] and biases float64[O] with all normalisations in them."""
     weight, *biases = (weights[key] for key in graph.node_tensors(node))
     bias = biases[0].astype(np.float64) if biases else np.zeros(weight.shape[0])

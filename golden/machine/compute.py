@@ -32,7 +32,7 @@ def compute(core: CoreState, fields: Fields) -> Update:
     engine = find(geometry["engine"])
     assert engine is not None
     sums = engine.run(core, geometry, fields)
-    passes, pixels = engine.count(geometry, fields)
+    passes, pixels = engine.extent(geometry, fields)
     core.counts[engine.counter] += passes * pixels
     core.counts[CoreCounter.PASSES] += passes
     return Update(fields["acc_base"], bool(fields["accumulate"]), sums)

@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from golden.machine.engines import find
-from rtl.contract.activity import PIXEL_COUNTERS
-from rtl.contract.isa import Opcode, Unit, decode
+from golden.machine.operands import Fields
+from rtl.contract.codec import decode
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.regs import CoreCounter
 
 __all__ = ["COUNTED", "count_events"]
 
-COUNTED = (CoreCounter.INSTRUCTIONS, *PIXEL_COUNTERS.values(), CoreCounter.PASSES)
+COUNTED = (CoreCounter.INSTRUCTIONS, CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, CoreCounter.PASSES)
 """Counters that the instructions alone determine."""
-
-Fields = Mapping[str, int]
 
 
 def count_events(streams: Mapping[tuple[int, Unit], Sequence[bytes]]) -> dict[int, Counter[CoreCounter]]:
@@ -44,8 +43,8 @@ def _computed(words: Sequence[bytes]) -> Counter[CoreCounter]:
             geometry = fields
         elif opcode == Opcode.COMPUTE:
             engine = find(geometry["engine"])
-            assert engine is not None
-            passes, pixels = engine.count(geometry, fields)
+            assert engine is not None, f"no engine {geometry['engine']} in a program that ran"
+            passes, pixels = engine.extent(geometry, fields)
             counts[engine.counter] += passes * pixels
             counts[CoreCounter.PASSES] += passes
     return counts

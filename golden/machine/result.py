@@ -66,7 +66,7 @@ class Result:
         """Activity of the run, without time."""
         return Activity(
             cycles=None,
-            cores=tuple(CoreActivity.from_counts(core.counts) for core in self.cores),
+            cores=tuple(CoreActivity.from_counts(core.counts, core.params.engines) for core in self.cores),
             read_bytes=by_class(self.read_bytes.sum(axis=0)),
             write_bytes=by_class(self.write_bytes.sum(axis=0)),
         )

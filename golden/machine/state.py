@@ -6,7 +6,8 @@ from math import prod
 import numpy as np
 
 from golden.machine.faults import Fault
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit, unpack_params
+from rtl.contract.codec import unpack_params
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import CoreCounter, ErrorCode
 
@@ -40,7 +41,7 @@ class CoreState:
         Fields of the last SETUP.
     pool : dict or None
         Fields of the last POOL.
-    counts : Counter of CoreCounter
+    counts : Counter of numbers of counters
         Events that do not depend on timing: pixels, passes, instructions, scratchpad writes.
     flits_in, flits_out : int
         Flits of data from memory nodes and cores, and of a STORE's data. Hardware counts requests, signals,
@@ -63,7 +64,7 @@ class CoreState:
         self.tokens = [0] * chip.tokens
         self.geometry: dict[str, int] | None = None
         self.pool: dict[str, int] | None = None
-        self.counts: Counter[CoreCounter] = Counter()
+        self.counts: Counter[int] = Counter()
         self.flits_in = 0
         self.flits_out = 0
         self._workspace = np.empty(0, np.uint8)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from golden.errors import GraphError
-from golden.int8.host import HostPart
+from golden.int8.fallback import HostPart
 from golden.net.window import Padding, Pair, out_hw
 
 __all__ = [

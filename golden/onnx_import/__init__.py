@@ -10,8 +10,8 @@ from golden.int8.qgraph import QGraph, QTensor
 from golden.int8.qnodes import QHost
 from golden.int8.quant import affine
 from golden.onnx_import.floats import import_float
-from golden.onnx_import.host import largest_refusal
 from golden.onnx_import.imported import FloatModel, Output, QuantisedModel
+from golden.onnx_import.islands import largest_refusal
 from golden.onnx_import.judge import Judgement, judge_float, judge_quantised
 from golden.onnx_import.model import read
 from golden.onnx_import.quantised import import_quantised

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from golden.errors import OnnxError
-from golden.int8.host import Port
+from golden.int8.fallback import Port
 from golden.net.activations import Expression, Term
 from golden.net.graph import (
     Add,
@@ -28,8 +28,8 @@ from golden.net.graph import (
 )
 from golden.net.window import Padding
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
-from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs
+from golden.onnx_import.islands import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.walk import VIEWS, require_shape, translate
 

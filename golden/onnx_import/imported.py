@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.errors import OnnxError
-from golden.int8.host import Port
+from golden.int8.fallback import Port
 from golden.int8.qgraph import QGraph
 from golden.net.graph import Graph
 from golden.onnx_import.model import Model

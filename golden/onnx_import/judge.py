@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 
 from golden.errors import DisagreementError
 from golden.int8 import ops
-from golden.int8.host import LEVELS, MEANING, RuntimeRefusal, as_int8, run_model
+from golden.int8.fallback import LEVELS, MEANING, RuntimeRefusal, as_int8, run_model
 from golden.int8.qgraph import QTensor
 from golden.net.evaluate import evaluate
 from golden.onnx_import.imported import FloatModel, QuantisedModel

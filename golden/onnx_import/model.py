@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
 from golden.errors import OnnxError, UnsupportedError
-from golden.int8.host import Port
+from golden.int8.fallback import Port
 
 __all__ = [
     "ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "WAY_OUT", "Model", "Op", "read",

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from golden.errors import GoldenError, OnnxError
-from golden.int8.host import Port
+from golden.int8.fallback import Port
 from golden.int8.qgraph import QGraph, QTensor
 from golden.int8.qnodes import QConcat, QHost, QNode, QPool
 from golden.int8.requant import INT8
 from golden.net.window import out_hw
 from golden.onnx_import.attributes import Names, Window, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
-from golden.onnx_import.host import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.imported import Output, QuantisedModel, computed_outputs
+from golden.onnx_import.islands import OnHost, cut, fold, on_chip_or_host, require_known
 from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_conv, lower_max
 from golden.onnx_import.model import (
     ELEMENTWISE_OPS,

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from golden.int8.host import run_part
+from golden.int8.fallback import run_part
 from golden.int8.qnodes import QAdd, QConv, QNode, QPool
 from golden.int8.requant import INT8, TABLE_ENTRIES, Requant
 from golden.onnx_import.model import Model, Op

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rtl.contract.isa import Engine, TrafficClass
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import TrafficClass
 from rtl.contract.regs import CoreCounter
 
-__all__ = ["PIXEL_COUNTERS", "Activity", "CoreActivity", "by_class"]
+__all__ = ["Activity", "CoreActivity", "by_class"]
 
-PIXEL_COUNTERS = {engine: CoreCounter[f"{engine.name}_PIXELS"] for engine in Engine}
-"""Counter of the pixels of each engine."""
-
-_CAUSE = "compute_"
-"""Prefix of the counters that say what the compute unit does in a cycle."""
+_CAUSE, _PIXELS = "compute_", "_pixels"
+"""Parts of the names of counters: what the compute unit does in a cycle, and pixels through an engine."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,10 @@ class CoreActivity:
     compute_cycles: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_counts(cls, counts: Mapping[CoreCounter, int]) -> CoreActivity:
-        """Of counters of events alone."""
+    def from_counts(cls, counts: Mapping[int, int], engines: Sequence[str]) -> CoreActivity:
+        """Activity without time, of the numbers of counters, in a core with these engines."""
         return cls(
-            pixels={engine.name.lower(): counts[counter] for engine, counter in PIXEL_COUNTERS.items()},
+            pixels={name: counts[ENGINES[name].pixels_counter] for name in engines},
             passes=counts[CoreCounter.PASSES],
             instructions=counts[CoreCounter.INSTRUCTIONS],
         )
@@ -69,7 +67,7 @@ class Activity:
 
     @classmethod
     def from_counters(cls, cycles: int, counters: Mapping[str, Sequence[Mapping[str, int]]]) -> Activity:
-        """Of the hardware's counters, as a host reads them.
+        """Activity that the hardware counted, as a host reads it.
 
         Parameters
         ----------
@@ -115,9 +113,14 @@ def by_class(counts: Sequence[int]) -> dict[str, int]:
 
 
 def _of_core(counters: Mapping[str, int]) -> CoreActivity:
-    events = CoreActivity.from_counts({counter: counters[counter.name.lower()] for counter in CoreCounter})
-    cycles = {name.removeprefix(_CAUSE): value for name, value in counters.items() if name.startswith(_CAUSE)}
-    return CoreActivity(events.pixels, events.passes, events.instructions, cycles)
+    return CoreActivity(
+        pixels={name.removesuffix(_PIXELS): value for name, value in counters.items() if name.endswith(_PIXELS)},
+        passes=counters[CoreCounter.PASSES.name.lower()],
+        instructions=counters[CoreCounter.INSTRUCTIONS.name.lower()],
+        compute_cycles={
+            name.removeprefix(_CAUSE): value for name, value in counters.items() if name.startswith(_CAUSE)
+        },
+    )
 
 
 def _bytes(nodes: Sequence[Mapping[str, int]], direction: str) -> dict[str, int]:

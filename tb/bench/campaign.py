@@ -27,9 +27,9 @@ import scheduler
 import tb
 from golden.zoo import ZOO
 from tb.errors import BenchError
+from tb.files import write_atomically
 from tb.model.cache import content_key
 from tb.run.capacity import processors
-from tb.sim.job import write_atomically
 
 __all__ = ["Campaign", "CampaignWatcher", "Case", "CaseResult", "sim_command", "source_key"]
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from tb.model.blocks import shares_by_block
 from tb.model.build import Model
 from tb.sim.cocotb_job import JobRunner
-from tb.sim.job import Job, LaunchJob, load_job, save_job
+from tb.sim.job import LaunchJob, ProcessJob, load_job, save_job
 from tb.sim.session import Event, run_test_module
 
 __all__ = ["Speed", "measure_blocks", "measure_speed", "print_speed"]
@@ -47,19 +47,19 @@ class Speed:
         return self.bench_hz / self.bare_hz
 
 
-def measure_speed(model: Model, job: Job, work_dir: Path) -> Speed:
+def measure_speed(model: Model, job: ProcessJob, work_dir: Path) -> Speed:
     """Run the only launch of a job several times each way."""
     events = _run(model, job, work_dir, "compare_loops")
     return Speed(events[0]["cycles"], _best(events, "bench"), _best(events, "bare"))
 
 
-def measure_blocks(model: Model, job: Job, work_dir: Path) -> dict[str, float]:
+def measure_blocks(model: Model, job: ProcessJob, work_dir: Path) -> dict[str, float]:
     """Share of each kind of block of the chip in the time that the launch takes; the model is built with `places`."""
     (event,) = _run(model, job, work_dir, "sample_loop")
     return shares_by_block(model.directory / "sim", model.directory / "source", event["samples"])
 
 
-def _run(model: Model, job: Job, work_dir: Path, test: str) -> list[Event]:
+def _run(model: Model, job: ProcessJob, work_dir: Path, test: str) -> list[Event]:
     work_dir.mkdir(parents=True, exist_ok=True)
     save_job(job, work_dir / "job.pickle")
     events: list[Event] = []
@@ -114,12 +114,12 @@ async def compare_loops(dut: Any) -> None:
     runner, launch = await _started(dut)
     total = 0
     for number in range(2 * ROUNDS + 1):
-        await runner.host.start(launch.program_base, launch.program_stride)
+        await runner.driver.start(launch.program_base, launch.program_stride)
         bare = number % 2 == 1
         simulated = total - _TAIL_CYCLES if bare else 0
         seconds = runner.transport.bare_cycles(simulated) if bare else 0.0
         began = time.process_time()
-        outcome = await runner.host.wait(lambda cycles: None)
+        outcome = await runner.driver.wait(lambda cycles: None)
         if not bare:
             simulated, seconds = outcome.cycles, time.process_time() - began
         assert outcome.status == "done", outcome
@@ -131,9 +131,9 @@ async def compare_loops(dut: Any) -> None:
 async def sample_loop(dut: Any) -> None:
     """Run the launch once to know its length, then again in the bare loop, sampled."""
     runner, launch = await _started(dut)
-    await runner.host.start(launch.program_base, launch.program_stride)
-    outcome = await runner.host.wait(lambda cycles: None)
-    await runner.host.start(launch.program_base, launch.program_stride)
+    await runner.driver.start(launch.program_base, launch.program_stride)
+    outcome = await runner.driver.wait(lambda cycles: None)
+    await runner.driver.start(launch.program_base, launch.program_stride)
     samples = runner.transport.sample_cycles(outcome.cycles - _TAIL_CYCLES, _SAMPLES)
-    assert (await runner.host.wait(lambda cycles: None)).status == "done"
+    assert (await runner.driver.wait(lambda cycles: None)).status == "done"
     runner.emit("samples", samples=samples)

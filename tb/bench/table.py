@@ -16,8 +16,8 @@ from rich.table import Table
 import tb
 from tb.bench.campaign import CaseResult
 from tb.errors import BenchError
+from tb.files import write_atomically
 from tb.report.summary import CAUSES, largest_loss, percent, signed
-from tb.sim.job import write_atomically
 
 __all__ = [
     "TARGETS",

@@ -28,7 +28,7 @@ __all__ = ["REGION", "Expectation", "Rejected", "Status", "expect_fault", "expec
 REGION = "dram"
 """Name of the region that holds all of external memory."""
 Status = tuple[str, int | None, str | None]
-"""Error, node and unit, as `tb.sim.host.Outcome` tells them."""
+"""Error, node and unit, as `tb.sim.driver.Outcome` tells them."""
 
 _UNDEFINED = (-0x21524111, 0x13579BDF)
 _EVERYWHERE = 0xFF  # node of a watchdog expiry

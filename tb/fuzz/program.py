@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit, decode, encode, pack_params
+from rtl.contract.codec import decode, encode, pack_params
+from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
 from tb.errors import BenchError
-from tb.sim.job import write_atomically
-from tb.sim.memory import MemorySettings
+from tb.files import write_atomically
+from tb.sim.settings import MemorySettings
 
 __all__ = ["DATA_BYTES", "MEMORY_BYTES", "Instruction", "Program", "Streams", "max_stream"]
 

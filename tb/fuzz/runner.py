@@ -13,7 +13,7 @@ from rtl.contract.params import ChipParams
 from tb.fuzz.judge import REGION, Expectation
 from tb.fuzz.program import MEMORY_BYTES
 from tb.model.build import Model, build_model, emit_chip
-from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
 from tb.sim.session import run_job
 
 __all__ = ["Verdict", "model_of", "run_programs"]
@@ -77,7 +77,7 @@ def run_programs(
             )
         chip = expectations[0].program.chip
         memory_bytes = MEMORY_BYTES + max(expectation.program.origin for expectation in expectations)
-        results = run_job(model, Job(chip, memory_bytes, tuple(launches), keep_going=True), folder / "work")
+        results = run_job(model, ProcessJob(chip, memory_bytes, tuple(launches), keep_going=True), folder / "work")
         assert [result.name for result in results] == [launch.name for launch in launches]
         return [
             Verdict(expectation, result, expectation.differences(result, launch.result_dir))

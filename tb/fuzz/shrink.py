@@ -15,7 +15,7 @@ from tb.errors import RunError
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.program import Instruction, Program
 from tb.fuzz.steps import Step, assemble
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 
 __all__ = ["Shrinker"]
 

@@ -28,8 +28,8 @@ from tb.errors import BenchError, ToolError
 from tb.model import toolchain
 from tb.model.cache import Cache, content_key
 from tb.model.recipe import Recipe, choose_recipe
+from tb.model.registers import datapath_registers
 from tb.model.wrapper import TOP, Wrapper
-from tb.sim.flips import datapath_registers
 
 __all__ = ["SIMULATORS", "Design", "Model", "Training", "bench_sources", "build_model", "cancel_builds", "emit_chip"]
 

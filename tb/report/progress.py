@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal: a live line where there is a terminal, one line per layer elsewhere."""
+"""Progress of a run: a live line where there is a terminal, one line per layer elsewhere, and a pipe for a campaign."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Column
 
 from scheduler.plan.program import HostStep, Step
-from tb.bench.campaign import CampaignWatcher, Case, CaseResult
-from tb.report.summary import percent
 from tb.report.terminal import shorten
-from tb.run.run import Watcher
+from tb.report.watcher import Watcher
 from tb.sim.job import LaunchResult
 from tb.sim.session import Event
 
-__all__ = ["CampaignConsole", "ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
+__all__ = ["ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
 
 NAME_WIDTH = 20
 """Of a layer beside the bar."""
@@ -158,60 +154,3 @@ class ConsoleWatcher(Watcher):
     def _say(self, text: str) -> None:
         elapsed = time.perf_counter() - self._started
         self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False)
-
-
-class CampaignConsole(CampaignWatcher):
-    """Shows all runs of a campaign and their share of the work; a line for each run that begins or ends."""
-
-    def __init__(self, cases: Sequence[Case], console: Console) -> None:
-        self._console = console
-        self._work = {case: case.work for case in cases}
-        self._ended: set[Case] = set()
-        self._shares: dict[Case, float] = {}
-        self._texts: dict[Case, str] = {}
-        self._lock = Lock()
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=30),
-            TextColumn("{task.fields[note]}", table_column=Column()),  # wraps, so that the others need not
-            TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("", total=sum(self._work.values()), note="")
-        self._progress.start()
-
-    def start(self, case: Case) -> None:
-        if not self._console.is_terminal:
-            self._console.print(f"{case.name}: begins", markup=False, highlight=False)
-        self.progress(case, "begins", 0.0)
-
-    def progress(self, case: Case, text: str, share: float) -> None:
-        with self._lock:
-            self._texts[case] = f"{case.name} {text}"
-            self._shares[case] = share
-            self._show()
-
-    def finish(self, result: CaseResult) -> None:
-        with self._lock:
-            self._texts.pop(result.case, None)
-            self._shares[result.case] = 1.0
-            self._ended.add(result.case)
-            self._show()
-            self._console.print(f"{result.case.name}: {_verdict(result)}", markup=False, highlight=False)
-
-    def done(self) -> None:
-        """Nothing more will come."""
-        self._progress.stop()
-
-    def _show(self) -> None:
-        self._progress.update(
-            self._task,
-            description=f"{len(self._ended)} of {len(self._work)} runs",
-            completed=sum(share * self._work[case] for case, share in self._shares.items()),
-            note="\n".join(self._texts.values()),
-        )
-
-
-def _verdict(result: CaseResult) -> str:
-    if result.failure is not None or result.summary is None:
-        return f"FAILED, {result.failure}"
-    verdict = f"{result.summary['cycles']:,} cycles, efficiency {percent(result.summary['efficiency'])}, bits equal"
-    return f"{verdict} (up to date)" if result.kept else verdict

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rtl.contract.isa import TrafficClass
-from tb.sim.job import write_atomically
+from tb.files import write_atomically
 
 __all__ = [
     "CAUSES",
     "LayerSummary",
+    "PartSummary",
     "Summary",
     "compute_cycles_by_cause",
     "dram_bytes_by_class",
@@ -54,8 +55,17 @@ def dram_bytes_by_class(counters: Mapping[str, Any]) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
+class PartSummary:
+    """The share of one layer in a launch."""
+
+    op: str
+    macs: int
+    mapping: str = ""
+
+
+@dataclass(frozen=True)
 class LayerSummary:
-    """One launch."""
+    """A launch, or a step of the host; `op`, `macs` and `mapping` are those of its parts together."""
 
     name: str
     op: str
@@ -71,7 +81,11 @@ class LayerSummary:
     """By cause (`CAUSES`), mean over the cores."""
     mapping: str = ""
     host_bytes: int = 0
-    """Bytes that the host reads and writes; such a layer takes no cycles of the chip."""
+    """Bytes that the host reads and writes."""
+    on_host: bool = False
+    """The host computed it; it takes no cycles of the chip."""
+    parts: Sequence[PartSummary] = ()
+    """The layers of a launch, in the order in which they are computed."""
 
     @property
     def estimate_error(self) -> float | None:
@@ -126,7 +140,7 @@ class Summary:
     @property
     def host_layers(self) -> list[str]:
         """Layers that the host computed, in order."""
-        return [layer.name for layer in self.layers if layer.op == "host"]
+        return [layer.name for layer in self.layers if layer.on_host]
 
     @property
     def macs(self) -> int:

@@ -99,7 +99,7 @@ def _columns(summary: Summary) -> list[_Column]:
     layers = summary.layers
     names, losses = [layer.name for layer in layers], [_loss(layer) for layer in layers]
     # What the host computed may be cut; the losses of the chip are figures.
-    figures = [loss for layer, loss in zip(layers, losses, strict=True) if layer.op != "host"]
+    figures = [loss for layer, loss in zip(layers, losses, strict=True) if not layer.on_host]
     return [
         _Column("layer", names, "total", least=min(NAME_WIDTH, _longest([*names, "total"]))),
         _Column("op", [layer.op for layer in layers], ""),
@@ -130,7 +130,7 @@ def _columns(summary: Summary) -> list[_Column]:
 
 def _loss(of: LayerSummary | Summary) -> str:
     """The largest loss and its share; of a layer on the host, the operators that it computed."""
-    if isinstance(of, LayerSummary) and of.op == "host":
+    if isinstance(of, LayerSummary) and of.on_host:
         return of.mapping
     loss = largest_loss(of.compute_cycles)
     return f"{loss[0]} {percent(loss[1])}" if loss else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduler.plan.program import Plan
 from tb.run.launches import owner_of
-from tb.sim.host import Outcome
+from tb.sim.driver import Outcome
 from tb.sim.job import LaunchResult
 
 __all__ = ["explain"]

@@ -12,7 +12,7 @@ from tb.errors import RunError
 from tb.model.build import Model
 from tb.run.launches import Launches
 from tb.run.shares import Shares
-from tb.sim.job import Job
+from tb.sim.job import ProcessJob
 from tb.sim.session import Event, Simulator
 
 __all__ = ["run_fleet"]
@@ -29,7 +29,7 @@ class _Member:
 
 def run_fleet(
     model: Model,
-    job: Job,
+    job: ProcessJob,
     work: Path,
     processes: int,
     launches: Launches,

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scheduler.plan.program import HostStep, Launch, Plan, Step
+from scheduler.plan.program import Launch, Plan
 from tb.errors import RunError
-from tb.report.summary import LayerSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
 from tb.run.explain import explain
-from tb.run.launches import check_counts, check_tensors, regions_of
+from tb.run.launches import check_counts, check_tensors, regions_of, units_of
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
 from tb.sim.job import LaunchResult
@@ -33,16 +32,30 @@ class Ledger:
         self._board = Scoreboard(expected)
         self.results: dict[int, LaunchResult] = {}
         """By number of the step, of all that have ended, well or not."""
-        self._exact: dict[int, bool] = {}
+        self.exact: dict[int, bool] = {}
+        """By number of the step: it ended well, and every bit and every count is right."""
         self._miscounts: dict[int, str] = {}
         """Steps whose tensors are right and whose counters are not those of their programs."""
 
     @property
     def good(self) -> bool:
         """Nothing has failed or differed so far."""
-        return all(self._exact.values())
+        return all(self.exact.values())
 
-    def keep(self, unit: range) -> bool:
+    @property
+    def mismatches(self) -> int:
+        """Values that differ."""
+        return self._board.mismatches
+
+    def resume(self, estimated_cycles: Sequence[int]) -> dict[range, float]:
+        """Take in the units that an earlier run has finished; those that are left, with the cycles expected of each."""
+        return {
+            unit: float(sum(estimated_cycles[index] for index in unit))
+            for unit in units_of(self._plan)
+            if not self._keep(unit)
+        }
+
+    def _keep(self, unit: range) -> bool:
         """Take in a unit of an earlier run, if all of it is there."""
         steps = [self._plan.steps[index] for index in unit]
         found = [
@@ -69,19 +82,19 @@ class Ledger:
         if result is None:
             raise RunError(f"the result of {name} cannot be read back from {self._folder.path}")
         self._enter(index, result)
-        return self._exact[index]
+        return self.exact[index]
 
     def _enter(self, index: int, result: LaunchResult) -> None:
         step = self._plan.steps[index]
         self.results[index] = result
         folder = self._folder.launch(index, step.name)
-        self._exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
-        if self._exact[index] and isinstance(step, Launch) and (wrong := check_counts(step, result.counters)):
-            self._miscounts[index], self._exact[index] = wrong, False
+        self.exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
+        if self.exact[index] and isinstance(step, Launch) and (wrong := check_counts(step, result.counters)):
+            self._miscounts[index], self.exact[index] = wrong, False
 
     def failure(self) -> str | None:
         """What is wrong with the first step, in the order of the plan, that ended in an error or with a wrong bit."""
-        index = min((index for index, exact in self._exact.items() if not exact), default=None)
+        index = min((index for index, exact in self.exact.items() if not exact), default=None)
         if index is None:
             return None
         if not self.results[index].ok:
@@ -91,40 +104,8 @@ class Ledger:
         rest = f"; {left_out} of {steps} layers were not run to their end" if left_out else ""
         return f"{self._plan.steps[index].name}: {self._miscounts.get(index, 'a bit differs')}{rest}"
 
-    def fill(self, summary: Summary, estimates: Sequence[int]) -> None:
-        """Enter layers and verdict into a summary whose `failure` is known."""
-        plan, results = self._plan, self.results
-        summary.layers += [
-            self._layer(index, estimates[index], summary.pe_count) for index in sorted(results) if results[index].ok
-        ]
-        summary.mismatches = self._board.mismatches
-        order = {step.name: index for index, step in enumerate(plan.steps)}
+    def first_difference(self) -> str | None:
+        """The first wrong value, in the order of the plan, in words."""
+        order = {step.name: index for index, step in enumerate(self._plan.steps)}
         first = min(self._board.differences, key=lambda difference: order[difference.layer], default=None)
-        summary.first_difference = None if first is None else str(first)
-        summary.bit_exact = summary.failure is None and self.good and len(summary.layers) == len(plan.steps)
-
-    def _layer(self, index: int, estimate: int, pe_count: int) -> LayerSummary:
-        step, result = self._plan.steps[index], self.results[index]
-        host = isinstance(step, HostStep)
-        macs = sum(node.macs for node in self._plan.graph.nodes if node.name in step.nodes)
-        return LayerSummary(
-            name=step.name,
-            op=step.op,
-            cycles=result.cycles,
-            estimated_cycles=estimate,
-            macs=macs,
-            utilization=macs / (pe_count * result.cycles) if result.cycles else 0.0,
-            dram_bytes={} if host else dram_bytes_by_class(result.counters),
-            host_bytes=_moved(self._plan, step),
-            bit_exact=self._exact[index],
-            sim_s=result.sim_s,
-            compute_cycles={} if host else compute_cycles_by_cause(result.counters),
-            mapping=step.mapping,
-        )
-
-
-def _moved(plan: Plan, step: Step) -> int:
-    """Bytes that the host reads and writes in a step."""
-    if not isinstance(step, HostStep):
-        return 0
-    return sum(plan.tensors[name].nbytes for name in (*step.node.inputs, step.node.output))
+        return None if first is None else str(first)

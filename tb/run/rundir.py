@@ -11,7 +11,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tb.errors import BenchError, storage_error
-from tb.sim.job import LaunchResult, Region, write_atomically
+from tb.files import write_atomically
+from tb.sim.job import LaunchResult, Region
 
 __all__ = ["RunDir"]
 

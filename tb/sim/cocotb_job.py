@@ -26,17 +26,17 @@ from golden.errors import GoldenError
 from golden.int8.ops import run_node
 from golden.machine import fresh_cores
 from tb.errors import STORAGE_ERRORS, storage_error
+from tb.sim.driver import Driver, Outcome, TransportError
 from tb.sim.flips import State
-from tb.sim.host import Host, Outcome, TransportError
 from tb.sim.inside import CoreImage, Inside
 from tb.sim.job import (
     POISON,
     Flip,
     HostJob,
-    Job,
     LaunchJob,
     LaunchResult,
     MemoryFile,
+    ProcessJob,
     Region,
     core_label,
     load_job,
@@ -52,10 +52,10 @@ _PR_SET_PDEATHSIG = 1
 class JobRunner:
     """Runs the launches of one job in order and reports each as it ends."""
 
-    def __init__(self, dut: Any, job: Job, events: int | None = None) -> None:
+    def __init__(self, dut: Any, job: ProcessJob, events: int | None = None) -> None:
         self.job = job
         self.transport = SimTransport(dut, nodes=len(job.chip.memory_nodes), link_bytes=job.chip.link_bytes)
-        self.host = Host(self.transport, job.chip)
+        self.driver = Driver(self.transport, job.chip)
         self.inside = Inside(dut, job.chip)
         self._events = events
 
@@ -73,7 +73,7 @@ class JobRunner:
         """Load the memory, run every launch of the job, and then more as they come."""
         began = time.perf_counter()
         await self.open()
-        await self.host.identify()
+        await self.driver.identify()
         self.emit("ready", load_s=time.perf_counter() - began)
         for index, launch in enumerate(chain(self.job.launches, more)):
             if isinstance(launch, HostJob):
@@ -121,7 +121,7 @@ class JobRunner:
         watched = launch.inside_seed is not None
         if watched:
             # Data of a run that failed may still be on their way into the memories.
-            await self.host.reset()
+            await self.driver.reset()
             images = [
                 CoreImage(core.act.view(np.uint8), core.weight.view(np.uint8), core.param.view(np.uint8), core.acc)
                 for core in fresh_cores(self.job.chip, launch.inside_seed)
@@ -142,19 +142,19 @@ class JobRunner:
         if launch.flip is not None:
             cocotb.start_soon(self._flip(launch.flip, flipped))
         try:
-            await self.host.start(
+            await self.driver.start(
                 launch.program_base,
                 launch.program_stride,
                 watchdog_cycles=launch.watchdog_cycles,
                 active_cores=launch.active_cores,
             )
-            outcome = await self.host.wait(progress, limit_cycles=launch.limit_cycles)
+            outcome = await self.driver.wait(progress, limit_cycles=launch.limit_cycles)
             sim_s = time.perf_counter() - began
             done = outcome.status == "done"
             if self.job.counters:
-                counters = await self.host.counters()
+                counters = await self.driver.counters()
             if watched or not done:
-                debug = await self.host.debug()
+                debug = await self.driver.debug()
             self.transport.check(done=done)
         except TransportError as error:
             violation = str(error)

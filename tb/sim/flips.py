@@ -1,7 +1,7 @@
 """Single bits of the running chip, or of its memory, inverted at a given cycle: upsets, as radiation causes them.
 
 A model built with ``open_state=True`` (Verilator) gives access to the registers of the datapath, found in the emitted
-Verilog by `datapath_registers`, and to all RAMs of the cores.
+Verilog by tb/model/registers.py, and to all RAMs of the cores.
 """
 
 from __future__ import annotations
@@ -9,21 +9,14 @@ from __future__ import annotations
 import ctypes
 import random
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tb.sim.host import TransportError
+from tb.sim.driver import TransportError
 
-__all__ = ["DATAPATH", "TARGETS", "State", "datapath_registers"]
-
-DATAPATH = re.compile(
-    r"\.logic\.(acc|act|weight|param|compute\.(array|tap|loader|operands|results|streamer)\b.*|store\.(post|drain))$"
-)
-"""Modules whose registers are upset: operands, weights, sums, addresses of both, requantisation."""
+__all__ = ["TARGETS", "State"]
 
 _TARGETS = {
     "activations": r"\.logic\.act\.(even|odd)\.ram\.mem$",
@@ -34,27 +27,6 @@ _TARGETS = {
 }
 TARGETS = (*_TARGETS, "dram")
 """Where a bit may be inverted."""
-
-_MODULE = re.compile(r"^module (\\?\S+?)\s*\((.*?)^endmodule", re.MULTILINE | re.DOTALL)
-_REGISTER = re.compile(r"^ {4,}(\w+)(?: \[[\d:]+\])? <= ", re.MULTILINE)
-_GRID = ("skew", "acts", "active", "shadow", "psum", "deskew", "switched", "switches", "data")
-"""Registers of the PEs and of the delays around them."""
-
-
-def datapath_registers(sources: Iterable[Path]) -> list[tuple[str, str]]:
-    """(module, register) of the datapath; registers that the generator named itself, such as ``addr$3``, are left out.
-
-    Memories' output registers belong to the RAM module, registers of the PEs to that of their grid.
-    """
-    found = []
-    for source in sources:
-        for name, body in _MODULE.findall(source.read_text()):
-            module = name.removeprefix("\\")
-            if DATAPATH.search(module):
-                found += [(module, register) for register in dict.fromkeys(_REGISTER.findall(body))]
-    found += [("systomesh_pe_grid", register) for register in _GRID]
-    return [*found, ("systomesh_ram", "read_data"), ("systomesh_ram", "mem")]
-
 
 @dataclass(frozen=True, eq=False)
 class _Variable:

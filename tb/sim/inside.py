@@ -16,7 +16,7 @@ import numpy as np
 from cocotb.triggers import Timer
 
 from rtl.contract.params import ChipParams
-from tb.sim.host import TransportError
+from tb.sim.driver import TransportError
 
 __all__ = ["CoreImage", "Inside"]
 

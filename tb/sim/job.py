@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import tempfile
@@ -17,11 +16,12 @@ import numpy as np
 from golden.int8.quant import QHost
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import Placement, Plan
-from tb.sim.memory import MemorySettings
+from tb.files import write_atomically
+from tb.sim.settings import MemorySettings
 
 __all__ = [
-    "POISON", "Flip", "HostJob", "Job", "LaunchJob", "LaunchResult", "MemoryFile", "Region", "core_label", "load_job",
-    "plan_job", "receive_launches", "save_job", "send_launch", "write_atomically",
+    "POISON", "Flip", "HostJob", "LaunchJob", "LaunchResult", "MemoryFile", "ProcessJob", "Region", "core_label",
+    "load_job", "plan_job", "receive_launches", "save_job", "send_launch",
 ]  # fmt: skip
 
 POISON = 0xA5
@@ -119,7 +119,7 @@ class HostJob:
 
 
 @dataclass(frozen=True)
-class Job:
+class ProcessJob:
     """What a simulator process does: these launches, and then those that are sent to it one by one."""
 
     chip: ChipParams
@@ -140,7 +140,7 @@ class LaunchResult:
 
     name: str
     outcome: Mapping[str, Any]
-    """Fields of tb.sim.host.Outcome."""
+    """Fields of tb.sim.driver.Outcome."""
     sim_s: float
     counters: Mapping[str, Any]
     debug: list[dict[str, Any]]
@@ -185,7 +185,7 @@ class LaunchResult:
             return None
 
 
-def plan_job(plan: Plan, image: np.ndarray, folder: Path) -> Job:
+def plan_job(plan: Plan, image: np.ndarray, folder: Path) -> ProcessJob:
     """All launches of a plan, for a look at the simulation alone: results lie in a folder that holds the memory, too.
 
     `image` is int8[C, H, W], the input.
@@ -195,15 +195,15 @@ def plan_job(plan: Plan, image: np.ndarray, folder: Path) -> Job:
         LaunchJob(launch.name, launch.program_base, launch.program_stride, folder / f"{number}")
         for number, launch in enumerate(plan.launches)
     )
-    return Job(plan.chip, plan.dram_bytes, launches, (MemoryFile(0, folder / "memory.npy"),))
+    return ProcessJob(plan.chip, plan.dram_bytes, launches, (MemoryFile(0, folder / "memory.npy"),))
 
 
-def save_job(job: Job, path: Path) -> None:
+def save_job(job: ProcessJob, path: Path) -> None:
     """Write the job for the simulator process."""
     write_atomically(path, pickle.dumps(job))
 
 
-def load_job(path: Path) -> Job:
+def load_job(path: Path) -> ProcessJob:
     """Read the job in the simulator process."""
     return pickle.loads(path.read_bytes())
 
@@ -221,18 +221,3 @@ def receive_launches(pipe: BinaryIO) -> Iterator[LaunchJob | HostJob]:
             yield pickle.load(pipe)
         except EOFError:
             return
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        partial.chmod(0o644)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

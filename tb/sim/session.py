@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from tb.errors import BenchError, RunError
 from tb.model.build import Model
-from tb.sim.job import HostJob, Job, LaunchJob, LaunchResult, save_job, send_launch
+from tb.sim.job import HostJob, LaunchJob, LaunchResult, ProcessJob, save_job, send_launch
 
 __all__ = ["Event", "Simulator", "executed_tests", "run_job", "run_test_module"]
 
@@ -26,7 +26,7 @@ _STOP_S = 5
 
 def run_job(
     model: Model,
-    job: Job,
+    job: ProcessJob,
     work_dir: Path,
     on_event: Callable[[Event], None] | None = None,
     *,
@@ -163,7 +163,7 @@ class _Process:
 class Simulator(_Process):
     """A simulator process that does a job, and then the launches that it is given, until `end`."""
 
-    def __init__(self, model: Model, job: Job, work_dir: Path, *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, model: Model, job: ProcessJob, work_dir: Path, *, env: Mapping[str, str] | None = None) -> None:
         work_dir.mkdir(parents=True, exist_ok=True)
         path = work_dir.resolve() / "job.pickle"
         save_job(job, path)

@@ -19,9 +19,9 @@ from cocotb.triggers import First, RisingEdge, Timer
 
 from tb.model.wrapper import AXIL_SIGNALS
 from tb.sim.buses import describe
-from tb.sim.host import Transport, TransportError
+from tb.sim.driver import Transport, TransportError
 from tb.sim.job import Region
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 
 __all__ = ["CLOCK_PERIOD_NS", "SimTransport", "check_buses", "start_clock"]
 

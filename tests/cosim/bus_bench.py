@@ -16,7 +16,7 @@ from cocotbext.axi import AxiResp
 
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ID_VALUE, Control, ErrorCode, Register, Status
-from tb.sim.host import Host, Outcome
+from tb.sim.driver import Driver, Outcome
 from tests.cosim.bus_models import Access, BusTransport, pauses, reset_chip
 
 TESTS = 4
@@ -44,12 +44,12 @@ class Bench:
         cases: dict[str, BusCase] = pickle.loads(Path(str(cocotb.plusargs["cases"])).read_bytes())
         self.case = cases[case]
         self.transport = BusTransport(dut, self.case.chip, self.case.image)
-        self.host = Host(self.transport, self.case.chip)
+        self.driver = Driver(self.transport, self.case.chip)
 
     async def launch(self, number: int) -> Outcome:
         base, stride = self.case.launches[number]
-        await self.host.start(base, stride, watchdog_cycles=WATCHDOG_CYCLES)
-        outcome = await self.host.wait()
+        await self.driver.start(base, stride, watchdog_cycles=WATCHDOG_CYCLES)
+        outcome = await self.driver.wait()
         self.transport.check(done=outcome.status == "done")
         return outcome
 
@@ -69,7 +69,7 @@ async def bytes_are_those_of_the_machine_under_random_stalls(dut: Any) -> None:
     """Every channel of every bus is held back at random, a little, then most of the time."""
     bench = Bench(dut)
     await reset_chip(dut)
-    await bench.host.identify()
+    await bench.driver.identify()
     for seed, probability in ((1, 0.2), (1000, 0.6)):
         bench.transport.stall(seed, probability)
         await bench.run_all()

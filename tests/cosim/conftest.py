@@ -11,9 +11,9 @@ import pytest
 
 from rtl.contract.params import ChipParams
 from tb.model.build import Model, build_model
-from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.sim.memory import MemorySettings
+from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
 from tb.sim.session import run_job
+from tb.sim.settings import MemorySettings
 from tests.cosim.stand_in import MEMORY_BYTES, SAME_NODE, SOURCE, STAND_IN, TARGET
 
 
@@ -52,7 +52,7 @@ def copy(tmp_path: Path) -> Copy:
             active_cores=target | (SAME_NODE if same_node else 0),
         )  # fmt: skip
         launch = replace(launch, **launch_options)
-        job = Job(
+        job = ProcessJob(
             ChipParams(), MEMORY_BYTES, (launch,), (MemoryFile(SOURCE, tmp_path / "data.npy"),),
             settings or MemorySettings(),
         )  # fmt: skip

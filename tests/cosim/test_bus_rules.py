@@ -10,7 +10,7 @@ import pytest
 
 from tb.model.build import SIMULATORS, build_model
 from tb.sim.buses import CHANNELS, RULES
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 from tests.cosim.bus_traffic import AXI, BEATS, BURSTS, BYTES, LITE, Traffic
 from tests.cosim.cocotb_entry import HDL_DIR, run_with_cocotb_test
 from tests.cosim.stand_in import MEMORY_BYTES, STAND_IN

@@ -10,10 +10,10 @@ import pytest
 from rtl.contract.isa import Opcode, Space, Unit
 from rtl.contract.regs import ErrorCode
 from tb.model.build import build_model, emit_chip
-from tb.sim.host import Outcome
-from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile
-from tb.sim.memory import MemorySettings
+from tb.sim.driver import Outcome
+from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob
 from tb.sim.session import run_job
+from tb.sim.settings import MemorySettings
 from tests.assembler import Assembler
 from tests.chips import CHIPS
 
@@ -97,7 +97,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             )
         )
     model = build_model(emit_chip(CHIP), request.param, memory_bytes=MEMORY_BYTES, optimise=False)
-    job = Job(CHIP, MEMORY_BYTES, tuple(launches), settings=MemorySettings(latency_cycles=20), keep_going=True)
+    job = ProcessJob(CHIP, MEMORY_BYTES, tuple(launches), settings=MemorySettings(latency_cycles=20), keep_going=True)
     found = run_job(model, job, folder / "work")
     assert [result.name for result in found] == [*CASES, "healthy"]
     return {result.name: result for result in found}

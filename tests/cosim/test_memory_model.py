@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tb.model.build import Model, build_model
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 from tests.cosim.stand_in import MEMORY_BYTES, STAND_IN
 
 SIZE = 8192

@@ -12,7 +12,8 @@ import pytest
 
 from golden.int8 import ops
 from golden.onnx_import import QuantisedModel, load_onnx
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.workload import OnnxOptions, Workload, load_workload
 from tests.cases import CHIPS
 from tests.cosim.test_run import Recorder

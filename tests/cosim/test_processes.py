@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tb.run.run
+import tb.run.preparation
 from golden.int8 import ops
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, decode, encode
+from rtl.contract.codec import decode, encode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode
 from scheduler import Plan, schedule
 from tb.model.build import build_model, emit_chip
 from tb.run.launches import Launches, units_of
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.rundir import RunDir
 from tb.run.workload import OnnxOptions, Workload, load_workload
-from tb.sim.job import Job, MemoryFile
-from tb.sim.memory import MemorySettings
+from tb.sim.job import MemoryFile, ProcessJob
 from tb.sim.session import run_job
+from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, random_case
 from tests.cosim.test_run import Recorder
 from tests.faults.kills import simulators
@@ -81,7 +83,7 @@ def _alone(workload: Workload, options: RunOptions) -> dict[str, Any]:
         launches = Launches(plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles)
         for unit in units_of(plan):
             jobs = tuple(launches.jobs(unit, follows=False))
-            job = Job(options.chip, plan.dram_bytes, jobs, (MemoryFile(0, image),), options.settings)
+            job = ProcessJob(options.chip, plan.dram_bytes, jobs, (MemoryFile(0, image),), options.settings)
             run_job(model, job, folder.work)
         return _facts(folder.path / "launches")
 
@@ -186,7 +188,7 @@ def test_store_to_a_wrong_address_is_noticed_and_named(
         addresses.append(next(segment.addr for segment in plan.segments if segment.label == victim))
         return _with_a_stray_store(plan, launch, addresses[0], rng)
 
-    monkeypatch.setattr(tb.run.run, "schedule", tampered)
+    monkeypatch.setattr(tb.run.preparation, "schedule", tampered)
     summary = Run(replace(options, jobs=jobs), lambda: lenet5, "lenet5").execute()
     assert summary.failure is not None
     line = r"(.*): wrote (\d+) bytes outside its outputs, the first at 0x([0-9a-f]{8}) \((.*)\)"

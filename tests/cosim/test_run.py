@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from scheduler.plan.program import Launch
-from tb.run.run import Run, RunOptions, Watcher
+from tb.report.watcher import Watcher
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.workload import Workload, load_workload
 from tb.sim.job import LaunchResult
-from tb.sim.memory import MemorySettings
 from tb.sim.session import Event
+from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS
 
 REQUIRED = {

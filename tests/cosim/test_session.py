@@ -12,7 +12,7 @@ from rtl.contract.params import ChipParams
 from tb.errors import RunError
 from tb.model.build import SIMULATORS, Model, bench_sources, build_model
 from tb.model.wrapper import TOP
-from tb.sim.job import POISON, Job, LaunchJob, LaunchResult, MemoryFile, Region, save_job
+from tb.sim.job import POISON, LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region, save_job
 from tb.sim.session import Simulator, run_job, run_test_module
 from tests.cosim.cocotb_entry import HDL_DIR, run_with_cocotb_test
 from tests.cosim.stand_in import MEMORY_BYTES, SOURCE, STAND_IN, TARGET
@@ -35,7 +35,7 @@ def _chain(tmp_path: Path) -> tuple[np.ndarray, list[LaunchJob]]:
 def test_events_tell_every_launch_live(fast_stand_in_model: Model, tmp_path: Path) -> None:
     data, launches = _chain(tmp_path)
     events: list[dict] = []
-    job = Job(ChipParams(), MEMORY_BYTES, tuple(launches), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    job = ProcessJob(ChipParams(), MEMORY_BYTES, tuple(launches), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
     results = run_job(fast_stand_in_model, job, tmp_path / "work", events.append)
     assert [result.name for result in results] == ["hop0", "hop1"]
     kinds = [event["event"] for event in events if event["event"] != "progress"]
@@ -45,17 +45,17 @@ def test_events_tell_every_launch_live(fast_stand_in_model: Model, tmp_path: Pat
 
 def test_interrupted_chain_goes_on_from_the_kept_regions(stand_in_model: Model, tmp_path: Path) -> None:
     data, launches = _chain(tmp_path)
-    first = Job(ChipParams(), MEMORY_BYTES, (launches[0],), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    first = ProcessJob(ChipParams(), MEMORY_BYTES, (launches[0],), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
     run_job(stand_in_model, first, tmp_path / "work")
     kept = MemoryFile(launches[1].program_base, launches[0].result_dir / "out.npy")
-    run_job(stand_in_model, Job(ChipParams(), MEMORY_BYTES, (launches[1],), (kept,)), tmp_path / "work")
+    run_job(stand_in_model, ProcessJob(ChipParams(), MEMORY_BYTES, (launches[1],), (kept,)), tmp_path / "work")
     np.testing.assert_array_equal(np.load(tmp_path / "hop1" / "out.npy"), data)
 
 
 def test_launches_that_are_given_one_by_one_run_in_one_process(fast_stand_in_model: Model, tmp_path: Path) -> None:
     """Each is given when the one before has ended, from one pipe; closing it ends the process."""
     data, launches = _chain(tmp_path)
-    job = Job(ChipParams(), MEMORY_BYTES, memory=(MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    job = ProcessJob(ChipParams(), MEMORY_BYTES, memory=(MemoryFile(SOURCE, tmp_path / "data.npy"),))
     kinds: list[str] = []
     with Simulator(fast_stand_in_model, job, tmp_path / "work") as simulator:
         waiting = iter(launches)
@@ -100,7 +100,7 @@ def test_every_byte_changed_outside_what_a_launch_may_write_is_found(stand_in_mo
             )
         )  # fmt: skip
     results = run_job(
-        stand_in_model, Job(ChipParams(), MEMORY_BYTES, tuple(launches), keep_going=True), tmp_path / "work"
+        stand_in_model, ProcessJob(ChipParams(), MEMORY_BYTES, tuple(launches), keep_going=True), tmp_path / "work"
     )
     assert [(result.stray_bytes, result.stray_address, result.ok) for result in results] == expected
     assert {ok for _, _, ok in expected} == {False, True}
@@ -133,7 +133,7 @@ def test_failed_launch_stops_the_job(fast_stand_in_model: Model, tmp_path: Path)
     _, launches = _chain(tmp_path)
     bad = LaunchJob("bad", SOURCE, 0, tmp_path / "bad", watchdog_cycles=100)
     results = run_job(
-        fast_stand_in_model, Job(ChipParams(), MEMORY_BYTES, (bad, launches[0])), tmp_path / "work"
+        fast_stand_in_model, ProcessJob(ChipParams(), MEMORY_BYTES, (bad, launches[0])), tmp_path / "work"
     )
     assert [(result.name, result.ok) for result in results] == [("bad", False)]
     assert LaunchResult.load(launches[0].result_dir) is None
@@ -183,7 +183,7 @@ def test_waves_are_recorded_where_asked_for(tmp_path: Path, copy) -> None:
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_bench_runs_from_cocotb_test(simulator: str, tmp_path: Path) -> None:
     data, launches = _chain(tmp_path)
-    job = Job(ChipParams(), MEMORY_BYTES, tuple(launches), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
+    job = ProcessJob(ChipParams(), MEMORY_BYTES, tuple(launches), (MemoryFile(SOURCE, tmp_path / "data.npy"),))
     save_job(job, tmp_path / "job.pickle")
     wrapper = STAND_IN.wrapper(file_memory_bytes=MEMORY_BYTES if simulator == "icarus" else 0)
     (tmp_path / f"{TOP}.v").write_text(wrapper.verilog())

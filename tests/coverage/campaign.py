@@ -16,9 +16,9 @@ from pathlib import Path
 
 from rtl.contract.params import ChipParams
 from rtl.emit import emit
+from tb.files import write_atomically
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.cache import content_key
-from tb.sim.job import write_atomically
 from tests.coverage.functional import Functional
 from tests.coverage.models import CAMPAIGN_CHIPS, covered_model
 from tests.coverage.monitor import MONITOR, bin_lines, legal_turns

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
 from rtl.contract.params import ChipParams
 from tb.errors import RunError
 from tb.fuzz.campaign import KINDS as FUZZ_KINDS
@@ -23,8 +24,8 @@ from tb.fuzz.legal import legal_program
 from tb.fuzz.program import Program
 from tb.fuzz.runner import Verdict, run_programs
 from tb.model.build import Model
-from tb.sim.memory import MemorySettings
 from tb.sim.session import run_test_module
+from tb.sim.settings import MemorySettings
 from tests.cosim.bus_bench import TESTS as BUS_TESTS
 from tests.cosim.bus_cases import bus_cases
 from tests.coverage.functional import Functional, Sample

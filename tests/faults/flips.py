@@ -29,9 +29,9 @@ from tb.run.launches import check_counts, check_tensors, regions_of, writes_of
 from tb.run.scoreboard import Scoreboard
 from tb.run.workload import load_workload
 from tb.sim.flips import TARGETS
-from tb.sim.job import Flip, Job, LaunchJob, LaunchResult, MemoryFile, Region
-from tb.sim.memory import MemorySettings
+from tb.sim.job import Flip, LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
 from tb.sim.session import run_job
+from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, random_case
 
 __all__ = ["CHIP", "Layer", "Report", "Upset", "layers", "open_model", "run_flips", "run_upsets"]
@@ -193,7 +193,7 @@ def _run(model: Model, plans: Sequence[tuple[Layer, Flip | None]], folder: Path)
             )
         )
     size = max(len(layer.memory) for layer, _ in plans)
-    return run_job(model, Job(CHIP, size, tuple(launches), keep_going=True), folder / "work")
+    return run_job(model, ProcessJob(CHIP, size, tuple(launches), keep_going=True), folder / "work")
 
 
 def _judge(layer: Layer, result: LaunchResult, folder: Path, *, boards: Boards) -> tuple[str, str]:

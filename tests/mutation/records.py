@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tb.files import write_atomically
 from tb.model.cache import content_key
-from tb.sim.job import write_atomically
 from tests.mutation.blocks import BLOCKS, bench_path
 from tests.mutation.campaign import ROOT, Result, Survivor
 from tests.mutation.equivalence import Judgement, Verdict

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tb.sim.job import write_atomically
+from tb.files import write_atomically
 from tests.mutation.campaign import Result
 from tests.mutation.records import Record
 

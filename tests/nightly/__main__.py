@@ -25,7 +25,7 @@ from rich.table import Table
 
 from tb.bench.table import commit, require_writable
 from tb.errors import BenchError
-from tb.sim.job import write_atomically
+from tb.files import write_atomically
 
 __all__ = ["CAMPAIGNS", "Campaign", "Outcome", "main", "run_campaigns"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rtl.contract.params import default_chip
-from tb.run.run import Run, RunOptions
+from tb.run.options import RunOptions
+from tb.run.run import Run
 from tb.run.workload import Workload, load_workload
 
 LAYER = "conv5_1"

@@ -1,7 +1,5 @@
 """The systolic array: a matrix product of R operands and R x C weights in every pass."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from golden.machine.checker import Checker
@@ -19,16 +17,15 @@ class _Array:
     counter = CoreCounter.ARRAY_PIXELS
 
     def check_setup(self, check: Checker, fields: Fields) -> None:
-        check.require(not fields["window"], "only the TAP engine has a window")
+        """It has no options, and hence no rules."""
 
-    def count(self, geometry: Mapping[str, int], fields: Mapping[str, int]) -> tuple[int, int]:
-        passes = fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"]
-        return passes, fields["out_h"] * geometry["out_w"]
+    def extent(self, geometry: Fields, fields: Fields) -> tuple[int, int]:
+        return fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"], fields["out_h"] * geometry["out_w"]
 
     def run(self, core: CoreState, geometry: Fields, fields: Fields) -> Sums:
         rows, cols = core.params.rows, core.params.cols
         taps = geometry["kernel_h"] * geometry["kernel_w"]
-        passes, pixels = self.count(geometry, fields)
+        passes, pixels = self.extent(geometry, fields)
         weights = weights_from(core, fields["weight_base"], passes, rows * cols)
         total = np.zeros((pixels, cols), np.int32)
         for piece in pieces(core, geometry, fields, EXACT_ROWS // rows):
@@ -36,7 +33,7 @@ class _Array:
             chunk = weights[first : first + piece.passes].reshape(-1, cols).astype(np.float32)
             operands = gather(core, geometry, fields, piece, np.float32)
             total += product(operands.reshape(pixels, -1), chunk).astype(np.int32)
-        return Sums(total)
+        return Sums(values=total)
 
 
 ARRAY: EngineModel = _Array()

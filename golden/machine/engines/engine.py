@@ -4,7 +4,6 @@ An engine knows the meaning of its own passes alone. Order, tokens, counting and
 machine's, and how operands are read is `golden.machine.operands`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from rtl.contract.regs import CoreCounter
 __all__ = ["EngineModel", "Sums"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Sums:
     """Accumulator update of all passes of a COMPUTE.
 
@@ -46,8 +45,8 @@ class EngineModel(Protocol):
         """Rules of a SETUP that are the engine's own."""
         ...
 
-    def count(self, geometry: Mapping[str, int], fields: Mapping[str, int]) -> tuple[int, int]:
-        """Passes of a COMPUTE, and the pixels that stream in each."""
+    def extent(self, geometry: Fields, fields: Fields) -> tuple[int, int]:
+        """Passes of a COMPUTE, and pixels that stream in each."""
         ...
 
     def run(self, core: CoreState, geometry: Fields, fields: Fields) -> Sums:

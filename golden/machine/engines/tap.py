@@ -1,14 +1,12 @@
 """The tap unit: products or maxima of a channel a lane, of single taps or of whole kernel rows (with a window)."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from golden.machine.checker import Checker
 from golden.machine.engines.engine import EngineModel, Sums
 from golden.machine.operands import EXACT_ROWS, Fields, gather, pieces, weights_from
 from golden.machine.state import CoreState
-from rtl.contract.isa import TapMode
+from rtl.contract.engines.tap import TapMode
 from rtl.contract.regs import CoreCounter
 
 __all__ = ["TAP"]
@@ -29,18 +27,19 @@ class _Tap:
         check.require(fields["kernel_w"] <= columns, f"a window of {fields['kernel_w']}, the unit has {columns}")
         check.nonzero(fields, "stride_w")
 
-    def count(self, geometry: Mapping[str, int], fields: Mapping[str, int]) -> tuple[int, int]:
-        """With a window, a pass is a whole kernel row, and its pixels are the input columns that it goes over."""
-        columns, width = geometry["kernel_w"], geometry["out_w"]
-        if geometry["window"]:
-            columns, width = 1, (width - 1) * geometry["stride_w"] + columns
-        return fields["blocks"] * geometry["kernel_h"] * columns, fields["out_h"] * width
+    def extent(self, geometry: Fields, fields: Fields) -> tuple[int, int]:
+        streamed = _streamed(geometry) if geometry["window"] else geometry
+        passes = fields["blocks"] * streamed["kernel_h"] * streamed["kernel_w"]
+        return passes, fields["out_h"] * streamed["out_w"]
 
     def run(self, core: CoreState, geometry: Fields, fields: Fields) -> Sums:
-        sums = _window(core, _streamed(geometry), fields) if geometry["window"] else _single(core, geometry, fields)
-        if geometry["tap_mode"] == TapMode.MAX:
-            return Sums(sums.astype(np.int32), combine=np.maximum)
-        return Sums((sums << geometry["tap_shift"]).astype(np.int32))
+        is_max = geometry["tap_mode"] == TapMode.MAX
+        streamed = _streamed(geometry) if geometry["window"] else geometry
+        values = _window(core, streamed, fields) if geometry["window"] else _single(core, geometry, fields)
+        return Sums(
+            values=(values if is_max else values << geometry["tap_shift"]).astype(np.int32),
+            combine=np.maximum if is_max else np.add,
+        )
 
 
 def _single(core: CoreState, geometry: Fields, fields: Fields) -> np.ndarray:

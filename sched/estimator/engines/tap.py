@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimator.engines.engine import EngineTiming, Fields, Pass
-from rtl.contract.isa import TapMode
+from rtl.contract.engines.tap import TapMode
 from rtl.contract.params import CoreParams
 
 __all__ = ["TAP"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from rtl.contract.isa import Opcode, TrafficClass, encode_fields
+from rtl.contract.codec import encode_fields
+from rtl.contract.isa import Opcode, TrafficClass
 from rtl.contract.params import ChipParams
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement

@@ -4,7 +4,8 @@ import pytest
 
 from estimator import activity, estimate
 from golden.machine import Machine
-from rtl.contract.isa import Opcode, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode
 from scheduler import schedule
 from tests.cases import random_case
 from tests.unit.sched.estimator.handmade import EXACT, QUICK, SETUP, TWO, Handmade, compute

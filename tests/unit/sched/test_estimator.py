@@ -12,16 +12,8 @@ from estimator.instructions import PLACED, TIMED, Instructions
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from estimator.transfers import bursts, hops
 from golden.machine import Machine
-from rtl.contract.isa import (
-    INSTRUCTION_BYTES,
-    LAYOUTS,
-    Engine,
-    Opcode,
-    TrafficClass,
-    Unit,
-    decode,
-    encode,
-)
+from rtl.contract.codec import decode, encode
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, TrafficClass, Unit
 from rtl.contract.params import default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case

@@ -1,6 +1,5 @@
 """What a plan looks like for layers that matter, and what is refused."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +8,12 @@ import pytest
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv
-from rtl.contract.isa import Opcode, TrafficClass, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
 from scheduler.group import pool_candidates
+from scheduler.kinds.layers import Layers
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.split import shares
@@ -245,7 +246,7 @@ def test_shares_are_in_proportion_and_complete() -> None:
     assert shares(1, [1.0, 9.0]) == [(0, 0), (0, 1)]
 
 
-def test_layers_of_one_kind_are_mapped_alike_and_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_of_one_kind_are_mapped_alike_and_searched_once() -> None:
     builder = GraphBuilder(np.random.default_rng(0), (32, 12, 12), BUDGET)
     target = "in"
     for _ in range(3):
@@ -257,8 +258,7 @@ def test_layers_of_one_kind_are_mapped_alike_and_searched_once(monkeypatch: pyte
         searched.append(work.name)
         return best_mappings(work, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sys.modules[schedule.__module__], "best_mappings", search)
-    launches = schedule(graph, default_chip(4)).launches
+    launches = schedule(graph, default_chip(4), kind=Layers(search=search)).launches
     assert len({launch.mapping for launch in launches[:3]}) == 1
     assert searched == [launches[0].name, launches[3].name]
 

@@ -42,7 +42,8 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYSTOMESH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("tb.run.run.emit_chip", lambda *_: (_ for _ in ()).throw(ToolError("no build in this test")))
+    refusal = ToolError("no build in this test")
+    monkeypatch.setattr("tb.run.preparation.emit_chip", lambda *_: (_ for _ in ()).throw(refusal))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from golden.int8.host import run_model
+from golden.int8.fallback import run_model
 from golden.int8.ops import run_float
 from golden.onnx_import import FloatModel, judge_float, load_onnx
 from tests.onnx_random import random_model

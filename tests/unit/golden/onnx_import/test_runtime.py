@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from golden.errors import DisagreementError, OnnxError
 from golden.int8 import ops
-from golden.int8.host import HostPart, run_model
+from golden.int8.fallback import HostPart, run_model
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QPool
 from golden.net.activations import Expression, Term

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rtl.contract.activity import PIXEL_COUNTERS, Activity, CoreActivity
-from rtl.contract.isa import Engine, TrafficClass
+from rtl.contract.activity import Activity, CoreActivity
+from rtl.contract.isa import TrafficClass
 from rtl.contract.regs import CoreCounter
 
 CORES = [{counter.name.lower(): 100 * core + counter for counter in CoreCounter} for core in (1, 2)]
@@ -45,6 +45,6 @@ def test_cores_with_other_engines_are_added_by_name() -> None:
     assert (got.pixels, got.compute_cycles) == ({"array": 6, "tap": 7}, {"stream": 2.0})
 
 
-def test_every_engine_has_a_counter_of_its_own() -> None:
-    assert set(PIXEL_COUNTERS) == set(Engine)
-    assert len(set(PIXEL_COUNTERS.values())) == len(Engine)
+def test_counts_by_number_make_an_activity_without_time() -> None:
+    counts = {counter: 10 + counter for counter in CoreCounter}
+    assert CoreActivity.from_counts(counts, ["tap"]) == CoreActivity({"tap": 19}, 20, 35)

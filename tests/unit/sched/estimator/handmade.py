@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from estimator import Coefficients, MemoryTiming
-from rtl.contract.isa import Opcode, Space, TrafficClass, Unit, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, default_chip
 
 __all__ = ["EXACT", "FOUR", "ONE", "QUICK", "SETUP", "TWO", "Handmade", "compute", "load"]

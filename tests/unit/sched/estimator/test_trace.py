@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from estimator import MemoryTiming, estimate
-from rtl.contract.isa import Opcode, TrafficClass, Unit, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode, TrafficClass, Unit
 from scheduler import schedule
 from tests.cases import random_case
 from tests.unit.sched.estimator.handmade import EXACT, ONE, QUICK, SETUP, Handmade, compute, load

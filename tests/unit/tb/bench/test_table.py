@@ -23,7 +23,7 @@ def summary(cycles: int) -> dict:
     bytes_of = {"weight": 1_000_000, "ifmap": 500_000, "ofmap": 0, "psum": 0, "program": 10_000}
     layers = [
         LayerSummary("conv1", "conv", cycles - 100, cycles - 100, 64_000, 0.5, bytes_of, True, 1.5, causes),
-        LayerSummary("gate1", "host", 0, 0, 0, 0.0, {}, True, 0.0, host_bytes=64),
+        LayerSummary("gate1", "host", 0, 0, 0, 0.0, {}, True, 0.0, host_bytes=64, on_host=True),
         LayerSummary("pool1", "pool", 100, 90, 0, 0.0, {}, True, 0.5),
     ]
     whole = Summary(

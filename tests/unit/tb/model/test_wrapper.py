@@ -8,7 +8,7 @@ import pytest
 
 from tb.errors import BenchError
 from tb.model.wrapper import Wrapper
-from tb.sim.memory import MemorySettings
+from tb.sim.settings import MemorySettings
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 8])

@@ -31,7 +31,8 @@ def _summary(**changes: Any) -> Summary:
         for name in NAMES
     ]
     kinds = "AveragePool + Reshape + Transpose + Softmax + Mul + ReduceMean"
-    layers.append(LayerSummary("/head/ReduceMean", "host", 0, 0, 0, 0.0, {}, True, 0.0, mapping=kinds, host_bytes=9))
+    head = LayerSummary("/head/ReduceMean", "host", 0, 0, 0, 0.0, {}, True, 0.0, mapping=kinds, host_bytes=9)
+    layers.append(replace(head, on_host=True))
     return replace(
         Summary(
             net="model.onnx", cores=4, array="16x16", sim="verilator", schedule="layer by layer", seed=1, pe_count=1024,

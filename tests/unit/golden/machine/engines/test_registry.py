@@ -1,6 +1,6 @@
 """Engines that register from outside: the machine runs them, counts them and keeps their rules."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ class Minimum:
     def check_setup(self, check: Checker, fields: Fields) -> None:
         check.require(fields["kernel_h"] == 1, "a kernel of several rows")
 
-    def count(self, geometry: Mapping[str, int], fields: Mapping[str, int]) -> tuple[int, int]:
+    def extent(self, geometry: Fields, fields: Fields) -> tuple[int, int]:
         return fields["blocks"] * geometry["kernel_w"], fields["out_h"] * geometry["out_w"]
 
     def run(self, core: CoreState, geometry: Fields, fields: Fields) -> Sums:
@@ -35,7 +35,7 @@ class Minimum:
         for piece in pieces(core, geometry, fields, EXACT_ROWS):
             operands = gather(core, geometry, fields, piece, np.int8)[..., :3]
             np.minimum(values, operands.reshape(pixels, piece.passes, 3).min(axis=1), out=values)
-        return Sums(values, combine=np.minimum)
+        return Sums(values=values, combine=np.minimum)
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import pytest
 
 from estimator import EngineCycles, estimate
 from estimator.engines import ARRAY, Pass
-from rtl.contract.isa import Opcode, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode
 from rtl.contract.params import CoreParams
 from tests.unit.sched.estimator.handmade import EXACT, ONE, QUICK, Handmade, compute
 

@@ -9,7 +9,8 @@ from estimator import EngineCycles, engines, estimate
 from estimator.coefficients import Coefficients
 from estimator.engines import ARRAY, TAP, EngineTiming, Pass, switch_cycles
 from estimator.instructions import masked
-from rtl.contract.isa import Engine, Opcode, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Engine, Opcode
 from rtl.contract.params import CoreParams
 from tests.unit.sched.estimator.handmade import EXACT, ONE, QUICK, SETUP, Handmade, compute
 

@@ -4,7 +4,9 @@ import pytest
 
 from estimator import EngineCycles, estimate
 from estimator.engines import TAP, Pass
-from rtl.contract.isa import Engine, Opcode, TapMode, encode
+from rtl.contract.codec import encode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine, Opcode
 from tests.unit.sched.estimator.handmade import EXACT, ONE, QUICK, Handmade, compute
 
 

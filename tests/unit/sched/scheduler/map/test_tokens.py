@@ -11,12 +11,14 @@ import pytest
 from estimator import MemoryTiming
 from golden.int8.qnodes import QConv
 from rtl.contract.params import CoreParams, default_chip
+from scheduler.engines import bids
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.tokens import TokenMap
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
-from scheduler.work.lower import lower_conv
+from scheduler.work.sink import MemorySink
+from scheduler.work.task import Task
 from tests.cases import GraphBuilder
 
 CHIP = default_chip(16, CoreParams(8, 8), tokens=128)
@@ -32,7 +34,8 @@ def mappings(residual: bool) -> list[Mapping]:
     source, output = (
         Placement(at, Blocked(builder.shape(tensor), CHIP.link_bytes)) for at, tensor in ((0, "in"), (1 << 20, name))
     )
-    work = lower_conv(node, CHIP.cores[0], source, output, source if residual else None)
+    task = Task(node=node, inputs=(source,), residual=source if residual else None, sink=MemorySink(output))
+    (work,) = bids(task, CHIP.cores[0])
     found = best_mappings(work, tuple(range(CHIP.n_cores)), CHIP, MemoryTiming(), sys.maxsize)
     return list({(mapping.g_oc, mapping.g_row): mapping for mapping in found}.values())
 

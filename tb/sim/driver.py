@@ -31,7 +31,7 @@ from rtl.contract.regs import (
     block_index,
 )
 
-__all__ = ["Host", "Outcome", "Transport", "TransportError"]
+__all__ = ["Driver", "Outcome", "Transport", "TransportError"]
 
 _NO_UNIT = 3
 
@@ -100,7 +100,7 @@ class Outcome:
         return f"{self.error}{where}{f', {self.unit} unit' if self.unit else ''} after {self.cycles} cycles"
 
 
-class Host:
+class Driver:
     """Driver of one chip."""
 
     def __init__(self, transport: Transport, chip: ChipParams) -> None:

@@ -11,7 +11,7 @@ import pytest
 from rtl.contract.activity import Activity
 from rtl.contract.params import default_chip
 from rtl.contract.regs import ID_VALUE, Control, ErrorCode, Register, Status
-from tb.sim.host import Host, Outcome, Transport, TransportError
+from tb.sim.driver import Driver, Outcome, Transport, TransportError
 
 CHIP = default_chip(2)
 
@@ -57,7 +57,7 @@ class FakeBoard(Transport):
 
 def test_start_writes_everything_before_the_start_bit() -> None:
     board = FakeBoard()
-    asyncio.run(Host(board, CHIP).start(0x4000, 0x800, watchdog_cycles=99))
+    asyncio.run(Driver(board, CHIP).start(0x4000, 0x800, watchdog_cycles=99))
     assert dict(board.writes) == {
         Register.CONTROL: Control.START,
         Register.PROGRAM_BASE: 0x4000,
@@ -87,18 +87,18 @@ def test_start_writes_everything_before_the_start_bit() -> None:
     ids=["done", "core error", "memory error", "hung"],
 )
 def test_outcome_names_code_place_and_unit(board: FakeBoard, line: str) -> None:
-    outcome = asyncio.run(Host(board, CHIP).wait())
+    outcome = asyncio.run(Driver(board, CHIP).wait())
     assert outcome.describe(CHIP.n_cores) == line
     assert Outcome(**outcome.as_dict()) == outcome
 
 
 def test_unknown_error_code_is_still_reported() -> None:
-    outcome = asyncio.run(Host(FakeBoard(status=Status.ERROR, error=0xEE), CHIP).wait())
+    outcome = asyncio.run(Driver(FakeBoard(status=Status.ERROR, error=0xEE), CHIP).wait())
     assert outcome.error == "ErrorCode 238"
 
 
 def test_counters_are_selected_by_block_and_number() -> None:
-    counters = asyncio.run(Host(FakeBoard(), CHIP).counters())
+    counters = asyncio.run(Driver(FakeBoard(), CHIP).counters())
     high = 2 << 32
     assert counters["core"][1]["compute_wait_act"] == high | 1 << 8 | 1
     assert counters["router"][0]["blocked"] == high | 2 << 8 | 5
@@ -107,8 +107,8 @@ def test_counters_are_selected_by_block_and_number() -> None:
 
 def test_counters_make_an_activity() -> None:
     """Each under the name by which `Activity` asks for it."""
-    host = Host(FakeBoard(), CHIP)
-    got = Activity.from_counters(1, asyncio.run(host.counters()))
+    driver = Driver(FakeBoard(), CHIP)
+    got = Activity.from_counters(1, asyncio.run(driver.counters()))
     high = 2 << 32
     assert [core.pixels["tap"] for core in got.cores] == [high | core << 8 | 9 for core in range(2)]
     assert got.write_bytes["weight"] == sum(high | (4 + node) << 8 | 8 for node in range(len(CHIP.memory_nodes)))
@@ -116,10 +116,10 @@ def test_counters_make_an_activity() -> None:
 
 def test_another_chip_is_refused() -> None:
     with pytest.raises(TransportError, match="the ID register reads 0x00000001"):
-        asyncio.run(Host(FakeBoard(id_value=1), CHIP).identify())
+        asyncio.run(Driver(FakeBoard(id_value=1), CHIP).identify())
 
 
 def test_debug_words_name_state_and_tokens() -> None:
-    (core, _) = asyncio.run(Host(FakeBoard(), CHIP).debug())
+    (core, _) = asyncio.run(Driver(FakeBoard(), CHIP).debug())
     assert core["units"]["load"] == {"opcode": "ILLEGAL", "state": "ended", "unmet_waits": [], "instructions": 2 << 16}
     assert core["tokens"] == [0, 1, 5, 33, 50, 53]

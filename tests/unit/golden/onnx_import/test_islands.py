@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from golden.errors import OnnxError
 from golden.int8 import ops
-from golden.int8.host import HostPart
+from golden.int8.fallback import HostPart
 from golden.int8.qnodes import QHost
 from golden.int8.quant import quantisation_error, quantize
 from golden.net.graph import Host

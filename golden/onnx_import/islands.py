@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from golden.errors import GraphError, OnnxError, UnsupportedError
-from golden.int8.host import DTYPES, HostPart, Port, run_part
+from golden.int8.fallback import DTYPES, HostPart, Port, run_part
 from golden.onnx_import.model import WAY_OUT, Model, Op, require_bounded
 
 __all__ = ["OnHost", "cut", "fold", "largest_refusal", "on_chip_or_host", "require_known"]

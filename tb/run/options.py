@@ -1,0 +1,48 @@
+"""The options of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtl.contract.params import ChipParams
+from tb.errors import BenchError
+from tb.sim.settings import MemorySettings
+
+__all__ = ["RunOptions"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that determines a run, apart from the workload."""
+
+    name: str
+    chip: ChipParams
+    sim: str = "verilator"
+    seed: int = 1
+    settings: MemorySettings = field(default_factory=MemorySettings)
+    runs_dir: Path = Path("runs")
+    watchdog_cycles: int = 100_000
+    fresh: bool = False
+    """Do not use launches that an earlier run has finished."""
+    waves: bool = False
+    optimise: bool = True
+    """Off: builds faster, runs slower."""
+    profile: bool = False
+    """Compile the model with profile feedback, however short the run."""
+    work: int = 0
+    """Multiply-accumulates of the network as far as known beforehand; tb/model/recipe.py chooses by them."""
+    fuse: bool = True
+    """Off: every layer is a launch of its own."""
+    jobs: int | None = 1
+    """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
+
+    def __post_init__(self) -> None:
+        self.settings.require_port(self.chip.link_bytes)
+        if self.waves and self.jobs is not None and self.jobs > 1:
+            raise BenchError(f"JOBS={self.jobs}: WAVES=1 records one simulator; leave one of the two out")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run, `runs/<name>`."""
+        return self.runs_dir / self.name

@@ -1,0 +1,93 @@
+"""The preparation of a run: the plan with its estimates, and the simulation model, built beside it."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Self
+
+from estimator import estimate
+from scheduler.plan.program import HostStep, Plan, Step
+from scheduler.schedule import schedule
+from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
+from tb.model.cache import Cache
+from tb.run.options import RunOptions
+from tb.run.training import trainer
+from tb.run.workload import Workload
+
+__all__ = ["ModelBuild", "Scheduled", "schedule_workload"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scheduled:
+    """A plan, and what the estimator expects of it."""
+
+    plan: Plan
+    estimated_cycles: list[int]
+    """By number of the step; 0 for one of the host."""
+    schedule_s: float
+
+
+def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
+    """The plan of a workload on the chip and memory of a run.
+
+    Raises
+    ------
+    PlanError
+        If the chip cannot hold it.
+    """
+    start = time.perf_counter()
+    plan = schedule(workload.graph, options.chip, options.settings, fuse=options.fuse)
+    cycles = [_predict(step, options) for step in plan.steps]
+    return Scheduled(plan, cycles, time.perf_counter() - start)
+
+
+def _predict(step: Step, options: RunOptions) -> int:
+    """Cycles that the estimator expects of a step."""
+    return 0 if isinstance(step, HostStep) else round(estimate(step, options.chip, options.settings).cycles)
+
+
+class ModelBuild:
+    """The build of a run's simulation model. Use as a context manager: an error within ends the build.
+
+    A model for Verilator is built in a thread of its own from the start. Icarus builds in a second, and its memory is
+    as large as the plan says, so it waits for that.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._under_way: Future[tuple[Design, Model]] | None = None
+
+    def __enter__(self) -> Self:
+        if self._options.sim == "verilator":
+            self._under_way = self._pool.submit(self._build, 0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            cancel_builds()
+        self._pool.shutdown()
+
+    def result(self, memory_bytes: int) -> tuple[Design, Model]:
+        """The chip's Verilog and the model, for an external memory of that size.
+
+        Raises
+        ------
+        BenchError
+            If it cannot be built.
+        """
+        return self._under_way.result() if self._under_way else self._build(memory_bytes)
+
+    def _build(self, memory_bytes: int) -> tuple[Design, Model]:
+        options = self._options
+        start = time.perf_counter()
+        cache = Cache()
+        design = emit_chip(options.chip, cache)
+        model = build_model(
+            design, options.sim, memory_bytes=memory_bytes, waves=options.waves, optimise=options.optimise,
+            cycles=options.work / options.chip.pes, profile=options.profile, training=trainer(options.chip),
+            cache=cache,
+        )  # fmt: skip
+        return design, replace(model, build_s=time.perf_counter() - start)

@@ -9,7 +9,7 @@ from estimator import estimate
 from golden.int8 import ops
 from golden.machine import Machine
 from rtl.contract.isa import Opcode, Unit, decode, encode
-from rtl.contract.params import ChipParams, CoreParams, default_chip
+from rtl.contract.params import CoreParams, default_chip
 from scheduler import schedule
 from tests.resident import resident_case, resident_plan
 from tests.unit.sched.replay import Replay
@@ -108,11 +108,15 @@ def test_a_token_of_the_tensor_that_is_not_waited_for_or_sent_is_noticed(unit: U
 
 def test_parts_go_on_with_the_accumulators_of_those_before() -> None:
     """An odd number of output blocks, so that the second part begins with the other bank."""
-    chip: ChipParams = GRIDS["one core"][0]
-    (launch,) = resident_plan(resident_case(chip, channels=5), (1, 1), (1, 1)).launches
-    starts = [
-        fields["acc_base"] // chip.cores[0].acc_bank_entries
+    chip = default_chip(1, replace(SMALL, acc_entries=256))
+    (launch,) = resident_plan(resident_case(chip, channels=24), (1, 1), (1, 1)).launches
+    computes = [
+        fields
         for opcode, fields in map(decode, launch.streams[0, Unit.COMPUTE])
         if opcode == Opcode.COMPUTE and not fields["accumulate"]
     ]
-    assert starts == [index % 2 for index in range(len(starts))]
+    (second,) = (n for n, fields in enumerate(computes) if fields["wait0_first"] == chip.tokens - 1)
+    assert second % 2 == 1
+    banks = [fields["acc_base"] // chip.cores[0].acc_bank_entries for fields in computes]
+    assert banks == [number % 2 for number in range(len(computes))]
+    assert [fields["wait2_count"] for fields in computes] == [0, 0, *[1] * (len(computes) - 2)]

@@ -1,4 +1,4 @@
-"""Order of everything in a launch: steps, loads, and which waits for which.
+"""Order of everything in a part of a launch: steps, loads, and which waits for which.
 
 Every core computes, tile by tile, output block by output block, the steps of the block, chunk by chunk. A step has a
 *position*, the same on all cores: ``(tile * blocks + block) * steps + step``.
@@ -16,7 +16,8 @@ slots are paced by the steps of the leader instead.
 Why nothing can deadlock: a load may start behind position e (its slot's last use on any member, or the step that paces
 it) and is needed at position u > e (its first use on any member). Every load stream is sorted by (e + 1/2, u), so
 e + 1/2 for loads, the position itself for COMPUTE and a quarter more for STORE order all instructions of all cores such
-that each waits only for earlier ones, and every stream follows that order.
+that each waits only for earlier ones, and every stream follows that order. Parts of a launch follow each other in
+every stream, and wait for nothing of later parts: with the number of the part in front the order holds for all.
 """
 
 from __future__ import annotations

@@ -9,19 +9,16 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.contract.params import ChipParams
-from rtl.contract.regs import COUNTER_BITS, ID_VALUE, ErrorCode, Register
+from rtl.contract.regs import COUNTER_BITS, ID_VALUE, NO_NODE, NO_UNIT, ErrorCode, Register
 from rtl.contract.regs import Control as ControlBit
 from rtl.dram.axi import Axi4Lite, Resp
 
-__all__ = ["CLEAR_CYCLES", "NO_NODE", "NO_UNIT", "WATCHDOG_RESET", "Control"]
+__all__ = ["CLEAR_CYCLES", "WATCHDOG_RESET", "Control"]
 
 CLEAR_CYCLES = 8
 """Cycles for which `clear` is held at least: more than any link or response of a block is under way."""
 WATCHDOG_RESET = 1 << 20
 """WATCHDOG after reset."""
-NO_NODE = 0xFF
-"""Node in ERROR when no single node is to blame (watchdog)."""
-NO_UNIT = 3
 _READ_CYCLES = 3  # COUNTER_SELECT -> index -> block's value -> multiplexer
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from golden.machine import Machine, Result
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
 from rtl.contract.params import ChipParams
 
 __all__ = ["Assembler"]

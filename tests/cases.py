@@ -14,7 +14,7 @@ from golden.int8.qgraph import QGraph, QTensor
 from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool, Residual
 from golden.int8.requant import Requant
 from golden.net.window import out_hw
-from rtl.contract.isa import table_blocks
+from rtl.contract.codec import table_blocks
 from rtl.contract.params import ChipParams
 from tests.chips import CHIPS, random_chip
 

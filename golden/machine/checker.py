@@ -2,7 +2,7 @@
 
 from golden.machine.operands import Fields
 from golden.machine.state import CoreState
-from rtl.contract.isa import Opcode, TrafficClass, Unit
+from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
 
@@ -33,6 +33,9 @@ class Checker:
         count = len(self.chip.memory_nodes)
         self.require(fields["memory"] < count, f"no memory node {fields['memory']} among {count}")
         self.require(fields["traffic"] < len(TrafficClass), f"no traffic class {fields['traffic']}")
+
+    def scratchpad(self, space: int) -> None:
+        self.require(space in (Space.ACT, Space.WEIGHT, Space.PARAM), f"space {space} holds no data")
 
     def aligned(self, address: int) -> None:
         size = self.chip.link_bytes

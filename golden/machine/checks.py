@@ -13,7 +13,9 @@ from golden.machine import engines
 from golden.machine.checker import Checker
 from golden.machine.operands import Fields
 from golden.machine.state import CoreState
-from rtl.contract.isa import Opcode, Space, Unit, table_blocks
+from rtl.contract.codec import table_blocks
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
 
@@ -57,7 +59,7 @@ def _load(check: Checker, fields: Fields) -> None:
     check.nonzero(fields, "cores", "runs", "run_flits")
     check.a_core(fields["cores"].bit_length() - 1)
     check.memory(fields)
-    check.require(fields["space"] != Space.PROGRAM, "space PROGRAM is the fetch unit's")
+    check.scratchpad(fields["space"])
     if fields["token_valid"]:
         check.token(fields["token"])
     check.aligned(fields["dram_addr"])
@@ -65,9 +67,13 @@ def _load(check: Checker, fields: Fields) -> None:
 
 def _setup(check: Checker, fields: Fields) -> None:
     check.nonzero(fields, "kernel_h", "kernel_w", "out_w")
-    engine = engines.find(fields["engine"])
-    check.require(engine is not None, f"no engine {fields['engine']}")
+    engine, spec = engines.find(fields["engine"]), ENGINES.by_code(fields["engine"])
+    check.require(engine is not None and spec is not None, f"no engine {fields['engine']}")
     assert engine is not None
+    assert spec is not None
+    check.require(spec.name in check.core.params.engines, f"the core has no engine {spec.name}")
+    unknown = fields["options"] >> spec.options.size
+    check.require(unknown == 0, f"options {fields['options']:#x}, {spec.name} has {spec.options.size} bits of them")
     engine.check_setup(check, fields)
 
 
@@ -90,7 +96,7 @@ def _store(check: Checker, fields: Fields) -> None:
     check.require(fields["lane_offset"] + fields["lanes"] <= size, "lanes beyond the flit")
     if fields["to_core"]:
         check.a_core(fields["core"])
-        check.require(fields["space"] != Space.PROGRAM, "space PROGRAM is the fetch unit's")
+        check.scratchpad(fields["space"])
         if fields["token_valid"]:
             check.token(fields["token"])
     else:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from golden.machine.engines import find
 from golden.machine.operands import Fields
-from rtl.contract.isa import Opcode, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.regs import CoreCounter
 
 __all__ = ["COUNTED", "count_events"]

@@ -21,7 +21,8 @@ from golden.machine.faults import Fault
 from golden.machine.result import Blocked, Result
 from golden.machine.state import UNDEFINED, CoreState, fresh_cores
 from golden.machine.store import drain
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import CoreCounter, ErrorCode
 

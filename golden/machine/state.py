@@ -6,7 +6,8 @@ from math import prod
 import numpy as np
 
 from golden.machine.faults import Fault
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit, unpack_params
+from rtl.contract.codec import unpack_params
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import CoreCounter, ErrorCode
 

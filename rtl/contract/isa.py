@@ -26,33 +26,27 @@ Instructions
              (B = link_bytes); within a run the scratchpad address grows by 1 per flit, or if
              ``planar`` by the core's act_groups. The last flit adds one to ``token`` of each of these
              cores (if ``token_valid``). Loads of one core from one memory node arrive in order;
-             loads from different memory nodes do not. ``planar`` for cores whose act_groups differ is an
+             loads from different memory nodes do not. ``space`` is ACT, WEIGHT or PARAM, here and in a STORE to a
+             core; others are an ILLEGAL_FIELD. ``planar`` for cores whose act_groups differ is an
              ILLEGAL_FIELD, which the memory node reports.
     SETUP    (compute unit) Sets the geometry that later COMPUTEs use; takes effect in order.
     COMPUTE  (compute unit) For each pass (block, kernel row, kernel column; column fastest) and each
              pixel (out row, out column; column fastest) update accumulator ``acc_base + pixel``.
-             ARRAY engine: acc[c] += sum_r act[r] * weight[r][c], R x C weights per pass, consecutive in the
-             weight scratchpad from ``weight_base`` (row r at byte r*C). TAP engine: lanes l <
-             min(R, C) only: MAC: acc[l] += (act[l] * weight[l]) << tap_shift, with C bytes of weights
-             per pass; MAX: acc[l] = max(acc[l], act[l]), no weights. Lanes >= min(R, C) of a TAP update
-             are undefined. The first pass overwrites unless ``accumulate``.
-             With ``window`` (TAP engine only) a pass is a whole kernel row: the unit streams each input column once,
-             and its window of kernel_w columns gives the same updates as kernel_w passes would; weights lie in the same
-             order. Input column n of a row, n < (out_w - 1)*stride_w + kernel_w, is at ix = -pad_left + n and byte
-             n*tap_x from the row's first; output column ox is made of columns ox*stride_w + kx. So ``step_x`` and
-             ``dilation_w`` are not used, and all of these columns are read, also those that a stride leaves out.
+             What an update does with act and the weights is the engine's (`rtl.contract.engines`, a file each), and so
+             are the bits ``options`` of the SETUP; the weights of a pass are consecutive in the weight scratchpad, from
+             ``weight_base`` on in the order of passes. The first pass overwrites unless ``accumulate``.
              act is the R bytes at byte address ``act_base + block*block_pitch + ky*tap_y + kx*tap_x
-             + oy*step_y + ox*step_x`` (modulo 2**22), if the input coordinate
+             + oy*step_y + ox*step_x`` (modulo 2**ADDRESS_BITS), if the input coordinate
              (iy, ix) = (iy0 + oy*stride_h + ky*dilation_h, -pad_left + ox*stride_w + kx*dilation_w)
              lies in [0, in_h) x [0, in_w); else R times ``pad_value``.
              Signals 0 and 1 fire when all operands have been read, signal 2 when the last accumulator
              update has been written.
-             Errors: ILLEGAL_FIELD if blocks, out_h or (in the SETUP already) kernel_h, kernel_w or out_w is zero,
-             without a SETUP, if ``weight_base`` is no multiple of C, or (in the SETUP already) if there is a ``window``
-             with the ARRAY engine, with kernel_w > CoreParams.tap_columns or with stride_w = 0; ACC_RANGE unless
-             the entries lie in the bank of ``acc_base``; WEIGHT_RANGE unless the weights of all passes, ACT_RANGE
-             unless all R bytes of every act that is not padding, lie in the scratchpad. Of several in one instruction
-             other than ILLEGAL_FIELD, any one is reported.
+             Errors: ILLEGAL_FIELD if blocks or out_h is zero, without a SETUP, if ``weight_base`` is no multiple of C,
+             or (in the SETUP already) if kernel_h, kernel_w or out_w is zero, the core has no engine of this code, a
+             bit of ``options`` is set that the engine does not define, or a rule of the engine is broken; ACC_RANGE
+             unless the entries lie in the bank of ``acc_base``; WEIGHT_RANGE unless the weights of all passes,
+             ACT_RANGE unless all R bytes of every act that is not padding, lie in the scratchpad. Of several in one
+             instruction other than ILLEGAL_FIELD, any one is reported.
     STORE    (store unit) For each group g < ``groups`` and pixel n < ``pixels``: lanes
              [g*L, g*L + lanes) of accumulator ``acc_base + n`` are requantised with parameter block
              ``param_base + g`` and sent as one flit, bytes [lane_offset, lane_offset + lanes) valid
@@ -87,19 +81,22 @@ Requantisation (`param block`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, enum
 
 __all__ = [
+    "ADDRESS_BITS",
+    "ADDRESS_SPACE_BYTES",
+    "ENGINE_BITS",
     "INSTRUCTION_BITS",
     "INSTRUCTION_BYTES",
     "LAYOUTS",
+    "OPTION_BITS",
     "PARAM_BYTES_PER_CHANNEL",
+    "PARAM_FLITS",
     "TABLE_BYTES",
     "Compute",
     "End",
@@ -114,24 +111,22 @@ __all__ = [
     "Store",
     "Sync",
     "Table",
-    "TapMode",
     "TrafficClass",
     "Unit",
-    "decode",
-    "encode",
-    "encode_fields",
-    "encoder",
-    "field_range",
-    "pack_params",
-    "signal_bits",
-    "table_blocks",
-    "unpack_params",
-    "wait_bits",
 ]
 
 INSTRUCTION_BYTES = 32
 INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
+ADDRESS_BITS = 22
+"""Of a byte address in a scratchpad."""
+ADDRESS_SPACE_BYTES = 1 << ADDRESS_BITS
+"""What addresses of activations wrap at, and the largest scratchpad."""
 PARAM_BYTES_PER_CHANNEL = 8
+PARAM_FLITS = PARAM_BYTES_PER_CHANNEL
+"""Flits of a parameter block, which holds link_bytes channels."""
+ENGINE_BITS = 3
+OPTION_BITS = 16
+"""Bits of a SETUP that each engine lays out for itself."""
 TABLE_BYTES = 256
 """The activation table: one int8 for every int8."""
 
@@ -158,7 +153,7 @@ class Opcode(enum.IntEnum, shape=unsigned(4)):
     TABLE = 8
 
 
-class Space(enum.IntEnum, shape=unsigned(2)):
+class Space(enum.IntEnum, shape=unsigned(3)):
     """Where in a core a flit lands. PROGRAM is for the fetch unit's own requests: dst = unit << 16."""
 
     ACT = 0
@@ -167,14 +162,11 @@ class Space(enum.IntEnum, shape=unsigned(2)):
     PROGRAM = 3
 
 
-class Engine(enum.IntEnum, shape=unsigned(1)):
+class Engine(enum.IntEnum, shape=unsigned(ENGINE_BITS)):
+    """Codes of the engines in `rtl.contract.engines`. Engines that are registered elsewhere take free ones."""
+
     ARRAY = 0
     TAP = 1
-
-
-class TapMode(enum.IntEnum, shape=unsigned(1)):
-    MAC = 0
-    MAX = 1
 
 
 class TrafficClass(enum.IntEnum, shape=unsigned(3)):
@@ -234,9 +226,8 @@ Load = _instruction(
 Setup = _instruction(
     {
         **_PREFIX,
-        "engine": Engine,
-        "tap_mode": TapMode,
-        "tap_shift": unsigned(5),
+        "engine": unsigned(ENGINE_BITS),
+        "options": unsigned(OPTION_BITS),
         "kernel_h": unsigned(6),
         "kernel_w": unsigned(6),
         "stride_h": unsigned(4),
@@ -248,19 +239,18 @@ Setup = _instruction(
         "pad_left": unsigned(6),
         "step_x": unsigned(12),
         "tap_x": unsigned(12),
-        "step_y": unsigned(22),
-        "tap_y": unsigned(22),
-        "block_pitch": unsigned(22),
+        "step_y": unsigned(ADDRESS_BITS),
+        "tap_y": unsigned(ADDRESS_BITS),
+        "block_pitch": unsigned(ADDRESS_BITS),
         "pad_value": signed(8),
-        "window": unsigned(1),
     }
 )
 Compute = _instruction(
     {
         **_PREFIX,
         **_SIGNALS,
-        "act_base": unsigned(22),
-        "weight_base": unsigned(22),
+        "act_base": unsigned(ADDRESS_BITS),
+        "weight_base": unsigned(ADDRESS_BITS),
         "acc_base": unsigned(13),
         "blocks": unsigned(10),
         "out_h": unsigned(10),
@@ -322,123 +312,3 @@ LAYOUTS: dict[Opcode, data.StructLayout] = {
     Opcode.POOL: Pool,
     Opcode.TABLE: Table,
 }
-
-
-@cache
-def _fields(opcode: Opcode) -> dict[str, tuple[int, int, bool]]:
-    """Offset, width and signedness of each field, read off the layout."""
-    table = {}
-    for name, field in LAYOUTS[opcode]:
-        shape = Shape.cast(field.shape)
-        table[name] = (field.offset, shape.width, shape.signed)
-    return table
-
-
-def field_range(opcode: Opcode, name: str) -> tuple[int, int]:
-    """Smallest and largest value that a field holds."""
-    _, width, is_signed = _fields(opcode)[name]
-    return (-(1 << width - 1), (1 << width - 1) - 1) if is_signed else (0, (1 << width) - 1)
-
-
-def encode(opcode: Opcode, bits: int = 0, **values: int) -> bytes:
-    """The 32 bytes of an instruction; absent fields are zero, `bits` holds fields that were encoded before.
-
-    Raises
-    ------
-    ValueError
-        For an unknown field, or a value that its field cannot hold.
-    """
-    return encoder(opcode, *values)(bits, *values.values())
-
-
-def encode_fields(opcode: Opcode, **values: int) -> int:
-    """Some fields of an instruction alone; bits of different fields are joined by ``|``."""
-    return int.from_bytes(encoder(opcode, *values)(0, *values.values()), "little") ^ int(opcode)
-
-
-@cache
-def encoder(opcode: Opcode, *names: str) -> Callable[..., bytes]:
-    """`encode` for many instructions of which only these fields differ.
-
-    Returns
-    -------
-    callable
-        ``encoder(opcode, "a", "b")(bits, 1, 2)`` is ``encode(opcode, bits, a=1, b=2)``.
-    """
-    table = _fields(opcode)
-    unknown = [name for name in names if name not in table or name == "opcode"]
-    if unknown:
-        raise ValueError(f"{opcode.name} has no field {unknown[0]!r}")
-    fields = [(table[name][0], *field_range(opcode, name), (1 << table[name][1]) - 1) for name in names]
-    code = int(opcode)
-
-    def pack(bits: int, *values: int) -> bytes:
-        word = code | bits
-        for (offset, low, high, mask), value in zip(fields, values, strict=True):
-            if not low <= value <= high:
-                name = names[[field[0] for field in fields].index(offset)]
-                raise ValueError(f"{opcode.name}.{name} = {int(value)} does not fit its {mask.bit_length()} bits")
-            word |= (int(value) & mask) << offset
-        return word.to_bytes(INSTRUCTION_BYTES, "little")
-
-    return pack
-
-
-@cache
-def wait_bits(slot: int, first: int, count: int) -> int:
-    """Wait range `slot` of any instruction, for `encode`."""
-    return encode_fields(Opcode.SYNC, **{f"wait{slot}_first": first, f"wait{slot}_count": count})
-
-
-@cache
-def signal_bits(slot: int, token: int, core: int) -> int:
-    """Signal `slot` of any instruction that has signals, for `encode`."""
-    fields = {f"signal{slot}_valid": 1, f"signal{slot}_token": token, f"signal{slot}_core": core}
-    return encode_fields(Opcode.SYNC, **fields)
-
-
-def decode(raw: bytes) -> tuple[Opcode, dict[str, int]]:
-    """Opcode and fields of 32 bytes; an unknown opcode decodes as ``ILLEGAL`` without fields."""
-    word = int.from_bytes(raw[:INSTRUCTION_BYTES], "little")
-    try:
-        opcode = Opcode(word & 15)
-    except ValueError:
-        opcode = Opcode.ILLEGAL
-    if opcode not in LAYOUTS:
-        return Opcode.ILLEGAL, {}
-    values = {}
-    for name, (offset, width, is_signed) in _fields(opcode).items():
-        value = word >> offset & (1 << width) - 1
-        values[name] = value - (1 << width) if is_signed and value >> width - 1 else value
-    return opcode, values
-
-
-def pack_params(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Requantisation parameters as they lie in memory.
-
-    Parameters
-    ----------
-    bias, multiplier, shift : int[N]
-        int32, 0 .. 2**24-1 and 0 .. 63.
-
-    Returns
-    -------
-    uint8[8 * N]
-    """
-    if np.any((multiplier < 0) | (multiplier >= 1 << 24)) or np.any((shift < 0) | (shift > 63)):
-        raise ValueError("multiplier must be below 2**24 and shift from 0 to 63")
-    word = bias.astype(np.int64) & 0xFFFFFFFF
-    word = word | multiplier.astype(np.int64) << 32 | shift.astype(np.int64) << 56
-    return word.astype("<i8").view(np.uint8)
-
-
-def table_blocks(link_bytes: int) -> int:
-    """Parameter blocks that an activation table takes up; it starts at the first one's first byte."""
-    return -(-TABLE_BYTES // (link_bytes * PARAM_BYTES_PER_CHANNEL))
-
-
-def unpack_params(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverse of `pack_params`: bias int32[N], multiplier int32[N], shift int32[N]."""
-    word = np.ascontiguousarray(raw, dtype=np.uint8).view("<i8")
-    bias = (word & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-    return bias, (word >> 32 & 0xFFFFFF).astype(np.int32), (word >> 56 & 0x3F).astype(np.int32)

@@ -14,7 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import ADDRESS_SPACE_BYTES
+
 __all__ = [
+    "AXI_PAGE_BYTES",
     "ChipParams",
     "CoreParams",
     "Direction",
@@ -24,6 +28,10 @@ __all__ = [
     "load_chip",
     "mesh_shape",
 ]
+
+
+AXI_PAGE_BYTES = 4096
+"""No AXI burst crosses a multiple of this (IHI 0022H, A3.4.1)."""
 
 
 class ParameterError(ValueError):
@@ -81,16 +89,28 @@ class CoreParams:
     """Instructions that each of the three units holds ready."""
     tap_columns: int = 3
     """Kernel columns that the tap unit can apply at once. 3 leaves depthwise 3x3 layers to the memory's bandwidth."""
+    engines: tuple[str, ...] = ("array", "tap")
+    """Names of its compute engines (`rtl.contract.engines`); in whatever order given, kept in that of their codes."""
 
     def __post_init__(self) -> None:
+        self._check_engines()
         _check_power_of_two("core.rows", self.rows, 4, 64)
         _check_power_of_two("core.cols", self.cols, 4, 64)
-        _check_power_of_two("core.act_bytes", self.act_bytes, 1024, 4 * 1024 * 1024)
-        _check_power_of_two("core.weight_bytes", self.weight_bytes, 1024, 4 * 1024 * 1024)
+        _check_power_of_two("core.act_bytes", self.act_bytes, 1024, ADDRESS_SPACE_BYTES)
+        _check_power_of_two("core.weight_bytes", self.weight_bytes, 1024, ADDRESS_SPACE_BYTES)
         _check_power_of_two("core.acc_entries", self.acc_entries, 32, 8192)
         _check_power_of_two("core.param_blocks", self.param_blocks, 2, 1024)
         _check_power_of_two("core.queue_depth", self.queue_depth, 4, 64)
         _check_within("core.tap_columns", self.tap_columns, 1, 8)
+
+    def _check_engines(self) -> None:
+        rule = f"a list of different engines, at least one, out of {', '.join(ENGINES)}"
+        names = self.engines
+        _require(isinstance(names, list | tuple) and len(names) > 0, "core.engines", names, rule)
+        _require(len(set(map(str, names))) == len(names), "core.engines", names, rule)
+        for name in names:
+            _require(name in ENGINES, "core.engines", name, rule)
+        object.__setattr__(self, "engines", tuple(sorted(names, key=lambda name: ENGINES[name].code)))
 
     @property
     def pes(self) -> int:
@@ -103,7 +123,7 @@ class CoreParams:
     @property
     def tap_lanes(self) -> int:
         """Channels that the tap unit handles at once: it reads R lanes and writes C lanes."""
-        return min(self.rows, self.cols)
+        return ENGINES["tap"].lanes(self)
 
     def act_word_bytes(self, link_bytes: int) -> int:
         """Bytes of one activation scratchpad word: a whole read, and at least a whole flit."""
@@ -192,10 +212,11 @@ class ChipParams:
             1 <= len(self.memory_nodes) <= 16, "chip.memory_nodes", len(self.memory_nodes), "1 to 16 nodes"
         )
         _require(
-            self.max_packet_flits * self.link_bytes <= 4096,
+            self.max_packet_flits * self.link_bytes <= AXI_PAGE_BYTES,
             "chip.max_packet_flits",
             self.max_packet_flits,
-            f"at most {4096 // self.link_bytes} for links of {self.link_bytes} bytes (AXI bursts end at 4 KB)",
+            f"at most {AXI_PAGE_BYTES // self.link_bytes} for links of {self.link_bytes} bytes "
+            "(AXI bursts end at 4 KB)",
         )
         seen: set[MemoryNodeParams] = set()
         for node in self.memory_nodes:

@@ -10,7 +10,11 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 __all__ = [
+    "COUNTER_BITS",
+    "ENGINE_PIXELS",
     "ID_VALUE",
+    "NO_NODE",
+    "NO_UNIT",
     "BlockKind",
     "Control",
     "CoreCounter",
@@ -26,6 +30,10 @@ __all__ = [
 
 ID_VALUE = 0x5359_4D31  # "SYM1"
 COUNTER_BITS = 48
+NO_NODE = 0xFF
+"""In ERROR, of a run that no node ended."""
+NO_UNIT = 3
+"""In ERROR, of an error that no unit made: arriving flits, tokens, program streams."""
 
 
 class Register(IntEnum):
@@ -38,7 +46,7 @@ class Register(IntEnum):
     STATUS = 0x08
     """Bits of `Status`."""
     ERROR = 0x0C
-    """First error: code in bits 7:0 (`ErrorCode`), node in 15:8, unit in 17:16 (3: none)."""
+    """First error: code in bits 7:0 (`ErrorCode`), node in 15:8 (or NO_NODE), unit in 17:16 (or NO_UNIT)."""
     PROGRAM_BASE = 0x10
     """Byte address of the first instruction stream (a multiple of 64)."""
     PROGRAM_STRIDE = 0x14
@@ -149,6 +157,10 @@ class CoreCounter(IntEnum):
     FLITS_OUT = 24
     INSTRUCTIONS = 25
     """All units (events)."""
+
+
+ENGINE_PIXELS = (CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, 26, 27, 28, 29, 30, 31)
+"""Counter of the pixels sent through an engine (events), by the engine's code; 0 of an engine that a core lacks."""
 
 
 class UnitState(IntEnum):

@@ -1,63 +1,68 @@
 """The compute unit: SETUP and COMPUTE instructions in, accumulator updates and signals out.
 
-    instruction -> setup register -> job -+-> WeightLoader -> weights -+-> SystolicArray -+-> update
-                                          '-> PixelStreamer -> pixels -+-> TapUnit -------'
+    instruction -> setup register -> job -+-> WeightLoader -> weights -+-> engine -+-> update
+                                          '-> PixelStreamer -> pixels -+-> engine -+
+                                                                       :    ...    :
+There is one engine for each name in ``CoreParams.engines``; SETUP.engine says for which a job is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl.contract.isa import INSTRUCTION_BITS, Compute, Engine, Opcode, Setup
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import INSTRUCTION_BITS, Compute, Opcode, Setup
 from rtl.contract.params import ChipParams, CoreParams
 from rtl.core.accumulator import accumulator_update
-from rtl.core.job import COMPUTE_FIELDS, SETUP_FIELDS, job_layout, setup_layout
+from rtl.core.job import COMPUTE_FIELDS, SETUP_FIELDS, chosen, fields_of, job_layout, setup_layout
 from rtl.core.scratchpad import scratchpad_read
 from rtl.core.signals import SIGNAL
 from rtl.core.streamer import PixelStreamer, finish_layout
 from rtl.core.weight_loader import WeightLoader
-from rtl.engines.array import SystolicArray
-from rtl.engines.tap import TapUnit
+from rtl.engines import HARDWARE, EngineHardware
 from rtl.lib.fifo import Fifo
 
-__all__ = ["COMPUTE_EVENTS", "ComputeUnit"]
-
-COMPUTE_EVENTS = data.StructLayout(
-    {
-        "stream": unsigned(1),
-        # An engine takes a pixel.
-        "weight_stall": unsigned(1),
-        # The first pixel of a pass waits for its weights.
-        "overhead": unsigned(1),
-        # Busy, and neither of these.
-        "array_pixel": unsigned(1),
-        "tap_pixel": unsigned(1),
-        "pass_start": unsigned(1),
-    }
-)
+__all__ = ["ComputeUnit", "events_layout"]
 
 _FINISHED_JOBS = 4
 """Jobs whose signals wait; more than an engine has in flight, so that taken signals never hold up pixels."""
 
 
+def events_layout(core: CoreParams) -> data.StructLayout:
+    """What the unit does in a cycle."""
+    return data.StructLayout(
+        {
+            "stream": unsigned(1),
+            # An engine takes a pixel.
+            "weight_stall": unsigned(1),
+            # The first pixel of a pass waits for its weights.
+            "overhead": unsigned(1),
+            # Busy, and neither of these.
+            **{f"{name}_pixel": unsigned(1) for name in core.engines},
+            "pass_start": unsigned(1),
+        }
+    )
+
+
 class ComputeUnit(wiring.Component):
-    """Runs COMPUTE instructions back to back on the array and the tap unit.
+    """Runs COMPUTE instructions back to back on the core's engines.
 
     One job (COMPUTE with the SETUP before it) is in work and one waits, so the weight loader runs ahead into the next
     one. With it already queued no cycle is lost between passes, instructions and SETUPs, provided that
     passes have at least max(R, C) pixels; shorter array passes take max(R, C) cycles each. Before the
-    first pixel of an instruction for the other engine, the engine in use drains.
+    first pixel of an instruction for another engine, the engine in use drains.
 
     Latency, from acceptance of a COMPUTE in cycle t, all idle: job t + 1, first reads t + 2, first weights t + 3,
     first pixel t + 4 (array), first update t + 4 + R + C.
 
-    Errors: ILLEGAL_FIELD for a SETUP whose kernel_h, kernel_w or out_w is zero or whose window the core does not have
-    (`rtl.contract.isa`), a COMPUTE before any SETUP, one whose
+    Errors: ILLEGAL_FIELD for a SETUP whose kernel_h, kernel_w or out_w is zero, whose engine the core does not have or
+    whose options that engine does not know or forbids (`rtl.contract.isa`), a COMPUTE before any SETUP, one whose
     blocks or out_h is zero, or whose weight_base is not a multiple of C; WEIGHT_RANGE before the first pixel of a
     pass whose weights do not all lie in the scratchpad; ACC_RANGE for the first pixel whose entry is not in
     the bank of acc_base, or does not exist; ACT_RANGE for the first pixel, not padding, of whose R bytes not all
@@ -78,7 +83,7 @@ class ComputeUnit(wiring.Component):
         Anything is under way, signals included.
     error : Out(8)
         `ErrorCode`, stays until reset.
-    events : Out(COMPUTE_EVENTS)
+    events : Out(`events_layout`)
     """
 
     def __init__(self, *, core: CoreParams, chip: ChipParams) -> None:
@@ -95,37 +100,61 @@ class ComputeUnit(wiring.Component):
                 "signal2": Out(stream.Signature(SIGNAL)),
                 "busy": Out(1),
                 "error": Out(8),
-                "events": Out(COMPUTE_EVENTS),
+                "events": Out(events_layout(core)),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         core = self.core
-        m.submodules.array = array = SystolicArray(core=core)
-        m.submodules.tap = tap = TapUnit(core=core)
+        engines = {name: part(core=core) for name, part in HARDWARE.of(core.engines).items()}
+        for name, engine in engines.items():
+            m.submodules[name] = engine
         m.submodules.loader = loader = WeightLoader(core=core)
         m.submodules.streamer = streamer = PixelStreamer(core=core)
+        stop = Signal()
+        m.d.comb += stop.eq(self.error != 0)
+        with m.If((self.error == 0) & (streamer.error != 0)):
+            m.d.sync += self.error.eq(streamer.error)
 
-        # Instructions become jobs; both loader and streamer take each job, in their own time.
-        setup = Signal(setup_layout)
-        job = Signal(job_layout)
+        waiting = self._make_jobs(m, loader, streamer, stop)
+        wiring.connect(m, loader.read, wiring.flipped(self.weight_read))
+        wiring.connect(m, streamer.read, wiring.flipped(self.act_read))
+        self._feed(m, engines, loader, streamer, stop)
+        last_update = self._collect(m, engines)
+        results = self._send_signals(m, loader, streamer, last_update)
+
+        took = streamer.pixels.valid & streamer.pixels.ready
+        m.d.comb += [
+            self.busy.eq(waiting | loader.busy | streamer.busy | results),
+            self.events.stream.eq(took),
+            self.events.weight_stall.eq(streamer.pixels.valid & ~streamer.pixels.ready & ~stop),
+            self.events.overhead.eq(self.busy & ~streamer.pixels.valid),
+            self.events.pass_start.eq(took & streamer.pixels.payload.first),
+        ]
+        m.d.comb += [
+            self.events[f"{name}_pixel"].eq(took & (streamer.engine == engine.spec.code))
+            for name, engine in engines.items()
+        ]
+        return m
+
+    def _make_jobs(self, m: Module, loader: WeightLoader, streamer: PixelStreamer, stop: Value) -> Value:
+        """Instructions become jobs; both loader and streamer take each job, in their own time.
+
+        Returns
+        -------
+        A job waits for one of them.
+        """
+        core = self.core
+        setup = Signal(setup_layout(core))
+        job = Signal(job_layout(core))
         job_for_loader = Signal()
         job_for_streamer = Signal()
-        stop = Signal()
         as_setup = data.View(Setup, self.instruction.payload)
         as_compute = data.View(Compute, self.instruction.payload)
         is_compute = as_compute.opcode == Opcode.COMPUTE
         bad_setup = (
-            (as_setup.kernel_h == 0)
-            | (as_setup.kernel_w == 0)
-            | (as_setup.out_w == 0)
-            | as_setup.window
-            & (
-                (as_setup.engine != Engine.TAP)
-                | (as_setup.kernel_w > core.tap_columns)
-                | (as_setup.stride_w == 0)
-            )
+            (as_setup.kernel_h == 0) | (as_setup.kernel_w == 0) | (as_setup.out_w == 0) | self._bad_engine(as_setup)
         )
         bad_compute = (
             (setup.out_w == 0)  # no SETUP yet
@@ -135,9 +164,9 @@ class ComputeUnit(wiring.Component):
         )
         # An illegal SETUP makes a job, too: it is reported when those before are through.
         makes_job = is_compute | bad_setup
+        waiting = job_for_loader | job_for_streamer
         m.d.comb += [
-            stop.eq(self.error != 0),
-            self.instruction.ready.eq(~stop & ~(makes_job & (job_for_loader | job_for_streamer))),
+            self.instruction.ready.eq(~stop & ~(makes_job & waiting)),
             loader.job.valid.eq(job_for_loader),
             loader.job.payload.eq(job),
             streamer.job.valid.eq(job_for_streamer),
@@ -158,38 +187,79 @@ class ComputeUnit(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += [setup[name].eq(as_setup[name]) for name in SETUP_FIELDS]
+        return waiting
 
-        # Engines: at most one has pixels in flight, so their updates never meet.
-        wiring.connect(m, loader.read, wiring.flipped(self.weight_read))
-        wiring.connect(m, streamer.read, wiring.flipped(self.act_read))
-        engines = {Engine.ARRAY: array, Engine.TAP: tap}
-        for kind, engine in engines.items():
+    def _bad_engine(self, setup: data.View) -> Value:
+        """A SETUP for an engine that the core lacks, or with options that its engine lacks or forbids."""
+        good = [
+            (setup.engine == spec.code)
+            & (setup.options[spec.options.size :] == 0)
+            & (Value.cast(spec.illegal(self.core, fields_of(spec, setup))) == 0)
+            for spec in ENGINES.of(self.core.engines).values()
+        ]
+        return ~Cat(good).any()
+
+    def _feed(
+        self,
+        m: Module,
+        engines: Mapping[str, EngineHardware],
+        loader: WeightLoader,
+        streamer: PixelStreamer,
+        stop: Value,
+    ) -> None:
+        """Operands go to the engine that they are for."""
+        pixel = streamer.pixels.payload
+        for engine in engines.values():
+            own = engine.pixels.payload
+            code = engine.spec.code
             m.d.comb += [
-                engine.weights.valid.eq(loader.weights.valid & (loader.engine == kind)),
+                engine.weights.valid.eq(loader.weights.valid & (loader.engine == code)),
                 engine.weights.payload.eq(loader.weights.payload),
                 engine.weights_more.eq(loader.weights_more),
-                engine.pixels.valid.eq(streamer.pixels.valid & (streamer.engine == kind)),
-                engine.pixels.payload.eq(streamer.pixels.payload),
+                engine.pixels.valid.eq(streamer.pixels.valid & (streamer.engine == code)),
+                *(own[name].eq(pixel[name]) for name in ("act", "first", "skip", "columns", "tag")),
+                *(own.options[name].eq(pixel.options[name]) for name in engine.pixel_options),
             ]
-        on_tap = streamer.engine == Engine.TAP
-        updated = Signal.like(array.update.tag)
+        weights = {name: engine.weights.ready for name, engine in engines.items()}
+        pixels = {name: engine.pixels.ready for name, engine in engines.items()}
         m.d.comb += [
-            loader.weights.ready.eq(Mux(loader.engine == Engine.TAP, tap.weights.ready, array.weights.ready)),
-            streamer.pixels.ready.eq(Mux(on_tap, tap.pixels.ready, array.pixels.ready) & ~stop),
-            streamer.engines_idle.eq(array.idle & tap.idle),
+            loader.weights.ready.eq(chosen(loader.engine, weights)),
+            streamer.pixels.ready.eq(chosen(streamer.engine, pixels) & ~stop),
+            streamer.engines_idle.eq(Cat(engine.idle for engine in engines.values()).all()),
             streamer.weights_failed.eq(loader.failed),
-            self.update.valid.eq(array.update.valid | tap.update.valid),
-            self.update.data.eq(Mux(tap.update.valid, tap.update.data, array.update.data)),
-            updated.eq(Mux(tap.update.valid, tap.update.tag, array.update.tag)),
+        ]
+
+    def _collect(self, m: Module, engines: Mapping[str, EngineHardware]) -> Value:
+        """Updates of all engines; at most one has pixels in flight, so that they never meet.
+
+        Returns
+        -------
+        The update is the last one of its instruction.
+        """
+        first, *others = (engine.update for engine in engines.values())
+        values, tag = Value.cast(first.data), Value.cast(first.tag)
+        for update in others:
+            values = Mux(update.valid, update.data, values)
+            tag = Mux(update.valid, update.tag, tag)
+        updated = Signal.like(first.tag)
+        m.d.comb += [
+            self.update.valid.eq(Cat(update.valid for update in (first, *others)).any()),
+            self.update.data.eq(values),
+            updated.eq(tag),
             self.update.addr.eq(updated.addr),
             self.update.overwrite.eq(updated.overwrite),
             self.update.is_max.eq(updated.is_max),
         ]
-        with m.If((self.error == 0) & (streamer.error != 0)):
-            m.d.sync += self.error.eq(streamer.error)
+        return self.update.valid & updated.last
 
-        # Signals wait in two queues. Those for the operands leave when the loader is through with the job as well
-        # (it is ahead by `read_ahead` jobs), the others when the accumulator has the last update.
+    def _send_signals(self, m: Module, loader: WeightLoader, streamer: PixelStreamer, last_update: Value) -> Value:
+        """Signals wait in two queues. Those for the operands leave when the loader is through with the job as well
+        (it is ahead by `read_ahead` jobs), the others when the accumulator has the last update.
+
+        Returns
+        -------
+        Some signals are still to be sent.
+        """
         m.submodules.operands = operands = Fifo(shape=finish_layout, depth=_FINISHED_JOBS)
         m.submodules.results = results = Fifo(shape=finish_layout["signal2"].shape, depth=_FINISHED_JOBS)
         finished = streamer.finish.valid & operands.i.ready & results.i.ready
@@ -223,7 +293,7 @@ class ComputeUnit(wiring.Component):
         # An update is in memory two cycles after it was given.
         written = Signal()
         complete = Signal(range(_FINISHED_JOBS + 1))
-        m.d.sync += written.eq(self.update.valid & updated.last)
+        m.d.sync += written.eq(last_update)
         m.d.comb += [
             self.signal2.valid.eq(results.o.valid & (complete != 0) & results.o.payload.valid),
             self.signal2.payload.eq(results.o.payload.signal),
@@ -232,17 +302,4 @@ class ComputeUnit(wiring.Component):
         result_gone = results.o.valid & results.o.ready
         with m.If(written | result_gone):
             m.d.sync += complete.eq(complete + written - result_gone)
-
-        took = streamer.pixels.valid & streamer.pixels.ready
-        m.d.comb += [
-            self.busy.eq(
-                job_for_loader | job_for_streamer | loader.busy | streamer.busy | operands.o.valid | results.o.valid
-            ),
-            self.events.stream.eq(took),
-            self.events.weight_stall.eq(streamer.pixels.valid & ~streamer.pixels.ready & ~stop),
-            self.events.overhead.eq(self.busy & ~streamer.pixels.valid),
-            self.events.array_pixel.eq(took & ~on_tap),
-            self.events.tap_pixel.eq(took & on_tap),
-            self.events.pass_start.eq(took & streamer.pixels.payload.first),
-        ]
-        return m
+        return operands.o.valid | results.o.valid

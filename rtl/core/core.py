@@ -17,14 +17,14 @@ from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, R
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl.contract.isa import Unit
+from rtl.contract.isa import PARAM_FLITS, Unit
 from rtl.contract.params import ChipParams, CoreParams
-from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug, ErrorCode
+from rtl.contract.regs import COUNTER_BITS, NO_UNIT, CoreCounter, CoreDebug, ErrorCode
 from rtl.core.accumulator import Accumulator
 from rtl.core.compute import ComputeUnit
 from rtl.core.counters import CoreCounters, unit_state
 from rtl.core.fetch import Fetch
-from rtl.core.interface import PARAM_FLITS, Inbound, Outbound
+from rtl.core.interface import Inbound, Outbound
 from rtl.core.issue import Issue
 from rtl.core.load import Load
 from rtl.core.scratchpad import Scratchpad
@@ -35,10 +35,7 @@ from rtl.lib.fifo import Fifo
 from rtl.lib.ram import Ram
 from rtl.noc.flit import flit_layout
 
-__all__ = ["NO_UNIT", "Core"]
-
-NO_UNIT = 3
-"""``error_unit`` of an error that no unit made: arriving flits, tokens, program streams."""
+__all__ = ["Core"]
 
 
 def _signature(chip: ChipParams) -> dict[str, Any]:
@@ -280,7 +277,7 @@ class _Logic(wiring.Component):
         stop: Signal,
     ) -> None:
         """Counter events, progress and debug words."""
-        m.submodules.counters = counters = CoreCounters()
+        m.submodules.counters = counters = CoreCounters(core=self.core)
         events = counters.events
         load_issue, compute_issue, store_issue = issues
         issued = Cat(issue.events.issued for issue in issues)
@@ -310,8 +307,8 @@ class _Logic(wiring.Component):
         with m.Else():
             event(CoreCounter.COMPUTE_OVERHEAD, Value.cast(1))
 
-        event(CoreCounter.ARRAY_PIXELS, does.array_pixel)
-        event(CoreCounter.TAP_PIXELS, does.tap_pixel)
+        for name in self.core.engines:
+            m.d.comb += events[f"{name.upper()}_PIXELS"].eq(does[f"{name}_pixel"])
         event(CoreCounter.PASSES, does.pass_start)
         event(CoreCounter.LOAD_WAIT, load_issue.events.wait.any())
         event(CoreCounter.LOAD_NOC, load.o.valid & ~load.o.ready)

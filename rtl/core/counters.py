@@ -6,17 +6,22 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.contract.engines import ENGINES
+from rtl.contract.params import CoreParams
 from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug
 
-__all__ = ["DEBUG_WORDS", "EVENTS", "CoreCounters", "unit_state"]
+__all__ = ["DEBUG_WORDS", "CoreCounters", "events_layout", "unit_state"]
 
 WIDE = {CoreCounter.FLITS_IN: 2, CoreCounter.ACC_READS: 2, CoreCounter.INSTRUCTIONS: 2}
 """Bits of the step, where a counter may grow by more than one in a cycle."""
 
-EVENTS = data.StructLayout({counter.name: unsigned(WIDE.get(counter, 1)) for counter in CoreCounter})
-"""What each counter grows by this cycle."""
-
 DEBUG_WORDS = data.StructLayout({word.name: unsigned(COUNTER_BITS) for word in CoreDebug})
+
+
+def events_layout(core: CoreParams) -> data.StructLayout:
+    """What each counter grows by this cycle."""
+    counters = ENGINES.counters(core.engines)
+    return data.StructLayout({name: unsigned(WIDE.get(number, 1)) for name, number in counters.items()})
 
 
 def unit_state(*, opcode: Value, state: Value, unmet: Value, done: Value) -> Value:
@@ -25,7 +30,7 @@ def unit_state(*, opcode: Value, state: Value, unmet: Value, done: Value) -> Val
 
 
 class CoreCounters(wiring.Component):
-    """One 48-bit counter for each `CoreCounter`, and a multiplexer over them and the debug words.
+    """One 48-bit counter for each that a core with these engines has, and a multiplexer over them and the debug words.
 
     Latency: none from ``index`` to ``value``.
 
@@ -33,26 +38,32 @@ class CoreCounters(wiring.Component):
     -------
     running
         Counters count.
-    events : EVENTS
+    events : `events_layout`
     debug : DEBUG_WORDS
     index, value
         Number of the counter (`CoreCounter`) or debug word (`CoreDebug`), and its value; 0 for any other.
     """
 
-    running: In(1)
-    events: In(EVENTS)
-    debug: In(DEBUG_WORDS)
-    index: In(6)
-    value: Out(COUNTER_BITS)
+    def __init__(self, *, core: CoreParams) -> None:
+        self.core = core
+        super().__init__(
+            {
+                "running": In(1),
+                "events": In(events_layout(core)),
+                "debug": In(DEBUG_WORDS),
+                "index": In(6),
+                "value": Out(COUNTER_BITS),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         words: dict[int, Any] = {}
         with m.If(self.running):
-            for counter in CoreCounter:
-                count = Signal(COUNTER_BITS, name=counter.name.lower())
-                words[counter] = count
-                step = self.events[counter.name]
+            for name, number in ENGINES.counters(self.core.engines).items():
+                count = Signal(COUNTER_BITS, name=name.lower())
+                words[number] = count
+                step = self.events[name]
                 with m.If(step.any()):
                     m.d.sync += count.eq(count + step)
         words |= {word: self.debug[word.name] for word in CoreDebug}

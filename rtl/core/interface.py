@@ -10,7 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl.contract.isa import Space
+from rtl.contract.isa import PARAM_FLITS, Space
 from rtl.contract.params import ChipParams, CoreParams
 from rtl.contract.regs import ErrorCode
 from rtl.core.fetch import UNIT_SHIFT, program_flit
@@ -19,9 +19,8 @@ from rtl.core.tokens import increment_signature
 from rtl.lib.bits import ones_between
 from rtl.noc.flit import Kind, flit_layout
 
-__all__ = ["PARAM_FLITS", "Inbound", "Outbound"]
+__all__ = ["Inbound", "Outbound"]
 
-PARAM_FLITS = 8
 """Flits of a parameter block."""
 
 

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import unsigned
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth.hdl import Mux, Value, ValueLike, unsigned
 from amaranth.lib import data
 
-from rtl.contract.isa import Compute, Setup
+from rtl.contract.engines import ENGINES, EngineSpec
+from rtl.contract.isa import Compute, Prefix, Setup
+from rtl.contract.params import CoreParams
 
-__all__ = ["COMPUTE_FIELDS", "SETUP_FIELDS", "job_layout", "setup_layout"]
+__all__ = ["COMPUTE_FIELDS", "SETUP_FIELDS", "chosen", "fields_of", "job_layout", "setup_layout"]
 
-SETUP_FIELDS = (
-    "engine",
-    "tap_mode",
-    "tap_shift",
-    "kernel_h",
-    "kernel_w",
-    "stride_h",
-    "stride_w",
-    "dilation_h",
-    "dilation_w",
-    "out_w",
-    "in_w",
-    "pad_left",
-    "step_x",
-    "tap_x",
-    "step_y",
-    "tap_y",
-    "block_pitch",
-    "pad_value",
-    "window",
-)
-COMPUTE_FIELDS = (
-    *(f"signal{i}_{part}" for i in range(3) for part in ("valid", "token", "core")),
-    "act_base",
-    "weight_base",
-    "acc_base",
-    "blocks",
-    "out_h",
-    "iy0",
-    "in_h",
-    "accumulate",
-)
+_NOT_KEPT = {name for name, _ in Prefix} | {"reserved"}
+SETUP_FIELDS = tuple(name for name, _ in Setup if name not in _NOT_KEPT)
+"""All that a SETUP sets."""
+COMPUTE_FIELDS = tuple(name for name, _ in Compute if name not in _NOT_KEPT)
+"""All of a COMPUTE, its signals among it."""
 
-setup_layout = data.StructLayout({name: Setup[name].shape for name in SETUP_FIELDS})
-job_layout = data.StructLayout(
-    {
-        "setup": setup_layout,
-        **{name: Compute[name].shape for name in COMPUTE_FIELDS},
-        "illegal": unsigned(1),
-        # Nothing is to be done but report ILLEGAL_FIELD.
-    }
-)
+
+def setup_layout(core: CoreParams) -> data.StructLayout:
+    """The SETUP in force, with as many bits of options as the core's engines have."""
+    bits = max(spec.options.size for spec in ENGINES.of(core.engines).values())
+    return data.StructLayout(
+        {name: unsigned(bits) if name == "options" else Setup[name].shape for name in SETUP_FIELDS}
+    )
+
+
+def job_layout(core: CoreParams) -> data.StructLayout:
+    """A job; ``illegal``: nothing is to be done but report ILLEGAL_FIELD."""
+    return data.StructLayout(
+        {
+            "setup": setup_layout(core),
+            **{name: Compute[name].shape for name in COMPUTE_FIELDS},
+            "illegal": unsigned(1),
+        }
+    )
+
+
+def fields_of(spec: EngineSpec, setup: data.View) -> Mapping[str, Any]:
+    """All fields of a SETUP (an instruction, or a `setup_layout`) by name, with the options of this engine."""
+    options: Value = Value.cast(setup.options)[: spec.options.size]
+    own = data.View(spec.options, options)
+    return {name: setup[name] for name in SETUP_FIELDS} | {name: own[name] for name, _ in spec.options}
+
+
+def chosen(engine: Value, values: Mapping[str, ValueLike]) -> Value:
+    """Of values by engine name the one of the engine with this code; some engine's if it is no code of theirs."""
+    first, *others = values.items()
+    result = Value.cast(first[1])
+    for name, value in others:
+        result = Mux(engine == ENGINES[name].code, value, result)
+    return result

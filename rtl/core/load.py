@@ -67,7 +67,7 @@ class Load(wiring.Component):
                 | (load.cores >> chip.n_cores).any()
                 | (load.token_valid & (load.token >= chip.tokens))
                 | (load.as_value()[isa.Load["traffic"].offset :][:3] > int(TrafficClass.PROGRAM))
-                | (load.space == Space.PROGRAM)
+                | (load.space >= Space.PROGRAM)
             )
             with m.If(bad):
                 m.d.sync += self.error.eq(ErrorCode.ILLEGAL_FIELD)

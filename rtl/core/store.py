@@ -18,9 +18,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl.contract import isa
-from rtl.contract.isa import TABLE_BYTES, Opcode, Space, TrafficClass
-from rtl.contract.params import ChipParams, CoreParams
+from rtl.contract import codec, isa
+from rtl.contract.isa import PARAM_FLITS, TABLE_BYTES, Opcode, Space, TrafficClass
+from rtl.contract.params import AXI_PAGE_BYTES, ChipParams, CoreParams
 from rtl.contract.regs import ErrorCode
 from rtl.core.accumulator import accumulator_read
 from rtl.core.drain import Drain
@@ -30,27 +30,19 @@ from rtl.lib.bits import core_dest, memory_dest
 from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind, flit_layout
 
-__all__ = ["JOB", "PARAM_FLITS", "Packets", "Store"]
+__all__ = ["JOB", "Packets", "Store"]
 
-PARAM_FLITS = 8
 """Flits of a parameter block."""
 BUFFER_FLITS = 8
 """Enough that a flit enters every cycle: 5 cycles from the read to the buffer, 2 for the buffer's credit."""
 
 JOB = data.StructLayout(
     {
-        "to_core": unsigned(1),
-        "memory": unsigned(4),
-        "core": unsigned(6),
-        "space": Space,
-        "planar": unsigned(1),
-        "addr": unsigned(32),
-        "flits": unsigned(13),
-        "lanes": unsigned(7),
-        "lane_offset": unsigned(6),
-        "traffic": TrafficClass,
-        "token_valid": unsigned(1),
-        "token": unsigned(7),
+        name: isa.Store["pixels" if name == "flits" else name].shape
+        for name in (
+            *("to_core", "memory", "core", "space", "planar", "addr", "flits", "lanes", "lane_offset", "traffic"),
+            *("token_valid", "token"),
+        )
     }
 )
 """One group of a STORE: ``flits`` flits from ``addr`` on (a byte address in memory, a flit address in a core)."""
@@ -94,7 +86,7 @@ class Packets(wiring.Component):
         m = Module()
         chip = self.chip
         flit_bits = exact_log2(chip.link_bytes)
-        page_flits = 4096 // chip.link_bytes
+        page_flits = AXI_PAGE_BYTES // chip.link_bytes
 
         # What of the current job has no packet yet.
         rest = Signal(JOB, reset_less=True)
@@ -426,14 +418,14 @@ class Store(wiring.Component):
                 store.to_core
                 & (
                     (store.core >= chip.n_cores)
-                    | (store.space == Space.PROGRAM)
+                    | (store.space >= Space.PROGRAM)
                     | (store.token_valid & (store.token >= chip.tokens))
                 )
             )
         )
         with m.If(is_table):
             table = data.View(isa.Table, self.instruction.payload)
-            with m.If(table.param_base + isa.table_blocks(chip.link_bytes) > core.param_blocks):
+            with m.If(table.param_base + codec.table_blocks(chip.link_bytes) > core.param_blocks):
                 m.d.comb += code.eq(ErrorCode.PARAM_RANGE)
         with m.Elif(bad):
             m.d.comb += code.eq(ErrorCode.ILLEGAL_FIELD)

@@ -26,15 +26,17 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import ADDRESS_BITS, ENGINE_BITS
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import ErrorCode
-from rtl.core.job import SETUP_FIELDS, job_layout
+from rtl.core.job import chosen, fields_of, job_layout
 from rtl.core.scratchpad import scratchpad_read
 from rtl.core.signals import SIGNAL
+from rtl.engines import HARDWARE
 from rtl.engines.interface import pixel_layout
 
-__all__ = ["PixelStreamer", "finish_layout"]
+__all__ = ["PixelStreamer", "finish_layout", "streamed_layout"]
 
 finish_layout = data.StructLayout(
     {f"signal{i}": data.StructLayout({"valid": unsigned(1), "signal": SIGNAL}) for i in range(3)}
@@ -42,18 +44,25 @@ finish_layout = data.StructLayout(
 """What is to be sent when a job's operands have been read (0, 1) and its updates are written (2)."""
 
 
+def streamed_layout(core: CoreParams) -> data.StructLayout:
+    """A pixel with all that any engine of the core wants of it."""
+    parts = HARDWARE.of(core.engines).values()
+    options = {name: part.spec.options[name].shape for part in parts for name in part.pixel_options}
+    return pixel_layout(core, columns=max(part.window_columns(core) for part in parts), options=options)
+
+
 class PixelStreamer(wiring.Component):
     """Address generator (stage A) and pixel register (stage B, beside the scratchpad's output).
 
     Latency: job accepted in cycle t, first act read in t + 1, first pixel offered in t + 2. Throughput: one pixel
-    per cycle over passes and jobs without a gap; a job for the other engine waits until this one is idle.
+    per cycle over passes and jobs without a gap; a job for another engine waits until all are idle.
 
     Members
     -------
     job : In(Stream(job_layout))
     read : Out(`scratchpad_read`)
         Not enabled for padding.
-    pixels : Out(Stream(pixel_layout))
+    pixels : Out(Stream(`streamed_layout`))
         For engine ``engine``.
     engines_idle : In(1)
     weights_failed : In(1)
@@ -69,10 +78,10 @@ class PixelStreamer(wiring.Component):
         self.core = core
         super().__init__(
             {
-                "job": In(stream.Signature(job_layout)),
+                "job": In(stream.Signature(job_layout(core))),
                 "read": Out(scratchpad_read(size_bytes=core.act_bytes, read_bytes=core.rows)),
-                "pixels": Out(stream.Signature(pixel_layout(core))),
-                "engine": Out(Engine),
+                "pixels": Out(stream.Signature(streamed_layout(core))),
+                "engine": Out(ENGINE_BITS),
                 "engines_idle": In(1),
                 "weights_failed": In(1),
                 "finish": Out(stream.Signature(finish_layout)),
@@ -95,8 +104,6 @@ class PixelStreamer(wiring.Component):
             name: Signal.like(setup[name], name=name)
             for name in (
                 "engine",
-                "tap_mode",
-                "tap_shift",
                 "stride_h",
                 "stride_w",
                 "dilation_h",
@@ -110,6 +117,9 @@ class PixelStreamer(wiring.Component):
                 "pad_value",
             )
         } | {name: Signal.like(job[name], name=name) for name in ("iy0", "in_h", "accumulate", "illegal")}
+        pixel = Signal(streamed_layout(core))
+        options = Signal.like(pixel.options)
+        is_max = Signal()
         ends = {
             name: Signal.like(count, name=f"{name}_end")
             for name, count in (("x", setup.out_w), ("y", job.out_h), ("kx", setup.kernel_w), ("ky", setup.kernel_h))
@@ -119,16 +129,19 @@ class PixelStreamer(wiring.Component):
         ix_start = Signal(signed(16))  # -pad_left
         finish = Signal(finish_layout)
         # Pixels skipped before the first output of a row and before the others, and columns behind the window's first.
-        skips_first, skips_next = Signal(4), Signal(4)
-        columns = Signal(core.tap_columns - 1)
+        skip_bits = len(setup.stride_w) * len(pixel.skip)
+        skips_first, skips_next = Signal(skip_bits), Signal(skip_bits)
+        columns = Signal.like(pixel.columns)
 
         # Where the walk is: how many turns each loop has left, where its turn began, and the pixel itself.
         left = {name: Signal.like(end, name=f"{name}_left") for name, end in ends.items()}
-        block_left = Signal(10)
-        skips = Signal(4)
-        row_addr, kx_addr, ky_addr, block_addr = (Signal(22, name=f"{n}_addr") for n in ("row", "kx", "ky", "block"))
+        block_left = Signal.like(job.blocks)
+        skips = Signal(skip_bits)
+        row_addr, kx_addr, ky_addr, block_addr = (
+            Signal(ADDRESS_BITS, name=f"{name}_addr") for name in ("row", "kx", "ky", "block")
+        )
         kx_ix, ky_iy = Signal(signed(16)), Signal(signed(16))
-        addr = Signal(22)
+        addr = Signal(ADDRESS_BITS)
         ix, iy = Signal(signed(16)), Signal(signed(16))
         acc = Signal(acc_bits)
         acc_crossed = Signal()
@@ -140,7 +153,6 @@ class PixelStreamer(wiring.Component):
         b_padding = Signal()
         b_pad_value = Signal(8)
         b_error = Signal(8)
-        pixel = Signal(pixel_layout(core))
         stopped = Signal()
 
         # Stage A: one pixel.
@@ -179,8 +191,7 @@ class PixelStreamer(wiring.Component):
             m.d.comb += error.eq(ErrorCode.ACT_RANGE)
 
         # One adder for addresses: the innermost loop that goes on adds its pitch to where its turn began.
-        start, pitch = Signal(22), Signal(22)
-        stepped = Signal(22)
+        start, pitch, stepped = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         m.d.comb += stepped.eq(start + pitch)
         with m.If(~last_x):
             m.d.comb += [start.eq(addr), pitch.eq(keep["step_x"])]
@@ -244,12 +255,17 @@ class PixelStreamer(wiring.Component):
                             block_addr.eq(stepped),
                         ]
 
-        # The next job follows at once; if it is for the other engine, behind a drain.
+        # The next job follows at once; if it is for another engine, behind a drain.
+        engines = HARDWARE.of(core.engines)
+        fields = {name: fields_of(ENGINES[name], setup) for name in engines}
+        window = chosen(setup.engine, {name: part.window(fields[name]) for name, part in engines.items()})
         m.d.comb += self.job.ready.eq(~stopped & (~running | (advance & last & (error == 0))))
         with m.If(self.job.valid & self.job.ready):
             m.d.sync += [
                 running.eq(1),
-                *(kept.eq(setup[name] if name in SETUP_FIELDS else job[name]) for name, kept in keep.items()),
+                *(kept.eq(setup[name] if name in dict(setup.shape()) else job[name]) for name, kept in keep.items()),
+                *(options[name].eq(fields[own][name]) for own, part in engines.items() for name in part.pixel_options),
+                is_max.eq(chosen(setup.engine, {name: part.is_max(fields[name]) for name, part in engines.items()})),
                 hold.eq(setup.engine != keep["engine"]),
                 *(
                     register.eq(count - 1)
@@ -261,9 +277,9 @@ class PixelStreamer(wiring.Component):
                     )
                     for register in (ends[name], left[name])
                 ),
-                *(register.eq(Mux(setup.window, setup.kernel_w - 1, 0)) for register in (skips, skips_first)),
-                skips_next.eq(Mux(setup.window, setup.stride_w - 1, 0)),
-                columns.eq(Cat(setup.window & (setup.kernel_w > k) for k in range(1, core.tap_columns))),
+                *(register.eq(Mux(window, setup.kernel_w - 1, 0)) for register in (skips, skips_first)),
+                skips_next.eq(Mux(window, setup.stride_w - 1, 0)),
+                columns.eq(Cat(window & (setup.kernel_w > k) for k in range(1, len(columns) + 1))),
                 block_left.eq(job.blocks - 1),
                 *(register.eq(job.act_base) for register in (addr, row_addr, kx_addr, ky_addr, block_addr)),
                 *(register.eq(-setup.pad_left) for register in (ix, kx_ix, ix_start)),
@@ -280,7 +296,7 @@ class PixelStreamer(wiring.Component):
                     for i in range(3)
                 ),
             ]
-            with m.If(setup.window):
+            with m.If(window):
                 m.d.sync += [
                     keep["step_x"].eq(setup.tap_x),
                     keep["stride_w"].eq(1),
@@ -300,18 +316,18 @@ class PixelStreamer(wiring.Component):
                 b_pad_value.eq(keep["pad_value"]),
                 b_error.eq(error),
                 pixel.first.eq(first),
-                pixel.shift.eq(keep["tap_shift"]),
+                pixel.options.eq(options),
                 pixel.skip.eq(skip),
                 pixel.columns.eq(columns),
                 pixel.tag.addr.eq(acc),
                 pixel.tag.overwrite.eq(first_pass & ~keep["accumulate"]),
-                pixel.tag.is_max.eq((keep["engine"] == Engine.TAP) & (keep["tap_mode"] == TapMode.MAX)),
+                pixel.tag.is_max.eq(is_max),
                 pixel.tag.last.eq(last),
             ]
         m.d.comb += [
             self.pixels.valid.eq(b_valid & (b_error == 0)),
             self.pixels.payload.first.eq(pixel.first),
-            self.pixels.payload.shift.eq(pixel.shift),
+            self.pixels.payload.options.eq(pixel.options),
             self.pixels.payload.skip.eq(pixel.skip),
             self.pixels.payload.columns.eq(pixel.columns),
             self.pixels.payload.tag.eq(pixel.tag),

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Const, Module, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import ADDRESS_BITS, ENGINE_BITS
 from rtl.contract.params import CoreParams
-from rtl.core.job import job_layout
+from rtl.core.job import chosen, fields_of, job_layout
 from rtl.core.scratchpad import scratchpad_read
+from rtl.engines import HARDWARE
 
 __all__ = ["WeightLoader"]
 
 
 class WeightLoader(wiring.Component):
-    """Walks through blocks x kernel_h x kernel_w passes of R rows (array) or one row (tap unit) of C bytes.
+    """Walks through blocks x kernel_h x kernel_w passes of ``EngineSpec.weight_rows`` rows of C bytes.
 
-    With a window the kernel_w rows of a kernel row make one pass; they are still checked one by one, as the tap unit
-    does not start a pass before it has them all.
+    With a window the rows of a kernel row make one pass; those of its columns are still checked one by one, as an
+    engine with a window does not start a pass before it has them all.
 
     Latency: job accepted in cycle t, first row offered in cycle t + 2. Throughput: one row per cycle, also from
     pass to pass and from job to job. It runs ahead of the streamer as far as the engines let it.
@@ -44,11 +46,11 @@ class WeightLoader(wiring.Component):
         self.core = core
         super().__init__(
             {
-                "job": In(stream.Signature(job_layout)),
+                "job": In(stream.Signature(job_layout(core))),
                 "read": Out(scratchpad_read(size_bytes=core.weight_bytes, read_bytes=core.cols)),
                 "weights": Out(stream.Signature(unsigned(8 * core.cols))),
                 "weights_more": Out(1),
-                "engine": Out(Engine),
+                "engine": Out(ENGINE_BITS),
                 "done": Out(1),
                 "failed": Out(1),
                 "busy": Out(1),
@@ -60,17 +62,21 @@ class WeightLoader(wiring.Component):
         core = self.core
         job = self.job.payload
 
+        specs = ENGINES.of(core.engines)
+        fields = {name: fields_of(spec, job.setup) for name, spec in specs.items()}
+        rows = {name: spec.weight_rows(core) for name, spec in specs.items()}
+
         running = Signal()
-        engine = Signal(Engine)
+        engine = Signal(ENGINE_BITS)
         window = Signal()
         kernel_h = Signal.like(job.setup.kernel_h)
         kernel_w = Signal.like(job.setup.kernel_w)
-        addr = Signal(23)  # a bit more than the field, so that no sum wraps
+        addr = Signal(ADDRESS_BITS + 1)  # a bit more than the field, so that no sum wraps
         # Counted down to zero: rows of the pass, columns and rows of the kernel, blocks.
-        row = Signal(range(core.rows))
-        kx = Signal(6)
-        ky = Signal(6)
-        block = Signal(10)
+        row = Signal(range(max(rows.values())))
+        kx = Signal.like(job.setup.kernel_w)
+        ky = Signal.like(job.setup.kernel_h)
+        block = Signal.like(job.blocks)
 
         first_row = Signal()
         outside = Signal()
@@ -84,7 +90,7 @@ class WeightLoader(wiring.Component):
 
         m.d.comb += [
             # A whole pass is checked before its first row, so that no pass starts and then lacks rows.
-            outside.eq(first_row & Mux(engine == Engine.ARRAY, beyond(core.pes), beyond(core.cols))),
+            outside.eq(first_row & chosen(engine, {name: beyond(count * core.cols) for name, count in rows.items()})),
             free.eq(~self.weights.valid | self.weights.ready),
             advance.eq(running & free & ~outside & ~self.failed),
             last_row.eq(row == 0),
@@ -95,11 +101,11 @@ class WeightLoader(wiring.Component):
         with m.If(running & free & outside):
             m.d.sync += self.failed.eq(1)
 
-        rows_left = Mux(engine == Engine.ARRAY, core.rows - 1, 0)
+        last_rows = {name: count - 1 for name, count in rows.items()}
         with m.If(advance):
             m.d.sync += [addr.eq(addr + core.cols), row.eq(row - 1), first_row.eq(0)]
             with m.If(last_row):
-                m.d.sync += [row.eq(rows_left), first_row.eq(1), kx.eq(kx - 1)]
+                m.d.sync += [row.eq(chosen(engine, last_rows)), first_row.eq(1), kx.eq(kx - 1)]
                 with m.If(kx == 0):
                     m.d.sync += [kx.eq(kernel_w - 1), ky.eq(ky - 1)]
                     with m.If(ky == 0):
@@ -112,11 +118,13 @@ class WeightLoader(wiring.Component):
             m.d.sync += [self.engine.eq(engine), self.weights_more.eq(~last_row | (window & (kx != 0)))]
         m.d.comb += self.weights.payload.eq(self.read.data)
 
+        windows = {name: part.window(fields[name]) for name, part in HARDWARE.of(core.engines).items()}
         needs_weights = Signal()
         take = Signal()
         m.d.comb += [
             needs_weights.eq(
-                ~job.illegal & ~((job.setup.engine == Engine.TAP) & (job.setup.tap_mode == TapMode.MAX))
+                ~job.illegal
+                & chosen(job.setup.engine, {name: spec.reads_weights(fields[name]) for name, spec in specs.items()})
             ),
             # Two jobs end in one cycle only if the second has no weights: it then waits for a cycle.
             self.job.ready.eq(~self.failed & (~running | (advance & last & needs_weights))),
@@ -128,11 +136,11 @@ class WeightLoader(wiring.Component):
             m.d.sync += [
                 running.eq(needs_weights),
                 engine.eq(job.setup.engine),
-                window.eq(job.setup.window),
+                window.eq(chosen(job.setup.engine, windows)),
                 kernel_h.eq(job.setup.kernel_h),
                 kernel_w.eq(job.setup.kernel_w),
                 addr.eq(job.weight_base),
-                row.eq(Mux(job.setup.engine == Engine.ARRAY, core.rows - 1, 0)),
+                row.eq(chosen(job.setup.engine, last_rows)),
                 first_row.eq(1),
                 kx.eq(job.setup.kernel_w - 1),
                 ky.eq(job.setup.kernel_h - 1),

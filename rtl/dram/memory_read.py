@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from rtl.contract.isa import Load, Space, TrafficClass
-from rtl.contract.params import ChipParams
+from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
 from rtl.contract.regs import ErrorCode
 from rtl.dram.axi import Axi4Read, Burst, Resp
 from rtl.lib.fifo import Fifo
@@ -18,7 +18,6 @@ from rtl.noc.flit import Kind, flit_layout
 
 __all__ = ["ReadEngine", "read_events"]
 
-PAGE_BYTES = 4096  # no AXI burst crosses a multiple of this (IHI 0022H, A3.4.1)
 
 
 def read_events() -> data.StructLayout:
@@ -137,7 +136,7 @@ class ReadEngine(wiring.Component):
         source = Signal(descriptor)
         ask_addr, ask_left, ask_dst = Signal(32), Signal(16), Signal(32)
         limit, beats = Signal(7), Signal(7)
-        to_page_end = Signal(range(PAGE_BYTES // chip.link_bytes + 1))
+        to_page_end = Signal(range(AXI_PAGE_BYTES // chip.link_bytes + 1))
         ask, end_of_run, end_of_load = Signal(), Signal(), Signal()
         with m.If(program_active):
             m.d.comb += [
@@ -150,7 +149,7 @@ class ReadEngine(wiring.Component):
             m.d.comb += [source.eq(current), ask_addr.eq(addr), ask_left.eq(flits_left), ask_dst.eq(dst)]
         with m.If(program_active | active):
             m.d.comb += [
-                to_page_end.eq(PAGE_BYTES // chip.link_bytes - ask_addr[byte_bits:12]),
+                to_page_end.eq(AXI_PAGE_BYTES // chip.link_bytes - ask_addr[byte_bits : exact_log2(AXI_PAGE_BYTES)]),
                 limit.eq(Mux(to_page_end < chip.max_packet_flits, to_page_end, chip.max_packet_flits)),
                 beats.eq(Mux(ask_left < limit, ask_left, limit)),
                 end_of_run.eq(ask_left == beats),

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from rtl.contract.isa import TrafficClass
-from rtl.contract.params import ChipParams
+from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
 from rtl.contract.regs import ErrorCode
 from rtl.dram.axi import Axi4Write, Burst, Resp
 from rtl.lib.fifo import Fifo
@@ -18,7 +18,6 @@ from rtl.noc.flit import flit_layout
 
 __all__ = ["WriteEngine", "write_events"]
 
-PAGE_BYTES = 4096  # no AXI burst crosses a multiple of this (IHI 0022H, A3.4.1)
 
 
 def write_events() -> data.StructLayout:
@@ -164,11 +163,11 @@ class WriteEngine(wiring.Component):
 
     def _fault_of(self, header: Any) -> Value:
         chip = self._chip
-        byte_bits = exact_log2(chip.link_bytes)
+        byte_bits, page_bits = exact_log2(chip.link_bytes), exact_log2(AXI_PAGE_BYTES)
         illegal = (
             (header.flits == 0)
             | (header.flits > chip.max_packet_flits)
-            | (header.addr[byte_bits:12] + header.flits > PAGE_BYTES // chip.link_bytes)
+            | (header.addr[byte_bits:page_bits] + header.flits > 1 << page_bits - byte_bits)
             | (header.lanes == 0)
             | (header.lane_offset + header.lanes > chip.link_bytes)
             | (Value.cast(header.traffic) > max(TrafficClass))

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
 
-from rtl.contract.params import CoreParams
+from rtl.contract.engines.array import ARRAY
 from rtl.engines.grid import PeGrid
-from rtl.engines.interface import EngineSignature, tag_layout
+from rtl.engines.interface import EngineHardware, tag_layout
 from rtl.lib.ram import Ram
 
 __all__ = ["SystolicArray"]
 
 
-class SystolicArray(wiring.Component):
+class SystolicArray(EngineHardware):
     """Dense engine: ``update[c] = sum_r act[r] * weight[r][c]``, one pixel per cycle.
 
     Dataflow: activations enter at the left with a triangular skew (row r is r cycles late), psums run down,
@@ -36,12 +35,10 @@ class SystolicArray(wiring.Component):
     ``max(P, R, C)`` cycles in a row of equal passes: with P >= max(R, C) no cycle is lost, and with P = 1 (fully
     connected layers) R*C weights go in per max(R, C) cycles.
 
-    Members: see `EngineSignature`.
+    Members: see `rtl.engines.interface.EngineSignature`.
     """
 
-    def __init__(self, *, core: CoreParams) -> None:
-        self.core = core
-        super().__init__(EngineSignature(core))
+    spec = ARRAY
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

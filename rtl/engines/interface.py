@@ -9,9 +9,9 @@ pass, `rtl.core.weight_loader` the weights of the same passes, and what it makes
 
 Rules
     Order       Passes are processed in order, and one update comes out for every pixel, in order. There is none
-                for a pixel with ``skip``, which only moves the tap unit's window on.
-    Weights     A pass has a number of rows of C bytes (the array: R; the tap unit: one, or one for each
-                column of the window, none in mode MAX); ``weights_more`` is low with the last. Once the
+                for a pixel with ``skip``, which only moves a window on.
+    Weights     A pass has a number of rows of C bytes (`EngineSpec.weight_rows`; with a window so many for each
+                of its columns; none if the job reads none); ``weights_more`` is low with the last. Once the
                 first row of a pass is accepted the others follow in consecutive cycles, and the engine
                 accepts them. So the array may start a pass before all of its weights are there. Rows for a
                 window may end short of the pass, where the weight scratchpad does.
@@ -25,20 +25,26 @@ Rules
     Latency     Any, and it need not be constant. ``idle`` is high when no accepted pixel is still to come
                 out; the streamer switches engines only then. Weights held for a later pass do not count.
 
-So a sparse engine may take several cycles for a pixel (``ready`` low), a compute-in-memory engine may be slow
-to take weights, and an array of another shape gives R and C of its own to `CoreParams`.
+What an engine wants streamed, its class says: whether passes are whole kernel rows (`EngineHardware.window`), whether
+updates are maxima (`EngineHardware.is_max`), and which of its options come with each pixel. So a sparse engine may take
+several cycles for a pixel (``ready`` low), a compute-in-memory engine may be slow to take weights, and an array of
+another shape gives R and C of its own to `CoreParams`.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import unsigned
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from amaranth.hdl import Const, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from rtl.contract.engines import EngineSpec, SetupFields
 from rtl.contract.params import CoreParams
 
-__all__ = ["EngineSignature", "pixel_layout", "tag_layout"]
+__all__ = ["EngineHardware", "EngineSignature", "pixel_layout", "tag_layout"]
 
 
 def tag_layout(core: CoreParams) -> data.StructLayout:
@@ -54,16 +60,22 @@ def tag_layout(core: CoreParams) -> data.StructLayout:
     )
 
 
-def pixel_layout(core: CoreParams) -> data.StructLayout:
-    """One pixel of a pass: R activations and its tag."""
+def pixel_layout(core: CoreParams, *, columns: int = 0, options: Mapping[str, Any] | None = None) -> data.StructLayout:
+    """One pixel of a pass: R activations and its tag.
+
+    Parameters
+    ----------
+    columns : of the widest window; 0 if there is none.
+    options : shapes by name of what else comes with a pixel.
+    """
     return data.StructLayout(
         {
             "act": unsigned(8 * core.rows),
             "first": unsigned(1),
-            "shift": unsigned(5),
-            # Left shift of the products; only the tap unit has one, and the next two.
-            "skip": unsigned(1),
-            "columns": unsigned(core.tap_columns - 1),
+            "options": data.StructLayout(options or {}),
+            # Of the SETUP in force: `EngineHardware.pixel_options`.
+            "skip": unsigned(min(columns, 1)),
+            "columns": unsigned(max(columns - 1, 0)),
             # Bit k - 1: the window reaches back to the k-th pixel before this one.
             "tag": tag_layout(core),
         }
@@ -73,16 +85,55 @@ def pixel_layout(core: CoreParams) -> data.StructLayout:
 class EngineSignature(wiring.Signature):
     """Ports of an engine, seen from the engine itself."""
 
-    def __init__(self, core: CoreParams) -> None:
+    def __init__(self, core: CoreParams, pixel: data.StructLayout) -> None:
         self.core = core
         super().__init__(
             {
                 "weights": In(stream.Signature(unsigned(8 * core.cols))),
                 "weights_more": In(1),
-                "pixels": In(stream.Signature(pixel_layout(core))),
+                "pixels": In(stream.Signature(pixel)),
                 "update": Out(
                     wiring.Signature({"valid": Out(1), "data": Out(32 * core.cols), "tag": Out(tag_layout(core))})
                 ),
                 "idle": Out(1),
             }
         )
+
+
+class EngineHardware(wiring.Component):
+    """Base of the engines' components: the ports, and what the class wants streamed.
+
+    Attributes
+    ----------
+    spec : EngineSpec
+    pixel_options : tuple of str
+        Names of the options that each pixel brings along, as ``pixels.payload.options``.
+    """
+
+    spec: ClassVar[EngineSpec]
+    pixel_options: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *, core: CoreParams) -> None:
+        self.core = core
+        super().__init__(EngineSignature(core, self.pixel(core)))
+
+    @classmethod
+    def pixel(cls, core: CoreParams) -> data.StructLayout:
+        """Layout of the pixels that the engine takes."""
+        options = {name: cls.spec.options[name].shape for name in cls.pixel_options}
+        return pixel_layout(core, columns=cls.window_columns(core), options=options)
+
+    @classmethod
+    def window_columns(cls, core: CoreParams) -> int:
+        """Columns of its widest window; 0: it has none, and every pass is one kernel position."""
+        return 0
+
+    @classmethod
+    def window(cls, setup: SetupFields) -> Value:
+        """Whether the passes of a SETUP are whole kernel rows, streamed by input columns (`rtl.core.streamer`)."""
+        return Const(0)
+
+    @classmethod
+    def is_max(cls, setup: SetupFields) -> Value:
+        """Whether its updates are maxima, not sums."""
+        return Const(0)

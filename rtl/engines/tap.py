@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
 
+from rtl.contract.engines import SetupFields
+from rtl.contract.engines.tap import TAP, TapMode
 from rtl.contract.params import CoreParams
-from rtl.engines.interface import EngineSignature
+from rtl.engines.interface import EngineHardware
 
 __all__ = ["TapUnit"]
 
 
-class TapUnit(wiring.Component):
+class TapUnit(EngineHardware):
     """Engine of min(R, C) lanes with a window of W = ``tap_columns`` pixels.
 
     Dataflow: an accepted pixel enters the window at column 0 and moves on by one column with every further one;
     column k thus holds the k-th pixel before the newest. Weight rows enter their own registers in the same way, so that
     the last row of a pass meets the newest pixel. An update is, in every lane,
 
-        (sum_k window[k] * weight[k]) << shift       over the newest pixel and the columns marked in ``columns``,
+        (sum_k window[k] * weight[k]) << tap_shift   over the newest pixel and the columns marked in ``columns``,
         max_k window[k]                              of the same, where the tag is_max.
 
     Without a window (``columns`` zero, no ``skip``) a pass is one kernel position, and every pixel an update. With one,
@@ -32,12 +33,23 @@ class TapUnit(wiring.Component):
     weight rows of a pass may come at any time before its first pixel, one pass ahead (a pass of n rows thus
     takes max(P, n + 1) cycles); passes of is_max pixels have none. Lanes from min(R, C) on are zero.
 
-    Members: see `EngineSignature`.
+    Members: see `rtl.engines.interface.EngineSignature`.
     """
 
-    def __init__(self, *, core: CoreParams) -> None:
-        self.core = core
-        super().__init__(EngineSignature(core))
+    spec = TAP
+    pixel_options = ("tap_shift",)
+
+    @classmethod
+    def window_columns(cls, core: CoreParams) -> int:
+        return core.tap_columns
+
+    @classmethod
+    def window(cls, setup: SetupFields) -> Value:
+        return setup["window"]
+
+    @classmethod
+    def is_max(cls, setup: SetupFields) -> Value:
+        return setup["tap_mode"] == TapMode.MAX
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -69,7 +81,7 @@ class TapUnit(wiring.Component):
         tag_out = Signal.like(pixel.tag, reset_less=True)
         m.d.sync += valid.eq(Cat(accept & ~pixel.skip, valid))
         with m.If(accept):
-            m.d.sync += [window[: 8 * lanes].eq(pixel.act), shift.eq(pixel.shift), tag.eq(pixel.tag)]
+            m.d.sync += [window[: 8 * lanes].eq(pixel.act), shift.eq(pixel.options.tap_shift), tag.eq(pixel.tag)]
             neutral = Mux(pixel.tag.is_max, 0x80, 0)
             for k in range(1, columns):
                 before = window.word_select(k - 1, 8 * lanes)

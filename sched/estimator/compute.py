@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import ceil
 
 from estimator.coefficients import Coefficients
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import ChipParams, CoreParams
 
 __all__ = [

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from amaranth.hdl import Shape
 
 from estimator.coefficients import Coefficients
 from estimator.compute import (
@@ -25,7 +24,8 @@ from estimator.compute import (
     store_cycles,
 )
 from rtl.contract import isa
-from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit, decode
+from rtl.contract.codec import decode, fields_of
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
 __all__ = [
@@ -183,13 +183,13 @@ def _masks(with_addresses: bool) -> np.ndarray:
     """uint64[opcode, word]."""
     out = np.zeros((16, INSTRUCTION_BYTES // 8), np.uint64)
     out[:, 0] = 15
-    for opcode, layout in LAYOUTS.items():
+    for opcode in LAYOUTS:
         timed = {name for name, _ in (*isa.Prefix, *isa.Signals)} | TIMED.get(opcode, set())
         if with_addresses:
             timed |= PLACED
-        bits = sum(
-            ((1 << Shape.cast(field.shape).width) - 1) << field.offset for name, field in layout if name in timed
-        )
+        bits = 0
+        for name, field in fields_of(opcode).items():
+            bits |= (1 << field.width) - 1 << field.offset if name in timed else 0
         out[int(opcode)] = np.frombuffer(bits.to_bytes(INSTRUCTION_BYTES, "little"), "<u8")
     return out
 

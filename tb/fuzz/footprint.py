@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Engine, Opcode, Space, TapMode
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import ADDRESS_SPACE_BYTES, PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Opcode, Space
 from rtl.contract.params import ChipParams, CoreParams
 from rtl.contract.regs import ErrorCode
+from tb.fuzz.engines import FUZZ
 from tb.fuzz.program import MEMORY_BYTES
 
 __all__ = [
@@ -26,8 +28,6 @@ __all__ = [
 Fields = Mapping[str, int]
 Place = tuple[str, int]
 """A memory: ("dram", 0), or ("act", "weight", "param" or "acc" of a core)."""
-
-_ADDRESSES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def space_bytes(chip: ChipParams, core: int, space: int) -> int:
 def act_starts(geometry: Fields, fields: Fields) -> np.ndarray:
     """Byte addresses of all activations that a COMPUTE reads (R bytes from each), padding left out."""
     g = geometry
-    window = g["window"]
+    spec = ENGINES.by_code(g["engine"])
     block = np.arange(fields["blocks"])[:, None, None, None, None]
     ky = np.arange(g["kernel_h"])[:, None, None, None]
     oy = np.arange(fields["out_h"])[:, None]
-    if window:
+    if spec is not None and FUZZ[spec.name].window(g):
         kx = np.zeros((1, 1, 1), np.int64)
         n = np.arange((g["out_w"] - 1) * g["stride_w"] + g["kernel_w"])
         ix, along = n - g["pad_left"], n * g["tap_x"]
@@ -99,7 +99,7 @@ def act_starts(geometry: Fields, fields: Fields) -> np.ndarray:
     inside = (iy >= 0) & (iy < fields["in_h"]) & (ix >= 0) & (ix < g["in_w"])
     address = fields["act_base"] + block * g["block_pitch"] + ky * g["tap_y"] + oy * g["step_y"] + along
     address, inside = np.broadcast_arrays(address, inside)
-    return np.unique(address[inside] % _ADDRESSES)
+    return np.unique(address[inside] % ADDRESS_SPACE_BYTES)
 
 
 def leaves_memory(chip: ChipParams, load: Fields) -> bool:
@@ -132,10 +132,11 @@ def left_by_compute(chip: ChipParams, core: int, fields: Fields, geometry: Field
 
 def _weight_bytes(params: CoreParams, fields: Fields, geometry: Fields) -> int:
     """Bytes of weights that a COMPUTE reads."""
-    if geometry["engine"] == Engine.TAP and geometry["tap_mode"] == TapMode.MAX:
+    spec = ENGINES.by_code(geometry["engine"])
+    if spec is None or not spec.reads_weights(geometry):
         return 0
     passes = fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"]
-    return passes * params.cols * (params.rows if geometry["engine"] == Engine.ARRAY else 1)
+    return passes * params.cols * spec.weight_rows(params)
 
 
 def _cores(chip: ChipParams, load: Fields) -> list[int]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rtl.contract.codec import field_range, table_blocks
+from rtl.contract.engines import ENGINES, EngineSpec
 from rtl.contract.isa import (
+    ADDRESS_SPACE_BYTES,
+    ENGINE_BITS,
     INSTRUCTION_BYTES,
-    Engine,
+    OPTION_BITS,
     Opcode,
     Space,
-    TapMode,
     TrafficClass,
     Unit,
-    field_range,
-    table_blocks,
 )
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
+from tb.fuzz.engines import FUZZ
 from tb.fuzz.footprint import space_bytes
 from tb.fuzz.legal import legal_steps, random_settings
 from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, Streams, max_stream
@@ -73,6 +75,12 @@ class _Maker:
                 if self.everywhere or step.core == self.core:
                     return step
         raise AssertionError(f"no {opcode.name} like this on this chip")
+
+    @staticmethod
+    def spec(geometry: Mapping[str, int]) -> EngineSpec:
+        spec = ENGINES.by_code(geometry["engine"])
+        assert spec is not None, "steps are legal"
+        return spec
 
     def fault(self, step: Step, *, awaited_by: int | None = None, **spoilt: int) -> Fault:
         """The step with other values in some fields; its own token is the spare one."""
@@ -132,18 +140,19 @@ class _Maker:
             {"run_flits": 0},
             {"memory": self.above(len(chip.memory_nodes), 15)},
             {"traffic": self.above(len(TrafficClass), 7)},
-            {"space": int(Space.PROGRAM)},
+            {"space": self.above(Space.PROGRAM, 7)},
         ]
         spoils += [{"token_valid": 1, "token": self.above(chip.tokens, 127)}] if chip.tokens < 128 else []
         return self.fault(self.step(Opcode.LOAD), **spoils[self.rng.integers(len(spoils))])
 
     def bad_setup(self) -> Fault:
-        geometry = self.step(Opcode.COMPUTE).geometry
-        columns = self.params.tap_columns
-        window = {"window": 1, "engine": int(Engine.TAP), "kernel_w": 1, "stride_w": 1}
+        geometry = self.step(Opcode.COMPUTE, lambda step: step.core == self.core).geometry
+        spec, engines = self.spec(geometry), ENGINES.of(self.params.engines).values()
+        missing = sorted(set(range(1 << ENGINE_BITS)) - {engine.code for engine in engines})
         spoils: list[Fields] = [
-            {"kernel_h": 0}, {"kernel_w": 0}, {"out_w": 0}, {**window, "engine": int(Engine.ARRAY)},
-            {**window, "kernel_w": self.above(columns + 1, 63)}, {**window, "stride_w": 0},
+            {"kernel_h": 0}, {"kernel_w": 0}, {"out_w": 0}, {"engine": self.pick(*missing)},
+            {"options": 1 << self.above(spec.options.size, OPTION_BITS - 1)},
+            *FUZZ[spec.name].illegal(self.rng, self.params),
         ]  # fmt: skip
         spoilt = {**geometry, **spoils[self.rng.integers(len(spoils))]}
         return Fault(self.core, Unit.COMPUTE, [Instruction(Opcode.SETUP, spoilt)])
@@ -169,7 +178,7 @@ class _Maker:
             {"lanes": lanes, "lane_offset": self.above(size - lanes + 1, 63)},
             {"to_core": 0, "addr": 0, "memory": self.above(len(chip.memory_nodes), 15)},
             {"to_core": 0, "addr": 0, "memory": 0, "traffic": self.above(len(TrafficClass), 7)},
-            {**to_core, "core": self.above(chip.n_cores, 63)}, {**to_core, "space": int(Space.PROGRAM)},
+            {**to_core, "core": self.above(chip.n_cores, 63)}, {**to_core, "space": self.above(Space.PROGRAM, 7)},
         ]  # fmt: skip
         spoils += [{**to_core, "token_valid": 1, "token": self.above(chip.tokens, 127)}] if chip.tokens < 128 else []
         return self.fault(step, **spoils[self.rng.integers(len(spoils))])
@@ -192,20 +201,20 @@ class _Maker:
         step = self.step(Opcode.COMPUTE, reads)
         params = self.chip.cores[step.core]
         geometry = {**step.geometry, "pad_left": 0, **dict.fromkeys(("step_x", "step_y", "tap_x", "tap_y"), 0)}
-        base = self.above(params.act_bytes - params.rows + 1, (1 << 22) - 1)
+        base = self.above(params.act_bytes - params.rows + 1, ADDRESS_SPACE_BYTES - 1)
         fields = {"iy0": 0, "act_base": base}
         return self.fault(replace(step, geometry=geometry | {"block_pitch": 0}), **fields)
 
     def far_weights(self) -> Fault:
         def reads(step: Step) -> bool:
-            return step.geometry["engine"] == Engine.ARRAY or step.geometry["tap_mode"] == TapMode.MAC
+            return bool(self.spec(step.geometry).reads_weights(step.geometry))
 
         step = self.step(Opcode.COMPUTE, reads)
         params = self.chip.cores[step.core]
-        size = params.cols * (params.rows if step.geometry["engine"] == Engine.ARRAY else 1)
+        size = params.cols * self.spec(step.geometry).weight_rows(params)
         passes = step.fields["blocks"] * step.geometry["kernel_h"] * step.geometry["kernel_w"]
         low = max(0, params.weight_bytes - passes * size + params.cols)
-        base = self.above(low // params.cols, ((1 << 22) - 1) // params.cols) * params.cols
+        base = self.above(low // params.cols, (ADDRESS_SPACE_BYTES - 1) // params.cols) * params.cols
         return self.fault(step, weight_base=base)
 
     def far_entries(self) -> Fault:

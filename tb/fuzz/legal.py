@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rtl.contract.isa import Engine, Opcode, Space, TapMode, Unit, table_blocks
+from rtl.contract.codec import table_blocks
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import ADDRESS_SPACE_BYTES, Opcode, Space, Unit
 from rtl.contract.params import ChipParams
+from tb.fuzz.engines import FUZZ
 from tb.fuzz.footprint import act_starts, space_bytes
 from tb.fuzz.program import DATA_BYTES, PARAM_AREA, Program
 from tb.fuzz.steps import Assembler, Step, assemble
@@ -17,7 +20,6 @@ __all__ = ["legal_program", "legal_steps", "random_settings"]
 
 MAX_UPDATES = 1500
 """Passes times pixels of a COMPUTE."""
-_ADDRESSES = 1 << 22
 
 
 def random_settings(rng: np.random.Generator) -> MemorySettings:
@@ -154,10 +156,8 @@ class _Generator:
 
     def compute(self, core: int) -> Step | None:
         rng, params = self.rng, self.chip.cores[core]
-        engine = Engine(rng.integers(2))
-        tap_mode = TapMode(rng.integers(2))
+        spec = ENGINES[params.engines[rng.integers(len(params.engines))]]
         kernel_h, kernel_w = self._upto(self._one_of(1, 3, 5)), self._upto(self._one_of(1, 3, 7))
-        window = int(engine == Engine.TAP and kernel_w <= params.tap_columns and rng.random() < 0.5)
         out_h = self._upto(8)
         out_w = self._upto(min(self._one_of(4, 16, 40), params.acc_bank_entries // out_h))
         blocks = self._upto(4)
@@ -169,38 +169,37 @@ class _Generator:
             return self._one_of(*pitches)
 
         geometry = {
-            "engine": int(engine), "tap_mode": int(tap_mode), "kernel_h": kernel_h, "kernel_w": kernel_w,
-            "tap_shift": self._one_of(0, 0, 3, int(rng.integers(32))),
-            "stride_h": self._one_of(0, 1, 1, 2, 15), "stride_w": self._one_of(window, 1, 1, 2, 5),
+            "engine": int(spec.code), "kernel_h": kernel_h, "kernel_w": kernel_w,
+            "stride_h": self._one_of(0, 1, 1, 2, 15), "stride_w": self._one_of(0, 1, 1, 2, 5),
             "dilation_h": self._one_of(0, 1, 1, 3), "dilation_w": self._one_of(0, 1, 1, 3),
             "out_w": out_w, "in_w": self._one_of(0, out_w, out_w + 1, int(rng.integers(1, 60)), 1000),
             "pad_left": self._one_of(0, 0, 1, 2, int(rng.integers(64))),
             "step_x": pitch(), "tap_x": pitch(), "step_y": pitch(), "tap_y": pitch(), "block_pitch": pitch(),
-            "pad_value": int(rng.integers(-128, 128)), "window": window,
+            "pad_value": int(rng.integers(-128, 128)),
         }  # fmt: skip
+        geometry |= FUZZ[spec.name].options(rng, params, geometry)
         fields = {
             "blocks": blocks, "out_h": out_h, "iy0": self._one_of(0, 0, -1, -2, int(rng.integers(-60, 60))),
             "in_h": self._one_of(0, out_h, out_h + 2, int(rng.integers(1, 60)), 1000),
             "accumulate": int(rng.random() < 0.4), "act_base": 0,
         }  # fmt: skip
         offsets = act_starts(geometry, fields)
-        base = int(rng.integers(_ADDRESSES))
+        base = int(rng.integers(ADDRESS_SPACE_BYTES))
         if offsets.size:
             low, high = -int(offsets[0]), params.act_bytes - params.rows - int(offsets[-1])
             if low > high:
                 return None
             base = self._near("act", core, low, high) if low >= 0 else int(rng.integers(low, high + 1))
         passes = blocks * kernel_h * kernel_w
-        weights = passes * params.cols * (params.rows if engine == Engine.ARRAY else 1)
-        reads_weights = engine == Engine.ARRAY or tap_mode == TapMode.MAC
-        room = params.weight_bytes - weights if reads_weights else params.weight_bytes - params.cols
+        weights = passes * params.cols * spec.weight_rows(params)
+        room = params.weight_bytes - (weights if spec.reads_weights(geometry) else params.cols)
         if room < 0:
             return None
         bank, entries = params.acc_bank_entries, out_h * out_w
         first = self._near("acc", core, 0, params.acc_entries - 1)
         first = min(first, first // bank * bank + bank - entries)
         fields |= {
-            "act_base": base % _ADDRESSES, "weight_base": self._near("weight", core, 0, room, params.cols),
+            "act_base": base % ADDRESS_SPACE_BYTES, "weight_base": self._near("weight", core, 0, room, params.cols),
             "acc_base": first,
         }  # fmt: skip
         return Step(core, Opcode.COMPUTE, fields, geometry)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit, decode, encode, pack_params
+from rtl.contract.codec import decode, encode, pack_params
+from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
 from tb.errors import BenchError
 from tb.files import write_atomically

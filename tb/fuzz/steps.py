@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from rtl.contract.isa import Engine, Opcode, Unit
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from tb.fuzz.footprint import accesses
 from tb.fuzz.order import Impossible, Order
@@ -101,12 +102,12 @@ class Assembler:
         params = self.chip.cores[step.core]
         first = step.fields["acc_base"]
         entries = self._undefined[step.core][first : first + step.fields["out_h"] * step.geometry["out_w"]]
-        if step.geometry["engine"] == Engine.TAP:
-            entries[:, params.tap_lanes :] = True
-            if not step.fields["accumulate"]:
-                entries[:, : params.tap_lanes] = False
-        elif not step.fields["accumulate"]:
-            entries[:] = False
+        spec = ENGINES.by_code(step.geometry["engine"])
+        assert spec is not None, "steps are legal"
+        lanes = spec.lanes(params)
+        entries[:, lanes:] = True
+        if not step.fields["accumulate"]:
+            entries[:, :lanes] = False
 
     def _readable(self, step: Step) -> bool:
         """Whether a STORE reads only what is defined."""

@@ -7,24 +7,34 @@ drops a register must change its formula, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from rtl.contract.isa import INSTRUCTION_BITS, Compute, Load, Pool, Setup, Signals, TrafficClass, Unit
+from rtl.contract.engines import ENGINES
+from rtl.contract.isa import (
+    INSTRUCTION_BITS,
+    PARAM_FLITS,
+    Compute,
+    Load,
+    Pool,
+    Prefix,
+    Setup,
+    Signals,
+    TrafficClass,
+    Unit,
+)
 from rtl.contract.params import ChipParams, CoreParams, Direction
-from rtl.contract.regs import CoreCounter, MemoryCounter, RouterCounter
+from rtl.contract.regs import COUNTER_BITS, MemoryCounter, RouterCounter
+from tb.structure.block import Block, fifo, index_bits, ram, tag_bits
+from tb.structure.engines import STRUCTURE
 
-__all__ = ["Block", "Ports", "expected_chip"]
+__all__ = ["expected_chip"]
 
-Ports = Mapping[str, tuple[str, int]]
-"""Port name to direction (`input` or `output`) and width."""
-
-COUNTER = 48
+COUNTER = COUNTER_BITS
 PORTS = len(Direction)
 ADDRESS = 32
 TOKEN, CORE = 7, 6
 """Fields that name a token counter and a core."""
 NODE = 7
+SPACE = Load["space"].width
+ENGINE = Setup["engine"].width
 SIGNAL = 1 + TOKEN + CORE
 """A signal with its valid bit."""
 ERROR = 8
@@ -32,45 +42,14 @@ TABLE = 256
 """Entries of an activation table, a byte each."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """One instance: registers and memory of its own, and what is inside it."""
-
-    kind: str
-    flipflops: int = 0
-    memory: int = 0
-    inside: Mapping[str, Block] = field(default_factory=dict)
-    """By instance name."""
-    module: str | None = None
-    """Name of the Verilog module, if it is one that several instances share."""
-    ports: Ports | None = None
-    parameters: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> tuple[int, int]:
-        """Flip-flops and memory bits with everything inside."""
-        parts = [(self.flipflops, self.memory), *(block.total for block in self.inside.values())]
-        return sum(part[0] for part in parts), sum(part[1] for part in parts)
-
-
-def _index_bits(count: int) -> int:
-    """Of a register that counts 0 .. count - 1."""
-    return (count - 1).bit_length()
-
-
 def _header_bits(chip: ChipParams) -> int:
     """dest, src, kind, flits, space, planar, addr, traffic, lane_offset, lanes, token_valid, token."""
-    return chip.n_nodes + NODE + 3 + 7 + 2 + 1 + ADDRESS + 3 + 6 + 7 + 1 + TOKEN
+    return chip.n_nodes + NODE + 3 + 7 + SPACE + 1 + ADDRESS + 3 + 6 + 7 + 1 + TOKEN
 
 
 def _flit_bits(chip: ChipParams) -> int:
     """Data, first, last, header."""
     return 8 * chip.link_bytes + 2 + _header_bits(chip)
-
-
-def _tag_bits(core: CoreParams) -> int:
-    """Address of an accumulator entry, overwrite, is_max, last."""
-    return _index_bits(core.acc_entries) + 3
 
 
 def _setup(*names: str) -> int:
@@ -81,95 +60,61 @@ def _compute(*names: str) -> int:
     return sum(Compute[name].width for name in names)
 
 
-def _fifo(width: int, depth: int) -> Block:
-    """Power-of-two depths: two pointers with a wrap bit. Others: two pointers and a level. One: a word and a bit."""
-    if depth == 1:
-        return Block("Fifo", width + 1)
-    if depth & (depth - 1) == 0:
-        return Block("Fifo", 2 * (_index_bits(depth) + 1), width * depth)
-    return Block("Fifo", 2 * _index_bits(depth) + depth.bit_length(), width * depth)
-
-
-def _ram(width: int, depth: int, granularity: int | None = None) -> Block:
-    """A synchronous RAM: the words, and the word last read."""
-    parameters = {
-        "WIDTH": width,
-        "DEPTH": depth,
-        "GRANULARITY": granularity or width,
-        "ADDR_BITS": max(1, _index_bits(depth)),
-    }
-    ram = Block("systomesh_ram", width, width * depth, module="systomesh_ram", parameters=parameters)
-    return Block("Ram", inside={"ram": ram})
-
-
 def _scratchpad(size_bytes: int, write_bytes: int, read_bytes: int) -> Block:
     """Two banks of whole words, and of the read under way its byte offset and parity."""
     word = max(write_bytes, read_bytes)
-    banks = {name: _ram(8 * word, size_bytes // word // 2, 8) for name in ("even", "odd")}
-    return Block("Scratchpad", _index_bits(word) + 1, inside=banks)
+    banks = {name: ram(8 * word, size_bytes // word // 2, 8) for name in ("even", "odd")}
+    return Block("Scratchpad", index_bits(word) + 1, inside=banks)
 
 
 def _accumulator(core: CoreParams) -> Block:
     """Two banks; the update under way (data, address, overwrite, is_max, valid), a forwarded word and its use, and
     the bank that was read."""
     word = 32 * core.cols
-    banks = {name: _ram(word, core.acc_bank_entries) for name in ("bank0", "bank1")}
-    return Block("Accumulator", 2 * word + _index_bits(core.acc_entries) + 5, inside=banks)
+    banks = {name: ram(word, core.acc_bank_entries) for name in ("bank0", "bank1")}
+    return Block("Accumulator", 2 * word + index_bits(core.acc_entries) + 5, inside=banks)
 
 
-def _pe_grid(rows: int, cols: int) -> Block:
-    """A PE: shadow and active weight, partial sum, activation. Skew (row r waits r + 1 cycles; its last register is
-    there a second time as the activation of the first PE) and deskew (column c waits C - 1 - c). The switch wavefront:
-    rows, and all columns but the last of each."""
-    pes = rows * cols * (8 + 8 + 32 + 8)
-    skew = 8 * rows * (rows + 1) // 2
-    deskew = 32 * cols * (cols - 1) // 2
-    switches = rows + rows * (cols - 1)
-    body = Block(
-        "systomesh_pe_grid",
-        pes + skew + deskew + switches,
-        module="systomesh_pe_grid",
-        parameters={"ROWS": rows, "COLS": cols},
-    )
-    return Block("PeGrid", inside={"body": body})
+def _option_bits(core: CoreParams) -> int:
+    """Of the options that a SETUP may have: the engines' lie over each other."""
+    return max(spec.options.size for spec in ENGINES.of(core.engines).values())
 
 
-def _array(core: CoreParams) -> Block:
-    """The pixels in flight, the row being loaded, tags in a ring with two pointers, and the two bits of the weight
-    handshake."""
-    rows, cols = core.rows, core.cols
-    ring = 1 << (rows + cols - 1).bit_length()
-    own = 1 + _index_bits(max(2, cols - 1)) + rows + (rows + cols) + 2 * _index_bits(ring)
-    return Block("SystolicArray", own, inside={"grid": _pe_grid(rows, cols), "tags": _ram(_tag_bits(core), ring)})
+def _pixel_option_bits(core: CoreParams) -> int:
+    """Of the options that pixels bring along, each engine's beside the others'."""
+    parts = STRUCTURE.of(core.engines)
+    return sum(ENGINES[name].options[option].width for name, part in parts.items() for option in part.pixel_options)
 
 
-def _tap(core: CoreParams) -> Block:
-    """Shadow weights, active weights and window of K columns; shift, two valid bits, loaded; two tags; the update."""
-    window = 8 * core.tap_lanes * core.tap_columns
-    return Block("TapUnit", 3 * window + 1 + 2 + 5 + 2 * _tag_bits(core) + 32 * core.tap_lanes)
+def _window_columns(core: CoreParams) -> int:
+    return max(part.window_columns(core) for part in STRUCTURE.of(core.engines).values())
 
 
 def _weight_loader(core: CoreParams) -> Block:
-    """Kernel size and the place in it, row, block, address with a bit to overflow into; running, engine now and of
-    the row offered, window, first_row, failed, valid, more."""
+    """Kernel size and the place in it, row, block, address with a bit to overflow into; engine now and of the row
+    offered; running, window, first_row, failed, valid, more."""
     kernel = 2 * _setup("kernel_h", "kernel_w")
-    own = kernel + _index_bits(core.rows) + _compute("blocks") + _compute("weight_base") + 1
-    return Block("WeightLoader", own + 8)
+    rows = max(spec.weight_rows(core) for spec in ENGINES.of(core.engines).values())
+    own = kernel + index_bits(rows) + _compute("blocks") + _compute("weight_base") + 1 + 2 * ENGINE
+    return Block("WeightLoader", own + 6)
 
 
 def _streamer(core: CoreParams) -> Block:
     """The job, where the walk over it is, and the pixel offered."""
-    act, coordinate, skips, acc = _compute("act_base"), 16, 4, _index_bits(core.acc_entries)
+    act, coordinate, acc = _compute("act_base"), 16, index_bits(core.acc_entries)
+    has_window = int(_window_columns(core) > 0)
+    skips, columns = has_window * _setup("stride_w"), max(0, _window_columns(core) - 1)
     kept = _setup(
-        *("engine", "tap_mode", "tap_shift", "stride_h", "stride_w", "dilation_h", "dilation_w", "in_w"),
+        *("engine", "stride_h", "stride_w", "dilation_h", "dilation_w", "in_w"),
         *("step_x", "tap_x", "step_y", "tap_y", "block_pitch", "pad_value"),
     ) + _compute("iy0", "in_h", "accumulate")
     loops = 2 * (_setup("out_w", "kernel_w", "kernel_h") + _compute("out_h"))
-    # illegal, running, hold, engine shown; accumulator range; -pad_left; signals; skips; columns.
-    job = 4 + acc + 1 + coordinate + 3 * SIGNAL + 2 * skips + core.tap_columns - 1
+    # illegal, running, hold, is_max, options of pixels, engine shown; accumulator range; -pad_left; signals; skips;
+    # columns.
+    job = 4 + _pixel_option_bits(core) + ENGINE + acc + 1 + coordinate + 3 * SIGNAL + 2 * skips + columns
     # Addresses and coordinates at the start of row, kernel column, kernel row, block, and of the pixel.
     walk = _compute("blocks") + skips + 5 * act + 4 * coordinate + acc + 1 + 2
-    pixel = 8 * core.rows + 1 + 5 + 1 + core.tap_columns - 1 + _tag_bits(core)
+    pixel = 8 * core.rows + 1 + _pixel_option_bits(core) + has_window + columns + tag_bits(core)
     # valid, padding and its value, error, stopped.
     offered = pixel + 1 + 1 + _setup("pad_value") + ERROR + 1
     return Block("PixelStreamer", kept + loops + job + walk + offered)
@@ -178,22 +123,18 @@ def _streamer(core: CoreParams) -> Block:
 def _compute_unit(core: CoreParams) -> Block:
     """The SETUP in force, the job made of it and a COMPUTE, and the signals of jobs that are through."""
     jobs = 4
-    setup = _setup(
-        *("engine", "tap_mode", "tap_shift", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h"),
-        *("dilation_w", "out_w", "in_w", "pad_left", "step_x", "tap_x", "step_y", "tap_y", "block_pitch"),
-        *("pad_value", "window"),
-    )
-    compute = 3 * SIGNAL + _compute("act_base", "weight_base", "acc_base", "blocks", "out_h", "iy0", "in_h")
-    job = setup + compute + _compute("accumulate") + 1
+    not_kept = {name for name, _ in Prefix} | {"reserved"}
+    setup = _setup(*(name for name, _ in Setup if name not in not_kept | {"options"})) + _option_bits(core)
+    compute = _compute(*(name for name, _ in Compute if name not in not_kept))
+    job = setup + compute + 1
     # error; the job is for loader, for streamer; two of three signals sent; counts of jobs ahead and complete.
-    own = setup + job + ERROR + 2 + 2 + _index_bits(jobs + 4) + _index_bits(jobs + 1) + 1
+    own = setup + job + ERROR + 2 + 2 + index_bits(jobs + 4) + index_bits(jobs + 1) + 1
     inside = {
-        "array": _array(core),
-        "tap": _tap(core),
+        **{name: part.block(core) for name, part in STRUCTURE.of(core.engines).items()},
         "loader": _weight_loader(core),
         "streamer": _streamer(core),
-        "operands": _fifo(3 * SIGNAL, jobs),
-        "results": _fifo(SIGNAL, jobs),
+        "operands": fifo(3 * SIGNAL, jobs),
+        "results": fifo(SIGNAL, jobs),
     }
     return Block("ComputeUnit", own, inside=inside)
 
@@ -215,7 +156,7 @@ def _read_flits(chip: ChipParams) -> int:
 
 def _load(chip: ChipParams) -> Block:
     """Error, checked, and the flit of the packet."""
-    return Block("Load", ERROR + 1 + _index_bits(_read_flits(chip)))
+    return Block("Load", ERROR + 1 + index_bits(_read_flits(chip)))
 
 
 def _fetch(core: CoreParams, chip: ChipParams) -> Block:
@@ -223,28 +164,28 @@ def _fetch(core: CoreParams, chip: ChipParams) -> Block:
     units, flit = len(Unit), 8 * chip.link_bytes
     streams = units * (ADDRESS + core.queue_depth.bit_length() + 1)
     # running, sending, for which unit, its flit; flits on their way; error.
-    request = 1 + 1 + _index_bits(units) + _index_bits(_read_flits(chip)) + 16 + ERROR
+    request = 1 + 1 + index_bits(units) + index_bits(_read_flits(chip)) + 16 + ERROR
     parts = INSTRUCTION_BITS // flit if flit <= INSTRUCTION_BITS else 0
-    assembly = INSTRUCTION_BITS - flit + _index_bits(parts) if parts else 1
-    queues = {f"queue{unit}": _fifo(INSTRUCTION_BITS, core.queue_depth) for unit in range(units)}
+    assembly = INSTRUCTION_BITS - flit + index_bits(parts) if parts else 1
+    queues = {f"queue{unit}": fifo(INSTRUCTION_BITS, core.queue_depth) for unit in range(units)}
     return Block("Fetch", streams + request + assembly, inside=queues)
 
 
 def _inbound() -> Block:
     """Error; for each stream the fields of its packet's header that later flits need, and the address."""
-    held = 3 + 2 + 1 + 6 + 7 + 1 + TOKEN
+    held = 3 + SPACE + 1 + 6 + 7 + 1 + TOKEN
     return Block("Inbound", ERROR + 2 * (held + ADDRESS))
 
 
 def _packets(chip: ChipParams) -> Block:
     """What is left of the job, the header of the packet under way, its flits left, its lane offset."""
-    own = _job_bits() + 1 + _header_bits(chip) + 1 + _index_bits(chip.max_packet_flits) + 6
+    own = _job_bits() + 1 + _header_bits(chip) + 1 + index_bits(chip.max_packet_flits) + 6
     return Block("Packets", own)
 
 
 def _job_bits() -> int:
     """to_core, memory, core, space, planar, addr, flits, lanes, lane_offset, traffic, token_valid, token."""
-    return 1 + 4 + CORE + 2 + 1 + ADDRESS + 13 + 7 + 6 + 3 + 1 + TOKEN
+    return 1 + 4 + CORE + SPACE + 1 + ADDRESS + 13 + 7 + 6 + 3 + 1 + TOKEN
 
 
 def _postprocessor(lanes: int) -> Block:
@@ -253,18 +194,18 @@ def _postprocessor(lanes: int) -> Block:
     (zero point, bounds, table), swaps, valid, whether the table was asked."""
     bias, multiplier, shift = 32, 24, 6
     lane = 2 * (bias + multiplier + shift) + shift + 33 + 57 + 10 + 8
-    tables = {f"table{number}": _ram(8, TABLE) for number in range(lanes)}
+    tables = {f"table{number}": ram(8, TABLE) for number in range(lanes)}
     return Block("PostProcessor", lanes * lane + 3 * (3 * 8 + 1) + 4 + 4 + 1, inside=tables)
 
 
 def _group_bits(core: CoreParams, chip: ChipParams) -> int:
     """Names a storage block of an accumulator entry; never less than one bit."""
-    return max(1, _index_bits(core.drain_groups(chip.link_bytes)))
+    return max(1, index_bits(core.drain_groups(chip.link_bytes)))
 
 
 def _drain(core: CoreParams, chip: ChipParams) -> Block:
     """Geometry of the last POOL and of the running job; where its windows are; the entry read and the maximum."""
-    entry = _index_bits(core.acc_entries)
+    entry = index_bits(core.acc_entries)
     fields = ("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_top", "pad_left", "in_h", "in_w", "out_w")
     geometry = sum(Pool[name].width for name in fields) + 2 * entry
     # plane and has_pool; pooled, busy, pixels left; tap and column; rows and columns with sign; four entries.
@@ -275,15 +216,15 @@ def _drain(core: CoreParams, chip: ChipParams) -> Block:
 
 def _store(core: CoreParams, chip: ChipParams) -> Block:
     """One STORE in work, credits for the buffer, parameters or a table being loaded."""
-    buffer_flits, param_flits = 8, 8
+    buffer_flits, param_flits = 8, PARAM_FLITS
     lanes = core.drain_lanes(chip.link_bytes)
     # checked, loaded, fire; group and its offset; error; acknowledgements outstanding.
     work = 3 + 5 + ADDRESS + ERROR + 16 + Signals.size + buffer_flits.bit_length()
-    params = param_flits.bit_length() + _index_bits(param_flits) + 1
-    table = TABLE.bit_length() + _index_bits(TABLE) + 1
+    params = param_flits.bit_length() + index_bits(param_flits) + 1
+    table = TABLE.bit_length() + index_bits(TABLE) + 1
     inside = {
-        "buffer": _fifo(8 * lanes, buffer_flits),
-        "jobs": _fifo(_job_bits(), 2),
+        "buffer": fifo(8 * lanes, buffer_flits),
+        "jobs": fifo(_job_bits(), 2),
         "packets": _packets(chip),
         "post": _postprocessor(lanes),
         "drain": _drain(core, chip),
@@ -301,7 +242,7 @@ def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:
     logic = {
         "act": _scratchpad(core.act_bytes, chip.link_bytes, core.rows),
         "weight": _scratchpad(core.weight_bytes, chip.link_bytes, core.cols),
-        "param": _ram(8 * chip.link_bytes, 8 * core.param_blocks, 8),
+        "param": ram(8 * chip.link_bytes, PARAM_FLITS * core.param_blocks, 8),
         "acc": _accumulator(core),
         "tokens": Block("TokenFile", 8 * chip.tokens),
         "fetch": _fetch(core, chip),
@@ -311,9 +252,9 @@ def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:
         "inbound": _inbound(),
         "outbound": Block("Outbound", sources + 1),
         "signals": Block("SignalRouter", SIGNAL),
-        "counters": Block("CoreCounters", COUNTER * len(CoreCounter)),
+        "counters": Block("CoreCounters", COUNTER * len(ENGINES.counters(core.engines))),
         **{f"issue_{unit.name.lower()}": _issue(chip) for unit in Unit},
-        **{name: _fifo(flit, 2) for name in ("response_in", "request_in", "request_out")},
+        **{name: fifo(flit, 2) for name in ("response_in", "request_in", "request_out")},
     }
     inputs = {"node": 6, "home": 4, "start": 1, "halt": 1, "running": 1, "program_base": 32, "program_stride": 32}
     inputs["counter_index"] = 6
@@ -365,8 +306,8 @@ def _memory_node(chip: ChipParams) -> Block:
     # Two descriptors in work; addresses now and next of one of them, flits and runs left; AR; first, error.
     walk = 4 * ADDRESS + 16 + 12
     read = 2 * (descriptor + 1) + walk + (ADDRESS + 8 + 1) + 1 + ERROR
-    note = chip.n_cores + 2 + 1 + ADDRESS + 7 + 3 + 1 + TOKEN
-    queues = {name: _fifo(descriptor, chip.memory_queue_depth) for name in ("queue", "program_queue")}
+    note = chip.n_cores + SPACE + 1 + ADDRESS + 7 + 3 + 1 + TOKEN
+    queues = {name: fifo(descriptor, chip.memory_queue_depth) for name in ("queue", "program_queue")}
     # AW, W; beats left, dropping, error; strobe, class and lanes of the packet; acknowledgements due.
     lanes = chip.link_bytes
     write = (ADDRESS + 8 + 1) + (9 * lanes + 2) + 7 + 1 + ERROR + lanes + 3 + 7 + chip.outstanding_bursts.bit_length()
@@ -383,8 +324,8 @@ def _memory_node(chip: ChipParams) -> Block:
         "counter_value": ("output", COUNTER),
     }
     inside = {
-        "read": Block("ReadEngine", read, inside={**queues, "notes": _fifo(note, chip.outstanding_bursts)}),
-        "write": Block("WriteEngine", write, inside={"sources": _fifo(NODE, chip.outstanding_bursts)}),
+        "read": Block("ReadEngine", read, inside={**queues, "notes": fifo(note, chip.outstanding_bursts)}),
+        "write": Block("WriteEngine", write, inside={"sources": fifo(NODE, chip.outstanding_bursts)}),
     }
     return Block("MemoryNode", own, inside=inside, module="systomesh_memory_node", ports=ports)
 
@@ -393,7 +334,7 @@ def _link(chip: ChipParams, name: str, direction: str) -> dict[str, tuple[str, i
     back = {"input": "output", "output": "input"}[direction]
     return {
         f"{name}__valid": (direction, 1),
-        f"{name}__vc": (direction, _index_bits(chip.n_vcs)),
+        f"{name}__vc": (direction, index_bits(chip.n_vcs)),
         f"{name}__flit": (direction, _flit_bits(chip)),
         f"{name}__credit": (back, chip.n_vcs),
     }
@@ -402,16 +343,16 @@ def _link(chip: ChipParams, name: str, direction: str) -> dict[str, tuple[str, i
 def _router(chip: ChipParams) -> Block:
     """Inside: for each input a buffer, for each channel an allocator. Counters and the one read, the crossbar's
     setting, and which channel goes first."""
-    slot = _index_bits(chip.vc_depth)
+    slot = index_bits(chip.vc_depth)
     slots = chip.n_vcs << slot
-    channel = _index_bits(chip.n_vcs)
+    channel = index_bits(chip.n_vcs)
     front = 1 + 1 + 7 + PORTS
     # Pointers with a wrap bit, credits given back, channel of the flit read.
     buffer = Block(
         "InputBuffer",
         2 * chip.n_vcs * (slot + 1) + chip.n_vcs + channel,
         front * slots,
-        inside={"flits": _ram(_flit_bits(chip), slots)},
+        inside={"flits": ram(_flit_bits(chip), slots)},
     )
     # Routes, claims and turns of every input and output; flits of this channel behind each output.
     allocator = Block("Allocator", 3 * PORTS**2 + PORTS * chip.vc_depth.bit_length())
@@ -433,7 +374,7 @@ def _port(chip: ChipParams) -> Block:
     """The flit on the link; credits of both classes and which goes first; credits given back; with two channels in
     a class, for each class which of them goes on."""
     receive_depth = chip.vc_depth if chip.vcs_per_class > 1 else 8
-    flit, channel = _flit_bits(chip), _index_bits(chip.n_vcs)
+    flit, channel = _flit_bits(chip), index_bits(chip.n_vcs)
     merge = 2 * 2 if chip.vcs_per_class > 1 else 0
     own = flit + 1 + channel + 2 * chip.vc_depth.bit_length() + 1 + chip.n_vcs + merge
     ports: dict[str, tuple[str, int]] = {}
@@ -441,7 +382,7 @@ def _port(chip: ChipParams) -> Block:
         ports |= _stream(f"send_{kind}", "input", flit) | _stream(f"receive_{kind}", "output", flit)
     ports |= _link(chip, "link_out", "output") | _link(chip, "link_in", "input")
     ports |= {"source": ("input", NODE)} | dict.fromkeys(("clear", "clk", "rst"), ("input", 1))
-    inside = {f"queue_{v}": _fifo(flit, receive_depth) for v in range(chip.n_vcs)}
+    inside = {f"queue_{v}": fifo(flit, receive_depth) for v in range(chip.n_vcs)}
     return Block("NetworkPort", own, inside=inside, module="systomesh_port", ports=ports)
 
 

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from rtl.contract.params import ChipParams
 from rtl.emit import emit
-from tb.structure.expected import Block, expected_chip
+from tb.structure.block import Block
+from tb.structure.expected import expected_chip
 from tb.structure.netlist import Fault, Netlist, read_netlist
-from tb.structure.waivers import WAIVERS, unexplained
+from tb.structure.waivers import all_waivers, unexplained
 
 __all__ = ["Inventory", "Row", "compare", "print_inventory", "take_inventory"]
 
@@ -194,5 +195,5 @@ def _summary(faults: Sequence[Fault]) -> list[str]:
 
 
 def _reasons(faults: Sequence[Fault]) -> list[str]:
-    counts = {waiver.reason: sum(waiver.covers(fault) for fault in faults) for waiver in WAIVERS}
+    counts = {waiver.reason: sum(waiver.covers(fault) for fault in faults) for waiver in all_waivers()}
     return [f"{count:>5}  {reason}" for reason, count in counts.items() if count]

@@ -6,43 +6,20 @@ tests, so that none outlives its reason.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from tb.structure.engines import STRUCTURE
 from tb.structure.netlist import Fault
+from tb.structure.waiver import Waiver
 
-__all__ = ["WAIVERS", "Waiver", "unexplained"]
-
-_BIT = r"(\[\d+\])?"
-
-
-@dataclass(frozen=True)
-class Waiver:
-    """Unused bits of modules and names that match patterns (of `re.fullmatch`), and the reason."""
-
-    module: str
-    name: str
-    reason: str
-
-    def covers(self, fault: Fault) -> bool:
-        return (
-            fault.kind == "unused"
-            and re.fullmatch(self.module, fault.module) is not None
-            and re.fullmatch(f"(?:{self.name}){_BIT}", fault.name) is not None
-        )
+__all__ = ["all_waivers", "unexplained"]
 
 
-WAIVERS = (
+_WAIVERS = (
     Waiver(
         "systomesh_chip",
         r"s_axil_a[rw]addr\[[01]\]|control\.\$signal\$\d+\[[01]\]",
         "registers are 32-bit words: the low two address bits name bytes, for which there are strobes",
-    ),
-    Waiver(
-        r"systomesh_core_\d+",
-        r"logic\.compute\.array\.grid\.body\.switches",
-        "the switch bit of the last row has no neighbour to go to",
     ),
     Waiver(
         r"systomesh_core_\d+",
@@ -133,6 +110,12 @@ WAIVERS = (
 )
 
 
-def unexplained(faults: Iterable[Fault], waivers: Iterable[Waiver] = WAIVERS) -> list[Fault]:
+def all_waivers() -> tuple[Waiver, ...]:
+    """Those of all cores, and those of the engines."""
+    return (*_WAIVERS, *(waiver for part in STRUCTURE.values() for waiver in part.waivers))
+
+
+def unexplained(faults: Iterable[Fault]) -> list[Fault]:
     """Faults that no waiver covers."""
+    waivers = all_waivers()
     return [fault for fault in faults if not any(waiver.covers(fault) for waiver in waivers)]

@@ -14,7 +14,8 @@ import pytest
 
 import tb.run.preparation
 from golden.int8 import ops
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, decode, encode
+from rtl.contract.codec import decode, encode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode
 from scheduler import Plan, schedule
 from tb.model.build import build_model, emit_chip
 from tb.run.launches import Launches, units_of

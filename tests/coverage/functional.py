@@ -14,7 +14,8 @@ from typing import Any
 
 from cocotb_coverage.coverage import CoverCross, CoverPoint, coverage_db
 
-from rtl.contract.isa import Engine, Opcode, Space, TapMode, TrafficClass, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.regs import CoreCounter, ErrorCode, MemoryCounter, RouterCounter
 from tb.fuzz.steps import UNIT_OF
 from tests.cases import KINDS

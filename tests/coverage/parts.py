@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
 from rtl.contract.params import ChipParams
 from tb.errors import RunError
 from tb.fuzz.campaign import KINDS as FUZZ_KINDS

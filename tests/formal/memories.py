@@ -502,7 +502,7 @@ def _read(old: str, new: str) -> Bug:
 
 
 _WRITE_BUGS = {
-    BURSTS: [_write("| (header.addr[byte_bits:12] + header.flits > PAGE_BYTES // chip.link_bytes)", "")],
+    BURSTS: [_write("| (header.addr[byte_bits:page_bits] + header.flits > 1 << page_bits - byte_bits)", "")],
     STAYS: [
         _write("aw_free.eq(~axi.awvalid | axi.awready)", "aw_free.eq(1)"),
         _write("w_free.eq(~axi.wvalid | axi.wready)", "w_free.eq(~axi.wvalid | axi.awready)"),

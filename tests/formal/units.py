@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Const, Mux, Signal, Value
 from amaranth.lib import data
 
 from rtl.contract import isa
-from rtl.contract.isa import Opcode, Unit
+from rtl.contract.isa import Opcode, Space, Unit
 from rtl.contract.regs import ErrorCode, UnitState
 from rtl.core.issue import Issue
 from rtl.core.load import Load
@@ -249,7 +249,7 @@ def load() -> Harness:
         | (field.cores >= 8)
         | (field.token_valid & (field.token >= 16))
         | (traffic >= 5)
-        | (Value.cast(field.space) == 3)
+        | (Value.cast(field.space) >= int(Space.PROGRAM))
     )
     h.always(REFUSED, ~dut.o.valid | (~illegal & ~misaligned & (dut.error == 0)))
     offered = h.past(dut.instruction.valid & ~dut.instruction.ready, "offered")

@@ -17,7 +17,7 @@ class _Array:
     counter = CoreCounter.ARRAY_PIXELS
 
     def check_setup(self, check: Checker, fields: Fields) -> None:
-        check.require(not fields["window"], "only the TAP engine has a window")
+        """It has no options, and hence no rules."""
 
     def extent(self, geometry: Fields, fields: Fields) -> tuple[int, int]:
         return fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"], fields["out_h"] * geometry["out_w"]

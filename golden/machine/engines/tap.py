@@ -6,7 +6,7 @@ from golden.machine.checker import Checker
 from golden.machine.engines.engine import EngineModel, Sums
 from golden.machine.operands import EXACT_ROWS, Fields, gather, pieces, weights_from
 from golden.machine.state import CoreState
-from rtl.contract.isa import TapMode
+from rtl.contract.engines.tap import TapMode
 from rtl.contract.regs import CoreCounter
 
 __all__ = ["TAP"]

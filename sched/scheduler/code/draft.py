@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from rtl.contract.isa import Opcode, Unit, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.emit import Streams, Turns, emit
 from scheduler.code.image import build_params, build_weights, residual_offsets

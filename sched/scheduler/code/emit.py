@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rtl.contract.isa import (
-    TABLE_BYTES,
-    Opcode,
-    Space,
-    TrafficClass,
-    Unit,
-    encode,
-    encode_fields,
-    encoder,
-)
+from rtl.contract.codec import encode, encode_fields, encoder
+from rtl.contract.isa import TABLE_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.image import residual_offsets, weight_offsets
 from scheduler.code.sequence import START, Group, Load, Sequence, Visit

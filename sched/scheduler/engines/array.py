@@ -9,7 +9,8 @@ import numpy as np
 
 from estimator.coefficients import Coefficients
 from golden.int8.qnodes import QConv
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from scheduler.engines.tap import TapPasses
 from scheduler.plan.layout import Packed, ceil_div, pack_weights

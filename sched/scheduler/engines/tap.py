@@ -11,7 +11,8 @@ import numpy as np
 from estimator.coefficients import Coefficients
 from estimator.compute import window_columns
 from golden.int8.qnodes import QAdd, QConv, QPool
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from scheduler.plan.layout import Packed
 from scheduler.work.lower import (

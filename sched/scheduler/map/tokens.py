@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from rtl.contract.isa import signal_bits, wait_bits
+from rtl.contract.codec import signal_bits, wait_bits
 from rtl.contract.params import ChipParams
 from scheduler.map.budget import BOTH_BANKS
 from scheduler.map.mapping import Mapping

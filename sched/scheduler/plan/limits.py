@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Opcode, field_range
+from rtl.contract.codec import field_range
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Opcode
 
 __all__ = [
     "ACT_ADDRESSES",

@@ -6,7 +6,8 @@ import numpy as np
 
 from golden.int8.qnodes import QConv
 from golden.int8.requant import Requant
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, pack_params
+from rtl.contract.codec import pack_params
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL
 from scheduler.errors import PlanError
 from scheduler.plan.layout import ceil_div
 from scheduler.plan.limits import MAX_STRIDE

@@ -14,7 +14,8 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from rtl.contract.isa import Opcode, Space, TrafficClass, encode_fields
+from rtl.contract.codec import encode_fields
+from rtl.contract.isa import Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement

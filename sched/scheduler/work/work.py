@@ -13,7 +13,7 @@ from typing import Annotated
 
 import numpy as np
 
-from rtl.contract.isa import table_blocks
+from rtl.contract.codec import table_blocks
 from rtl.contract.params import CoreParams
 from scheduler.alike import UNMAPPED, kind_of
 from scheduler.work.passes import OutBlock, Passes, Step

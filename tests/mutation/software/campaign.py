@@ -141,7 +141,7 @@ def _run_all(
 ) -> Iterator[tuple[Mutant | None, _Run]]:
     """The tests with each mutant, as they end; the time of the `original` run, if there is one, limits theirs."""
     folder.mkdir(parents=True, exist_ok=True)
-    for module in ("numpy", "hypothesis", "amaranth", "rtl.contract.isa", "rtl.contract.params", "rtl.contract.regs"):
+    for module in ("numpy", "hypothesis", "amaranth", "rtl.contract.codec", "rtl.contract.params", "rtl.contract.regs"):
         importlib.import_module(module)
     kills = Counter(killers)
     running: dict[int, tuple[Mutant | None, Path]] = {}

@@ -9,9 +9,9 @@ from typing import Any
 from amaranth.hdl import Cat
 
 from rtl.contract.params import ChipParams
-from rtl.contract.regs import ID_VALUE, ErrorCode, Register, Status
+from rtl.contract.regs import ID_VALUE, NO_NODE, NO_UNIT, ErrorCode, Register, Status
 from rtl.contract.regs import Control as ControlBit
-from rtl.control import CLEAR_CYCLES, NO_NODE, NO_UNIT, WATCHDOG_RESET, Control
+from rtl.control import CLEAR_CYCLES, WATCHDOG_RESET, Control
 
 __all__ = ["ControlModel"]
 

@@ -11,10 +11,13 @@ import pytest
 from amaranth.sim import Simulator
 
 from rtl.chip import Chip, core_modules
-from rtl.contract.isa import Opcode, Space, TrafficClass, Unit, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, CoreParams, MemoryNodeParams, default_chip
 from rtl.contract.params import Direction as Side
 from rtl.contract.regs import (
+    NO_NODE,
+    NO_UNIT,
     BlockKind,
     CoreCounter,
     ErrorCode,
@@ -25,7 +28,6 @@ from rtl.contract.regs import (
     block_index,
 )
 from rtl.contract.regs import Control as ControlBit
-from rtl.control import NO_NODE, NO_UNIT
 from tests.unit.rtl.dram.axi_models import AxiMemory, LiteHost
 
 SMALL = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, param_blocks=2, queue_depth=4)

@@ -11,9 +11,19 @@ from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
 from rtl.contract.params import default_chip
-from rtl.contract.regs import COUNTER_BITS, ID_VALUE, BlockKind, ErrorCode, Register, Status, block_index
+from rtl.contract.regs import (
+    COUNTER_BITS,
+    ID_VALUE,
+    NO_NODE,
+    NO_UNIT,
+    BlockKind,
+    ErrorCode,
+    Register,
+    Status,
+    block_index,
+)
 from rtl.contract.regs import Control as ControlBit
-from rtl.control import CLEAR_CYCLES, NO_NODE, NO_UNIT, WATCHDOG_RESET, Control
+from rtl.control import CLEAR_CYCLES, WATCHDOG_RESET, Control
 from tests.unit.rtl.control_model import ControlModel
 from tests.unit.rtl.dram.axi_models import LiteHost
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, TapMode, Unit, decode
+from rtl.contract.codec import decode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams
 from scheduler import Launch
 

@@ -11,18 +11,9 @@ from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_c
 from estimator.instructions import PLACED, TIMED, Instructions
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from golden.machine import Machine
-from rtl.contract.isa import (
-    INSTRUCTION_BYTES,
-    LAYOUTS,
-    Engine,
-    Opcode,
-    Space,
-    TapMode,
-    TrafficClass,
-    Unit,
-    decode,
-    encode,
-)
+from rtl.contract.codec import decode, encode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case

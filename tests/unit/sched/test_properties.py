@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit, decode, encode
+from rtl.contract.codec import decode, encode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
 from scheduler import Plan, schedule
 from tests.cases import CHIPS, KINDS, Case, random_case
 from tests.unit.sched.replay import Replay

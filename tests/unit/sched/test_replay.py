@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rtl.contract.isa import Opcode, Unit, decode, encode
+from rtl.contract.codec import decode, encode
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Launch, schedule
 from tests.cases import GraphBuilder

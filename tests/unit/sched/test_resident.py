@@ -8,7 +8,8 @@ import pytest
 from estimator import estimate
 from golden.int8 import ops
 from golden.machine import Machine
-from rtl.contract.isa import Opcode, Unit, decode, encode
+from rtl.contract.codec import decode, encode
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import schedule
 from tests.resident import resident_case, resident_plan

@@ -6,7 +6,8 @@ import numpy as np
 
 from golden.machine.compute import commit, compute
 from golden.machine.state import CoreState
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams
 from rtl.contract.regs import CoreCounter
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from golden.machine import TOKEN_MAX, Machine
-from rtl.contract.isa import Engine, Opcode, Space, TapMode, Unit, pack_params
+from rtl.contract.codec import pack_params
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams, default_chip
 from rtl.contract.regs import CoreCounter, ErrorCode
 from tests.assembler import Assembler

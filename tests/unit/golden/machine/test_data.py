@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from golden.machine.store import requantise
-from rtl.contract.isa import Engine, Space, TrafficClass, Unit, pack_params
+from rtl.contract.codec import pack_params
+from rtl.contract.isa import Engine, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, default_chip
 from rtl.contract.regs import CoreCounter, ErrorCode
 from tests.assembler import Assembler

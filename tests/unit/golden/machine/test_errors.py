@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from golden.machine import Machine, Result
-from rtl.contract.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, TapMode, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import INSTRUCTION_BYTES, Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams
 from rtl.contract.regs import ErrorCode
 from tests.assembler import Assembler

@@ -13,12 +13,17 @@ from amaranth.hdl import Const, Elaboratable, Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from rtl.contract.isa import Engine, Opcode, TapMode, encode, field_range
+from rtl.contract.codec import encode, field_range
+from rtl.contract.engines.tap import TAP, TapMode
+from rtl.contract.isa import Engine, Opcode
 from rtl.contract.params import CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
 from rtl.core.accumulator import Accumulator
 from rtl.core.compute import ComputeUnit
 from rtl.core.job import COMPUTE_FIELDS, SETUP_FIELDS, job_layout
+
+GEOMETRY = (*(name for name in SETUP_FIELDS if name != "options"), *(name for name, _ in TAP.options))
+"""What a SETUP says, the options of the tap unit by name."""
 
 
 class ModelError(Exception):
@@ -64,9 +69,10 @@ class CoreState:
 
     def is_legal(self, setup: dict[str, int], job: dict[str, int]) -> bool:
         """Whether the instruction starts at all."""
-        if setup["window"] and (
-            setup["engine"] == Engine.ARRAY or setup["kernel_w"] > self.core.tap_columns or not setup["stride_w"]
-        ):
+        foreign = setup["engine"] == Engine.ARRAY and any(setup[name] for name, _ in TAP.options)
+        if setup["engine"] not in list(Engine) or setup["options"] or foreign:
+            return False
+        if setup["window"] and (setup["kernel_w"] > self.core.tap_columns or not setup["stride_w"]):
             return False
         counts = (setup["kernel_h"], setup["kernel_w"], setup["out_w"], job["blocks"], job["out_h"])
         return all(counts) and job["weight_base"] % self.core.cols == 0
@@ -160,7 +166,7 @@ class CoreState:
             weight_addr += pass_bytes
 
 
-SETUP_DEFAULTS: dict[str, int] = dict.fromkeys(SETUP_FIELDS, 0) | {
+SETUP_DEFAULTS: dict[str, int] = dict.fromkeys((*GEOMETRY, "options"), 0) | {
     "kernel_h": 1,
     "kernel_w": 1,
     "stride_h": 1,
@@ -204,11 +210,10 @@ def random_setup(core: CoreParams, rng: random.Random, engine: Engine | None = N
     window = engine == Engine.TAP and kernel_w <= core.tap_columns and rng.random() < 0.6
     if window:
         stride_w = rng.randint(1, 5)
+    options = {"window": int(window), "tap_mode": rng.choice(list(TapMode)), "tap_shift": rng.choice([0, 0, 3, 31])}
     return setup_of(
         engine=engine,
-        window=int(window),
-        tap_mode=rng.choice(list(TapMode)),
-        tap_shift=rng.choice([0, 0, 3, 31]),
+        **(options if engine == Engine.TAP else {}),
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         stride_h=stride_h,
@@ -270,11 +275,12 @@ class Item:
 
 FIELD_BITS = [
     (opcode, name, bit)
-    for opcode, fields in ((Opcode.SETUP, SETUP_FIELDS), (Opcode.COMPUTE, COMPUTE_DEFAULTS))
+    for opcode, fields in ((Opcode.SETUP, (*GEOMETRY, "options")), (Opcode.COMPUTE, COMPUTE_DEFAULTS))
     for name in fields
     for bit in range((field_range(opcode, name)[1] - field_range(opcode, name)[0]).bit_length())
+    if name != "options" or bit >= TAP.options.size
 ]
-"""All bits of SETUP and COMPUTE that say what is computed."""
+"""All bits of SETUP and COMPUTE that say what is computed; ``options``: those that no engine has."""
 FEW_PIXELS, MANY_PIXELS = 100, 600
 """That a job streams at most if it can be, and at most."""
 
@@ -344,8 +350,9 @@ def item_with_a_bit_that_matters(
 
 
 JOB_RANGES = {
-    **{name: field_range(Opcode.SETUP, name) for name in SETUP_FIELDS},
+    **{name: field_range(Opcode.SETUP, name) for name in GEOMETRY},
     **{name: field_range(Opcode.COMPUTE, name) for name in COMPUTE_FIELDS},
+    "engine": (min(Engine), max(Engine)),
     "illegal": (0, 1),
 }
 COUNTS = ("blocks", "kernel_h", "kernel_w", "out_h", "out_w")
@@ -373,9 +380,10 @@ def longest(loop: str) -> dict[str, int]:
 
 def job_bits(fields: dict[str, int]) -> int:
     """As `rtl.core.job.job_layout` holds it."""
-    setup = {name: fields[name] for name in SETUP_FIELDS}
-    rest = {name: value for name, value in fields.items() if name not in setup}
-    return Const.cast(job_layout.const({"setup": setup, **rest})).value
+    options = Const.cast(TAP.options.const({name: fields[name] for name, _ in TAP.options})).value
+    setup = {name: fields.get(name, options) for name in SETUP_FIELDS}
+    rest = {name: value for name, value in fields.items() if name not in GEOMETRY}
+    return Const.cast(job_layout(CoreParams()).const({"setup": setup, **rest})).value
 
 
 class ComputeWithAccumulator(Elaboratable):

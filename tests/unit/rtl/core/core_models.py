@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from amaranth.sim import Simulator
 
-from rtl.contract.isa import Opcode, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import Opcode
 from rtl.contract.params import ChipParams
 from rtl.noc.flit import Kind, flit_layout
 

@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import ErrorCode
 from tests.unit.rtl.core.compute_models import (

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from golden.machine import Machine, Result
-from rtl.contract.isa import Engine, Opcode, Space, TapMode, Unit, table_blocks
+from rtl.contract.codec import table_blocks
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
-from rtl.contract.regs import CoreCounter, CoreDebug, ErrorCode
-from rtl.core.core import NO_UNIT, Core
+from rtl.contract.regs import NO_UNIT, CoreCounter, CoreDebug, ErrorCode
+from rtl.core.core import Core
 from rtl.noc.flit import Kind
 from tests.assembler import Assembler
 from tests.unit.rtl.core.core_models import Network, simulate

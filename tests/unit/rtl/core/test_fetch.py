@@ -12,7 +12,8 @@ import pytest
 from amaranth.hdl import Cat, Module
 from amaranth.lib.wiring import connect
 
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, encode
+from rtl.contract.codec import encode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
 from rtl.core.fetch import UNIT_SHIFT, Fetch, fetch_block, read_flits

@@ -10,11 +10,11 @@ import pytest
 from amaranth.hdl import Cat
 from amaranth.utils import exact_log2
 
-from rtl.contract.isa import Space
+from rtl.contract.isa import PARAM_FLITS, Space
 from rtl.contract.params import CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
 from rtl.core.fetch import UNIT_SHIFT
-from rtl.core.interface import PARAM_FLITS, Inbound, Outbound
+from rtl.core.interface import Inbound, Outbound
 from rtl.noc.flit import Kind, flit_layout
 from tests.unit.rtl.core.core_models import packet_flits, packets_of, simulate
 from tests.unit.rtl.dram.axi_models import Sink, send

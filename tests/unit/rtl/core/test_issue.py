@@ -10,7 +10,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
-from rtl.contract import isa
+from rtl.contract import codec, isa
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import default_chip
 from rtl.contract.regs import ErrorCode, UnitState
@@ -28,7 +28,7 @@ OWN = {
 
 
 def word(opcode: Opcode, **fields: int) -> int:
-    return int.from_bytes(isa.encode(opcode, **fields), "little")
+    return int.from_bytes(codec.encode(opcode, **fields), "little")
 
 
 def build(unit: Unit) -> tuple[Module, Issue, TokenFile]:
@@ -63,7 +63,7 @@ def random_program(rng: random.Random, unit: Unit, length: int) -> list[dict[str
         elif opcode == Opcode.TABLE:
             fields["param_base"] = number
         elif opcode == Opcode.POOL:  # ones where other instructions have their signals
-            fields |= {name: isa.field_range(Opcode.POOL, name)[1] for name in ("kernel_h", "in_h", "in_w", "out_w")}
+            fields |= {name: codec.field_range(Opcode.POOL, name)[1] for name in ("kernel_h", "in_h", "in_w", "out_w")}
             fields["pad_top"] = number % 8
         else:
             fields["addr"] = number

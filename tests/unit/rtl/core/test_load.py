@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from amaranth.hdl import Const
 
-from rtl.contract import isa
+from rtl.contract import codec, isa
 from rtl.contract.isa import Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams, default_chip
 from rtl.contract.regs import ErrorCode
@@ -43,7 +43,7 @@ def any_load(chip: ChipParams, rng: random.Random) -> dict[str, int]:
     def number(bits: int) -> int:
         return rng.choice([1 << rng.randrange(bits), rng.randrange(1, 1 << bits)])
 
-    ranges = {name: isa.field_range(Opcode.LOAD, name) for name, _ in isa.LAYOUTS[Opcode.LOAD] if name != "opcode"}
+    ranges = {name: codec.field_range(Opcode.LOAD, name) for name, _ in isa.LAYOUTS[Opcode.LOAD] if name != "opcode"}
     load = {name: rng.randint(*limits) for name, limits in ranges.items()}
     load |= {"cores": number(chip.n_cores), "runs": number(12), "run_flits": number(16)}
     load |= {"memory": rng.randrange(len(chip.memory_nodes)), "traffic": rng.randrange(5), "space": rng.randrange(3)}
@@ -88,7 +88,7 @@ class LoadBench:
         if new:
             self.offered = load
         fields = self.offered or any_load(self.chip, rng)
-        word = int.from_bytes(isa.encode(Opcode.LOAD, **fields), "little")
+        word = int.from_bytes(codec.encode(Opcode.LOAD, **fields), "little")
         taking = rng.random() < rate
         ctx.set(dut.node, self.node)
         ctx.set(dut.instruction.valid, self.offered is not None)

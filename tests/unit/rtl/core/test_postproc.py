@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from rtl.contract.isa import pack_params
+from rtl.contract.codec import pack_params
 from rtl.core.postproc import MIN_SWAP_CYCLES, PostProcessor
 from tests.unit.rtl.core.core_models import simulate
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module
 
-from rtl.contract import isa
-from rtl.contract.isa import Opcode
+from rtl.contract import codec, isa
+from rtl.contract.isa import PARAM_FLITS, Opcode
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
-from rtl.core.store import PARAM_FLITS, Store
+from rtl.core.store import Store
 from rtl.lib.ram import Ram
 from rtl.noc.flit import Kind
 from tests.unit.rtl.core.core_models import packets_of, simulate
@@ -60,7 +60,7 @@ class Bench:
         self.bias = np.array([rng.randint(-(1 << 31), (1 << 31) - 1) >> rng.randrange(32) for _ in range(channels)])
         self.multiplier = np.array([rng.randrange(1 << 23, 1 << 24) for _ in range(channels)])
         self.shift = np.array([rng.randint(24, 56) for _ in range(channels)])
-        self.raw = isa.pack_params(self.bias, self.multiplier, self.shift).tobytes()
+        self.raw = codec.pack_params(self.bias, self.multiplier, self.shift).tobytes()
         self.table = np.zeros(isa.TABLE_BYTES, np.int8)
         self.node = rng.randrange(64)
         self.acks = 0.3
@@ -114,7 +114,7 @@ class Bench:
             done = 0 if flits or signals or ctx.get(dut.instruction.valid) else done + 1
             assert not busy or done < 3, "busy with nothing to do"
             if accepted:
-                opcode, fields = isa.decode(payload.to_bytes(isa.INSTRUCTION_BYTES, "little"))
+                opcode, fields = codec.decode(payload.to_bytes(isa.INSTRUCTION_BYTES, "little"))
                 flits += fields["pixels"] * fields["groups"] if opcode == Opcode.STORE else 0
                 signals += sum(fields.get(f"signal{i}_valid", 0) for i in range(3))
             flits, signals = flits - flit, signals - signal
@@ -289,7 +289,7 @@ def random_store(
 
 def random_table(rng: random.Random, chip: ChipParams, core: CoreParams) -> dict[str, int]:
     """A TABLE: known by having no pixels."""
-    last = core.param_blocks - isa.table_blocks(chip.link_bytes)
+    last = core.param_blocks - codec.table_blocks(chip.link_bytes)
     return {"param_base": rng.randint(0, last), **random_signals(rng)}
 
 
@@ -304,7 +304,7 @@ def random_signals(rng: random.Random) -> dict[str, int]:
 def word(fields: dict[str, Any], opcode: Opcode | None = None) -> int:
     """The instruction: a STORE if it has pixels, a TABLE otherwise, unless told what."""
     opcode = opcode or (Opcode.STORE if "pixels" in fields else Opcode.TABLE)
-    return int.from_bytes(isa.encode(opcode, **{k: v for k, v in fields.items() if k != "pool"}, **WAITS), "little")
+    return int.from_bytes(codec.encode(opcode, **{k: v for k, v in fields.items() if k != "pool"}, **WAITS), "little")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,20 @@ from typing import Any
 import pytest
 from amaranth.hdl import Cat, Const
 
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import ErrorCode
-from rtl.core.job import SETUP_FIELDS
 from rtl.core.streamer import PixelStreamer, finish_layout
-from tests.unit.rtl.core.compute_models import COUNTS, JOB_RANGES, any_fields, job_bits, longest, random_counts
+from tests.unit.rtl.core.compute_models import (
+    COUNTS,
+    GEOMETRY,
+    JOB_RANGES,
+    any_fields,
+    job_bits,
+    longest,
+    random_counts,
+)
 from tests.unit.rtl.core.core_models import simulate
 
 CORE = CoreParams(rows=4, cols=4, act_bytes=1 << 20, weight_bytes=1024, acc_entries=4096, tap_columns=8)
@@ -28,7 +36,7 @@ MOST_PIXELS = 1100
 def payload_of(pixels: Any) -> list[Any]:
     """Wires of a stream's payload, in the order of `Pixel.payload`."""
     tag = pixels.tag
-    fields = (pixels.act, pixels.first, pixels.shift, pixels.skip, pixels.columns)
+    fields = (pixels.act, pixels.first, pixels.options.tap_shift, pixels.skip, pixels.columns)
     return [*fields, tag.addr, tag.overwrite, tag.is_max, tag.last]
 
 
@@ -178,7 +186,7 @@ def observable(job: dict[str, int]) -> list[tuple[object, ...]]:
 
 BITS = [
     (name, bit)
-    for name in (*SETUP_FIELDS, "act_base", "acc_base", *COUNTS, "iy0", "in_h", "accumulate")
+    for name in (*GEOMETRY, "act_base", "acc_base", *COUNTS, "iy0", "in_h", "accumulate")
     for bit in range((JOB_RANGES[name][1] - JOB_RANGES[name][0]).bit_length())
     if (name, bit) != ("acc_base", 12) and (name not in COUNTS or bit < 6)
 ]

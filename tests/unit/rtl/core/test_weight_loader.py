@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from amaranth.hdl import Cat
 
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from rtl.core.weight_loader import WeightLoader
 from tests.unit.rtl.core.compute_models import any_fields, job_bits, longest, random_counts

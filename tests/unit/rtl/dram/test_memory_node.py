@@ -12,7 +12,8 @@ import pytest
 from amaranth.hdl import Cat, Const
 from amaranth.sim import Simulator
 
-from rtl.contract.isa import INSTRUCTION_BYTES, Load, Opcode, Space, TrafficClass, decode, encode
+from rtl.contract.codec import decode, encode
+from rtl.contract.isa import INSTRUCTION_BYTES, Load, Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import ErrorCode, MemoryCounter
 from rtl.dram.memory_node import MemoryNode

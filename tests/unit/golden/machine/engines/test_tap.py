@@ -3,7 +3,8 @@
 import pytest
 
 from golden.machine.compute import commit, compute
-from rtl.contract.isa import Engine, TapMode
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import Engine
 from tests.unit.golden.machine.computes import SHAPES, check_random_geometry, core_of, flat_compute, flat_setup
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from estimator import MemoryTiming
-from rtl.contract.isa import Opcode, Space, decode
+from rtl.contract.codec import decode
+from rtl.contract.isa import Opcode, Space
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import PlanError
 from scheduler.code.draft import Draft

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Const
 
-from rtl.contract import isa
+from rtl.contract import codec, isa
 
 
 @pytest.mark.parametrize("opcode", list(isa.LAYOUTS))
@@ -15,10 +15,10 @@ def test_every_field_survives_the_round_trip(opcode: isa.Opcode):
     rng = random.Random(int(opcode))
     names = [name for name, _ in isa.LAYOUTS[opcode] if name not in {"opcode", "reserved"}]
     for _ in range(50):
-        values = {name: rng.randint(*isa.field_range(opcode, name)) for name in names}
-        raw = isa.encode(opcode, **values)
+        values = {name: rng.randint(*codec.field_range(opcode, name)) for name in names}
+        raw = codec.encode(opcode, **values)
         assert len(raw) == isa.INSTRUCTION_BYTES
-        got_opcode, got = isa.decode(raw)
+        got_opcode, got = codec.decode(raw)
         assert got_opcode == opcode
         assert {name: got[name] for name in names} == values
 
@@ -27,7 +27,7 @@ def test_encoding_is_the_hardware_layout():
     fields = {"act_base": 77, "iy0": -3, "signal2_valid": 1, "signal2_core": 9, "accumulate": 1}
     layout = isa.LAYOUTS[isa.Opcode.COMPUTE]
     by_amaranth = Const.cast(layout.const({"opcode": isa.Opcode.COMPUTE, **fields})).value
-    assert int.from_bytes(isa.encode(isa.Opcode.COMPUTE, **fields), "little") == by_amaranth
+    assert int.from_bytes(codec.encode(isa.Opcode.COMPUTE, **fields), "little") == by_amaranth
 
 
 def test_prefix_and_signals_stand_at_the_same_bits_everywhere():
@@ -40,13 +40,13 @@ def test_prefix_and_signals_stand_at_the_same_bits_everywhere():
 
 
 def test_instructions_can_be_encoded_in_parts():
-    whole = isa.encode(
+    whole = codec.encode(
         isa.Opcode.COMPUTE, wait1_first=5, wait1_count=2, signal2_valid=1, signal2_token=7, signal2_core=3, blocks=9,
         iy0=-4, act_base=77,
     )  # fmt: skip
-    bits = isa.wait_bits(1, 5, 2) | isa.signal_bits(2, 7, 3) | isa.encode_fields(isa.Opcode.COMPUTE, blocks=9)
-    assert isa.encode(isa.Opcode.COMPUTE, bits, iy0=-4, act_base=77) == whole
-    assert isa.encoder(isa.Opcode.COMPUTE, "act_base", "iy0")(bits, 77, -4) == whole
+    bits = codec.wait_bits(1, 5, 2) | codec.signal_bits(2, 7, 3) | codec.encode_fields(isa.Opcode.COMPUTE, blocks=9)
+    assert codec.encode(isa.Opcode.COMPUTE, bits, iy0=-4, act_base=77) == whole
+    assert codec.encoder(isa.Opcode.COMPUTE, "act_base", "iy0")(bits, 77, -4) == whole
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_instructions_can_be_encoded_in_parts():
     ],
 )
 def test_encode_refuses(values: dict, message: str):
-    for parts in (isa.encode, isa.encode_fields):
+    for parts in (codec.encode, codec.encode_fields):
         with pytest.raises(ValueError, match=re.escape(message)):
             parts(isa.Opcode.LOAD, **values)
 
 
 @pytest.mark.parametrize("code", [0, 9, 15])
 def test_unknown_opcodes_decode_as_illegal(code: int):
-    assert isa.decode(bytes([code]) + bytes(31)) == (isa.Opcode.ILLEGAL, {})
+    assert codec.decode(bytes([code]) + bytes(31)) == (isa.Opcode.ILLEGAL, {})
 
 
 def test_parameters_survive_packing():
@@ -73,13 +73,13 @@ def test_parameters_survive_packing():
     bias = rng.integers(-(2**31), 2**31, 40)
     multiplier = rng.integers(0, 2**24, 40)
     shift = rng.integers(0, 64, 40)
-    raw = isa.pack_params(bias, multiplier, shift)
+    raw = codec.pack_params(bias, multiplier, shift)
     assert raw.shape == (40 * isa.PARAM_BYTES_PER_CHANNEL,)
-    for got, expected in zip(isa.unpack_params(raw), (bias, multiplier, shift), strict=True):
+    for got, expected in zip(codec.unpack_params(raw), (bias, multiplier, shift), strict=True):
         assert np.array_equal(got, expected)
 
 
 def test_parameters_out_of_range_are_refused():
     zero = np.zeros(1, dtype=np.int64)
     with pytest.raises(ValueError, match="multiplier must be below"):
-        isa.pack_params(zero, zero + 2**24, zero)
+        codec.pack_params(zero, zero + 2**24, zero)

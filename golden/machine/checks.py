@@ -15,7 +15,7 @@ from golden.machine.operands import Fields
 from golden.machine.state import CoreState
 from rtl.contract.codec import table_blocks
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import Opcode, Space, Unit
+from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
 

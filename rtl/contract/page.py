@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from itertools import groupby
 from pathlib import Path
 
 from amaranth.hdl import Shape
@@ -94,11 +96,12 @@ def _meanings(text: str) -> dict[str, str]:
 def _markdown(text: str) -> str:
     """Literals marked as Markdown does it; products are no emphasis; indented lines stay, as code."""
     lines = text.replace("``", "`").strip("\n").splitlines()
-    return "\n".join(line if line.startswith("    ") else _escaped(line) for line in lines)
+    blocks = groupby(lines, lambda line: line.startswith("    "))
+    return "\n".join("\n".join(block) if is_code else _escaped("\n".join(block)) for is_code, block in blocks)
 
 
-def _escaped(line: str) -> str:
-    parts = line.split("`")
+def _escaped(text: str) -> str:
+    parts = text.split("`")
     parts[::2] = [re.sub(r"(?<=[\w)])(\*{1,2})(?=[\w(])", lambda m: "\\*" * len(m[1]), part) for part in parts[::2]]
     return "`".join(parts)
 
@@ -127,11 +130,9 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page to the file that is named."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if len(arguments) != 1:
-        print("usage: python -m rtl.contract.page FILE", file=sys.stderr)
-        return 2
-    Path(arguments[0]).write_text(page())
+    parser = argparse.ArgumentParser(prog="python -m rtl.contract.page", description="The page of the instruction set.")
+    parser.add_argument("file", type=Path)
+    parser.parse_args(arguments).file.write_text(page())
     return 0
 
 

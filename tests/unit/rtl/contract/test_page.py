@@ -35,5 +35,6 @@ def test_every_instruction_is_explained() -> None:
 def test_a_file_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text() == page()
-    assert main([]) == 2
+    with pytest.raises(SystemExit):
+        main([])
     assert "usage" in capsys.readouterr().err

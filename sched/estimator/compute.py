@@ -7,7 +7,7 @@ from math import ceil
 from estimator.coefficients import Coefficients
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine
-from rtl.contract.params import ChipParams, CoreParams
+from rtl.contract.params import AXI_PAGE_BYTES, ChipParams, CoreParams
 
 __all__ = [
     "bursts",
@@ -20,8 +20,6 @@ __all__ = [
     "switch_cycles",
     "window_columns",
 ]
-
-PAGE_BYTES = 4096
 
 Fields = dict[str, int]
 
@@ -83,7 +81,7 @@ def switch_cycles(core: CoreParams, c: Coefficients) -> float:
 
 def bursts(chip: ChipParams, fields: Fields) -> int:
     """AXI bursts of a LOAD: cut at max_packet_flits and 4 KB."""
-    page = PAGE_BYTES // chip.link_bytes
+    page = AXI_PAGE_BYTES // chip.link_bytes
     first = fields["dram_addr"] // chip.link_bytes
     total = 0
     for run in range(min(fields["runs"], 64)):

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields, encoder
-from rtl.contract.isa import TABLE_BYTES, Opcode, Space, TrafficClass, Unit
+from rtl.contract.isa import PARAM_FLITS, TABLE_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.image import residual_offsets, weight_offsets
 from scheduler.code.sequence import START, Group, Load, Sequence, Visit
 from scheduler.errors import PlanError
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
-from scheduler.plan.limits import ACT_ADDRESSES, PARAM_FLITS
+from scheduler.plan.limits import ACT_ADDRESSES
 from scheduler.work.passes import Passes, Step
 from scheduler.work.source import Frame, ResidentSource, Source, Tile, Transfer
 

@@ -1,4 +1,4 @@
-"""Whatever can make the next step of a run, and the order in which they do.
+"""Actors, which make the steps of a run, and the order in which they do.
 
 Hardware orders steps only where the instruction set says so. Each actor here steps in its own order;
 between actors any order is legal, and a worklist picks one.
@@ -16,7 +16,7 @@ CHANGE_OF_MIND = 0.05
 
 
 class Actor:
-    """Takes one step at a time; sleeps when it cannot, until it is woken."""
+    """Something that takes one step at a time, and sleeps when it cannot until it is woken."""
 
     awake = False
     priority: float | None = None

@@ -10,7 +10,7 @@ __all__ = ["Checker"]
 
 
 class Checker:
-    """Who asks about an instruction, so that a rule reads as one line."""
+    """Questions about one instruction of one unit, each of which faults if the answer is no."""
 
     def __init__(self, core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode) -> None:
         self.core, self.chip, self.unit, self.opcode = core, chip, unit, opcode

@@ -29,7 +29,7 @@ _ALLOWED = {
 
 
 def check_prefix(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, fields: Fields) -> None:
-    """Opcode and wait ranges: what must be right before an instruction can wait."""
+    """Check opcode and wait ranges: what must be right before an instruction can wait."""
     check = Checker(core, chip, unit, opcode)
     check.require(opcode in _ALLOWED[unit], "not for this unit", ErrorCode.ILLEGAL_OPCODE)
     for i in range(3):
@@ -39,7 +39,7 @@ def check_prefix(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, 
 
 
 def check_fields(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, fields: Fields) -> None:
-    """Everything else that the instruction alone decides."""
+    """Check everything else that the instruction alone decides."""
     check = Checker(core, chip, unit, opcode)
     if "signal0_valid" in fields:
         for i in range(3):

@@ -7,7 +7,7 @@ __all__ = ["Fault"]
 
 
 class Fault(Exception):
-    """Stops a run.
+    """Error that stops a run.
 
     Attributes
     ----------

@@ -1,10 +1,11 @@
-"""What a run of the machine ends with."""
+"""Result of a run of the machine."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from golden.machine.state import CoreState
+from rtl.contract.activity import Activity, CoreActivity, by_class
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.regs import ErrorCode
 
@@ -59,6 +60,16 @@ class Result:
     cores: tuple[CoreState, ...]
     read_bytes: np.ndarray
     write_bytes: np.ndarray
+
+    @property
+    def activity(self) -> Activity:
+        """Activity of the run, without time."""
+        return Activity(
+            cycles=None,
+            cores=tuple(CoreActivity.from_counts(core.counts, core.params.engines) for core in self.cores),
+            read_bytes=by_class(self.read_bytes.sum(axis=0)),
+            write_bytes=by_class(self.write_bytes.sum(axis=0)),
+        )
 
     @property
     def ok(self) -> bool:

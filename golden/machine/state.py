@@ -17,13 +17,13 @@ TOKEN_MAX = 255
 """Largest value of a token counter; one more is TOKEN_OVERFLOW."""
 
 UNDEFINED = -0x21524111
-"""What the machine writes into accumulator lanes that the instruction set leaves undefined, unless told otherwise."""
+"""Value of accumulator lanes that the instruction set leaves undefined, unless told otherwise."""
 
 _RANGE = {Space.ACT: ErrorCode.ACT_RANGE, Space.WEIGHT: ErrorCode.WEIGHT_RANGE, Space.PARAM: ErrorCode.PARAM_RANGE}
 
 
 class CoreState:
-    """What one core holds between instructions.
+    """State of one core between instructions.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class CoreState:
         Fields of the last SETUP.
     pool : dict or None
         Fields of the last POOL.
-    counts : Counter of CoreCounter
+    counts : Counter of numbers of counters
         Events that do not depend on timing: pixels, passes, instructions, scratchpad writes.
     flits_in, flits_out : int
         Flits of data from memory nodes and cores, and of a STORE's data. Hardware counts requests, signals,
@@ -64,7 +64,7 @@ class CoreState:
         self.tokens = [0] * chip.tokens
         self.geometry: dict[str, int] | None = None
         self.pool: dict[str, int] | None = None
-        self.counts: Counter[CoreCounter] = Counter()
+        self.counts: Counter[int] = Counter()
         self.flits_in = 0
         self.flits_out = 0
         self._workspace = np.empty(0, np.uint8)

@@ -8,7 +8,7 @@ what the samples leave open, and no coefficient becomes negative.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -64,18 +64,19 @@ def calibrate(samples: Sequence[Sample], start: Coefficients | None = None, roun
         Where to begin; the committed ones by default.
     """
     start = start or Coefficients.load()
-    names = [item.name for item in fields(Coefficients) if item.name != "origin"]
-    origin = np.array([getattr(start, name) for name in names])
+    names = list(start.values())
+    origin = np.array(list(start.values().values()))
     scale = np.maximum(np.abs(origin), 4.0)
     measured = np.array([sample.cycles for sample in samples])
     best, best_cost = origin, _cost(_errors(samples, start, measured), origin, origin, scale)
     current = origin
     for _ in range(rounds):
         here = _coefficients(start, names, current)
+        now = here.values()
         errors = _errors(samples, here, measured)
         slopes = np.empty((len(samples), len(names)))
         for column, name in enumerate(names):
-            moved = replace(here, **{name: getattr(here, name) + STEP_CYCLES})
+            moved = here.with_values({name: now[name] + STEP_CYCLES})
             slopes[:, column] = (_errors(samples, moved, measured) - errors) / STEP_CYCLES
         matrix = np.vstack([slopes, PULL * np.diag(1.0 / scale)])
         target = np.concatenate([-errors, PULL * (origin - current) / scale])
@@ -90,7 +91,7 @@ def calibrate(samples: Sequence[Sample], start: Coefficients | None = None, roun
 
 
 def _coefficients(start: Coefficients, names: list[str], values: np.ndarray) -> Coefficients:
-    return replace(start, **dict(zip(names, values.tolist(), strict=True)))
+    return start.with_values(dict(zip(names, values.tolist(), strict=True)))
 
 
 def _errors(samples: Sequence[Sample], coefficients: Coefficients, measured: np.ndarray) -> np.ndarray:

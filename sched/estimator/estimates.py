@@ -1,4 +1,4 @@
-"""Estimates of launches: cycles and traffic of one, and the fastest of several."""
+"""Estimates of launches: cycles, traffic and activity of one, and the fastest of several."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from math import inf
 from typing import Protocol
 
 from estimator.coefficients import Coefficients
-from estimator.instructions import Instructions, Streams, masked
-from estimator.timeline import Estimate, OverLimit, Timeline
+from estimator.engines import EngineTiming, registered, timing_of
+from estimator.instructions import Compute, Instruction, Instructions, Load, Store, Streams, masked
+from estimator.timeline import Estimate, OverLimit, Timeline, UnitState
 from estimator.timing import MemoryTiming
-from rtl.contract.isa import INSTRUCTION_BYTES, Unit
+from estimator.trace import Trace, TracedTimeline
+from rtl.contract.activity import Activity, CoreActivity, by_class
+from rtl.contract.isa import INSTRUCTION_BYTES, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
-__all__ = ["Program", "estimate", "fastest"]
+__all__ = ["Program", "activity", "estimate", "fastest"]
 
 
 class Program(Protocol):
-    """What is estimated: a launch of the scheduler."""
+    """Launch of the scheduler, as far as an estimate looks at it."""
 
     @property
     def streams(self) -> Streams:
@@ -33,15 +36,68 @@ def estimate(
     chip: ChipParams,
     memory: MemoryTiming | None = None,
     coefficients: Coefficients | None = None,
+    trace: Trace | None = None,
 ) -> Estimate:
     """Predict cycles and traffic of a launch.
+
+    Parameters
+    ----------
+    trace : Trace, optional
+        Told of every instruction; such an estimate is made anew each time.
 
     Raises
     ------
     EstimateError
         If the program deadlocks.
     """
-    return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load()).estimate(launch)
+    estimator = _estimator_of(chip, memory, coefficients)
+    if trace is None:
+        return estimator.estimate(launch)
+    timeline = TracedTimeline(trace, estimator.programs(launch), chip, estimator.memory, estimator.c)
+    return timeline.run()
+
+
+def activity(
+    launch: Program,
+    chip: ChipParams,
+    memory: MemoryTiming | None = None,
+    coefficients: Coefficients | None = None,
+) -> Activity:
+    """Predict what every core does in a launch, in the words of the hardware's counters.
+
+    Raises
+    ------
+    EstimateError
+        If the program deadlocks.
+    """
+    estimator = _estimator_of(chip, memory, coefficients)
+    programs = estimator.programs(launch)
+    timeline = Timeline(programs, chip, estimator.memory, estimator.c)
+    cycles = timeline.run().cycles
+    cores = (
+        _core_activity([programs[core, unit] for unit in Unit], timeline.units[core][Unit.COMPUTE], cycles)
+        for core in range(chip.n_cores)
+    )
+    read, write = by_class([0] * len(TrafficClass)), by_class([0] * len(TrafficClass))
+    read["program"] = timeline.bytes["program"]
+    for program in programs.values():
+        for instruction in program:
+            if isinstance(instruction, Load):
+                read[instruction.traffic] += instruction.nbytes
+            elif isinstance(instruction, Store) and instruction.memory is not None:
+                write[instruction.traffic] += instruction.nbytes
+    return Activity(cycles, tuple(cores), read, write)
+
+
+def _core_activity(programs: Sequence[Sequence[Instruction]], unit: UnitState, cycles: float) -> CoreActivity:
+    pixels = {timing.name: 0 for _, timing in registered()}
+    passes = 0
+    for instruction in programs[Unit.COMPUTE]:
+        if isinstance(instruction, Compute):
+            pixels[timing_of(instruction.engine).name] += instruction.pixels
+            passes += instruction.passes
+    done = max(0.0, cycles - sum(value for cause, value in unit.causes.items() if cause != "done"))
+    return CoreActivity(pixels, passes, sum(map(len, programs)), {**unit.causes, "done": done})
 
 
 def fastest(
@@ -59,7 +115,7 @@ def fastest(
     EstimateError
         If a program deadlocks that might have been the fastest.
     """
-    estimator = _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load())
+    estimator = _estimator_of(chip, memory, coefficients)
     best, least = 0, inf
     for number, launch in enumerate(launches):
         try:
@@ -71,8 +127,15 @@ def fastest(
     return best
 
 
+def _estimator_of(chip: ChipParams, memory: MemoryTiming | None, coefficients: Coefficients | None) -> _Estimator:
+    return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load(), registered())
+
+
 @lru_cache(maxsize=4)
-def _estimator(chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> _Estimator:
+def _estimator(
+    chip: ChipParams, memory: MemoryTiming, c: Coefficients, engines: tuple[tuple[int, EngineTiming], ...]
+) -> _Estimator:
+    """Estimator that knows what was estimated with these engines."""
     return _Estimator(chip, memory, c)
 
 
@@ -81,20 +144,30 @@ class _Estimator:
 
     def __init__(self, chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> None:
         self.chip, self.memory, self.c = chip, memory, c
+        self.places = [(core, unit) for core in range(chip.n_cores) for unit in Unit]
         self.instructions = Instructions(chip, c)
         self.kept: dict[bytes, Estimate] = {}
 
     def estimate(self, launch: Program, limit: float = inf) -> Estimate:
-        """Raise `OverLimit` if it takes more cycles, perhaps only if it takes many more."""
-        places = [(core, unit) for core in range(self.chip.n_cores) for unit in Unit]
-        sizes = [len(launch.streams[place]) for place in places]
-        raw = masked([launch.streams[place] for place in places], with_addresses=self.c.burst_gap > 0)
+        """Estimate of a launch, kept; `OverLimit` if it takes more cycles, perhaps only if it takes many more."""
+        sizes, raw = self._masked(launch)
         key = blake2b(raw + repr(sizes).encode()).digest()
         if key not in self.kept:
-            words = (raw[start : start + INSTRUCTION_BYTES] for start in range(0, len(raw), INSTRUCTION_BYTES))
-            programs = {
-                place: self.instructions.program(place[0], islice(words, size))
-                for place, size in zip(places, sizes, strict=True)
-            }
-            self.kept[key] = Timeline(programs, self.chip, self.memory, self.c).run(limit)
+            self.kept[key] = Timeline(self._programs(sizes, raw), self.chip, self.memory, self.c).run(limit)
         return self.kept[key]
+
+    def programs(self, launch: Program) -> dict[tuple[int, Unit], list[Instruction]]:
+        """Instructions of every core and unit, as a timeline runs them."""
+        return self._programs(*self._masked(launch))
+
+    def _masked(self, launch: Program) -> tuple[list[int], bytes]:
+        """Number of instructions in each place, and the instructions of all."""
+        streams = [launch.streams[place] for place in self.places]
+        return [len(stream) for stream in streams], masked(streams, with_addresses=self.c.burst_gap > 0)
+
+    def _programs(self, sizes: list[int], raw: bytes) -> dict[tuple[int, Unit], list[Instruction]]:
+        words = (raw[start : start + INSTRUCTION_BYTES] for start in range(0, len(raw), INSTRUCTION_BYTES))
+        return {
+            place: self.instructions.program(place[0], islice(words, size))
+            for place, size in zip(self.places, sizes, strict=True)
+        }

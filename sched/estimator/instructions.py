@@ -13,16 +13,8 @@ from functools import cache
 import numpy as np
 
 from estimator.coefficients import Coefficients
-from estimator.compute import (
-    Fields,
-    bursts,
-    compute_cycles,
-    compute_pixels,
-    drain_cycles,
-    hops,
-    idle_cycles,
-    store_cycles,
-)
+from estimator.engines import setup_fields, timing_of
+from estimator.transfers import bursts, hops, store_cycles
 from rtl.contract import isa
 from rtl.contract.codec import decode, fields_of
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit
@@ -43,31 +35,35 @@ __all__ = [
     "masked",
 ]
 
+Fields = dict[str, int]
+
 Streams = Mapping[tuple[int, Unit], Sequence[bytes]]
 """Instructions of every core and unit, END last."""
 
 Tokens = tuple[tuple[int, int], ...]
-"""(core, token) of each."""
+"""Token counters, each as (core, token)."""
 
 Signals = tuple[tuple[float, Tokens], ...]
 """Cycles until they are there, and which; those that are sent and arrive together are one event."""
 
 WAITS = ("wait_act", "wait_weight", "wait_acc")
-"""What a unit waits for, by wait range."""
+"""Names of what a unit waits for, by wait range."""
 
 TIMED = {
     Opcode.SYNC: {"fence"},
     Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "token_valid", "token"},
-    Opcode.SETUP: {"engine", "tap_mode", "kernel_h", "kernel_w", "stride_w", "out_w", "window"},
     Opcode.COMPUTE: {"blocks", "out_h"},
     Opcode.STORE: {
         "pixels", "groups", "lanes", "to_core", "memory", "core", "traffic", "token_valid", "token", "pooled",
     },
     Opcode.POOL: {"kernel_h", "kernel_w"},
 }  # fmt: skip
-"""Fields on which time and traffic depend, beside waits and signals; the closed forms find all others zero."""
+"""Fields on which time and traffic depend, beside waits and signals; the closed forms find all others zero.
+
+Those of a SETUP are what the engines ask for (`estimator.engines.setup_fields`).
+"""
 PLACED = {"dram_addr", "dram_stride"}
-"""Of a LOAD: they tell where its bursts end."""
+"""Fields of a LOAD that tell where its bursts end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,13 +106,17 @@ class Compute(Instruction):
     streaming : int
         Of the cycles, those in which pixels stream.
     engine : int
+    passes, pixels : int
+        Passes, and the pixels that stream in all of them.
     drain, idle : float
-        From the last pixel to signal 2, and to the first pixel of the other engine.
+        Cycles from the last pixel to signal 2, and to the first pixel of another engine.
     drained : Signals
     """
 
     streaming: int
     engine: int
+    passes: int
+    pixels: int
     drain: float
     idle: float
     drained: Signals
@@ -172,19 +172,21 @@ class Store(Instruction):
 
 
 def masked(streams: Sequence[Sequence[bytes]], with_addresses: bool) -> bytes:
-    """All instructions one behind the other, fields that cost no time zero; addresses of a LOAD do if asked for."""
+    """Instructions one behind the other, fields that cost no time zero; addresses of a LOAD do if asked for."""
     words = np.frombuffer(b"".join([word for stream in streams for word in stream]), "<u8")
     words = words.reshape(-1, INSTRUCTION_BYTES // 8)
-    return (words & _masks(with_addresses)[words[:, 0] & np.uint64(15)]).tobytes()
+    return (words & _masks(with_addresses, setup_fields())[words[:, 0] & np.uint64(15)]).tobytes()
 
 
 @cache
-def _masks(with_addresses: bool) -> np.ndarray:
-    """uint64[opcode, word]."""
+def _masks(with_addresses: bool, of_setup: frozenset[str]) -> np.ndarray:
+    """Masks of the bits that cost time, uint64[opcode, word]."""
     out = np.zeros((16, INSTRUCTION_BYTES // 8), np.uint64)
     out[:, 0] = 15
     for opcode in LAYOUTS:
         timed = {name for name, _ in (*isa.Prefix, *isa.Signals)} | TIMED.get(opcode, set())
+        if opcode == Opcode.SETUP:
+            timed |= of_setup
         if with_addresses:
             timed |= PLACED
         bits = 0
@@ -199,7 +201,7 @@ _Start = tuple[Opcode, tuple[int, ...], tuple[str, ...]]
 
 
 class Instructions:
-    """All kinds of instructions that were met on a chip, by core and setting."""
+    """Kinds of instructions that were met on a chip, by core and setting."""
 
     def __init__(self, chip: ChipParams, c: Coefficients) -> None:
         self.chip, self.c = chip, c
@@ -261,15 +263,20 @@ class Instructions:
 
     def _compute(self, start: _Start, core: int, setup: Fields, fields: Fields) -> Compute:
         params, c = self.chip.cores[core], self.c
+        engine = timing_of(setup["engine"])
+        passes, each = engine.passes(setup, fields)
+        streaming = passes * engine.pass_cycles(params, each)
         return Compute(
             *start,
             signals=self._signals(core, fields, (0, 1)),
-            cycles=compute_cycles(params, setup, fields, c),
+            cycles=streaming + engine.start_cycles(c),
             fence=False,
-            streaming=compute_pixels(params, setup, fields),
+            streaming=streaming,
             engine=setup["engine"],
-            drain=drain_cycles(params, setup, c),
-            idle=idle_cycles(params, setup, c),
+            passes=passes,
+            pixels=passes * engine.pass_pixels(each),
+            drain=engine.drain_cycles(params, c),
+            idle=engine.idle_cycles(params, c),
             drained=self._signals(core, fields, (2,)),
         )
 
@@ -298,7 +305,7 @@ class Instructions:
         return Store(
             *start,
             signals=self._signals(core, fields),
-            cycles=store_cycles(pool, fields),
+            cycles=store_cycles(flits, (pool["kernel_h"], pool["kernel_w"]) if fields["pooled"] else None),
             fence=False,
             flits=flits,
             nbytes=flits * fields["lanes"],

@@ -141,7 +141,7 @@ class MemoryServer:
         return changed
 
     def next_event(self) -> float:
-        """When something completes, or the data of the next read come, if nothing else happens; infinity for never."""
+        """Time at which something completes or the data of the next read come, if nothing else happens; or infinity."""
         event = inf
         if self.head is not None:
             event = self.now + max(0.0, self.head.flits) / self.read_rate

@@ -15,14 +15,14 @@ from math import inf
 from typing import Any
 
 from estimator.coefficients import Coefficients
-from estimator.compute import hops
 from estimator.instructions import Compute, Instruction, Load, Setting, Signals, Store, Tokens
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from estimator.timing import MemoryTiming
-from rtl.contract.isa import INSTRUCTION_BYTES, Engine, Opcode, TrafficClass, Unit
+from estimator.transfers import hops
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
-__all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline"]
+__all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline", "UnitState"]
 
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
 
@@ -37,8 +37,8 @@ class Estimate:
     dram_bytes : dict of str to int
         By traffic class, reads and writes together.
     compute : dict of str to float
-        What the compute units did, in cycles, mean over the cores that compute: stream, waits for activations, weights,
-        accumulators, missing instructions, overhead, and done.
+        Cycles of the compute units by what they did, mean over the cores that compute: stream, waits for activations,
+        weights, accumulators, missing instructions, overhead, and done.
     memory_busy : tuple of float
         Share of each memory node's bandwidth in use.
     """
@@ -58,7 +58,7 @@ class OverLimit(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class _UnitState:
+class UnitState:
     """One unit of one core."""
 
     core: int
@@ -71,30 +71,31 @@ class _UnitState:
     room: int
     """Instructions that it may have asked for and not started when it asks for a block more."""
     left_cycles: list[float]
-    """Of a compute unit, at least, from each instruction on."""
+    """Least cycles of a compute unit from each instruction on."""
     index: int = 0
     free: float = 0.0
-    """When the unit can start its next instruction."""
+    """Time at which the unit can start its next instruction."""
     arrived: int = 0
     requested: int = 0
     ended: bool = False
     woken: float = -inf
-    """For when it was last called."""
+    """Time for which it was last called."""
     missing: int = -1
-    """The first token that it has to wait for, if it waits for tokens."""
+    """First token that it has to wait for; -1 if it waits for none."""
     woken_for: str = "fetch"
-    """What it waits for."""
+    """Cause for which it waits."""
     causes: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
     last: float = 0.0
-    """Up to when the causes are accounted for."""
-    engine: int = Engine.ARRAY
+    """Time up to which the causes are accounted for."""
+    engine: int | None = None
+    """Engine of the last COMPUTE."""
     drained: float = 0.0
-    """When the engine in use lets the other one start."""
+    """Time at which that engine lets another one start."""
     pending: int = 0
     """Writes under way."""
     draining: bool = False
     prepared: tuple[float, Store] | None = None
-    """The STORE that drains next, and when it could begin."""
+    """STORE that drains next, and the time at which it could begin."""
     finish: float = 0.0
 
 
@@ -129,13 +130,13 @@ class Timeline:
             for core in range(chip.n_cores)
         ]
 
-    def _unit(self, core: int, unit: Unit, program: list[Instruction]) -> _UnitState:
+    def _unit(self, core: int, unit: Unit, program: list[Instruction]) -> UnitState:
         depth = self.chip.cores[core].queue_depth
         block = min(8, depth // 2)
         left: list[float] = []
         if unit == Unit.COMPUTE:
             left = list(accumulate((instruction.cycles for instruction in reversed(program)), initial=0.0))[::-1]
-        return _UnitState(core, unit, program, self.chip.home_memory[core], block, depth - block, left)
+        return UnitState(core, unit, program, self.chip.home_memory[core], block, depth - block, left)
 
     def run(self, limit: float = inf) -> Estimate:
         """The estimate of the launch.
@@ -173,7 +174,7 @@ class Timeline:
 
     # --- instruction fetch --------------------------------------------------------------------------------------
 
-    def fetch(self, unit: _UnitState) -> None:
+    def fetch(self, unit: UnitState) -> None:
         """Ask for blocks of instructions as long as the queue has room for them."""
         while unit.requested < len(unit.program) and unit.requested - unit.index <= unit.room:
             unit.requested += unit.block
@@ -182,17 +183,17 @@ class Timeline:
             job = ReadJob(nbytes / self.chip.link_bytes, 1 << unit.core, lambda when: self.sent(unit, when))
             self.request(unit, unit.home, job, program=True)
 
-    def sent(self, unit: _UnitState, when: float) -> None:
+    def sent(self, unit: UnitState, when: float) -> None:
         """The last flit of a block of instructions has left the memory node."""
         self.at(when + self.way[unit.core][unit.home] + self.c.fetch_latency, self.fetched, unit)
 
-    def fetched(self, unit: _UnitState) -> None:
+    def fetched(self, unit: UnitState) -> None:
         unit.arrived += unit.block
         self.wake(unit)
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def request(self, unit: _UnitState, node: int, job: ReadJob, program: bool = False) -> None:
+    def request(self, unit: UnitState, node: int, job: ReadJob, program: bool = False) -> None:
         """Send a request to a memory node."""
         self.at(self.now + (self.c.request_latency + self.way[unit.core][node]), self.read, node, job, program)
 
@@ -243,7 +244,7 @@ class Timeline:
                 if unit.missing == token:
                     self.wake(unit)
 
-    def wake(self, unit: _UnitState) -> None:
+    def wake(self, unit: UnitState) -> None:
         """Start what can start."""
         tokens = self.tokens[unit.core]
         unit.missing = -1
@@ -274,7 +275,7 @@ class Timeline:
             if unit.requested < len(unit.program):
                 self.fetch(unit)
 
-    def account(self, unit: _UnitState, cause: str) -> None:
+    def account(self, unit: UnitState, cause: str) -> None:
         """Time since the last call goes to what was found missing then."""
         start = max(unit.last, unit.free)
         if unit.woken_for and self.now > start:
@@ -286,7 +287,7 @@ class Timeline:
         for delay, tokens in signals:
             self.at(when + delay, self.signal, tokens)
 
-    def execute(self, unit: _UnitState, instruction: Instruction) -> None:
+    def execute(self, unit: UnitState, instruction: Instruction) -> None:
         match instruction:
             case Compute():
                 self.execute_compute(unit, instruction)
@@ -310,11 +311,11 @@ class Timeline:
                 unit.last = self.now
                 unit.finish = max(unit.finish, self.now)
 
-    def overhead(self, unit: _UnitState) -> None:
+    def overhead(self, unit: UnitState) -> None:
         unit.causes["overhead"] += unit.free - self.now
         unit.last = unit.free
 
-    def execute_compute(self, unit: _UnitState, instruction: Compute) -> None:
+    def execute_compute(self, unit: UnitState, instruction: Compute) -> None:
         cycles, streaming = instruction.cycles, instruction.streaming
         unit.causes["stream"] += streaming
         switch = 0.0
@@ -331,7 +332,7 @@ class Timeline:
         self.fire(instruction.drained, finish)
         unit.finish = max(unit.finish, finish)
 
-    def execute_load(self, unit: _UnitState, instruction: Load) -> None:
+    def execute_load(self, unit: UnitState, instruction: Load) -> None:
         unit.free = self.now + instruction.cycles
         self.bytes[instruction.traffic] += instruction.nbytes
 
@@ -341,7 +342,7 @@ class Timeline:
 
         self.request(unit, instruction.memory, ReadJob(instruction.flits, instruction.cores, done))
 
-    def execute_store(self, unit: _UnitState, instruction: Store) -> None:
+    def execute_store(self, unit: UnitState, instruction: Store) -> None:
         """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
         unit.free = inf
         unit.pending += instruction.memory is not None
@@ -349,13 +350,13 @@ class Timeline:
         if not unit.draining:
             self.drain_next(unit)
 
-    def drain_next(self, unit: _UnitState) -> None:
+    def drain_next(self, unit: UnitState) -> None:
         assert unit.prepared is not None
         ready, instruction = unit.prepared
         unit.draining, unit.prepared = True, None
         self.at(max(self.now, ready), self.drain, unit, instruction)
 
-    def drain(self, unit: _UnitState, instruction: Store) -> None:
+    def drain(self, unit: UnitState, instruction: Store) -> None:
         unit.free = self.now
         if instruction.memory is None:
             end = self.now + instruction.cycles
@@ -374,7 +375,7 @@ class Timeline:
             self.write(instruction.memory, WriteJob(instruction.flits, done, instruction.flits / instruction.cycles))
         self.wake(unit)
 
-    def stored(self, unit: _UnitState, instruction: Store) -> None:
+    def stored(self, unit: UnitState, instruction: Store) -> None:
         unit.draining = False
         if unit.prepared is not None:
             self.drain_next(unit)
@@ -382,7 +383,7 @@ class Timeline:
         self.fire(instruction.signals, self.now)
         self.wake(unit)
 
-    def acknowledged(self, unit: _UnitState) -> None:
+    def acknowledged(self, unit: UnitState) -> None:
         unit.pending -= 1
         unit.finish = max(unit.finish, self.now)
         self.wake(unit)

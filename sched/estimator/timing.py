@@ -12,7 +12,7 @@ class MemoryTiming:
     """External memory behind every memory node."""
 
     latency_cycles: int = 64
-    """From the AR handshake to the first RVALID, and from the last W handshake to BVALID."""
+    """Cycles from the AR handshake to the first RVALID, and from the last W handshake to BVALID."""
     bytes_per_cycle: float | None = None
     """Bandwidth of each memory node, reads and writes together; None: one beat of link_bytes a cycle."""
 

@@ -20,5 +20,5 @@ def withdraw(code: int) -> None:
 
 
 def find(code: int) -> EngineModel | None:
-    """The engine of that code, if there is one."""
+    """Engine of that code, if there is one."""
     return _MODELS.get(code)

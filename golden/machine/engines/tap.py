@@ -12,7 +12,7 @@ from rtl.contract.regs import CoreCounter
 __all__ = ["TAP"]
 
 _LOWEST = -128
-"""What a maximum starts from."""
+"""Value that a maximum starts from."""
 
 
 class _Tap:
@@ -62,7 +62,7 @@ def _single(core: CoreState, geometry: Fields, fields: Fields) -> np.ndarray:
 
 
 def _streamed(geometry: Fields) -> Fields:
-    """The same without a window: one column wide kernel rows over every input column that a window passes.
+    """Geometry without the window: one column wide kernel rows over every input column that a window passes.
 
     ``columns`` and ``window_stride`` tell what its updates are made of.
     """
@@ -103,7 +103,7 @@ def _weights(core: CoreState, geometry: Fields, fields: Fields, passes: int) -> 
 
 
 def _start(geometry: Fields, pixels: int, lanes: int) -> np.ndarray:
-    """What sums or maxima start from, int64[pixels, lanes]."""
+    """Values that sums or maxima start from, int64[pixels, lanes]."""
     return np.full((pixels, lanes), _LOWEST if geometry["tap_mode"] == TapMode.MAX else 0, np.int64)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from estimator.coefficients import Coefficients
+from estimator.engines import EngineTiming, timing_of
 from golden.int8.qnodes import QConv
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine
@@ -44,6 +45,7 @@ class ArrayPasses(Passes):
         Bytes in a word at which passes start: a read covers R of them.
     """
 
+    timing: ClassVar[EngineTiming] = timing_of(Engine.ARRAY)
     starts: tuple[int, ...]
 
     def offsets(self, block: OutBlock) -> tuple[int, ...]:
@@ -51,12 +53,6 @@ class ArrayPasses(Passes):
 
     def setup(self, core: CoreParams, window: Window, step: Step) -> dict[str, int]:
         return {"engine": Engine.ARRAY}
-
-    def min_pass(self, core: CoreParams) -> int:
-        return max(core.rows, core.cols)
-
-    def start_cycles(self, coefficients: Coefficients) -> float:
-        return coefficients.array_start
 
 
 class _Array:

@@ -8,8 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from estimator.coefficients import Coefficients
-from estimator.compute import window_columns
+from estimator.engines import EngineTiming, Pass, timing_of
 from golden.int8.qnodes import QAdd, QConv, QPool
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine
@@ -45,6 +44,7 @@ class TapPasses(Passes):
         Of an addition: its COMPUTEs, in each of which a pass is a tensor.
     """
 
+    timing: ClassVar[EngineTiming] = timing_of(Engine.TAP)
     own_words: ClassVar[bool] = True
     halo_cost: ClassVar[int] = 4  # it waits for memory, so that halos cost it more than the array
     mode: TapMode
@@ -77,19 +77,10 @@ class TapPasses(Passes):
             "window": int(_has_window(core, window, step.nkx)),
         }
 
-    def min_pass(self, core: CoreParams) -> int:
-        return 1
-
     def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
-        """Cycles of a pass over a tile; of a pass through the window, its share of each kernel column."""
-        columns = window.kernel[1]
-        if not _has_window(core, window, columns):
-            return super().pass_cycles(core, window, tile)
-        streamed = tile.height * window_columns(tile.width, window.stride[1], columns)
-        return max(streamed, columns + 1) / columns
-
-    def start_cycles(self, coefficients: Coefficients) -> float:
-        return coefficients.tap_start
+        columns = window.kernel[1] if _has_window(core, window, window.kernel[1]) else 0
+        streamed = Pass(tile.height, tile.width, window.stride[1], columns, weightless=self.mode == TapMode.MAX)
+        return self.timing.pass_cycles(core, streamed) / max(1, columns)
 
 
 def _has_window(core: CoreParams, window: Window, columns: int) -> bool:

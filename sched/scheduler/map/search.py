@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from estimator.coefficients import Coefficients
-from estimator.compute import switch_cycles
+from estimator.engines import switch_cycles
 from estimator.timing import MemoryTiming
 from rtl.contract.isa import INSTRUCTION_BYTES
 from rtl.contract.params import ChipParams
@@ -104,7 +104,7 @@ def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
     flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
     load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * _latency_cycles(memory)
     passes = words * work.taps * len(work.passes.offsets(mapping.channel_parts[0][0]))
-    return 2 + ceil(1.5 * load / (passes * max(tile.pixels, work.passes.min_pass(work.core))))
+    return 2 + ceil(1.5 * load / (passes * work.pass_cycles(tile)))
 
 
 def _latency_cycles(memory: MemoryTiming) -> int:
@@ -269,11 +269,12 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     words = block.words[1] - block.words[0]
     passes = work.passes.count(block, work.taps)
     steps = mapping.steps_per_block
-    start = work.passes.start_cycles(c)
+    start = work.passes.timing.start_cycles(c)
     block_cycles = [passes * work.pass_cycles(tile) + steps * (start + c.compute_issue) for tile in tiles]
     if work.residual is not None:
-        switch = switch_cycles(work.core, c) + c.compute_issue
-        block_cycles = [cycles + tile.pixels + switch for cycles, tile in zip(block_cycles, tiles, strict=True)]
+        switch = switch_cycles(work.core, work.passes.timing, work.residual.passes.timing, c) + c.compute_issue
+        added = [work.residual.pass_cycles(work.core, tile) + switch for tile in tiles]
+        block_cycles = [cycles + more for cycles, more in zip(block_cycles, added, strict=True)]
     compute = len(part) * sum(block_cycles)
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]

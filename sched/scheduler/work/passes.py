@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
-from estimator.coefficients import Coefficients
+from estimator.engines import EngineTiming, Pass
 from rtl.contract.params import CoreParams
 from scheduler.alike import UNMAPPED
 from scheduler.plan.layout import round_up
@@ -103,12 +103,15 @@ class Passes:
     weights : Weights, optional
     pad_value : int
         What padding contributes.
+    timing : EngineTiming
+        What its passes cost.
     own_words : bool
         Every output block reads words of its own, so that nothing is kept for another block.
     halo_cost : int
         How much rows that two tiles read are worth avoiding.
     """
 
+    timing: ClassVar[EngineTiming]
     own_words: ClassVar[bool] = False
     halo_cost: ClassVar[int] = 2
     weights: Weights | None = None
@@ -164,17 +167,9 @@ class Passes:
 
     # --- cost ---------------------------------------------------------------------------------------------------
 
-    def min_pass(self, core: CoreParams) -> int:
-        """Fewest cycles of a pass."""
-        raise NotImplementedError
-
     def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
-        """Cycles of a pass over a tile."""
-        return max(tile.pixels, self.min_pass(core))
-
-    def start_cycles(self, coefficients: Coefficients) -> float:
-        """Of a COMPUTE, beyond its passes."""
-        raise NotImplementedError
+        """Cycles of a pass over a tile; of a pass that takes several kernel columns, the share of each."""
+        return self.timing.pass_cycles(core, Pass(tile.height, tile.width))
 
 
 def _slices(

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 
+from estimator.transfers import store_cycles
 from rtl.contract.codec import table_blocks
 from rtl.contract.params import CoreParams
 from scheduler.alike import UNMAPPED, kind_of
@@ -66,6 +67,10 @@ class ResidualInput:
     def step(self, block: OutBlock) -> Step:
         """Its COMPUTE."""
         return Step(0, 1, block.channel % self.source.word_bytes, 0, 1, 0, 1, 0, 0, self.shift)
+
+    def pass_cycles(self, core: CoreParams, tile: Tile) -> float:
+        """Cycles of its pass over a tile of the output."""
+        return self.passes.pass_cycles(core, self.source.window, tile)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -155,7 +160,7 @@ class Work:
 
     def store_cycles(self, pixels: int) -> int:
         """Cycles in which so many output pixels drain, for each group."""
-        return pixels * (self.pool.kernel[0] * self.pool.kernel[1] if self.pool else 1)
+        return store_cycles(pixels, self.pool.kernel if self.pool else None)
 
     def padded_weights(self, passes: int) -> int:
         """Bytes that the weights of a step take up."""

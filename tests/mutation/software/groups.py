@@ -37,7 +37,11 @@ _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
 _DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
-_CLOSED, _TIMELINE, _MEMORY = "sched/estimator/compute.py", "sched/estimator/timeline.py", "sched/estimator/memory.py"
+_TRANSFERS, _TIMELINE = "sched/estimator/transfers.py", "sched/estimator/timeline.py"
+_TRACE, _ACTIVITY = "sched/estimator/trace.py", "rtl/contract/activity.py"
+_MEMORY, _COEFFICIENTS = "sched/estimator/memory.py", "sched/estimator/coefficients.py"
+_E_ENGINE, _E_ARRAY = "sched/estimator/engines/engine.py", "sched/estimator/engines/array.py"
+_E_TAP, _E_SWITCH = "sched/estimator/engines/tap.py", "sched/estimator/engines/switch.py"
 _ESTIMATES, _KINDS = "sched/estimator/estimates.py", "sched/estimator/instructions.py"
 
 _OPS_FAULTS = (
@@ -114,7 +118,7 @@ _MACHINE_FAULTS = (
     Seeded(
         _OPERANDS, "a map is a row too long", 'fields["out_h"], fields["in_h"])', 'fields["out_h"], fields["in_h"] + 1)'
     ),
-    Seeded(_M_TAP, "maxima are added", "combine=np.maximum if is_max else np.add", "combine=np.add"),
+    Seeded(_M_TAP, "maxima are added", "combine=np.maximum", "combine=np.add"),
     Seeded(_M_TAP, "a maximum starts from 0", "_LOWEST = -128", "_LOWEST = 0"),
     Seeded(_M_TAP, "a window's columns all have the weights of the first", "* columns + column\n", "* columns\n"),
     Seeded(
@@ -304,38 +308,45 @@ _SCHEDULER_FAULTS = (
 )
 
 _ESTIMATOR_FAULTS = (
-    Seeded(_CLOSED, "strides are ignored", "(out_w - 1) * stride_w + kernel_w", "out_w - 1 + kernel_w"),
+    Seeded(_E_TAP, "strides are ignored", "(streamed.width - 1) * streamed.stride_w +", "streamed.width - 1 +"),
     Seeded(
-        _CLOSED,
+        _E_TAP,
         "a window's columns are one too many",
-        "(out_w - 1) * stride_w + kernel_w",
-        "out_w * stride_w + kernel_w",
+        "(streamed.width - 1) * streamed.stride_w +",
+        "streamed.width * streamed.stride_w +",
     ),
     Seeded(
-        _CLOSED,
+        _E_ARRAY,
         "short passes do not wait for their weights",
-        "passes * max(pixels, core.rows, core.cols)",
-        "passes * pixels",
-    ),
-    Seeded(_CLOSED, "short passes wait for rows alone", "max(pixels, core.rows, core.cols)", "max(pixels, core.rows)"),
-    Seeded(
-        _CLOSED,
-        "a pixel less",
-        'pixels = fields["out_h"] * setup["out_w"]',
-        'pixels = fields["out_h"] * setup["out_w"] - 1',
-    ),
-    Seeded(_CLOSED, "maxima wait for weights", '1 if setup["tap_mode"] == TapMode.MAX else weights + 1', "weights + 1"),
-    Seeded(
-        _CLOSED,
-        "the drain forgets the columns",
-        "return core.rows + core.cols + c.array_drain",
-        "return core.rows + c.array_drain",
+        "max(streamed.pixels, core.rows, core.cols)",
+        "streamed.pixels",
     ),
     Seeded(
-        _CLOSED, "pooled stores read every entry once", 'pixels * pool["kernel_h"] * pool["kernel_w"] if', "pixels if"
+        _E_ARRAY,
+        "short passes wait for rows alone",
+        "max(streamed.pixels, core.rows, core.cols)",
+        "max(streamed.pixels, core.rows)",
     ),
-    Seeded(_CLOSED, "bursts do not stop at 4 KB", "head = min(left, page - start % page)", "head = left"),
-    Seeded(_CLOSED, "the way ignores rows of the mesh", "abs(node.x - x) + abs(node.y - y) + 1", "abs(node.x - x) + 1"),
+    Seeded(_E_ENGINE, "a pixel less", "return self.height * self.width", "return self.height * self.width - 1"),
+    Seeded(_E_TAP, "maxima wait for weights", "0 if streamed.weightless else max(", "max("),
+    Seeded(_E_TAP, "kernel columns of a window are passes", 'if setup["window"]:', "if False:"),
+    Seeded(_E_ARRAY, "the way forgets the columns", "return core.rows + core.cols", "return core.rows"),
+    Seeded(_E_SWITCH, "a change costs one direction alone", " + b.idle_cycles(core, c)", ""),
+    Seeded(_COEFFICIENTS, "all engines have the cycles of the first", "if name == engine:", "if True:"),
+    Seeded(
+        _KINDS,
+        "a COMPUTE's start is forgotten",
+        "cycles=streaming + engine.start_cycles(c)",
+        "cycles=streaming",
+    ),
+    Seeded(_TRANSFERS, "pooled stores read every entry once", "pixels * (pool[0] * pool[1] if pool else 1)", "pixels"),
+    Seeded(_TRANSFERS, "bursts do not stop at 4 KB", "head = min(left, page - start % page)", "head = left"),
+    Seeded(
+        _TRANSFERS,
+        "the way ignores rows of the mesh",
+        "abs(node.x - x) + abs(node.y - y) + 1",
+        "abs(node.x - x) + 1",
+    ),
     Seeded(_MEMORY, "reads and writes are served in full", "if read + write > self.capacity:", "if False:"),
     Seeded(
         _MEMORY,
@@ -374,7 +385,16 @@ _ESTIMATOR_FAULTS = (
         "",
     ),
     Seeded(_KINDS, "pages never end a burst", "timed |= PLACED", "pass"),
-    Seeded(_KINDS, "windows cost nothing else", '"stride_w", "out_w", "window"', '"stride_w", "out_w"'),
+    Seeded(_E_TAP, "windows cost nothing else", '"stride_w", "out_w", "window"', '"stride_w", "out_w"'),
+    Seeded(_TRACE, "the way of a LOAD's last flit is forgotten", "self.at(when + load.way,", "self.at(when,"),
+    Seeded(_TRACE, "a COMPUTE ends when it begins", "max(self.now, unit.free)", "self.now"),
+    Seeded(_ACTIVITY, "writes are no traffic", "count + self.write_bytes[name]", "count"),
+    Seeded(
+        _ESTIMATES,
+        "passes are counted once an instruction",
+        "            passes += instruction.passes\n",
+        "            passes += 1\n",
+    ),
     Seeded(_ESTIMATES, "all launches are worth the whole estimate", "estimate(launch, least)", "estimate(launch)"),
     Seeded(_ESTIMATES, "the last of equals is the fastest", "if cycles < least:", "if cycles <= least:"),
     Seeded(
@@ -425,8 +445,18 @@ GROUPS: dict[str, Group] = {
         _SCHEDULER_FAULTS,
     ),
     "estimator": Group(
-        (_CLOSED, _TIMELINE, _MEMORY, _ESTIMATES, _KINDS),
-        ("tests/unit/sched/test_estimator.py",),
+        (
+            _E_ENGINE, _E_ARRAY, _E_TAP, _E_SWITCH, _COEFFICIENTS, _TRANSFERS, _TIMELINE, _MEMORY, _ESTIMATES, _KINDS,
+            _TRACE, _ACTIVITY,
+        ),
+        (
+            *(f"tests/unit/sched/estimator/engines/test_{part}.py" for part in ("array", "tap", "registry")),
+            "tests/unit/sched/estimator/test_transfers.py",
+            "tests/unit/sched/estimator/test_trace.py",
+            "tests/unit/rtl/contract/test_activity.py",
+            "tests/unit/sched/test_activity.py",
+            "tests/unit/sched/test_estimator.py",
+        ),
         _ESTIMATOR_FAULTS,
     ),
 }

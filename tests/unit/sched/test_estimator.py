@@ -7,57 +7,17 @@ import numpy as np
 import pytest
 
 from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate, fastest
-from estimator.compute import bursts, compute_pixels, drain_cycles, hops, idle_cycles, switch_cycles
+from estimator.engines import setup_fields
 from estimator.instructions import PLACED, TIMED, Instructions
 from estimator.memory import MemoryServer, ReadJob, WriteJob
+from estimator.transfers import bursts, hops
 from golden.machine import Machine
 from rtl.contract.codec import decode, encode
-from rtl.contract.engines.tap import TapMode
-from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TrafficClass, Unit
-from rtl.contract.params import ChipParams, CoreParams, default_chip
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, TrafficClass, Unit
+from rtl.contract.params import default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
-
-EXACT = replace(
-    Coefficients.load(),
-    **dict.fromkeys(
-        [name for name in Coefficients.__dataclass_fields__ if name not in {"origin", "load_issue"}], 0.0
-    ),
-)  # fmt: skip
-"""Everything takes its own time only."""
-
-
-@dataclass(frozen=True)
-class Handmade:
-    """Streams of core 0; END is added, and to all other streams."""
-
-    chip: ChipParams
-    load: tuple[bytes, ...] = ()
-    compute: tuple[bytes, ...] = ()
-    store: tuple[bytes, ...] = ()
-
-    @property
-    def streams(self) -> dict[tuple[int, Unit], list[bytes]]:
-        end = encode(Opcode.END)
-        all_streams = {(core, unit): [end] for core in range(self.chip.n_cores) for unit in Unit}
-        for unit, stream in zip(Unit, (self.load, self.compute, self.store), strict=True):
-            all_streams[0, unit] = [*stream, end]
-        return all_streams
-
-
-ONE, TWO, FOUR = (default_chip(cores) for cores in (1, 2, 4))
-QUICK = MemoryTiming(0)
-SETUP = encode(Opcode.SETUP, kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, out_w=20, in_w=20)
-
-
-def compute(**fields: int) -> bytes:
-    return encode(Opcode.COMPUTE, **{"blocks": 2, "out_h": 10, "in_h": 10, **fields})
-
-
-def load(**fields: int) -> bytes:
-    values = {"cores": 1, "runs": 1, "run_flits": 1000, "space": Space.ACT, "traffic": TrafficClass.IFMAP}
-    return encode(Opcode.LOAD, **{**values, **fields})
-
+from tests.unit.sched.estimator.handmade import EXACT, FOUR, ONE, QUICK, SETUP, TWO, Handmade, compute, load
 
 WAIT = (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),)
 
@@ -68,41 +28,6 @@ def test_compute_takes_its_pixels() -> None:
     drain = ONE.cores[0].rows + ONE.cores[0].cols
     assert got.cycles - base == pytest.approx(2 * 18 * 200 + drain, abs=70)  # 70: two more blocks of instructions
     assert got.compute["stream"] == 2 * 18 * 200
-
-
-@pytest.mark.parametrize(
-    ("mode", "fields", "cycles"),
-    [
-        (TapMode.MAC, {"out_w": 20}, 2 * 3 * 10 * 22),
-        (TapMode.MAX, {"out_w": 20}, 2 * 3 * 10 * 22),
-        (TapMode.MAC, {"out_w": 20, "stride_w": 2}, 2 * 3 * 10 * 41),
-        (TapMode.MAC, {"out_w": 20, "window": 0}, 2 * 9 * 200),
-        (TapMode.MAC, {"out_w": 1, "out_h": 1}, 2 * 3 * 4),
-        (TapMode.MAX, {"out_w": 1, "out_h": 1}, 2 * 3 * 3),
-    ],
-)
-def test_a_window_streams_each_input_column_once_per_kernel_row(
-    mode: TapMode, fields: dict[str, int], cycles: int
-) -> None:
-    job = {"out_h": fields.pop("out_h", 10)}
-    setup = encode(
-        Opcode.SETUP,
-        **{"engine": Engine.TAP, "tap_mode": mode, "kernel_h": 3, "kernel_w": 3, "stride_w": 1, "window": 1, **fields},
-    )
-    got = estimate(Handmade(ONE, compute=(setup, compute(**job))), ONE, QUICK, EXACT)
-    assert got.compute["stream"] == cycles
-
-
-def test_short_passes_take_as_long_as_their_weights() -> None:
-    setup = encode(Opcode.SETUP, kernel_h=1, kernel_w=1, out_w=1, in_w=1)
-    got = estimate(Handmade(ONE, compute=(setup, compute(blocks=1000, out_h=1))), ONE, QUICK, EXACT)
-    assert got.compute["stream"] == 1000 * 16
-
-
-@pytest.mark.parametrize(("mode", "cycles"), [(TapMode.MAC, 2), (TapMode.MAX, 1)])
-def test_a_tap_pass_of_one_pixel_waits_for_its_weights_if_it_has_any(mode: TapMode, cycles: int) -> None:
-    setup = {"engine": Engine.TAP, "tap_mode": mode, "kernel_h": 1, "kernel_w": 3, "out_w": 1, "window": 0}
-    assert compute_pixels(ONE.cores[0], setup, {"blocks": 5, "out_h": 1}) == 5 * 3 * cycles
 
 
 def test_loads_share_the_bandwidth_of_their_memory_node() -> None:
@@ -146,20 +71,6 @@ def test_the_last_signal_of_a_compute_waits_for_the_array_to_drain() -> None:
     assert cycles(2) - cycles(1) == pytest.approx(ONE.cores[0].rows + ONE.cores[0].cols)
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(4, 32), (32, 4)])
-def test_short_passes_and_the_way_through_an_oblong_array_follow_both_sides(rows: int, cols: int) -> None:
-    core = CoreParams(rows=rows, cols=cols)
-    setup = {"engine": Engine.ARRAY, "kernel_h": 1, "kernel_w": 3, "out_w": 5}
-    assert compute_pixels(core, setup, {"blocks": 2, "out_h": 1}) == 2 * 3 * 32
-    assert compute_pixels(core, setup, {"blocks": 2, "out_h": 8}) == 2 * 3 * 40
-    assert drain_cycles(core, setup, EXACT) == idle_cycles(core, setup, EXACT) == rows + cols
-    slow = replace(EXACT, array_drain=1.0, array_idle=3.0, tap_drain=5.0, tap_idle=7.0)
-    assert (drain_cycles(core, setup, slow), idle_cycles(core, setup, slow)) == (rows + cols + 1, rows + cols + 3)
-    tap = {**setup, "engine": Engine.TAP}
-    assert (drain_cycles(core, tap, slow), idle_cycles(core, tap, slow)) == (5, 7)
-    assert switch_cycles(core, slow) == (rows + cols + 3 + 7) / 2
-
-
 def test_slow_drains_leave_the_memory_to_others() -> None:
     """Two of a sixth and a quarter of the bandwidth beside one that takes all it gets."""
     server = MemoryServer(2.0)
@@ -197,7 +108,7 @@ def test_waits_are_told_apart() -> None:
 def test_instructions_without_work_are_overhead() -> None:
     sync = encode(Opcode.SYNC)
     program = Handmade(ONE, compute=(SETUP, sync, sync, compute()))
-    got = estimate(program, ONE, QUICK, replace(EXACT, compute_issue=5.0, array_start=7.0))
+    got = estimate(program, ONE, QUICK, EXACT.with_values({"compute_issue": 5.0, "array.start": 7.0}))
     assert got.compute["overhead"] == 3 * 5 + 7
     assert sum(got.compute.values()) == pytest.approx(got.cycles)
 
@@ -353,6 +264,7 @@ def test_fields_that_are_masked_out_are_never_read(monkeypatch: pytest.MonkeyPat
     for opcode, layout in LAYOUTS.items():
         everywhere = {name for name, _ in layout if name.startswith(("wait", "signal"))}
         timed = TIMED.get(opcode, set()) | (PLACED if opcode == Opcode.LOAD else set())
+        timed |= setup_fields() if opcode == Opcode.SETUP else set()
         assert set().union(*(fields.read for code, fields in kept if code == opcode)) - everywhere == timed, opcode
 
 
@@ -404,21 +316,8 @@ def test_rates_have_changed_if_only_one_of_them_has() -> None:
     assert server.set_rates(0.5)
 
 
-def test_bursts_end_at_page_boundaries() -> None:
-    fields = {"dram_addr": 4096 - 64, "runs": 1, "run_flits": 4 + 256 + 33, "dram_stride": 0}
-    assert bursts(ONE, fields) == 1 + 8 + 2
-    assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 3
-    assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 250}) == 1 + 2 + 1
-    assert bursts(ONE, {**fields, "runs": 640, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 640
-
-
-def test_hops_count_routers() -> None:
-    chip = default_chip(4)
-    assert [hops(chip, core, 0) for core in range(4)] == [1, 2, 2, 3]
-
-
 def test_calibration_finds_the_coefficients_behind_the_measurements() -> None:
-    truth = replace(Coefficients.load(), array_start=9.0, read_latency=40.0, store_start=25.0)
+    truth = Coefficients.load().with_values({"array.start": 9.0, "read_latency": 40.0, "store_start": 25.0})
     samples = []
     layers = [(16, 16, 8), (32, 48, 10), (64, 16, 6), (16, 64, 16), (96, 32, 5)]
     for index, (channels, filters, size) in enumerate(layers):

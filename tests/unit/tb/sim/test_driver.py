@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from rtl.contract.activity import Activity
 from rtl.contract.params import default_chip
 from rtl.contract.regs import ID_VALUE, Control, ErrorCode, Register, Status
 from tb.sim.driver import Driver, Outcome, Transport, TransportError
@@ -102,6 +103,15 @@ def test_counters_are_selected_by_block_and_number() -> None:
     assert counters["core"][1]["compute_wait_act"] == high | 1 << 8 | 1
     assert counters["router"][0]["blocked"] == high | 2 << 8 | 5
     assert counters["memory"][0]["write_weight_bytes"] == high | 4 << 8 | 8
+
+
+def test_counters_make_an_activity() -> None:
+    """Each under the name by which `Activity` asks for it."""
+    driver = Driver(FakeBoard(), CHIP)
+    got = Activity.from_counters(1, asyncio.run(driver.counters()))
+    high = 2 << 32
+    assert [core.pixels["tap"] for core in got.cores] == [high | core << 8 | 9 for core in range(2)]
+    assert got.write_bytes["weight"] == sum(high | (4 + node) << 8 | 8 for node in range(len(CHIP.memory_nodes)))
 
 
 def test_another_chip_is_refused() -> None:

@@ -47,7 +47,8 @@ def minimum() -> Iterator[EngineModel]:
     model = Minimum()
     engines.register(Engine.TAP, model)
     yield model
-    engines.withdraw(Engine.TAP)
+    if engines.find(Engine.TAP):
+        engines.withdraw(Engine.TAP)
     engines.register(Engine.TAP, built_in)
 
 

@@ -1,0 +1,85 @@
+"""Contract between the estimator and an engine: what a pass costs, and what a COMPUTE costs around its passes.
+
+Each figure is stated once, in the engine's file; the timeline, and the scheduler before there are instructions, ask
+for it here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from estimator.coefficients import Coefficients
+from rtl.contract.params import CoreParams
+
+__all__ = ["EngineTiming", "Fields", "Pass"]
+
+Fields = dict[str, int]
+
+
+class Pass(NamedTuple):
+    """Shape of a pass: what streams in it.
+
+    Attributes
+    ----------
+    height, width : int
+        Output pixels.
+    stride_w : int
+        Input columns from one output column to the next; only engines with a window read it.
+    columns : int
+        Kernel columns that a window applies at once; 0 without one.
+    weightless : bool
+        It reads no weights, and so waits for none.
+    """
+
+    height: int
+    width: int
+    stride_w: int = 1
+    columns: int = 0
+    weightless: bool = False
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+
+class EngineTiming:
+    """Cycles of one engine.
+
+    Attributes
+    ----------
+    name : str
+        By which its coefficients are found.
+    setup_fields : frozenset of str
+        Fields of a SETUP on which its cycles depend.
+    """
+
+    name: ClassVar[str]
+    setup_fields: ClassVar[frozenset[str]]
+
+    def passes(self, setup: Fields, fields: Fields) -> tuple[int, Pass]:
+        """Passes of a COMPUTE, and what streams in each."""
+        raise NotImplementedError
+
+    def pass_cycles(self, core: CoreParams, streamed: Pass) -> int:
+        """Cycles from the first pixel of a pass to that of the next."""
+        raise NotImplementedError
+
+    def pass_pixels(self, streamed: Pass) -> int:
+        """Pixels that stream in a pass, as the engine's counter counts them."""
+        return streamed.pixels
+
+    def way_cycles(self, core: CoreParams) -> int:
+        """Cycles of a pixel's way through the engine that grow with its size."""
+        return 0
+
+    def start_cycles(self, c: Coefficients) -> float:
+        """Cycles of a COMPUTE beyond its passes."""
+        return c.of(self.name).start
+
+    def drain_cycles(self, core: CoreParams, c: Coefficients) -> float:
+        """Cycles from the last pixel to signal 2."""
+        return self.way_cycles(core) + c.of(self.name).drain
+
+    def idle_cycles(self, core: CoreParams, c: Coefficients) -> float:
+        """Cycles from the last pixel to the first one that another engine may take."""
+        return self.way_cycles(core) + c.of(self.name).idle

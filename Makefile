@@ -18,7 +18,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint formal inventory mutate mutate-software coverage bench speed fuzz nightly clean
+.PHONY: help setup sim nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ fuzz: $(STAMP) ## random programs on the RTL: make fuzz SEEDS=0..99, make fuzz R
 
 nightly: $(STAMP) ## the long campaigns, those that have not passed on this commit: make nightly ONLY=fuzz,formal OUT=docs/nightly
 	@$(BIN)/python -m tests.nightly $(call args,ONLY OUT) $(call flags,FRESH)
+
+instructions: $(STAMP) ## docs/instructions.md, written anew from rtl/contract
+	@$(BIN)/python -m rtl.contract.page docs/instructions.md
 
 inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
 	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConcat, QConv
-from rtl.contract.params import ChipParams
+from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
 from scheduler.errors import PlanError
 from scheduler.group import Pools
 from scheduler.plan.layout import Blocked, Layout, Packed, ceil_div, round_up
-from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP, PAGE_BYTES
+from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP
 from scheduler.plan.program import Placement
 from scheduler.work.lower import is_flat
 
@@ -33,7 +33,7 @@ def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[s
         for low, high in taken:
             if addr + layouts[name].nbytes <= low:
                 break
-            addr = max(addr, round_up(high, PAGE_BYTES))
+            addr = max(addr, round_up(high, AXI_PAGE_BYTES))
         placed[name] = Placement(addr, layouts[name])
     end = max(placement.end for placement in placed.values())
     if end > ADDRESS_SPACE:

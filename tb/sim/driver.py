@@ -18,6 +18,7 @@ from rtl.contract.isa import Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import (
     ID_VALUE,
+    NO_UNIT,
     BlockKind,
     Control,
     CoreCounter,
@@ -32,8 +33,6 @@ from rtl.contract.regs import (
 )
 
 __all__ = ["Driver", "Outcome", "Transport", "TransportError"]
-
-_NO_UNIT = 3
 
 
 class TransportError(Exception):
@@ -158,7 +157,7 @@ class Driver:
             cycles,
             error=_name(ErrorCode, word & 0xFF),
             node=word >> 8 & 0xFF,
-            unit=None if unit == _NO_UNIT else Unit(unit).name.lower(),
+            unit=None if unit == NO_UNIT else Unit(unit).name.lower(),
         )
 
     async def cycles(self) -> int:

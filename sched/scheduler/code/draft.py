@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +12,9 @@ import numpy as np
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
-from scheduler.code.emit import Streams, emit
+from scheduler.code.emit import Streams, Turns, emit
 from scheduler.code.image import build_params, build_weights, residual_offsets
+from scheduler.map.budget import Accumulators
 from scheduler.map.mapping import Mapping
 from scheduler.plan.bump import Bump
 from scheduler.plan.program import Launch, Part, Segment
@@ -20,6 +22,8 @@ from scheduler.plan.program import Launch, Part, Segment
 __all__ = ["Constants", "Draft"]
 
 END = encode(Opcode.END)
+
+_Turn = tuple[int, Accumulators]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +71,17 @@ class Draft:
         """
         bump = Bump(top)
         streams: Streams = {(core, unit): [] for core in range(chip.n_cores) for unit in Unit}
-        constants = []
+        constants, done, totals = [], Counter[_Turn](), Counter[_Turn]()
+        for mapping in (mapping for part in parts for mapping in part):
+            totals.update({(core, mapping.budget.acc): turns for core, turns in mapping.turns.items()})
         for mapping in (mapping for part in parts for mapping in part):
             weights_addr, params_addr = bump.take(residual_offsets(mapping)[-1]), bump.take(build_params(mapping).size)
             constants.append(Constants(mapping, weights_addr, params_addr))
-            for place, words in emit(mapping, chip, weights_addr, params_addr).items():
+            places = {core: (core, mapping.budget.acc) for core in mapping.cores}
+            turns = {core: Turns(done[place], totals[place]) for core, place in places.items()}
+            for place, words in emit(mapping, chip, weights_addr, params_addr, turns).items():
                 streams[place] += words
+            done.update({places[core]: count for core, count in mapping.turns.items()})
         for stream in streams.values():
             stream.append(END)
         return Draft(tuple(map(tuple, parts)), streams, tuple(constants), bump.top)

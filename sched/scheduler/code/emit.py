@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields, encoder
-from rtl.contract.isa import TABLE_BYTES, Opcode, Space, TrafficClass, Unit
+from rtl.contract.isa import PARAM_FLITS, TABLE_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.image import residual_offsets, weight_offsets
 from scheduler.code.sequence import START, Group, Load, Sequence, Visit
 from scheduler.errors import PlanError
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
-from scheduler.plan.limits import ACT_ADDRESSES, PARAM_FLITS
+from scheduler.plan.limits import ACT_ADDRESSES
 from scheduler.work.passes import Passes, Step
-from scheduler.work.source import Frame, Source, Tile, Transfer
+from scheduler.work.source import Frame, ResidentSource, Source, Tile, Transfer
 
-__all__ = ["Streams", "emit"]
+__all__ = ["Streams", "Turns", "emit"]
 
 Streams = dict[tuple[int, Unit], list[bytes]]
 
@@ -31,8 +31,25 @@ _COMPUTE = encoder(Opcode.COMPUTE, "act_base", "weight_base", "acc_base", "accum
 _STORE = encoder(Opcode.STORE, "acc_base", "pixels", "param_base", "groups", "addr")
 
 
-def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> Streams:
-    """Streams of the cores that the mapping uses, without END.
+class Turns(NamedTuple):
+    """Output blocks of a core that take its accumulators in turn.
+
+    Attributes
+    ----------
+    first : int
+        Of this mapping: so many came before, in earlier parts of the launch.
+    total : int
+        Of all parts.
+    """
+
+    first: int
+    total: int
+
+
+def emit(
+    mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int, turns: dict[int, Turns]
+) -> Streams:
+    """Streams of the cores that the mapping uses, without END; `turns` is by core.
 
     Raises
     ------
@@ -40,7 +57,7 @@ def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int
         If a number does not fit its instruction field.
     """
     try:
-        return _Emitter(mapping, chip, weights_addr, params_addr).streams()
+        return _Emitter(mapping, chip, weights_addr, params_addr, turns).streams()
     except ValueError as error:
         raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}") from error
 
@@ -92,8 +109,10 @@ class _Region(NamedTuple):
 
 
 class _Emitter:
-    def __init__(self, mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> None:
-        self.mapping, self.chip, self.work = mapping, chip, mapping.work
+    def __init__(
+        self, mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int, turns: dict[int, Turns]
+    ) -> None:
+        self.mapping, self.chip, self.work, self.turns = mapping, chip, mapping.work, turns
         self.weights_addr, self.params_addr = weights_addr, params_addr
         self.weight_offset, _ = weight_offsets(mapping)
         self.sequence = Sequence(mapping, chip)
@@ -118,7 +137,7 @@ class _Emitter:
             ordered = sorted(loads[core], key=lambda load: load[:2])
             out[core, Unit.LOAD] = [word for _, _, words in ordered for word in words]
             out[core, Unit.COMPUTE] = list(self._compute(*place))
-            out[core, Unit.STORE] = list(self._store(*place))
+            out[core, Unit.STORE] = self._with_tokens(core, *self._store(*place))
         return out
 
     # --- load unit ----------------------------------------------------------------------------------------------
@@ -203,8 +222,7 @@ class _Emitter:
             word = encode(
                 Opcode.LOAD, common | waits, dram_addr=self.params_addr + load.sets[0] * set_bytes, runs=1,
                 run_flits=len(load.sets) * set_bytes // block,
-                dst=number % 2 * mapping.param_group * self.work.requant.blocks * PARAM_FLITS, token_valid=1,
-                token=tokens.param_ready,
+                dst=mapping.param_base(number) * PARAM_FLITS, token_valid=1, token=tokens.param_ready,
             )  # fmt: skip
             words = [word]
             if number == 0 and self.work.requant.table is not None:
@@ -223,7 +241,7 @@ class _Emitter:
         first, end = offsets[group.channel : group.channel + 2]
         word = encode(
             Opcode.LOAD, self._common(group, Space.WEIGHT, TrafficClass.WEIGHT), dram_addr=self.weights_addr + first,
-            runs=1, run_flits=(end - first) // block, dst=self.mapping.weight_capacity // block,
+            runs=1, run_flits=(end - first) // block, dst=self.mapping.residual_weights_at // block,
             memory=tokens.weight_memory(group.leader, 0), token_valid=1, token=tokens.residual_weights,
         )  # fmt: skip
         yield START, 1, [word]
@@ -234,19 +252,26 @@ class _Emitter:
         mapping, tokens = self.mapping, self.tokens
         core = self.sequence.core((r, o))
         seen: set[Load] = set()
-        setup = b""
-        unit = -1
+        setup, resident = b"", False
+        unit, banks = self.turns[core].first - 1, mapping.budget.acc.banks
         for visit in self.sequence.visits[r, o]:
             if visit.residual is not None:
                 slot, events = visit.residual.slot, self._residual_tokens(core, visit, visit.residual, seen)
-            else:
-                assert visit.act is not None
+            elif visit.act is not None:
                 slot, events = visit.act.slot, self._act_tokens(core, visit, visit.act, seen)
+            else:
+                source = self.work.source
+                assert isinstance(source, ResidentSource)
+                tile, (word, _) = mapping.tiling.parts[r][visit.tile], mapping.chunks[visit.chunk]
+                slot, events = source.place(core, tile, word), 0
+                if not resident:  # all of it comes before the first step
+                    resident = True
+                    events = tokens.wait(0, source.residence.token, len(source.residence.sources))
             if visit.step is None:
                 yield encode(Opcode.SYNC, events)
                 continue
             unit += visit.starts
-            if visit.starts and unit >= 2:
+            if visit.starts and unit >= len(banks):
                 events |= tokens.wait(2, tokens.acc_free, 1)
             if visit.ends:
                 events |= tokens.signal(2, tokens.acc_ready, core)
@@ -255,13 +280,13 @@ class _Emitter:
                 weight_base = visit.weight.slot
                 events |= self._weight_tokens(core, visit.weight, seen)
             elif visit.residual is not None:
-                weight_base = mapping.weight_capacity + visit.block * self.work.weight_align
+                weight_base = mapping.residual_weights_at + visit.block * self.work.weight_align
             job = self._job(r, visit.tile, visit.step, visit.residual is not None)
             if job.setup != setup:
                 setup = job.setup
                 yield setup
             base = (slot + job.offset) % ACT_ADDRESSES
-            acc_base = unit % 2 * self.work.core.acc_bank_entries
+            acc_base = banks[unit % len(banks)] * self.work.core.acc_bank_entries
             yield _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
 
     def _job(self, r: int, number: int, step: Step, residual: bool) -> _Job:
@@ -334,7 +359,10 @@ class _Emitter:
 
     # --- store unit ---------------------------------------------------------------------------------------------
 
-    def _store(self, r: int, o: int) -> Iterator[bytes]:
+    def _store(self, r: int, o: int) -> tuple[list[bytes], dict[int, int]]:
+        """Instructions, and the number of the last STORE to each core that they store to."""
+        words: list[bytes] = []
+        last: dict[int, int] = {}
         mapping, work, tokens = self.mapping, self.work, self.tokens
         core, leader = self.sequence.core((r, o)), TokenMap.weight_leader(mapping, o)
         groups, loads = self.sequence.param_groups(o), self.sequence.params[o]
@@ -348,6 +376,7 @@ class _Emitter:
             Opcode.STORE, zero_point=work.requant.zero_point, lo=work.requant.lo, hi=work.requant.hi,
             table=int(has_table), pooled=int(work.pool is not None),
         )  # fmt: skip
+        turns, banks = self.turns[core], mapping.budget.acc.banks
         regions_of = [list(self._regions(tile)) for tile in tiles]
         geometry = b""
         for number, (t, block) in enumerate(units):
@@ -356,14 +385,15 @@ class _Emitter:
                 load += 1
                 params = tokens.wait(1, tokens.param_ready, 1)
                 if number == 0 and has_table:
-                    yield encode(Opcode.TABLE, params, param_base=mapping.table_base)
+                    words.append(encode(Opcode.TABLE, params, param_base=mapping.table_base))
                 else:
                     waits |= params
-            if number + 2 < len(units):
+            turn = turns.first + number
+            if turn + len(banks) < turns.total:
                 signals |= tokens.signal(0, tokens.acc_free, core)
             if load + 2 < len(loads) and (number + 1 == len(units) or keys[number] != keys[number + 1]):
                 signals |= tokens.signal(1, tokens.param_free + r, leader)
-            base = (load % 2 * mapping.param_group + where[block.params][1]) * work.requant.blocks
+            base = mapping.param_base(load, where[block.params][1])
             of_block = common | encode_fields(
                 Opcode.STORE, lanes=block.lanes, lane_offset=block.channel % work.block
             )
@@ -372,15 +402,29 @@ class _Emitter:
                 for pixel, pixels, rows, column, pool in regions_of[t]
                 for target in work.sink.targets(self.chip, core, block, rows, column)
             ]
+            if not stores:  # nobody wants these rows
+                words.append(encode(Opcode.SYNC, waits | signals))
             for part, (pool, pixel, pixels, target) in enumerate(stores):
                 if pool != geometry:
                     geometry = pool
-                    yield geometry
+                    words.append(geometry)
                 events = (waits if part == 0 else 0) | (signals if part == len(stores) - 1 else 0)
-                acc_base = number % 2 * work.core.acc_bank_entries + pixel
-                yield _STORE(
-                    events | of_block | target.fields, acc_base, pixels, base + target.group, target.groups, target.addr
-                )
+                acc_base = banks[turn % len(banks)] * work.core.acc_bank_entries + pixel
+                if target.core is not None:
+                    last[target.core] = len(words)
+                bits = events | of_block | target.fields
+                words.append(_STORE(bits, acc_base, pixels, base + target.group, target.groups, target.addr))
+        return words, last
+
+    def _with_tokens(self, core: int, words: list[bytes], last: dict[int, int]) -> list[bytes]:
+        """Every core that waits for what this one stores gets its token: with the last flit, or now if none comes."""
+        for target, token in self.work.sink.tokens(core):
+            if target in last:
+                bits = encode_fields(Opcode.STORE, token_valid=1, token=token)
+                words[last[target]] = encode(Opcode.STORE, int.from_bytes(words[last[target]], "little") | bits)
+            else:
+                words.append(encode(Opcode.SYNC, self.tokens.signal(0, token, target)))
+        return words
 
     def _regions(self, tile: Tile) -> Iterator[_Region]:
         """Consecutive pieces of a tile."""

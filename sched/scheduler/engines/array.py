@@ -26,7 +26,7 @@ from scheduler.work.lower import (
     stride_that_matters,
 )
 from scheduler.work.passes import Order, OutBlock, Passes, Step, Weights
-from scheduler.work.source import BlockedSource, FlatSource, PackedSource, Source, Window
+from scheduler.work.source import BlockedSource, FlatSource, PackedSource, Source, Window, blocked_source
 from scheduler.work.task import Task
 from scheduler.work.work import ResidualInput, Work
 
@@ -67,18 +67,18 @@ class _Array:
         block, lanes = task.sink.block, _lanes(core, task.residual)
         filters = node.weight.shape[0]
         words: Callable[[int], tuple[int, int]]
-        if isinstance(source.layout, Packed):
+        if isinstance(source, Placement) and isinstance(source.layout, Packed):
             acts: Source = PackedSource.of(source, core.rows)
             starts, words = (0,), lambda channel: (0, 1)
             tiles = _packed_tiles(node, core, lanes, source.layout)
-        elif is_flat(node, source.shape):
+        elif is_flat(node, source.shape) and isinstance(source, Placement):
             acts = FlatSource.of(source, core.rows, block)
             starts, words = (0,), lambda channel: (0, acts.words)
             tiles = _flat_tiles(node, core, lanes, block, source.shape)
         elif task.residual is None and is_depthwise(node, source.shape):
             return None  # a filter would have one row of PEs at work, and the others' weights zero
         else:
-            acts = BlockedSource.of((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
+            acts = blocked_source((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
             starts = tuple(range(0, acts.word_bytes, core.rows))
             words = _grouped_words(node, lanes, acts.word_bytes)
             tiles = _grouped_tiles(node, core, lanes, acts.word_bytes)

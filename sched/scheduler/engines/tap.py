@@ -26,7 +26,7 @@ from scheduler.work.lower import (
     unchanged,
 )
 from scheduler.work.passes import Order, OutBlock, Passes, Step, Weights
-from scheduler.work.source import BlockedSource, Tile, Window
+from scheduler.work.source import Tile, Window, blocked_source
 from scheduler.work.task import Copy, Task
 from scheduler.work.work import Work
 
@@ -117,7 +117,7 @@ def _depthwise(task: Task, node: QConv, core: CoreParams) -> Work | None:
     if task.residual is not None or task.pool is not None:
         return None
     block, lanes = task.sink.block, core.tap_lanes
-    acts = BlockedSource.of((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
+    acts = blocked_source((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
 
     def weights(out: OutBlock, order: Order) -> np.ndarray:
         taps = node.weight[out.channel : out.channel + lanes, 0]
@@ -146,7 +146,7 @@ def _pool(task: Task, node: QPool, core: CoreParams) -> Work:
     top, left = node.padding[:2]
     stride = stride_that_matters(node.stride, task.sink.shape[1:])
     window = Window(node.kernel, stride, (1, 1), top, left, source.shape[1:])
-    acts = BlockedSource.of((source,), window, core.act_word_bytes(block))
+    acts = blocked_source((source,), window, core.act_word_bytes(block))
     if node.requant is None:
         same, requant, passes = True, unchanged(lanes, block), TapPasses(mode=TapMode.MAX, pad_value=node.pad_value)
     else:
@@ -169,7 +169,7 @@ def _pool(task: Task, node: QPool, core: CoreParams) -> Work:
 def _add(task: Task, node: QAdd, core: CoreParams) -> Work:
     """Weighted sum: every weight in signed digits to base 256, one pass per digit."""
     block, lanes, shape = task.sink.block, core.tap_lanes, task.sink.shape
-    acts = BlockedSource.of(task.inputs, pixel_window(shape[1:]), core.act_word_bytes(block))
+    acts = blocked_source(task.inputs, pixel_window(shape[1:]), core.act_word_bytes(block))
     split = [_digits(weight) for weight in node.weights]
     digits, rows = [], []
     for place in range(3):
@@ -203,7 +203,7 @@ def _copy(task: Task, node: Copy, core: CoreParams) -> Work:
     (source,) = task.inputs
     block = task.sink.block
     lanes = min(core.tap_lanes, block)
-    acts = BlockedSource.of((source,), pixel_window(task.sink.shape[1:]), core.act_word_bytes(block))
+    acts = blocked_source((source,), pixel_window(task.sink.shape[1:]), core.act_word_bytes(block))
     channels, word = source.shape[0], acts.word_bytes
     items: dict[int, list[OutBlock]] = {}
     first = 0

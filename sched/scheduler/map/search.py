@@ -17,6 +17,7 @@ from estimator.timing import MemoryTiming
 from rtl.contract.isa import INSTRUCTION_BYTES
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
+from scheduler.map.budget import Budget
 from scheduler.map.mapping import Mapping, Tiling
 from scheduler.map.tokens import TokenMap
 from scheduler.plan.layout import ceil_div, round_up
@@ -56,19 +57,26 @@ class _Limit:
 
 
 def best_mappings(
-    work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+    work: Work,
+    cores: tuple[int, ...],
+    chip: ChipParams,
+    memory: MemoryTiming,
+    count: int = 1,
+    budget: Budget | None = None,
 ) -> list[Mapping]:
-    """Best mappings by prediction, best first.
+    """Best mappings by prediction, best first; within a budget, or with all of the cores.
 
     Raises
     ------
     PlanError
         If the layer fits in no way.
     """
+    budget = budget or Budget.whole(work.core, chip)
+    budget.check(work.core, chip)
     coefficients = Coefficients.load()
     limits: list[_Limit] = []
     found: list[tuple[float, int, Mapping]] = []
-    for mapping in _candidates(work, cores, chip, limits):
+    for mapping in _candidates(work, cores, chip, budget, limits):
         instructions = _instructions(mapping, mapping.steps_per_block)
         if instructions > MAX_INSTRUCTIONS:
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
@@ -104,27 +112,29 @@ def _latency_cycles(memory: MemoryTiming) -> int:
     return LOAD_CYCLES + memory.latency_cycles
 
 
-def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: list[_Limit]) -> Iterator[Mapping]:
+def _candidates(
+    work: Work, cores: tuple[int, ...], chip: ChipParams, budget: Budget, limits: list[_Limit]
+) -> Iterator[Mapping]:
     blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
-    if blocks > work.core.param_blocks - work.table_blocks:
+    if blocks > budget.params.size - work.table_blocks:
         what = "a block of parameters, twice," + (" with the activation table" if work.table_blocks else "")
         need = blocks + work.table_blocks
-        limits.append(_Limit(what, need, work.core.param_blocks, "core.param_blocks"))
+        limits.append(_Limit(what, need, budget.params.size, "core.param_blocks"))
         return
     tilings: dict[int, list[Tiling]] = {}
     for g_oc, g_row in _grids(work, len(cores)):
         if g_row not in tilings:
-            tilings[g_row] = list(_tilings(work, g_row))
+            tilings[g_row] = list(_tilings(work, budget, g_row))
         if not tilings[g_row] and work.pool is not None:
             need, have = prod(work.pool.kernel), work.core.acc_bank_entries
             limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
         bases = [
-            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
+            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, budget, chunk_words)
             for tiling in tilings[g_row]
             for chunk_words in _chunk_sizes(work)
         ]
-        if bases and (used := TokenMap.of(bases[0], chip).used) > chip.tokens:  # whatever the tiling
-            limits.append(_Limit("synchronisation", used, chip.tokens, "chip.tokens"))
+        if bases and (used := TokenMap.of(bases[0], chip).used) > budget.tokens.size:  # whatever the tiling
+            limits.append(_Limit("synchronisation", used, budget.tokens.size, "chip.tokens"))
             continue
         for base in bases:
             yield from _fit(base, limits)
@@ -133,12 +143,13 @@ def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: li
 def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
-    if base.act_slots < 1:
-        need, have = base.slot_bytes + base.residual_slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
-        limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
+    if base.act_slots < 1 and not work.source.resident:
+        need = base.slot_bytes + base.residual_slot_bytes
+        limits.append(_Limit("the smallest tile of activations", need, base.usable_bytes, "core.act_bytes"))
         return
     # Keeping a tile for all blocks needs room for all of it; blocks with words of their own share nothing.
-    resident = work.passes.own_words or base.blocks_per_core == 1 or base.act_slots >= len(base.chunks)
+    resident = work.passes.own_words or work.source.resident or base.blocks_per_core == 1
+    resident = resident or base.act_slots >= len(base.chunks)
     for weights_resident, slice_passes in _weight_plans(base, limits):
         yield replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
 
@@ -185,7 +196,7 @@ def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
             yield g_oc, g_row
 
 
-def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
+def _tilings(work: Work, budget: Budget, g_row: int) -> Iterator[Tiling]:
     """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos."""
     if work.pool is not None:
         yield from _pooled_tilings(work, work.pool, g_row)
@@ -201,8 +212,8 @@ def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
         tallest = max(1, min(bank // ceil_div(width, least), longest))
         row = len(work.source.placements) * work.source.word_bytes * window.in_hw[1]
         reach = tallest * window.stride[0]
-        if work.passes.halo_cost * halo > reach or 2 * row * (reach + halo) > work.core.act_bytes:
-            fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= work.core.act_bytes
+        if work.passes.halo_cost * halo > reach or 2 * row * (reach + halo) > budget.act.size:
+            fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= budget.act.size
             columns = MIN_COLUMNS if fits else 1
             splits += [n for n in (2, 4, 8, 16, 32, 64) if least < n and n * columns <= width]
     for columns in splits:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rtl.contract.params import AXI_PAGE_BYTES
 from scheduler.errors import PlanError
 from scheduler.plan.layout import round_up
-from scheduler.plan.limits import ADDRESS_SPACE, PAGE_BYTES
+from scheduler.plan.limits import ADDRESS_SPACE
 
 __all__ = ["Bump"]
 
@@ -15,7 +16,7 @@ class Bump:
     def __init__(self, start: int) -> None:
         self.top = start
 
-    def take(self, nbytes: int, alignment: int = PAGE_BYTES) -> int:
+    def take(self, nbytes: int, alignment: int = AXI_PAGE_BYTES) -> int:
         addr = round_up(self.top, alignment)
         self.top = addr + nbytes
         if self.top > ADDRESS_SPACE:

@@ -1,9 +1,9 @@
-"""Limits that instruction fields and AXI set, read off the contract: nobody lists them a second time."""
+"""Limits that instruction fields set, read off the contract: nobody lists them a second time."""
 
 from __future__ import annotations
 
 from rtl.contract.codec import field_range
-from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, Opcode
+from rtl.contract.isa import Opcode
 
 __all__ = [
     "ACT_ADDRESSES",
@@ -14,8 +14,6 @@ __all__ = [
     "MAX_STRIDE",
     "MAX_TAPS",
     "MAX_WIDTH",
-    "PAGE_BYTES",
-    "PARAM_FLITS",
     "largest",
 ]
 
@@ -40,7 +38,3 @@ ACT_ADDRESSES = largest(Opcode.COMPUTE, "act_base") + 1
 """Byte addresses of activations: sums of them wrap here."""
 ADDRESS_SPACE = largest(Opcode.LOAD, "dram_addr") + 1
 """Bytes of DRAM that an instruction can name."""
-PARAM_FLITS = PARAM_BYTES_PER_CHANNEL
-"""Flits of a parameter block: as many channels as a flit has bytes, each with its parameters."""
-PAGE_BYTES = 4096
-"""AXI4 bursts end at such addresses."""

@@ -163,6 +163,15 @@ class HostStep:
         """The operators it computes, for reports."""
         return " + ".join(self.node.part.kinds)
 
+    @property
+    def macs(self) -> int:
+        return self.node.macs
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Itself, as the one part."""
+        return (Part(self.nodes, self.op, self.mapping, self.macs),)
+
     def completing(self, node: str) -> HostStep:
         """The same with one more node, which only waited for this step."""
         return replace(self, nodes=(*self.nodes, node))

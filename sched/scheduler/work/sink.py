@@ -2,6 +2,8 @@
 
 `MemorySink`
     A blocked tensor in DRAM.
+`ScratchpadSink`
+    A tensor that stays in the scratchpads of the cores that read it.
 """
 
 from __future__ import annotations
@@ -9,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from rtl.contract.codec import encode_fields
-from rtl.contract.isa import Opcode, TrafficClass
+from rtl.contract.isa import Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
+from scheduler.plan.residence import Residence
 from scheduler.work.passes import OutBlock
 from scheduler.work.source import Tile
 
-__all__ = ["MemorySink", "Sink", "Target"]
+__all__ = ["MemorySink", "ScratchpadSink", "Sink", "Target"]
 
 Rows = tuple[int, int]
 
@@ -34,12 +38,15 @@ class Target(NamedTuple):
     group, groups : int
         First group of the block, and how many.
     addr : int
+    core : int, optional
+        To which it goes, if to a core.
     """
 
     fields: int
     group: int
     groups: int
     addr: int
+    core: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,10 @@ class Sink:
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
         """STOREs by which a core puts a run of rows, from a column on, where it belongs."""
         raise NotImplementedError
+
+    def tokens(self, core: int) -> Iterator[tuple[int, int]]:
+        """(core, counter) of those that wait until all that this core stores there has arrived."""
+        return iter(())
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,56 @@ class MemorySink(Sink):
 
     def address(self, block: OutBlock, pixel: int) -> int:
         return self.placement.addr + (block.channel // self.block * self.plane + pixel) * self.block
+
+
+@dataclass(frozen=True)
+class ScratchpadSink(Sink):
+    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them."""
+
+    residence: Residence
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.residence.shape
+
+    @property
+    def block(self) -> int:
+        return self.residence.layout.block
+
+    def runs(self, tile: Tile) -> Iterator[Rows]:
+        """Cut also where the rows of a core begin and end."""
+        edges = {edge for _, first, end in self.residence.rows for edge in (first, end)}
+        for first, end in super().runs(tile):
+            cuts = [first, *sorted(edge for edge in edges if first < edge < end), end]
+            yield from pairwise(cuts)
+
+    def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
+        residence, number = self.residence, block.channel // self.block
+        for target, first, end in residence.rows:
+            if not first <= rows[0] < end:
+                continue
+            groups = chip.cores[target].act_groups(self.block)
+            assert groups == residence.groups, f"core {target} keeps {groups} blocks a word, not {residence.groups}"
+            # Blocks of a word lie beside each other; from word to word it is a plane.
+            stride, most = (residence.plane, block.groups) if groups == 1 else (1, groups - number % groups)
+            done = 0
+            while done < block.groups:
+                count = min(most, block.groups - done)
+                addr = residence.flit(target, number + done, rows[0], column)
+                yield Target(_to_core(target, stride), done, count, addr, target)
+                done, most = done + count, groups
+
+    def tokens(self, core: int) -> Iterator[tuple[int, int]]:
+        token = self.residence.token + self.residence.sources.index(core)
+        return ((target, token) for target, _, _ in self.residence.rows)
+
+
+@cache
+def _to_core(core: int, group_stride: int) -> int:
+    return encode_fields(
+        Opcode.STORE, to_core=1, core=core, space=Space.ACT, planar=1, group_stride=group_stride,
+        traffic=TrafficClass.OFMAP,
+    )  # fmt: skip
 
 
 @cache

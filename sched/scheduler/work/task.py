@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from golden.int8.qnodes import QAdd, QConv, QPool
 from scheduler.plan.program import Placement
+from scheduler.plan.residence import Residence
 from scheduler.work.sink import Sink
 
 __all__ = ["Copy", "Task"]
@@ -26,7 +27,7 @@ class Task:
     Attributes
     ----------
     node : QConv, QPool, QAdd or Copy
-    inputs : tuple of Placement
+    inputs : tuple of Placement or Residence
         The node's own tensors, in its order.
     residual : Placement, optional
         The tensor that a convolution adds.
@@ -37,7 +38,7 @@ class Task:
     """
 
     node: QConv | QPool | QAdd | Copy
-    inputs: tuple[Placement, ...]
+    inputs: tuple[Placement | Residence, ...]
     residual: Placement | None = None
     pool: QPool | None = None
     sink: Sink

@@ -17,7 +17,7 @@ def _options(rng: np.random.Generator, core: CoreParams, geometry: Fields) -> di
     window = int(geometry["kernel_w"] <= core.tap_columns and rng.random() < 0.5)
     return {
         "tap_mode": int(rng.choice(list(TapMode))),
-        "tap_shift": int(rng.choice([0, 0, 3, rng.integers(32)])),
+        "tap_shift": int(rng.choice([0, 0, 3, int(rng.integers(32))])),
         "window": window,
         "stride_w": max(window, geometry["stride_w"]),
     }
@@ -26,7 +26,7 @@ def _options(rng: np.random.Generator, core: CoreParams, geometry: Fields) -> di
 def _illegal(rng: np.random.Generator, core: CoreParams) -> list[dict[str, int]]:
     window = {"window": 1, "kernel_w": 1, "stride_w": 1}
     most = field_range(Opcode.SETUP, "kernel_w")[1]
-    wide = int(rng.choice([core.tap_columns + 1, most, rng.integers(core.tap_columns + 1, most + 1)]))
+    wide = int(rng.choice([core.tap_columns + 1, most, int(rng.integers(core.tap_columns + 1, most + 1))]))
     return [window | {"kernel_w": wide}, window | {"stride_w": 0}]
 
 

@@ -230,11 +230,12 @@ def test_unequal_cores_share_a_layer_in_proportion_to_their_speed() -> None:
 def test_loads_into_slots_that_were_never_used_start_one_by_one() -> None:
     """Else those of all leaders would queue in front of each other: some wait for the steps of their leader."""
     (launch,) = schedule(conv((64, 56, 56), 64), default_chip(4)).launches
+    pace = TokenMap(1, 1, 1, {}, {}, False, False, False, {}, False).pace
     paced = []
     for core in range(4):
         loads = [fields for opcode, fields in map(decode, launch.streams[core, Unit.LOAD]) if opcode == Opcode.LOAD]
         acts = [fields for fields in loads if fields["traffic"] == TrafficClass.IFMAP]
-        waits = [(fields["wait0_first"], fields["wait0_count"]) == (TokenMap.pace, 1) for fields in acts]
+        waits = [(fields["wait0_first"], fields["wait0_count"]) == (pace, 1) for fields in acts]
         assert not any(waits[:1])
         paced += waits
     assert any(paced)

@@ -527,10 +527,10 @@ def run_bench(
                 trace.accepted.append((cycle, left.popleft()))
                 offering = False
             events, busy, error = ctx.get(unit.events), ctx.get(unit.busy), ctx.get(unit.error)
-            assert events.stream == events.array_pixel + events.tap_pixel
+            assert events.stream == sum(events[f"{name}_pixel"] for name in core.engines)
             if events.stream:
                 trace.pixels.append(cycle)
-                trace.tap_pixels += events.tap_pixel
+                trace.tap_pixels += events.tap_pixel if "tap" in core.engines else 0
             if events.pass_start:
                 assert events.stream
                 trace.pass_starts.append(cycle)

@@ -174,7 +174,7 @@ def tiles_program(chip: ChipParams, rng: random.Random, tiles: int) -> Assembler
             0,
             engine=engine,
             tap_mode=mode,
-            tap_shift=rng.randrange(6),
+            tap_shift=rng.randrange(6) * (engine == Engine.TAP),
             kernel_h=kernel_h,
             kernel_w=kernel_w,
             stride_h=stride_h,

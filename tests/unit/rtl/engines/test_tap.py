@@ -59,7 +59,7 @@ def test_updates_are_shifted_sums_or_maxima_of_the_window(rows: int, cols: int, 
                 payload = dut.pixels.payload
                 ctx.set(payload.act, packed(acts[number][n]))
                 ctx.set(payload.first, n == 0)
-                ctx.set(payload.shift, shift)
+                ctx.set(payload.options.tap_shift, shift)
                 ctx.set(payload.skip, skip)
                 ctx.set(payload.columns, (1 << widths[number] - 1) - 1)
                 ctx.set(payload.tag.is_max, is_max)

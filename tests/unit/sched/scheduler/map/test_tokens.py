@@ -12,6 +12,7 @@ from estimator import MemoryTiming
 from golden.int8.qnodes import QConv
 from rtl.contract.params import CoreParams, default_chip
 from scheduler.engines import bids
+from scheduler.map.budget import Budget
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.tokens import TokenMap
@@ -50,7 +51,7 @@ def test_every_counter_has_one_meaning(residual: bool) -> None:
     ]  # fmt: skip
     if residual:
         ranges += [(tokens.residual_weights, 1), (tokens.residual_free, 1), (tokens.residual_ready, 3)]
-    assert [token for first, count in ranges for token in range(first, first + count)] == list(range(tokens.used))
+    assert [token for first, count in ranges for token in range(first, first + count)] == list(range(tokens.end))
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -58,10 +59,10 @@ def test_every_counter_has_one_meaning(residual: bool) -> None:
 def test_as_many_memory_nodes_are_used_as_counters_allow(tokens: int, residual: bool) -> None:
     chip, counts = replace(CHIP, tokens=tokens), set()
     for mapping in mappings(residual):
-        found = TokenMap.of(mapping, chip)
-        assert (found.used > found.residual_weights) is residual
-        assert found.used <= tokens or found.memories == 1
-        assert found.memories == len(chip.memory_nodes) or replace(found, memories=found.memories + 1).used > tokens
+        found = TokenMap.of(replace(mapping, budget=Budget.whole(chip.cores[0], chip)), chip)
+        assert (found.end > found.residual_weights) is residual
+        assert found.end <= tokens or found.memories == 1
+        assert found.memories == len(chip.memory_nodes) or replace(found, memories=found.memories + 1).end > tokens
         counts.add(found.memories)
     assert counts == {8} if tokens == 64 else len(counts) > 1
 

@@ -18,7 +18,8 @@ from rtl.contract.regs import CoreCounter, CoreDebug, ErrorCode
 from rtl.core.core import NO_UNIT, Core
 from rtl.noc.flit import Kind
 from tests.assembler import Assembler
-from tests.unit.rtl.core.core_models import Network, simulate
+from tests.unit.rtl.core.core_models import Network
+from tests.unit.rtl.drivers import simulate
 
 MEMORY_BYTES = 1 << 16
 PROGRAM_BASE = 1 << 15

@@ -18,7 +18,7 @@ from rtl.contract.regs import ErrorCode
 from rtl.core.job import SETUP_FIELDS
 from rtl.core.streamer import PixelStreamer, finish_layout
 from tests.unit.rtl.core.compute_models import COUNTS, JOB_RANGES, any_fields, job_bits, longest, random_counts
-from tests.unit.rtl.core.core_models import simulate
+from tests.unit.rtl.drivers import simulate
 
 CORE = CoreParams(rows=4, cols=4, act_bytes=1 << 20, weight_bytes=1024, acc_entries=4096, tap_columns=8)
 MOST_PIXELS = 1100

@@ -24,7 +24,7 @@ class QuantisedDraft(Draft):
     """A quantised graph under construction."""
 
     values: dict[str, Value | OnHost]
-    """By the name of the ONNX value."""
+    """What each ONNX value is, by its name."""
     tensors: dict[str, QTensor] = field(default_factory=dict)
     unsigned: dict[str, bool] = field(default_factory=dict)
     """Tensors that ONNX holds as uint8."""

@@ -99,9 +99,9 @@ class _FloatDraft(Draft):
     """A layer graph under construction."""
 
     values: dict[str, _Value]
-    """By the name of the ONNX value."""
+    """What each ONNX value is, by its name."""
     shapes: dict[str, Shape]
-    """By the name of a layer, or of the input."""
+    """Shapes of what layers compute, and of the input, by name."""
     nodes: dict[str, Node] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     folded: dict[str, np.ndarray] = field(default_factory=dict)

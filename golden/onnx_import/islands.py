@@ -113,11 +113,11 @@ class _Slice:
                     )
 
     def ops(self) -> list[Op]:
-        """In the order of the model, which is topological."""
+        """The nodes, in the order of the model, which is topological."""
         return [op for op in self._model.ops if id(op) in self._ops]
 
     def serialise(self, outputs: Iterable[str]) -> bytes:
-        """As a model of its own."""
+        """The slice as a model of its own, serialised."""
         model = self._model
         results = [onnx.ValueInfoProto(name=name) for name in outputs]
         sources = [

@@ -18,7 +18,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """Takes in results in any order.
+    """The results of a plan's steps, taken in in any order.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ class Ledger:
         self._folder = folder
         self._board = Scoreboard(expected)
         self.results: dict[int, LaunchResult] = {}
-        """By number of the step, of all that have ended, well or not."""
+        """Results of all steps that have ended, well or not, by number of the step."""
         self.exact: dict[int, bool] = {}
-        """By number of the step: it ended well, and every bit is right."""
+        """Whether a step ended well with every bit right, by number of the step."""
 
     @property
     def good(self) -> bool:
-        """Nothing has failed or differed so far."""
+        """Whether nothing has failed or differed so far."""
         return all(self.exact.values())
 
     @property

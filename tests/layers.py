@@ -11,6 +11,7 @@ import numpy as np
 from golden.int8 import ops
 from rtl.contract.params import ChipParams
 from scheduler import Plan, schedule
+from scheduler.kinds.kind import ScheduleKind
 from tb.model.build import Model
 from tb.run.scoreboard import compare
 from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
@@ -18,7 +19,7 @@ from tb.sim.session import run_job
 from tb.sim.settings import MemorySettings
 from tests.cases import Case
 
-__all__ = ["Check", "run_cases"]
+__all__ = ["Check", "run_cases", "run_plans"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +32,8 @@ class Check:
     tensors: dict[str, np.ndarray]
 
 
-def _launches(case: Case, folder: Path) -> list[Check]:
+def _launches(case: Case, plan: Plan, folder: Path) -> list[Check]:
     """The launches of a case; the first brings its memory along."""
-    plan = schedule(case.graph, case.chip)
     memory = plan.memory_image(case.image)
     np.save(folder / f"{case.seed}.npy", memory)
     expected = ops.run(case.graph, case.image)
@@ -62,17 +62,34 @@ def run_cases(
     folder: Path,
     *,
     counters: bool = False,
+    kind: ScheduleKind | None = None,
 ) -> list[tuple[Check, LaunchResult]]:
-    """Run all launches of the cases in one simulation, and assert that each leaves what golden.int8.ops computes.
+    """`run_plans` of the cases' plans, made by a kind of schedule."""
+    planned = [(case, schedule(case.graph, case.chip, kind=kind)) for case in cases]
+    return run_plans(model, chip, planned, settings, folder, counters=counters)
+
+
+def run_plans(
+    model: Callable[[int], Model],
+    chip: ChipParams,
+    planned: list[tuple[Case, Plan]],
+    settings: MemorySettings,
+    folder: Path,
+    *,
+    counters: bool = False,
+) -> list[tuple[Check, LaunchResult]]:
+    """Run all launches of the plans in one simulation, and assert that each leaves what golden.int8.ops computes.
 
     Parameters
     ----------
     model : callable
         The chip's model, given the bytes of external memory that it needs.
+    planned : list of (Case, Plan)
+        With seeds of their own.
     counters : bool
         Read the counters after each launch.
     """
-    checks = [check for case in cases for check in _launches(case, folder)]
+    checks = [check for case, plan in planned for check in _launches(case, plan, folder)]
     memory_bytes = max(check.plan.dram_bytes for check in checks)
     job = ProcessJob(chip, memory_bytes, tuple(check.launch for check in checks), settings=settings, counters=counters)
     results = run_job(model(memory_bytes), job, folder / "work")

@@ -1,21 +1,23 @@
 """Rules that an instruction must keep before its unit starts on it.
 
 Order of the checks, so that an instruction with several faults has one answer: opcode, waits, signals,
-the fields of the instruction, alignment, then ranges. Addresses of activations and weights of a COMPUTE
-are checked where they are read (`golden.machine.compute`); a LOAD's and a remote STORE's target
-addresses where the flits arrive (`CoreState.write_flits`).
+the fields of the instruction, alignment, then ranges. Rules that only one engine has stand in its file
+(`golden.machine.engines`). Addresses of activations and weights of a COMPUTE are checked where they are read
+(`golden.machine.operands`); a LOAD's and a remote STORE's target addresses where the flits arrive
+(`CoreState.write_flits`).
 """
 
 from collections.abc import Callable
 
+from golden.machine import engines
+from golden.machine.checker import Checker
+from golden.machine.operands import Fields
 from golden.machine.state import CoreState
-from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit, table_blocks
+from rtl.contract.isa import Opcode, Space, Unit, table_blocks
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
 
 __all__ = ["check_fields", "check_prefix"]
-
-Fields = dict[str, int]
 
 _ALLOWED = {
     Unit.LOAD: {Opcode.END, Opcode.SYNC, Opcode.LOAD},
@@ -24,51 +26,9 @@ _ALLOWED = {
 }
 
 
-class _Checker:
-    """Carries who asks, so that a rule reads as one line."""
-
-    def __init__(self, core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode) -> None:
-        self.core, self.chip, self.unit, self.opcode = core, chip, unit, opcode
-
-    def require(self, condition: bool, what: str, code: ErrorCode = ErrorCode.ILLEGAL_FIELD) -> None:
-        if not condition:
-            raise self.core.fault(code, self.unit, f"{self.opcode.name}: {what}")
-
-    def nonzero(self, fields: Fields, *names: str) -> None:
-        for name in names:
-            self.require(fields[name] != 0, f"{name} is 0")
-
-    def token(self, token: int) -> None:
-        self.require(token < self.chip.tokens, f"no token {token} among {self.chip.tokens}")
-
-    def a_core(self, core: int) -> None:
-        self.require(core < self.chip.n_cores, f"no core {core} among {self.chip.n_cores}")
-
-    def memory(self, fields: Fields) -> None:
-        count = len(self.chip.memory_nodes)
-        self.require(fields["memory"] < count, f"no memory node {fields['memory']} among {count}")
-        self.require(fields["traffic"] < len(TrafficClass), f"no traffic class {fields['traffic']}")
-
-    def aligned(self, address: int) -> None:
-        size = self.chip.link_bytes
-        self.require(address % size == 0, f"DRAM address {address:#x}, flits of {size} bytes", ErrorCode.MISALIGNED)
-
-    def accumulators(self, base: int, pixels: int) -> None:
-        """A region lies in one bank, and so inside the memory."""
-        bank, entries = self.core.params.acc_bank_entries, self.core.params.acc_entries
-        inside = base < entries and base % bank + pixels <= bank
-        what = f"accumulators {base}..{base + pixels - 1}, banks of {bank}, {entries} in all"
-        self.require(inside, what, ErrorCode.ACC_RANGE)
-
-    def parameters(self, base: int, blocks: int) -> None:
-        have = self.core.params.param_blocks
-        what = f"parameter blocks {base}..{base + blocks - 1} of {have}"
-        self.require(base + blocks <= have, what, ErrorCode.PARAM_RANGE)
-
-
 def check_prefix(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, fields: Fields) -> None:
     """Opcode and wait ranges: what must be right before an instruction can wait."""
-    check = _Checker(core, chip, unit, opcode)
+    check = Checker(core, chip, unit, opcode)
     check.require(opcode in _ALLOWED[unit], "not for this unit", ErrorCode.ILLEGAL_OPCODE)
     for i in range(3):
         first, count = fields[f"wait{i}_first"], fields[f"wait{i}_count"]
@@ -78,7 +38,7 @@ def check_prefix(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, 
 
 def check_fields(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, fields: Fields) -> None:
     """Everything else that the instruction alone decides."""
-    check = _Checker(core, chip, unit, opcode)
+    check = Checker(core, chip, unit, opcode)
     if "signal0_valid" in fields:
         for i in range(3):
             if fields[f"signal{i}_valid"]:
@@ -89,11 +49,11 @@ def check_fields(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, 
         rule(check, fields)
 
 
-def _sync(check: _Checker, fields: Fields) -> None:
+def _sync(check: Checker, fields: Fields) -> None:
     check.require(not fields["fence"] or check.unit == Unit.STORE, "only the store unit has a fence")
 
 
-def _load(check: _Checker, fields: Fields) -> None:
+def _load(check: Checker, fields: Fields) -> None:
     check.nonzero(fields, "cores", "runs", "run_flits")
     check.a_core(fields["cores"].bit_length() - 1)
     check.memory(fields)
@@ -103,16 +63,15 @@ def _load(check: _Checker, fields: Fields) -> None:
     check.aligned(fields["dram_addr"])
 
 
-def _setup(check: _Checker, fields: Fields) -> None:
+def _setup(check: Checker, fields: Fields) -> None:
     check.nonzero(fields, "kernel_h", "kernel_w", "out_w")
-    if fields["window"]:
-        columns = check.core.params.tap_columns
-        check.require(fields["engine"] == Engine.TAP, "only the TAP engine has a window")
-        check.require(fields["kernel_w"] <= columns, f"a window of {fields['kernel_w']}, the unit has {columns}")
-        check.nonzero(fields, "stride_w")
+    engine = engines.find(fields["engine"])
+    check.require(engine is not None, f"no engine {fields['engine']}")
+    assert engine is not None
+    engine.check_setup(check, fields)
 
 
-def _compute(check: _Checker, fields: Fields) -> None:
+def _compute(check: Checker, fields: Fields) -> None:
     geometry = check.core.geometry
     check.require(geometry is not None, "comes before any SETUP")
     assert geometry is not None
@@ -122,7 +81,7 @@ def _compute(check: _Checker, fields: Fields) -> None:
     check.accumulators(fields["acc_base"], fields["out_h"] * geometry["out_w"])
 
 
-def _store(check: _Checker, fields: Fields) -> None:
+def _store(check: Checker, fields: Fields) -> None:
     core, size = check.core.params, check.chip.link_bytes
     check.nonzero(fields, "pixels", "groups", "lanes")
     lanes, groups = core.drain_lanes(size), core.drain_groups(size)
@@ -147,17 +106,17 @@ def _store(check: _Checker, fields: Fields) -> None:
     check.parameters(fields["param_base"], fields["groups"])
 
 
-def _table(check: _Checker, fields: Fields) -> None:
+def _table(check: Checker, fields: Fields) -> None:
     check.parameters(fields["param_base"], table_blocks(check.chip.link_bytes))
 
 
-def _pool(check: _Checker, fields: Fields) -> None:
+def _pool(check: Checker, fields: Fields) -> None:
     check.nonzero(fields, "kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w")
     for pad, kernel in (("pad_top", "kernel_h"), ("pad_left", "kernel_w")):
         check.require(fields[pad] < fields[kernel], f"{pad} {fields[pad]} reaches over a kernel of {fields[kernel]}")
 
 
-_RULES: dict[Opcode, Callable[[_Checker, Fields], None]] = {
+_RULES: dict[Opcode, Callable[[Checker, Fields], None]] = {
     Opcode.SYNC: _sync,
     Opcode.LOAD: _load,
     Opcode.SETUP: _setup,

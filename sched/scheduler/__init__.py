@@ -2,7 +2,7 @@
 
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Blocked, Packed
-from scheduler.plan.program import Launch, Placement, Plan, Segment
+from scheduler.plan.program import Launch, Part, Placement, Plan, Segment
 from scheduler.schedule import schedule
 
-__all__ = ["Blocked", "Launch", "Packed", "Placement", "Plan", "PlanError", "Segment", "schedule"]
+__all__ = ["Blocked", "Launch", "Packed", "Part", "Placement", "Plan", "PlanError", "Segment", "schedule"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from golden.int8.quant import QConv, QGraph, QPool
-from rtl.contract.isa import Opcode, field_range
-from scheduler.work.lower import is_flat
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QConv, QPool
+from rtl.contract.isa import Opcode
+from scheduler.plan.limits import largest
+from scheduler.work.lower import is_depthwise, is_flat
 
 __all__ = ["Pools", "pool_candidates"]
 
@@ -23,7 +25,7 @@ def pool_candidates(graph: QGraph) -> Iterator[tuple[QConv, QPool]]:
         if not isinstance(node, QConv) or node.output in graph.outputs:
             continue
         source = graph.tensors[node.input].shape
-        depthwise = node.groups == source[0] == node.weight.shape[0] and node.groups > 1
+        depthwise = is_depthwise(node, source) and node.groups > 1
         readers = [other for other in graph.nodes if node.output in other.inputs]
         if depthwise or is_flat(node, source) or len(readers) != 1 or node.residual is not None:
             continue
@@ -44,7 +46,7 @@ def _fits(graph: QGraph, pool: QPool) -> bool:
     ):
         step = pool.stride[axis] if out[axis] > 1 else 1
         for name, value in ((kernel, pool.kernel[axis]), (stride, step), (pad, pool.padding[axis])):
-            if value > field_range(Opcode.POOL, name)[1]:
+            if value > largest(Opcode.POOL, name):
                 return False
         last = (out[axis] - 1) * step - pool.padding[axis]
         if pool.padding[axis] >= pool.kernel[axis] or last >= size[axis]:

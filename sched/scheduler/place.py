@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from golden.int8.quant import QConcat, QConv, QGraph
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QConcat, QConv
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.group import Pools
 from scheduler.plan.layout import Blocked, Layout, Packed, ceil_div, round_up
+from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP, PAGE_BYTES
 from scheduler.plan.program import Placement
 from scheduler.work.lower import is_flat
 
-__all__ = ["ALIGNMENT", "Bump", "place_tensors"]
-
-ALIGNMENT = 4096
-"""AXI bursts end at 4 KB, so tensors start there."""
-ADDRESS_SPACE = 1 << 32
-MAX_STEP = 4095
-
-
-class Bump:
-    """Hands out addresses one behind the other."""
-
-    def __init__(self, start: int) -> None:
-        self.top = start
-
-    def take(self, nbytes: int, alignment: int = ALIGNMENT) -> int:
-        addr = round_up(self.top, alignment)
-        self.top = addr + nbytes
-        if self.top > ADDRESS_SPACE:
-            raise PlanError(f"the network needs {self.top} bytes of DRAM; addresses end at {ADDRESS_SPACE}")
-        return addr
+__all__ = ["place_tensors"]
 
 
 def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[str, Placement], int]:
@@ -50,7 +33,7 @@ def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[s
         for low, high in taken:
             if addr + layouts[name].nbytes <= low:
                 break
-            addr = max(addr, round_up(high, ALIGNMENT))
+            addr = max(addr, round_up(high, PAGE_BYTES))
         placed[name] = Placement(addr, layouts[name])
     end = max(placement.end for placement in placed.values())
     if end > ADDRESS_SPACE:

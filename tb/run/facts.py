@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QConv, QPool
 from rtl.contract.params import ChipParams
-from scheduler.plan.program import HostStep, Plan, Step
+from scheduler.plan.program import HostStep, Part, Plan, Step
 from tb.model.build import Model
 from tb.report.summary import LayerSummary, PartSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
-from tb.run.parts import fuses_pool, parts_of
 from tb.run.preparation import Scheduled
 from tb.run.workload import Workload, lower_bound_cycles
 from tb.sim.job import LaunchResult
@@ -62,7 +63,7 @@ def fill_summary(summary: Summary, plan: Plan, ledger: Ledger, estimated_cycles:
 
 def describe_schedule(plan: Plan) -> str:
     """How layers and launches go together, in words."""
-    pools = sum(fuses_pool(plan.graph, part) for launch in plan.launches for part in parts_of(plan.graph, launch))
+    pools = sum(_fuses_pool(plan.graph, part) for launch in plan.launches for part in launch.parts)
     if not pools:
         return "layer by layer"
     return f"layer by layer, max pools fused into {pools} convolution{'s' * (pools > 1)}"
@@ -77,25 +78,30 @@ def _layer(
     plan: Plan, step: Step, result: LaunchResult, exact: bool, estimated_cycles: int, pe_count: int
 ) -> LayerSummary:
     """The figures of a step, which are those of its parts together."""
-    parts = [PartSummary(part.op, part.macs, part.mapping) for part in parts_of(plan.graph, step)]
-    macs = sum(part.macs for part in parts)
     on_host = isinstance(step, HostStep)
     return LayerSummary(
         name=step.name,
-        op=", ".join(part.op for part in parts),
+        op=step.op,
         cycles=result.cycles,
         estimated_cycles=estimated_cycles,
-        macs=macs,
-        utilization=macs / (pe_count * result.cycles) if result.cycles else 0.0,
+        macs=step.macs,
+        utilization=step.macs / (pe_count * result.cycles) if result.cycles else 0.0,
         dram_bytes={} if on_host else dram_bytes_by_class(result.counters),
         host_bytes=_moved_by_host(plan, step),
         bit_exact=exact,
         sim_s=result.sim_s,
         compute_cycles={} if on_host else compute_cycles_by_cause(result.counters),
-        mapping="; ".join(part.mapping for part in parts),
+        mapping=step.mapping,
         on_host=on_host,
-        parts=parts,
+        parts=[PartSummary(part.op, part.macs, part.mapping) for part in step.parts],
     )
+
+
+def _fuses_pool(graph: QGraph, part: Part) -> bool:
+    """Whether a part computes a maximum pool in the drain of its convolution."""
+    nodes = [node for node in graph.nodes if node.name in part.nodes]
+    pools = any(isinstance(node, QPool) and node.op == "maxpool" for node in nodes)
+    return pools and any(isinstance(node, QConv) for node in nodes)
 
 
 def _moved_by_host(plan: Plan, step: Step) -> int:

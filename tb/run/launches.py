@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from golden.int8.quant import QConcat
+from golden.machine import COUNTED, count_events
 from scheduler.plan.layout import Blocked
-from scheduler.plan.program import HostStep, Placement, Plan, Step
+from scheduler.plan.program import HostStep, Launch, Placement, Plan, Step
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
 from tb.sim.job import POISON, HostJob, LaunchJob, MemoryFile, Region
 
-__all__ = ["Launches", "check_tensors", "owner_of", "regions_of", "units_of", "writes_of"]
+__all__ = ["Launches", "check_counts", "check_tensors", "owner_of", "regions_of", "units_of", "writes_of"]
 
 
 class Launches:
@@ -142,6 +144,22 @@ def check_tensors(folder: Path, plan: Plan, launch: Step, board: Scoreboard) -> 
         raw = np.load(folder / f"{_label(tensor)}.npy")
         exact &= board.check(launch.name, tensor, plan.tensors[tensor].layout.unpack(raw))
     return exact
+
+
+def check_counts(launch: Launch, counters: Mapping[str, Any]) -> str:
+    """What is wrong with the counters of a launch that its instructions determine, in words; '' if nothing is.
+
+    Parameters
+    ----------
+    counters : dict
+        As `tb.sim.host.Host.counters` reads them.
+    """
+    for core, counts in count_events(launch.streams).items():
+        for counter in COUNTED:
+            name, got = counter.name.lower(), counters["core"][core][counter.name.lower()]
+            if got != counts[counter]:
+                return f"core {core} counted {got} {name.replace('_', ' ')}, its program has {counts[counter]}"
+    return ""
 
 
 def owner_of(plan: Plan, address: int, step: int) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scheduler.plan.program import Plan
+from scheduler.plan.program import Launch, Plan
 from tb.errors import RunError
 from tb.run.explain import explain
-from tb.run.launches import check_tensors, regions_of, units_of
+from tb.run.launches import check_counts, check_tensors, regions_of, units_of
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
 from tb.sim.job import LaunchResult
@@ -33,7 +33,9 @@ class Ledger:
         self.results: dict[int, LaunchResult] = {}
         """Results of all steps that have ended, well or not, by number of the step."""
         self.exact: dict[int, bool] = {}
-        """Whether a step ended well with every bit right, by number of the step."""
+        """Whether a step ended well, with every bit and every count right, by number of the step."""
+        self._miscounts: dict[int, str] = {}
+        """Steps whose tensors are right and whose counters are not those of their programs, with what differs."""
 
     @property
     def good(self) -> bool:
@@ -87,6 +89,8 @@ class Ledger:
         self.results[index] = result
         folder = self._folder.launch(index, step.name)
         self.exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
+        if self.exact[index] and isinstance(step, Launch) and (wrong := check_counts(step, result.counters)):
+            self._miscounts[index], self.exact[index] = wrong, False
 
     def failure(self) -> str | None:
         """What is wrong with the first step, in the order of the plan, that ended in an error or with a wrong bit."""
@@ -98,7 +102,7 @@ class Ledger:
         steps = len(self._plan.steps)
         left_out = steps - len(self.results)
         rest = f"; {left_out} of {steps} layers were not run to their end" if left_out else ""
-        return f"{self._plan.steps[index].name}: a bit differs{rest}"
+        return f"{self._plan.steps[index].name}: {self._miscounts.get(index, 'a bit differs')}{rest}"
 
     def first_difference(self) -> str | None:
         """The first wrong value, in the order of the plan, in words."""

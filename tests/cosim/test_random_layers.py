@@ -12,10 +12,11 @@ import pytest
 
 from rtl.contract.params import ChipParams
 from scheduler import schedule
+from scheduler.kinds.kind import ScheduleKind
 from tb.model.build import Model, build_model, emit_chip
 from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, KINDS, Case, random_case
-from tests.fused import fuse_all_pools
+from tests.fused import ALL_POOLS, pools_in_front
 from tests.layers import run_cases
 
 BUDGET_MACS = 30_000
@@ -23,11 +24,18 @@ SMOOTH = MemorySettings(latency_cycles=20)
 ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, seed=7)
 
 
-def _run(chip: ChipParams, cases: list[Case], settings: MemorySettings, simulator: str, folder: Path) -> None:
+def _run(
+    chip: ChipParams,
+    cases: list[Case],
+    settings: MemorySettings,
+    simulator: str,
+    folder: Path,
+    kind: ScheduleKind | None = None,
+) -> None:
     def model(memory_bytes: int) -> Model:
         return build_model(emit_chip(chip), simulator, memory_bytes=memory_bytes, optimise=False)
 
-    run_cases(model, chip, cases, settings, folder)
+    run_cases(model, chip, cases, settings, folder, kind=kind)
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -41,14 +49,14 @@ def test_rtl_equals_ops(chip: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-def test_rtl_equals_ops_with_fused_pools(chip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rtl_equals_ops_with_fused_pools(chip: str, tmp_path: Path) -> None:
     cases = [
-        fuse_all_pools(random_case(300 + i, kind="pooled", chip=CHIPS[chip], budget_macs=BUDGET_MACS), monkeypatch)
+        pools_in_front(random_case(300 + i, kind="pooled", chip=CHIPS[chip], budget_macs=BUDGET_MACS))
         for i in range(6)
     ]
-    launches = [launch for case in cases for launch in schedule(case.graph, case.chip).launches]
+    launches = [launch for case in cases for launch in schedule(case.graph, case.chip, kind=ALL_POOLS).launches]
     assert sum(launch.op == "conv+maxpool" for launch in launches) >= len(cases)
-    _run(CHIPS[chip], cases, ROUGH, "verilator", tmp_path)
+    _run(CHIPS[chip], cases, ROUGH, "verilator", tmp_path, ALL_POOLS)
 
 
 @pytest.mark.parametrize("chip", ["1x1_8x8", "2x1_16x4"])

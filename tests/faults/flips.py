@@ -1,10 +1,11 @@
 """Random single bits inverted while a layer runs on the RTL: each upset must be masked or reported.
 
 *Reported*: the bench says so: the launch ends in an error or by the watchdog, a bus rule is broken, memory changes
-outside the outputs, the scoreboard finds a value that differs, or the simulation cannot be read. *Masked*: the bench
-says equal, and so do those that do not depend on it: every byte of DRAM is what `golden.machine` leaves there, the
-upset bit itself and lanes past a tensor's last channel left aside; instructions, passes and pixels are those of the
-machine; and the causes of every compute cycle add up. *Unnoticed*: the bench says equal, and one of these does not.
+outside the outputs, the scoreboard finds a value that differs, counters are not those of the program, or the simulation
+cannot be read. *Masked*: the bench says equal, and so do those that do not depend on it: every byte of DRAM is what
+`golden.machine` leaves there, the upset bit itself and lanes past a tensor's last channel left aside; instructions,
+passes and pixels are those that the machine counts while it runs; and the causes of every compute cycle add up.
+*Unnoticed*: the bench says equal, and one of these does not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rtl.contract.regs import CoreCounter
 from scheduler import Plan, schedule
 from tb.model.build import Model, build_model, emit_chip
 from tb.report.summary import CAUSES
-from tb.run.launches import check_tensors, regions_of, writes_of
+from tb.run.launches import check_counts, check_tensors, regions_of, writes_of
 from tb.run.scoreboard import Scoreboard
 from tb.run.workload import load_workload
 from tb.sim.flips import TARGETS
@@ -33,7 +34,7 @@ from tb.sim.session import run_job
 from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, random_case
 
-__all__ = ["CHIP", "Layer", "Report", "Upset", "layers", "run_upsets"]
+__all__ = ["CHIP", "Layer", "Report", "Upset", "layers", "open_model", "run_flips", "run_upsets"]
 
 CHIP = CHIPS["1x1_8x8"]
 SETTINGS = MemorySettings(latency_cycles=20)
@@ -136,7 +137,7 @@ def run_upsets(
     model: Model | None = None,
 ) -> Report:
     """Invert `count` random bits, one in a run of one layer each; layers and targets take turns."""
-    model = model or build_model(emit_chip(CHIP), optimise=False, open_state=True)
+    model = model or open_model()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for layer, result in zip(found, _run(model, [(layer, None) for layer in found], folder / "whole"), strict=True):
@@ -149,11 +150,22 @@ def run_upsets(
         layer = found[number // len(TARGETS) % len(found)]
         cycle, target = rng.randrange(layer.cycles), TARGETS[number % len(TARGETS)]
         plans.append((layer, Flip(cycle, target, rng.getrandbits(32), len(layer.memory))))
-    report = Report()
-    for (layer, flip), result in zip(plans, _run(model, plans, folder / "upset"), strict=True):
-        verdict, why = _judge(layer, result, folder / "upset" / result.name, boards=boards)
-        report.upsets.append(Upset(layer.name, flip, result.flipped, verdict, why))
-    return report
+    return Report(run_flips(model, plans, folder / "upset", boards=boards))
+
+
+def run_flips(
+    model: Model, flips: Sequence[tuple[Layer, Flip]], folder: Path, *, boards: Boards = Scoreboard
+) -> list[Upset]:
+    """Run a layer for each given bit, with that bit inverted."""
+    return [
+        Upset(layer.name, flip, result.flipped, *_judge(layer, result, folder / result.name, boards=boards))
+        for (layer, flip), result in zip(flips, _run(model, flips, folder), strict=True)
+    ]
+
+
+def open_model() -> Model:
+    """The model of `CHIP` that lets upsets in."""
+    return build_model(emit_chip(CHIP), optimise=False, open_state=True)
 
 
 def _run(model: Model, plans: Sequence[tuple[Layer, Flip | None]], folder: Path) -> list[LaunchResult]:
@@ -193,6 +205,8 @@ def _judge(layer: Layer, result: LaunchResult, folder: Path, *, boards: Boards) 
     board = boards(layer.expected)
     if not check_tensors(folder, layer.plan, launch, board):
         return "reported", str(board.differences[0])
+    if why := check_counts(launch, result.counters):
+        return "reported", why
     if why := _unlike_machine(layer, result, np.load(folder / f"{MEMORY}.npy")):
         return "UNNOTICED", why
     return "masked", ""

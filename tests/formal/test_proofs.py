@@ -70,7 +70,7 @@ def test_contradicting_assumptions_leave_covers_unreached(pool: ThreadPoolExecut
 
 def test_a_bug_without_its_place_is_refused() -> None:
     with (
-        pytest.raises(ValueError, match=r"rtl\.fifo has 0 places 'no such text': a seeded bug needs one"),
+        pytest.raises(ValueError, match=r"rtl\.lib\.fifo has 0 places 'no such text': a seeded bug needs one"),
         Bug("rtl.lib.fifo", "no such text", "").seeded(),
     ):
         pass

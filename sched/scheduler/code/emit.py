@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 from rtl.contract.isa import (
     TABLE_BYTES,
-    Engine,
     Opcode,
     Space,
-    TapMode,
     TrafficClass,
     Unit,
     encode,
@@ -23,14 +21,13 @@ from scheduler.code.sequence import START, Group, Load, Sequence, Visit
 from scheduler.errors import PlanError
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
-from scheduler.work.source import Tile, Transfer
-from scheduler.work.work import OutBlock, Step
+from scheduler.plan.limits import ACT_ADDRESSES, PARAM_FLITS
+from scheduler.work.passes import Passes, Step
+from scheduler.work.source import Frame, ResidentSource, Source, Tile, Transfer
 
-__all__ = ["Streams", "emit"]
+__all__ = ["Streams", "Turns", "emit"]
 
 Streams = dict[tuple[int, Unit], list[bytes]]
-ADDRESS_SPACE = 1 << 22
-PARAM_FLITS = 8
 
 # Instructions by the thousand, each by the fields that differ from one to the next.
 _TRANSFER = encoder(
@@ -39,11 +36,28 @@ _TRANSFER = encoder(
 )  # fmt: skip
 _WEIGHTS = encoder(Opcode.LOAD, "dram_addr", "run_flits", "dst", "memory", "token")
 _COMPUTE = encoder(Opcode.COMPUTE, "act_base", "weight_base", "acc_base", "accumulate")
-_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "addr")
+_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "param_base", "groups", "addr")
 
 
-def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> Streams:
-    """Streams of the cores that the mapping uses, each ended by END.
+class Turns(NamedTuple):
+    """Output blocks of a core that take its accumulators in turn.
+
+    Attributes
+    ----------
+    first : int
+        Of this mapping: so many came before, in earlier parts of the launch.
+    total : int
+        Of all parts.
+    """
+
+    first: int
+    total: int
+
+
+def emit(
+    mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int, turns: dict[int, Turns]
+) -> Streams:
+    """Streams of the cores that the mapping uses, without END; `turns` is by core.
 
     Raises
     ------
@@ -51,7 +65,7 @@ def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int
         If a number does not fit its instruction field.
     """
     try:
-        return _Emitter(mapping, chip, weights_addr, params_addr).streams()
+        return _Emitter(mapping, chip, weights_addr, params_addr, turns).streams()
     except ValueError as error:
         raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}") from error
 
@@ -78,9 +92,35 @@ class _Job(NamedTuple):
     offset: int
 
 
+class _Region(NamedTuple):
+    """Output pixels of a tile that one STORE takes.
+
+    Attributes
+    ----------
+    entry : int
+        First accumulator.
+    pixels : int
+        Stored.
+    rows : (first, end)
+        Of the output.
+    column : int
+        First one.
+    pool : bytes
+        Their POOL, if any.
+    """
+
+    entry: int
+    pixels: int
+    rows: tuple[int, int]
+    column: int
+    pool: bytes
+
+
 class _Emitter:
-    def __init__(self, mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int) -> None:
-        self.mapping, self.chip, self.work = mapping, chip, mapping.work
+    def __init__(
+        self, mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int, turns: dict[int, Turns]
+    ) -> None:
+        self.mapping, self.chip, self.work, self.turns = mapping, chip, mapping.work, turns
         self.weights_addr, self.params_addr = weights_addr, params_addr
         self.weight_offset, _ = weight_offsets(mapping)
         self.sequence = Sequence(mapping, chip)
@@ -105,9 +145,7 @@ class _Emitter:
             ordered = sorted(loads[core], key=lambda load: load[:2])
             out[core, Unit.LOAD] = [word for _, _, words in ordered for word in words]
             out[core, Unit.COMPUTE] = list(self._compute(*place))
-            out[core, Unit.STORE] = list(self._store(*place))
-        for stream in out.values():
-            stream.append(encode(Opcode.END))
+            out[core, Unit.STORE] = self._with_tokens(core, *self._store(*place))
         return out
 
     # --- load unit ----------------------------------------------------------------------------------------------
@@ -192,14 +230,13 @@ class _Emitter:
             word = encode(
                 Opcode.LOAD, common | waits, dram_addr=self.params_addr + load.sets[0] * set_bytes, runs=1,
                 run_flits=len(load.sets) * set_bytes // block,
-                dst=number % 2 * mapping.param_group * self.work.requant.blocks * PARAM_FLITS, token_valid=1,
-                token=tokens.param_ready,
+                dst=mapping.param_base(number) * PARAM_FLITS, token_valid=1, token=tokens.param_ready,
             )  # fmt: skip
             words = [word]
             if number == 0 and self.work.requant.table is not None:
                 table = encode(
                     Opcode.LOAD, common, dram_addr=self.params_addr + self.work.requant.sets.size, runs=1,
-                    run_flits=TABLE_BYTES // block, dst=self.work.table_base * PARAM_FLITS,
+                    run_flits=TABLE_BYTES // block, dst=mapping.table_base * PARAM_FLITS,
                 )  # fmt: skip
                 words.insert(0, table)
             yield freed, load.first, words
@@ -212,7 +249,7 @@ class _Emitter:
         first, end = offsets[group.channel : group.channel + 2]
         word = encode(
             Opcode.LOAD, self._common(group, Space.WEIGHT, TrafficClass.WEIGHT), dram_addr=self.weights_addr + first,
-            runs=1, run_flits=(end - first) // block, dst=self.mapping.weight_capacity // block,
+            runs=1, run_flits=(end - first) // block, dst=self.mapping.residual_weights_at // block,
             memory=tokens.weight_memory(group.leader, 0), token_valid=1, token=tokens.residual_weights,
         )  # fmt: skip
         yield START, 1, [word]
@@ -223,19 +260,26 @@ class _Emitter:
         mapping, tokens = self.mapping, self.tokens
         core = self.sequence.core((r, o))
         seen: set[Load] = set()
-        setup = b""
-        unit = -1
+        setup, resident = b"", False
+        unit, banks = self.turns[core].first - 1, mapping.budget.acc.banks
         for visit in self.sequence.visits[r, o]:
             if visit.residual is not None:
                 slot, events = visit.residual.slot, self._residual_tokens(core, visit, visit.residual, seen)
-            else:
-                assert visit.act is not None
+            elif visit.act is not None:
                 slot, events = visit.act.slot, self._act_tokens(core, visit, visit.act, seen)
+            else:
+                source = self.work.source
+                assert isinstance(source, ResidentSource)
+                tile, (word, _) = mapping.tiling.parts[r][visit.tile], mapping.chunks[visit.chunk]
+                slot, events = source.place(core, tile, word), 0
+                if not resident:  # all of it comes before the first step
+                    resident = True
+                    events = tokens.wait(0, source.residence.token, len(source.residence.sources))
             if visit.step is None:
                 yield encode(Opcode.SYNC, events)
                 continue
             unit += visit.starts
-            if visit.starts and unit >= 2:
+            if visit.starts and unit >= len(banks):
                 events |= tokens.wait(2, tokens.acc_free, 1)
             if visit.ends:
                 events |= tokens.signal(2, tokens.acc_ready, core)
@@ -244,26 +288,30 @@ class _Emitter:
                 weight_base = visit.weight.slot
                 events |= self._weight_tokens(core, visit.weight, seen)
             elif visit.residual is not None:
-                weight_base = mapping.weight_capacity + visit.block * self.work.weight_align
+                weight_base = mapping.residual_weights_at + visit.block * self.work.weight_align
             job = self._job(r, visit.tile, visit.step, visit.residual is not None)
             if job.setup != setup:
                 setup = job.setup
                 yield setup
-            base = (slot + job.offset) % ADDRESS_SPACE
-            acc_base = unit % 2 * self.work.core.acc_bank_entries
+            base = (slot + job.offset) % ACT_ADDRESSES
+            acc_base = banks[unit % len(banks)] * self.work.core.acc_bank_entries
             yield _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
 
     def _job(self, r: int, number: int, step: Step, residual: bool) -> _Job:
         """A step over a tile of a row part, whatever the block."""
         key = r, number, step, residual
         if key not in self.jobs:
-            tile, frame, source = self.mapping.tiling.parts[r][number], self.mapping.frame, self.work.source
-            offset = step.offset
+            tile, work, mapping = self.mapping.tiling.parts[r][number], self.work, self.mapping
             if residual:
-                setup, iy0, in_h = self._residual_setup(tile, step), 0, tile.height
+                assert work.residual is not None
+                passes, source, frame = work.residual.passes, work.residual.source, mapping.residual_frame
+                iy0, in_h, offset = 0, tile.height, step.offset
+                tile = source.tile(tile.y, tile.x)
             else:
-                setup, iy0, in_h = self._setup(tile, step), tile.dy + step.ky * source.window.dilation[0], tile.in_rows
-                offset += source.address(tile, frame, step.word, step.ky, step.kx)
+                passes, source, frame = work.passes, work.source, mapping.frame
+                iy0, in_h = tile.dy + step.ky * source.window.dilation[0], tile.in_rows
+                offset = step.offset + source.address(tile, frame, step.word, step.ky, step.kx)
+            setup = self._setup(passes, source, frame, tile, step)
             fields = encode_fields(Opcode.COMPUTE, blocks=step.words, out_h=tile.height, iy0=iy0, in_h=in_h)
             self.jobs[key] = _Job(setup, fields, offset)
         return self.jobs[key]
@@ -302,33 +350,27 @@ class _Emitter:
             events |= tokens.signal(0, tokens.residual_free, core)
         return events
 
-    def _residual_setup(self, tile: Tile, step: Step) -> bytes:
-        residual = self.work.residual
-        assert residual is not None
-        source = residual.source
-        return encode(
-            Opcode.SETUP, engine=Engine.TAP, tap_mode=TapMode.MAC, tap_shift=step.shift, kernel_h=1, kernel_w=1,
-            stride_h=1, dilation_h=1, out_w=tile.width, pad_value=0, window=0,
-            **source.columns(source.tile(tile.y, tile.x), 0), **source.geometry(self.mapping.residual_frame),
+    def _setup(self, passes: Passes, source: Source, frame: Frame, tile: Tile, step: Step) -> bytes:
+        key = (
+            passes is self.work.passes, tile.width, tile.dx, tile.in_cols, step.nky, step.kx, step.nkx, step.shift,
+            step.pitch_words,
         )  # fmt: skip
-
-    def _setup(self, tile: Tile, step: Step) -> bytes:
-        key = tile.width, tile.dx, tile.in_cols, step.nky, step.kx, step.nkx, step.shift, step.pitch_words
         if key not in self.setups:
-            source, window = self.work.source, self.work.source.window
-            geometry = source.geometry(self.mapping.frame)
+            window, geometry = source.window, source.geometry(frame)
             geometry["block_pitch"] *= step.pitch_words
             self.setups[key] = encode(
-                Opcode.SETUP, engine=self.work.engine, tap_mode=self.work.tap_mode, tap_shift=step.shift,
-                kernel_h=step.nky, kernel_w=step.nkx, stride_h=window.stride[0], dilation_h=window.dilation[0],
-                out_w=tile.width, pad_value=self.work.pad_value, window=int(self.work.has_window(step.nkx)),
-                **source.columns(tile, step.kx), **geometry,
+                Opcode.SETUP, kernel_h=step.nky, kernel_w=step.nkx, stride_h=window.stride[0],
+                dilation_h=window.dilation[0], out_w=tile.width, pad_value=passes.pad_value,
+                **passes.setup(self.work.core, window, step), **source.columns(tile, step.kx), **geometry,
             )  # fmt: skip
         return self.setups[key]
 
     # --- store unit ---------------------------------------------------------------------------------------------
 
-    def _store(self, r: int, o: int) -> Iterator[bytes]:
+    def _store(self, r: int, o: int) -> tuple[list[bytes], dict[int, int]]:
+        """Instructions, and the number of the last STORE to each core that they store to."""
+        words: list[bytes] = []
+        last: dict[int, int] = {}
         mapping, work, tokens = self.mapping, self.work, self.tokens
         core, leader = self.sequence.core((r, o)), TokenMap.weight_leader(mapping, o)
         groups, loads = self.sequence.param_groups(o), self.sequence.params[o]
@@ -340,9 +382,9 @@ class _Emitter:
         has_table = work.requant.table is not None
         common = encode_fields(
             Opcode.STORE, zero_point=work.requant.zero_point, lo=work.requant.lo, hi=work.requant.hi,
-            memory=self.chip.home_memory[core], group_stride=work.out_hw[0] * work.out_hw[1],
-            traffic=TrafficClass.OFMAP, table=int(has_table), pooled=int(work.pool is not None),
+            table=int(has_table), pooled=int(work.pool is not None),
         )  # fmt: skip
+        turns, banks = self.turns[core], mapping.budget.acc.banks
         regions_of = [list(self._regions(tile)) for tile in tiles]
         geometry = b""
         for number, (t, block) in enumerate(units):
@@ -351,36 +393,55 @@ class _Emitter:
                 load += 1
                 params = tokens.wait(1, tokens.param_ready, 1)
                 if number == 0 and has_table:
-                    yield encode(Opcode.TABLE, params, param_base=work.table_base)
+                    words.append(encode(Opcode.TABLE, params, param_base=mapping.table_base))
                 else:
                     waits |= params
-            if number + 2 < len(units):
+            turn = turns.first + number
+            if turn + len(banks) < turns.total:
                 signals |= tokens.signal(0, tokens.acc_free, core)
             if load + 2 < len(loads) and (number + 1 == len(units) or keys[number] != keys[number + 1]):
                 signals |= tokens.signal(1, tokens.param_free + r, leader)
-            at = where[block.params][1]
+            base = mapping.param_base(load, where[block.params][1])
             of_block = common | encode_fields(
-                Opcode.STORE, param_base=(load % 2 * mapping.param_group + at) * work.requant.blocks,
-                groups=block.groups, lanes=block.lanes, lane_offset=block.channel % work.block,
-            )  # fmt: skip
-            regions = regions_of[t]
-            for part, (pixel, pixels, target, pool) in enumerate(regions):
+                Opcode.STORE, lanes=block.lanes, lane_offset=block.channel % work.block
+            )
+            stores = [
+                (pool, pixel, pixels, target)
+                for pixel, pixels, rows, column, pool in regions_of[t]
+                for target in work.sink.targets(self.chip, core, block, rows, column)
+            ]
+            if not stores:  # nobody wants these rows
+                words.append(encode(Opcode.SYNC, waits | signals))
+            for part, (pool, pixel, pixels, target) in enumerate(stores):
                 if pool != geometry:
                     geometry = pool
-                    yield geometry
-                events = (waits if part == 0 else 0) | (signals if part == len(regions) - 1 else 0)
-                acc_base = number % 2 * work.core.acc_bank_entries + pixel
-                yield _STORE(events | of_block, acc_base, pixels, self._out_addr(block, target))
+                    words.append(geometry)
+                events = (waits if part == 0 else 0) | (signals if part == len(stores) - 1 else 0)
+                acc_base = banks[turn % len(banks)] * work.core.acc_bank_entries + pixel
+                if target.core is not None:
+                    last[target.core] = len(words)
+                bits = events | of_block | target.fields
+                words.append(_STORE(bits, acc_base, pixels, base + target.group, target.groups, target.addr))
+        return words, last
 
-    def _regions(self, tile: Tile) -> Iterator[tuple[int, int, int, bytes]]:
-        """(first accumulator, pixels, first output pixel, POOL if any) of each consecutive piece of a tile."""
-        width, pool = self.work.out_hw[1], self.work.pool
-        whole = tile.store_width == width
-        for first in [tile.store_y[0]] if whole else range(*tile.store_y):
-            end = tile.store_y[1] if whole else first + 1
-            pixels, target = (end - first) * tile.store_width, first * width + tile.store_x[0]
+    def _with_tokens(self, core: int, words: list[bytes], last: dict[int, int]) -> list[bytes]:
+        """Every core that waits for what this one stores gets its token: with the last flit, or now if none comes."""
+        for target, token in self.work.sink.tokens(core):
+            if target in last:
+                bits = encode_fields(Opcode.STORE, token_valid=1, token=token)
+                words[last[target]] = encode(Opcode.STORE, int.from_bytes(words[last[target]], "little") | bits)
+            else:
+                words.append(encode(Opcode.SYNC, self.tokens.signal(0, token, target)))
+        return words
+
+    def _regions(self, tile: Tile) -> Iterator[_Region]:
+        """Consecutive pieces of a tile."""
+        pool = self.work.pool
+        for rows in self.work.sink.runs(tile):
+            first, end = rows
+            pixels, column = (end - first) * tile.store_width, tile.store_x[0]
             if pool is None:
-                yield (first - tile.y[0]) * tile.width, pixels, target, b""
+                yield _Region((first - tile.y[0]) * tile.width, pixels, rows, column, b"")
                 continue
             top, bottom, above = pool.span(0, first, end)
             beside = pool.span(1, *tile.store_x)[2]
@@ -389,8 +450,4 @@ class _Emitter:
                 stride_w=pool.stride[1], pad_top=-above, pad_left=-beside, in_h=bottom - top, in_w=tile.width,
                 out_w=tile.store_width,
             )  # fmt: skip
-            yield (top - tile.y[0]) * tile.width, pixels, target, geometry
-
-    def _out_addr(self, block: OutBlock, pixel: int) -> int:
-        plane = self.work.out_hw[0] * self.work.out_hw[1]
-        return self.work.output.addr + (block.channel // self.work.block * plane + pixel) * self.work.block
+            yield _Region((top - tile.y[0]) * tile.width, pixels, rows, column, geometry)

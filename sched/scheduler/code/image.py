@@ -8,7 +8,7 @@ import numpy as np
 
 from scheduler.map.mapping import Mapping
 from scheduler.plan.layout import round_up
-from scheduler.work.work import OutBlock
+from scheduler.work.passes import OutBlock
 
 __all__ = ["build_params", "build_weights", "residual_offsets", "weight_offsets"]
 
@@ -16,7 +16,7 @@ __all__ = ["build_params", "build_weights", "residual_offsets", "weight_offsets"
 def weight_offsets(mapping: Mapping) -> tuple[dict[int, int], int]:
     """Byte at which each set of weights starts, and bytes in all, without those of a residual."""
     work, offsets, total = mapping.work, dict[int, int](), 0
-    if work.weights_of is None:
+    if work.passes.weights is None:
         return offsets, 0
     sizes: dict[tuple[int, int], int] = {}
     for block in mapping.weight_blocks():
@@ -35,13 +35,14 @@ def build_weights(mapping: Mapping) -> np.ndarray:
     residual = _residual_weights(mapping)
     data = np.zeros(total + residual.size, np.uint8)
     data[total:] = residual
-    if work.weights_of is None:
+    weights = work.passes.weights
+    if weights is None:
         return data
     for block in mapping.weight_blocks():
-        raw = work.weights_of(block, mapping.weight_order(block))
-        if work.repeated:
+        raw = weights.of(block, mapping.weight_order(block))
+        if weights.repeated:
             raw = np.tile(raw, mapping.slice_passes)
-        elif not work.digits and work.pass_bytes % work.block:
+        elif weights.pass_bytes % work.block:
             raw = _pad_steps(mapping, block, raw)
         first = offsets[block.weights]
         data[first : first + raw.size] = raw

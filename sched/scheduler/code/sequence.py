@@ -1,4 +1,4 @@
-"""Order of everything in a launch: steps, loads, and which waits for which.
+"""Order of everything in a part of a launch: steps, loads, and which waits for which.
 
 Every core computes, tile by tile, output block by output block, the steps of the block, chunk by chunk. A step has a
 *position*, the same on all cores: ``(tile * blocks + block) * steps + step``.
@@ -16,7 +16,8 @@ slots are paced by the steps of the leader instead.
 Why nothing can deadlock: a load may start behind position e (its slot's last use on any member, or the step that paces
 it) and is needed at position u > e (its first use on any member). Every load stream is sorted by (e + 1/2, u), so
 e + 1/2 for loads, the position itself for COMPUTE and a quarter more for STORE order all instructions of all cores such
-that each waits only for earlier ones, and every stream follows that order.
+that each waits only for earlier ones, and every stream follows that order. Parts of a launch follow each other in
+every stream, and wait for nothing of later parts: with the number of the part in front the order holds for all.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 from rtl.contract.params import ChipParams
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
-from scheduler.work.work import Step
+from scheduler.work.passes import Step
 
 __all__ = ["START", "Group", "Load", "ParamLoad", "Sequence", "Visit"]
 
@@ -85,16 +86,19 @@ class Visit:
     ----------
     tile, block : int
         Numbers of the tile in its row part and of the block in its channel part.
+    chunk : int
+        Of the step.
     starts, ends : bool
         The first step of the block, the last one.
     act, weight, residual
-        Loads that it uses; None where it has none.
+        Loads that it uses; None where it has none, as `act` is of an input that is there already.
     """
 
     position: int
     tile: int
     block: int
     step: Step | None
+    chunk: int = 0
     starts: bool = False
     ends: bool = False
     act: Load | None = None
@@ -167,18 +171,19 @@ class Sequence:
         self.acts: dict[int, Group] = {}
         self.weights: dict[int, Group] = {}
         self.residuals: dict[int, Group] = {}
-        for r in rows:
+        for r in rows if not mapping.work.source.resident else ():
             sharers = [[(r, o) for o in channels]] if self.tokens.act_members > 1 else [[(r, o)] for o in channels]
             for places in sharers:
-                self._form_group(places, self.core(places[0]), "act", self.acts, mapping.act_slots, mapping.slot_bytes)
+                self._form_group(places, self.core(places[0]), "act", self.acts, mapping.act_slots, mapping.slot_bytes,
+                                 mapping.budget.act.first)  # fmt: skip
         for o in channels:
             leader = TokenMap.weight_leader(mapping, o)
             slots = 0 if mapping.weights_resident else mapping.weight_slots
-            self._form_group([(r, o) for r in rows], leader, "weight", self.weights, slots, mapping.weight_slot_bytes)
-        ring = mapping.act_slots * mapping.slot_bytes
+            self._form_group([(r, o) for r in rows], leader, "weight", self.weights, slots, mapping.weight_slot_bytes,
+                             mapping.budget.weight.first)  # fmt: skip
         for place in self.visits if mapping.work.residual is not None else ():
             slots, size = mapping.residual_slots, mapping.residual_slot_bytes
-            self._form_group([place], self.core(place), "residual", self.residuals, slots, size, ring)
+            self._form_group([place], self.core(place), "residual", self.residuals, slots, size, mapping.residual_ring)
         for group in {id(group): group for group in self.acts.values()}.values():
             self._pace(group)
         self.params = {o: list(self._params(o)) for o in channels}
@@ -204,9 +209,10 @@ class Sequence:
                 leads = residual is not None and (t * len(blocks) + j) % 2 == 1
                 visits: list[Visit] = []
                 for number, (chunk, step) in enumerate(steps[j], at + leads):
-                    visit = Visit(number, t, j, step)
+                    visit = Visit(number, t, j, step, chunk)
                     visits.append(visit)
-                    acts.append((visit, (t, chunk) if mapping.act_resident else (t, j, chunk)))
+                    if not mapping.work.source.resident:
+                        acts.append((visit, (t, chunk) if mapping.act_resident else (t, j, chunk)))
                     if step.weight_bytes:
                         key = (block.weights, step.weight, step.weight_bytes)
                         weights.append((visit, key if mapping.weights_resident else (t, j, *key)))
@@ -220,7 +226,7 @@ class Sequence:
                 # Other members have one block more; this one only lets go of their chunks.
                 for j in range(len(blocks), self.blocks):
                     for chunk in range(len(mapping.chunks)):
-                        visit = Visit(self.position(t, j) + chunk, t, j, None)
+                        visit = Visit(self.position(t, j) + chunk, t, j, None, chunk)
                         acts.append((visit, (t, j, chunk)))
                         yield visit
 
@@ -228,7 +234,7 @@ class Sequence:
 
     def _form_group(
         self, places: list[Place], leader: int, kind: str, table: dict[int, Group], slots: int, slot_bytes: int,
-        base: int = 0,
+        base: int,
     ) -> None:  # fmt: skip
         """Loads in the order of first use, with their slots from `base` on; without slots, loads stay where they are
         put."""
@@ -244,7 +250,7 @@ class Sequence:
                 load.last[member] = visit.position
                 setattr(visit, kind, load)
         loads = sorted(by_key.values(), key=lambda load: load.first)
-        place_at = 0
+        place_at = base
         for number, load in enumerate(loads):
             load.number = number
             if not slots:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from rtl.contract.isa import Engine
+from scheduler.map.budget import Budget
 from scheduler.plan.layout import round_up
+from scheduler.work.passes import Order, OutBlock, Step
 from scheduler.work.source import Frame, Source, Tile, Window
-from scheduler.work.work import OutBlock, Step, Work
+from scheduler.work.work import Work
 
 __all__ = ["Mapping", "Tiling", "even_split"]
 
@@ -94,6 +95,8 @@ class Mapping:
     ----------
     cores : tuple of int
         Node numbers; core ``cores[r * g_oc + o]`` computes row part r of output channel part o.
+    budget : Budget
+        What it may use of each core.
     chunk_words : int
         Words of an activation chunk.
     slice_passes : int
@@ -110,6 +113,7 @@ class Mapping:
     cores: tuple[int, ...]
     g_oc: int
     tiling: Tiling
+    budget: Budget
     chunk_words: int
     slice_passes: int = 1
     act_resident: bool = True
@@ -123,7 +127,9 @@ class Mapping:
     def describe(self) -> str:
         """For reports."""
         tiles = self.tiling.parts[0]
-        acts = "" if self.act_resident else ", input streamed"
+        acts = f" in {self.act_slots} slots" + ("" if self.act_resident else ", input streamed")
+        if self.work.source.resident:
+            acts = ", input resident"
         weights = f"{self.weight_slots} weight slots"
         if not self.work.pass_bytes:
             weights = "no weights"
@@ -132,8 +138,8 @@ class Mapping:
         residual = f", residual in {self.residual_slots} slots" if self.work.residual is not None else ""
         return (
             f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
-            f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks in "
-            f"{self.act_slots} slots{acts}, {weights}{residual}"
+            f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks"
+            f"{acts}, {weights}{residual}"
         )
 
     @property
@@ -158,7 +164,7 @@ class Mapping:
 
     @cached_property
     def frame(self) -> Frame:
-        return Frame(self.tiling.in_rows, self.tiling.in_cols, self.chunk_words)
+        return self.work.source.frame(self.tiling.in_rows, self.tiling.in_cols, self.chunk_words)
 
     @cached_property
     def slot_bytes(self) -> int:
@@ -168,16 +174,18 @@ class Mapping:
 
     @cached_property
     def act_slots(self) -> int:
-        """Slots of the activation ring."""
-        kept = len(self.chunks) if self.act_resident and self.work.engine == Engine.ARRAY else 0
-        two = self._usable_bytes >= 2 * self.residual_slot_bytes + self.slot_bytes
+        """Slots of the activation ring: none for an input that is there already."""
+        if self.work.source.resident:
+            return 0
+        kept = len(self.chunks) if self.act_resident and not self.work.passes.own_words else 0
+        two = self.usable_bytes >= 2 * self.residual_slot_bytes + self.slot_bytes
         least = (2 if two else 1) * self.residual_slot_bytes
-        return max(0, min((self._usable_bytes - least) // self.slot_bytes, kept + AHEAD))
+        return max(0, min((self.usable_bytes - least) // self.slot_bytes, kept + AHEAD))
 
     @property
-    def _usable_bytes(self) -> int:
+    def usable_bytes(self) -> int:
         """Activation scratchpad for slots; an array read of the last bytes must not leave the memory."""
-        return self.work.core.act_bytes - max(self.work.core.rows, self.work.block)
+        return self.budget.act.size - max(self.work.core.rows, self.work.block)
 
     @property
     def residual_frame(self) -> Frame:
@@ -193,18 +201,28 @@ class Mapping:
     @cached_property
     def residual_slots(self) -> int:
         """Slots of the residual's ring: what the activations leave."""
-        room = self._usable_bytes - self.act_slots * self.slot_bytes
+        room = self.usable_bytes - self.act_slots * self.slot_bytes
         return min(room // self.residual_slot_bytes, AHEAD) if self.residual_slot_bytes else 0
 
     @property
     def residual_weight_bytes(self) -> int:
-        """End of the weight scratchpad: the residual's weights of all blocks of a core, there for the whole launch."""
+        """End of the weights: the residual's weights of all blocks of a core, there for the whole launch."""
         return 0 if self.work.residual is None else self.blocks_per_core * self.work.weight_align
 
     @property
     def weight_capacity(self) -> int:
         """Bytes of the weight scratchpad for the array's weights."""
-        return self.work.core.weight_bytes - self.residual_weight_bytes
+        return self.budget.weight.size - self.residual_weight_bytes
+
+    @property
+    def residual_weights_at(self) -> int:
+        """First byte of the residual's weights."""
+        return self.budget.weight.first + self.weight_capacity
+
+    @property
+    def residual_ring(self) -> int:
+        """First byte of the residual's ring."""
+        return self.budget.act.first + self.act_slots * self.slot_bytes
 
     @cached_property
     def weight_slot_bytes(self) -> int:
@@ -222,9 +240,9 @@ class Mapping:
         """One output block for every set of weights, in order."""
         return list({block.weights: block for part in self.channel_parts for block in part}.values())
 
-    def weight_order(self, block: OutBlock) -> list[tuple[int, int]] | None:
-        """(word, offset) of the passes of a block in storage order, kernel taps innermost; None for word order."""
-        offsets = self.work.block_offsets(block)
+    def weight_order(self, block: OutBlock) -> Order:
+        """Order in which the passes of a block lie."""
+        offsets = self.work.passes.offsets(block)
         if len(offsets) == 1:
             return None
         order: list[tuple[int, int]] = []
@@ -253,9 +271,17 @@ class Mapping:
     def steps_per_block(self) -> int:
         """Most steps of any block; blocks that read as many words take as many steps."""
         kinds = {(block.words, block.offset): block for part in self.channel_parts for block in part}
-        if self.work.shared_input or not self.work.offsets:
+        if self.work.shared_input or self.work.passes.own_words:
             kinds = dict(list(kinds.items())[:1])
         return max(len(self.chunk_steps(block)) for block in kinds.values())
+
+    @cached_property
+    def turns(self) -> dict[int, int]:
+        """By core, how many output blocks of tiles it computes."""
+        places = [(r, o) for r in range(self.g_row) for o in range(self.g_oc)]
+        return {
+            core: self.tiles * len(self.channel_parts[o]) for core, (_, o) in zip(self.cores, places, strict=True)
+        }
 
     @property
     def blocks_per_core(self) -> int:
@@ -266,8 +292,17 @@ class Mapping:
         """Parameter sets of the core that has most."""
         return max(len({block.params for block in part}) for part in self.channel_parts)
 
+    @property
+    def table_base(self) -> int:
+        """First parameter block of the activation table, which takes the last ones."""
+        return self.budget.params.end - self.work.table_blocks
+
+    def param_base(self, load: int, number: int = 0) -> int:
+        """Parameter block at which a set of a load starts: loads go to two halves in turn."""
+        return self.budget.params.first + (load % 2 * self.param_group + number) * self.work.requant.blocks
+
     @cached_property
     def param_group(self) -> int:
-        """Parameter sets per load: all of them if they fit, else half of the memory without the table."""
-        capacity = self.work.table_base // self.work.requant.blocks
+        """Parameter sets per load: all of them if they fit, else half of the budget without the table."""
+        capacity = (self.table_base - self.budget.params.first) // self.work.requant.blocks
         return self.param_sets if self.param_sets <= capacity else capacity // 2

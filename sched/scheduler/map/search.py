@@ -14,14 +14,16 @@ from math import ceil, prod
 from estimator.coefficients import Coefficients
 from estimator.compute import switch_cycles
 from estimator.timing import MemoryTiming
-from rtl.contract.isa import INSTRUCTION_BYTES, Engine
+from rtl.contract.isa import INSTRUCTION_BYTES
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
+from scheduler.map.budget import Budget
 from scheduler.map.mapping import Mapping, Tiling
 from scheduler.map.tokens import TokenMap
 from scheduler.plan.layout import ceil_div, round_up
+from scheduler.plan.limits import MAX_BLOCKS
 from scheduler.work.source import BlockedSource, Window
-from scheduler.work.work import MAX_BLOCKS, Work
+from scheduler.work.work import Work
 
 __all__ = ["best_mappings", "predict"]
 
@@ -55,19 +57,26 @@ class _Limit:
 
 
 def best_mappings(
-    work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+    work: Work,
+    cores: tuple[int, ...],
+    chip: ChipParams,
+    memory: MemoryTiming,
+    count: int = 1,
+    budget: Budget | None = None,
 ) -> list[Mapping]:
-    """Best mappings by prediction, best first.
+    """Best mappings by prediction, best first; within a budget, or with all of the cores.
 
     Raises
     ------
     PlanError
         If the layer fits in no way.
     """
+    budget = budget or Budget.whole(work.core, chip)
+    budget.check(work.core, chip)
     coefficients = Coefficients.load()
     limits: list[_Limit] = []
     found: list[tuple[float, int, Mapping]] = []
-    for mapping in _candidates(work, cores, chip, limits):
+    for mapping in _candidates(work, cores, chip, budget, limits):
         instructions = _instructions(mapping, mapping.steps_per_block)
         if instructions > MAX_INSTRUCTIONS:
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
@@ -87,15 +96,15 @@ def best_mappings(
 def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
     """Loads ahead that hide the memory's latency and the loads of other leaders."""
     work, tile = mapping.work, mapping.tiling.parts[0][0]
-    if work.engine == Engine.TAP:
+    if work.passes.own_words:
         return 0
     words = min(mapping.chunk_words, work.source.words)
     flits = work.source.pixel_flits(words) * tile.in_rows * tile.in_cols
     leaders = mapping.g_row if work.shared_input else len(mapping.cores)
     flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
     load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * _latency_cycles(memory)
-    passes = words * work.taps * len(work.block_offsets(mapping.channel_parts[0][0]))
-    return 2 + ceil(1.5 * load / (passes * max(tile.pixels, work.min_pass)))
+    passes = words * work.taps * len(work.passes.offsets(mapping.channel_parts[0][0]))
+    return 2 + ceil(1.5 * load / (passes * max(tile.pixels, work.passes.min_pass(work.core))))
 
 
 def _latency_cycles(memory: MemoryTiming) -> int:
@@ -103,27 +112,29 @@ def _latency_cycles(memory: MemoryTiming) -> int:
     return LOAD_CYCLES + memory.latency_cycles
 
 
-def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: list[_Limit]) -> Iterator[Mapping]:
+def _candidates(
+    work: Work, cores: tuple[int, ...], chip: ChipParams, budget: Budget, limits: list[_Limit]
+) -> Iterator[Mapping]:
     blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
-    if blocks > work.table_base:
+    if blocks > budget.params.size - work.table_blocks:
         what = "a block of parameters, twice," + (" with the activation table" if work.table_blocks else "")
         need = blocks + work.table_blocks
-        limits.append(_Limit(what, need, work.core.param_blocks, "core.param_blocks"))
+        limits.append(_Limit(what, need, budget.params.size, "core.param_blocks"))
         return
     tilings: dict[int, list[Tiling]] = {}
     for g_oc, g_row in _grids(work, len(cores)):
         if g_row not in tilings:
-            tilings[g_row] = list(_tilings(work, g_row))
+            tilings[g_row] = list(_tilings(work, budget, g_row))
         if not tilings[g_row] and work.pool is not None:
             need, have = prod(work.pool.kernel), work.core.acc_bank_entries
             limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
         bases = [
-            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, chunk_words)
+            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, budget, chunk_words)
             for tiling in tilings[g_row]
             for chunk_words in _chunk_sizes(work)
         ]
-        if bases and (used := TokenMap.of(bases[0], chip).used) > chip.tokens:  # whatever the tiling
-            limits.append(_Limit("synchronisation", used, chip.tokens, "chip.tokens"))
+        if bases and (used := TokenMap.of(bases[0], chip).used) > budget.tokens.size:  # whatever the tiling
+            limits.append(_Limit("synchronisation", used, budget.tokens.size, "chip.tokens"))
             continue
         for base in bases:
             yield from _fit(base, limits)
@@ -132,12 +143,13 @@ def _candidates(work: Work, cores: tuple[int, ...], chip: ChipParams, limits: li
 def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
-    if base.act_slots < 1:
-        need, have = base.slot_bytes + base.residual_slot_bytes, work.core.act_bytes - max(work.core.rows, work.block)
-        limits.append(_Limit("the smallest tile of activations", need, have, "core.act_bytes"))
+    if base.act_slots < 1 and not work.source.resident:
+        need = base.slot_bytes + base.residual_slot_bytes
+        limits.append(_Limit("the smallest tile of activations", need, base.usable_bytes, "core.act_bytes"))
         return
-    # Keeping a tile for all blocks needs room for all of it; the tap engine's blocks share nothing.
-    resident = work.engine == Engine.TAP or base.blocks_per_core == 1 or base.act_slots >= len(base.chunks)
+    # Keeping a tile for all blocks needs room for all of it; blocks with words of their own share nothing.
+    resident = work.passes.own_words or work.source.resident or base.blocks_per_core == 1
+    resident = resident or base.act_slots >= len(base.chunks)
     for weights_resident, slice_passes in _weight_plans(base, limits):
         yield replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
 
@@ -145,20 +157,20 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
 def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:
     """(all weights resident, passes per COMPUTE)."""
     work = base.work
-    taps = max(tensors for _, _, tensors in work.digits) if work.digits else work.taps
-    whole = taps if work.digits else base.chunk_words * taps
+    taps = work.passes.of_word(work.taps)
+    whole = base.chunk_words * taps
     capacity = base.weight_capacity
     if not work.pass_bytes:
         yield True, max(whole, MAX_BLOCKS)
         return
-    if work.repeated:
+    if work.passes.repeated:
         passes = min(taps, (capacity - work.weight_align) // work.pass_bytes)
         if passes > 0:
             yield True, passes
             return
     block = base.channel_parts[0][0]
     sets = len({b.weights for b in base.channel_parts[0]})
-    total = sets * (block.words[1] - block.words[0]) * taps * len(work.block_offsets(block)) * work.pass_bytes
+    total = sets * (block.words[1] - block.words[0]) * taps * len(work.passes.offsets(block)) * work.pass_bytes
     if total <= capacity and replace(base, slice_passes=whole).resident_weight_bytes <= capacity:
         yield True, whole
         return
@@ -184,7 +196,7 @@ def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
             yield g_oc, g_row
 
 
-def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
+def _tilings(work: Work, budget: Budget, g_row: int) -> Iterator[Tiling]:
     """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos."""
     if work.pool is not None:
         yield from _pooled_tilings(work, work.pool, g_row)
@@ -199,10 +211,9 @@ def _tilings(work: Work, g_row: int) -> Iterator[Tiling]:
     if isinstance(work.source, BlockedSource):
         tallest = max(1, min(bank // ceil_div(width, least), longest))
         row = len(work.source.placements) * work.source.word_bytes * window.in_hw[1]
-        # The tap engine waits for memory, so that halos cost it more than the array.
-        weight, reach = 4 if work.engine == Engine.TAP else 2, tallest * window.stride[0]
-        if weight * halo > reach or 2 * row * (reach + halo) > work.core.act_bytes:
-            fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= work.core.act_bytes
+        reach = tallest * window.stride[0]
+        if work.passes.halo_cost * halo > reach or 2 * row * (reach + halo) > budget.act.size:
+            fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= budget.act.size
             columns = MIN_COLUMNS if fits else 1
             splits += [n for n in (2, 4, 8, 16, 32, 64) if least < n and n * columns <= width]
     for columns in splits:
@@ -241,7 +252,7 @@ def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
 
 def _chunk_sizes(work: Work) -> list[int]:
     words, step = work.source.words, work.source.word_step
-    if work.engine == Engine.TAP:  # every block reads words of its own
+    if work.passes.own_words:
         return [1]
     sizes = {min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)}
     return sorted(size for size in sizes if size > 0)
@@ -256,9 +267,9 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     block = part[0]
     tiles = tiling.parts[0]
     words = block.words[1] - block.words[0]
-    passes = sum(n for _, _, n in work.digits) or words * work.taps * len(work.block_offsets(block))
+    passes = work.passes.count(block, work.taps)
     steps = mapping.steps_per_block
-    start = c.tap_start if work.engine == Engine.TAP else c.array_start
+    start = work.passes.start_cycles(c)
     block_cycles = [passes * work.pass_cycles(tile) + steps * (start + c.compute_issue) for tile in tiles]
     if work.residual is not None:
         switch = switch_cycles(work.core, c) + c.compute_issue
@@ -305,7 +316,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     if len(mapping.chunks) > 1 and not mapping.weights_resident and dram > compute:
         # Memory is busy from the start: the second chunk queues behind everybody's first weights.
         exposed += mapping.weight_slots * mapping.weight_slot_bytes / work.block * flit_cycles * mapping.g_oc / memories
-    if mapping.act_resident and work.engine == Engine.ARRAY:
+    if mapping.act_resident and not work.passes.own_words:
         # The next tile loads while the last block is at work, or earlier if slots are left over.
         spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
         window = min(block_cycles[0] * (1 + spare), block_cycles[0] * len(part))
@@ -332,7 +343,7 @@ def _instructions(mapping: Mapping, steps: int) -> int:
     rows = mapping.tiling.parts[0][0].store_rows if mapping.tiling.tiles_x > 1 else 1
     runs = mapping.chunk_words if mapping.tiling.tiles_x > 1 else mapping.work.core.act_groups(mapping.work.block)
     act = len(mapping.chunks) * mapping.tiles * (1 if mapping.act_resident else mapping.blocks_per_core) * runs
-    if mapping.work.engine == Engine.TAP:
+    if mapping.work.passes.own_words:
         act = ceil_div(act, mapping.g_oc)
     if mapping.work.residual is not None:  # a COMPUTE, a SETUP for every change of the engine, a load
         steps += 2

@@ -1,4 +1,4 @@
-"""Which token counter means what in a launch, who leads a group, and which memory node serves it."""
+"""Which token counter means what in a part of a launch, who leads a group, and which memory node serves it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from functools import cached_property
 
 from rtl.contract.isa import signal_bits, wait_bits
 from rtl.contract.params import ChipParams
+from scheduler.map.budget import BOTH_BANKS
 from scheduler.map.mapping import Mapping
 
 __all__ = ["TokenMap"]
+
+COMMON = 2
+"""Counters of parameters and of pacing."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class TokenMap:
     spread_acts, spread_weights, spread_residuals : bool
         Loads of a leader take all memory nodes in turn. Otherwise each leader keeps to one node, which is better where
         that loads all nodes alike: two nodes never send to the same core in each other's way.
+    first : int
+        First of all but those of the accumulators.
+    accumulators : int
+        First of their two.
+    loads_acts : bool
+        Whether the input is loaded, and is not there already.
     """
 
     memories: int
@@ -45,18 +55,36 @@ class TokenMap:
     residual_base: dict[int, int]
     spread_residuals: bool
 
-    acc_ready = 0
-    acc_free = 1
-    param_ready = 2
-    pace = 3
-    act_ready = 4
+    first: int = BOTH_BANKS.tokens.end
+    accumulators: int = BOTH_BANKS.token
+    loads_acts: bool = True
 
     wait = staticmethod(wait_bits)
     signal = staticmethod(signal_bits)
 
     @cached_property
+    def acc_ready(self) -> int:
+        return self.accumulators
+
+    @cached_property
+    def acc_free(self) -> int:
+        return self.acc_ready + 1
+
+    @cached_property
+    def param_ready(self) -> int:
+        return self.first
+
+    @cached_property
+    def pace(self) -> int:
+        return self.param_ready + 1
+
+    @cached_property
+    def act_ready(self) -> int:
+        return self.pace + 1
+
+    @cached_property
     def weight_ready(self) -> int:
-        return self.act_ready + self.memories
+        return self.act_ready + (self.memories if self.loads_acts else 0)
 
     @cached_property
     def act_free(self) -> int:
@@ -83,24 +111,31 @@ class TokenMap:
         return self.residual_free + 1
 
     @cached_property
-    def used(self) -> int:
+    def end(self) -> int:
+        """Behind the last counter."""
         return self.residual_ready + self.memories if self.residuals else self.residual_weights
+
+    @property
+    def used(self) -> int:
+        """Counters in all, without those of the accumulators."""
+        return self.end - self.first
 
     @staticmethod
     def of(mapping: Mapping, chip: ChipParams) -> TokenMap:
         """The map for a mapping; memory nodes are left out where counters are too few."""
         g_oc, g_row = mapping.g_oc, mapping.g_row
         shared = mapping.work.shared_input
-        act = g_oc if shared else 1
-        residuals = mapping.work.residual is not None
-        left = chip.tokens - TokenMap.act_ready - act - 2 * g_row - 2 * residuals
-        count = min(len(chip.memory_nodes), max(1, left // (2 + residuals)))
+        residuals, loads_acts = mapping.work.residual is not None, not mapping.work.source.resident
+        act = (g_oc if shared else 1) if loads_acts else 0
+        left = mapping.budget.tokens.size - COMMON - act - 2 * g_row - 2 * residuals
+        count = min(len(chip.memory_nodes), max(1, left // (1 + loads_acts + residuals)))
         act_leaders = [mapping.cores[r * g_oc] for r in range(g_row)] if shared else list(mapping.cores)
         weight_leaders = [TokenMap.weight_leader(mapping, o) for o in range(g_oc)]
         return TokenMap(
             count, act, g_row, _bases(act_leaders, count, chip), _bases(weight_leaders, count, chip),
             len(act_leaders) % count > 0, g_oc % count > 0, residuals, _bases(list(mapping.cores), count, chip),
-            len(mapping.cores) % count > 0,
+            len(mapping.cores) % count > 0, mapping.budget.tokens.first, mapping.budget.acc.token,
+            loads_acts,
         )  # fmt: skip
 
     @staticmethod

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
-from golden.int8.quant import QGraph, QHost
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QHost
 from rtl.contract.isa import INSTRUCTION_BYTES, Unit
 from rtl.contract.params import ChipParams
+from scheduler.alike import UNMAPPED
 from scheduler.plan.layout import Layout
 
-__all__ = ["HostStep", "Launch", "Placement", "Plan", "Segment", "Step"]
+__all__ = ["HostStep", "Launch", "Part", "Placement", "Plan", "Segment", "Step"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class Segment:
 class Placement:
     """A tensor in DRAM."""
 
-    addr: int
+    addr: Annotated[int, UNMAPPED]
     layout: Layout
 
     @property
@@ -56,29 +59,71 @@ class Placement:
         return self.layout.unpack(memory[self.addr : self.end])
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a launch computes of the graph, one of several.
+
+    Attributes
+    ----------
+    nodes : tuple of str
+        Graph nodes whose outputs are complete once the launch is done, or were needed only within it.
+    op : str
+        For reports.
+    mapping : str
+        How the work is split and tiled, for reports.
+    macs : int
+        Multiply-accumulates of its nodes.
+    """
+
+    nodes: tuple[str, ...]
+    op: str
+    mapping: str
+    macs: int
+
+
 @dataclass(frozen=True, eq=False)
 class Launch:
     """One start of the chip: three instruction streams for every core.
 
     Attributes
     ----------
-    nodes : tuple of str
-        Graph nodes whose outputs are complete once this launch is done, or were needed only within it.
+    parts : tuple of Part
+        What it computes, in order.
     streams : dict of (core, Unit) to list of bytes
         Instructions, END last; every core and unit has one.
     program_base, program_stride : int
         Stream of core i, unit u lies at ``program_base + (3*i + u) * program_stride``.
-    mapping : str
-        How the work is split and tiled, for reports.
     """
 
     name: str
-    nodes: tuple[str, ...]
-    op: str
+    parts: tuple[Part, ...]
     streams: Mapping[tuple[int, Unit], list[bytes]]
     program_base: int
     program_stride: int
-    mapping: str = ""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Nodes of all parts."""
+        return tuple(node for part in self.parts for node in part.nodes)
+
+    @property
+    def op(self) -> str:
+        """Of all parts, for reports."""
+        return ", ".join(part.op for part in self.parts)
+
+    @property
+    def mapping(self) -> str:
+        """Of all parts, for reports."""
+        return "; ".join(part.mapping for part in self.parts)
+
+    @property
+    def macs(self) -> int:
+        return sum(part.macs for part in self.parts)
+
+    def completing(self, node: str) -> Launch:
+        """The same with one more node, which its last part completes without doing anything for it."""
+        *others, last = self.parts
+        return replace(self, parts=(*others, replace(last, nodes=(*last.nodes, node))))
 
     @property
     def instructions(self) -> int:
@@ -117,6 +162,19 @@ class HostStep:
     def mapping(self) -> str:
         """The operators it computes, for reports."""
         return " + ".join(self.node.part.kinds)
+
+    @property
+    def macs(self) -> int:
+        return self.node.macs
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Itself, as the one part."""
+        return (Part(self.nodes, self.op, self.mapping, self.macs),)
+
+    def completing(self, node: str) -> HostStep:
+        """The same with one more node, which only waited for this step."""
+        return replace(self, nodes=(*self.nodes, node))
 
 
 Step = Launch | HostStep

@@ -9,21 +9,34 @@ tile, in planes of ``frame.rows x frame.cols`` pixels; all slots of a launch hav
     A blocked tensor read as one long vector by a fully connected layer; a word is R bytes.
 `PackedSource`
     A packed network input; one word.
+`ResidentSource`
+    A tensor that an earlier part of the launch left in the scratchpad; nothing is loaded. Words as of `BlockedSource`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
+from scheduler.errors import PlanError
 from scheduler.plan.layout import Blocked, Packed, ceil_div
+from scheduler.plan.limits import MAX_RUN_FLITS, MAX_WIDTH
 from scheduler.plan.program import Placement
+from scheduler.plan.residence import Residence
 
-__all__ = ["BlockedSource", "FlatSource", "Frame", "PackedSource", "Source", "Tile", "Transfer", "Window"]
-
-MAX_RUN_FLITS = (1 << 16) - 1
-MAX_WIDTH = 1023
+__all__ = [
+    "BlockedSource",
+    "FlatSource",
+    "Frame",
+    "PackedSource",
+    "ResidentSource",
+    "Source",
+    "Tile",
+    "Transfer",
+    "Window",
+    "blocked_source",
+]
 
 
 class Window(NamedTuple):
@@ -146,10 +159,16 @@ class Source:
         Chunks are multiples of so many words.
     """
 
+    resident: ClassVar[bool] = False
+    """It is in the scratchpad already."""
     window: Window
     words: int
     word_bytes: int
     word_step: int
+
+    def frame(self, rows: int, cols: int, words: int) -> Frame:
+        """Of tiles of at most so many input rows and columns, in chunks of so many words."""
+        return Frame(rows, cols, words)
 
     def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
         (iy, dy), (ix, dx) = self.side(0, y), self.side(1, x)
@@ -159,11 +178,6 @@ class Source:
         """Input rows (columns) of output rows (columns), clipped to the image, and the first tap's offset in them."""
         low, high, offset = self.window.span(axis, *out)
         return (low, high), offset
-
-    @property
-    def unplaced(self) -> Source:
-        """The same at address 0: equal for all that differ in nothing but where their tensors lie."""
-        raise NotImplementedError
 
     def slot_flits(self, frame: Frame) -> int:
         raise NotImplementedError
@@ -195,7 +209,27 @@ class Source:
 
 
 @dataclass(frozen=True)
-class BlockedSource(Source):
+class _PlanarSource(Source):
+    """Channel blocks in planes of pixels."""
+
+    def geometry(self, frame: Frame) -> dict[str, int]:
+        pixel, row = self.word_bytes, frame.cols * self.word_bytes
+        return {
+            "step_x": self.window.stride[1] * pixel,
+            "tap_x": self.window.dilation[1] * pixel,
+            "step_y": self.window.stride[0] * row,
+            "tap_y": self.window.dilation[0] * row,
+            "block_pitch": frame.plane * self.word_bytes,
+        }
+
+    def address(self, tile: Tile, frame: Frame, word: int, ky: int, kx: int) -> int:
+        row = tile.dy + ky * self.window.dilation[0]
+        column = tile.dx + kx * self.window.dilation[1]
+        return (word * frame.plane + row * frame.cols + column) * self.word_bytes
+
+
+@dataclass(frozen=True)
+class BlockedSource(_PlanarSource):
     """One or more blocked tensors of equal shape."""
 
     placements: tuple[Placement, ...]
@@ -213,10 +247,6 @@ class BlockedSource(Source):
         layout = self.placements[0].layout
         assert isinstance(layout, Blocked)
         return layout
-
-    @property
-    def unplaced(self) -> BlockedSource:
-        return replace(self, placements=tuple(Placement(0, placement.layout) for placement in self.placements))
 
     def slot_flits(self, frame: Frame) -> int:
         return len(self.placements) * frame.words * frame.plane * self.groups
@@ -245,20 +275,49 @@ class BlockedSource(Source):
                     addr = first + index * groups * layout.plane_flits * layout.block
                     yield Transfer(addr, tile.in_rows, tile.in_cols, width, dst + index * pitch, frame.cols * groups, 1)
 
-    def geometry(self, frame: Frame) -> dict[str, int]:
-        pixel, row = self.word_bytes, frame.cols * self.word_bytes
-        return {
-            "step_x": self.window.stride[1] * pixel,
-            "tap_x": self.window.dilation[1] * pixel,
-            "step_y": self.window.stride[0] * row,
-            "tap_y": self.window.dilation[0] * row,
-            "block_pitch": frame.plane * self.word_bytes,
-        }
 
-    def address(self, tile: Tile, frame: Frame, word: int, ky: int, kx: int) -> int:
-        row = tile.dy + ky * self.window.dilation[0]
-        column = tile.dx + kx * self.window.dilation[1]
-        return (word * frame.plane + row * frame.cols + column) * self.word_bytes
+@dataclass(frozen=True)
+class ResidentSource(_PlanarSource):
+    """A tensor in the scratchpads of the cores that read it."""
+
+    resident: ClassVar[bool] = True
+    residence: Residence
+
+    @staticmethod
+    def of(residence: Residence, window: Window, word_bytes: int) -> ResidentSource:
+        return ResidentSource(window, residence.words, word_bytes, 1, residence)
+
+    def frame(self, rows: int, cols: int, words: int) -> Frame:
+        """The planes of the tensor, whatever the tiles."""
+        return Frame(self.residence.height, self.residence.shape[2], self.residence.words)
+
+    def slot_flits(self, frame: Frame) -> int:
+        return 0
+
+    def pixel_flits(self, words: int) -> int:
+        return 0
+
+    def place(self, core: int, tile: Tile, word: int) -> int:
+        """Scratchpad byte of the first pixel of a tile's input, as if a chunk from a word on were loaded there."""
+        flit = self.residence.flit(core, word * self.residence.groups, tile.iy[0], tile.ix[0])
+        return flit * self.residence.layout.block
+
+
+def blocked_source(tensors: tuple[Placement | Residence, ...], window: Window, word_bytes: int) -> _PlanarSource:
+    """Blocked tensors of equal shape, wherever they lie.
+
+    Raises
+    ------
+    PlanError
+        If one of several is resident.
+    """
+    placements = tuple(tensor for tensor in tensors if isinstance(tensor, Placement))
+    if len(placements) == len(tensors):
+        return BlockedSource.of(placements, window, word_bytes)
+    if len(tensors) > 1:
+        raise PlanError(f"{len(tensors)} inputs, some on the chip: only a single input can be; put them into DRAM")
+    (residence,) = (tensor for tensor in tensors if isinstance(tensor, Residence))
+    return ResidentSource.of(residence, window, word_bytes)
 
 
 @dataclass(frozen=True)
@@ -272,10 +331,6 @@ class FlatSource(Source):
     def of(placement: Placement, rows: int, block: int) -> FlatSource:
         window = Window((1, 1), (1, 1), (1, 1), 0, 0, (1, 1))
         return FlatSource(window, ceil_div(placement.nbytes, rows), rows, max(1, block // rows), placement, block)
-
-    @property
-    def unplaced(self) -> FlatSource:
-        return replace(self, placement=Placement(0, self.placement.layout))
 
     def slot_flits(self, frame: Frame) -> int:
         return ceil_div(frame.words * self.word_bytes, self.block)
@@ -326,10 +381,6 @@ class PackedSource(Source):
         layout = self.placement.layout
         assert isinstance(layout, Packed)
         return layout
-
-    @property
-    def unplaced(self) -> PackedSource:
-        return replace(self, placement=Placement(0, self.placement.layout))
 
     def side(self, axis: int, out: tuple[int, int]) -> tuple[tuple[int, int], int]:
         return super().side(axis, out) if axis == 0 else (self._flits(out), 0)

@@ -50,17 +50,26 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         103,
         "1 -> 2",
     ): "the first one ends the loop with an error",
+    ("golden/int8/ops.py", "BLOCK_ELEMENTS = 1 << 15", 17, "1 -> 2"): (
+        "how many channels are requantised together changes no result"
+    ),
     # --- machine
     (
-        "golden/machine/compute.py",
-        "chunk = weights[first : first + n_blocks * n_taps].reshape(-1, cols).astype(np.float32)",
-        60,
+        "golden/machine/operands.py",
+        "limit = max(1, min(max_passes, _WORKSPACE_BYTES // pass_bytes))",
+        8,
+        "max -> min",
+    ): "how many passes are gathered at a time: one by one is as exact",
+    (
+        "golden/machine/engines/array.py",
+        "chunk = weights[first : first + piece.passes].reshape(-1, cols).astype(np.float32)",
+        55,
         "1 -> 2",
     ): _ANY_NEGATIVE,
-    ("golden/machine/compute.py", "if whole < len(operands):", 3, "whole < len(operands) -> whole <= len(operands)"): (
+    ("golden/machine/operands.py", "if whole < len(operands):", 3, "whole < len(operands) -> whole <= len(operands)"): (
         "a product of no rows gives none"
     ),
-    ("golden/machine/compute.py", "if (y1 - y0, x1 - x0) != shape[:2]:", 32, "2 -> 3"): (
+    ("golden/machine/operands.py", "if (y1 - y0, x1 - x0) != shape[:2]:", 32, "2 -> 3"): (
         "the padding is written also where activations are written behind it"
     ),
     (
@@ -72,7 +81,7 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("golden/machine/state.py", "UNDEFINED = -0x21524111", 13, "559038737 -> 559038738"): (
         "what stands for undefined bytes; any value does"
     ),
-    ("golden/machine/compute.py", "_WORKSPACE_BYTES = 1 << 22", 19, "1 -> 2"): (
+    ("golden/machine/operands.py", "_WORKSPACE_BYTES = 1 << 22", 19, "1 -> 2"): (
         "how much is gathered at a time: more is as exact, for another limit bounds what float32 adds up"
     ),
     (
@@ -94,6 +103,13 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         "how many decoded instructions are kept"
     ),
     # --- scheduler
+    ("sched/scheduler/plan/layout.py", "dense = rows.reshape(self.rows, -1)", 33, "1 -> 2"): _ANY_NEGATIVE,
+    (
+        "sched/scheduler/work/lower.py",
+        "return (stride[0] if rows > 1 else 1, stride[1] if cols > 1 else 1)",
+        65,
+        "1 -> 2",
+    ): "where there is one column, nothing steps by the stride: any that fits its field will do",
     ("sched/scheduler/code/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (
         "a STORE sends its three signals together, and uses the third for nothing else"
     ),

@@ -29,8 +29,13 @@ class Group:
 _OPS, _WINDOW, _REQUANT = "golden/int8/ops.py", "golden/net/window.py", "golden/int8/requant.py"
 _COMPUTE, _STORE, _STATE = "golden/machine/compute.py", "golden/machine/store.py", "golden/machine/state.py"
 _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
+_OPERANDS = "golden/machine/operands.py"
+_M_ARRAY, _M_TAP = "golden/machine/engines/array.py", "golden/machine/engines/tap.py"
 _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequence.py"
-_SOURCE, _LOWER = "sched/scheduler/work/source.py", "sched/scheduler/work/lower.py"
+_SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py"
+_LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
+_ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
+_DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
 _CLOSED, _TIMELINE, _MEMORY = "sched/estimator/compute.py", "sched/estimator/timeline.py", "sched/estimator/memory.py"
 _ESTIMATES, _KINDS = "sched/estimator/estimates.py", "sched/estimator/instructions.py"
@@ -104,20 +109,23 @@ _MACHINE_FAULTS = (
         'fields["param_base"]',
     ),
     Seeded(_STORE, "the table is entered at the byte itself", "out.astype(np.int16) + 128", "out.astype(np.int16)"),
-    Seeded(_COMPUTE, "padding is 0", 'operands[:, :, :, i] = geometry["pad_value"]', "operands[:, :, :, i] = 0"),
-    Seeded(_COMPUTE, "dilation of columns is ignored", 'kx * geometry["dilation_w"]', "kx"),
+    Seeded(_OPERANDS, "padding is 0", 'operands[:, :, :, i] = geometry["pad_value"]', "operands[:, :, :, i] = 0"),
+    Seeded(_OPERANDS, "dilation of columns is ignored", 'kx * geometry["dilation_w"]', "kx"),
     Seeded(
-        _COMPUTE, "a map is a row too long", 'fields["out_h"], fields["in_h"])', 'fields["out_h"], fields["in_h"] + 1)'
+        _OPERANDS, "a map is a row too long", 'fields["out_h"], fields["in_h"])', 'fields["out_h"], fields["in_h"] + 1)'
     ),
+    Seeded(_M_TAP, "maxima are added", "combine=np.maximum if is_max else np.add", "combine=np.add"),
+    Seeded(_M_TAP, "a maximum starts from 0", "_LOWEST = -128", "_LOWEST = 0"),
+    Seeded(_M_TAP, "a window's columns all have the weights of the first", "* columns + column\n", "* columns\n"),
     Seeded(
-        _COMPUTE,
-        "maxima are added",
-        "        np.maximum(acc[:, :lanes], update.values, out=acc[:, :lanes])\n",
-        "        acc[:, :lanes] += update.values\n",
+        _M_ARRAY, "weights of the first block serve all", "first = piece.block * taps + piece.tap", "first = piece.tap"
     ),
-    Seeded(_COMPUTE, "the first pass adds to what was there", "    if not update.accumulate:\n", "    if False:\n"),
+    Seeded(_COMPUTE, "the first pass adds to what was there", "    if update.accumulate:\n", "    if True:\n"),
     Seeded(
-        _COMPUTE, "activation addresses do not wrap", "_ADDRESS_MASK = (1 << 22) - 1", "_ADDRESS_MASK = (1 << 23) - 1"
+        _OPERANDS,
+        "activation addresses do not wrap",
+        '_ADDRESS_MASK = (1 << Compute["act_base"].width) - 1',
+        "_ADDRESS_MASK = (1 << 23) - 1",
     ),
     Seeded(_STATE, "a token counter ends one later", "== TOKEN_MAX:", "== TOKEN_MAX + 1:"),
     Seeded(_STATE, "a planar run steps by one flit", "return self.act_groups if planar else 1", "return 1"),
@@ -186,16 +194,18 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _EMIT,
         "a COMPUTE does not wait for its bank",
-        "if visit.starts and unit >= 2:",
-        "if visit.starts and unit >= 3:",
+        "if visit.starts and unit >= len(banks):",
+        "if visit.starts and unit > len(banks):",
     ),
-    Seeded(_EMIT, "both accumulator banks are one", "acc_base = unit % 2 * self", "acc_base = 0 * self"),
+    Seeded(
+        _EMIT, "both accumulator banks are one", "acc_base = banks[unit % len(banks)] * self", "acc_base = 0 * self"
+    ),
     Seeded(_EMIT, "the first step of a block accumulates", "acc_base, int(not visit.starts))", "acc_base, 1)"),
     Seeded(
         _EMIT,
         "a STORE takes the parameters of the other half",
-        "(load % 2 * mapping.param_group + at)",
-        "((load + 1) % 2 * mapping.param_group + at)",
+        "base = mapping.param_base(load, ",
+        "base = mapping.param_base(load + 1, ",
     ),
     Seeded(
         _EMIT,
@@ -204,10 +214,10 @@ _SCHEDULER_FAULTS = (
         "tokens.signal(0, tokens.act_free, group.leader)",
     ),
     Seeded(
-        _EMIT,
+        _SINK,
         "the output starts a pixel late",
-        "(block.channel // self.work.block * plane + pixel)",
-        "(block.channel // self.work.block * plane + pixel + 1)",
+        "(block.channel // self.block * self.plane + pixel)",
+        "(block.channel // self.block * self.plane + pixel + 1)",
     ),
     Seeded(
         _TOKENS,
@@ -216,10 +226,68 @@ _SCHEDULER_FAULTS = (
         "return self.act_free",
     ),
     Seeded(
-        _LOWER,
+        _ARRAY,
         "the zero point of padding is 0",
-        "weights = _grouped_weights(node, core, lanes, acts.word_bytes)\n",
-        "weights = _grouped_weights(node, core, lanes, acts.word_bytes)\n        node = replace(node, pad_value=0)\n",
+        "pad_value=node.pad_value, starts=starts",
+        "pad_value=0, starts=starts",
+    ),
+    Seeded(_TAP, "the highest digit of a sum is lost", "for place in range(3):", "for place in range(2):"),
+    Seeded(
+        _PASSES,
+        "the weights of all steps start where the first's do",
+        "                weight += size\n",
+        "                pass\n",
+    ),
+    Seeded(
+        _LOWER,
+        "a layer of channels of its own has the parameters of the first",
+        "0 if same_params else number",
+        "0",
+    ),
+    Seeded(
+        _SINK,
+        "rows are not stored to the neighbour that reads them",
+        "if not first <= rows[0] < end:",
+        "if not first <= rows[0] < end or target != core:",
+    ),
+    Seeded(
+        _SINK, "runs of rows go on behind the last that a core holds", "yield from pairwise(cuts)", "yield first, end"
+    ),
+    Seeded(
+        _SINK,
+        "blocks of a word lie a plane apart",
+        "if groups == 1 else (1, groups",
+        "if groups == 1 else (residence.plane, groups",
+    ),
+    Seeded(
+        _EMIT,
+        "a resident input is not waited for",
+        "events = tokens.wait(0, source.residence.token, len(source.residence.sources))",
+        "pass",
+    ),
+    Seeded(
+        _EMIT,
+        "a STORE's token comes with the first flits",
+        "last[target.core] = len(words)",
+        "last.setdefault(target.core, len(words))",
+    ),
+    Seeded(
+        _DRAFT,
+        "parts forget whose turn the accumulators' banks are",
+        "turns = {core: Turns(done[place], totals[place])",
+        "turns = {core: Turns(0, totals[place])",
+    ),
+    Seeded(
+        _SOURCE,
+        "the first pixel of a resident input is that of the map",
+        "tile.iy[0], tile.ix[0])\n        return flit",
+        "self.residence.rows_of[core][0], tile.ix[0])\n        return flit",
+    ),
+    Seeded(
+        _MAPPING,
+        "parameters are loaded as if their budget began at 0",
+        "return self.budget.params.first + (load",
+        "return (load",
     ),
     Seeded(
         _LAYOUT,
@@ -317,7 +385,13 @@ _ESTIMATOR_FAULTS = (
     ),
 )
 
-_MACHINE_TESTS = tuple(f"tests/unit/golden/machine/test_{part}.py" for part in ("control", "compute", "data", "errors"))
+_MACHINE_TESTS = tuple(
+    f"tests/unit/golden/machine/{part}.py"
+    for part in (
+        "test_control", "test_operands", "test_data", "test_errors", "engines/test_array", "engines/test_tap",
+        "engines/test_registry",
+    )
+)  # fmt: skip
 
 GROUPS: dict[str, Group] = {
     "ops": Group(
@@ -332,15 +406,21 @@ GROUPS: dict[str, Group] = {
         _OPS_FAULTS,
     ),
     "machine": Group(
-        (_COMPUTE, _STORE, _STATE, _MACHINE, _CHECKS),
+        (_COMPUTE, _OPERANDS, _M_ARRAY, _M_TAP, _STORE, _STATE, _MACHINE, _CHECKS),
         (*_MACHINE_TESTS, "tests/unit/sched/test_random_layers.py"),
         _MACHINE_FAULTS,
     ),
     "scheduler": Group(
-        (_EMIT, _SEQUENCE, _SOURCE, _LAYOUT, _LOWER, _TOKENS),
-        tuple(
-            f"tests/unit/sched/test_{part}.py"
-            for part in ("layout", "source", "tokens", "random_layers", "schedule", "replay", "properties")
+        (
+            _EMIT, _SEQUENCE, _DRAFT, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
+        ),
+        (
+            *(f"tests/unit/sched/scheduler/{part}.py" for part in (
+                "plan/test_layout", "work/test_source", "map/test_tokens", "map/test_budget", "test_alike",
+            )),
+            *(f"tests/unit/sched/test_{part}.py" for part in (
+                "resident", "random_layers", "schedule", "replay", "properties",
+            )),
         ),
         _SCHEDULER_FAULTS,
     ),

@@ -13,6 +13,8 @@ from rtl.contract.params import ChipParams
 from scheduler import Launch
 
 TOKEN_MAX = 255
+STORED = 1 << 32
+"""What flits hold that a STORE brought, beside its number; those of LOADs hold where they come from."""
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Replay:
         self.setups: list[dict[str, int]] = [{} for _ in chip.cores]
         self.pools: list[dict[str, int]] = [{} for _ in chip.cores]
         self.stores: list[dict[str, int]] = []
+        self.arrived = 0
 
     def run(self) -> None:
         while True:
@@ -124,6 +127,8 @@ class Replay:
         assert snapshot.intact(), f"{where}: operands were overwritten"
         if "pixels" in fields:
             self.draining[stream.core] -= self.entries(stream.core, fields)
+            if fields["to_core"]:
+                self.arrive(fields)
         self.signal(fields)
         return True
 
@@ -155,6 +160,19 @@ class Replay:
             memory[target] = source
             if fields["token_valid"]:
                 self.add(core, fields["token"])
+
+    def arrive(self, fields: dict[str, int]) -> None:
+        """What a STORE brings to a core, as late as it can: when nothing else can start."""
+        core = fields["core"]
+        step = self.chip.cores[core].act_groups(self.chip.link_bytes) if fields["planar"] else 1
+        memory = self.spaces[core][Space(fields["space"])]
+        group, pixel = np.arange(fields["groups"])[:, None], np.arange(fields["pixels"])
+        target = fields["addr"] + group * fields["group_stride"] + pixel * step
+        assert target.max() < len(memory), f"{self.name}: a store leaves {Space(fields['space']).name}"
+        memory[target] = STORED + self.arrived
+        self.arrived += 1
+        if fields["token_valid"]:
+            self.add(core, fields["token"])
 
     def operands(self, core: int, fields: dict[str, int]) -> Snapshot:
         """Flits in which the reads of a COMPUTE start, and its weights."""

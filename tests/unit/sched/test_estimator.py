@@ -315,18 +315,19 @@ def test_traffic_is_what_the_machine_moves(seed: int) -> None:
             assert moved[traffic.name.lower()] == result.read_bytes[:, traffic].sum()
 
 
-def test_a_layer_elsewhere_in_memory_has_the_same_estimate() -> None:
+@pytest.mark.parametrize("gap_cycles", [1.0, 100.0])
+def test_a_layer_elsewhere_in_memory_has_the_same_estimate(gap_cycles: float) -> None:
     """Unless bursts cost something, which end at pages."""
     builder = GraphBuilder(np.random.default_rng(0), (16, 8, 8), 10**9)
     graph = builder.graph("net", builder.conv(builder.conv("in", 16, (1, 1)), 16, (1, 1)))
     first, second = schedule(graph, ONE).launches
     assert first.streams != second.streams
     assert estimate(first, ONE) is estimate(second, ONE)
-    with_gaps = replace(EXACT, burst_gap=100.0)
+    with_gaps = replace(EXACT, burst_gap=gap_cycles)
     aligned, split = (Handmade(ONE, (load(dram_addr=addr, token_valid=1, token=5),), WAIT) for addr in (0, 4096 - 64))
     assert estimate(aligned, ONE, QUICK, EXACT) == estimate(split, ONE, QUICK, EXACT)
     more = estimate(split, ONE, QUICK, with_gaps).cycles - estimate(aligned, ONE, QUICK, with_gaps).cycles
-    assert more == pytest.approx(100)
+    assert more == pytest.approx(gap_cycles)
 
 
 class Recorder(dict[str, int]):

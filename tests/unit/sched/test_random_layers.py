@@ -1,6 +1,7 @@
 """Random layers on random chips: the machine, running the schedule, and golden.int8.ops agree bit for bit."""
 
 import sys
+from dataclasses import replace
 from functools import cache
 from random import Random
 
@@ -12,11 +13,12 @@ from golden.int8 import ops
 from golden.machine import Machine
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Plan, schedule
+from scheduler.kinds.layers import Layers
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.work.work import Work
 from tests.cases import CHIPS, KINDS, Case, GraphBuilder, random_case, random_image
-from tests.fused import fuse_all_pools
+from tests.fused import ALL_POOLS, pools_in_front
 
 SEEDS = range(75)
 BUDGET_MACS = 200_000
@@ -66,7 +68,7 @@ def test_machine_equals_ops_on_the_simulated_chips(chip: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(100, 130))
-def test_any_mapping_that_fits_is_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_mapping_that_fits_is_right(seed: int) -> None:
     """Not only the one that promises to be fastest: rare splits, streamed inputs, few slots."""
     rng = Random(seed)
 
@@ -77,36 +79,31 @@ def test_any_mapping_that_fits_is_right(seed: int, monkeypatch: pytest.MonkeyPat
         tight = [m for m in found if not m.act_resident or m.act_slots < len(m.chunks) or not m.weights_resident]
         return [rng.choice(tight if tight and rng.random() < 0.7 else found)]
 
-    # The package's attribute of that name is the function.
-    monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
     kind = ("deep", "residual", None)[seed % 3]
     case = random_case(seed, kind=kind, budget_macs=BUDGET_MACS)
-    plan = schedule(case.graph, case.chip)
+    plan = schedule(case.graph, case.chip, kind=Layers(search=pick))
     for order_seed in (None, *range(ORDERS)):
         check(case, plan, order_seed)
 
 
 @pytest.mark.parametrize("seed", range(200, 230))
-def test_any_mapping_with_a_fused_pool_is_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_mapping_with_a_fused_pool_is_right(seed: int) -> None:
     """Also those that would be slower than two launches; tiles of every shape."""
     rng = Random(seed)
-    case = fuse_all_pools(random_case(seed, kind="pooled", budget_macs=BUDGET_MACS), monkeypatch)
+    case = pools_in_front(random_case(seed, kind="pooled", budget_macs=BUDGET_MACS))
 
     def pick(
         work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
     ) -> list[Mapping]:
         return [rng.choice(best_mappings(work, cores, chip, memory, sys.maxsize))]
 
-    monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
-    plan = schedule(case.graph, case.chip)
+    plan = schedule(case.graph, case.chip, kind=replace(ALL_POOLS, search=pick))
     assert any(launch.op == "conv+maxpool" for launch in plan.launches)
     for order_seed in (None, *range(ORDERS)):
         check(case, plan, order_seed)
 
 
-def test_cores_of_a_layer_load_unlike_numbers_of_parameter_groups_for_every_tile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_cores_of_a_layer_load_unlike_numbers_of_parameter_groups_for_every_tile() -> None:
     """Nine sets for two cores, whose halves hold two each: three groups for one core, two for the other."""
     chip = default_chip(2, CoreParams(8, 8, param_blocks=4, acc_entries=32))
     rng = np.random.default_rng(0)
@@ -120,9 +117,8 @@ def test_cores_of_a_layer_load_unlike_numbers_of_parameter_groups_for_every_tile
         picked.extend(m for m in best_mappings(work, cores, chip, memory, sys.maxsize) if m.g_oc == 2 and m.tiles > 1)
         return picked[:1]
 
-    monkeypatch.setattr(sys.modules["scheduler.schedule"], "best_mappings", pick)
     case = Case(0, "parameter groups", chip, graph, random_image(rng, graph))
-    plan = schedule(graph, chip)
+    plan = schedule(graph, chip, kind=Layers(search=pick))
     assert [len(part) for part in picked[0].channel_parts] == [5, 4]
     assert picked[0].param_group == 2
     for order_seed in (None, *range(ORDERS)):

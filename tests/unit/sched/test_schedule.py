@@ -1,6 +1,5 @@
 """What a plan looks like for layers that matter, and what is refused."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +8,15 @@ import pytest
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv
-from rtl.contract.isa import Opcode, Unit, decode
+from rtl.contract.isa import Opcode, TrafficClass, Unit, decode
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Packed, PlanError, schedule
 from scheduler.group import pool_candidates
+from scheduler.kinds.layers import Layers
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.split import shares
+from scheduler.map.tokens import TokenMap
 from scheduler.work.work import Work
 from tests.cases import GraphBuilder
 
@@ -225,13 +226,26 @@ def test_unequal_cores_share_a_layer_in_proportion_to_their_speed() -> None:
     assert both < 0.9 * alone
 
 
+def test_loads_into_slots_that_were_never_used_start_one_by_one() -> None:
+    """Else those of all leaders would queue in front of each other: some wait for the steps of their leader."""
+    (launch,) = schedule(conv((64, 56, 56), 64), default_chip(4)).launches
+    paced = []
+    for core in range(4):
+        loads = [fields for opcode, fields in map(decode, launch.streams[core, Unit.LOAD]) if opcode == Opcode.LOAD]
+        acts = [fields for fields in loads if fields["traffic"] == TrafficClass.IFMAP]
+        waits = [(fields["wait0_first"], fields["wait0_count"]) == (TokenMap.pace, 1) for fields in acts]
+        assert not any(waits[:1])
+        paced += waits
+    assert any(paced)
+
+
 def test_shares_are_in_proportion_and_complete() -> None:
     assert shares(10, [1.0, 1.0]) == [(0, 5), (5, 10)]
     assert shares(10, [4.0, 1.0]) == [(0, 8), (8, 10)]
     assert shares(1, [1.0, 9.0]) == [(0, 0), (0, 1)]
 
 
-def test_layers_of_one_kind_are_mapped_alike_and_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_of_one_kind_are_mapped_alike_and_searched_once() -> None:
     builder = GraphBuilder(np.random.default_rng(0), (32, 12, 12), BUDGET)
     target = "in"
     for _ in range(3):
@@ -243,8 +257,7 @@ def test_layers_of_one_kind_are_mapped_alike_and_searched_once(monkeypatch: pyte
         searched.append(work.name)
         return best_mappings(work, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sys.modules[schedule.__module__], "best_mappings", search)
-    launches = schedule(graph, default_chip(4)).launches
+    launches = schedule(graph, default_chip(4), kind=Layers(search=search)).launches
     assert len({launch.mapping for launch in launches[:3]}) == 1
     assert searched == [launches[0].name, launches[3].name]
 

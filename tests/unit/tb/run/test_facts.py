@@ -9,13 +9,11 @@ import pytest
 
 from rtl.contract.isa import TrafficClass
 from rtl.contract.params import default_chip
-from scheduler.plan.program import Launch, Plan
+from scheduler.plan.program import Part, Plan
 from scheduler.schedule import schedule
 from tb.report.summary import CAUSES, Summary
-from tb.run import facts
 from tb.run.facts import describe_schedule, fill_summary
 from tb.run.ledger import Ledger
-from tb.run.parts import Part, parts_of
 from tb.run.rundir import RunDir
 from tb.run.workload import Workload, load_workload
 from tb.sim.job import LaunchResult
@@ -38,12 +36,15 @@ def plan(lenet5: Workload) -> Plan:
 
 def _renamed(plan: Plan) -> Plan:
     """The plan with launches whose names and operators say nothing."""
-    steps = tuple(replace(step, name=f"launch{number}", op="?") for number, step in enumerate(plan.launches))
+    steps = tuple(
+        replace(launch, name=f"launch{number}", parts=tuple(replace(part, op="?") for part in launch.parts))
+        for number, launch in enumerate(plan.launches)
+    )
     return replace(plan, steps=steps)
 
 
 def test_every_multiplication_of_the_network_is_one_of_a_part(lenet5: Workload, plan: Plan) -> None:
-    parts = [part for launch in plan.launches for part in parts_of(plan.graph, launch)]
+    parts = [part for launch in plan.launches for part in launch.parts]
     assert sum(part.macs for part in parts) == lenet5.graph.macs
     assert [name for part in parts for name in part.nodes] == [node.name for node in plan.graph.nodes]
 
@@ -54,17 +55,11 @@ def test_fused_pools_are_known_by_their_nodes(lenet5: Workload, plan: Plan) -> N
     assert describe_schedule(_renamed(apart)) == "layer by layer"
 
 
-def test_figures_of_a_launch_of_several_parts_are_their_sum(
-    lenet5: Workload, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    launch = plan.launches[0]
-    result = LaunchResult(launch.name, {"status": "done", "cycles": 100}, 1.0, COUNTERS, [])
+def test_figures_of_a_launch_of_several_parts_are_their_sum(lenet5: Workload, plan: Plan, tmp_path: Path) -> None:
     both = (Part(("a",), "conv", "2x1", 300), Part(("b",), "fc", "1x1", 500))
-
-    def parts(_: object, step: Launch) -> tuple[Part, ...]:
-        return both if step is launch else parts_of(plan.graph, step)
-
-    monkeypatch.setattr(facts, "parts_of", parts)
+    launch, *others = plan.launches
+    plan = replace(plan, steps=(replace(launch, parts=both), *others))
+    result = LaunchResult(launch.name, {"status": "done", "cycles": 100}, 1.0, COUNTERS, [])
     summary = Summary("lenet5", 1, "16x16", "verilator", "", 1, 4, {}, 1.0, 0.0, 0.0, 0.0)
     with RunDir(tmp_path, "mark") as folder:
         ledger = Ledger(plan, lenet5.expected, folder)

@@ -11,12 +11,15 @@ import pytest
 from estimator import MemoryTiming
 from golden.int8.qnodes import QConv
 from rtl.contract.params import CoreParams, default_chip
+from scheduler.engines import bids
+from scheduler.map.budget import Budget
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.tokens import TokenMap
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
-from scheduler.work.lower import lower_conv
+from scheduler.work.sink import MemorySink
+from scheduler.work.task import Task
 from tests.cases import GraphBuilder
 
 CHIP = default_chip(16, CoreParams(8, 8), tokens=128)
@@ -32,7 +35,8 @@ def mappings(residual: bool) -> list[Mapping]:
     source, output = (
         Placement(at, Blocked(builder.shape(tensor), CHIP.link_bytes)) for at, tensor in ((0, "in"), (1 << 20, name))
     )
-    work = lower_conv(node, CHIP.cores[0], source, output, source if residual else None)
+    task = Task(node=node, inputs=(source,), residual=source if residual else None, sink=MemorySink(output))
+    (work,) = bids(task, CHIP.cores[0])
     found = best_mappings(work, tuple(range(CHIP.n_cores)), CHIP, MemoryTiming(), sys.maxsize)
     return list({(mapping.g_oc, mapping.g_row): mapping for mapping in found}.values())
 
@@ -47,7 +51,7 @@ def test_every_counter_has_one_meaning(residual: bool) -> None:
     ]  # fmt: skip
     if residual:
         ranges += [(tokens.residual_weights, 1), (tokens.residual_free, 1), (tokens.residual_ready, 3)]
-    assert [token for first, count in ranges for token in range(first, first + count)] == list(range(tokens.used))
+    assert [token for first, count in ranges for token in range(first, first + count)] == list(range(tokens.end))
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -55,9 +59,10 @@ def test_every_counter_has_one_meaning(residual: bool) -> None:
 def test_as_many_memory_nodes_are_used_as_counters_allow(tokens: int, residual: bool) -> None:
     chip, counts = replace(CHIP, tokens=tokens), set()
     for mapping in mappings(residual):
-        found = TokenMap.of(mapping, chip)
-        assert found.used <= tokens or found.memories == 1
-        assert found.memories == len(chip.memory_nodes) or replace(found, memories=found.memories + 1).used > tokens
+        found = TokenMap.of(replace(mapping, budget=Budget.whole(chip.cores[0], chip)), chip)
+        assert (found.end > found.residual_weights) is residual
+        assert found.end <= tokens or found.memories == 1
+        assert found.memories == len(chip.memory_nodes) or replace(found, memories=found.memories + 1).end > tokens
         counts.add(found.memories)
     assert counts == {8} if tokens == 64 else len(counts) > 1
 
@@ -83,5 +88,7 @@ def test_loads_are_spread_evenly_over_the_memory_nodes(residual: bool) -> None:
             assert len(set(loads.values())) == 1
             if len(base) % tokens.memories == 0:
                 assert all(len({memory(leader, number) for number in range(8)}) == 1 for leader in base)
+            else:
+                assert all((memory(leader, 5) - memory(leader, 4)) % tokens.memories == 1 for leader in base)
         if len(mapping.cores) == CHIP.n_cores:
             assert tuple(tokens.residual_base.values()) == CHIP.home_memory

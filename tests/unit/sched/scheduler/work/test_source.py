@@ -2,8 +2,9 @@
 
 from scheduler.map.mapping import Tiling
 from scheduler.plan.layout import Blocked
+from scheduler.plan.limits import MAX_RUN_FLITS
 from scheduler.plan.program import Placement
-from scheduler.work.source import MAX_RUN_FLITS, BlockedSource, FlatSource, Frame, Window
+from scheduler.work.source import BlockedSource, FlatSource, Frame, Window
 
 IMAGE = (20, 12, 30)
 
@@ -37,3 +38,12 @@ def test_a_vector_of_more_flits_than_a_run_has_is_loaded_in_consecutive_runs() -
     assert [run.run_flits for run in runs] == [MAX_RUN_FLITS, MAX_RUN_FLITS, 4]
     assert [run.dram_addr for run in runs] == [0x1000 + block * (3 + MAX_RUN_FLITS * index) for index in range(3)]
     assert [run.dst for run in runs] == [MAX_RUN_FLITS * index for index in range(3)]
+
+
+def test_a_kernel_position_is_found_rows_and_columns_of_dilation_away() -> None:
+    dilated = source(Window((3, 3), (1, 1), (2, 5), 0, 0, IMAGE[1:]))
+    tile, frame = dilated.tile((0, 2), (0, 4)), Frame(6, 14, 2)
+    first = dilated.address(tile, frame, 0, 0, 0)
+    assert dilated.address(tile, frame, 0, 1, 0) - first == 2 * 14 * 16
+    assert dilated.address(tile, frame, 0, 0, 1) - first == 5 * 16
+    assert dilated.address(tile, frame, 1, 2, 2) - first == (6 * 14 + 4 * 14 + 10) * 16

@@ -1,15 +1,16 @@
-"""COMPUTE of the machine against loops written from the instruction set, on random geometry."""
+"""COMPUTEs for tests of the machine: cores full of noise, random geometry, and loops that say what must come out."""
 
 from random import Random
 
 import numpy as np
-import pytest
 
 from golden.machine.compute import commit, compute
 from golden.machine.state import CoreState
 from rtl.contract.isa import Engine, TapMode
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams
 from rtl.contract.regs import CoreCounter
+
+__all__ = ["MASK", "SHAPES", "check_random_geometry", "core_of", "direct", "flat_compute", "flat_setup"]
 
 SHAPES = [(4, 4), (8, 4), (4, 16), (16, 16), (32, 16)]
 MASK = (1 << 22) - 1
@@ -120,10 +121,8 @@ def random_geometry(rng: Random, core: CoreState, engine: Engine) -> tuple[dict[
     return setup, compute_fields
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("engine", list(Engine))
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
-def test_random_geometry_equals_the_loops(shape: tuple[int, int], engine: Engine, seed: int) -> None:
+def check_random_geometry(shape: tuple[int, int], engine: Engine, seed: int) -> None:
+    """Three COMPUTEs one after the other: accumulators and counters against the loops."""
     rng = Random(f"{shape}{engine}{seed}")
     link_bytes = rng.choice([4, 8, 16, 32, 64])
     core = core_of(*shape, link_bytes, seed, acc_entries=64, act_bytes=8192, weight_bytes=32768)
@@ -158,80 +157,3 @@ def flat_setup(**fields: int) -> dict[str, int]:
 def flat_compute(**fields: int) -> dict[str, int]:
     zeros = dict.fromkeys(("act_base", "weight_base", "acc_base", "iy0", "accumulate"), 0)
     return {**zeros, "blocks": 1, "out_h": 1, "in_h": 1, **fields}
-
-
-def test_more_rows_than_float32_adds_exactly() -> None:
-    core = core_of(64, 4, 16, 0, weight_bytes=1 << 18)
-    core.act[:] = -128
-    core.weight[:] = -128
-    core.weight[3::8] = 127
-    core.geometry = flat_setup()
-    commit(core, compute(core, flat_compute(blocks=1000)))
-    assert core.acc[0, :3].tolist() == [1000 * 64 * 16384] * 3
-    assert core.acc[0, 3] == 1000 * 32 * (16384 - 128 * 127)
-
-
-@pytest.mark.parametrize("kernel", [1, 2])
-def test_sums_that_float32_cannot_hold_are_exact_for_any_number_of_taps(kernel: int) -> None:
-    core, rng = core_of(64, 4, 16, 0, weight_bytes=1 << 18), np.random.default_rng(kernel)
-    for memory in (core.act, core.weight):
-        memory[:] = rng.integers(100, 128, memory.size, np.int8)
-    core.geometry = flat_setup(kernel_h=kernel, kernel_w=kernel, in_w=kernel)
-    fields = flat_compute(blocks=1000 // kernel**2, in_h=kernel)
-    expected = direct(core, core.geometry, fields)
-    assert expected[0].min() > 1 << 24
-    commit(core, compute(core, fields))
-    np.testing.assert_array_equal(core.acc, expected)
-
-
-def test_array_sums_wrap_at_32_bits() -> None:
-    core = core_of(4, 4, 16, 0)
-    core.act[:4] = 1
-    core.weight[:16] = 1
-    core.acc[0] = 2**31 - 2
-    core.geometry = flat_setup()
-    commit(core, compute(core, flat_compute(accumulate=1)))
-    assert core.acc[0].tolist() == [-(2**31) + 2] * 4
-
-
-def test_tap_sums_wrap_at_32_bits() -> None:
-    core = core_of(4, 4, 16, 0)
-    core.act[:4] = [3, -3, 127, -128]
-    core.weight[:4] = [1, 1, 127, -128]
-    core.geometry = flat_setup(engine=Engine.TAP, tap_shift=31)
-    commit(core, compute(core, flat_compute()))
-    assert core.acc[0].tolist() == [-(2**31), -(2**31), -(2**31), 0]
-
-
-@pytest.mark.parametrize("tap_mode", list(TapMode))
-def test_tap_leaves_lanes_beyond_the_rows_undefined(tap_mode: TapMode) -> None:
-    core = core_of(4, 16, 16, 0)
-    core.acc_defined[0] = True
-    core.geometry = flat_setup(engine=Engine.TAP, tap_mode=tap_mode)
-    commit(core, compute(core, flat_compute(accumulate=1)))
-    assert core.acc_defined[0].tolist() == [True] * 4 + [False] * 12
-
-
-def test_address_wraps_within_a_walk() -> None:
-    core = core_of(4, 4, 16, 1, act_bytes=1 << 22)
-    core.geometry = flat_setup(out_w=4, in_w=4, step_x=1028, step_y=3000, block_pitch=2000)
-    fields = flat_compute(act_base=(1 << 22) - 1028, blocks=3, out_h=2, in_h=2)
-    expected = direct(core, core.geometry, fields)
-    commit(core, compute(core, fields))
-    np.testing.assert_array_equal(core.acc, expected)
-
-
-def test_large_tile_is_cut_without_a_trace() -> None:
-    core = core_of(16, 16, 16, 2, acc_entries=8192, act_bytes=1 << 20, weight_bytes=1 << 20)
-    core.geometry = flat_setup(
-        kernel_h=31, kernel_w=31, out_w=64, in_w=70, pad_left=15, step_x=16, tap_x=16, step_y=1120, tap_y=1120
-    )
-    fields = flat_compute(act_base=-15 * 1136 & MASK, out_h=64, iy0=-15, in_h=70)
-    padded = np.zeros((100, 100, 16), np.float64)
-    padded[15:85, 15:85] = core.act[: 70 * 70 * 16].reshape(70, 70, 16)
-    weight = core.weight[: 31 * 31 * 256].reshape(31, 31, 16, 16).astype(np.float64)
-    for y, x in [(0, 0), (63, 63), (20, 41)]:
-        expected = np.einsum("yxr,yxrc->c", padded[y : y + 31, x : x + 31], weight)
-        if y == x == 0:
-            commit(core, compute(core, fields))
-        np.testing.assert_array_equal(core.acc[y * 64 + x], expected)

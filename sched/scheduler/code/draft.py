@@ -1,0 +1,108 @@
+"""A launch before it has a place for its programs: its streams, and the constants that they load, with addresses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from rtl.contract.isa import Opcode, Unit, encode
+from rtl.contract.params import ChipParams
+from scheduler.code.emit import Streams, Turns, emit
+from scheduler.code.image import build_params, build_weights, residual_offsets
+from scheduler.map.budget import Accumulators
+from scheduler.map.mapping import Mapping
+from scheduler.plan.bump import Bump
+from scheduler.plan.program import Launch, Part, Segment
+
+__all__ = ["Constants", "Draft"]
+
+END = encode(Opcode.END)
+
+_Turn = tuple[int, Accumulators]
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """Weights and parameters of a mapping, each from an address on."""
+
+    mapping: Mapping
+    weights_addr: int
+    params_addr: int
+
+    def segments(self, name: str) -> list[Segment]:
+        weights, params = build_weights(self.mapping), build_params(self.mapping)
+        found = [Segment(self.params_addr, params, f"{name} parameters")]
+        return [Segment(self.weights_addr, weights, f"{name} weights"), *found] if weights.size else found
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """Streams of one launch, with the constants that lie where they say.
+
+    Attributes
+    ----------
+    parts : tuple of tuple of Mapping
+        Mappings of each part, in order; those of one part are on cores of their own.
+    streams : dict of (core, Unit) to list of bytes
+        Of every core and unit, part behind part, END last.
+    constants : tuple of Constants
+    end : int
+        Behind the last constant.
+    """
+
+    parts: tuple[tuple[Mapping, ...], ...]
+    streams: Streams
+    constants: tuple[Constants, ...]
+    end: int
+
+    @staticmethod
+    def of(parts: Sequence[Sequence[Mapping]], chip: ChipParams, top: int) -> Draft:
+        """The launch with its constants from `top` on.
+
+        Raises
+        ------
+        PlanError
+            If a number does not fit its instruction field, or the constants do not fit the memory.
+        """
+        bump = Bump(top)
+        streams: Streams = {(core, unit): [] for core in range(chip.n_cores) for unit in Unit}
+        constants, done, totals = [], Counter[_Turn](), Counter[_Turn]()
+        for mapping in (mapping for part in parts for mapping in part):
+            totals.update({(core, mapping.budget.acc): turns for core, turns in mapping.turns.items()})
+        for mapping in (mapping for part in parts for mapping in part):
+            weights_addr, params_addr = bump.take(residual_offsets(mapping)[-1]), bump.take(build_params(mapping).size)
+            constants.append(Constants(mapping, weights_addr, params_addr))
+            places = {core: (core, mapping.budget.acc) for core in mapping.cores}
+            turns = {core: Turns(done[place], totals[place]) for core, place in places.items()}
+            for place, words in emit(mapping, chip, weights_addr, params_addr, turns).items():
+                streams[place] += words
+            done.update({places[core]: count for core, count in mapping.turns.items()})
+        for stream in streams.values():
+            stream.append(END)
+        return Draft(tuple(map(tuple, parts)), streams, tuple(constants), bump.top)
+
+    @cached_property
+    def instructions(self) -> int:
+        return sum(map(len, self.streams.values()))
+
+    def described(self, part: int) -> str:
+        """How a part is split and tiled, for reports."""
+        return "; ".join(mapping.describe() for mapping in self.parts[part])
+
+    def place(self, name: str, parts: tuple[Part, ...], bump: Bump) -> tuple[Launch, list[Segment]]:
+        """The launch, and everything that it needs in DRAM; `bump` goes on behind that."""
+        segments = [segment for constants in self.constants for segment in constants.segments(name)]
+        bump.top = self.end
+        stride, cores = Launch.stride_for(self.streams), len(self.streams) // len(Unit)
+        base = bump.take(len(self.streams) * stride)
+        launch = Launch(name, parts, self.streams, base, stride)
+        program = np.zeros(len(self.streams) * stride, np.uint8)
+        for core in range(cores):
+            for unit in Unit:
+                addr, data = launch.program(core, unit)
+                program[addr - base : addr - base + data.size] = data
+        return launch, [*segments, Segment(base, program, f"{name} program")]

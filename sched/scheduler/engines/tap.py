@@ -1,0 +1,240 @@
+"""The tap unit: depthwise convolutions, pools, sums and copies, a channel a lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from estimator.coefficients import Coefficients
+from estimator.compute import window_columns
+from golden.int8.qnodes import QAdd, QConv, QPool
+from rtl.contract.isa import Engine, TapMode
+from rtl.contract.params import CoreParams
+from scheduler.plan.layout import Packed
+from scheduler.work.lower import (
+    conv_window,
+    is_depthwise,
+    is_flat,
+    own_blocks,
+    parameters,
+    pixel_window,
+    same_parameters,
+    stride_that_matters,
+    unchanged,
+)
+from scheduler.work.passes import Order, OutBlock, Passes, Step, Weights
+from scheduler.work.source import Tile, Window, blocked_source
+from scheduler.work.task import Copy, Task
+from scheduler.work.work import Work
+
+__all__ = ["TAP", "TapPasses"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TapPasses(Passes):
+    """Passes of the tap unit.
+
+    Attributes
+    ----------
+    mode : TapMode
+    digits : tuple of (tap_shift, first tensor, tensors)
+        Of an addition: its COMPUTEs, in each of which a pass is a tensor.
+    """
+
+    own_words: ClassVar[bool] = True
+    halo_cost: ClassVar[int] = 4  # it waits for memory, so that halos cost it more than the array
+    mode: TapMode
+    digits: tuple[tuple[int, int, int], ...] = ()
+
+    def of_word(self, taps: int) -> int:
+        return max(tensors for _, _, tensors in self.digits) if self.digits else taps
+
+    def count(self, block: OutBlock, taps: int) -> int:
+        return sum(tensors for _, _, tensors in self.digits) or super().count(block, taps)
+
+    def steps(
+        self, block: OutBlock, chunk: tuple[int, int], chunk_words: int, limit: int, window: Window, align: int
+    ) -> Iterator[Step]:
+        if not self.digits:
+            yield from super().steps(block, chunk, chunk_words, limit, window, align)
+            return
+        first, weight = max(chunk[0], block.words[0]), 0
+        for shift, tensor, tensors in self.digits:
+            size = self.weight_bytes(tensors, align)
+            word = first - chunk[0] + tensor * chunk_words
+            yield Step(word, tensors, block.offset, 0, 1, 0, 1, weight, size, shift, chunk_words)
+            weight += size
+
+    def setup(self, core: CoreParams, window: Window, step: Step) -> dict[str, int]:
+        return {
+            "engine": Engine.TAP,
+            "tap_mode": self.mode,
+            "tap_shift": step.shift,
+            "window": int(_has_window(core, window, step.nkx)),
+        }
+
+    def min_pass(self, core: CoreParams) -> int:
+        return 1
+
+    def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
+        """Cycles of a pass over a tile; of a pass through the window, its share of each kernel column."""
+        columns = window.kernel[1]
+        if not _has_window(core, window, columns):
+            return super().pass_cycles(core, window, tile)
+        streamed = tile.height * window_columns(tile.width, window.stride[1], columns)
+        return max(streamed, columns + 1) / columns
+
+    def start_cycles(self, coefficients: Coefficients) -> float:
+        return coefficients.tap_start
+
+
+def _has_window(core: CoreParams, window: Window, columns: int) -> bool:
+    """A kernel row of so many columns goes through the unit's window: where that saves cycles."""
+    return (
+        window.stride[1] < columns <= core.tap_columns and window.dilation[1] == 1 and window.kernel[1] == columns
+    )
+
+
+class _Tap:
+    """The tap unit's lowering."""
+
+    name = "tap"
+
+    def bid(self, task: Task, core: CoreParams) -> Work | None:
+        match task.node:
+            case QConv():
+                return _depthwise(task, task.node, core)
+            case QPool():
+                return _pool(task, task.node, core)
+            case QAdd():
+                return _add(task, task.node, core)
+            case Copy():
+                return _copy(task, task.node, core)
+
+
+TAP = _Tap()
+
+
+def _depthwise(task: Task, node: QConv, core: CoreParams) -> Work | None:
+    (source,) = task.inputs
+    if isinstance(source.layout, Packed) or is_flat(node, source.shape) or not is_depthwise(node, source.shape):
+        return None
+    if task.residual is not None or task.pool is not None:
+        return None
+    block, lanes = task.sink.block, core.tap_lanes
+    acts = blocked_source((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
+
+    def weights(out: OutBlock, order: Order) -> np.ndarray:
+        taps = node.weight[out.channel : out.channel + lanes, 0]
+        rows = np.zeros((taps.shape[1] * taps.shape[2], core.cols), np.int8)
+        rows[:, : len(taps)] = taps.reshape(len(taps), -1).T
+        return rows.view(np.uint8).reshape(-1)
+
+    return Work(
+        name=task.name,
+        op=task.op,
+        core=core,
+        source=acts,
+        passes=TapPasses(
+            mode=TapMode.MAC, weights=Weights(pass_bytes=core.cols, of=weights), pad_value=node.pad_value
+        ),
+        items=own_blocks(source.shape[0], lanes, block, acts.word_bytes, same_weights=False, same_params=False),
+        requant=parameters(node.requant, node.bias, lanes, block),
+        sink=task.sink,
+    )
+
+
+def _pool(task: Task, node: QPool, core: CoreParams) -> Work:
+    """Maximum or average pooling; the average's sum has weights of one."""
+    (source,) = task.inputs
+    block, lanes = task.sink.block, core.tap_lanes
+    top, left = node.padding[:2]
+    stride = stride_that_matters(node.stride, task.sink.shape[1:])
+    window = Window(node.kernel, stride, (1, 1), top, left, source.shape[1:])
+    acts = blocked_source((source,), window, core.act_word_bytes(block))
+    if node.requant is None:
+        same, requant, passes = True, unchanged(lanes, block), TapPasses(mode=TapMode.MAX, pad_value=node.pad_value)
+    else:
+        ones = Weights(pass_bytes=core.cols, of=lambda out, order: np.ones(core.cols, np.uint8), repeated=True)
+        same = same_parameters(node.requant)
+        requant = parameters(node.requant, np.full(source.shape[0], node.bias, np.int32), lanes, block, same)
+        passes = TapPasses(mode=TapMode.MAC, weights=ones, pad_value=node.pad_value)
+    return Work(
+        name=task.name,
+        op=task.op,
+        core=core,
+        source=acts,
+        passes=passes,
+        items=own_blocks(source.shape[0], lanes, block, acts.word_bytes, same_weights=True, same_params=same),
+        requant=requant,
+        sink=task.sink,
+    )
+
+
+def _add(task: Task, node: QAdd, core: CoreParams) -> Work:
+    """Weighted sum: every weight in signed digits to base 256, one pass per digit."""
+    block, lanes, shape = task.sink.block, core.tap_lanes, task.sink.shape
+    acts = blocked_source(task.inputs, pixel_window(shape[1:]), core.act_word_bytes(block))
+    split = [_digits(weight) for weight in node.weights]
+    digits, rows = [], []
+    for place in range(3):
+        used = [tensor for tensor in range(2) if split[tensor][place]]
+        if used:
+            digits.append((8 * place, used[0], len(used)))
+            rows += [split[tensor][place] for tensor in used]
+    if not digits:  # both weights zero: one pass that adds nothing still has to write the accumulators
+        digits, rows = [(0, 0, 1)], [0]
+
+    def weights(out: OutBlock, order: Order) -> np.ndarray:
+        return np.repeat(np.array(rows, np.int8), core.cols).view(np.uint8)
+
+    same = same_parameters(node.requant)
+    return Work(
+        name=task.name,
+        op=task.op,
+        core=core,
+        source=acts,
+        passes=TapPasses(
+            mode=TapMode.MAC, weights=Weights(pass_bytes=core.cols, of=weights), digits=tuple(digits)
+        ),
+        items=own_blocks(shape[0], lanes, block, acts.word_bytes, same_weights=True, same_params=same),
+        requant=parameters(node.requant, np.full(shape[0], node.bias, np.int32), lanes, block, same),
+        sink=task.sink,
+    )
+
+
+def _copy(task: Task, node: Copy, core: CoreParams) -> Work:
+    """Copy of a tensor into channels of another: a maximum over one tap."""
+    (source,) = task.inputs
+    block = task.sink.block
+    lanes = min(core.tap_lanes, block)
+    acts = blocked_source((source,), pixel_window(task.sink.shape[1:]), core.act_word_bytes(block))
+    channels, word = source.shape[0], acts.word_bytes
+    items: dict[int, list[OutBlock]] = {}
+    first = 0
+    while first < channels:
+        target = node.channel + first
+        count = min(lanes, block - target % block, word - first % word, channels - first)
+        number = first // word
+        items.setdefault(number, []).append(OutBlock(target, count, 1, (number, number + 1), first % word, 0, 0))
+        first += count
+    return Work(
+        name=task.name,
+        op=task.op,
+        core=core,
+        source=acts,
+        passes=TapPasses(mode=TapMode.MAX),
+        items=tuple(tuple(item) for item in items.values()),
+        requant=unchanged(lanes, block),
+        sink=task.sink,
+    )
+
+
+def _digits(weight: int) -> tuple[int, int, int]:
+    """Signed digits of an integer below 2**22 to base 256, lowest first."""
+    low = (weight + 128) % 256 - 128
+    middle = ((weight - low >> 8) + 128) % 256 - 128
+    return low, middle, (weight - low >> 8) - middle >> 8

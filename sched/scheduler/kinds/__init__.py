@@ -1,0 +1,1 @@
+"""Kinds of schedule: each a way from a graph to a plan."""

@@ -1,0 +1,76 @@
+"""A tensor that stays on the chip: rows of it in the activation scratchpads of several cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from scheduler.plan.layout import Blocked, ceil_div
+
+__all__ = ["Residence"]
+
+
+@dataclass(frozen=True)
+class Residence:
+    """A blocked tensor in activation scratchpads, all of its channels and columns, and on each core some rows.
+
+    Its planes are those of a COMPUTE's input: channel block k of row y, column x lies on a core whose first row is f at
+    flit ``((k // groups * height + y - f) * W + x) * groups + k % groups`` from `addr` on.
+
+    Attributes
+    ----------
+    layout : Blocked
+    addr : int
+        Byte of the scratchpads, at a whole word.
+    groups : int
+        Channel blocks of a scratchpad word.
+    rows : tuple of (core, first, end)
+        What each core holds.
+    sources : tuple of int
+        Cores that store it. When a source has stored all that a core holds, it gives the core a token.
+    token : int
+        Counter of the first source; those of the others follow.
+    """
+
+    layout: Blocked
+    addr: int
+    groups: int
+    rows: tuple[tuple[int, int, int], ...]
+    sources: tuple[int, ...]
+    token: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.layout.shape
+
+    @cached_property
+    def rows_of(self) -> Mapping[int, tuple[int, int]]:
+        """By core."""
+        return {core: (first, end) for core, first, end in self.rows}
+
+    @cached_property
+    def height(self) -> int:
+        """Rows of a plane: as many as the fullest core holds."""
+        return max(end - first for _, first, end in self.rows)
+
+    @property
+    def plane(self) -> int:
+        """Pixels of a plane."""
+        return self.height * self.shape[2]
+
+    @property
+    def words(self) -> int:
+        """Planes."""
+        return ceil_div(self.layout.blocks, self.groups)
+
+    @property
+    def nbytes(self) -> int:
+        """Of every core's scratchpad."""
+        return self.words * self.plane * self.groups * self.layout.block
+
+    def flit(self, core: int, channel_block: int, row: int, column: int) -> int:
+        """Scratchpad flit of a pixel."""
+        word, lane = divmod(channel_block, self.groups)
+        pixel = (row - self.rows_of[core][0]) * self.shape[2] + column
+        return self.addr // self.layout.block + (word * self.plane + pixel) * self.groups + lane

@@ -1,0 +1,199 @@
+"""The passes of an output block on an engine: the common part; each engine adds options of its own.
+
+Everything that the engine decides about a work is asked here: how its COMPUTEs are cut, what its SETUPs say, and what
+a pass costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+
+from estimator.coefficients import Coefficients
+from rtl.contract.params import CoreParams
+from scheduler.alike import UNMAPPED
+from scheduler.plan.layout import round_up
+from scheduler.plan.limits import MAX_BLOCKS, MAX_TAPS
+from scheduler.work.source import Tile, Window
+
+__all__ = ["Order", "OutBlock", "Passes", "Step", "Weights"]
+
+Order = list[tuple[int, int]] | None
+"""(word, offset) of the passes of a block, kernel taps innermost; None stands for word order."""
+
+
+class OutBlock(NamedTuple):
+    """Output channels that one pass computes, and what it reads for them.
+
+    Attributes
+    ----------
+    channel : int
+        First output channel.
+    lanes, groups : int
+        Of the STORE: `groups` flits of `lanes` channels each.
+    words : (first, end)
+        Input words.
+    offset : int
+        Byte in a word at which the lanes start, for an engine whose blocks have words of their own.
+    weights, params : int
+        Number of its set of weights, and of its set of parameters.
+    """
+
+    channel: int
+    lanes: int
+    groups: int
+    words: tuple[int, int]
+    offset: int
+    weights: int
+    params: int
+
+
+class Step(NamedTuple):
+    """One COMPUTE: `words` words from `word` on, kernel rows [ky, ky + nky), kernel columns [kx, kx + nkx).
+
+    ``weight`` and ``weight_bytes`` say where its weights lie in the block's set; ``pitch_words`` is the distance of
+    its blocks in words.
+    """
+
+    word: int
+    words: int
+    offset: int
+    ky: int
+    nky: int
+    kx: int
+    nkx: int
+    weight: int
+    weight_bytes: int
+    shift: int = 0
+    pitch_words: int = 1
+
+    @property
+    def passes(self) -> int:
+        return self.words * self.nky * self.nkx
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Weights:
+    """Weights of the passes of every block.
+
+    Attributes
+    ----------
+    pass_bytes : int
+        Of one pass.
+    of : callable
+        ``of(block, order)`` -> uint8[passes * pass_bytes].
+    repeated : bool
+        All passes have the same weights: one set of the longest step serves all.
+    """
+
+    pass_bytes: int
+    of: Callable[[OutBlock, Order], np.ndarray]
+    repeated: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Passes:
+    """What an engine does for each output block.
+
+    Attributes
+    ----------
+    weights : Weights, optional
+    pad_value : int
+        What padding contributes.
+    own_words : bool
+        Every output block reads words of its own, so that nothing is kept for another block.
+    halo_cost : int
+        How much rows that two tiles read are worth avoiding.
+    """
+
+    own_words: ClassVar[bool] = False
+    halo_cost: ClassVar[int] = 2
+    weights: Weights | None = None
+    pad_value: Annotated[int, UNMAPPED] = 0
+
+    @property
+    def pass_bytes(self) -> int:
+        """Weights of a pass."""
+        return 0 if self.weights is None else self.weights.pass_bytes
+
+    @property
+    def repeated(self) -> bool:
+        return self.weights is not None and self.weights.repeated
+
+    # --- cuts ---------------------------------------------------------------------------------------------------
+
+    def offsets(self, block: OutBlock) -> tuple[int, ...]:
+        """Bytes in a word at which the passes of a block start."""
+        return (block.offset,)
+
+    def of_word(self, taps: int) -> int:
+        """Passes of a word and an offset, which a COMPUTE keeps together where it can."""
+        return taps
+
+    def count(self, block: OutBlock, taps: int) -> int:
+        """Passes of a block."""
+        return (block.words[1] - block.words[0]) * taps * len(self.offsets(block))
+
+    def steps(
+        self, block: OutBlock, chunk: tuple[int, int], chunk_words: int, limit: int, window: Window, align: int
+    ) -> Iterator[Step]:
+        """COMPUTEs of a block over the words of a chunk, of at most `limit` passes each.
+
+        ``weight`` is relative to the first of them; the weights of each take up a multiple of `align` bytes.
+        """
+        first, end = max(chunk[0], block.words[0]), min(chunk[1], block.words[1])
+        weight = 0
+        for offset in self.offsets(block):
+            for word, words, ky, nky, kx, nkx in _slices(first, end, limit, window.kernel):
+                size = self.weight_bytes(limit if self.repeated else words * nky * nkx, align)
+                yield Step(word - chunk[0], words, offset, ky, nky, kx, nkx, 0 if self.repeated else weight, size)
+                weight += size
+
+    def weight_bytes(self, passes: int, align: int) -> int:
+        """Bytes that the weights of a step take up."""
+        return round_up(passes * self.pass_bytes, align)
+
+    # --- instructions -------------------------------------------------------------------------------------------
+
+    def setup(self, core: CoreParams, window: Window, step: Step) -> dict[str, int]:
+        """The engine's own fields of a step's SETUP."""
+        raise NotImplementedError
+
+    # --- cost ---------------------------------------------------------------------------------------------------
+
+    def min_pass(self, core: CoreParams) -> int:
+        """Fewest cycles of a pass."""
+        raise NotImplementedError
+
+    def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
+        """Cycles of a pass over a tile."""
+        return max(tile.pixels, self.min_pass(core))
+
+    def start_cycles(self, coefficients: Coefficients) -> float:
+        """Of a COMPUTE, beyond its passes."""
+        raise NotImplementedError
+
+
+def _slices(
+    first: int, end: int, limit: int, kernel: tuple[int, int]
+) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """(word, words, kernel row, rows, kernel column, columns) of pieces of at most `limit` passes."""
+    kh, kw = kernel
+    if kh * kw <= limit and max(kh, kw) <= MAX_TAPS:
+        count = min(limit // (kh * kw), MAX_BLOCKS)
+        for word in range(first, end, count):
+            yield word, min(count, end - word), 0, kh, 0, kw
+        return
+    rows = min(limit // kw, MAX_TAPS) if kw <= MAX_TAPS else 0
+    for word in range(first, end):
+        if rows:
+            for ky in range(0, kh, rows):
+                yield word, 1, ky, min(rows, kh - ky), 0, kw
+            continue
+        columns = min(limit, MAX_TAPS)
+        for ky in range(kh):
+            for kx in range(0, kw, columns):
+                yield word, 1, ky, 1, kx, min(columns, kw - kx)

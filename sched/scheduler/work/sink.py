@@ -1,0 +1,159 @@
+"""Where the output of a work goes, and the STOREs that bring it there.
+
+`MemorySink`
+    A blocked tensor in DRAM.
+`ScratchpadSink`
+    A tensor that stays in the scratchpads of the cores that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from rtl.contract.isa import Opcode, Space, TrafficClass, encode_fields
+from rtl.contract.params import ChipParams
+from scheduler.plan.layout import Blocked
+from scheduler.plan.program import Placement
+from scheduler.plan.residence import Residence
+from scheduler.work.passes import OutBlock
+from scheduler.work.source import Tile
+
+__all__ = ["MemorySink", "ScratchpadSink", "Sink", "Target"]
+
+Rows = tuple[int, int]
+
+
+class Target(NamedTuple):
+    """One STORE of an output block, without what the accumulators say.
+
+    Attributes
+    ----------
+    fields : int
+        Encoded.
+    group, groups : int
+        First group of the block, and how many.
+    addr : int
+    core : int, optional
+        To which it goes, if to a core.
+    """
+
+    fields: int
+    group: int
+    groups: int
+    addr: int
+    core: int | None = None
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Common part: the output's shape, int8[C, H, W], in blocks of so many channels."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        raise NotImplementedError
+
+    @property
+    def block(self) -> int:
+        raise NotImplementedError
+
+    def runs(self, tile: Tile) -> Iterator[Rows]:
+        """Rows [first, end) of a tile that lie one behind the other, so that a STORE can take them together."""
+        whole = tile.store_width == self.shape[2]
+        for first in [tile.store_y[0]] if whole else range(*tile.store_y):
+            yield first, tile.store_y[1] if whole else first + 1
+
+    def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
+        """STOREs by which a core puts a run of rows, from a column on, where it belongs."""
+        raise NotImplementedError
+
+    def tokens(self, core: int) -> Iterator[tuple[int, int]]:
+        """(core, counter) of those that wait until all that this core stores there has arrived."""
+        return iter(())
+
+
+@dataclass(frozen=True)
+class MemorySink(Sink):
+    """A tensor in DRAM; every core writes through its home memory node."""
+
+    placement: Placement
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.placement.shape
+
+    @property
+    def block(self) -> int:
+        return self.placement.layout.block
+
+    @property
+    def plane(self) -> int:
+        """Flits of a channel block."""
+        assert isinstance(self.placement.layout, Blocked)
+        return self.placement.layout.plane_flits
+
+    def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
+        fields = _to_memory(chip.home_memory[core], self.plane)
+        pixel = rows[0] * self.shape[2] + column
+        yield Target(fields, 0, block.groups, self.address(block, pixel))
+
+    def address(self, block: OutBlock, pixel: int) -> int:
+        return self.placement.addr + (block.channel // self.block * self.plane + pixel) * self.block
+
+
+@dataclass(frozen=True)
+class ScratchpadSink(Sink):
+    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them."""
+
+    residence: Residence
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.residence.shape
+
+    @property
+    def block(self) -> int:
+        return self.residence.layout.block
+
+    def runs(self, tile: Tile) -> Iterator[Rows]:
+        """Cut also where the rows of a core begin and end."""
+        edges = {edge for _, first, end in self.residence.rows for edge in (first, end)}
+        for first, end in super().runs(tile):
+            cuts = [first, *sorted(edge for edge in edges if first < edge < end), end]
+            yield from pairwise(cuts)
+
+    def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
+        residence, number = self.residence, block.channel // self.block
+        for target, first, end in residence.rows:
+            if not first <= rows[0] < end:
+                continue
+            groups = chip.cores[target].act_groups(self.block)
+            assert groups == residence.groups, f"core {target} keeps {groups} blocks a word, not {residence.groups}"
+            # Blocks of a word lie beside each other; from word to word it is a plane.
+            stride, most = (residence.plane, block.groups) if groups == 1 else (1, groups - number % groups)
+            done = 0
+            while done < block.groups:
+                count = min(most, block.groups - done)
+                addr = residence.flit(target, number + done, rows[0], column)
+                yield Target(_to_core(target, stride), done, count, addr, target)
+                done, most = done + count, groups
+
+    def tokens(self, core: int) -> Iterator[tuple[int, int]]:
+        token = self.residence.token + self.residence.sources.index(core)
+        return ((target, token) for target, _, _ in self.residence.rows)
+
+
+@cache
+def _to_core(core: int, group_stride: int) -> int:
+    return encode_fields(
+        Opcode.STORE, to_core=1, core=core, space=Space.ACT, planar=1, group_stride=group_stride,
+        traffic=TrafficClass.OFMAP,
+    )  # fmt: skip
+
+
+@cache
+def _to_memory(memory: int, group_stride: int) -> int:
+    return encode_fields(Opcode.STORE, memory=memory, group_stride=group_stride, traffic=TrafficClass.OFMAP)

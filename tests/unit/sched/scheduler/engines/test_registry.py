@@ -1,0 +1,141 @@
+"""Bids of engines, and that one from outside can join."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from estimator import Coefficients
+from golden.int8 import ops
+from golden.int8.qnodes import QConv, QPool
+from golden.machine import Machine
+from rtl.contract.params import CoreParams, default_chip
+from scheduler import Plan, PlanError, schedule
+from scheduler.engines import bids, engines_of, register, withdraw
+from scheduler.engines.array import ARRAY, ArrayPasses
+from scheduler.engines.tap import TAP
+from scheduler.kinds.layers import Layers
+from scheduler.map.mapping import Mapping
+from scheduler.map.search import best_mappings
+from scheduler.work.sink import MemorySink
+from scheduler.work.task import Task
+from scheduler.work.work import Work
+from tests.cases import Case, GraphBuilder, random_image
+
+CHIP = default_chip(2, CoreParams(8, 8))
+
+
+def case(*, pool: str = "avgpool", channels: int = 20) -> Case:
+    """One pool."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder(rng, (channels, 9, 9), 10**9)
+    graph = builder.graph("net", builder.pool(pool, "in", (3, 3), (2, 2)))
+    return Case(0, pool, CHIP, graph, random_image(rng, graph))
+
+
+class SumsOnTheArray:
+    """An engine from outside: an average pool as a convolution of the array, with weights of one on the diagonal."""
+
+    name = "sums"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def bid(self, task: Task, core: CoreParams) -> Work | None:
+        self.asked.append(task.name)
+        node = task.node
+        if not isinstance(node, QPool) or node.requant is None:
+            return None
+        (source,) = task.inputs
+        channels = source.shape[0]
+        weight = np.zeros((channels, channels, *node.kernel), np.int8)
+        weight[range(channels), range(channels)] = 1
+        conv = QConv(
+            node.name, "conv", node.input, node.output, weight, np.full(channels, node.bias, np.int32), node.stride,
+            node.padding, (1, 1), 1, node.pad_value, node.requant, task.sink.shape[1:],
+        )  # fmt: skip
+        work = ARRAY.bid(replace(task, node=conv), core)
+        return work and replace(work, passes=FreePasses(**vars(work.passes)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FreePasses(ArrayPasses):
+    """Passes that promise to cost nothing."""
+
+    def pass_cycles(self, *_: object) -> float:
+        return 0.0
+
+    def start_cycles(self, coefficients: Coefficients) -> float:
+        return 0.0
+
+
+@pytest.fixture
+def sums() -> Iterator[SumsOnTheArray]:
+    engine = SumsOnTheArray()
+    register(engine)
+    yield engine
+    withdraw(engine.name)
+
+
+def check(case: Case, plan: Plan) -> None:
+    memory = plan.memory_image(case.image)
+    for launch in plan.launches:
+        assert Machine(CHIP).run(memory, launch.program_base, launch.program_stride).ok
+    (output,) = case.graph.outputs
+    np.testing.assert_array_equal(plan.tensors[output].read(memory), ops.run(case.graph, case.image)[output])
+
+
+def test_every_engine_is_asked_and_each_bid_is_searched(sums: SumsOnTheArray) -> None:
+    pool, searched = case(), []
+
+    def search(work: Work, *arguments: object) -> list[Mapping]:
+        searched.append(type(work.passes).__name__)
+        return best_mappings(work, *arguments)  # type: ignore[arg-type]
+
+    check(pool, schedule(pool.graph, CHIP, kind=Layers(search=search)))
+    assert sums.asked == [pool.graph.nodes[0].name]
+    assert searched == ["TapPasses", "FreePasses"]
+
+
+def test_the_bid_that_the_estimator_finds_fastest_wins(sums: SumsOnTheArray) -> None:
+    """What the engine promises brings it among those that are estimated, no further."""
+    pool = case()
+    plan = schedule(pool.graph, CHIP)
+    check(pool, plan)
+    withdraw(sums.name)
+    try:
+        assert plan.launches[0].streams == schedule(pool.graph, CHIP).launches[0].streams
+    finally:
+        register(sums)
+
+
+def test_an_engine_from_outside_computes_what_it_bids_for(sums: SumsOnTheArray) -> None:
+    def only_sums(work: Work, *arguments: object) -> list[Mapping]:
+        if not isinstance(work.passes, FreePasses):
+            raise PlanError("not in this test")
+        return best_mappings(work, *arguments)  # type: ignore[arg-type]
+
+    pool = case()
+    plan = schedule(pool.graph, CHIP, kind=Layers(search=only_sums))
+    check(pool, plan)
+    assert plan.launches[0].streams != schedule(pool.graph, CHIP).launches[0].streams
+
+
+def test_an_engine_registers_once(sums: SumsOnTheArray) -> None:
+    with pytest.raises(ValueError, match="engine 'sums' is registered already"):
+        register(sums)
+    assert [engine.name for engine in engines_of(CHIP.cores[0])] == ["array", "tap", "sums"]
+
+
+def test_a_task_that_suits_no_engine_is_refused() -> None:
+    pool = case(pool="maxpool")
+    place = schedule(pool.graph, CHIP).tensors
+    task = Task(node=pool.graph.nodes[0], inputs=(place["in"],), sink=MemorySink(place[pool.graph.outputs[0]]))
+    withdraw("tap")
+    try:
+        with pytest.raises(PlanError, match=r"'maxpool0' \(maxpool\) suits none of the core's engines \(array\)"):
+            bids(task, CHIP.cores[0])
+    finally:
+        register(TAP)
+    assert len(bids(task, CHIP.cores[0])) == 1

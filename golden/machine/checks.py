@@ -9,8 +9,8 @@ the fields of the instruction, alignment, then ranges. Rules that only one engin
 
 from collections.abc import Callable
 
-from golden.machine import engines
 from golden.machine.checker import Checker
+from golden.machine.engines import MODELS
 from golden.machine.operands import Fields
 from golden.machine.state import CoreState
 from rtl.contract.codec import table_blocks
@@ -67,14 +67,13 @@ def _load(check: Checker, fields: Fields) -> None:
 
 def _setup(check: Checker, fields: Fields) -> None:
     check.nonzero(fields, "kernel_h", "kernel_w", "out_w")
-    engine, spec = engines.find(fields["engine"]), ENGINES.by_code(fields["engine"])
-    check.require(engine is not None and spec is not None, f"no engine {fields['engine']}")
-    assert engine is not None
+    spec = ENGINES.by_code(fields["engine"])
+    check.require(spec is not None, f"no engine {fields['engine']}")
     assert spec is not None
     check.require(spec.name in check.core.params.engines, f"the core has no engine {spec.name}")
     unknown = fields["options"] >> spec.options.size
     check.require(unknown == 0, f"options {fields['options']:#x}, {spec.name} has {spec.options.size} bits of them")
-    engine.check_setup(check, fields)
+    MODELS[spec.name].check_setup(check, fields)
 
 
 def _compute(check: Checker, fields: Fields) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from golden.machine.engines import Sums, find
+from golden.machine.engines import Sums, engine_of
 from golden.machine.operands import Fields
 from golden.machine.state import CoreState
 from rtl.contract.regs import CoreCounter
@@ -29,11 +29,10 @@ def compute(core: CoreState, fields: Fields) -> Update:
     """
     geometry = core.geometry
     assert geometry is not None
-    engine = find(geometry["engine"])
-    assert engine is not None
+    spec, engine = engine_of(geometry["engine"])
     sums = engine.run(core, geometry, fields)
     passes, pixels = engine.extent(geometry, fields)
-    core.counts[engine.counter] += passes * pixels
+    core.counts[spec.pixels_counter] += passes * pixels
     core.counts[CoreCounter.PASSES] += passes
     return Update(fields["acc_base"], bool(fields["accumulate"]), sums)
 

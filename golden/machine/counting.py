@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from golden.machine.engines import find
+from golden.machine.engines import engine_of
 from golden.machine.operands import Fields
 from rtl.contract.codec import decode
 from rtl.contract.isa import Opcode, Unit
@@ -17,7 +17,7 @@ COUNTED = (CoreCounter.INSTRUCTIONS, CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_P
 """Counters that the instructions alone determine."""
 
 
-def count_events(streams: Mapping[tuple[int, Unit], Sequence[bytes]]) -> dict[int, Counter[CoreCounter]]:
+def count_events(streams: Mapping[tuple[int, Unit], Sequence[bytes]]) -> dict[int, Counter[int]]:
     """`COUNTED` of every core, for legal programs.
 
     Parameters
@@ -25,7 +25,7 @@ def count_events(streams: Mapping[tuple[int, Unit], Sequence[bytes]]) -> dict[in
     streams : dict of (core, Unit) to list of bytes
         Instructions, END last.
     """
-    counts: dict[int, Counter[CoreCounter]] = {core: Counter() for core, _ in streams}
+    counts: dict[int, Counter[int]] = {core: Counter() for core, _ in streams}
     for (core, unit), words in streams.items():
         counts[core][CoreCounter.INSTRUCTIONS] += len(words)
         if unit == Unit.COMPUTE:
@@ -33,18 +33,17 @@ def count_events(streams: Mapping[tuple[int, Unit], Sequence[bytes]]) -> dict[in
     return counts
 
 
-def _computed(words: Sequence[bytes]) -> Counter[CoreCounter]:
+def _computed(words: Sequence[bytes]) -> Counter[int]:
     """Passes and pixels of one compute stream."""
-    counts: Counter[CoreCounter] = Counter()
+    counts: Counter[int] = Counter()
     geometry: Fields = {}
     for word in words:
         opcode, fields = decode(word)
         if opcode == Opcode.SETUP:
             geometry = fields
         elif opcode == Opcode.COMPUTE:
-            engine = find(geometry["engine"])
-            assert engine is not None, f"no engine {geometry['engine']} in a program that ran"
+            spec, engine = engine_of(geometry["engine"])
             passes, pixels = engine.extent(geometry, fields)
-            counts[engine.counter] += passes * pixels
+            counts[spec.pixels_counter] += passes * pixels
             counts[CoreCounter.PASSES] += passes
     return counts

@@ -22,6 +22,7 @@ from golden.machine.result import Blocked, Result
 from golden.machine.state import UNDEFINED, CoreState, fresh_cores
 from golden.machine.store import drain
 from rtl.contract.codec import decode
+from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import CoreCounter, ErrorCode
@@ -30,7 +31,12 @@ __all__ = ["Machine"]
 
 Fields = dict[str, int]
 
-_cached_decode = lru_cache(1 << 14)(decode)
+
+
+@lru_cache(1 << 14)
+def _decode(raw: bytes, _engines: int) -> tuple[Opcode, Fields]:
+    """Opcode and fields of an instruction, with the engines that there are."""
+    return decode(raw)
 
 
 class Machine:
@@ -132,7 +138,7 @@ class _UnitActor(Actor):
             why = f"core {self.core.index}: {self.unit.name} stream runs out of memory at {self.address:#x}"
             raise Fault(ErrorCode.AXI_READ, node, None, why)
         self.address += INSTRUCTION_BYTES
-        self.opcode, self.fields = _cached_decode(raw)
+        self.opcode, self.fields = _decode(raw, ENGINES.changes)
         check_prefix(self.core, self.run.chip, self.unit, self.opcode, self.fields)
         wanted: set[int] = set()
         for i in range(3):

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from golden.machine.state import CoreState
-from rtl.contract.isa import Compute, Unit
+from rtl.contract.isa import ADDRESS_SPACE_BYTES, Unit
 from rtl.contract.regs import ErrorCode
 
 __all__ = ["EXACT_ROWS", "Fields", "Piece", "gather", "pieces", "product", "weights_from"]
 
 Fields = dict[str, int]
 
-_ADDRESS_MASK = (1 << Compute["act_base"].width) - 1
+_ADDRESS_MASK = ADDRESS_SPACE_BYTES - 1
 EXACT_ROWS = 1024
 """Operands that float32 adds up exactly, whatever they are."""
 _WORKSPACE_BYTES = 1 << 22

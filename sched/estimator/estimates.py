@@ -10,12 +10,13 @@ from math import inf
 from typing import Protocol
 
 from estimator.coefficients import Coefficients
-from estimator.engines import EngineTiming, registered, timing_of
+from estimator.engines import TIMINGS, timing_of
 from estimator.instructions import Compute, Instruction, Instructions, Load, Store, Streams, masked
 from estimator.timeline import Estimate, OverLimit, Timeline, UnitState
 from estimator.timing import MemoryTiming
 from estimator.trace import Trace, TracedTimeline
 from rtl.contract.activity import Activity, CoreActivity, by_class
+from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
@@ -75,8 +76,8 @@ def activity(
     timeline = Timeline(programs, chip, estimator.memory, estimator.c)
     cycles = timeline.run().cycles
     cores = (
-        _core_activity([programs[core, unit] for unit in Unit], timeline.units[core][Unit.COMPUTE], cycles)
-        for core in range(chip.n_cores)
+        _core_activity(params.engines, [programs[core, unit] for unit in Unit], timeline.units[core], cycles)
+        for core, params in enumerate(chip.cores)
     )
     read, write = by_class([0] * len(TrafficClass)), by_class([0] * len(TrafficClass))
     read["program"] = timeline.bytes["program"]
@@ -89,15 +90,18 @@ def activity(
     return Activity(cycles, tuple(cores), read, write)
 
 
-def _core_activity(programs: Sequence[Sequence[Instruction]], unit: UnitState, cycles: float) -> CoreActivity:
-    pixels = {timing.name: 0 for _, timing in registered()}
+def _core_activity(
+    engines: Sequence[str], programs: Sequence[Sequence[Instruction]], units: Sequence[UnitState], cycles: float
+) -> CoreActivity:
+    pixels = dict.fromkeys(engines, 0)
     passes = 0
     for instruction in programs[Unit.COMPUTE]:
         if isinstance(instruction, Compute):
             pixels[timing_of(instruction.engine).name] += instruction.pixels
             passes += instruction.passes
-    done = max(0.0, cycles - sum(value for cause, value in unit.causes.items() if cause != "done"))
-    return CoreActivity(pixels, passes, sum(map(len, programs)), {**unit.causes, "done": done})
+    causes = units[Unit.COMPUTE].causes
+    done = max(0.0, cycles - sum(value for cause, value in causes.items() if cause != "done"))
+    return CoreActivity(pixels, passes, sum(map(len, programs)), {**causes, "done": done})
 
 
 def fastest(
@@ -128,14 +132,13 @@ def fastest(
 
 
 def _estimator_of(chip: ChipParams, memory: MemoryTiming | None, coefficients: Coefficients | None) -> _Estimator:
-    return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load(), registered())
+    engines = TIMINGS.changes, ENGINES.changes
+    return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load(), engines)
 
 
 @lru_cache(maxsize=4)
-def _estimator(
-    chip: ChipParams, memory: MemoryTiming, c: Coefficients, engines: tuple[tuple[int, EngineTiming], ...]
-) -> _Estimator:
-    """Estimator that knows what was estimated with these engines."""
+def _estimator(chip: ChipParams, memory: MemoryTiming, c: Coefficients, _engines: tuple[int, int]) -> _Estimator:
+    """Estimator that knows what was estimated with the engines that there are."""
     return _Estimator(chip, memory, c)
 
 

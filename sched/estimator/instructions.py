@@ -17,6 +17,7 @@ from estimator.engines import setup_fields, timing_of
 from estimator.transfers import bursts, hops, store_cycles
 from rtl.contract import isa
 from rtl.contract.codec import decode, fields_of
+from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
@@ -175,11 +176,11 @@ def masked(streams: Sequence[Sequence[bytes]], with_addresses: bool) -> bytes:
     """Instructions one behind the other, fields that cost no time zero; addresses of a LOAD do if asked for."""
     words = np.frombuffer(b"".join([word for stream in streams for word in stream]), "<u8")
     words = words.reshape(-1, INSTRUCTION_BYTES // 8)
-    return (words & _masks(with_addresses, setup_fields())[words[:, 0] & np.uint64(15)]).tobytes()
+    return (words & _masks(with_addresses, setup_fields(), ENGINES.changes)[words[:, 0] & np.uint64(15)]).tobytes()
 
 
 @cache
-def _masks(with_addresses: bool, of_setup: frozenset[str]) -> np.ndarray:
+def _masks(with_addresses: bool, of_setup: frozenset[str], _engines: int) -> np.ndarray:
     """Masks of the bits that cost time, uint64[opcode, word]."""
     out = np.zeros((16, INSTRUCTION_BYTES // 8), np.uint64)
     out[:, 0] = 15

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from math import ceil
 
-from rtl.contract.params import ChipParams
+from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
 
 __all__ = ["bursts", "hops", "store_cycles"]
-
-PAGE_BYTES = 4096
 
 Fields = dict[str, int]
 
@@ -20,7 +18,7 @@ def store_cycles(pixels: int, pool: tuple[int, int] | None = None) -> int:
 
 def bursts(chip: ChipParams, fields: Fields) -> int:
     """AXI bursts of a LOAD: cut at max_packet_flits and 4 KB."""
-    page = PAGE_BYTES // chip.link_bytes
+    page = AXI_PAGE_BYTES // chip.link_bytes
     first = fields["dram_addr"] // chip.link_bytes
     total = 0
     for run in range(min(fields["runs"], 64)):

@@ -1,11 +1,23 @@
-"""Meaning of each engine's passes: the array, the tap unit, and who registers beside them."""
+"""Meaning of each engine's passes: one file and one line here for each."""
 
-from golden.machine.engines import array, tap
+from golden.machine.engines.array import ARRAY
 from golden.machine.engines.engine import EngineModel, Sums
-from golden.machine.engines.registry import find, register, withdraw
-from rtl.contract.isa import Engine
+from golden.machine.engines.tap import TAP
+from rtl.contract.engines import ENGINES, EngineSpec, Registry
 
-__all__ = ["EngineModel", "Sums", "find", "register", "withdraw"]
+__all__ = ["MODELS", "EngineModel", "Sums", "engine_of"]
 
-register(Engine.ARRAY, array.ARRAY)
-register(Engine.TAP, tap.TAP)
+MODELS: Registry[EngineModel] = Registry(
+    "model of the machine",
+    {
+        "array": ARRAY,
+        "tap": TAP,
+    },
+)
+
+
+def engine_of(code: int) -> tuple[EngineSpec, EngineModel]:
+    """Engine that a legal SETUP names."""
+    spec = ENGINES.by_code(code)
+    assert spec is not None, f"no engine {code} in a program that runs"
+    return spec, MODELS[spec.name]

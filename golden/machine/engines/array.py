@@ -6,15 +6,12 @@ from golden.machine.checker import Checker
 from golden.machine.engines.engine import EngineModel, Sums
 from golden.machine.operands import EXACT_ROWS, Fields, gather, pieces, product, weights_from
 from golden.machine.state import CoreState
-from rtl.contract.regs import CoreCounter
 
 __all__ = ["ARRAY"]
 
 
 class _Array:
     """The array's passes, in BLAS."""
-
-    counter = CoreCounter.ARRAY_PIXELS
 
     def check_setup(self, check: Checker, fields: Fields) -> None:
         """It has no options, and hence no rules."""

@@ -12,7 +12,6 @@ import numpy as np
 from golden.machine.checker import Checker
 from golden.machine.operands import Fields
 from golden.machine.state import CoreState
-from rtl.contract.regs import CoreCounter
 
 __all__ = ["EngineModel", "Sums"]
 
@@ -35,11 +34,6 @@ class Sums:
 
 class EngineModel(Protocol):
     """Meaning of one engine's instructions."""
-
-    @property
-    def counter(self) -> CoreCounter:
-        """Counter of the pixels that stream through it."""
-        ...
 
     def check_setup(self, check: Checker, fields: Fields) -> None:
         """Rules of a SETUP that are the engine's own."""

@@ -7,7 +7,6 @@ from golden.machine.engines.engine import EngineModel, Sums
 from golden.machine.operands import EXACT_ROWS, Fields, gather, pieces, weights_from
 from golden.machine.state import CoreState
 from rtl.contract.engines.tap import TapMode
-from rtl.contract.regs import CoreCounter
 
 __all__ = ["TAP"]
 
@@ -17,8 +16,6 @@ _LOWEST = -128
 
 class _Tap:
     """The tap unit's passes, lane by lane."""
-
-    counter = CoreCounter.TAP_PIXELS
 
     def check_setup(self, check: Checker, fields: Fields) -> None:
         if not fields["window"]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from estimator.engines import EngineTiming, timing_of
+from estimator.engines import TIMINGS, EngineTiming
 from golden.int8.qnodes import QConv
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine
@@ -45,7 +45,7 @@ class ArrayPasses(Passes):
         Bytes in a word at which passes start: a read covers R of them.
     """
 
-    timing: ClassVar[EngineTiming] = timing_of(Engine.ARRAY)
+    timing: ClassVar[EngineTiming] = TIMINGS["array"]
     starts: tuple[int, ...]
 
     def offsets(self, block: OutBlock) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from estimator.engines import EngineTiming, Pass, timing_of
+from estimator.engines import TIMINGS, EngineTiming, Pass
 from golden.int8.qnodes import QAdd, QConv, QPool
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine
@@ -44,7 +44,7 @@ class TapPasses(Passes):
         Of an addition: its COMPUTEs, in each of which a pass is a tensor.
     """
 
-    timing: ClassVar[EngineTiming] = timing_of(Engine.TAP)
+    timing: ClassVar[EngineTiming] = TIMINGS["tap"]
     own_words: ClassVar[bool] = True
     halo_cost: ClassVar[int] = 4  # it waits for memory, so that halos cost it more than the array
     mode: TapMode

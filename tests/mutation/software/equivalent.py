@@ -99,7 +99,7 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         38,
         "1 -> 2",
     ): _ANY_NEGATIVE,
-    ("golden/machine/machine.py", "_cached_decode = lru_cache(1 << 14)(decode)", 32, "14 -> 15"): (
+    ("golden/machine/machine.py", "@lru_cache(1 << 14)", 16, "14 -> 15"): (
         "how many decoded instructions are kept"
     ),
     # --- scheduler

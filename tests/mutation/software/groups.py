@@ -128,8 +128,8 @@ _MACHINE_FAULTS = (
     Seeded(
         _OPERANDS,
         "activation addresses do not wrap",
-        '_ADDRESS_MASK = (1 << Compute["act_base"].width) - 1',
-        "_ADDRESS_MASK = (1 << 23) - 1",
+        "_ADDRESS_MASK = ADDRESS_SPACE_BYTES - 1",
+        "_ADDRESS_MASK = 2 * ADDRESS_SPACE_BYTES - 1",
     ),
     Seeded(_STATE, "a token counter ends one later", "== TOKEN_MAX:", "== TOKEN_MAX + 1:"),
     Seeded(_STATE, "a planar run steps by one flit", "return self.act_groups if planar else 1", "return 1"),

@@ -3,7 +3,8 @@
 import pytest
 
 from estimator import EngineCycles, estimate
-from estimator.engines import ARRAY, Pass
+from estimator.engines import Pass
+from estimator.engines.array import ARRAY
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode
 from rtl.contract.params import CoreParams

@@ -4,25 +4,36 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from amaranth.hdl import unsigned
+from amaranth.lib import data
 
-from estimator import EngineCycles, engines, estimate
+from estimator import EngineCycles, activity, estimate
 from estimator.coefficients import Coefficients
-from estimator.engines import ARRAY, TAP, EngineTiming, Pass, switch_cycles
+from estimator.engines import TIMINGS, EngineTiming, Pass, switch_cycles
 from estimator.instructions import masked
 from rtl.contract.codec import encode
-from rtl.contract.isa import Engine, Opcode
-from rtl.contract.params import CoreParams
-from tests.unit.sched.estimator.handmade import EXACT, ONE, QUICK, SETUP, Handmade, compute
+from rtl.contract.engines import ENGINES, EngineError, EngineSpec
+from rtl.contract.isa import Opcode
+from rtl.contract.params import ChipParams, CoreParams, default_chip
+from tests.unit.sched.estimator.handmade import EXACT, QUICK, SETUP, Handmade, compute
+
+SPEC = EngineSpec(
+    name="doubler",
+    code=2,
+    options=data.StructLayout({"at_once": unsigned(4)}),
+    weight_rows=lambda core: 1,
+    lanes=lambda core: core.cols,
+)
 
 
 class Doubler(EngineTiming):
-    """An engine that takes two cycles a pixel, and as many blocks at once as its SETUP's tap_shift says."""
+    """An engine that takes two cycles a pixel, and as many blocks at once as its SETUP's at_once says."""
 
     name = "doubler"
-    setup_fields = frozenset({"out_w", "tap_shift"})
+    setup_fields = frozenset({"out_w", "at_once"})
 
     def passes(self, setup: dict[str, int], fields: dict[str, int]) -> tuple[int, Pass]:
-        return fields["blocks"] // setup["tap_shift"], Pass(fields["out_h"], setup["out_w"])
+        return fields["blocks"] // setup["at_once"], Pass(fields["out_h"], setup["out_w"])
 
     def pass_cycles(self, core: CoreParams, streamed: Pass) -> int:
         return 2 * streamed.pixels
@@ -35,68 +46,63 @@ WITH_IT = EXACT.with_engine("doubler", EngineCycles(start=0.0, drain=0.0, idle=1
 
 
 @pytest.fixture
-def doubler() -> Iterator[EngineTiming]:
-    """In the place of the tap unit, whose code a SETUP can hold."""
-    engines.withdraw(Engine.TAP)
-    timing = Doubler()
-    engines.register(Engine.TAP, timing)
-    yield timing
-    if Engine.TAP in dict(engines.registered()):
-        engines.withdraw(Engine.TAP)
-    engines.register(Engine.TAP, TAP)
+def chip() -> Iterator[ChipParams]:
+    """One whose core has the engine besides."""
+    with ENGINES.registered("doubler", SPEC), TIMINGS.registered("doubler", Doubler()):
+        yield default_chip(1, CoreParams(engines=("array", "tap", "doubler")))
 
 
-def its_setup(blocks_at_once: int) -> bytes:
-    return encode(Opcode.SETUP, engine=Engine.TAP, tap_shift=blocks_at_once, kernel_h=1, kernel_w=1, out_w=20)
+def its_setup(at_once: int) -> bytes:
+    return encode(Opcode.SETUP, engine=SPEC.code, at_once=at_once, kernel_h=1, kernel_w=1, out_w=20)
 
 
-def test_an_engine_from_outside_is_estimated_by_its_own_rules(doubler: EngineTiming) -> None:
-    def streamed(at_once: int) -> float:
-        program = Handmade(ONE, compute=(its_setup(at_once), compute(blocks=12, out_h=10)))
-        return estimate(program, ONE, QUICK, WITH_IT).compute["stream"]
-
-    assert (streamed(1), streamed(3)) == (12 * 2 * 200, 4 * 2 * 200)  # tap_shift is masked out without it
-
-
-def test_its_fields_of_a_setup_are_masked_out_again_without_it(doubler: EngineTiming) -> None:
-    setups = [[its_setup(1)], [its_setup(3)]]
-    assert masked(setups[:1], False) != masked(setups[1:], False)
-    engines.withdraw(Engine.TAP)
-    engines.register(Engine.TAP, TAP)
-    assert masked(setups[:1], False) == masked(setups[1:], False)
-    engines.withdraw(Engine.TAP)
-    engines.register(Engine.TAP, doubler)
+def test_an_engine_from_outside_is_estimated_by_its_own_rules(chip: ChipParams) -> None:
+    for at_once, passes in ((1, 12), (3, 4)):
+        program = Handmade(chip, compute=(its_setup(at_once), compute(blocks=12, out_h=10)))
+        assert estimate(program, chip, QUICK, WITH_IT).compute["stream"] == passes * 2 * 200
+        done = activity(program, chip, QUICK, WITH_IT)
+        assert (done.pixels, done.passes) == ({"array": 0, "tap": 0, "doubler": passes * 200}, passes)
 
 
-def test_a_change_waits_for_the_engine_before_to_be_idle(doubler: EngineTiming) -> None:
+def test_options_are_masked_out_where_no_timing_asks_for_them(chip: ChipParams) -> None:
+    setups = [its_setup(1)], [its_setup(3)]
+    one, three = (masked([setup], with_addresses=False) for setup in setups)
+    assert one != three
+    with ENGINES.registered("other", replace(SPEC, name="other", code=3, options=data.StructLayout({}))):
+        pass  # whatever changes, what was masked before is masked so again
+    assert [masked([setup], with_addresses=False) for setup in setups] == [one, three]
+
+
+def test_a_change_waits_for_the_engine_before_to_be_idle(chip: ChipParams) -> None:
     setup = its_setup(1)
-    same = Handmade(ONE, compute=(setup, compute(), setup, compute()))
-    program = Handmade(ONE, compute=(setup, compute(), SETUP, compute()))
-    got = estimate(program, ONE, QUICK, WITH_IT)
-    assert got.compute["overhead"] - estimate(same, ONE, QUICK, WITH_IT).compute["overhead"] == 100 + 11
+    same = Handmade(chip, compute=(setup, compute(), setup, compute()))
+    program = Handmade(chip, compute=(setup, compute(), SETUP, compute()))
+    got, kept = (estimate(each, chip, QUICK, WITH_IT).compute["overhead"] for each in (program, same))
+    assert got - kept == 100 + 11
 
 
 def test_a_change_costs_what_both_engines_take_to_be_idle() -> None:
-    core = ONE.cores[0]
+    core, array, tap = CoreParams(), TIMINGS["array"], TIMINGS["tap"]
     slow = WITH_IT.with_engine("array", EngineCycles(0.0, 0.0, 3.0)).with_engine("tap", EngineCycles(0.0, 0.0, 7.0))
     way = core.rows + core.cols
-    assert switch_cycles(core, ARRAY, TAP, slow) == switch_cycles(core, TAP, ARRAY, slow) == (way + 3 + 7) / 2
-    assert switch_cycles(core, Doubler(), TAP, slow) == (111 + 7) / 2
+    assert switch_cycles(core, array, tap, slow) == switch_cycles(core, tap, array, slow) == (way + 3 + 7) / 2
+    assert switch_cycles(core, Doubler(), tap, slow) == (111 + 7) / 2
 
 
-def test_an_engine_without_coefficients_is_an_error(doubler: EngineTiming) -> None:
-    program = Handmade(ONE, compute=(its_setup(1), compute()))
+def test_an_engine_without_coefficients_is_an_error(chip: ChipParams) -> None:
+    program = Handmade(chip, compute=(its_setup(1), compute()))
     with pytest.raises(ValueError, match="engine 'doubler' has no coefficients, only array, tap: add them"):
-        estimate(program, ONE, QUICK, EXACT)
+        estimate(program, chip, QUICK, EXACT)
 
 
-def test_an_engine_without_timing_is_an_error(doubler: EngineTiming) -> None:
-    engines.withdraw(Engine.TAP)
-    with pytest.raises(ValueError, match="engine 1 has no timing: register one"):
-        estimate(Handmade(ONE, compute=(its_setup(1), compute())), ONE, QUICK, WITH_IT)
-    engines.register(Engine.TAP, doubler)
-    with pytest.raises(ValueError, match="engine 1 is registered already: withdraw it first"):
-        engines.register(Engine.TAP, doubler)
+def test_an_engine_without_timing_is_an_error() -> None:
+    with ENGINES.registered("doubler", SPEC):
+        chip = default_chip(1, CoreParams(engines=("array", "doubler")))
+        program = Handmade(chip, compute=(its_setup(1), compute()))
+        with pytest.raises(EngineError, match="engine 'doubler' has no timing: register one"):
+            estimate(program, chip, QUICK, WITH_IT)
+    with pytest.raises(EngineError, match=r"engine is 2: it must be one of 0 \(array\), 1 \(tap\)"):
+        estimate(program, chip, QUICK, WITH_IT)
 
 
 def test_coefficients_of_engines_have_names_too() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from estimator import EngineCycles, estimate
-from estimator.engines import TAP, Pass
+from estimator.engines import Pass
+from estimator.engines.tap import TAP
 from rtl.contract.codec import encode
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine, Opcode

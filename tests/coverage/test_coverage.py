@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Const
+from rtl.counters import unit_state
 
 from rtl.contract.codec import decode
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
-from rtl.contract.regs import CoreCounter
 from rtl.noc.router import CLAIM_ORDER
 from tb.errors import BenchError
 from tb.fuzz.chips import FUZZ_CHIPS
@@ -125,6 +126,19 @@ def test_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("nothing\n")
     with pytest.raises(BenchError, match="is no coverage file"):
         read_counts([tmp_path / "x"])
+
+
+def test_bits_of_a_units_debug_word_are_left_out_only_where_it_has_no_field() -> None:
+    """All fields full of ones, the word has zeros in just the bits that are not counted."""
+    word = unit_state(opcode=Const(15, 4), state=Const(3, 2), unmet=Const(7, 3), done=Const((1 << 32) - 1, 32))
+    ones = Const.cast(word).value
+    points = {
+        Point("toggle", "systomesh_core.logic.counters#1", f"debug.{unit.name}_STATE", f"[{bit}]0->1"): 0
+        for unit in Unit
+        for bit in range(48)
+    }
+    counted = judge(points).hits
+    assert {(p.name, p.bit) for p in counted} == {(p.name, p.bit) for p in points if ones >> p.bit & 1}
 
 
 def test_exclusions_take_points_away_and_unused_ones_are_named(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from amaranth.hdl import Const
-from rtl.counters import unit_state
 
 from rtl.contract.codec import decode
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
+from rtl.contract.regs import CoreCounter
+from rtl.core.counters import unit_state
 from rtl.noc.router import CLAIM_ORDER
 from tb.errors import BenchError
 from tb.fuzz.chips import FUZZ_CHIPS

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,10 +28,21 @@ from golden.net.graph import (
 )
 from golden.net.window import Padding
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
+from golden.onnx_import.draft import Draft
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs
-from golden.onnx_import.islands import OnHost, cut, fold, on_chip_or_host, require_known
+from golden.onnx_import.islands import OnHost, cut, fold
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
-from golden.onnx_import.walk import VIEWS, require_shape, translate
+from golden.onnx_import.operands import (
+    constant,
+    filter_window,
+    optional_constant,
+    require_inference,
+    require_joined,
+    require_stored,
+    require_unpadded,
+    require_whole_windows,
+)
+from golden.onnx_import.walk import VIEWS, on_chip_or_host, require_known, require_shape, translate
 
 __all__ = ["import_float"]
 
@@ -46,11 +57,6 @@ class _Map:
     padding: Padding = (0, 0, 0, 0)
     function: "_Function | None" = None
     """What it is of another map."""
-
-    @property
-    def plain(self) -> bool:
-        """Whether ONNX sees the map as it is stored, (1, C, H, W)."""
-        return self.shape == (1, *self.chw)
 
     @property
     def channels_second(self) -> bool:
@@ -84,42 +90,55 @@ def import_float(model: Model) -> FloatModel:
     """Layer graph and weights of a float model."""
     if model.input_type != "float32":
         raise OnnxError(f"input {model.input!r} is {model.input_type}, but no layer brings a scale; use float32")
-    walk = _Walk(model)
+    walk = _FloatWalk(model)
     return translate(model, walk.step, walk.finish)
 
 
-class _Walk:
+@dataclass
+class _FloatDraft(Draft):
+    """A layer graph under construction."""
+
+    values: dict[str, _Value]
+    """What each ONNX value is, by its name."""
+    shapes: dict[str, Shape]
+    """Shapes of what layers compute, and of the input, by name."""
+    nodes: dict[str, Node] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    folded: dict[str, np.ndarray] = field(default_factory=dict)
+    """Magnitudes of what is in a bias that is a sum, by layer."""
+
+
+class _FloatWalk:
+    """The walk over the operators of a float model, and what it leaves."""
+
     def __init__(self, model: Model) -> None:
         self.model = model
         self.names = Names()
-        self.nodes: dict[str, Node] = {}
-        self.weights: dict[str, np.ndarray] = {}
-        self.folded: dict[str, np.ndarray] = {}
         self.refusals: dict[str, str] = {}
         self.readers = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
         shape = model.input_shape
         chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
         self.input = self.names.new(model.input)
-        self.shapes: dict[str, Shape] = {self.input: chw}
-        self.values: dict[str, _Value] = {**model.constants, model.input: _Map(self.input, chw, shape)}
+        picture = _Map(self.input, chw, shape)
+        self.draft = _FloatDraft({**model.constants, model.input: picture}, {self.input: chw})
 
     def step(self, op: Op) -> None:
         """Import one operator."""
-        on_chip_or_host(self, op, ("nodes", "shapes", "weights", "folded", "values"))
+        on_chip_or_host(self, op)
 
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
         require_known(op, FLOAT_OPS)
-        self.values[op.outputs[0]] = value = self._dispatch(op)
+        self.draft.values[op.outputs[0]] = value = self._dispatch(op)
         seen = value.base if isinstance(value, _Function) else value
         if isinstance(seen, _Map) and not any(seen.padding):
             require_shape(self.model, op, seen.shape)
 
     def host(self, op: Op) -> None:
         """Import one operator for the host; its values become tensors once the chip reads them."""
-        folded = fold(self.model, op, lambda name: isinstance(self.values[name], np.ndarray))
+        folded = fold(self.model, op, lambda name: isinstance(self.draft.values[name], np.ndarray))
         for name in filter(None, op.outputs):
-            self.values[name] = OnHost() if folded is None else folded[name]
+            self.draft.values[name] = OnHost() if folded is None else folded[name]
 
     def _bring(self, name: str) -> _Map:
         """Have the host compute a value, for the chip to read."""
@@ -127,13 +146,13 @@ class _Walk:
         part, read = cut(self.model, op, name, self._port)
         if part.output.dtype != "float32":
             op.cannot(f"its output {name!r} is {part.output.dtype}", "only float32 can be quantised")
-        sources = [self.values[source] for source in read]
+        sources = [self.draft.values[source] for source in read]
         made = self._put(Host(self.names.new(part.name), tuple(x.name for x in sources if isinstance(x, _Map)), part))
-        self.values[name] = made = replace(made, shape=part.output.shape)
+        self.draft.values[name] = made = replace(made, shape=part.output.shape)
         return made
 
     def _port(self, name: str) -> Port | None:
-        value = self.values[name]
+        value = self.draft.values[name]
         if isinstance(value, _Function):  # the chip's table computes it
             value = self._settled(name)
         return Port(name, value.shape, "float32") if isinstance(value, _Map) and not any(value.padding) else None
@@ -143,25 +162,25 @@ class _Walk:
         outputs = [self._output(name) for name in self.model.outputs]
         computed = computed_outputs(self.model, outputs, self.input)
         nodes = self._read_nodes(computed)
-        graph = Graph(Names().new(self.model.name), self.input, self.shapes[self.input], nodes, computed)
-        weights = {name: self.weights[name] for name in graph.tensors}
+        graph = Graph(Names().new(self.model.name), self.input, self.draft.shapes[self.input], nodes, computed)
+        weights = {name: self.draft.weights[name] for name in graph.tensors}
         names = {
             value.name: name
-            for name, value in self.values.items()
+            for name, value in self.draft.values.items()
             if isinstance(value, _Map) and not any(value.padding) and name != self.model.input
         }
         for name, array in weights.items():
             if not np.isfinite(array).all():
                 raise OnnxError(f"weight {name!r} holds NaN or infinite values; export the model again")
-        return FloatModel(graph, weights, self.model.port, tuple(outputs), names, self.folded, self.refusals)
+        return FloatModel(graph, weights, self.model.port, tuple(outputs), names, self.draft.folded, self.refusals)
 
     def _read_nodes(self, outputs: Iterable[str]) -> tuple[Node, ...]:
         """Nodes on which an output depends: what was made a layer for a reader may have become part of that."""
         wanted = set(outputs)
-        for node in reversed(self.nodes.values()):
+        for node in reversed(self.draft.nodes.values()):
             if node.name in wanted:
                 wanted.update(node.inputs)
-        return tuple(node for node in self.nodes.values() if node.name in wanted)
+        return tuple(node for node in self.draft.nodes.values() if node.name in wanted)
 
     def _output(self, name: str) -> Output:
         value = self._settled(name)
@@ -179,7 +198,7 @@ class _Walk:
         function = self._function(op) if kind in ELEMENTWISE_OPS else None
         if function is not None:
             return function
-        first = self.values[op.inputs[0]]
+        first = self.draft.values[op.inputs[0]]
         if kind == "Identity" and isinstance(first, np.ndarray):
             return first
         if kind in VIEWS and isinstance(first, OnHost):  # so that the chip gets it in its last shape
@@ -192,25 +211,23 @@ class _Walk:
             op.cannot("it works on more than one map", "element-wise operators run on one map and single constants")
         x = self._map(op, 0)
         if kind in VIEWS:
-            if kind == "Dropout" and op.has(2) and self._array(op, 2).any():
-                op.fail("it is in training mode", "export the model for inference")
+            require_inference(self.draft.values, op)
             if kind not in ("Dropout", "Identity"):
-                self._unpadded(op, x)
+                require_unpadded(op, x)
             return replace(x, shape=reshaped(op, x.shape, self._optional(op, 1) if kind != "Dropout" else None))
         if kind in ("Relu", "Clip"):
-            self._unpadded(op, x)
+            require_unpadded(op, x)
             name = self._name(op)
             low, high = clip_bounds(op, [self._optional(op, 1), self._optional(op, 2)])
             return self._put(Relu(name, x.name) if kind == "Relu" else Clip(name, x.name, low, high), x.shape)
         if kind in ("MatMul", "Gemm"):
             return self._dense(op, x)
-        if not x.plain:
-            op.cannot(f"it reads {x.name!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
+        require_stored(op, x.name, x)
         if kind == "Conv":
             return self._conv(op, x)
         if kind == "Pad":
             return self._pad(op, x)
-        self._unpadded(op, x)
+        require_unpadded(op, x)
         if kind == "BatchNormalization":
             return self._normalise(op, x)
         if kind in ("MaxPool", "AveragePool"):
@@ -226,13 +243,13 @@ class _Walk:
         Not of a clamp or bias right behind a layer: that layer, or a requantisation, can do these.
         """
         names = [name for name in op.inputs if name]
-        computed = {name for name in names if not isinstance(self.values[name], np.ndarray)}
-        hosted = [name for name in computed if isinstance(self.values[name], OnHost)]
+        computed = {name for name in names if not isinstance(self.draft.values[name], np.ndarray)}
+        hosted = [name for name in computed if isinstance(self.draft.values[name], OnHost)]
         if hosted and len(computed) > 1:  # no function of one map
             return None
         for name in hosted:
             self._bring(name)
-        read = [self.values[name] for name in names]
+        read = [self.draft.values[name] for name in names]
         maps = [value for value in read if isinstance(value, _Map | _Function)]
         alone = len(read) > len(maps) and any(
             isinstance(value, _Map) and value.channels_second and self.readers[name] == 1
@@ -244,7 +261,7 @@ class _Walk:
             return None
         functions = [value if isinstance(value, _Function) else _Function("", value, ()) for value in maps]
         for function in functions:
-            self._unpadded(op, function.base)
+            require_unpadded(op, function.base)
         if len({(f.base.name, f.base.shape) for f in functions}) > 1:  # then what the maps are functions of
             functions = [_root(f) for f in functions]
         base = functions[0].base
@@ -260,13 +277,13 @@ class _Walk:
 
     def _settled(self, name: str) -> _Map | np.ndarray:
         """A value; a function becomes a layer, and the host computes what only it can."""
-        value = self.values[name]
+        value = self.draft.values[name]
         if isinstance(value, OnHost):
             return self._bring(name)
         if not isinstance(value, _Function):
             return value
         node = Expression(self.names.new(value.name), value.base.name, value.terms)
-        self.values[name] = made = replace(self._put(node, value.base.shape), function=value)
+        self.draft.values[name] = made = replace(self._put(node, value.base.shape), function=value)
         return made
 
     def _map(self, op: Op, index: int) -> _Map:
@@ -275,61 +292,46 @@ class _Walk:
             op.cannot(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
         return value
 
-    def _array(self, op: Op, index: int) -> np.ndarray:
-        value = self.values[op.inputs[index]]
-        if not isinstance(value, np.ndarray):
-            op.cannot(f"input {op.inputs[index]!r} is computed", "it must be a constant; simplify the model (onnxsim)")
-        return value
-
     def _optional(self, op: Op, index: int) -> np.ndarray | None:
-        return self._array(op, index) if op.has(index) else None
+        return optional_constant(self.draft.values, op, index)
 
     def _floats(self, op: Op, index: int, size: int | None = None) -> np.ndarray:
-        array = self._array(op, index)
+        array = constant(self.draft.values, op, index)
         if array.dtype != np.float32:
             op.fail(f"tensor {op.inputs[index]!r} has data type {array.dtype}", "supported is float32")
         if size is not None and array.size not in (1, size):
             op.fail(f"tensor {op.inputs[index]!r} has {array.size} values", f"give {size}")
         return array if size is None else np.broadcast_to(array.reshape(-1), (size,))
 
-    def _unpadded(self, op: Op, x: _Map) -> None:
-        if any(x.padding):
-            op.cannot("it reads the output of a Pad", "only a convolution can take one up")
-
     def _name(self, op: Op) -> str:
         return self.names.new(op.name)
 
     def _put(self, node: Node, shape: tuple[int, ...] | None = None) -> _Map:
-        chw = node.infer(*(self.shapes[name] for name in node.inputs))
+        chw = node.infer(*(self.draft.shapes[name] for name in node.inputs))
         require_bounded(f"layer {node.name!r}", chw)
-        self.nodes[node.name] = node
-        self.shapes[node.name] = chw
+        self.draft.nodes[node.name] = node
+        self.draft.shapes[node.name] = chw
         return _Map(node.name, chw, shape or (1, *chw))
 
     def _conv(self, op: Op, x: _Map) -> _Map:
         weight = self._floats(op, 1)
         if weight.ndim != 4:
             op.cannot(f"weight {op.inputs[1]!r} has shape {weight.shape}", "only two-dimensional convolutions can run")
-        given = op.attributes.get("kernel_shape")
-        if given is not None and tuple(given) != weight.shape[2:]:
-            op.fail(f"kernel_shape is {tuple(given)}, weight {weight.shape}", "they must agree")
-        before = x.padding
-        win = window(op, (x.chw[1] + before[0] + before[2], x.chw[2] + before[1] + before[3]), weight.shape[2:])
-        top, left, bottom, right = (a + b for a, b in zip(win.padding, before, strict=True))
+        win = filter_window(op, x, weight.shape)
         groups = int(op.attributes.get("group", 1))
         node = Conv2d(
-            self._name(op), x.name, weight.shape[0], win.kernel, win.stride, (top, left, bottom, right), win.dilation,
-            groups, op.has(2),
+            self._name(op), x.name, weight.shape[0], win.kernel, win.stride, win.padding, win.dilation, groups,
+            op.has(2),
         )  # fmt: skip
         if groups < 1 or weight.shape[1] * groups != x.chw[0]:
             op.fail(f"weight {weight.shape} with group {groups} does not fit {x.chw[0]} channels", "check group")
-        self.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight)
+        self.draft.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight)
         if op.has(2):
-            self.weights[f"{node.name}.bias"] = np.array(self._floats(op, 2, weight.shape[0]))
+            self.draft.weights[f"{node.name}.bias"] = np.array(self._floats(op, 2, weight.shape[0]))
         return self._put(node)
 
     def _dense(self, op: Op, x: _Map) -> _Map:
-        self._unpadded(op, x)
+        require_unpadded(op, x)
         weight = self._floats(op, 1)
         gemm = op.kind == "Gemm"
         if gemm and op.attributes.get("transA", 0):
@@ -342,9 +344,9 @@ class _Walk:
         bias = gemm and op.has(2)
         node = Linear(self._name(op), x.name, weight.shape[0], bias)
         alpha, beta = np.float32(op.attributes.get("alpha", 1.0)), np.float32(op.attributes.get("beta", 1.0))
-        self.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight * alpha if gemm else weight)
+        self.draft.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight * alpha if gemm else weight)
         if bias:
-            self.weights[f"{node.name}.bias"] = self._floats(op, 2, weight.shape[0]) * beta
+            self.draft.weights[f"{node.name}.bias"] = self._floats(op, 2, weight.shape[0]) * beta
         return self._put(node, (1, weight.shape[0]))
 
     def _normalise(self, op: Op, x: _Map) -> _Map:
@@ -360,29 +362,30 @@ class _Walk:
 
         `magnitude` float64[C] is the sum of the magnitudes of what the offset is the sum of.
         """
-        node = self.nodes.get(x.name)
+        node = self.draft.nodes.get(x.name)
         shared = self.readers[op.inputs[0]] != 1 or self._read_elsewhere(x)
         if not isinstance(node, Conv2d | Linear) or shared:
             name = self._name(op)
-            self.weights[f"{name}.weight"] = gain.astype(np.float32).reshape(-1, 1, 1, 1)
-            self.weights[f"{name}.bias"] = offset.astype(np.float32)
-            self.folded[name] = magnitude
+            self.draft.weights[f"{name}.weight"] = gain.astype(np.float32).reshape(-1, 1, 1, 1)
+            self.draft.weights[f"{name}.bias"] = offset.astype(np.float32)
+            self.draft.folded[name] = magnitude
             return self._put(Conv2d(name, x.name, x.chw[0], (1, 1), groups=x.chw[0]), x.shape)
         key = node.name
-        weight = self.weights[f"{key}.weight"]
+        weight = self.draft.weights[f"{key}.weight"]
         with np.errstate(all="ignore"):
-            self.weights[f"{key}.weight"] = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
-            bias = self.weights.get(f"{key}.bias", np.zeros(1))
-            before = self.folded.get(key, np.abs(bias).astype(np.float64))
-            self.folded[key] = before * np.abs(gain) + magnitude
-            self.weights[f"{key}.bias"] = (bias * gain + offset).astype(np.float32)
-        self.nodes[key] = replace(node, bias=True)
+            spread = gain.reshape(-1, *[1] * (weight.ndim - 1))
+            self.draft.weights[f"{key}.weight"] = (weight * spread).astype(np.float32)
+            bias = self.draft.weights.get(f"{key}.bias", np.zeros(1))
+            before = self.draft.folded.get(key, np.abs(bias).astype(np.float64))
+            self.draft.folded[key] = before * np.abs(gain) + magnitude
+            self.draft.weights[f"{key}.bias"] = (bias * gain + offset).astype(np.float32)
+        self.draft.nodes[key] = replace(node, bias=True)
         return x
 
     def _read_elsewhere(self, x: _Map) -> bool:
         """Whether another layer reads the map or another ONNX value shows it."""
-        read = any(x.name in node.inputs for node in self.nodes.values())
-        return read or sum(isinstance(value, _Map) and value.name == x.name for value in self.values.values()) > 1
+        read = any(x.name in node.inputs for node in self.draft.nodes.values())
+        return read or sum(isinstance(value, _Map) and value.name == x.name for value in self.draft.values.values()) > 1
 
     def _pool(self, op: Op, x: _Map) -> _Map:
         win = window(op, (x.chw[1], x.chw[2]), op.attributes["kernel_shape"])
@@ -390,12 +393,11 @@ class _Walk:
             op.cannot(f"dilations are {win.dilation}", "pools run without dilation")
         if op.kind == "MaxPool":
             return self._put(MaxPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
-        if any(win.padding) and (not op.attributes.get("count_include_pad", 0) or op.attributes.get("ceil_mode", 0)):
-            op.cannot("its padded windows have fewer elements", "padding can run with count_include_pad=1, ceil_mode=0")
+        require_whole_windows(op, win)
         return self._put(AvgPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
 
     def _pad(self, op: Op, x: _Map) -> _Map:
-        self._unpadded(op, x)
+        require_unpadded(op, x)
         fill = self._optional(op, 2)
         if fill is not None and fill.size and fill.reshape(-1)[0] != 0:
             op.cannot(f"it pads with {fill}", "only zeros can be taken up by the next layer")
@@ -406,7 +408,7 @@ class _Walk:
         values = [self._settled(name) for name in op.inputs]
         maps = [value for value in values if isinstance(value, _Map)]
         for x in maps:
-            self._unpadded(op, x)
+            require_unpadded(op, x)
         if len(maps) == 2:
             if maps[0].shape != maps[1].shape or maps[0].chw != maps[1].chw:
                 op.cannot(f"it adds {maps[0].shape} and {maps[1].shape}", "both need one shape")
@@ -425,14 +427,9 @@ class _Walk:
 
     def _concat(self, op: Op) -> _Map:
         parts = [self._map(op, index) for index in range(len(op.inputs))]
-        axis, shape = op.attributes["axis"], parts[0].shape
-        for x in parts:
-            self._unpadded(op, x)
-            alike = len(x.shape) == len(shape) and (x.shape[2:], x.chw[1:]) == (shape[2:], parts[0].chw[1:])
-            if not alike or not x.channels_second or axis % len(shape) != 1:
-                op.cannot(f"it joins {[x.shape for x in parts]} along axis {axis}", "only channels can be joined")
+        require_joined(op, parts, op.attributes["axis"])
         made = self._put(Concat(self._name(op), tuple(x.name for x in parts)))
-        return replace(made, shape=(1, made.chw[0], *shape[2:]))
+        return replace(made, shape=(1, made.chw[0], *parts[0].shape[2:]))
 
 
 def _root(function: _Function) -> _Function:

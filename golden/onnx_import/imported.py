@@ -21,7 +21,7 @@ class Output:
     Attributes
     ----------
     name : str
-        Of the ONNX value.
+        Name of the ONNX value.
     shape : tuple of int
         As ONNX sees it.
     value : str or None
@@ -42,9 +42,9 @@ class QuantisedModel:
     """Tensors that ONNX holds as uint8; here they are int8, 128 lower."""
     input: Port
     outputs: tuple[Output, ...]
-    """Of the model, in its order; those that layers compute are the outputs of the graph."""
+    """Outputs of the model, in its order; those that layers compute are the outputs of the graph."""
     names: dict[str, str]
-    """Of the ONNX value that holds the integers of a tensor, or the real values of an unscaled one, if there is one."""
+    """Name of the ONNX value that holds the integers of a tensor, or the real values of an unscaled one, by tensor."""
     refusals: dict[str, str]
     """Why the chip cannot run an ONNX node that the host runs, by the node's name."""
     unscaled: tuple[str, ...] = ()
@@ -59,9 +59,9 @@ class FloatModel:
     weights: dict[str, np.ndarray]
     input: Port
     outputs: tuple[Output, ...]
-    """Of the model, in its order; those that layers compute are the outputs of the graph."""
+    """Outputs of the model, in its order; those that layers compute are the outputs of the graph."""
     names: dict[str, str]
-    """Of the ONNX value that holds the elements of a value of the graph, where there is one."""
+    """Name of the ONNX value that holds the elements of a value of the graph, by the latter."""
     folded: dict[str, np.ndarray]
     """Sum float64[O] of the magnitudes of what is in the bias of a layer, where that is a sum."""
     refusals: dict[str, str]

@@ -1,20 +1,18 @@
-"""Nodes for the host: parts of a model, cut out between quantised tensors, that ONNX Runtime can run alone."""
+"""Islands of the host: parts of a model, cut out between tensors of the chip, that ONNX Runtime can run alone."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Set
-from copy import copy
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from golden.errors import GraphError, OnnxError, UnsupportedError
+from golden.errors import OnnxError, UnsupportedError
 from golden.int8.fallback import DTYPES, HostPart, Port, run_part
-from golden.onnx_import.model import WAY_OUT, Model, Op, require_bounded
+from golden.onnx_import.model import Model, Op, require_bounded
 
-__all__ = ["OnHost", "cut", "fold", "largest_refusal", "on_chip_or_host", "require_known"]
+__all__ = ["OnHost", "cut", "fold", "largest_refusal"]
 
 PortOf = Callable[[str], Port | None]
 """The tensor of the chip that holds an ONNX value, if one does."""
@@ -23,48 +21,6 @@ PortOf = Callable[[str], Port | None]
 @dataclass(frozen=True)
 class OnHost:
     """A value that only the host can compute; it becomes a tensor when the chip needs it."""
-
-
-class Walk(Protocol):
-    """An import under way."""
-
-    model: Model
-    refusals: dict[str, str]
-    """Why the chip cannot run a node that the host runs, by its name."""
-
-    def chip(self, op: Op) -> None:
-        """Import a node for the chip."""
-        ...
-
-    def host(self, op: Op) -> None:
-        """Import a node for the host."""
-        ...
-
-
-def on_chip_or_host(walk: Walk, op: Op, state: Iterable[str]) -> None:
-    """Import a node for the chip; where that or its layer graph refuses it and the fallback allows it, for the host.
-
-    `state` names the attributes of the walk that take back what a refused attempt has begun.
-    """
-    if not walk.model.fallback:
-        walk.chip(op)
-        return
-    saved = {name: copy(getattr(walk, name)) for name in state}
-    try:
-        walk.chip(op)
-    except (UnsupportedError, GraphError) as error:
-        for name, value in saved.items():
-            setattr(walk, name, value)
-        walk.refusals[op.name] = str(error).removesuffix(WAY_OUT)
-        walk.host(op)
-
-
-def require_known(op: Op, kinds: Set[str]) -> None:
-    """Refuse, for the chip, an operator that is none of `kinds` or has several outputs."""
-    if op.kind not in kinds:
-        op.cannot("the chip does not know this operator", "drop it")
-    if any(op.outputs[1:]):
-        op.cannot(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")
 
 
 def fold(model: Model, op: Op, constants: Callable[[str], bool]) -> dict[str, np.ndarray] | None:
@@ -157,11 +113,11 @@ class _Slice:
                     )
 
     def ops(self) -> list[Op]:
-        """In the order of the model, which is topological."""
+        """The nodes, in the order of the model, which is topological."""
         return [op for op in self._model.ops if id(op) in self._ops]
 
     def serialise(self, outputs: Iterable[str]) -> bytes:
-        """As a model of its own."""
+        """The slice as a model of its own, serialised."""
         model = self._model
         results = [onnx.ValueInfoProto(name=name) for name in outputs]
         sources = [

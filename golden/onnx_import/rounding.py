@@ -23,12 +23,12 @@ from golden.net.window import Padding, Pair, correlate, pad, windows
 __all__ = ["across_tie", "float_slack", "largest", "other_side"]
 
 BIAS_ROUNDING = 0.5
-"""Of a bias that the file holds in other units than those of the accumulator."""
+"""Error of a bias that the file holds in other units than those of the accumulator."""
 UNIT = 2.0**-24
 """Largest relative error of one float32 rounding."""
 CONFIDENCE = 10.0
 SINGLE_ROUNDINGS = 8
-"""Beside the sum: scales and gains folded into weights, their products, bias, and what comes behind the sum."""
+"""Roundings beside the sum: scales and gains folded into weights, their products, bias, what comes behind the sum."""
 FUNCTION_MARGIN = 64.0
 """ONNX Runtime approximates functions such as Tanh and Erf to some units in the last place; a rounding of NumPy is half
 of one, and both spread alike through what follows in an expression."""
@@ -37,7 +37,7 @@ ARITHMETIC = frozenset({"Abs", "Add", "Clip", "Div", "LeakyRelu", "Max", "Min", 
 
 
 def _sum_error(terms: int) -> float:
-    """Of two sums of so many products, over the sum of the magnitudes."""
+    """Difference of two sums of so many products, over the sum of the magnitudes."""
     return 2 * UNIT * (min(terms, CONFIDENCE * math.sqrt(terms)) + SINGLE_ROUNDINGS)
 
 

@@ -63,7 +63,7 @@ class Activation:
     tensor: str
     chw: Shape
     shape: tuple[int, ...]
-    """As ONNX sees it, batch included."""
+    """Its shape as ONNX sees it, batch included."""
     params: QParams
     real: bool = False
     padding: Padding = NO_PADDING
@@ -72,7 +72,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a computation writes: tensor, its parameters, and the clamp."""
+    """The target of a computation: the tensor that it writes, its parameters, and the clamp."""
 
     tensor: str
     params: QParams

@@ -1,12 +1,13 @@
 """What both imports share: the walk over a model's nodes, and which of its errors become one line for the user."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Set
+from typing import Protocol, TypeVar
 
-from golden.errors import GoldenError, OnnxError
-from golden.onnx_import.model import Model, Op
+from golden.errors import GoldenError, GraphError, OnnxError, UnsupportedError
+from golden.onnx_import.draft import Draft
+from golden.onnx_import.model import WAY_OUT, Model, Op
 
-__all__ = ["MALFORMED", "VIEWS", "require_shape", "translate"]
+__all__ = ["MALFORMED", "VIEWS", "Walk", "on_chip_or_host", "require_known", "require_shape", "translate"]
 
 VIEWS = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 """Operators that only see their input in another shape."""
@@ -14,6 +15,31 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 """What reading attributes and inputs that contradict each other may raise."""
 
 Result = TypeVar("Result")
+
+
+class Walk(Protocol):
+    """An import under way."""
+
+    @property
+    def model(self) -> Model:
+        """What is imported."""
+        ...
+
+    @property
+    def draft(self) -> Draft:
+        """What has been made so far."""
+        ...
+
+    refusals: dict[str, str]
+    """Why the chip cannot run a node that the host runs, by its name."""
+
+    def chip(self, op: Op) -> None:
+        """Import a node for the chip."""
+        ...
+
+    def host(self, op: Op) -> None:
+        """Import a node for the host."""
+        ...
 
 
 def require_shape(model: Model, op: Op, shape: tuple[int, ...]) -> None:
@@ -49,3 +75,27 @@ def translate(model: Model, step: Callable[[Op], None], finish: Callable[[], Res
         raise
     except GoldenError as error:
         raise OnnxError(f"model {model.name!r}: {error}") from error
+
+
+def on_chip_or_host(walk: Walk, op: Op) -> None:
+    """Import a node for the chip; where that or its layer graph refuses it and the fallback allows it, for the host.
+
+    Nothing stays of a refused attempt but the names that it used.
+    """
+    if not walk.model.fallback:
+        walk.chip(op)
+        return
+    try:
+        with walk.draft.transaction():
+            walk.chip(op)
+    except (UnsupportedError, GraphError) as error:
+        walk.refusals[op.name] = str(error).removesuffix(WAY_OUT)
+        walk.host(op)
+
+
+def require_known(op: Op, kinds: Set[str]) -> None:
+    """Refuse, for the chip, an operator that is none of `kinds` or has several outputs."""
+    if op.kind not in kinds:
+        op.cannot("the chip does not know this operator", "drop it")
+    if any(op.outputs[1:]):
+        op.cannot(f"it has {len(op.outputs)} outputs", "only the first can be computed; drop the others")

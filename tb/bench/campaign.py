@@ -47,7 +47,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Of the run, the same as that of `make sim`."""
+        """Name of the run, the same as that of `make sim`."""
         return f"{self.net}-{self.cores}cores"
 
     @property
@@ -70,7 +70,7 @@ class CaseResult:
 
 
 class CampaignWatcher:
-    """Told what a campaign does, from several threads; this one does nothing."""
+    """An observer of a campaign, told what it does from several threads; this one does nothing."""
 
     def start(self, case: Case) -> None:
         """A run begins."""

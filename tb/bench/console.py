@@ -53,7 +53,7 @@ class CampaignConsole(CampaignWatcher):
             self._console.print(f"{result.case.name}: {_verdict(result)}", markup=False, highlight=False)
 
     def done(self) -> None:
-        """Nothing more will come."""
+        """End the display: nothing more will come."""
         self._progress.stop()
 
     def _show(self) -> None:

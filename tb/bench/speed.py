@@ -27,11 +27,11 @@ __all__ = ["Speed", "measure_blocks", "measure_speed", "print_speed"]
 
 ROUNDS = 3
 _TAIL_CYCLES = 500
-"""Left over by the bare loop, so that the launch ends under the eyes of the bench."""
+"""Cycles that the bare loop leaves over, so that the launch ends under the eyes of the bench."""
 _SAMPLES = 20_000
-"""Most of a profile; one is taken every millisecond."""
+"""Most samples of a profile; one is taken every millisecond."""
 LEAST_SHARE = 0.01
-"""Of a block that gets a line of its own."""
+"""Least share of the time of a block that gets a line of its own."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ TARGETS = {
 TARGET_CORES = 4
 
 TIMED_WIDTH = 90
-"""Of a terminal that has room for the seconds of the simulation."""
+"""Width of a terminal that has room for the seconds of the simulation."""
 
 _STEPS = ("build_s", "schedule_s", "golden_s", "sim_s")
 _COLUMNS = (

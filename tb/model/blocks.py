@@ -1,4 +1,4 @@
-"""Where simulation time goes, by block of the chip: samples of the model's machine code, traced to its Verilog.
+"""The simulation time by block of the chip: samples of the model's machine code, traced to its Verilog.
 
 A model built with ``places=True`` keeps the C++ that Verilator wrote, and says which line of it an address comes from.
 That line, or one of those before it, names a variable by its path in the chip.

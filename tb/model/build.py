@@ -65,7 +65,7 @@ class Design:
     hier_modules: tuple[str, ...] = ()
     """Modules that can be compiled once, however often they are instantiated."""
     equal_cores: int = 1
-    """Most instances of one of them."""
+    """The most instances of one of these modules."""
     burst_beats: int = 256
     bursts: int = 64
     """Longest AXI burst, and most bursts under way each way of a node: the checkers hold the design to them."""

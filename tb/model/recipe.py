@@ -36,7 +36,7 @@ class Recipe:
     why: str = ""
 
     def describe(self) -> str:
-        """In words, with the reason."""
+        """The recipe in words, with the reason."""
         words = ["flat" if self.flat else "by blocks", *(["with profile"] if self.profile else [])]
         words += [] if self.optimise else ["hardly optimised"]
         return ", ".join(words) + (f" ({self.why})" if self.why else "")

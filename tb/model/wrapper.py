@@ -69,7 +69,7 @@ class Wrapper:
     burst_beats: int = 256
     """Longest burst that the chip may ask for."""
     bursts: int = 64
-    """Most bursts that it may have under way, each way and node."""
+    """The most bursts that the chip may have under way, each way and node."""
     open_buses: bool = False
     """The AXI4 masters are top-level signals, for a memory of the bench; there is no memory model."""
 

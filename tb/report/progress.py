@@ -19,10 +19,10 @@ from tb.sim.session import Event
 __all__ = ["ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
 
 NAME_WIDTH = 20
-"""Of a layer beside the bar."""
+"""Width of a layer's name beside the bar."""
 
 Relay = Callable[[str, float], None]
-"""Told what a run does and which share of its cycles is done."""
+"""A listener to what a run does and which share of its cycles is done."""
 
 
 def time_left(cycles_left: float, cycles_per_s: float) -> str:
@@ -60,9 +60,9 @@ class ConsoleWatcher(Watcher):
         self._launches: Sequence[Step] = ()
         self._expected: list[float] = []
         self._shares: dict[int, float] = {}
-        """By launch that has begun: how much of it is done."""
+        """The share that is done of each launch that has begun."""
         self._running: dict[int, int] = {}
-        """Launch by process."""
+        """The launch that each process runs."""
         self._cycles: dict[int, int] = {}
         self._speeds: dict[int, float] = {}
         """Simulated cycles per second by process."""

@@ -78,7 +78,7 @@ class LayerSummary:
     bit_exact: bool
     sim_s: float
     compute_cycles: Mapping[str, float] = field(default_factory=dict)
-    """By cause (`CAUSES`), mean over the cores."""
+    """Cycles of the compute units by cause (`CAUSES`), mean over the cores."""
     mapping: str = ""
     host_bytes: int = 0
     """Bytes that the host reads and writes."""
@@ -89,7 +89,7 @@ class LayerSummary:
 
     @property
     def estimate_error(self) -> float | None:
-        """Signed: positive where the estimate is too high."""
+        """Relative error of the estimate, positive where that is too high."""
         return self.estimated_cycles / self.cycles - 1 if self.cycles else None
 
 
@@ -115,11 +115,11 @@ class Summary:
     quantisation_error: Mapping[str, float] | None = None
     """Distance of the int8 outputs from the float ones (`golden.int8.quant.QuantisationError`), where that is known."""
     nodes: int = 0
-    """Of the quantised graph."""
+    """Number of nodes of the quantised graph."""
     input_note: str = ""
-    """Where the input comes from if it is no picture."""
+    """The source of the input if that is no picture."""
     outputs: list[Mapping[str, Any]] = field(default_factory=list)
-    """Of a whole ONNX model (`tb.run.workload.OutputFacts`), in its order."""
+    """The outputs of a whole ONNX model (`tb.run.workload.OutputFacts`), in its order."""
     onnxruntime: Mapping[str, Any] | None = None
     """What the comparison with ONNX Runtime found (`golden.onnx_import.Judgement`), of an ONNX model."""
     bit_exact: bool = False
@@ -130,7 +130,8 @@ class Summary:
     processes: int = 0
     """Simulators that shared the launches; 0 where an earlier run had finished all of them."""
     simulation_s: float = 0.0
-    """From their start to the end of the last; `sim_s` is what the launches took one by one, of earlier runs too."""
+    """Time from the start of the simulators to the end of the last; `sim_s` is what the launches took one by one, of
+    earlier runs too."""
     layers: list[LayerSummary] = field(default_factory=list)
 
     @property
@@ -152,7 +153,7 @@ class Summary:
 
     @property
     def efficiency(self) -> float | None:
-        """Only a whole run can be compared with the bound."""
+        """Lower bound of the cycles over the cycles; None unless the run is whole."""
         return self.lower_bound_cycles / self.cycles if self.cycles and self.failure is None else None
 
     @property

@@ -16,11 +16,11 @@ from tb.report.summary import CAUSES, LayerSummary, Summary, largest_loss, perce
 __all__ = ["print_summary", "shorten"]
 
 PIPE_WIDTH = 112
-"""Of the report where the output is no terminal."""
+"""Width of the report where the output is no terminal."""
 NAME_WIDTH = 16
-"""Names of layers are shortened to this before a column is left out."""
+"""Width to which names of layers are shortened before a column is left out."""
 LEAST_NAME = 5
-"""That a name keeps on the narrowest terminal."""
+"""Width that a name keeps on the narrowest terminal."""
 GAP, EDGE = 2, 1
 """Space between two columns and behind the last, and before the first."""
 DISPENSABLE = ("estimated", "largest loss", "DRAM MB", "utilised")
@@ -45,7 +45,7 @@ class _Column:
     total: str
     least: int | None = None
     styles: Mapping[str, str] = field(default_factory=dict)
-    """Of whole texts."""
+    """Styles of whole texts."""
 
     @property
     def width(self) -> int:

@@ -30,4 +30,4 @@ class Watcher:
         """An event ("start", "progress", "finish") of launch `index`, in the simulator number `event["process"]`."""
 
     def done(self) -> None:
-        """Nothing more will come."""
+        """The end of the run: nothing more will come."""

@@ -10,21 +10,21 @@ from tb.errors import BenchError
 __all__ = ["available_bytes", "choose_processes", "parse_jobs", "processors"]
 
 SIMULATOR_BYTES = 200 << 20
-"""Of a simulator process, without its external memory."""
+"""Memory of a simulator process, without the external memory that it simulates."""
 
 WORTHWHILE_CYCLES = {"verilator": 100_000, "icarus": 200}
-"""Simulated in about the time that a process takes to start."""
+"""Cycles that are simulated in about the time that a process takes to start."""
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUPS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""Of the container that we may be in, versions 2 and 1: folder, limit, use, and what of the use can be dropped."""
+"""Limits of the container around us, versions 2 and 1: folder, limit, use, and what of the use can be dropped."""
 
 
 def parse_jobs(text: str | None) -> int | None:
-    """Of JOBS=; None where it is left out.
+    """The number that JOBS= gives; None where it is left out.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def parse_jobs(text: str | None) -> int | None:
 
 
 def processors() -> int:
-    """Those that this process may use."""
+    """The number of processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux

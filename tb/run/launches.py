@@ -125,7 +125,7 @@ def writes_of(plan: Plan, unit: range) -> tuple[Region, ...]:
 
 
 def _copied(plan: Plan, node: QConcat, output: Placement) -> Iterator[Region]:
-    """Where a concatenation copies to: whole planes, since those of inputs that lie in place are whole."""
+    """The memory that a concatenation copies to: whole planes, since those of inputs that lie in place are whole."""
     layout = output.layout
     assert isinstance(layout, Blocked)
     plane, channel = layout.plane_flits * layout.block, 0

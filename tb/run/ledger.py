@@ -18,7 +18,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """Takes in results in any order.
+    """The results of a plan's steps, taken in in any order.
 
     Parameters
     ----------
@@ -31,15 +31,15 @@ class Ledger:
         self._folder = folder
         self._board = Scoreboard(expected)
         self.results: dict[int, LaunchResult] = {}
-        """By number of the step, of all that have ended, well or not."""
+        """Results of all steps that have ended, well or not, by number of the step."""
         self.exact: dict[int, bool] = {}
-        """By number of the step: it ended well, and every bit and every count is right."""
+        """Whether a step ended well, with every bit and every count right, by number of the step."""
         self._miscounts: dict[int, str] = {}
-        """Steps whose tensors are right and whose counters are not those of their programs."""
+        """Steps whose tensors are right and whose counters are not those of their programs, with what differs."""
 
     @property
     def good(self) -> bool:
-        """Nothing has failed or differed so far."""
+        """Whether nothing has failed or differed so far."""
         return all(self.exact.values())
 
     @property

@@ -25,7 +25,7 @@ class Scheduled:
 
     plan: Plan
     estimated_cycles: list[int]
-    """By number of the step; 0 for one of the host."""
+    """Cycles expected of each step; 0 for one of the host."""
     schedule_s: float
 
 

@@ -37,7 +37,7 @@ class RunDir:
         return self.path / "work"
 
     def launch(self, index: int, name: str) -> Path:
-        """Where the result of a launch is, or will be."""
+        """The folder of a launch's result, which may still be to come."""
         safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
         return self.path / "launches" / f"{index:03d}-{safe}"
 

@@ -47,14 +47,14 @@ def compare(layer: str, got: np.ndarray, expected: np.ndarray) -> Difference | N
 
 @dataclass
 class Scoreboard:
-    """Collects the verdict on every tensor."""
+    """The verdict on every tensor."""
 
     expected: Mapping[str, np.ndarray]
-    """By tensor name."""
+    """What every tensor must be, by its name."""
     compared: int = 0
     """Values compared so far."""
     differences: list[Difference] = field(default_factory=list)
-    """At most one per tensor, in the order of the checks."""
+    """The differing tensors, in the order of the checks."""
 
     @property
     def mismatches(self) -> int:

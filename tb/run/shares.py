@@ -52,7 +52,7 @@ class Shares:
         return next((other for other in self._left if unit is not None and other.start == unit.stop), None)
 
     def _middle(self) -> range:
-        """Of the longest stretch of units: its first, or, if a process is on its way through it, the one at half."""
+        """A unit of the longest stretch: its first, or, if a process is on its way through it, the one at half."""
         stretch = max(self._stretches(), key=lambda units: sum(self._left[unit] for unit in units))
         if not any(unit.stop == stretch[0].start for unit in self._busy.values()):
             return stretch[0]

@@ -37,7 +37,7 @@ class Simulation:
         self.processes = 0
         """Simulators that were started."""
         self.seconds = 0.0
-        """From their start to the end of the last."""
+        """Time from their start to the end of the last."""
 
     def run(self, units: Mapping[range, float]) -> str | None:
         """Simulate units, each with the cycles that it is expected to take; why a simulator failed, or None.

@@ -72,7 +72,7 @@ class Workload:
     error: QuantisationError | None = None
     """Distance of the int8 outputs from those of the float network, where there is one and all of it runs."""
     outputs: tuple[OutputFacts, ...] = ()
-    """Of a whole ONNX model."""
+    """The outputs of a whole ONNX model."""
     judgement: Judgement | None = None
     """What the comparison of an ONNX file with ONNX Runtime found."""
 
@@ -82,13 +82,13 @@ class OnnxOptions:
     """How to read a network from an ONNX file."""
 
     shape: tuple[int, ...] | None = None
-    """Of the input, where the file leaves it open."""
+    """Shape of the input, where the file leaves it open."""
     calibration: tuple[Path, ...] = ()
     """Pictures that set the ranges of a float model's activations; the run's own picture otherwise."""
     percentile: float = 100.0
     """Part of the values, in %, that the ranges cover; 100 is min-max."""
     fallback: str = "none"
-    """What becomes of nodes that the chip cannot run: "none" refuses them, "host" has the host compute them."""
+    """The way of nodes that the chip cannot run: "none" refuses them, "host" has the host compute them."""
 
 
 def is_onnx(net: str) -> bool:
@@ -179,9 +179,9 @@ class _Source:
     real: Mapping[str, np.ndarray]
     """Its float outputs, where it has some, in its order."""
     note: str
-    """On the input."""
+    """A remark on the input."""
     outputs: tuple[Output, ...] = ()
-    """Of an ONNX model; of a float one, by the names of float values."""
+    """The outputs of an ONNX model; those of a float one by the names of float values."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Why the chip cannot run nodes that the host runs."""
     judge: Callable[[Mapping[str, np.ndarray]], Judgement | None] = lambda _: None
@@ -231,7 +231,7 @@ def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> _Source:
 
 
 def _output_facts(source: _Source, tensors: Mapping[str, np.ndarray]) -> tuple[OutputFacts, ...]:
-    """Where each output of an ONNX model comes from, and how far a computed one is from the float one."""
+    """The source of each output of an ONNX model, and how far a computed one is from the float one."""
     tensor_of = dict(zip(source.real, source.graph.outputs, strict=True)) if source.real else {}
     facts = []
     for output in source.outputs:

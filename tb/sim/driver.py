@@ -81,7 +81,7 @@ class Outcome:
     error: str = ""
     """Name of the error code."""
     node: int | None = None
-    """Where: a core (less than n_cores) or a memory node (n_cores + m)."""
+    """The place: a core (less than n_cores) or a memory node (n_cores + m)."""
     unit: str | None = None
 
     def as_dict(self) -> dict[str, Any]:

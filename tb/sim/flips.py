@@ -26,7 +26,7 @@ _TARGETS = {
     "registers": r"\.logic\..*(?<!\.mem)$",
 }
 TARGETS = (*_TARGETS, "dram")
-"""Where a bit may be inverted."""
+"""The places where a bit may be inverted."""
 
 @dataclass(frozen=True, eq=False)
 class _Variable:
@@ -34,7 +34,7 @@ class _Variable:
     raw: np.ndarray
     """uint8[words, bytes of a word]."""
     bits: int
-    """Of a word."""
+    """Number of bits of a word."""
 
     @property
     def size(self) -> int:

@@ -65,13 +65,13 @@ class Flip:
     """A bit to invert while a launch runs."""
 
     cycle: int
-    """Counted from shortly before the start."""
+    """Clock cycle of the flip, counted from shortly before the start."""
     target: str
     """One of `tb.sim.flips.TARGETS`."""
     seed: int
-    """Draws the bit."""
+    """Seed that draws the bit."""
     dram_bytes: int
-    """From address 0 on, those that a flip in external memory may hit."""
+    """Bytes from address 0 on that a flip in external memory may hit."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class LaunchJob:
     """Fill the memories of the cores with this noise (`golden.machine.fresh_cores`) before the launch, and keep them
     and the regions after it, however it ends (`core_label` names their files)."""
     flip: Flip | None = None
-    """Needs a model that was built with ``open_state=True``."""
+    """A bit to invert; it needs a model that was built with ``open_state=True``."""
     clear: tuple[Region, ...] = ()
-    """Filled with `POISON` before the launch, so that what it leaves out cannot be right by chance."""
+    """Memory to fill with `POISON` before the launch, so that what it leaves out cannot be right by chance."""
     writes: tuple[Region, ...] | None = None
-    """All that it may change; None: nobody looks."""
+    """Memory that it may change; None: nobody looks."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class HostJob:
     name: str
     node: QHost
     inputs: Mapping[str, Placement]
-    """Where its inputs lie, by tensor."""
+    """Places of its inputs, by tensor."""
     output: Placement
     result_dir: Path
     regions: tuple[Region, ...] = ()
@@ -126,7 +126,7 @@ class ProcessJob:
     memory_bytes: int
     launches: tuple[LaunchJob | HostJob, ...] = ()
     memory: tuple[MemoryFile, ...] = ()
-    """Applied in this order, so a later file overlays an earlier one."""
+    """Bytes to put into memory first, in this order, so a later file overlays an earlier one."""
     settings: MemorySettings = field(default_factory=MemorySettings)
     counters: bool = True
     keep_going: bool = False
@@ -144,15 +144,15 @@ class LaunchResult:
     sim_s: float
     counters: Mapping[str, Any]
     debug: list[dict[str, Any]]
-    """Empty when the launch ended well, unless the insides were asked for."""
+    """The state of every unit; empty when the launch ended well, unless the insides were asked for."""
     violation: str = ""
     """The bus rule that the chip broke."""
     flipped: str = ""
     """The bit that was inverted."""
     stray_bytes: int = 0
-    """Changed outside what the launch may write."""
+    """Number of bytes changed outside what the launch may write."""
     stray_address: int = 0
-    """Of the first of them."""
+    """Address of the first stray byte."""
 
     @property
     def ok(self) -> bool:
@@ -215,7 +215,7 @@ def send_launch(launch: LaunchJob | HostJob, pipe: BinaryIO) -> None:
 
 
 def receive_launches(pipe: BinaryIO) -> Iterator[LaunchJob | HostJob]:
-    """In the simulator process: the launches that are sent, until the pipe is closed."""
+    """The launches that are sent to the simulator process in which this runs, until the pipe is closed."""
     while True:
         try:
             yield pickle.load(pipe)

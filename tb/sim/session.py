@@ -21,7 +21,7 @@ __all__ = ["Event", "Simulator", "executed_tests", "run_job", "run_test_module"]
 Event = dict[str, Any]
 _LOG_TAIL_LINES = 15
 _STOP_S = 5
-"""What a simulator may take to end when it is asked to."""
+"""Time that a simulator may take to end when it is asked to."""
 
 
 def run_job(
@@ -188,12 +188,12 @@ class Simulator(_Process):
             send_launch(launch, self._launches)
 
     def end(self) -> None:
-        """There will be no more launches."""
+        """Close the pipe of launches: there will be no more."""
         with contextlib.suppress(BrokenPipeError):
             self._launches.close()
 
     def events(self) -> list[Event] | None:
-        """As above.
+        """The events that have come, as a process tells them; None when there will be no more.
 
         Raises
         ------

@@ -29,7 +29,7 @@ CLOCK_PERIOD_NS = 10
 _AXIL_TIMEOUT_CYCLES = 1000
 _RESET_CYCLES = 4
 _PAGE_BYTES = 4096
-"""Of the pages that tb/hdl/memory.cpp keeps."""
+"""Size of the pages that tb/hdl/memory.cpp keeps."""
 
 
 class SimTransport(Transport):
@@ -272,7 +272,7 @@ class SimTransport(Transport):
         return library.systomesh_bare_cycles(cycles)
 
     def sample_cycles(self, cycles: int, room: int) -> list[int]:
-        """Where that loop was now and then: at most `room` addresses within the program (Verilator only)."""
+        """Samples of where that loop was: at most `room` addresses within the program (Verilator only)."""
         samples = (ctypes.c_uint64 * room)()
         library = ctypes.CDLL(None)
         library.systomesh_sample_cycles.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64]

@@ -37,7 +37,7 @@ class BusCase:
     expected: list[np.ndarray]
 
 
-class Bench:
+class BusBench:
     """A chip between the models."""
 
     def __init__(self, dut: Any, case: str = "short") -> None:
@@ -67,7 +67,7 @@ class Bench:
 @cocotb.test(**TIMEOUT)
 async def bytes_are_those_of_the_machine_under_random_stalls(dut: Any) -> None:
     """Every channel of every bus is held back at random, a little, then most of the time."""
-    bench = Bench(dut)
+    bench = BusBench(dut)
     await reset_chip(dut)
     await bench.driver.identify()
     for seed, probability in ((1, 0.2), (1000, 0.6)):
@@ -83,7 +83,7 @@ async def reads_and_writes_may_overtake_each_other(dut: Any) -> None:
 
     Written bytes reach the memory as late as their response allows.
     """
-    bench = Bench(dut, "reads while it writes")
+    bench = BusBench(dut, "reads while it writes")
     rng = random.Random(7)
     for port in bench.transport.ports:
         port.delay = lambda: rng.choice((0, 0, 1, 3, 20))
@@ -105,7 +105,7 @@ def _overtakes(late: Access, early: Access) -> bool:
 @cocotb.test(**TIMEOUT)
 async def error_responses_name_the_node(dut: Any) -> None:
     """SLVERR or DECERR at the first, a middle or the last read or write of each node; a healthy run behind each two."""
-    bench = Bench(dut)
+    bench = BusBench(dut)
     transport, chip = bench.transport, bench.case.chip
     await reset_chip(dut)
     await bench.run_all()
@@ -146,7 +146,7 @@ async def error_responses_name_the_node(dut: Any) -> None:
 @cocotb.test(**TIMEOUT)
 async def control_takes_accesses_in_any_order(dut: Any) -> None:
     """Address first, data first, byte enables, addresses without a register, reads and writes at once."""
-    bench = Bench(dut)
+    bench = BusBench(dut)
     master = bench.transport.control
     write, read = master.write_if, master.read_if
     await reset_chip(dut)

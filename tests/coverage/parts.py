@@ -35,6 +35,8 @@ from tests.coverage.stimulus import (
     aligned_cases,
     alignments,
     far_program,
+    long_program,
+    noisy_program,
     signal_program,
     token_programs,
     with_all_waits,
@@ -121,6 +123,8 @@ def parts(name: str, seeds: int, layer_seeds: int) -> Iterator[Part]:
     core = covered_core(name)
     if core is not None:
         yield Part("tokens", lambda place: _programs(place, token_programs(place.chip)))
+        yield Part("long", lambda place, core=core: _programs(place, [long_program(place.chip, core)]))
+        yield Part("noise", lambda place: _programs(place, [noisy_program(place.chip, seed) for seed in range(4)]))
     if core is not None and FUZZ_CHIPS[name].n_cores > 1:
         for batch in _batches(range(max(len(RECIPES), seeds // 2))):
 

@@ -1,5 +1,5 @@
 """What the campaign runs beside `tb.fuzz`: legal programs whose waits or addresses lie elsewhere, programs that do
-nothing but signal or count, and layers chosen by their channels."""
+nothing but signal or count, or nothing at all, and layers chosen by their channels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+from amaranth.hdl import Shape
 
 from golden.int8.qnodes import QConcat
-from rtl.contract.isa import Opcode, Unit
+from rtl.contract.engines.tap import TapMode
+from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, max_stream
 from tests.cases import KINDS, Case, GraphBuilder, random_case, random_image
 from tests.coverage.functional import ALIGNMENTS, alignment
 
 __all__ = [
-    "aligned_cases", "alignments", "far_program", "signal_program", "token_programs", "with_all_waits",
-    "with_early_waits",
+    "aligned_cases", "alignments", "far_program", "long_program", "noisy_program", "signal_program", "token_programs",
+    "with_all_waits", "with_early_waits",
 ]  # fmt: skip
 
 _SETTERS = {Opcode.SETUP: Opcode.COMPUTE, Opcode.POOL: Opcode.STORE}
@@ -98,6 +100,82 @@ def far_program(program: Program, seed: int) -> Program:
     places = (1 << 32) // MEMORY_BYTES
     origin = int(np.random.default_rng([seed, 9]).integers(1, places)) * MEMORY_BYTES
     return replace(program, origin=origin, name=f"{program.name} far")
+
+
+def noisy_program(chip: ChipParams, seed: int) -> Program:
+    """Instructions that do nothing, with noise in all bits that mean nothing, on all units of all cores.
+
+    Without signals and waits a SYNC has nothing but its opcode: the first counter of a range of none, counter and core
+    of a signal that is not there and what lies behind the last field may be anything. Legal programs leave them zero.
+    """
+    rng = np.random.default_rng([seed, 12])
+    return Program(
+        chip,
+        {(core, unit): [_noisy_sync(rng) for _ in range(_NOISY)] for core in range(chip.n_cores) for unit in Unit},
+        seed,
+        name=f"legal noise {seed}",
+    )
+
+
+_NOISY = 24
+
+
+def _noisy_sync(rng: np.random.Generator) -> Instruction:
+    silent = {f"wait{i}_count": 0 for i in range(_RANGES)} | {f"signal{i}_valid": 0 for i in range(_RANGES)}
+    silent["fence"] = 0
+    word = int.from_bytes(rng.bytes(INSTRUCTION_BYTES), "little")
+    for name, value in {"opcode": int(Opcode.SYNC), **silent}.items():
+        at = LAYOUTS[Opcode.SYNC][name]
+        mask = (1 << Shape.cast(at.shape).width) - 1 << at.offset
+        word = word & ~mask | value << at.offset
+    return Instruction(Opcode.SYNC, silent, word.to_bytes(INSTRUCTION_BYTES, "little"))
+
+
+def long_program(chip: ChipParams, core: int) -> Program:
+    """All units of a core at work for tens of thousands of cycles, so that its counters count far.
+
+    Random programs end after a few thousand. LOADs of every class fill the scratchpads again and again, while COMPUTEs
+    wait for them in each range; COMPUTEs then go on in one bank of accumulators while STOREs drain the other one.
+    """
+    params, bank = chip.cores[core], chip.cores[core].acc_bank_entries
+    weight_bytes, act_bytes = (min(size, _FILLED_BYTES) for size in (params.weight_bytes, params.act_bytes))
+    load = []
+    for traffic in TrafficClass:
+        space, size = (Space.WEIGHT, weight_bytes) if traffic in (0, 3) else (Space.ACT, act_bytes)
+        flits = {"runs": 12, "run_flits": size // chip.link_bytes, "space": space, "cores": 1 << core}
+        load.append(Instruction(Opcode.LOAD, {**flits, "traffic": traffic, "token_valid": 1, "token": traffic}))
+    ranges = {TrafficClass.IFMAP: 0, TrafficClass.WEIGHT: 1, TrafficClass.OFMAP: 0, TrafficClass.PSUM: 1,
+              TrafficClass.PROGRAM: 2}  # fmt: skip
+    compute = [
+        Instruction(Opcode.SYNC, {f"wait{number}_first": traffic, f"wait{number}_count": 1})
+        for traffic, number in ranges.items()
+    ]
+    geometry = {"kernel_h": 1, "kernel_w": 1, "out_w": bank, "in_w": 1}
+    passes = weight_bytes // (params.rows * params.cols)
+    compute.append(Instruction(Opcode.SETUP, {**geometry, "engine": Engine.ARRAY}))
+    compute += [Instruction(Opcode.COMPUTE, {"blocks": passes, "out_h": 1, "in_h": 1})] * 16
+    maxima = {"engine": Engine.TAP, "tap_mode": TapMode.MAX, "kernel_h": 32, "kernel_w": 32, "out_w": 2}
+    compute.append(Instruction(Opcode.SETUP, {**geometry, **maxima}))
+    compute.append(Instruction(Opcode.COMPUTE, {"blocks": 16, "out_h": 1, "in_h": 1}))
+    ended = [len(TrafficClass), len(TrafficClass) + 1]
+    compute.append(_signals(ended, core))
+    store = [
+        Instruction(Opcode.STORE, {
+            "acc_base": bank, "pixels": bank, "groups": 1, "lanes": 1, "lo": -128, "hi": 127, "addr": _STORED_AT,
+            "traffic": number % len(TrafficClass),
+        })
+        for number in range(60)
+    ]  # fmt: skip
+    streams: dict[tuple[int, Unit], list[Instruction]] = {(c, unit): [] for c in range(chip.n_cores) for unit in Unit}
+    streams[core, Unit.LOAD] = [*load, Instruction(Opcode.SYNC, {"wait0_first": ended[0], "wait0_count": 1})]
+    streams[core, Unit.COMPUTE] = compute
+    streams[core, Unit.STORE] = [*store, Instruction(Opcode.SYNC, {"wait0_first": ended[1], "wait0_count": 1})]
+    return Program(chip, streams, core, name=f"legal long {core}")
+
+
+_FILLED_BYTES = 8192
+_STORED_AT = 16384
+"""Behind all that is loaded."""
 
 
 def signal_program(chip: ChipParams, seed: int) -> Program:

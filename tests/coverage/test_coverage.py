@@ -8,8 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Const
 
-from rtl.contract.isa import Opcode, Unit
+from rtl.contract.codec import decode
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
+from rtl.contract.regs import CoreCounter
+from rtl.core.counters import unit_state
 from rtl.noc.router import CLAIM_ORDER
 from tb.errors import BenchError
 from tb.fuzz.chips import FUZZ_CHIPS
@@ -28,6 +32,8 @@ from tests.coverage.stimulus import (
     aligned_cases,
     alignments,
     far_program,
+    long_program,
+    noisy_program,
     signal_program,
     token_programs,
     with_all_waits,
@@ -121,6 +127,19 @@ def test_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("nothing\n")
     with pytest.raises(BenchError, match="is no coverage file"):
         read_counts([tmp_path / "x"])
+
+
+def test_bits_of_a_units_debug_word_are_left_out_only_where_it_has_no_field() -> None:
+    """All fields full of ones, the word has zeros in just the bits that are not counted."""
+    word = unit_state(opcode=Const(15, 4), state=Const(3, 2), unmet=Const(7, 3), done=Const((1 << 32) - 1, 32))
+    ones = Const.cast(word).value
+    points = {
+        Point("toggle", "systomesh_core.logic.counters#1", f"debug.{unit.name}_STATE", f"[{bit}]0->1"): 0
+        for unit in Unit
+        for bit in range(48)
+    }
+    counted = judge(points).hits
+    assert {(p.name, p.bit) for p in counted} == {(p.name, p.bit) for p in points if ones >> p.bit & 1}
 
 
 def test_exclusions_take_points_away_and_unused_ones_are_named(tmp_path: Path) -> None:
@@ -266,6 +285,33 @@ def test_token_programs_count_every_token_past_128() -> None:
             assert set(core.tokens) <= {0, 129}
             mine |= {token for token, count in enumerate(core.tokens) if count}
     assert counted == [set(range(chip.tokens - len(Unit)))] * chip.n_cores
+
+
+def test_noise_in_bits_that_mean_nothing_changes_nothing() -> None:
+    chip = FUZZ_CHIPS["3x1_unlike"]
+    program = noisy_program(chip, 0)
+    words = [int.from_bytes(i.code, "little") for unit in Unit for i in program.streams_of(unit)]
+    assert {i.opcode for unit in Unit for i in program.streams_of(unit)} == {Opcode.SYNC}
+    assert {decode(i.code)[0] for unit in Unit for i in program.streams_of(unit)} == {Opcode.SYNC}
+    toggled = [bit for bit in range(8 * INSTRUCTION_BYTES) if len({word >> bit & 1 for word in words}) == 2]
+    held = 4 + 3 * 7 + 3 + 1  # opcode, counts of the waits, valid bits of the signals, fence
+    assert len(toggled) == 8 * INSTRUCTION_BYTES - held
+    result = expect_legal(program, orders=2).result
+    assert result is not None
+    assert all(core.counts == Counter({CoreCounter.INSTRUCTIONS: 3 * 25}) for core in result.cores)
+    assert not any(any(core.tokens) for core in result.cores)
+
+
+@pytest.mark.parametrize(("name", "core"), [("1x1_8x8", 0), ("3x1_unlike", 1)])
+def test_long_programs_count_far_on_one_core(name: str, core: int) -> None:
+    program = long_program(FUZZ_CHIPS[name], core)
+    result = expect_legal(program, orders=1).result
+    assert result is not None
+    counts = result.cores[core].counts
+    for counter in (CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, CoreCounter.PASSES, CoreCounter.ACT_WRITES):
+        assert counts[counter] >= 1 << 14
+    assert (result.read_bytes.sum(axis=0) >= 1 << 15).all()
+    assert not any(any(state.tokens) for state in result.cores)
 
 
 def test_parts_are_kept_until_something_changes(tmp_path: Path) -> None:

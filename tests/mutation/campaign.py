@@ -86,10 +86,10 @@ class Result:
         return self.killed / judged if judged else 1.0
 
 
-class _Bench:
+class _TestLoop:
     """pytest plugin that takes over the loop over a bench's tests, and knows what becomes of them."""
 
-    def __init__(self, work: Callable[[_Bench], None]) -> None:
+    def __init__(self, work: Callable[[_TestLoop], None]) -> None:
         self._work = work
         self._items: dict[str, pytest.Item] = {}
         self._error: Exception | None = None
@@ -177,7 +177,7 @@ def _child(work: Callable[[], int], limit_s: float) -> int:
     return _FAILED if code == -signal.SIGXCPU else code
 
 
-def _plan(block: Block, bench: _Bench) -> BenchPlan:
+def _plan(block: Block, bench: _TestLoop) -> BenchPlan:
     """Run the bench as it is; see which arguments it makes the block with, and in which tests."""
     with observe(block.cls, bench.seen):
         if not bench.passes():
@@ -196,7 +196,7 @@ def _plan(block: Block, bench: _Bench) -> BenchPlan:
 
 
 def _survives(
-    block: Block, bench: _Bench, plan: BenchPlan, netlist: MutatedNetlist, library: Path, number: int
+    block: Block, bench: _TestLoop, plan: BenchPlan, netlist: MutatedNetlist, library: Path, number: int
 ) -> bool:
     """Whether the bench passes when the block is the netlist with this mutant (0: none)."""
 
@@ -228,7 +228,7 @@ def run_block(
     start = time.monotonic()
     results: list[tuple[MutatedNetlist, list[Mutant]]] = []
 
-    def work(bench: _Bench) -> None:
+    def work(bench: _TestLoop) -> None:
         plan = _plan(block, bench)
         component = block.cls(**plan.arguments)
         netlist = mutated_netlist(
@@ -247,7 +247,7 @@ def run_block(
             (netlist, [m for m in netlist.mutants if _survives(block, bench, plan, netlist, library, m.number)])
         )
 
-    _Bench(work).run(bench_path(block))
+    _TestLoop(work).run(bench_path(block))
     netlist, unnoticed = results[0]
     result = Result(block.name, netlist.candidates, len(netlist.mutants), len(netlist.mutants) - len(unnoticed))
     if unnoticed:

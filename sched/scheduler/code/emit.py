@@ -28,7 +28,7 @@ _TRANSFER = encoder(
 )  # fmt: skip
 _WEIGHTS = encoder(Opcode.LOAD, "dram_addr", "run_flits", "dst", "memory", "token")
 _COMPUTE = encoder(Opcode.COMPUTE, "act_base", "weight_base", "acc_base", "accumulate")
-_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "param_base", "groups", "addr")
+_STORE = encoder(Opcode.STORE, "acc_base", "pixels", "addr")
 
 
 class Turns(NamedTuple):
@@ -393,10 +393,10 @@ class _Emitter:
                 signals |= tokens.signal(0, tokens.acc_free, core)
             if load + 2 < len(loads) and (number + 1 == len(units) or keys[number] != keys[number + 1]):
                 signals |= tokens.signal(1, tokens.param_free + r, leader)
-            base = mapping.param_base(load, where[block.params][1])
             of_block = common | encode_fields(
-                Opcode.STORE, lanes=block.lanes, lane_offset=block.channel % work.block
-            )
+                Opcode.STORE, param_base=mapping.param_base(load, where[block.params][1]), groups=block.groups,
+                lanes=block.lanes, lane_offset=block.channel % work.block,
+            )  # fmt: skip
             stores = [
                 (pool, pixel, pixels, target)
                 for pixel, pixels, rows, column, pool in regions_of[t]
@@ -413,7 +413,7 @@ class _Emitter:
                 if target.core is not None:
                     last[target.core] = len(words)
                 bits = events | of_block | target.fields
-                words.append(_STORE(bits, acc_base, pixels, base + target.group, target.groups, target.addr))
+                words.append(_STORE(bits, acc_base, pixels, target.addr))
         return words, last
 
     def _with_tokens(self, core: int, words: list[bytes], last: dict[int, int]) -> list[bytes]:

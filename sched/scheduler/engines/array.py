@@ -61,8 +61,8 @@ class _Array:
     name = "array"
 
     def bid(self, task: Task, core: CoreParams) -> Work | None:
-        if not isinstance(task.node, QConv):
-            return None
+        if not isinstance(task.node, QConv) or (task.residual is not None and "tap" not in core.engines):
+            return None  # the tap unit adds the residual
         node, (source,) = task.node, task.inputs
         block, lanes = task.sink.block, _lanes(core, task.residual)
         filters = node.weight.shape[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rtl.contract.engines import ENGINES
 from rtl.contract.params import CoreParams
 from scheduler.errors import PlanError
 from scheduler.work.task import Task
@@ -47,9 +48,8 @@ def withdraw(name: str) -> None:
 
 
 def engines_of(core: CoreParams) -> tuple[Lowering, ...]:
-    """Engines of a core, in the order in which they were registered."""
-    # Cores cannot differ in their engines yet: each has all that there are.
-    return tuple(_LOWERINGS.values())
+    """Engines of a core, in the order in which they were registered; a lowering of another name sees to itself."""
+    return tuple(part for name, part in _LOWERINGS.items() if name in core.engines or name not in ENGINES)
 
 
 def bids(task: Task, core: CoreParams) -> list[Work]:

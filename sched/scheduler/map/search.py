@@ -104,7 +104,7 @@ def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
     flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
     load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * _latency_cycles(memory)
     passes = words * work.taps * len(work.passes.offsets(mapping.channel_parts[0][0]))
-    return 2 + ceil(1.5 * load / (passes * work.pass_cycles(tile)))
+    return 2 + ceil(1.5 * load / (passes * max(1.0, work.pass_cycles(tile))))
 
 
 def _latency_cycles(memory: MemoryTiming) -> int:

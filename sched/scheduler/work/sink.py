@@ -17,6 +17,7 @@ from typing import NamedTuple
 from rtl.contract.codec import encode_fields
 from rtl.contract.isa import Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams
+from scheduler.errors import PlanError
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
@@ -35,16 +36,12 @@ class Target(NamedTuple):
     ----------
     fields : int
         Encoded.
-    group, groups : int
-        First group of the block, and how many.
     addr : int
     core : int, optional
         To which it goes, if to a core.
     """
 
     fields: int
-    group: int
-    groups: int
     addr: int
     core: int | None = None
 
@@ -99,7 +96,7 @@ class MemorySink(Sink):
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
         fields = _to_memory(chip.home_memory[core], self.plane)
         pixel = rows[0] * self.shape[2] + column
-        yield Target(fields, 0, block.groups, self.address(block, pixel))
+        yield Target(fields, self.address(block, pixel))
 
     def address(self, block: OutBlock, pixel: int) -> int:
         return self.placement.addr + (block.channel // self.block * self.plane + pixel) * self.block
@@ -133,14 +130,14 @@ class ScratchpadSink(Sink):
                 continue
             groups = chip.cores[target].act_groups(self.block)
             assert groups == residence.groups, f"core {target} keeps {groups} blocks a word, not {residence.groups}"
+            if groups > 1 and number % groups + block.groups > groups:  # a STORE has one distance for all its groups
+                raise PlanError(
+                    f"an output block of {block.groups * self.block} channels would go to several scratchpad words of "
+                    f"{groups * self.block} bytes each; keep the tensor in DRAM, or lower core.cols"
+                )
             # Blocks of a word lie beside each other; from word to word it is a plane.
-            stride, most = (residence.plane, block.groups) if groups == 1 else (1, groups - number % groups)
-            done = 0
-            while done < block.groups:
-                count = min(most, block.groups - done)
-                addr = residence.flit(target, number + done, rows[0], column)
-                yield Target(_to_core(target, stride), done, count, addr, target)
-                done, most = done + count, groups
+            stride = residence.plane if groups == 1 else 1
+            yield Target(_to_core(target, stride), residence.flit(target, number, rows[0], column), target)
 
     def tokens(self, core: int) -> Iterator[tuple[int, int]]:
         token = self.residence.token + self.residence.sources.index(core)

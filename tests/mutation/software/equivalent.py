@@ -106,8 +106,8 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("sched/scheduler/plan/layout.py", "dense = rows.reshape(self.rows, -1)", 33, "1 -> 2"): _ANY_NEGATIVE,
     (
         "sched/scheduler/work/lower.py",
-        "return (stride[0] if rows > 1 else 1, stride[1] if cols > 1 else 1)",
-        65,
+        "return (stride[0] if out_hw[0] > 1 else 1, stride[1] if out_hw[1] > 1 else 1)",
+        75,
         "1 -> 2",
     ): "where there is one column, nothing steps by the stride: any that fits its field will do",
     ("sched/scheduler/code/emit.py", "signals |= tokens.signal(1, tokens.param_free + r, leader)", 25, "1 -> 2"): (

@@ -208,8 +208,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _EMIT,
         "a STORE takes the parameters of the other half",
-        "base = mapping.param_base(load, ",
-        "base = mapping.param_base(load + 1, ",
+        "param_base=mapping.param_base(load, ",
+        "param_base=mapping.param_base(load + 1, ",
     ),
     Seeded(
         _EMIT,
@@ -260,8 +260,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _SINK,
         "blocks of a word lie a plane apart",
-        "if groups == 1 else (1, groups",
-        "if groups == 1 else (residence.plane, groups",
+        "stride = residence.plane if groups == 1 else 1",
+        "stride = residence.plane",
     ),
     Seeded(
         _EMIT,

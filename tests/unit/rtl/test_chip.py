@@ -41,7 +41,7 @@ def small_chip(link_bytes: int = 8) -> ChipParams:
     return default_chip(2, SMALL, link_bytes=link_bytes, max_packet_flits=8, vc_depth=8, memory_queue_depth=4)
 
 
-class Bench:
+class ChipBench:
     """A chip, a memory behind all its masters, a host."""
 
     def __init__(self, chip: ChipParams, stall: float = 0.0) -> None:
@@ -96,7 +96,7 @@ class Bench:
 @pytest.mark.parametrize("stall", [0.0, 0.3])
 @pytest.mark.parametrize("link_bytes", [4, 8])
 def test_programs_of_ends_reach_done_and_irq(link_bytes: int, stall: float) -> None:
-    bench = Bench(small_chip(link_bytes), stall)
+    bench = ChipBench(small_chip(link_bytes), stall)
     bench.write_programs({})
 
     async def test(ctx: Any, host: LiteHost) -> None:
@@ -113,7 +113,7 @@ def test_programs_of_ends_reach_done_and_irq(link_bytes: int, stall: float) -> N
 
 
 def test_an_illegal_opcode_names_its_node_and_the_next_start_runs() -> None:
-    bench = Bench(small_chip())
+    bench = ChipBench(small_chip())
 
     async def test(ctx: Any, host: LiteHost) -> None:
         bench.write_programs({(1, Unit.STORE): [bytes(32)]})
@@ -127,7 +127,7 @@ def test_an_illegal_opcode_names_its_node_and_the_next_start_runs() -> None:
 
 
 def test_a_token_that_never_comes_ends_by_the_watchdog() -> None:
-    bench = Bench(small_chip())
+    bench = ChipBench(small_chip())
     bench.write_programs({(0, Unit.COMPUTE): [encode(Opcode.SYNC, wait0_first=5, wait0_count=1), END]})
 
     async def test(ctx: Any, host: LiteHost) -> None:
@@ -139,7 +139,7 @@ def test_a_token_that_never_comes_ends_by_the_watchdog() -> None:
 
 
 def test_an_axi_error_names_the_memory_node() -> None:
-    bench = Bench(small_chip())
+    bench = ChipBench(small_chip())
     bench.write_programs({})
     bench.axi[0].bad_reads.add(BASE + 4 * STRIDE)
 
@@ -154,7 +154,7 @@ def test_an_axi_error_names_the_memory_node() -> None:
 
 def test_multicast_loads_and_signals_between_cores() -> None:
     """Core 0 loads for both; each compute unit waits for the data, then wakes the other core's store unit."""
-    bench = Bench(small_chip(), stall=0.2)
+    bench = ChipBench(small_chip(), stall=0.2)
     flits = 20
     programs: Programs = {
         (0, Unit.LOAD): [
@@ -190,7 +190,7 @@ def test_one_core_and_a_memory_node_on_every_side() -> None:
         mesh_width=1, mesh_height=1, cores=(SMALL,), memory_nodes=tuple(MemoryNodeParams(0, 0, s) for s in sides),
         link_bytes=8, max_packet_flits=8, vc_depth=8,
     )  # fmt: skip
-    bench = Bench(chip)
+    bench = ChipBench(chip)
     loads = [
         encode(
             Opcode.LOAD, cores=1, dram_addr=DATA + 64 * i, runs=2, run_flits=3, dram_stride=4, memory=i,

@@ -11,7 +11,7 @@ from golden.machine import Machine
 from rtl.contract.codec import decode, encode
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import CoreParams, default_chip
-from scheduler import schedule
+from scheduler import PlanError, schedule
 from tests.resident import resident_case, resident_plan
 from tests.unit.sched.replay import Replay
 
@@ -20,6 +20,8 @@ WIDE = CoreParams(32, 8, act_bytes=64 * 1024, weight_bytes=16 * 1024, acc_entrie
 """Two blocks of channels in a scratchpad word."""
 BROAD = CoreParams(16, 32, act_bytes=64 * 1024, weight_bytes=32 * 1024, acc_entries=128, param_blocks=32)
 """Two blocks of channels in an accumulator."""
+LARGE = CoreParams(32, 32, act_bytes=64 * 1024, weight_bytes=64 * 1024, acc_entries=128, param_blocks=32)
+"""Two of both."""
 GRIDS = {
     "one core": (default_chip(1, SMALL), (1, 1), (1, 1)),
     "rows": (default_chip(2, SMALL), (1, 2), (1, 2)),
@@ -27,6 +29,7 @@ GRIDS = {
     "channels, then rows": (default_chip(2, WIDE), (2, 1), (1, 2)),
     "both": (default_chip(4, WIDE), (2, 2), (2, 2)),
     "two blocks at once": (default_chip(2, BROAD), (1, 2), (1, 2)),
+    "two blocks at once in a word": (default_chip(2, LARGE), (1, 2), (1, 2)),
 }
 LAYERS = {
     "conv1x1": {"kernel": 1},
@@ -121,3 +124,9 @@ def test_parts_go_on_with_the_accumulators_of_those_before() -> None:
     banks = [fields["acc_base"] // chip.cores[0].acc_bank_entries for fields in computes]
     assert banks == [number % 2 for number in range(len(computes))]
     assert [fields["wait2_count"] for fields in computes] == [0, 0, *[1] * (len(computes) - 2)]
+
+
+def test_an_output_block_that_would_go_to_two_words_is_refused() -> None:
+    chip = default_chip(1, replace(LARGE, cols=64))
+    with pytest.raises(PlanError, match="an output block of 64 channels would go to several scratchpad words of 32"):
+        resident_plan(resident_case(chip, channels=CHANNELS), (1, 1), (1, 1))

@@ -9,25 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from amaranth.sim import Simulator
 
 from rtl.contract.codec import decode
 from rtl.contract.isa import Opcode
 from rtl.contract.params import ChipParams
 from rtl.noc.flit import Kind, flit_layout
 
-__all__ = ["Network", "Packet", "packet_flits", "packets_of", "simulate"]
-
-
-def simulate(dut: Any, *benches: Any, background: Sequence[Any] = ()) -> None:
-    """Run testbenches until all but the background ones return."""
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    for bench in background:
-        sim.add_testbench(bench, background=True)
-    for bench in benches:
-        sim.add_testbench(bench)
-    sim.run()
+__all__ = ["Network", "Packet", "packet_flits", "packets_of"]
 
 
 @dataclass

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.core.accumulator import Accumulator
+from tests.unit.rtl.drivers import simulate
 
 
 def words(values: np.ndarray) -> int:
@@ -72,10 +72,7 @@ def test_updates_and_reads_at_once(cols: int, seed: int) -> None:
             await ctx.tick()
         assert refused > 20
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

@@ -20,7 +20,8 @@ from rtl.contract.regs import NO_UNIT, CoreCounter, CoreDebug, ErrorCode
 from rtl.core.core import Core
 from rtl.noc.flit import Kind
 from tests.assembler import Assembler
-from tests.unit.rtl.core.core_models import Network, simulate
+from tests.unit.rtl.core.core_models import Network
+from tests.unit.rtl.drivers import simulate
 
 MEMORY_BYTES = 1 << 16
 PROGRAM_BASE = 1 << 15

@@ -11,7 +11,7 @@ import pytest
 
 from rtl.contract.params import CoreParams
 from rtl.core.drain import Drain
-from tests.unit.rtl.core.core_models import simulate
+from tests.unit.rtl.drivers import simulate
 
 LINK_BYTES = 4
 CORE = CoreParams(rows=4, cols=16, act_bytes=4096, weight_bytes=4096, acc_entries=2048)
@@ -20,7 +20,7 @@ LOWEST = -(1 << 31)
 
 
 @dataclass(frozen=True)
-class Step:
+class DrainStep:
     """One position: its entry (None outside the map), and whether a pixel ends or begins with it, or the job ends."""
 
     entry: int | None
@@ -31,7 +31,7 @@ class Step:
     final: bool
 
 
-def steps_of(job: dict[str, int], pool: dict[str, int]) -> list[Step]:
+def steps_of(job: dict[str, int], pool: dict[str, int]) -> list[DrainStep]:
     steps = []
     for pixel in range(job["pixels"]):
         entries: list[int | None] = [job["base"] + pixel]
@@ -46,7 +46,7 @@ def steps_of(job: dict[str, int], pool: dict[str, int]) -> list[Step]:
         for index, entry in enumerate(entries):
             last = index == len(entries) - 1
             final = last and pixel == job["pixels"] - 1
-            steps.append(Step(entry, job["group"], bool(job["pooled"]), index == 0, last, final))
+            steps.append(DrainStep(entry, job["group"], bool(job["pooled"]), index == 0, last, final))
     return steps
 
 
@@ -80,7 +80,7 @@ def random_job(rng: random.Random, pool: dict[str, int] | None) -> dict[str, int
     }
 
 
-class Bench:
+class DrainBench:
     """Plays the accumulator and the store unit; knows what the drain must do in every cycle."""
 
     def __init__(self, rng: random.Random, rate: float) -> None:
@@ -88,8 +88,8 @@ class Bench:
         self.rng, self.rate = rng, rate
         self.acc = [[rng.randrange(LOWEST, -LOWEST) >> rng.randrange(32) for _ in range(16)] for _ in range(2 * BANK)]
         self.latest: dict[str, int] | None = None
-        self.steps: deque[Step] = deque()
-        self.arriving: Step | None = None
+        self.steps: deque[DrainStep] = deque()
+        self.arriving: DrainStep | None = None
         self.largest = [0] * LANES
         self.words = 0
 
@@ -155,7 +155,7 @@ class Bench:
 def test_every_cycle_is_as_the_positions_say(seed: int, rate: float) -> None:
     """Entries, maxima, and all other outputs of random jobs, while POOLs come; with room and conflicts at random."""
     rng = random.Random(f"{seed} {rate}")
-    bench = Bench(rng, rate)
+    bench = DrainBench(rng, rate)
     pixels = 0
 
     async def run(ctx: Any) -> None:
@@ -187,7 +187,7 @@ LONG = {"kernel_h": 1, "kernel_w": 1, "stride_h": 1, "stride_w": 1, "pad_top": 0
     ids=["high", "wide", "far_right", "far_down"],
 )
 def test_coordinates_of_the_longest_maps(pool: dict[str, int], pixels: int) -> None:
-    bench = Bench(random.Random(pixels), 1.0)
+    bench = DrainBench(random.Random(pixels), 1.0)
 
     async def run(ctx: Any) -> None:
         await bench.cycle(ctx, pool=LONG | pool)

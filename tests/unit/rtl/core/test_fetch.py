@@ -19,8 +19,8 @@ from rtl.contract.regs import ErrorCode
 from rtl.core.fetch import UNIT_SHIFT, Fetch, fetch_block, read_flits
 from rtl.core.interface import Inbound
 from rtl.noc.flit import Kind, flit_layout
-from tests.unit.rtl.core.core_models import Network, simulate
-from tests.unit.rtl.dram.axi_models import Sink
+from tests.unit.rtl.core.core_models import Network
+from tests.unit.rtl.drivers import Sink, simulate
 
 NODE = 3
 

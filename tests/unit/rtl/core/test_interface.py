@@ -16,8 +16,8 @@ from rtl.contract.regs import ErrorCode
 from rtl.core.fetch import UNIT_SHIFT
 from rtl.core.interface import Inbound, Outbound
 from rtl.noc.flit import Kind, flit_layout
-from tests.unit.rtl.core.core_models import packet_flits, packets_of, simulate
-from tests.unit.rtl.dram.axi_models import Sink, send
+from tests.unit.rtl.core.core_models import packet_flits, packets_of
+from tests.unit.rtl.drivers import Sink, send, simulate
 from tests.unit.rtl.noc.noc_models import header_of
 
 CORE = CoreParams(rows=16, cols=4, act_bytes=2048, weight_bytes=1024, acc_entries=32, param_blocks=4)

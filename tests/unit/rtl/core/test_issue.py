@@ -16,8 +16,7 @@ from rtl.contract.params import default_chip
 from rtl.contract.regs import ErrorCode, UnitState
 from rtl.core.issue import Issue
 from rtl.core.tokens import TokenFile
-from tests.unit.rtl.core.core_models import simulate
-from tests.unit.rtl.dram.axi_models import Sink, send
+from tests.unit.rtl.drivers import Sink, send, simulate
 
 CHIP = default_chip(4, tokens=32)
 OWN = {

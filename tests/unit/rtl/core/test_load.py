@@ -15,7 +15,7 @@ from rtl.contract.params import ChipParams, default_chip
 from rtl.contract.regs import ErrorCode
 from rtl.core.load import Load
 from rtl.noc.flit import Kind, flit_layout
-from tests.unit.rtl.core.core_models import simulate
+from tests.unit.rtl.drivers import simulate
 
 SMALL = default_chip(8)
 LARGE = default_chip(64, tokens=128)

@@ -13,9 +13,9 @@ from rtl.contract.isa import Space, TrafficClass
 from rtl.contract.params import ChipParams
 from rtl.core.store import Packets
 from rtl.noc.flit import Kind
-from tests.unit.rtl.core.core_models import packets_of, simulate
+from tests.unit.rtl.core.core_models import packets_of
 from tests.unit.rtl.core.test_store import build
-from tests.unit.rtl.dram.axi_models import Sink, send
+from tests.unit.rtl.drivers import Sink, send, simulate
 
 LINK_BYTES = 16
 MAX_FLITS = 16
@@ -75,7 +75,7 @@ def expected(chip: ChipParams, node: int, job: dict[str, int]) -> list[dict[str,
 
 
 @dataclass
-class Bench:
+class PacketBench:
     """Gives jobs and flits, takes what comes out, and compares ``busy`` and ``write_sent`` in every cycle."""
 
     chip: ChipParams
@@ -136,7 +136,7 @@ def test_packets_of_random_jobs(stall: float, alike: bool) -> None:
     chip, core = build(16, 16, LINK_BYTES)
     if alike:
         chip = replace(chip, cores=(replace(core, rows=32),) * 4)
-    Bench(chip, [random_job(rng) for _ in range(40)], rng, stall).run()
+    PacketBench(chip, [random_job(rng) for _ in range(40)], rng, stall).run()
 
 
 @pytest.mark.parametrize("to_core", [0, 1])
@@ -148,7 +148,7 @@ def test_a_flit_goes_every_cycle(to_core: int) -> None:
     jobs[3]["flits"] = 33 if to_core else 4200
     for job in jobs:
         job["addr"] = job["addr"] // 4096 * 4096 + 32
-    bench = Bench(chip, jobs, rng, 0.0)
+    bench = PacketBench(chip, jobs, rng, 0.0)
     bench.run()
     cycles = [cycle for cycle, _ in bench.sink.words]
     assert cycles[0] == 2

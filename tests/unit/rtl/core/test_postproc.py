@@ -11,7 +11,7 @@ import pytest
 
 from rtl.contract.codec import pack_params
 from rtl.core.postproc import MIN_SWAP_CYCLES, PostProcessor
-from tests.unit.rtl.core.core_models import simulate
+from tests.unit.rtl.drivers import simulate
 
 TABLE = [random.Random(f"entry {index}").randint(-128, 127) for index in range(256)]
 

@@ -7,9 +7,9 @@ import random
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.core.scratchpad import Scratchpad
+from tests.unit.rtl.drivers import simulate
 
 
 @pytest.mark.parametrize("read_bytes", [4, 8, 16, 32, 64])
@@ -44,10 +44,7 @@ def test_unaligned_reads_and_masked_writes(write_bytes: int, read_bytes: int) ->
                         memory[flit * write_bytes + lane] = data[lane]
             await ctx.tick()
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

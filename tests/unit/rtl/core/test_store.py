@@ -19,8 +19,8 @@ from rtl.contract.regs import ErrorCode
 from rtl.core.store import Store
 from rtl.lib.ram import Ram
 from rtl.noc.flit import Kind
-from tests.unit.rtl.core.core_models import packets_of, simulate
-from tests.unit.rtl.dram.axi_models import Sink, send
+from tests.unit.rtl.core.core_models import packets_of
+from tests.unit.rtl.drivers import Sink, send, simulate
 
 SHAPE = (4, 16, 4)
 """Rows, columns and bytes of a flit where nothing else is said: four groups, and parameter blocks of eight flits."""
@@ -36,7 +36,7 @@ def build(rows: int, cols: int, link_bytes: int) -> tuple[ChipParams, CoreParams
     return replace(chip, cores=(wide, core, core, wide)), core
 
 
-class Bench:
+class StoreBench:
     """A Store with filled parameter memory and accumulators."""
 
     def __init__(self, chip: ChipParams, core: CoreParams, rng: random.Random, conflict: float = 0.0) -> None:
@@ -315,7 +315,7 @@ def word(fields: dict[str, Any], opcode: Opcode | None = None) -> int:
 def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall: float) -> None:
     rng = random.Random(f"{rows} {cols} {link_bytes} {stall}")
     chip, core = build(rows, cols, link_bytes)
-    bench = Bench(chip, core, rng, conflict=stall / 2)
+    bench = StoreBench(chip, core, rng, conflict=stall / 2)
     dut = bench.dut
     program: list[dict[str, Any]] = []
     words, pool = [], None
@@ -359,7 +359,7 @@ def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall
 def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels: int, groups: int) -> None:
     rng = random.Random(1)
     chip, core = build(4, cols, link_bytes)
-    bench = Bench(chip, core, rng)
+    bench = StoreBench(chip, core, rng)
     dut = bench.dut
     fields = {"pixels": pixels, "groups": groups, "lanes": core.drain_lanes(link_bytes), "hi": 127}
     fields |= {"signal0_valid": 1}
@@ -392,7 +392,7 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
 def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: int) -> None:
     rng = random.Random(1)
     chip, core = build(4, 16, link_bytes)
-    bench = Bench(chip, core, rng)
+    bench = StoreBench(chip, core, rng)
     dut = bench.dut
     store = {"pixels": 20, "groups": 1, "lanes": 4, "lo": -128, "hi": 127, "table": 1}
     store |= dict.fromkeys(("param_base", "acc_base", "zero_point", "group_stride", "planar", "addr", "core"), 0)
@@ -419,7 +419,7 @@ def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: 
 @pytest.mark.parametrize(("pixels", "groups"), [(12, 1), (1, 4), (2, 3)])
 def test_a_pooled_store_takes_a_cycle_per_tap_and_reads_only_inside(pixels: int, groups: int) -> None:
     chip, core = build(4, 16, 4)
-    bench = Bench(chip, core, random.Random(1))
+    bench = StoreBench(chip, core, random.Random(1))
     dut = bench.dut
     pool = {"kernel_h": 3, "kernel_w": 2, "stride_h": 2, "stride_w": 2, "pad_top": 1, "pad_left": 1}
     pool |= {"in_h": 5, "in_w": 7, "out_w": 4}

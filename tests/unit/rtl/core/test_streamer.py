@@ -26,7 +26,7 @@ from tests.unit.rtl.core.compute_models import (
     longest,
     random_counts,
 )
-from tests.unit.rtl.core.core_models import simulate
+from tests.unit.rtl.drivers import simulate
 
 CORE = CoreParams(rows=4, cols=4, act_bytes=1 << 20, weight_bytes=1024, acc_entries=4096, tap_columns=8)
 MOST_PIXELS = 1100

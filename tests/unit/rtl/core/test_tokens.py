@@ -12,7 +12,7 @@ from rtl.contract.params import ChipParams, default_chip
 from rtl.core.signals import SignalRouter, SignalSender
 from rtl.core.tokens import TokenFile
 from rtl.noc.flit import Kind, flit_layout
-from tests.unit.rtl.core.core_models import simulate
+from tests.unit.rtl.drivers import simulate
 
 CHIP = default_chip(4)
 
@@ -135,7 +135,7 @@ def test_every_counter_counts_to_255_and_back() -> None:
     simulate(dut, bench)
 
 
-class RouterBench:
+class TokenBench:
     """Signals of all sources; knows what the router must do in every cycle."""
 
     def __init__(self, node: int, rng: random.Random) -> None:
@@ -190,7 +190,7 @@ class RouterBench:
 @pytest.mark.parametrize("rate", [0.1, 0.3, 1.0])
 @pytest.mark.parametrize("node", [0, 21, 42, 63], ids=lambda n: f"node{n}")
 def test_signals_count_here_or_leave_lowest_source_first(node: int, rate: float) -> None:
-    bench = RouterBench(node, random.Random(f"{node} {rate}"))
+    bench = TokenBench(node, random.Random(f"{node} {rate}"))
 
     async def run(ctx: Any) -> None:
         ctx.set(bench.dut.node, node)

@@ -17,7 +17,7 @@ from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from rtl.core.weight_loader import WeightLoader
 from tests.unit.rtl.core.compute_models import any_fields, job_bits, longest, random_counts
-from tests.unit.rtl.core.core_models import simulate
+from tests.unit.rtl.drivers import simulate
 
 CORES = {
     "wide": CoreParams(rows=4, cols=8, act_bytes=1024, weight_bytes=1 << 19, acc_entries=32, tap_columns=5),

@@ -1,4 +1,4 @@
-"""Simulated partners of the memory node and of control: an AXI4 memory, streams, an AXI4-Lite host."""
+"""Simulated partners of the memory node and of control: an AXI4 memory, and an AXI4-Lite host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Value
+from amaranth.hdl import Cat
 
 READ_CHANNEL = ("arvalid", "araddr", "arlen", "arsize", "arburst", "arid", "rready")
 WRITE_CHANNEL = (
@@ -134,46 +134,6 @@ class AxiMemory:
                 waits = got[name.replace("ready", "valid")] and not driven[name]
                 driven[name] = int(self._go() and (waits or not self.shy))
             ctx.set(outputs, sum(value << bit for bit, value in enumerate(driven.values())))
-            now += 1
-
-
-async def send(ctx: Any, port: Any, words: list[Any], rng: random.Random, stall: float) -> None:
-    """Offer words to a stream input with random gaps, in which there is noise."""
-    for word in words:
-        while rng.random() < stall:
-            await ctx.tick()
-        ctx.set(port.payload, word)
-        ctx.set(port.valid, 1)
-        while not (await ctx.tick().sample(port.ready))[2]:
-            pass
-        ctx.set(port.valid, 0)
-        payload = Value.cast(port.payload)
-        ctx.set(payload, rng.getrandbits(len(payload)))
-
-
-@dataclass
-class Sink:
-    """Takes words from a stream output with random back-pressure; checks that an offer stays."""
-
-    port: Any
-    rng: random.Random
-    stall: float = 0.0
-    checks: bool = True
-    words: list[tuple[int, Any]] = field(default_factory=list)
-
-    async def run(self, ctx: Any) -> None:
-        ready, offered, now = 0, None, 0
-        while True:
-            _, _, valid, payload = await ctx.tick().sample(self.port.valid, self.port.payload)
-            if offered is not None and self.checks:
-                assert valid, "offer withdrawn"
-                assert payload == offered, "offer changed"
-            offered = payload if valid and not ready else None
-            if valid and ready:
-                self.words.append((now, payload))
-            was_ready, ready = ready, int(self.rng.random() >= self.stall)
-            if ready != was_ready:
-                ctx.set(self.port.ready, ready)
             now += 1
 
 

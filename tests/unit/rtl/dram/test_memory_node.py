@@ -18,7 +18,8 @@ from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import ErrorCode, MemoryCounter
 from rtl.dram.memory_node import MemoryNode
 from rtl.noc.flit import Kind, flit_layout
-from tests.unit.rtl.dram.axi_models import AxiMemory, Sink, send
+from tests.unit.rtl.dram.axi_models import AxiMemory
+from tests.unit.rtl.drivers import Sink, send
 
 SMALL = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entries=32, param_blocks=2)
 NODE = 4
@@ -192,7 +193,7 @@ class Watch:
         return events
 
 
-class Bench:
+class MemoryBench:
     """A memory node between a request source, a response sink and an AXI memory."""
 
     def __init__(
@@ -287,7 +288,7 @@ def test_reads_and_writes_match_the_model(link_bytes: int, seed: int, stall: flo
         outstanding_bursts={1: 1, 2: 4}.get(seed, 16),
     )
     number = (0b1010101, 0b0101010)[seed % 2]
-    bench = Bench(chip, seed, stall, number=number)
+    bench = MemoryBench(chip, seed, stall, number=number)
     bench.axi.mirrored = True
     bench.axi.shy = seed == 3
     bench.axi.target = written = bench.memory.copy()  # so that the order of reads and writes does not matter
@@ -349,7 +350,7 @@ def test_reads_and_writes_match_the_model(link_bytes: int, seed: int, stall: flo
 
 def test_read_data_stream_without_a_bubble_over_bursts_runs_and_loads() -> None:
     chip = small_chip()
-    bench = Bench(chip, latency=40)
+    bench = MemoryBench(chip, latency=40)
     loads = [load(chip, dram_addr=0x0F30 + i * 0x1000, runs=3, run_flits=40, dram_stride=60) for i in range(6)]
 
     async def test(ctx: Any) -> None:
@@ -365,7 +366,7 @@ def test_read_data_stream_without_a_bubble_over_bursts_runs_and_loads() -> None:
 
 def test_bytes_of_all_classes_are_counted_past_16_kb() -> None:
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     bench.axi.mirrored = True
     bench.axi.target = bench.memory.copy()
     rng = bench.rng
@@ -395,7 +396,7 @@ def test_bytes_of_all_classes_are_counted_past_16_kb() -> None:
 
 def test_one_flit_runs_take_one_cycle_each() -> None:
     chip = small_chip()
-    bench = Bench(chip, latency=8)
+    bench = MemoryBench(chip, latency=8)
     bench.axi.mirrored = True
 
     async def test(ctx: Any) -> None:
@@ -411,7 +412,7 @@ def test_one_flit_runs_take_one_cycle_each() -> None:
 def test_long_loads_go_on() -> None:
     """Their first bursts; the rest is cleared."""
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     bench.axi.mirrored = True
     bench.sink.checks = False  # an offer may be withdrawn by clear
     addr = 0x8765_4E10
@@ -431,7 +432,7 @@ def test_long_loads_go_on() -> None:
 
 def test_address_is_asked_in_the_third_cycle_after_the_request() -> None:
     chip = small_chip()
-    bench = Bench(chip, latency=10)
+    bench = MemoryBench(chip, latency=10)
     sent: list[int] = []
 
     async def test(ctx: Any) -> None:
@@ -447,7 +448,7 @@ def test_address_is_asked_in_the_third_cycle_after_the_request() -> None:
 
 def test_write_packets_stream_without_a_bubble() -> None:
     chip = small_chip()
-    bench = Bench(chip, latency=6)
+    bench = MemoryBench(chip, latency=6)
     flits = []
     for i in range(8):
         words = list(range(32))
@@ -472,7 +473,7 @@ def test_write_packets_stream_without_a_bubble() -> None:
 
 def test_an_acknowledgement_waits_for_one_packet_at_most() -> None:
     chip = small_chip()
-    bench = Bench(chip, latency=2)
+    bench = MemoryBench(chip, latency=2)
     flits = read_packet(chip, load(chip, run_flits=200))
     flits += packet(chip, [7], kind=Kind.WRITE, dest=1 << NODE, src=2, addr=0x8000, lanes=16)
 
@@ -487,7 +488,7 @@ def test_an_acknowledgement_waits_for_one_packet_at_most() -> None:
 
 def test_programs_go_before_the_next_burst_of_other_loads() -> None:
     chip = small_chip(outstanding_bursts=2)
-    bench = Bench(chip, latency=4)
+    bench = MemoryBench(chip, latency=4)
     loads = [load(chip, runs=3, run_flits=100, dram_stride=128) for _ in range(3)]
     program = load(chip, run_flits=16, space=Space.PROGRAM, traffic=TrafficClass.PROGRAM, dram_addr=0x4000)
 
@@ -505,7 +506,7 @@ def test_programs_go_before_the_next_burst_of_other_loads() -> None:
 
 def test_programs_in_between_leave_a_load_as_it_is() -> None:
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     bench.axi.mirrored = True
     places = {"dram_addr": 0xDCBA_9870, "dram_stride": 0x95A5A5, "dst": 0x15A5A, "dst_stride": 0x2A5A5}
     long = load(chip, runs=3, run_flits=0x1FF, planar=1, token_valid=1, token=0x55, cores=0b1010, **places)
@@ -527,7 +528,7 @@ def test_programs_in_between_leave_a_load_as_it_is() -> None:
 
 def test_a_load_that_cannot_be_executed_is_an_error() -> None:
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     illegal = [
         {"runs": 0},
         {"run_flits": 0},
@@ -555,7 +556,7 @@ def test_a_load_that_cannot_be_executed_is_an_error() -> None:
 
 def test_a_packet_that_cannot_be_executed_is_an_error() -> None:
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     good = {"kind": Kind.WRITE, "dest": 1 << NODE, "src": 1, "addr": 0, "lanes": 16}
     illegal = [
         {"addr": 4096 - 16},
@@ -592,7 +593,7 @@ def test_a_packet_that_cannot_be_executed_is_an_error() -> None:
 def test_a_packet_that_is_no_request_is_dropped_whole(seed: int) -> None:
     """Of any kind and length, between requests; what it carries could be executed if it were a request."""
     chip = small_chip()
-    bench = Bench(chip, seed, stall=(0.0, 0.3)[seed % 2])
+    bench = MemoryBench(chip, seed, stall=(0.0, 0.3)[seed % 2])
     bench.axi.mirrored = True
     bench.axi.target = bench.memory.copy()  # reads see nothing of it
     rng = random.Random(seed)
@@ -643,7 +644,7 @@ def test_a_packet_that_is_no_request_is_dropped_whole(seed: int) -> None:
 @pytest.mark.parametrize("flits", [1, 3], ids=lambda flits: f"{flits} flits")
 def test_a_read_of_a_wrong_length_is_an_error(flits: int) -> None:
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     good = load(chip, run_flits=2)
 
     async def test(ctx: Any) -> None:
@@ -659,7 +660,7 @@ def test_a_read_of_a_wrong_length_is_an_error(flits: int) -> None:
 
 def test_the_first_error_stays_until_clear() -> None:
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     bench.axi.bad_reads.add(0x200)
     bench.axi.bad_writes.add(0x400)
     write = {"kind": Kind.WRITE, "dest": 1 << NODE, "src": 1, "lanes": 16}
@@ -705,7 +706,7 @@ def test_the_first_error_stays_until_clear() -> None:
 @pytest.mark.parametrize("bad", ["bad_reads", "bad_writes"])
 def test_axi_errors_are_reported_and_the_bursts_completed(bad: str, response: int) -> None:
     chip = small_chip()
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     bench.axi.bad_response = response
     getattr(bench.axi, bad).add(0x200)
     flits = read_packet(chip, load(chip, dram_addr=0x1E0, run_flits=40))
@@ -725,7 +726,7 @@ def test_axi_errors_are_reported_and_the_bursts_completed(bad: str, response: in
 @pytest.mark.parametrize("seed", range(4))
 def test_clear_completes_the_axi_transactions_and_forgets_the_rest(seed: int) -> None:
     chip = small_chip()
-    bench = Bench(chip, seed, stall=0.3, latency=12)
+    bench = MemoryBench(chip, seed, stall=0.3, latency=12)
     bench.sink.checks = False  # an offer may be withdrawn by clear
     rng = random.Random(seed)
     payload = [rng.getrandbits(128) for _ in range(30)]
@@ -761,7 +762,7 @@ def test_clear_completes_the_axi_transactions_and_forgets_the_rest(seed: int) ->
 
 def test_halt_stops_reads_between_bursts_and_drops_new_ones_but_no_writes() -> None:
     chip = small_chip(outstanding_bursts=2)
-    bench = Bench(chip, latency=10)
+    bench = MemoryBench(chip, latency=10)
     write = packet(chip, [5, 6], kind=Kind.WRITE, dest=1 << NODE, src=2, addr=0x4000, lanes=16)
     after = load(chip, run_flits=7, dram_addr=0x3000)
 
@@ -795,7 +796,7 @@ def test_halt_stops_reads_between_bursts_and_drops_new_ones_but_no_writes() -> N
 def test_planar_addresses_grow_by_the_groups_of_the_addressed_cores() -> None:
     wide = replace(SMALL, rows=16)
     chip = ChipParams(cores=(SMALL, wide, SMALL, wide), link_bytes=4, max_packet_flits=8, vc_depth=8)
-    bench = Bench(chip)
+    bench = MemoryBench(chip)
     loads = [load(chip, cores=cores, run_flits=20, planar=1, dst=7) for cores in (0b0101, 0b1010)]
 
     async def test(ctx: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.contract.params import CoreParams
 from rtl.engines.array import SystolicArray
+from tests.unit.rtl.drivers import simulate
 
 
 def packed(values: np.ndarray) -> int:
@@ -92,10 +92,7 @@ def run_passes(
             await ctx.tick()
             cycle += 1
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
     return starts
 
 

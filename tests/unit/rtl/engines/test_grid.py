@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from amaranth.back import verilog
-from amaranth.sim import Simulator
 
 import rtl
 from rtl.engines.grid import PeGrid
 from rtl.lib.blackbox import ports_of
+from tests.unit.rtl.drivers import simulate
 
 RATES = [0.3, 0.8]
 """Of pixels, starts and rows of weights."""
@@ -102,10 +102,7 @@ def test_a_grid_follows_its_recurrence(rows: int, cols: int, rate: float) -> Non
             raw = ctx.get(dut.data).to_bytes(4 * cols, "little")
             assert np.frombuffer(raw, "<i4").tolist() == model.data, cycle
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")

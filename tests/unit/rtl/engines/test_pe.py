@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.engines.pe import PeRow
+from tests.unit.rtl.drivers import simulate
 
 CYCLES = 400
 
@@ -48,7 +48,4 @@ def test_a_row_follows_its_recurrence(cols: int, rate: float) -> None:
             if load:
                 shadow = weights
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)

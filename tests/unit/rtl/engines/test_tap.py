@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.contract.params import CoreParams
 from rtl.engines.tap import TapUnit
+from tests.unit.rtl.drivers import simulate
 
 
 def packed(values: np.ndarray) -> int:
@@ -89,10 +89,7 @@ def test_updates_are_shifted_sums_or_maxima_of_the_window(rows: int, cols: int, 
             await ctx.tick()
             cycle += 1
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)
     if rate == 1.0:
         rows_of = [0 if is_max else width for (is_max, _, _), width in zip(passes, widths, strict=True)]
         lengths = [max(length, n + 1, ahead + 1) for (_, _, length), n, ahead in zip(

@@ -8,18 +8,11 @@ from collections import deque
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal, unsigned
 from amaranth.lib import data
-from amaranth.sim import Simulator
 
 from rtl.lib.fifo import Fifo
+from tests.unit.rtl.drivers import simulate
 
 WORD = data.StructLayout({"low": unsigned(5), "high": unsigned(35)})
-
-
-def run(dut: object, testbench: object) -> None:
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
 
 
 @pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
@@ -53,7 +46,7 @@ def test_words_come_out_in_order_under_random_stalls(depth: int, seed: int) -> N
                 model.append(word)
             await ctx.tick()
 
-    run(dut, bench)
+    simulate(dut, bench)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 16])
@@ -71,7 +64,7 @@ def test_streams_one_word_per_cycle(depth: int) -> None:
                 assert ctx.get(dut.o.payload) == n - 1
             await ctx.tick()
 
-    run(dut, bench)
+    simulate(dut, bench)
 
 
 def test_reset_inserter_empties_it() -> None:
@@ -91,7 +84,7 @@ def test_reset_inserter_empties_it() -> None:
         assert ctx.get(fifo.level) == 0
         assert not ctx.get(fifo.o.valid)
 
-    run(m, bench)
+    simulate(m, bench)
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

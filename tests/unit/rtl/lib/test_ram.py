@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from amaranth.back import verilog
-from amaranth.sim import Simulator
 
 import rtl
 from rtl.lib.ram import Ram
+from tests.unit.rtl.drivers import simulate
 
 SHAPES = [(32, 16, None), (32, 16, 8), (8, 1, None), (24, 5, 12), (512, 8, None), (1, 2, 1)]
 
@@ -63,10 +63,7 @@ def test_reads_give_the_old_word_and_are_held(width: int, depth: int, granularit
             await ctx.tick()
         assert ctx.get(ram.read_data) == expected[-1]
 
-    sim = Simulator(ram)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(ram, bench)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS
+from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import small_chip
 
 PORTS = range(N_PORTS)
@@ -160,7 +160,4 @@ def test_starts_claims_and_turns_follow_the_rules(seed: int) -> None:
             assert not ctx.get(dut.able)
             assert not ctx.get(dut.blocked)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)

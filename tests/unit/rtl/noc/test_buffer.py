@@ -6,10 +6,10 @@ import random
 from collections import deque
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.noc.buffer import N_PORTS, InputBuffer
 from rtl.noc.flit import flit_layout
+from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import packet_words, small_chip
 
 PORTS = range(N_PORTS)
@@ -79,7 +79,4 @@ def test_every_channel_is_a_queue_and_shows_where_its_flit_goes(own: int | None,
             ctx.set(dut.clear, 0)
             assert not ctx.get(dut.present)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(bench)
-    sim.run()
+    simulate(dut, bench)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.sim import Simulator
 
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, default_chip
 from rtl.contract.regs import RouterCounter
 from rtl.noc.flit import MessageClass, flit_layout
 from rtl.noc.mesh import Mesh
 from rtl.noc.routing import Link, hops, multicast_links
+from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import number_of, packet_words, payload_of, small_chip
 
 
@@ -31,7 +31,7 @@ class Packet:
         return packet_words(chip, self.number, self.flits, dest, self.source)
 
 
-class Bench:
+class MeshBench:
     """Plays packets into a mesh and compares what comes out; ``stall`` gives the back-pressure."""
 
     def __init__(self, chip: ChipParams, packets: list[Packet], seed: int = 0) -> None:
@@ -137,10 +137,7 @@ class Bench:
                 await ctx.tick()
             raise AssertionError(f"{self.missing} deliveries missing after {limit} cycles")
 
-        sim = Simulator(self.m)
-        sim.add_clock(1e-6)
-        sim.add_testbench(testbench)
-        sim.run()
+        simulate(self.m, testbench)
         return self.cycles
 
     async def _check_crossings(self, ctx) -> None:
@@ -186,7 +183,7 @@ def random_packets(chip: ChipParams, count: int, seed: int) -> list[Packet]:
 )
 def test_random_traffic_arrives_once_whole_and_in_order(shape, vcs_per_class, packets, seed) -> None:
     chip = small_chip(*shape, vcs_per_class=vcs_per_class)
-    Bench(chip, random_packets(chip, packets, seed), seed).run(6000, phase=100)
+    MeshBench(chip, random_packets(chip, packets, seed), seed).run(6000, phase=100)
 
 
 def test_crossing_multicasts_under_pressure_do_not_deadlock() -> None:
@@ -194,7 +191,7 @@ def test_crossing_multicasts_under_pressure_do_not_deadlock() -> None:
     everyone = frozenset(range(4))
     packets = [Packet(n, 4 + n % 2, MessageClass.RESPONSE, everyone, 8) for n in range(60)]
     packets += [Packet(100 + n, n % 4, MessageClass.REQUEST, everyone, 1 + n % 8) for n in range(40)]
-    Bench(chip, packets, 5).run(4000, ready_rate=0.4)
+    MeshBench(chip, packets, 5).run(4000, ready_rate=0.4)
 
 
 def test_long_multicasts_in_two_channels_do_not_wait_for_each_other_at_two_ports() -> None:
@@ -215,7 +212,7 @@ def test_long_multicasts_in_two_channels_do_not_wait_for_each_other_at_two_ports
         dests = rng.choice([{0}, {1}, {0, 1}, {0, 1}])
         flits = rng.choice([1, 4, 32, 32])
         packets.append(Packet(number, rng.choice([2, 3]), MessageClass.RESPONSE, frozenset(dests), flits))
-    Bench(chip, packets).run(2000)
+    MeshBench(chip, packets).run(2000)
 
 
 def test_a_multicast_is_not_starved_by_unicast_traffic() -> None:
@@ -223,7 +220,7 @@ def test_a_multicast_is_not_starved_by_unicast_traffic() -> None:
     # Memory node 5 keeps core 0's and core 1's ports busy with unicasts; node 4 multicasts to all.
     packets = [Packet(n, 5, MessageClass.RESPONSE, frozenset({n % 2}), 8) for n in range(60)]
     packets += [Packet(100, 4, MessageClass.RESPONSE, frozenset(range(4)), 8)]
-    bench = Bench(chip, packets)
+    bench = MeshBench(chip, packets)
     bench.run(1000)
     assert all(bench.finished_at[100, core] < 60 for core in range(4))
 
@@ -251,10 +248,7 @@ def test_progress_is_seen_while_a_flit_is_on_a_link_out_of_any_router(shape) -> 
             assert seen == {1 + 2 * router + flit for router in routers for flit in range(flits)}, (source, dest)
 
     mesh = Mesh(chip=chip)
-    sim = Simulator(mesh)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(mesh, testbench)
 
 
 @pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
@@ -263,7 +257,7 @@ def test_packets_flow_back_to_back(multicast: bool, vc_depth: int) -> None:
     chip = default_chip(4, link_bytes=4, max_packet_flits=8, vc_depth=vc_depth)
     dests = frozenset(range(4)) if multicast else frozenset({3})
     packets = [Packet(n, 4, MessageClass.RESPONSE, dests, 8) for n in range(20)]
-    bench = Bench(chip, packets)
+    bench = MeshBench(chip, packets)
     bench.run(400)
     for core in dests:
         latency = 2 + 2 * hops(chip, 4, core)
@@ -273,7 +267,7 @@ def test_packets_flow_back_to_back(multicast: bool, vc_depth: int) -> None:
 def test_the_two_classes_share_a_link_fairly() -> None:
     chip = default_chip(4, link_bytes=4, max_packet_flits=8, vc_depth=16)
     packets = [Packet(n, 0, MessageClass(n % 2), frozenset({1}), 8) for n in range(40)]
-    bench = Bench(chip, packets)
+    bench = MeshBench(chip, packets)
     assert bench.run(500) < 320 + 10
     sends = bench.sends
     assert abs(sends[0, MessageClass.REQUEST][80] - sends[0, MessageClass.RESPONSE][80]) <= 2

@@ -7,21 +7,14 @@ from collections import deque
 from itertools import pairwise
 
 import pytest
-from amaranth.sim import Simulator
 
 from rtl.noc.flit import MessageClass, flit_layout, virtual_channel
 from rtl.noc.port import NetworkPort, receive_depth
+from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import LinkSink, LinkSource, number_of, packet_words, payload_of, small_chip
 
 DEPTH = 11
 """Slots of a channel; no power of two, so that a count in the wrong direction does not come out right."""
-
-
-def simulate(dut, testbench) -> None:
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
 
 
 @pytest.mark.parametrize("seed", range(2), ids=lambda s: f"seed{s}")

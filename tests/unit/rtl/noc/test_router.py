@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 import pytest
 from amaranth.hdl import Cat
-from amaranth.sim import Simulator
 
 from rtl.contract.params import ChipParams, Direction
 from rtl.contract.regs import RouterCounter
 from rtl.noc.port import RECEIVE_DEPTH
 from rtl.noc.router import Router
 from rtl.noc.routing import node_port, reach_masks
+from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import LinkSink, LinkSource, packet_words, small_chip
 
 
-class Bench:
+class RouterBench:
     """The router at (1, 1) of a 3x3 mesh, with senders and receivers on all five ports.
 
     With ``turn``, other nodes lie behind its ports than there: each behind each, for five turns.
@@ -58,10 +58,7 @@ class Bench:
 
     def run(self, cycles: int, *, pauses: bool = False, before: Callable[[int], None] = lambda now: None) -> None:
         """Call ``before`` with each cycle. With ``pauses``, the counters stand still now and then."""
-        sim = Simulator(self.router)
-        sim.add_clock(1e-6)
-        sim.add_testbench(self._testbench(cycles, pauses, before))
-        sim.run()
+        simulate(self.router, self._testbench(cycles, pauses, before))
 
     def _testbench(self, cycles: int, pauses: bool, before: Callable[[int], None]):
         async def testbench(ctx) -> None:
@@ -113,7 +110,7 @@ class Bench:
         assert got == self.expected
 
 
-def some_dests(bench: Bench, port: Direction) -> int:
+def some_dests(bench: RouterBench, port: Direction) -> int:
     """Destinations behind a random choice of other ports."""
     rng, dest = bench.rng, 0
     outputs = [o for o in Direction if o is not port or o is Direction.LOCAL]
@@ -127,7 +124,7 @@ def some_dests(bench: Bench, port: Direction) -> int:
 @pytest.mark.parametrize("vcs_per_class", [1, 2])
 def test_random_packets_reach_all_their_outputs(vcs_per_class: int, seed: int) -> None:
     chip = small_chip(3, 3, 2, vcs_per_class=vcs_per_class, vc_depth=8 + 5 * seed)
-    bench = Bench(chip, seed, send_rate=0.8, credit_rate=(1.0, 0.3, 0.6)[seed], turn=seed)
+    bench = RouterBench(chip, seed, send_rate=0.8, credit_rate=(1.0, 0.3, 0.6)[seed], turn=seed)
     for number in range(100):
         port = bench.rng.choice(list(Direction))
         flits = bench.rng.choice([1, 2, 5, 8])
@@ -140,7 +137,7 @@ def test_random_packets_reach_all_their_outputs(vcs_per_class: int, seed: int) -
 def test_each_copy_carries_the_destinations_behind_its_output_and_no_others(turn: int) -> None:
     """Any set of nodes from any port, also those that lie behind the port itself, to which no copy goes."""
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, turn, turn=turn)
+    bench = RouterBench(chip, turn, turn=turn)
     for number in range(100):
         port, vc = Direction(number % len(Direction)), bench.rng.randrange(chip.n_vcs)
         dests = [bench.rng.getrandbits(chip.n_nodes), some_dests(bench, port)]
@@ -151,7 +148,7 @@ def test_each_copy_carries_the_destinations_behind_its_output_and_no_others(turn
 
 def test_a_multicast_starts_only_where_the_whole_packet_fits() -> None:
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, 7, credit_rate=0.2)
+    bench = RouterBench(chip, 7, credit_rate=0.2)
     east_and_south = bench.reach[Direction.EAST] | bench.reach[Direction.SOUTH]
     for number in range(12):
         bench.send(number, Direction.WEST, 0, east_and_south, 8 if number % 2 else 3)
@@ -164,7 +161,7 @@ def test_a_multicast_starts_only_where_the_whole_packet_fits() -> None:
 
 def test_a_packet_without_a_destination_is_dropped() -> None:
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, 1)
+    bench = RouterBench(chip, 1)
     bench.send(1, Direction.WEST, 0, 0, 4)
     bench.send(2, Direction.WEST, 0, bench.reach[Direction.WEST], 4)  # back where it came from
     bench.send(3, Direction.WEST, 0, bench.reach[Direction.EAST], 4)
@@ -175,7 +172,7 @@ def test_a_packet_without_a_destination_is_dropped() -> None:
 
 def test_latency_is_two_cycles_and_packets_follow_without_gap() -> None:
     chip = small_chip(3, 3, 2, vc_depth=16)
-    bench = Bench(chip, 1)
+    bench = RouterBench(chip, 1)
     for number in range(5):
         bench.send(number, Direction.WEST, 0, bench.reach[Direction.EAST], 8)
     bench.run(60)
@@ -188,7 +185,7 @@ def test_latency_is_two_cycles_and_packets_follow_without_gap() -> None:
 @pytest.mark.parametrize("vc_depth", [8, 16])
 def test_blocked_cycles_are_counted(vc_depth: int, vc: int) -> None:
     chip = small_chip(3, 3, 2, vc_depth=vc_depth)
-    bench = Bench(chip, 1)
+    bench = RouterBench(chip, 1)
     bench.send(1, Direction.WEST, vc, bench.reach[Direction.EAST], 8)
     bench.send(2, Direction.NORTH, vc, bench.reach[Direction.EAST], 5)
     bench.run(40)
@@ -200,7 +197,7 @@ def test_blocked_cycles_are_counted(vc_depth: int, vc: int) -> None:
 @pytest.mark.parametrize(("flits", "vc_depth"), [(1, 16), (4, 16), (4, 8)])
 def test_inputs_share_an_output_packet_by_packet(flits: int, vc_depth: int) -> None:
     chip = small_chip(3, 3, 2, vc_depth=vc_depth)
-    bench = Bench(chip, 1)
+    bench = RouterBench(chip, 1)
     for number in range(90):
         port = (Direction.WEST, Direction.NORTH, Direction.LOCAL)[number % 3]
         bench.send(number, port, 1, bench.reach[Direction.SOUTH], flits)
@@ -215,7 +212,7 @@ def test_inputs_share_an_output_packet_by_packet(flits: int, vc_depth: int) -> N
 
 def test_a_multicast_is_not_starved_by_unicasts() -> None:
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, 3, credit_rate=0.7)
+    bench = RouterBench(chip, 3, credit_rate=0.7)
     for number in range(40):
         bench.send(number, Direction.NORTH, 0, bench.reach[Direction.SOUTH], 8)
         bench.send(100 + number, Direction.LOCAL, 0, bench.reach[Direction.EAST], 8)
@@ -229,7 +226,7 @@ def test_a_multicast_is_not_starved_by_unicasts() -> None:
 @pytest.mark.parametrize(("vcs_per_class", "vc_depth"), [(1, 8), (2, 32)])
 def test_channels_share_a_link_flit_by_flit(vcs_per_class: int, vc_depth: int) -> None:
     chip = small_chip(3, 3, 2, vcs_per_class=vcs_per_class, vc_depth=vc_depth)
-    bench = Bench(chip, 1)
+    bench = RouterBench(chip, 1)
     for number in range(16):
         port = (Direction.WEST, Direction.NORTH, Direction.LOCAL, Direction.SOUTH)[number % chip.n_vcs]
         dest = bench.reach[Direction.EAST]
@@ -245,7 +242,7 @@ def test_channels_share_a_link_flit_by_flit(vcs_per_class: int, vc_depth: int) -
 @pytest.mark.parametrize("turn", range(5), ids=lambda turn: f"turn{turn}")
 def test_channels_that_share_no_port_do_not_hold_each_other_up(turn: int) -> None:
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, turn, turn=turn)
+    bench = RouterBench(chip, turn, turn=turn)
     ways = [(i, o) for i in Direction for o in Direction if i is not o or o is Direction.LOCAL]
     pairs = [(one, two) for one in ways for two in ways if one[0] is not two[0] and one[1] is not two[1]]
     rounds = [pair for pair in bench.rng.sample(pairs, 15) for _ in range(2)]
@@ -269,7 +266,7 @@ def test_channels_that_share_no_port_do_not_hold_each_other_up(turn: int) -> Non
 def test_channels_of_one_input_leave_one_flit_at_a_time(apart: int) -> None:
     """Receivers are slow, so that both channels of each input have flits that could go, to different outputs."""
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, apart, credit_rate=0.45)
+    bench = RouterBench(chip, apart, credit_rate=0.45)
     for number in range(40):
         port, vc = Direction(number % 5), number // 5 % 2
         output = Direction((port + (1 + apart if vc else 1)) % 5)
@@ -280,7 +277,7 @@ def test_channels_of_one_input_leave_one_flit_at_a_time(apart: int) -> None:
 
 def test_after_each_conflict_another_channel_goes_first() -> None:
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, 1)
+    bench = RouterBench(chip, 1)
     east, south = bench.reach[Direction.EAST], bench.reach[Direction.SOUTH]
     conflicts = [((Direction.WEST, east), (Direction.NORTH, east)), ((Direction.LOCAL, south), (Direction.WEST, south))]
     gaps = [bench.rng.randrange(1, 5) for _ in range(30)]
@@ -306,7 +303,7 @@ def test_after_each_conflict_another_channel_goes_first() -> None:
 
 def test_clear_forgets_flits_credits_and_claims() -> None:
     chip = small_chip(3, 3, 2)
-    bench = Bench(chip, 2, credit_rate=0.0)
+    bench = RouterBench(chip, 2, credit_rate=0.0)
     router = bench.router
     for number in range(10):
         bench.send(number, Direction.WEST, 0, bench.reach[Direction.EAST] | bench.reach[Direction.LOCAL], 8)
@@ -332,7 +329,7 @@ def test_clear_forgets_flits_credits_and_claims() -> None:
         ctx.set(router.clear, 1)
         await ctx.tick()
         ctx.set(router.clear, 0)
-        fresh = Bench(chip, 3)
+        fresh = RouterBench(chip, 3)
         fresh.send(50, Direction.SOUTH, 0, fresh.reach[Direction.LOCAL], 8)
         fresh.sources[Direction.SOUTH].link = router.i[Direction.SOUTH]
         fresh.sinks[Direction.LOCAL].link = router.o[Direction.LOCAL]
@@ -346,7 +343,4 @@ def test_clear_forgets_flits_credits_and_claims() -> None:
         await ctx.tick()
         assert ctx.get(router.counter_value) == 8
 
-    sim = Simulator(router)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(router, testbench)

@@ -49,7 +49,7 @@ sys.exit(plan.get("status", 0))
 GOOD = {"bit_exact": True, "cycles": 7, "efficiency": 0.5, "failure": None, "first_difference": None}
 
 
-class Bench:
+class StandInCampaign:
     """A campaign whose runs do as they are told."""
 
     def __init__(self, folder: Path) -> None:
@@ -77,11 +77,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> StandInCampaign:
+    return StandInCampaign(tmp_path)
 
 
-def test_what_is_up_to_date_is_not_run_again(bench: Bench) -> None:
+def test_what_is_up_to_date_is_not_run_again(bench: StandInCampaign) -> None:
     first = bench.run()
     assert bench.started == [LARGE.name, SMALL.name]
     assert [result.case for result in first] == [SMALL, LARGE]
@@ -92,7 +92,7 @@ def test_what_is_up_to_date_is_not_run_again(bench: Bench) -> None:
     assert all(result.kept for result in second)
 
 
-def test_changed_sources_or_a_changed_summary_make_a_run_necessary(bench: Bench) -> None:
+def test_changed_sources_or_a_changed_summary_make_a_run_necessary(bench: StandInCampaign) -> None:
     bench.run()
     assert len(bench.started) == 2
     bench.sources = "edited sources"
@@ -103,7 +103,7 @@ def test_changed_sources_or_a_changed_summary_make_a_run_necessary(bench: Bench)
     assert bench.started == [SMALL.name]
 
 
-def test_sources_edited_during_a_run_leave_it_unmarked(bench: Bench) -> None:
+def test_sources_edited_during_a_run_leave_it_unmarked(bench: StandInCampaign) -> None:
     class Editor(CampaignWatcher):
         def progress(self, case: Case, text: str, share: float) -> None:
             bench.sources = "edited sources"
@@ -128,7 +128,7 @@ def test_sources_edited_during_a_run_leave_it_unmarked(bench: Bench) -> None:
         ({"status": 1, "summary": GOOD | {"bit_exact": False, "failure": "pool1: timeout\n core 0"}}, "pool1: timeout"),
     ],
 )
-def test_failed_run_is_named_stops_no_other_and_is_run_again(bench: Bench, plan: dict, failure: str) -> None:
+def test_failed_run_is_named_stops_no_other_and_is_run_again(bench: StandInCampaign, plan: dict, failure: str) -> None:
     bench.run(LARGE)  # leaves a summary that the failed run must not be taken for
     bench.sources = "edited sources"
     bench.plans[LARGE] = plan
@@ -142,14 +142,14 @@ def test_failed_run_is_named_stops_no_other_and_is_run_again(bench: Bench, plan:
     assert bench.started == [LARGE.name]
 
 
-def test_several_jobs_run_at_once(bench: Bench) -> None:
+def test_several_jobs_run_at_once(bench: StandInCampaign) -> None:
     bench.plans = {case: {"summary": GOOD, "meet": other.name} for case, other in ((SMALL, LARGE), (LARGE, SMALL))}
     assert [result.failure for result in bench.run(jobs=2)] == [None, None]
 
 
 @pytest.mark.parametrize(("jobs", "each"), [(1, None), (2, 4), (3, 2), (20, 1)])
 def test_runs_at_once_divide_the_processors(
-    jobs: int, each: int | None, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    jobs: int, each: int | None, bench: StandInCampaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tb.bench.campaign.processors", lambda: 8)
     bench.run(SMALL, jobs=jobs)
@@ -165,7 +165,7 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupted_campaign_ends_its_runs_and_goes_on_later(bench: Bench) -> None:
+def test_interrupted_campaign_ends_its_runs_and_goes_on_later(bench: StandInCampaign) -> None:
     third = Case("alexnet", 1)
     bench.plans[SMALL] = {"hang": True}
 
@@ -187,7 +187,7 @@ def test_interrupted_campaign_ends_its_runs_and_goes_on_later(bench: Bench) -> N
     assert bench.started == [SMALL.name]
 
 
-def test_watcher_hears_of_progress_and_ends(bench: Bench) -> None:
+def test_watcher_hears_of_progress_and_ends(bench: StandInCampaign) -> None:
     heard = []
 
     class Listener(CampaignWatcher):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from estimator import Coefficients
 from golden.int8 import ops
 from golden.int8.qnodes import QConv, QPool
 from golden.machine import Machine
@@ -14,7 +13,6 @@ from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, PlanError, schedule
 from scheduler.engines import bids, engines_of, register, withdraw
 from scheduler.engines.array import ARRAY, ArrayPasses
-from scheduler.engines.tap import TAP
 from scheduler.kinds.layers import Layers
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
@@ -64,9 +62,6 @@ class FreePasses(ArrayPasses):
     """Passes that promise to cost nothing."""
 
     def pass_cycles(self, *_: object) -> float:
-        return 0.0
-
-    def start_cycles(self, coefficients: Coefficients) -> float:
         return 0.0
 
 
@@ -132,10 +127,15 @@ def test_a_task_that_suits_no_engine_is_refused() -> None:
     pool = case(pool="maxpool")
     place = schedule(pool.graph, CHIP).tensors
     task = Task(node=pool.graph.nodes[0], inputs=(place["in"],), sink=MemorySink(place[pool.graph.outputs[0]]))
-    withdraw("tap")
-    try:
-        with pytest.raises(PlanError, match=r"'maxpool0' \(maxpool\) suits none of the core's engines \(array\)"):
-            bids(task, CHIP.cores[0])
-    finally:
-        register(TAP)
+    with pytest.raises(PlanError, match=r"'maxpool0' \(maxpool\) suits none of the core's engines \(array\)"):
+        bids(task, replace(CHIP.cores[0], engines=("array",)))
     assert len(bids(task, CHIP.cores[0])) == 1
+
+
+@pytest.mark.parametrize("engines", [("array",), ("tap",)])
+def test_a_core_computes_with_its_own_engines_alone(engines: tuple[str, ...]) -> None:
+    """The tap unit cannot do the convolution, and the array cannot add the residual."""
+    builder = GraphBuilder(np.random.default_rng(0), (8, 5, 5), 10**9)
+    graph = builder.graph("net", builder.conv("in", 8, (1, 1), residual="in"))
+    with pytest.raises(PlanError, match=rf"suits none of the core's engines \({engines[0]}\)"):
+        schedule(graph, default_chip(1, replace(CHIP.cores[0], engines=engines)))

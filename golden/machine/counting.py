@@ -9,11 +9,11 @@ from golden.machine.engines import engine_of
 from golden.machine.operands import Fields
 from rtl.contract.codec import decode
 from rtl.contract.isa import Opcode, Unit
-from rtl.contract.regs import CoreCounter
+from rtl.contract.regs import ENGINE_PIXELS, CoreCounter
 
 __all__ = ["COUNTED", "count_events"]
 
-COUNTED = (CoreCounter.INSTRUCTIONS, CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, CoreCounter.PASSES)
+COUNTED = (CoreCounter.INSTRUCTIONS, CoreCounter.PASSES, *ENGINE_PIXELS)
 """Counters that the instructions alone determine."""
 
 

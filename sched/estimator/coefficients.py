@@ -91,17 +91,19 @@ class Coefficients:
         engines = {name: asdict(cycles) for name, cycles in self.engines}
         path.write_text(json.dumps({"version": VERSION, **asdict(self), "engines": engines}, indent=2) + "\n")
 
-    def of(self, engine: str) -> EngineCycles:
-        """Cycles of an engine.
+    def of(self, engine: str, unmeasured: EngineCycles | None = None) -> EngineCycles:
+        """Cycles of an engine; `unmeasured` if there are none for it.
 
         Raises
         ------
         ValueError
-            If nobody measured them.
+            If nobody measured or stated them.
         """
         for name, cycles in self.engines:
             if name == engine:
                 return cycles
+        if unmeasured is not None:
+            return unmeasured
         known = ", ".join(name for name, _ in self.engines)
         raise ValueError(f"engine {engine!r} has no coefficients, only {known}: add them ({DEFAULT_PATH.name})")
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from golden.int8.quant import QConcat
 from golden.machine import COUNTED, count_events
+from rtl.contract.engines import ENGINES
+from rtl.contract.params import ChipParams
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import HostStep, Launch, Placement, Plan, Step
 from tb.run.rundir import RunDir
@@ -146,19 +148,20 @@ def check_tensors(folder: Path, plan: Plan, launch: Step, board: Scoreboard) -> 
     return exact
 
 
-def check_counts(launch: Launch, counters: Mapping[str, Any]) -> str:
+def check_counts(chip: ChipParams, launch: Launch, counters: Mapping[str, Any]) -> str:
     """What is wrong with the counters of a launch that its instructions determine, in words; '' if nothing is.
 
     Parameters
     ----------
     counters : dict
-        As `tb.sim.host.Host.counters` reads them.
+        As `tb.sim.driver.Driver.counters` reads them.
     """
     for core, counts in count_events(launch.streams).items():
-        for counter in COUNTED:
-            name, got = counter.name.lower(), counters["core"][core][counter.name.lower()]
-            if got != counts[counter]:
-                return f"core {core} counted {got} {name.replace('_', ' ')}, its program has {counts[counter]}"
+        for name, number in ENGINES.counters(chip.cores[core].engines).items():
+            got = counters["core"][core][name.lower()]
+            if number in COUNTED and got != counts[number]:
+                what = name.lower().replace("_", " ")
+                return f"core {core} counted {got} {what}, its program has {counts[number]}"
     return ""
 
 

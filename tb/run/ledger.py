@@ -89,8 +89,10 @@ class Ledger:
         self.results[index] = result
         folder = self._folder.launch(index, step.name)
         self.exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
-        if self.exact[index] and isinstance(step, Launch) and (wrong := check_counts(step, result.counters)):
-            self._miscounts[index], self.exact[index] = wrong, False
+        if self.exact[index] and isinstance(step, Launch):
+            wrong = check_counts(self._plan.chip, step, result.counters)
+            if wrong:
+                self._miscounts[index], self.exact[index] = wrong, False
 
     def failure(self) -> str | None:
         """What is wrong with the first step, in the order of the plan, that ended in an error or with a wrong bit."""

@@ -55,7 +55,7 @@ class JobRunner:
     def __init__(self, dut: Any, job: ProcessJob, events: int | None = None) -> None:
         self.job = job
         self.transport = SimTransport(dut, nodes=len(job.chip.memory_nodes), link_bytes=job.chip.link_bytes)
-        self.driver = Driver(self.transport, job.chip)
+        self.driver = Driver(self.transport, job.chip, job.core_counters)
         self.inside = Inside(dut, job.chip)
         self._events = events
 

@@ -7,13 +7,14 @@ supply another.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
+from rtl.contract.engines import ENGINES
 from rtl.contract.isa import Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import (
@@ -21,7 +22,6 @@ from rtl.contract.regs import (
     NO_UNIT,
     BlockKind,
     Control,
-    CoreCounter,
     CoreDebug,
     ErrorCode,
     MemoryCounter,
@@ -100,11 +100,20 @@ class Outcome:
 
 
 class Driver:
-    """Driver of one chip."""
+    """Driver of one chip.
 
-    def __init__(self, transport: Transport, chip: ChipParams) -> None:
+    Parameters
+    ----------
+    core_counters : sequence of {name: number}, optional
+        Counters of each core; those of the engines that this process knows unless given.
+    """
+
+    def __init__(
+        self, transport: Transport, chip: ChipParams, core_counters: Sequence[Mapping[str, int]] | None = None
+    ) -> None:
         self.transport = transport
         self.chip = chip
+        self._core_counters = core_counters or [ENGINES.counters(core.engines) for core in chip.cores]
 
     async def identify(self) -> None:
         """Raise TransportError if something else answers."""
@@ -176,13 +185,13 @@ class Driver:
         """All counters of all blocks: {'core' | 'router' | 'memory': [{name: value} per block]}."""
         cores = range(self.chip.n_cores)
         return {
-            "core": [await self._block(BlockKind.CORE, core, CoreCounter) for core in cores],
-            "router": [await self._block(BlockKind.ROUTER, core, RouterCounter) for core in cores],
+            "core": [await self._block(BlockKind.CORE, core, self._core_counters[core]) for core in cores],
+            "router": [await self._block(BlockKind.ROUTER, core, RouterCounter.__members__) for core in cores],
             "memory": [await self._memory_block(node) for node in range(len(self.chip.memory_nodes))],
         }
 
-    async def _block(self, kind: BlockKind, index: int, names: type[IntEnum]) -> dict[str, int]:
-        return {name.name.lower(): await self.counter(kind, index, name) for name in names}
+    async def _block(self, kind: BlockKind, index: int, numbers: Mapping[str, int]) -> dict[str, int]:
+        return {name.lower(): await self.counter(kind, index, number) for name, number in numbers.items()}
 
     async def _memory_block(self, node: int) -> dict[str, int]:
         names = {}

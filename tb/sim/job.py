@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from golden.int8.quant import QHost
+from rtl.contract.engines import ENGINES
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import Placement, Plan
 from tb.files import write_atomically
@@ -132,6 +133,12 @@ class ProcessJob:
     keep_going: bool = False
     """Go on behind a launch that ended in error; its START clears the chip."""
     progress_s: float = 0.25
+    core_counters: tuple[Mapping[str, int], ...] = field(init=False)
+    """Numbers of each core's counters, by name; engines that registered from outside are known here alone."""
+
+    def __post_init__(self) -> None:
+        names = tuple(ENGINES.counters(core.engines) for core in self.chip.cores)
+        object.__setattr__(self, "core_counters", names)
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ def _judge(layer: Layer, result: LaunchResult, folder: Path, *, boards: Boards) 
     board = boards(layer.expected)
     if not check_tensors(folder, layer.plan, launch, board):
         return "reported", str(board.differences[0])
-    if why := check_counts(launch, result.counters):
+    if why := check_counts(layer.plan.chip, launch, result.counters):
         return "reported", why
     if why := _unlike_machine(layer, result, np.load(folder / f"{MEMORY}.npy")):
         return "UNNOTICED", why

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-from estimator.coefficients import Coefficients
+from estimator.coefficients import Coefficients, EngineCycles
 from rtl.contract.params import CoreParams
 
 __all__ = ["EngineTiming", "Fields", "Pass"]
@@ -51,10 +51,13 @@ class EngineTiming:
         By which its coefficients are found.
     setup_fields : frozenset of str
         Fields of a SETUP on which its cycles depend.
+    cycles : EngineCycles, optional
+        As read off its design, for an engine that the coefficient file does not have yet.
     """
 
     name: ClassVar[str]
     setup_fields: ClassVar[frozenset[str]]
+    cycles: ClassVar[EngineCycles | None] = None
 
     def passes(self, setup: Fields, fields: Fields) -> tuple[int, Pass]:
         """Passes of a COMPUTE, and what streams in each."""
@@ -74,12 +77,12 @@ class EngineTiming:
 
     def start_cycles(self, c: Coefficients) -> float:
         """Cycles of a COMPUTE beyond its passes."""
-        return c.of(self.name).start
+        return c.of(self.name, self.cycles).start
 
     def drain_cycles(self, core: CoreParams, c: Coefficients) -> float:
         """Cycles from the last pixel to signal 2."""
-        return self.way_cycles(core) + c.of(self.name).drain
+        return self.way_cycles(core) + c.of(self.name, self.cycles).drain
 
     def idle_cycles(self, core: CoreParams, c: Coefficients) -> float:
         """Cycles from the last pixel to the first one that another engine may take."""
-        return self.way_cycles(core) + c.of(self.name).idle
+        return self.way_cycles(core) + c.of(self.name, self.cycles).idle

@@ -14,8 +14,8 @@ from rtl.contract.isa import Engine, Opcode
 from rtl.contract.params import CoreParams, ParameterError
 from rtl.contract.regs import ErrorCode
 from rtl.core.compute import events_layout
+from tests.third_engine import ROW, row_registered
 from tests.unit.rtl.core.compute_models import CoreState, Item, Trace, job_of, run_bench, setup_of, wrap32
-from tests.unit.rtl.engines.row import ROW, row_registered
 
 CORE = {"rows": 4, "cols": 8, "act_bytes": 1024, "weight_bytes": 1024, "acc_entries": 64}
 

@@ -6,7 +6,7 @@ import pytest
 
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams
 from tb.structure.inventory import take_inventory
-from tests.unit.rtl.engines.row import row_registered
+from tests.third_engine import row_registered
 
 
 @pytest.mark.parametrize("engines", [("array",), ("tap",), ("array", "row")], ids="+".join)

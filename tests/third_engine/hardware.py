@@ -1,36 +1,15 @@
-"""A third engine, registered from outside: a row of C multipliers that all take the same activation.
-
-    acc[c] += act[row_lane] * weight[c]
-
-It is an example of what an engine needs, and shows that none of the product's files names an engine but its own.
-"""
+"""The row's RTL: one register of weights beside the one in use, a multiplier a column, two stages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Signal, unsigned
-from amaranth.lib import data
+from amaranth.hdl import Array, Cat, Module, Signal
 
-from rtl.contract.engines import ENGINES, EngineSpec
-from rtl.contract.params import CoreParams
-from rtl.engines import HARDWARE, EngineHardware
-from tb.structure.block import Block, tag_bits
-from tb.structure.engines import STRUCTURE
-from tb.structure.engines.structure import EngineStructure
+from rtl.engines import EngineHardware
+from tests.third_engine.contract import ROW
 
-__all__ = ["ROW", "Row", "row_registered"]
-
-ROW = EngineSpec(
-    name="row",
-    code=5,
-    options=data.StructLayout({"row_lane": unsigned(2)}),
-    weight_rows=lambda core: 1,
-    lanes=lambda core: core.cols,
-    illegal=lambda core, setup: setup["row_lane"] == 3,
-)
+__all__ = ["Row"]
 
 
 class Row(EngineHardware):
@@ -71,18 +50,3 @@ class Row(EngineHardware):
             self.idle.eq(valid == 0),
         ]
         return m
-
-
-def _block(core: CoreParams) -> Block:
-    """Shadow and active weights, the activation, two tags, two valid bits, loaded, the update."""
-    return Block("Row", 2 * 8 * core.cols + 8 + 2 * tag_bits(core) + 2 + 1 + 32 * core.cols)
-
-
-@contextmanager
-def row_registered() -> Iterator[None]:
-    """A world that has the engine in all rooms of hardware."""
-    with ExitStack() as stack:
-        stack.enter_context(ENGINES.registered("row", ROW))
-        stack.enter_context(HARDWARE.registered("row", Row))
-        stack.enter_context(STRUCTURE.registered("row", EngineStructure(_block, pixel_options=("row_lane",))))
-        yield

@@ -65,10 +65,12 @@ class WeightLoader(wiring.Component):
         specs = ENGINES.of(core.engines)
         fields = {name: fields_of(spec, job.setup) for name, spec in specs.items()}
         rows = {name: spec.weight_rows(core) for name, spec in specs.items()}
+        parts = HARDWARE.of(core.engines)
+        windows = {name: part.window(fields[name]) for name, part in parts.items()}
 
         running = Signal()
         engine = Signal(ENGINE_BITS)
-        window = Signal()
+        window = Signal(int(any(part.window_columns(core) for part in parts.values())))
         kernel_h = Signal.like(job.setup.kernel_h)
         kernel_w = Signal.like(job.setup.kernel_w)
         addr = Signal(ADDRESS_BITS + 1)  # a bit more than the field, so that no sum wraps
@@ -118,7 +120,6 @@ class WeightLoader(wiring.Component):
             m.d.sync += [self.engine.eq(engine), self.weights_more.eq(~last_row | (window & (kx != 0)))]
         m.d.comb += self.weights.payload.eq(self.read.data)
 
-        windows = {name: part.window(fields[name]) for name, part in HARDWARE.of(core.engines).items()}
         needs_weights = Signal()
         take = Signal()
         m.d.comb += [

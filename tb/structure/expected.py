@@ -92,11 +92,11 @@ def _window_columns(core: CoreParams) -> int:
 
 def _weight_loader(core: CoreParams) -> Block:
     """Kernel size and the place in it, row, block, address with a bit to overflow into; engine now and of the row
-    offered; running, window, first_row, failed, valid, more."""
+    offered; running, window, if there is one, first_row, failed, valid, more."""
     kernel = 2 * _setup("kernel_h", "kernel_w")
     rows = max(spec.weight_rows(core) for spec in ENGINES.of(core.engines).values())
     own = kernel + index_bits(rows) + _compute("blocks") + _compute("weight_base") + 1 + 2 * ENGINE
-    return Block("WeightLoader", own + 6)
+    return Block("WeightLoader", own + 5 + int(_window_columns(core) > 0))
 
 
 def _streamer(core: CoreParams) -> Block:

@@ -9,7 +9,7 @@ from tb.structure.inventory import take_inventory
 from tests.third_engine import row_registered
 
 
-@pytest.mark.parametrize("engines", [("array",), ("tap",), ("array", "row")], ids="+".join)
+@pytest.mark.parametrize("engines", [("tap",), ("array", "row")], ids="+".join)
 def test_a_core_has_the_state_of_its_engines_alone(engines: tuple[str, ...]) -> None:
     with row_registered():
         core = CoreParams(4, 4, 1024, 1024, 32, 2, queue_depth=4, engines=engines)

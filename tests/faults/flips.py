@@ -34,7 +34,7 @@ from tb.sim.session import run_job
 from tb.sim.settings import MemorySettings
 from tests.cases import CHIPS, random_case
 
-__all__ = ["CHIP", "Layer", "Report", "Upset", "layers", "open_model", "run_flips", "run_upsets"]
+__all__ = ["CHIP", "Layer", "Report", "Upset", "layers", "run_upsets"]
 
 CHIP = CHIPS["1x1_8x8"]
 SETTINGS = MemorySettings(latency_cycles=20)
@@ -137,7 +137,7 @@ def run_upsets(
     model: Model | None = None,
 ) -> Report:
     """Invert `count` random bits, one in a run of one layer each; layers and targets take turns."""
-    model = model or open_model()
+    model = model or build_model(emit_chip(CHIP), optimise=False, open_state=True)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for layer, result in zip(found, _run(model, [(layer, None) for layer in found], folder / "whole"), strict=True):
@@ -150,22 +150,11 @@ def run_upsets(
         layer = found[number // len(TARGETS) % len(found)]
         cycle, target = rng.randrange(layer.cycles), TARGETS[number % len(TARGETS)]
         plans.append((layer, Flip(cycle, target, rng.getrandbits(32), len(layer.memory))))
-    return Report(run_flips(model, plans, folder / "upset", boards=boards))
-
-
-def run_flips(
-    model: Model, flips: Sequence[tuple[Layer, Flip]], folder: Path, *, boards: Boards = Scoreboard
-) -> list[Upset]:
-    """Run a layer for each given bit, with that bit inverted."""
-    return [
-        Upset(layer.name, flip, result.flipped, *_judge(layer, result, folder / result.name, boards=boards))
-        for (layer, flip), result in zip(flips, _run(model, flips, folder), strict=True)
-    ]
-
-
-def open_model() -> Model:
-    """The model of `CHIP` that lets upsets in."""
-    return build_model(emit_chip(CHIP), optimise=False, open_state=True)
+    upsets = []
+    for (layer, flip), result in zip(plans, _run(model, plans, folder / "upset"), strict=True):
+        verdict = _judge(layer, result, folder / "upset" / result.name, boards=boards)
+        upsets.append(Upset(layer.name, flip, result.flipped, *verdict))
+    return Report(upsets)
 
 
 def _run(model: Model, plans: Sequence[tuple[Layer, Flip | None]], folder: Path) -> list[LaunchResult]:

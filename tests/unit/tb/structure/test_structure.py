@@ -23,7 +23,7 @@ SMALL = CoreParams(rows=4, cols=4, act_bytes=1024, weight_bytes=1024, acc_entrie
 WEST, EAST = MemoryNodeParams(0, 0, Direction.WEST), MemoryNodeParams(1, 0, Direction.EAST)
 TINY = {"max_packet_flits": 8, "memory_queue_depth": 2, "outstanding_bursts": 4, "tokens": 16}
 CHIPS = {
-    "one core, narrow links, the array alone": ChipParams(
+    "one core, narrow links": ChipParams(
         1, 1, (replace(SMALL, engines=("array",)),), (WEST,), link_bytes=4, vc_depth=8, **TINY
     ),
     "two equal cores": ChipParams(2, 1, (SMALL,) * 2, (WEST, EAST), link_bytes=32, vc_depth=16, **TINY),
@@ -66,19 +66,19 @@ def test_every_waiver_is_still_needed(inventories: dict[str, Inventory]) -> None
 
 def test_the_table_names_every_module(inventories: dict[str, Inventory]) -> None:
     shown = StringIO()
-    print_inventory(inventories["one core, narrow links, the array alone"], Console(file=shown, width=140))
+    print_inventory(inventories["one core, narrow links"], Console(file=shown, width=140))
     for text in ("chip", "router", "port", "core_0", "memory_node", "PeGrid", "with a reason"):
         assert text in shown.getvalue()
 
 
-PORT = expected_chip(CHIPS["one core, narrow links, the array alone"]).inside["mesh"].inside["port_0"]
+PORT = expected_chip(CHIPS["one core, narrow links"]).inside["mesh"].inside["port_0"]
 ANOTHER_CREDIT = r"  assign \\\$\d+  = \| credits_0;\n"
 
 
 @pytest.fixture(scope="module")
 def port_text(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("chip")
-    emit(CHIPS["one core, narrow links, the array alone"], folder)
+    emit(CHIPS["one core, narrow links"], folder)
     return (folder / "systomesh_port.v").read_text()
 
 

@@ -217,7 +217,7 @@ class ComputeUnit(wiring.Component):
                 engine.weights.payload.eq(loader.weights.payload),
                 engine.weights_more.eq(loader.weights_more),
                 engine.pixels.valid.eq(streamer.pixels.valid & (streamer.engine == code)),
-                *(own[name].eq(pixel[name]) for name in ("act", "first", "skip", "columns", "tag")),
+                *(own[name].eq(pixel[name]) for name, _ in own.shape() if name != "options"),
                 *(own.options[name].eq(pixel.options[name]) for name in engine.pixel_options),
             ]
         weights = {name: engine.weights.ready for name, engine in engines.items()}

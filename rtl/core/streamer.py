@@ -84,14 +84,14 @@ class PixelStreamer(wiring.Component):
         # Registers of the job in work that the walk does not need, and stage B, ahead of the engine.
         running, stopped, hold = (Signal(name=name) for name in ("running", "stopped", "hold"))
         pixel = Signal(streamed_layout(core))
-        options = Signal.like(pixel.options, name="options")
-        columns = Signal.like(pixel.columns, name="columns")  # behind the window's first
+        members = dict(pixel.shape())
+        kept = {name: Signal.like(pixel[name], name=name) for name in ("options", "columns") if name in members}
         is_max, acc_outside = Signal(), Signal()
         finish = Signal(finish_layout)
         b_valid, b_padding = Signal(), Signal()
         b_pad_value, b_error = Signal(8), Signal(8)
 
-        walk = Walk(core, job, skip_bits=len(setup.stride_w) * len(pixel.skip))
+        walk = Walk(core, job, skip_bits=len(setup.stride_w) * ("skip" in members))
         keep = walk.keep
         free, advance = Signal(), Signal()
         error = Signal(8)
@@ -124,12 +124,18 @@ class PixelStreamer(wiring.Component):
             m.d.sync += [
                 running.eq(1),
                 hold.eq(setup.engine != keep["engine"]),
-                *(options[name].eq(fields[own][name]) for own, part in engines.items() for name in part.pixel_options),
+                *(
+                    kept["options"][name].eq(fields[own][name])
+                    for own, part in engines.items()
+                    for name in part.pixel_options
+                ),
                 is_max.eq(chosen(setup.engine, {name: part.is_max(fields[name]) for name, part in engines.items()})),
-                columns.eq(Cat(window & (setup.kernel_w > k) for k in range(1, len(columns) + 1))),
                 acc_outside.eq(job.acc_base[acc_bits:] != 0),
                 *(finish[f"signal{i}"].eq(signal) for i, signal in enumerate(signals)),
             ]
+            if "columns" in kept:
+                behind = range(1, len(kept["columns"]) + 1)  # the window's first column
+                m.d.sync += kept["columns"].eq(Cat(window & (setup.kernel_w > k) for k in behind))
             walk.begin(m, job, window)
 
         def keep_pixel() -> None:
@@ -139,9 +145,7 @@ class PixelStreamer(wiring.Component):
                 b_pad_value.eq(keep["pad_value"]),
                 b_error.eq(error),
                 pixel.first.eq(walk.first),
-                pixel.options.eq(options),
-                pixel.skip.eq(walk.skip),
-                pixel.columns.eq(columns),
+                *(pixel[name].eq(value) for name, value in {**kept, "skip": walk.skip}.items() if name in members),
                 pixel.tag.addr.eq(walk.acc),
                 pixel.tag.overwrite.eq(walk.first_pass & ~keep["accumulate"]),
                 pixel.tag.is_max.eq(is_max),
@@ -151,11 +155,7 @@ class PixelStreamer(wiring.Component):
         def offer_pixel() -> None:
             m.d.comb += [
                 self.pixels.valid.eq(b_valid & (b_error == 0)),
-                self.pixels.payload.first.eq(pixel.first),
-                self.pixels.payload.options.eq(pixel.options),
-                self.pixels.payload.skip.eq(pixel.skip),
-                self.pixels.payload.columns.eq(pixel.columns),
-                self.pixels.payload.tag.eq(pixel.tag),
+                *(self.pixels.payload[name].eq(pixel[name]) for name in members if name != "act"),
                 self.pixels.payload.act.eq(Mux(b_padding, b_pad_value.replicate(core.rows), self.read.data)),
                 self.busy.eq(running | b_valid),
             ]

@@ -36,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from amaranth.hdl import Const, Value, unsigned
+from amaranth.hdl import Const, Shape, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -67,19 +67,20 @@ def pixel_layout(core: CoreParams, *, columns: int = 0, options: Mapping[str, An
     ----------
     columns : of the widest window; 0 if there is none.
     options : shapes by name of what else comes with a pixel.
+
+    Members without bits are left out: Verilog has no such wires.
     """
-    return data.StructLayout(
-        {
-            "act": unsigned(8 * core.rows),
-            "first": unsigned(1),
-            "options": data.StructLayout(options or {}),
-            # Of the SETUP in force: `EngineHardware.pixel_options`.
-            "skip": unsigned(min(columns, 1)),
-            "columns": unsigned(max(columns - 1, 0)),
-            # Bit k - 1: the window reaches back to the k-th pixel before this one.
-            "tag": tag_layout(core),
-        }
-    )
+    members = {
+        "act": unsigned(8 * core.rows),
+        "first": unsigned(1),
+        "options": data.StructLayout(options or {}),
+        # Of the SETUP in force: `EngineHardware.pixel_options`.
+        "skip": unsigned(min(columns, 1)),
+        "columns": unsigned(max(columns - 1, 0)),
+        # Bit k - 1: the window reaches back to the k-th pixel before this one.
+        "tag": tag_layout(core),
+    }
+    return data.StructLayout({name: shape for name, shape in members.items() if Shape.cast(shape).width})
 
 
 class EngineSignature(wiring.Signature):

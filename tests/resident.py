@@ -9,6 +9,7 @@ from golden.int8.qnodes import QConv, QPool
 from rtl.contract.params import ChipParams
 from scheduler.code.draft import Draft
 from scheduler.engines import bids
+from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import BOTH_BANKS, Budget, Range
 from scheduler.map.mapping import Mapping, even_split
 from scheduler.map.search import best_mappings
@@ -22,7 +23,6 @@ from tests.cases import Case, GraphBuilder, random_image
 
 __all__ = ["resident_case", "resident_plan"]
 
-FETCH_SLACK = 4096
 COUNT = 1000
 """Mappings among which one of the wanted grid is looked for."""
 

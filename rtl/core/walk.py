@@ -25,7 +25,7 @@ from amaranth.utils import exact_log2
 from rtl.contract.isa import ADDRESS_BITS
 from rtl.contract.params import CoreParams
 
-__all__ = ["KEPT_OF_JOB", "KEPT_OF_SETUP", "Walk"]
+__all__ = ["Walk"]
 
 KEPT_OF_SETUP = (
     "engine", "stride_h", "stride_w", "dilation_h", "dilation_w", "in_w", "step_x", "tap_x", "step_y", "tap_y",

@@ -136,8 +136,7 @@ class Chooser:
                 continue
             if work.pool is not None:
                 mappings = self._of_every_split(mappings)
-            cycles = (predict(mapping, self.chip, self.memory, self._coefficients) for mapping in mappings)
-            found += [_Found(*pair) for pair in zip(cycles, [core] * len(mappings), mappings, strict=True)]
+            found += [_Found(self._predict(mapping), core, mapping) for mapping in mappings]
         if not found:
             raise errors[0]
         return sorted(found, key=lambda item: item.cycles)
@@ -188,6 +187,9 @@ class Chooser:
             if len(mappings) > 1:
                 drafts.append(self._draft(*mappings, top=top))
         return drafts
+
+    def _predict(self, mapping: Mapping) -> float:
+        return predict(mapping, self.chip, self.memory, self._coefficients)
 
     def _draft(self, *mappings: Mapping, top: int) -> Draft:
         return Draft.of([mappings], self.chip, top)

@@ -16,8 +16,6 @@ __all__ = [
     "LayerSummary",
     "PartSummary",
     "Summary",
-    "compute_cycles_by_cause",
-    "dram_bytes_by_class",
     "largest_loss",
     "percent",
     "signed",
@@ -34,24 +32,6 @@ CAUSES = {
     "done": "finished before the last core",
 }
 """What a compute unit does in a cycle: the COMPUTE counters of `rtl.contract.regs.CoreCounter`, in words."""
-
-
-def compute_cycles_by_cause(counters: Mapping[str, Any]) -> dict[str, float]:
-    """Cycles of the compute units by what they did, mean over the cores; they add up to the layer's cycles."""
-    cores = counters["core"]
-    return {cause: sum(core[f"compute_{cause}"] for core in cores) / len(cores) for cause in CAUSES}
-
-
-def dram_bytes_by_class(counters: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes that crossed all memory nodes, reads and writes, by traffic class."""
-    return {
-        traffic.name.lower(): sum(
-            node[f"{direction}_{traffic.name.lower()}_bytes"]
-            for node in counters["memory"]
-            for direction in ("read", "write")
-        )
-        for traffic in TrafficClass
-    }
 
 
 @dataclass(frozen=True)

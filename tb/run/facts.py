@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
+from rtl.contract.activity import Activity
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import HostStep, Part, Plan, Step
 from tb.model.build import Model
-from tb.report.summary import LayerSummary, PartSummary, Summary, compute_cycles_by_cause, dram_bytes_by_class
+from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled
@@ -79,6 +80,7 @@ def _layer(
 ) -> LayerSummary:
     """The figures of a step, which are those of its parts together."""
     on_host = isinstance(step, HostStep)
+    activity = None if on_host else Activity.from_counters(result.cycles, result.counters)
     return LayerSummary(
         name=step.name,
         op=step.op,
@@ -86,11 +88,11 @@ def _layer(
         estimated_cycles=estimated_cycles,
         macs=step.macs,
         utilization=step.macs / (pe_count * result.cycles) if result.cycles else 0.0,
-        dram_bytes={} if on_host else dram_bytes_by_class(result.counters),
+        dram_bytes=activity.dram_bytes if activity else {},
         host_bytes=_moved_by_host(plan, step),
         bit_exact=exact,
         sim_s=result.sim_s,
-        compute_cycles={} if on_host else compute_cycles_by_cause(result.counters),
+        compute_cycles=activity.compute_cycles if activity else {},
         mapping=step.mapping,
         on_host=on_host,
         parts=[PartSummary(part.op, part.macs, part.mapping) for part in step.parts],

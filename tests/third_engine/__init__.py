@@ -12,7 +12,7 @@ from estimator.engines import TIMINGS
 from golden.machine.engines import MODELS
 from rtl.contract.engines import ENGINES
 from rtl.engines import HARDWARE
-from scheduler.engines import register, withdraw
+from scheduler.engines import LOWERINGS
 from tb.fuzz.engines import FUZZ
 from tb.structure.engines import STRUCTURE
 from tests.third_engine import fuzz, hardware, lowering, machine, structure, timing
@@ -31,6 +31,5 @@ def row_registered() -> Iterator[None]:
         stack.enter_context(MODELS.registered("row", machine.MODEL))
         stack.enter_context(TIMINGS.registered("row", timing.TIMING))
         stack.enter_context(FUZZ.registered("row", fuzz.FUZZ))
-        register(lowering.LOWERING)
-        stack.callback(withdraw, "row")
+        stack.enter_context(LOWERINGS.registered("row", lowering.LOWERING))
         yield

@@ -33,7 +33,7 @@ class RowPasses(Passes):
 
 
 class _Row:
-    name = "row"
+    """The row's lowering."""
 
     def bid(self, task: Task, core: CoreParams) -> Work | None:
         node, source = task.node, task.inputs[0]

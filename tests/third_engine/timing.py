@@ -1,4 +1,4 @@
-"""Cycles of the row: a pixel a cycle, and three cycles from the last pixel of a pass until new weights are in."""
+"""Cycles of the row: a pixel a cycle, and no pass shorter than the two cycles in which its weights enter."""
 
 from __future__ import annotations
 

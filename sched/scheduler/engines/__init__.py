@@ -1,9 +1,44 @@
-"""How each engine does a task: the array, the tap unit, and who registers beside them."""
+"""How each engine does a task: one file and one line here for each."""
 
-from scheduler.engines import array, tap
-from scheduler.engines.registry import Lowering, bids, engines_of, register, withdraw
+from __future__ import annotations
 
-__all__ = ["Lowering", "bids", "engines_of", "register", "withdraw"]
+from rtl.contract.engines import ENGINES, Registry
+from rtl.contract.params import CoreParams
+from scheduler.engines.array import ARRAY
+from scheduler.engines.lowering import Lowering
+from scheduler.engines.tap import TAP
+from scheduler.errors import PlanError
+from scheduler.work.task import Task
+from scheduler.work.work import Work
 
-register(array.ARRAY)
-register(tap.TAP)
+__all__ = ["LOWERINGS", "Lowering", "bids", "engines_of"]
+
+LOWERINGS: Registry[Lowering] = Registry(
+    "lowering",
+    {
+        "array": ARRAY,
+        "tap": TAP,
+    },
+)
+
+
+def engines_of(core: CoreParams) -> dict[str, Lowering]:
+    """Lowerings of a core's engines, in the order of the registry; one that is no engine's own sees to itself."""
+    return {name: part for name, part in LOWERINGS.items() if name in core.engines or name not in ENGINES}
+
+
+def bids(task: Task, core: CoreParams) -> list[Work]:
+    """A work of every engine of the core that would do the task.
+
+    Raises
+    ------
+    PlanError
+        If none would.
+    """
+    engines = engines_of(core)
+    works = [work for engine in engines.values() if (work := engine.bid(task, core)) is not None]
+    if not works:
+        raise PlanError(
+            f"layer {task.name!r} ({task.op}) suits none of the core's engines ({', '.join(engines)}); add one that can"
+        )
+    return works

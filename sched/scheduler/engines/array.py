@@ -58,8 +58,6 @@ class ArrayPasses(Passes):
 class _Array:
     """The array's lowering."""
 
-    name = "array"
-
     def bid(self, task: Task, core: CoreParams) -> Work | None:
         if not isinstance(task.node, QConv) or (task.residual is not None and "tap" not in core.engines):
             return None  # the tap unit adds the residual

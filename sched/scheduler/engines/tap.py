@@ -93,8 +93,6 @@ def _has_window(core: CoreParams, window: Window, columns: int) -> bool:
 class _Tap:
     """The tap unit's lowering."""
 
-    name = "tap"
-
     def bid(self, task: Task, core: CoreParams) -> Work | None:
         match task.node:
             case QConv():

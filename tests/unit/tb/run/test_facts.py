@@ -19,7 +19,7 @@ from tb.run.workload import Workload, load_workload
 from tb.sim.job import LaunchResult
 
 COUNTERS = {
-    "core": [{f"compute_{cause}": 10 for cause in CAUSES}],
+    "core": [{f"compute_{cause}": 10 for cause in CAUSES} | {"passes": 4, "instructions": 9}],
     "memory": [{f"{way}_{kind.name.lower()}_bytes": 5 for way in ("read", "write") for kind in TrafficClass}],
 }
 

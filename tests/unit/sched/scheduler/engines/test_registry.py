@@ -9,9 +9,10 @@ import pytest
 from golden.int8 import ops
 from golden.int8.qnodes import QConv, QPool
 from golden.machine import Machine
+from rtl.contract.engines import EngineError
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, PlanError, schedule
-from scheduler.engines import bids, engines_of, register, withdraw
+from scheduler.engines import LOWERINGS, bids, engines_of
 from scheduler.engines.array import ARRAY, ArrayPasses
 from scheduler.kinds.layers import Layers
 from scheduler.map.mapping import Mapping
@@ -34,8 +35,6 @@ def case(*, pool: str = "avgpool", channels: int = 20) -> Case:
 
 class SumsOnTheArray:
     """An engine from outside: an average pool as a convolution of the array, with weights of one on the diagonal."""
-
-    name = "sums"
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -67,10 +66,8 @@ class FreePasses(ArrayPasses):
 
 @pytest.fixture
 def sums() -> Iterator[SumsOnTheArray]:
-    engine = SumsOnTheArray()
-    register(engine)
-    yield engine
-    withdraw(engine.name)
+    with LOWERINGS.registered("sums", SumsOnTheArray()) as engine:
+        yield engine
 
 
 def check(case: Case, plan: Plan) -> None:
@@ -93,16 +90,13 @@ def test_every_engine_is_asked_and_each_bid_is_searched(sums: SumsOnTheArray) ->
     assert searched == ["TapPasses", "FreePasses"]
 
 
-def test_the_bid_that_the_estimator_finds_fastest_wins(sums: SumsOnTheArray) -> None:
+def test_the_bid_that_the_estimator_finds_fastest_wins() -> None:
     """What the engine promises brings it among those that are estimated, no further."""
     pool = case()
-    plan = schedule(pool.graph, CHIP)
+    with LOWERINGS.registered("sums", SumsOnTheArray()):
+        plan = schedule(pool.graph, CHIP)
     check(pool, plan)
-    withdraw(sums.name)
-    try:
-        assert plan.launches[0].streams == schedule(pool.graph, CHIP).launches[0].streams
-    finally:
-        register(sums)
+    assert plan.launches[0].streams == schedule(pool.graph, CHIP).launches[0].streams
 
 
 def test_an_engine_from_outside_computes_what_it_bids_for(sums: SumsOnTheArray) -> None:
@@ -118,9 +112,9 @@ def test_an_engine_from_outside_computes_what_it_bids_for(sums: SumsOnTheArray) 
 
 
 def test_an_engine_registers_once(sums: SumsOnTheArray) -> None:
-    with pytest.raises(ValueError, match="engine 'sums' is registered already"):
-        register(sums)
-    assert [engine.name for engine in engines_of(CHIP.cores[0])] == ["array", "tap", "sums"]
+    with pytest.raises(EngineError, match="engine 'sums' has a lowering already: choose another name"):
+        LOWERINGS.register("sums", sums)
+    assert list(engines_of(CHIP.cores[0])) == ["array", "tap", "sums"]
 
 
 def test_a_task_that_suits_no_engine_is_refused() -> None:

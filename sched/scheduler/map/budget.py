@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rtl.contract.params import ChipParams, CoreParams
 
-__all__ = ["BOTH_BANKS", "Accumulators", "Budget", "Range"]
+__all__ = ["BOTH_BANKS", "Accumulators", "Barriers", "Budget", "Range"]
 
 
 class Range(NamedTuple):
@@ -41,6 +41,26 @@ class Accumulators(NamedTuple):
 
 
 BOTH_BANKS = Accumulators()
+
+
+class Barriers(NamedTuple):
+    """Counters by which the cores tell each other that they are done with a part of a launch: the last of each core.
+
+    Attributes
+    ----------
+    computes, loads : Range
+        One for every core: the compute units wait for the first kind, the load units for the second.
+    """
+
+    computes: Range
+    loads: Range
+
+    @staticmethod
+    def of(chip: ChipParams) -> Barriers:
+        """Of a launch of several parts."""
+        first = chip.tokens - 2 * chip.n_cores
+        middle = first + chip.n_cores
+        return Barriers(Range(first, middle), Range(middle, chip.tokens))
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,9 @@ class Mapping:
         A tile's chunks stay until all output blocks have used them; else they are loaded for each block.
     weights_resident : bool
         All weights of a core stay for the whole launch.
+    blocks_first : bool
+        An output block is computed over all tiles before the next block, so that its weights are loaded once; else
+        a tile of all blocks before the next tile.
     pace : int
         Activation loads that may be under way before the first of them is used; 0 for no limit.
     """
@@ -118,6 +121,7 @@ class Mapping:
     slice_passes: int = 1
     act_resident: bool = True
     weights_resident: bool = True
+    blocks_first: bool = False
     pace: int = 0
 
     def of(self, work: Work) -> Mapping:
@@ -135,7 +139,10 @@ class Mapping:
             weights = "no weights"
         elif self.weights_resident:
             weights = "weights resident"
-        residual = f", residual in {self.residual_slots} slots" if self.work.residual is not None else ""
+        residual = ""
+        if self.work.residual is not None:
+            slots = f"in {self.residual_slots} slots"
+            residual = f", residual {'resident' if self.work.residual.source.resident else slots}"
         return (
             f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
             f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks"
@@ -190,7 +197,9 @@ class Mapping:
     @property
     def residual_frame(self) -> Frame:
         tiles = [tile for part in self.tiling.parts for tile in part]
-        return Frame(max(tile.height for tile in tiles), max(tile.width for tile in tiles), 1)
+        height, width = max(tile.height for tile in tiles), max(tile.width for tile in tiles)
+        source = self.work.source if self.work.residual is None else self.work.residual.source
+        return source.frame(height, width, 1)
 
     @cached_property
     def residual_slot_bytes(self) -> int:
@@ -282,6 +291,13 @@ class Mapping:
         return {
             core: self.tiles * len(self.channel_parts[o]) for core, (_, o) in zip(self.cores, places, strict=True)
         }
+
+    def units(self, channel_part: int) -> list[tuple[int, int]]:
+        """(tile, number of the output block) of a core of that channel part, in the order in which it computes them."""
+        tiles, blocks = range(self.tiles), range(len(self.channel_parts[channel_part]))
+        if self.blocks_first:
+            return [(tile, block) for block in blocks for tile in tiles]
+        return [(tile, block) for tile in tiles for block in blocks]
 
     @property
     def blocks_per_core(self) -> int:

@@ -35,6 +35,8 @@ LOAD_CYCLES = 36
 """From a LOAD to its first data, roughly, beside the memory's own latency; the same for all candidates."""
 STORE_CYCLES = 11
 """Least of a STORE: it fetches a block of parameters."""
+PART_CYCLES = 60
+"""From the last STORE of a part to the first step of the next: tokens to all cores, the pipeline of the engine."""
 MIN_COLUMNS = 16
 """Of a tile, where whole rows would fit: shorter runs waste DRAM bursts."""
 CONTENTION = 0.02
@@ -143,7 +145,8 @@ def _candidates(
 def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
-    if base.act_slots < 1 and not work.source.resident:
+    lacks_residual = base.residual_slot_bytes > 0 and base.residual_slots < 1
+    if (base.act_slots < 1 and not work.source.resident) or lacks_residual:
         need = base.slot_bytes + base.residual_slot_bytes
         limits.append(_Limit("the smallest tile of activations", need, base.usable_bytes, "core.act_bytes"))
         return
@@ -151,7 +154,15 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     resident = work.passes.own_words or work.source.resident or base.blocks_per_core == 1
     resident = resident or base.act_slots >= len(base.chunks)
     for weights_resident, slice_passes in _weight_plans(base, limits):
-        yield replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
+        mapping = replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
+        yield replace(mapping, blocks_first=_may_take_blocks_first(mapping))
+
+
+def _may_take_blocks_first(mapping: Mapping) -> bool:
+    """An input that is there already serves every block over all tiles, if the ring holds the weights of a block."""
+    work = mapping.work
+    held = mapping.weights_resident or not work.pass_bytes or mapping.tiles == 1
+    return work.source.resident and (held or mapping.steps_per_block <= mapping.weight_slots)
 
 
 def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:
@@ -279,6 +290,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
     drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
+    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]))
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -288,8 +300,10 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     act_dram = sum(tiling.in_pixels) * word_flits * groups
     set_flits = ceil_div(passes * work.pass_bytes, work.block)
     sets = len({b.weights for b in part})
-    weight_core = set_flits * (sets if mapping.weights_resident else len(part) * len(tiles))
+    once = sets if mapping.weights_resident else len(part)
+    weight_core = set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * len(tiles))
     out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
+    out_dram *= work.sink.in_memory
     residual_core, residual_dram = _residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
     flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
@@ -306,6 +320,9 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     dram = max(flits * chip.link_bytes / memory.rate(chip.link_bytes), max(writes, flits - writes) * flit_cycles)
     into_core = act_core + weight_core + residual_core + program
 
+    if work.source.resident:  # weights came beside the part before
+        last_out = tiles[-1].store_pixels * block.groups * work.sink.copies(tiles[-1].store_y)
+        return max(max(compute, drain, into_core) + PART_CYCLES + last_out, dram) + CONTENTION * dram
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
     tile_load = tiles[0].in_rows * tiles[0].in_cols
     leaders = len(mapping.cores) if not work.shared_input else mapping.g_row

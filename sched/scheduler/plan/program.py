@@ -50,6 +50,10 @@ class Placement:
         """Whether another tensor lies inside this one, as inputs of a concatenation may."""
         return self.addr <= other.addr < self.end
 
+    def overlaps(self, other: Placement) -> bool:
+        """Whether they share bytes."""
+        return self.addr < other.end and other.addr < self.end
+
     def write(self, memory: np.ndarray, x: np.ndarray) -> None:
         """Store int8[C, H, W] in uint8 memory."""
         memory[self.addr : self.end] = self.layout.pack(x)

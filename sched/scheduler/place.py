@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConcat, QConv
 from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
@@ -12,17 +14,29 @@ from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP
 from scheduler.plan.program import Placement
 from scheduler.work.lower import is_flat
 
-__all__ = ["place_tensors"]
+__all__ = ["aliases", "place_tensors", "root_of"]
+
+Parents = dict[str, tuple[str, int]]
+"""Of a tensor that lies inside another: that one, and the first channel there."""
 
 
-def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[str, Placement], int]:
+def place_tensors(
+    graph: QGraph, chip: ChipParams, pools: Pools, parents: Parents | None = None, kept: Collection[str] = ()
+) -> tuple[dict[str, Placement], int]:
     """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
 
     Tensors that live at the same time never overlap, but for inputs of a concatenation that lie inside its output.
+
+    Parameters
+    ----------
+    parents : dict, optional
+        Tensors that lie inside others, if not as many as can.
+    kept : collection of str
+        Tensors that stay on the chip, as do those inside of them: they lie nowhere in DRAM.
     """
-    parents = _aliases(graph, chip.link_bytes)
+    parents = aliases(graph, chip.link_bytes) if parents is None else parents
     layouts = {name: _layout(graph, name, chip) for name in graph.tensors}
-    lives = _lives(graph, parents, pools)
+    lives = {name: life for name, life in _lives(graph, parents, pools).items() if name not in kept}
     placed: dict[str, Placement] = {}
     for name in sorted(lives, key=lambda n: (-layouts[n].nbytes, lives[n])):
         first, last = lives[name]
@@ -39,11 +53,8 @@ def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[s
     if end > ADDRESS_SPACE:
         raise PlanError(f"the activations of {graph.name!r} need {end} bytes of DRAM; addresses end at {ADDRESS_SPACE}")
     for name in graph.tensors:
-        channel, root = 0, name
-        while root in parents:
-            root, offset = parents[root]
-            channel += offset
-        if root != name:
+        root, channel = root_of(name, parents)
+        if root != name and root in placed:
             layout = layouts[root]
             assert isinstance(layout, Blocked)
             addr = placed[root].addr + channel // layout.block * layout.plane_flits * layout.block
@@ -51,14 +62,21 @@ def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[s
     return placed, end
 
 
-def _lives(graph: QGraph, parents: dict[str, tuple[str, int]], pools: Pools) -> dict[str, tuple[int, int]]:
+def root_of(name: str, parents: Parents) -> tuple[str, int]:
+    """The tensor inside which one lies at last, perhaps itself, and its first channel there."""
+    channel = 0
+    while name in parents:
+        name, offset = parents[name]
+        channel += offset
+    return name, channel
+
+
+def _lives(graph: QGraph, parents: Parents, pools: Pools) -> dict[str, tuple[int, int]]:
     """Number of the first and the last node during which a tensor must be in memory."""
     fused = {pool.name for pool in pools.values()}
 
     def root(name: str) -> str:
-        while name in parents:
-            name = parents[name][0]
-        return name
+        return root_of(name, parents)[0]
 
     lives = {root(graph.input): (0, 0)}
     for index, node in enumerate(graph.nodes):
@@ -73,10 +91,11 @@ def _lives(graph: QGraph, parents: dict[str, tuple[str, int]], pools: Pools) -> 
     return lives
 
 
-def _aliases(graph: QGraph, block: int) -> dict[str, tuple[str, int]]:
-    """Tensors that are computed where a concatenation wants them: name -> (its output, first channel).
+def aliases(graph: QGraph, block: int) -> Parents:
+    """Tensors that are computed where a concatenation wants them.
 
-    A tensor qualifies that starts and ends at whole blocks and is no network input; the first concatenation has it.
+    A tensor qualifies that starts and ends at whole blocks of so many channels and is no network input; the first
+    concatenation has it.
     """
     parents: dict[str, tuple[str, int]] = {}
     for node in graph.nodes:

@@ -8,9 +8,9 @@ A residual is one more step of every block, in turn the last one and the first o
 engines once for every block and not twice.
 
 Scratchpad slots form rings, one for activations, one for weights (unless all weights are resident), and one for a
-residual, which each core loads for itself. What an earlier part of the launch left in the scratchpad is not loaded. Load number q
-goes to slot q modulo the number of slots, behind the steps that used load q - slots. Cores that need the same data form
-a group with a leader, whose load unit asks for it once for all members: it waits for a free token of every member, and
+residual, which each core loads for itself. What an earlier part of the launch left in the scratchpad is not loaded.
+Load number q goes to slot q modulo the number of slots, behind the steps that used load q - slots. Cores that need the
+same data form a group with a leader, whose load unit asks for it once for all members: it waits for a free token of every member, and
 the last flit gives every member a ready token. A slot that was never used is free from the start; loads into such
 slots are paced by the steps of the leader instead.
 
@@ -308,7 +308,7 @@ class Sequence:
         return [tuple(sets[first : first + size]) for first in range(0, len(sets), size)]
 
     def _params(self, o: int) -> Iterator[ParamLoad]:
-        """Loads of parameters in order: one for all tiles if one group is all there is, or each has all tiles in turn."""
+        """Loads of parameters in order: each once, or for every tile anew if there are several and tiles come first."""
         groups = self.param_groups(o)
         of_set = {number: index for index, group in enumerate(groups) for number in group}
         users = [of_set[block.params] for block in self.mapping.channel_parts[o]]

@@ -25,7 +25,7 @@ from scheduler.plan.limits import MAX_BLOCKS
 from scheduler.work.source import BlockedSource, Window
 from scheduler.work.work import Work
 
-__all__ = ["best_mappings", "predict"]
+__all__ = ["best_mappings", "grids", "predict"]
 
 MAX_OUT = 960
 """Output columns of a tile; input coordinates have 10 bits."""
@@ -65,8 +65,14 @@ def best_mappings(
     memory: MemoryTiming,
     count: int = 1,
     budget: Budget | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> list[Mapping]:
     """Best mappings by prediction, best first; within a budget, or with all of the cores.
+
+    Parameters
+    ----------
+    grid : (channel parts, row parts), optional
+        The split over the cores, if only one is wanted.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def best_mappings(
     coefficients = Coefficients.load()
     limits: list[_Limit] = []
     found: list[tuple[float, int, Mapping]] = []
-    for mapping in _candidates(work, cores, chip, budget, limits):
+    for mapping in _candidates(work, cores, chip, budget, [grid] if grid else list(grids(work, len(cores))), limits):
         instructions = _instructions(mapping, mapping.steps_per_block)
         if instructions > MAX_INSTRUCTIONS:
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
@@ -115,7 +121,12 @@ def _latency_cycles(memory: MemoryTiming) -> int:
 
 
 def _candidates(
-    work: Work, cores: tuple[int, ...], chip: ChipParams, budget: Budget, limits: list[_Limit]
+    work: Work,
+    cores: tuple[int, ...],
+    chip: ChipParams,
+    budget: Budget,
+    splits: list[tuple[int, int]],
+    limits: list[_Limit],
 ) -> Iterator[Mapping]:
     blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
     if blocks > budget.params.size - work.table_blocks:
@@ -124,7 +135,7 @@ def _candidates(
         limits.append(_Limit(what, need, budget.params.size, "core.param_blocks"))
         return
     tilings: dict[int, list[Tiling]] = {}
-    for g_oc, g_row in _grids(work, len(cores)):
+    for g_oc, g_row in splits:
         if g_row not in tilings:
             tilings[g_row] = list(_tilings(work, budget, g_row))
         if not tilings[g_row] and work.pool is not None:
@@ -195,7 +206,7 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
     limits.append(_Limit("a pass of weights, twice,", 2 * need, capacity, "core.weight_bytes"))
 
 
-def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
+def grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
     """(channel parts, row parts) that use most of the cores, or one."""
     items, rows = len(work.items), work.height
     pairs = [

@@ -85,7 +85,7 @@ class _Linker:
     # --- waits --------------------------------------------------------------------------------------------------
 
     def _compute_waits(self, number: int) -> list[bytes]:
-        return [_wait(self.barriers.computes)] if number else []
+        return [_wait(self.barriers.computes[(number - 1) % 2])] if number else []
 
     def _load_waits(self, part: int) -> list[bytes]:
         """Of a load unit that goes on once a part, and so all parts before, are done."""
@@ -99,7 +99,7 @@ class _Linker:
         """The STOREs of a part with what tells the others that they are done."""
         if number == len(self.parts) - 1:
             return stores
-        token = self.barriers.computes.first + core
+        token = self.barriers.computes[number % 2].first + core
         others = []
         for target in range(self.chip.n_cores):
             if target in last:

@@ -10,9 +10,9 @@ engines once for every block and not twice.
 Scratchpad slots form rings, one for activations, one for weights (unless all weights are resident), and one for a
 residual, which each core loads for itself. What an earlier part of the launch left in the scratchpad is not loaded.
 Load number q goes to slot q modulo the number of slots, behind the steps that used load q - slots. Cores that need the
-same data form a group with a leader, whose load unit asks for it once for all members: it waits for a free token of every member, and
-the last flit gives every member a ready token. A slot that was never used is free from the start; loads into such
-slots are paced by the steps of the leader instead.
+same data form a group with a leader, whose load unit asks for it once for all members: it waits for a free token of
+every member, and the last flit gives every member a ready token. A slot that was never used is free from the start;
+loads into such slots are paced by the steps of the leader instead.
 
 Why nothing can deadlock: a load may start behind position e (its slot's last use on any member, or the step that paces
 it) and is needed at position u > e (its first use on any member). Every load stream is sorted by (e + 1/2, u), so

@@ -48,19 +48,25 @@ class Barriers(NamedTuple):
 
     Attributes
     ----------
-    computes, loads : Range
-        One for every core: the compute units wait for the first kind, the load units for the second.
+    computes : (Range, Range)
+        One for every core, for which the compute units wait, of even and of odd parts: a token comes with the data of
+        a part, or alone if there are none, and one that comes alone may overtake the data of the part before.
+    loads : Range
+        One for every core, for which the load units wait; these tokens all come alone.
     """
 
-    computes: Range
+    computes: tuple[Range, Range]
     loads: Range
+
+    @property
+    def first(self) -> int:
+        return self.computes[0].first
 
     @staticmethod
     def of(chip: ChipParams) -> Barriers:
         """Of a launch of several parts."""
-        first = chip.tokens - 2 * chip.n_cores
-        middle = first + chip.n_cores
-        return Barriers(Range(first, middle), Range(middle, chip.tokens))
+        even, odd, loads = (chip.tokens - number * chip.n_cores for number in (3, 2, 1))
+        return Barriers((Range(even, odd), Range(odd, loads)), Range(loads, chip.tokens))
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def test_the_tensor_between_is_never_in_memory(grid: str) -> None:
 def test_a_token_of_the_tensor_that_is_not_waited_for_or_sent_is_noticed(unit: Unit) -> None:
     chip, first, second = GRIDS["rows"]
     (launch,) = resident_plan(resident_case(chip, kernel=3), first, second).launches
-    counters = Barriers.of(chip).computes
+    counters = Barriers.of(chip).computes[0]
     streams = {}
     for place, stream in launch.streams.items():
         streams[place] = []

@@ -1,20 +1,23 @@
 """The parts of a launch behind each other in every stream, and what keeps one part from overtaking another.
 
 Parts share the scratchpads, so a core may neither read what another has not yet stored, nor overwrite what another has
-still to read. Two kinds of counters, one of each for every core, see to that (`scheduler.map.budget.Barriers`):
+still to read. Three kinds of counters, one of each for every core, see to that (`scheduler.map.budget.Barriers`):
 
-computes
-    Behind its last STORE of a part, a core gives every core a token; the token for a core that it stores to comes with
-    the last flit. A compute unit starts a part when it has the tokens of the part before from all cores. By then all
-    cores have computed that part and all before, and what they stored has arrived: whatever died by then may be
-    overwritten, and whatever was stored may be read.
-loads
-    Behind the same STORE a core tells all load units. These run ahead: they start the loads of a part when all cores
-    are done with the part before the one before, whose halves of the weights and parameters it takes over. Tensors may
-    have to wait longer: for the part in front, if that still uses the scratchpad to which they go, and if the launch
-    itself has written them to DRAM, for the part that did so and the acknowledgement of its bytes.
+data
+    The last STORE of a part from one core to another brings a token with its last flit.
+computed
+    Behind its last STORE of a part, a core tells all compute units that it has computed the part. A compute unit starts
+    a part when it knows that of all cores and the part before, and has the data of those that store to it. Whatever
+    died with the part before may then be overwritten, and whatever was stored may be read. Both are needed: the data
+    for one core may have come long before another is done with its own, and what a core tells may overtake its data.
+done
+    The same for the load units. These run ahead: they start the loads of a part when all cores are done with the part
+    before the one before, whose halves of the weights and parameters it takes over. Tensors may have to wait longer:
+    for the part in front, if that still uses the scratchpad to which they go, and if the launch itself has written them
+    to DRAM, for the part that did so and the acknowledgement of its bytes.
 
-Nothing waits for a later part, so the order that `scheduler.code.sequence` shows for a part holds for the launch.
+Tokens of one kind from one core to another take one way, so none overtakes another. Nothing waits for a later part, so
+the order that `scheduler.code.sequence` shows for a part holds for the launch.
 """
 
 from __future__ import annotations
@@ -36,8 +39,8 @@ __all__ = ["PARTS_APART", "link"]
 PARTS_APART = 2
 """A part may take the weight and parameter memory, and the counters, of the part so many before it."""
 
-SIGNALS = 3
-"""Of an instruction."""
+SIGNALS = WAITS = 3
+"""Of an instruction: signals, and ranges of counters that it waits for."""
 
 
 def link(parts: Sequence[Sequence[Mapping]], emitted: Sequence[Sequence[Emitted]], chip: ChipParams) -> Streams:
@@ -69,62 +72,85 @@ class _Linker:
 
     def streams(self, emitted: Sequence[Sequence[Emitted]]) -> Streams:
         streams: Streams = {(core, unit): [] for core in range(self.chip.n_cores) for unit in Unit}
+        arriving: dict[int, list[int]] = {core: [] for core in range(self.chip.n_cores)}
         for number, mappings in enumerate(emitted):
             before, reads = self._load_waits(number - PARTS_APART), self._load_waits(self.before_reads[number])
+            waits = {core: self._compute_waits(number, arriving[core]) for core in range(self.chip.n_cores)}
+            arriving = {core: [] for core in range(self.chip.n_cores)}
             for core in range(self.chip.n_cores):
-                own = next((part for part in mappings if (core, Unit.LOAD) in part.streams), Emitted())
-                loads = own.streams.get((core, Unit.LOAD), [])
-                first = own.first_read.get(core, len(loads))
+                own = next((part for part in mappings if (core, Unit.LOAD) in part.streams), None)
+                loads, computes, stores = (own.streams[core, unit] for unit in Unit) if own else ([], [], [])
+                first, last = (own.first_read.get(core, len(loads)), own.last_store[core]) if own else (0, {})
                 streams[core, Unit.LOAD] += [*before, *loads[:first], *reads, *loads[first:]]
-                streams[core, Unit.COMPUTE] += self._compute_waits(number)
-                streams[core, Unit.COMPUTE] += own.streams.get((core, Unit.COMPUTE), [])
-                stores = list(own.streams.get((core, Unit.STORE), []))
-                streams[core, Unit.STORE] += self._with_signals(number, core, stores, own.last_store.get(core, {}))
+                streams[core, Unit.COMPUTE] += [*waits[core], *computes]
+                streams[core, Unit.STORE] += [*self._with_data_tokens(number, core, stores, last)]
+                streams[core, Unit.STORE] += self._signals(number, core)
+                for target in last:
+                    arriving[target].append(core)
         return streams
 
     # --- waits --------------------------------------------------------------------------------------------------
 
-    def _compute_waits(self, number: int) -> list[bytes]:
-        return [_wait(self.barriers.computes[(number - 1) % 2])] if number else []
+    def _compute_waits(self, number: int, sources: list[int]) -> list[bytes]:
+        """Of a compute unit that goes on once the part in front is computed and its data have come from the sources."""
+        if not number:
+            return []
+        ranges = [self.barriers.computed, *_ranges(self.barriers.data.first + source for source in sources)]
+        return [_wait(*ranges[first : first + WAITS]) for first in range(0, len(ranges), WAITS)]
 
     def _load_waits(self, part: int) -> list[bytes]:
         """Of a load unit that goes on once a part, and so all parts before, are done."""
-        waits = [_wait(self.barriers.loads)] * max(0, part - self.passed)
+        waits = [_wait(self.barriers.done)] * max(0, part - self.passed)
         self.passed = max(self.passed, part)
         return waits
 
     # --- signals ------------------------------------------------------------------------------------------------
 
-    def _with_signals(self, number: int, core: int, stores: list[bytes], last: dict[int, int]) -> list[bytes]:
-        """The STOREs of a part with what tells the others that they are done."""
-        if number == len(self.parts) - 1:
-            return stores
-        token = self.barriers.computes[number % 2].first + core
-        others = []
-        for target in range(self.chip.n_cores):
-            if target in last:
-                bits = encode_fields(Opcode.STORE, token_valid=1, token=token)
-                word = int.from_bytes(stores[last[target]], "little") | bits
-                stores[last[target]] = encode(Opcode.STORE, word)
-            else:
-                others.append(target)
-        stores += _signals(others, token, fence=False)
-        if number <= self.awaited:
-            fence = number in self.written
-            stores += _signals(range(self.chip.n_cores), self.barriers.loads.first + core, fence)
+    def _with_data_tokens(self, number: int, core: int, stores: list[bytes], last: dict[int, int]) -> list[bytes]:
+        """The STOREs of a part, the last to each core with a token."""
+        stores = list(stores)
+        for place in last.values() if number < len(self.parts) - 1 else ():
+            bits = encode_fields(Opcode.STORE, token_valid=1, token=self.barriers.data.first + core)
+            stores[place] = encode(Opcode.STORE, int.from_bytes(stores[place], "little") | bits)
         return stores
 
+    def _signals(self, number: int, core: int) -> list[bytes]:
+        """What tells all cores that one is done with a part."""
+        if number == len(self.parts) - 1:
+            return []
+        cores = range(self.chip.n_cores)
+        computed = [(self.barriers.computed.first + core, target) for target in cores]
+        done = [(self.barriers.done.first + core, target) for target in cores if number <= self.awaited]
+        if number in self.written:
+            return _signals(computed) + _signals(done, fence=True)
+        return _signals(computed + done)
 
-def _wait(counters: Range) -> bytes:
-    return encode(Opcode.SYNC, wait_bits(0, counters.first, counters.size))
+
+def _wait(*ranges: Range) -> bytes:
+    """For all counters of up to three ranges."""
+    events = 0
+    for number, counters in enumerate(ranges):
+        events |= wait_bits(number, counters.first, counters.size)
+    return encode(Opcode.SYNC, events)
 
 
-def _signals(cores: Iterable[int], token: int, fence: bool) -> list[bytes]:
-    """A token for each of the cores; with a fence, once all writes are acknowledged."""
-    targets, words = list(cores), list[bytes]()
-    for first in range(0, len(targets), SIGNALS):
+def _ranges(counters: Iterable[int]) -> list[Range]:
+    """Counters that follow each other, together."""
+    ranges: list[Range] = []
+    for counter in sorted(counters):
+        if ranges and ranges[-1].end == counter:
+            ranges[-1] = Range(ranges[-1].first, counter + 1)
+        else:
+            ranges.append(Range(counter, counter + 1))
+    return ranges
+
+
+def _signals(tokens: Sequence[tuple[int, int]], fence: bool = False) -> list[bytes]:
+    """Tokens (counter, core); with a fence, once all writes are acknowledged."""
+    words = []
+    for first in range(0, len(tokens), SIGNALS):
         events = 0
-        for number, core in enumerate(targets[first : first + SIGNALS]):
+        for number, (token, core) in enumerate(tokens[first : first + SIGNALS]):
             events |= signal_bits(number, token, core)
         words.append(encode(Opcode.SYNC, events, fence=int(fence and not words)))
     return words

@@ -44,29 +44,27 @@ BOTH_BANKS = Accumulators()
 
 
 class Barriers(NamedTuple):
-    """Counters by which the cores tell each other that they are done with a part of a launch: the last of each core.
+    """Counters by which the cores tell each other about the parts of a launch; of each kind one for every core.
 
     Attributes
     ----------
-    computes : (Range, Range)
-        One for every core, for which the compute units wait, of even and of odd parts: a token comes with the data of
-        a part, or alone if there are none, and one that comes alone may overtake the data of the part before.
-    loads : Range
-        One for every core, for which the load units wait; these tokens all come alone.
+    data : Range
+        What a core stored to this one has arrived. Such tokens come with the data.
+    computed : Range
+        A core has computed a part: for the compute units.
+    done : Range
+        The same, for the load units.
     """
 
-    computes: tuple[Range, Range]
-    loads: Range
-
-    @property
-    def first(self) -> int:
-        return self.computes[0].first
+    data: Range
+    computed: Range
+    done: Range
 
     @staticmethod
     def of(chip: ChipParams) -> Barriers:
-        """Of a launch of several parts."""
-        even, odd, loads = (chip.tokens - number * chip.n_cores for number in (3, 2, 1))
-        return Barriers((Range(even, odd), Range(odd, loads)), Range(loads, chip.tokens))
+        """Of a launch of several parts: the last counters."""
+        data, computed, done = (chip.tokens - number * chip.n_cores for number in (3, 2, 1))
+        return Barriers(Range(data, computed), Range(computed, done), Range(done, chip.tokens))
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def resident_plan(case: Case, first_grid: tuple[int, int], second_grid: tuple[in
     )
     word = core.act_word_bytes(chip.link_bytes)
     ring = Range(round_up(residence.addr + residence.nbytes, word), core.act_bytes)
-    tokens = Range(BOTH_BANKS.tokens.end, Barriers.of(chip).data.first)
+    tokens = Range(BOTH_BANKS.tokens.end, Barriers.of(chip).first)
     halves = zip(
         _halves(tokens), _halves(Range(0, core.weight_bytes)), _halves(Range(0, core.param_blocks)), strict=True
     )

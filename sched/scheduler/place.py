@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConcat, QConv
@@ -21,7 +21,12 @@ Parents = dict[str, tuple[str, int]]
 
 
 def place_tensors(
-    graph: QGraph, chip: ChipParams, pools: Pools, parents: Parents | None = None, kept: Collection[str] = ()
+    graph: QGraph,
+    chip: ChipParams,
+    pools: Pools,
+    parents: Parents | None = None,
+    kept: Collection[str] = (),
+    launches: Iterable[Collection[str]] = (),
 ) -> tuple[dict[str, Placement], int]:
     """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
 
@@ -33,10 +38,18 @@ def place_tensors(
         Tensors that lie inside others, if not as many as can.
     kept : collection of str
         Tensors that stay on the chip, as do those inside of them: they lie nowhere in DRAM.
+    launches : iterable of collection of str
+        Nodes that share a launch: what one reads or writes is there from its start to its end, so that a launch can be
+        checked, and done again.
     """
     parents = aliases(graph, chip.link_bytes) if parents is None else parents
     layouts = {name: _layout(graph, name, chip) for name in graph.tensors}
-    lives = {name: life for name, life in _lives(graph, parents, pools).items() if name not in kept}
+    spans = _spans(graph, launches)
+    lives = {
+        name: (spans[first][0], spans[last][1])
+        for name, (first, last) in _lives(graph, parents, pools).items()
+        if name not in kept
+    }
     placed: dict[str, Placement] = {}
     for name in sorted(lives, key=lambda n: (-layouts[n].nbytes, lives[n])):
         first, last = lives[name]
@@ -69,6 +82,17 @@ def root_of(name: str, parents: Parents) -> tuple[str, int]:
         name, offset = parents[name]
         channel += offset
     return name, channel
+
+
+def _spans(graph: QGraph, launches: Iterable[Collection[str]]) -> list[tuple[int, int]]:
+    """Number of the first and the last node of each node's launch; behind all comes what is after the last."""
+    spans = [(number, number) for number in range(len(graph.nodes) + 1)]
+    of = {node.name: number for number, node in enumerate(graph.nodes)}
+    for names in launches:
+        numbers = [of[name] for name in names]
+        for number in numbers:
+            spans[number] = min(numbers), max(numbers)
+    return spans
 
 
 def _lives(graph: QGraph, parents: Parents, pools: Pools) -> dict[str, tuple[int, int]]:

@@ -10,6 +10,7 @@ computed
     a part when it knows that of all cores and the part before, and has the data of those that store to it. Whatever
     died with the part before may then be overwritten, and whatever was stored may be read. Both are needed: the data
     for one core may have come long before another is done with its own, and what a core tells may overtake its data.
+    For that reason what the part before has stored may not be overwritten yet: it may still be on its way elsewhere.
 done
     The same for the load units. These run ahead: they start the loads of a part when all cores are done with the part
     before the one before, whose halves of the weights and parameters it takes over. Tensors may have to wait longer:
@@ -83,8 +84,12 @@ class _Linker:
                 first, last = (own.first_read.get(core, len(loads)), own.last_store[core]) if own else (0, {})
                 streams[core, Unit.LOAD] += [*before, *loads[:first], *reads, *loads[first:]]
                 streams[core, Unit.COMPUTE] += [*waits[core], *computes]
-                streams[core, Unit.STORE] += [*self._with_data_tokens(number, core, stores, last)]
-                streams[core, Unit.STORE] += self._signals(number, core)
+                streams[core, Unit.STORE] += self._with_data_tokens(number, core, stores, last)
+                if signals := self._signals(number, core):
+                    if own is None:  # it is done when it has come there, and so has what others stored to it
+                        streams[core, Unit.COMPUTE] += _signals([(self.barriers.idle.first, core)])
+                        streams[core, Unit.STORE].append(_wait(self.barriers.idle))
+                    streams[core, Unit.STORE] += signals
                 for target in last:
                     arriving[target].append(core)
         return streams

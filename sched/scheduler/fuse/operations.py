@@ -90,15 +90,16 @@ class Tensors:
     ----------
     roots : dict of str to (str, int)
         Of every tensor, the one inside which it lies at last, and its first channel there.
-    first, last : dict of str to int
-        Of every root, number of the operation that writes it first (-1 for the network's input), and of the last that
-        reads it (behind all for outputs).
+    first, written, last : dict of str to int
+        Of every root, number of the operation that writes it first (-1 for the network's input), of the last that
+        does, and of the last that reads it (behind all for outputs).
     """
 
     def __init__(self, graph: QGraph, steps: list[Operation], parents: Parents) -> None:
         self.graph = graph
         self.roots = {name: root_of(name, parents) for name in graph.tensors}
         self.first = {self.root(graph.input): -1}
+        self.written = dict(self.first)
         self.last: dict[str, int] = {}
         self.readers: dict[str, list[int]] = {}
         for number, step in enumerate(steps):
@@ -106,6 +107,7 @@ class Tensors:
                 self.last[self.root(name)] = number
                 self.readers.setdefault(self.root(name), []).append(number)
             self.first.setdefault(self.root(step.output), number)
+            self.written[self.root(step.output)] = number
             self.last.setdefault(self.root(step.output), number)
         for name in graph.outputs:
             self.last[self.root(name)] = len(steps)

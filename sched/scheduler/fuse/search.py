@@ -38,7 +38,7 @@ CANDIDATES = 3
 def part_budget(chip: ChipParams, number: int, act: Range) -> Budget:
     """What a part of a launch may use: half of everything that the part behind it fills meanwhile, and `act`."""
     core = chip.cores[0]
-    tokens = Range(BOTH_BANKS.tokens.end, Barriers.of(chip).data.first)
+    tokens = Range(BOTH_BANKS.tokens.end, Barriers.of(chip).first)
     weights, params = Range(0, core.weight_bytes), Range(0, core.param_blocks)
     return Budget(_half(tokens, number), act, _half(weights, number), _half(params, number))
 

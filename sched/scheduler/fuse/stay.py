@@ -132,7 +132,8 @@ class Stays:
     def in_place(self, number: int, stays: Mapping[str, Stay]) -> str | None:
         """The residual in whose place an operation puts its output.
 
-        It dies there, and every core keeps the same of both: an element is read by the core that then writes it.
+        It dies there, and every core keeps the same of both: an element is read by the core that then writes it. All
+        of it has arrived everywhere, which is certain of what was stored before the operation in front.
         """
         step, tensors = self.steps[number], self.tensors
         if step.residual is None or tensors.roots[step.residual] != (step.residual, 0):
@@ -140,7 +141,8 @@ class Stays:
         output, stay = tensors.root(step.output), stays.get(tensors.root(step.output))
         alike = stay is not None and stays.get(step.residual) == stay and tensors.first[output] == number
         dies = tensors.last[step.residual] == number and output == step.output and step.residual not in step.inputs
-        if not (alike and dies and stay is not None):
+        arrived = tensors.written[step.residual] < number - 1
+        if not (alike and dies and arrived and stay is not None):
             return None
         return step.residual if self.rows(step.residual, stay) == self.rows(output, stay) else None
 

@@ -65,11 +65,13 @@ class _Planner:
     def plan(self) -> Plan:
         choices = self._choices()
         kept = {self.tensors.root(self.steps[number].output) for number, choice in choices.items() if choice.stay}
-        placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept)
+        launches = list(self._launches(choices))
+        together = [[node.name for number in numbers for node in self.steps[number].done] for numbers in launches]
+        placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, filter(None, together))
         bump = Bump(end)
         steps: list[Step] = []
         segments: list[Segment] = []
-        for numbers in self._launches(choices):
+        for numbers in launches:
             first = self.steps[numbers[0]]
             if isinstance(first.node, QHost):
                 steps.append(HostStep(first.name, tuple(node.name for node in first.done), first.node))

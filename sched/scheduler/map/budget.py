@@ -54,8 +54,11 @@ class Barriers(NamedTuple):
         A core has computed a part: for the compute units.
     done : Range
         The same, for the load units.
+    idle : Range
+        A single one: the compute unit has come to a part in which the core computes nothing.
     """
 
+    idle: Range
     data: Range
     computed: Range
     done: Range
@@ -64,7 +67,14 @@ class Barriers(NamedTuple):
     def of(chip: ChipParams) -> Barriers:
         """Of a launch of several parts: the last counters."""
         data, computed, done = (chip.tokens - number * chip.n_cores for number in (3, 2, 1))
-        return Barriers(Range(data, computed), Range(computed, done), Range(done, chip.tokens))
+        return Barriers(
+            Range(data - 1, data), Range(data, computed), Range(computed, done), Range(done, chip.tokens)
+        )
+
+    @property
+    def first(self) -> int:
+        """First counter of all."""
+        return self.idle.first
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from golden.errors import GoldenError
 from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
-from scheduler.schedule import schedule
+from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES
+from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
@@ -86,6 +87,9 @@ def sim(
         float | None,
         typer.Option(help="Bytes per cycle of each memory node, at most twice its port's width; once otherwise."),
     ] = None,
+    schedule: Annotated[
+        str, typer.Option(help=f"Kind of schedule: {' or '.join(SCHEDULES)}; fused keeps tensors on the chip.")
+    ] = DEFAULT_SCHEDULE,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     jobs: Annotated[
         str | None,
@@ -102,13 +106,14 @@ def sim(
     require_network(net)
     params = _chip(cores, chip)
     options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + ("" if fuse else "-unfused")),
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse)),
         chip=params,
         sim=sim,
         seed=DEFAULT_SEED if seed is None else seed,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         fresh=fresh,
         waves=waves,
+        schedule=schedule,
         fuse=fuse,
         profile=profile,
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
@@ -208,7 +213,7 @@ def speed(
     """Measure the simulation speed: the bench against a bare C++ loop over the same model, and the time by block."""
     params = _chip(cores, chip)
     workload = load_workload(net, layers=layer)
-    plan = schedule(workload.graph, params)
+    plan = make_plan(workload.graph, params)
     design = emit_chip(params)
     with tempfile.TemporaryDirectory(prefix="systomesh-speed-") as name:
         folder = Path(name)
@@ -288,6 +293,11 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 
 def _chip(cores: int, file: Path | None) -> ChipParams:
     return load_chip(file) if file is not None else default_chip(cores)
+
+
+def _suffix(schedule: str, fuse: bool) -> str:
+    """What tells runs of other schedules from those of the default one."""
+    return ("" if schedule == DEFAULT_SCHEDULE else f"-{schedule}") + ("" if fuse else "-unfused")
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:

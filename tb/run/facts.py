@@ -64,6 +64,10 @@ def fill_summary(summary: Summary, plan: Plan, ledger: Ledger, estimated_cycles:
 
 def describe_schedule(plan: Plan) -> str:
     """How layers and launches go together, in words."""
+    parts = sum(len(launch.parts) for launch in plan.launches)
+    if parts > len(plan.launches):
+        kept = len(plan.graph.tensors) - len(plan.tensors)
+        return f"fused: {parts} layers in {len(plan.launches)} launches, {kept} tensors never in DRAM"
     pools = sum(_fuses_pool(plan.graph, part) for launch in plan.launches for part in launch.parts)
     if not pools:
         return "layer by layer"

@@ -9,7 +9,7 @@ from typing import Self
 
 from estimator import estimate
 from scheduler.plan.program import HostStep, Plan, Step
-from scheduler.schedule import schedule
+from scheduler.schedule import schedule, schedule_kind
 from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
 from tb.model.cache import Cache
 from tb.run.options import RunOptions
@@ -38,7 +38,8 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
         If the chip cannot hold it.
     """
     start = time.perf_counter()
-    plan = schedule(workload.graph, options.chip, options.settings, fuse=options.fuse)
+    kind = schedule_kind(options.schedule, pools=options.fuse)
+    plan = schedule(workload.graph, options.chip, options.settings, kind)
     cycles = [_predict(step, options) for step in plan.steps]
     return Scheduled(plan, cycles, time.perf_counter() - start)
 

@@ -10,7 +10,7 @@ import pytest
 from rtl.contract.isa import TrafficClass
 from rtl.contract.params import default_chip
 from scheduler.plan.program import Part, Plan
-from scheduler.schedule import schedule
+from scheduler.schedule import schedule, schedule_kind
 from tb.report.summary import CAUSES, Summary
 from tb.run.facts import describe_schedule, fill_summary
 from tb.run.ledger import Ledger
@@ -50,7 +50,7 @@ def test_every_multiplication_of_the_network_is_one_of_a_part(lenet5: Workload, 
 
 
 def test_fused_pools_are_known_by_their_nodes(lenet5: Workload, plan: Plan) -> None:
-    apart = schedule(lenet5.graph, default_chip(1), fuse=False)
+    apart = schedule(lenet5.graph, default_chip(1), kind=schedule_kind("layers", pools=False))
     assert describe_schedule(_renamed(plan)) == "layer by layer, max pools fused into 2 convolutions"
     assert describe_schedule(_renamed(apart)) == "layer by layer"
 

@@ -27,6 +27,7 @@ def place_tensors(
     parents: Parents | None = None,
     kept: Collection[str] = (),
     launches: Iterable[Collection[str]] = (),
+    byte_cycles: float = 0.0,
 ) -> tuple[dict[str, Placement], int]:
     """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
 
@@ -41,9 +42,12 @@ def place_tensors(
     launches : iterable of collection of str
         Nodes that share a launch: what one reads or writes is there from its start to its end, so that a launch can be
         checked, and done again.
+    byte_cycles : float
+        What a byte that is loaded costs, in cycles of all arrays together: it decides whether the network's input is
+        stored several times over, so that it takes fewer passes.
     """
     parents = aliases(graph, chip.link_bytes) if parents is None else parents
-    layouts = {name: _layout(graph, name, chip) for name in graph.tensors}
+    layouts = {name: _layout(graph, name, chip, byte_cycles) for name in graph.tensors}
     spans = _spans(graph, launches)
     lives = {
         name: (spans[first][0], spans[last][1])
@@ -136,17 +140,17 @@ def aliases(graph: QGraph, block: int) -> Parents:
     return parents
 
 
-def _layout(graph: QGraph, name: str, chip: ChipParams) -> Layout:
+def _layout(graph: QGraph, name: str, chip: ChipParams, byte_cycles: float) -> Layout:
     blocked = Blocked(graph.tensors[name].shape, chip.link_bytes)
     readers = [node for node in graph.nodes if name in node.inputs]
     if name != graph.input or name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
         return blocked
     if readers[0].residual is not None and readers[0].residual.input == name:
         return blocked
-    return _packed(graph, readers[0], chip) or blocked
+    return _packed(graph, readers[0], chip, byte_cycles) or blocked
 
 
-def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
+def _packed(graph: QGraph, node: QConv, chip: ChipParams, byte_cycles: float) -> Packed | None:
     """Packed layout of the network's input, if that takes fewer passes than one per kernel tap."""
     tensor = graph.tensors[node.input]
     rows = min(core.rows for core in chip.cores)
@@ -156,7 +160,15 @@ def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
         return None
     stride = (node.stride[0] if node.out_hw[0] > 1 else 1, node.stride[1] if node.out_hw[1] > 1 else 1)
     plain = kernel[0] * kernel[1] * ceil_div(channels, rows)
-    best: tuple[float, Packed | None] = (plain, None)
+
+    def cost_of(passes: float, nbytes: int, weight: float) -> float:
+        if not byte_cycles:
+            return passes * weight
+        blocks = ceil_div(node.weight.shape[0], min(core.cols for core in chip.cores))
+        computed = passes * blocks * node.out_hw[0] * node.out_hw[1] / chip.n_cores
+        return max(computed, nbytes * byte_cycles) + nbytes * byte_cycles / 2
+
+    best: tuple[float, Packed | None] = (cost_of(plain, Blocked(tensor.shape, chip.link_bytes).nbytes, 1.0), None)
     for fold in (False, True):
         layout = Packed(
             tensor.shape, chip.link_bytes, kernel, stride, node.padding, node.dilation, node.pad_value, fold
@@ -165,7 +177,7 @@ def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
         passes = taps * (1 if fold else kernel[0])
         fits = stride[1] * layout.pixel_bytes <= MAX_STEP and layout.row_bytes * 2 < chip.cores[0].act_bytes
         # A folded input is read several times over: it must save clearly more than a pass in ten.
-        cost = passes * (1.1 if fold else 1.0)
+        cost = cost_of(passes, layout.nbytes, 1.1 if fold else 1.0)
         if fits and passes < plain and cost < best[0]:
             best = (cost, layout)
     return best[1]

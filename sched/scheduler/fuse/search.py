@@ -17,7 +17,7 @@ from scheduler.errors import PlanError
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
-from scheduler.map.search import best_mappings, predict
+from scheduler.map.search import best_mappings, predict, program_bytes
 from scheduler.plan.layout import round_up
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
@@ -31,6 +31,8 @@ State = tuple[tuple[str, Stay], ...]
 
 LEVELS = (1, 2, 4, 8, 16, 32)
 """Fractions of the activation scratchpad that an operation may get for what it loads."""
+LAUNCH_CYCLES = 600
+"""What it costs to begin anew where nothing stays: no weights are there, no instructions, and all wait for the last."""
 CANDIDATES = 3
 """Mappings of an operation that are kept, whatever becomes of its output."""
 
@@ -154,6 +156,8 @@ class Search:
                     errors.append(error)
                     continue
                 after = tuple(sorted(item for item in alive.items() if tensors.last[item[0]] > number and item[1]))
+                if not stays:
+                    cost += LAUNCH_CYCLES
                 yield Choice(grid, stay, cost, ring), after
 
     def _used(self, number: int, alive: dict[str, Stay]) -> int:
@@ -173,7 +177,7 @@ class Search:
         """
         loads = any(place is None for place in where.values())
         level = self._level(left) if loads else 0
-        key = number, grid, tuple(where.values()), stay, level
+        key = number, grid, tuple(place is None for place in where.values()), stay, level
         if key not in self._prices:
             self._prices[key] = self._price(number, grid, where, stay, level)
         cost, ring = self._prices[key]
@@ -255,7 +259,7 @@ def _ring(mapping: Mapping) -> int:
 
 
 def dram_bytes(mapping: Mapping) -> float:
-    """Bytes of input, output and weights that cross the memory nodes, without the program."""
+    """Bytes that cross the memory nodes."""
     work, tiles = mapping.work, mapping.tiles
     repeats = 1 if mapping.act_resident else mapping.blocks_per_core
     groups = 1 if work.shared_input else mapping.g_oc
@@ -270,4 +274,4 @@ def dram_bytes(mapping: Mapping) -> float:
     )
     if not (mapping.weights_resident or mapping.blocks_first):
         weights *= tiles
-    return (acts + out + residual) * work.block + weights
+    return (acts + out + residual) * work.block + weights + program_bytes(mapping)

@@ -55,19 +55,20 @@ class _Planner:
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
-        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents)
+        self.byte_cycles = 1 / (len(chip.memory_nodes) * memory.rate(chip.link_bytes))
+        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles)
         self.stays = Stays(chip, self.steps, self.tensors, in_memory)
         self.stays.require_equal_cores()
-        rate = len(chip.memory_nodes) * memory.rate(chip.link_bytes)
-        self.search = Search(self.stays, memory, kind.byte_cost / rate)
+        self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles)
         self.chooser = Chooser(chip, memory, kind.policy)
 
     def plan(self) -> Plan:
         choices = self._choices()
         kept = {self.tensors.root(self.steps[number].output) for number, choice in choices.items() if choice.stay}
         launches = list(self._launches(choices))
-        together = [[node.name for number in numbers for node in self.steps[number].done] for numbers in launches]
-        placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, filter(None, together))
+        together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
+        shared = filter(None, together)
+        placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles)
         bump = Bump(end)
         steps: list[Step] = []
         segments: list[Segment] = []

@@ -25,7 +25,7 @@ from scheduler.plan.limits import MAX_BLOCKS
 from scheduler.work.source import BlockedSource, Window
 from scheduler.work.work import Work
 
-__all__ = ["best_mappings", "grids", "predict"]
+__all__ = ["best_mappings", "grids", "predict", "program_bytes"]
 
 MAX_OUT = 960
 """Output columns of a tile; input coordinates have 10 bits."""
@@ -196,12 +196,21 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
     if total <= capacity and replace(base, slice_passes=whole).resident_weight_bytes <= capacity:
         yield True, whole
         return
+    found: set[int] = set()
     for slots in (4, 3, 2):
         room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, taps * work.pass_bytes))
         passes = room // work.weight_align * work.weight_align // work.pass_bytes
         if passes >= taps or (slots == 2 and passes > 0):
-            yield False, min(whole, passes // taps * taps) if passes >= taps else passes
-            return
+            most = min(whole, passes // taps * taps) if passes >= taps else passes
+            if not work.source.resident:
+                yield False, most
+                return
+            if most >= taps:  # steps of a block alike: loads take memory nodes in turn
+                most = round_up(ceil_div(whole, ceil_div(whole, most)), taps)
+            found.add(most)
+    if found:
+        yield from ((False, passes) for passes in sorted(found))
+        return
     need = round_up(work.pass_bytes, work.weight_align)
     limits.append(_Limit("a pass of weights, twice,", 2 * need, capacity, "core.weight_bytes"))
 
@@ -276,6 +285,8 @@ def _chunk_sizes(work: Work) -> list[int]:
     words, step = work.source.words, work.source.word_step
     if work.passes.own_words:
         return [1]
+    if work.source.resident:  # nothing is loaded in pieces
+        return [min(words, MAX_BLOCKS // step * step)]
     sizes = {min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)}
     return sorted(size for size in sizes if size > 0)
 
@@ -333,6 +344,9 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
 
     if work.source.resident:  # weights came beside the part before
         last_out = tiles[-1].store_pixels * block.groups * work.sink.copies(tiles[-1].store_y)
+        homes = [chip.home_memory[core] for core in mapping.cores]  # where programs come from
+        busiest = max(map(homes.count, homes)) - len(homes) / memories
+        dram += program * busiest * flit_cycles
         return max(max(compute, drain, into_core) + PART_CYCLES + last_out, dram) + CONTENTION * dram
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
     tile_load = tiles[0].in_rows * tiles[0].in_cols
@@ -366,6 +380,11 @@ def _residual_flits(mapping: Mapping) -> tuple[int, int]:
     return pixels[0] * words[0] * flits, sum(pixels) * sum(words) * flits
 
 
+def program_bytes(mapping: Mapping) -> int:
+    """Of all cores, roughly."""
+    return _instructions(mapping, mapping.steps_per_block) * INSTRUCTION_BYTES * len(mapping.cores)
+
+
 def _instructions(mapping: Mapping, steps: int) -> int:
     """Instructions of one core, roughly."""
     units = mapping.tiles * mapping.blocks_per_core
@@ -379,5 +398,7 @@ def _instructions(mapping: Mapping, steps: int) -> int:
         act += units * rows
     weights = 0
     if mapping.work.pass_bytes:
-        weights = steps * (mapping.blocks_per_core if mapping.weights_resident else units)
-    return units * (steps + rows) + act + weights
+        once = mapping.weights_resident or mapping.blocks_first
+        weights = steps * (mapping.blocks_per_core if once else units)
+    stores = ceil(rows * mapping.work.sink.copies((0, mapping.work.height)))
+    return units * (steps + stores) + act + weights

@@ -17,6 +17,8 @@ __all__ = ["Mapping", "Tiling", "even_split"]
 AHEAD = 4
 """Slots of a ring beyond those that are in use anyway. More would only fill the queues of the memory nodes, in front of
 what other cores and the fetch units need sooner."""
+WEIGHTS_AHEAD = 8
+"""Slots of the ring of weights where nothing else is loaded: what it holds is there when the part begins."""
 
 
 def even_split(total: int, parts: int) -> list[tuple[int, int]]:
@@ -239,7 +241,8 @@ class Mapping:
 
     @cached_property
     def weight_slots(self) -> int:
-        return min(self.weight_capacity // max(1, self.weight_slot_bytes), AHEAD)
+        most = WEIGHTS_AHEAD if self.work.source.resident else AHEAD
+        return min(self.weight_capacity // max(1, self.weight_slot_bytes), most)
 
     def chunk_steps(self, block: OutBlock) -> list[tuple[int, Step]]:
         """(chunk, step) of a block, weights relative to the start of the block's set."""

@@ -196,21 +196,15 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
     if total <= capacity and replace(base, slice_passes=whole).resident_weight_bytes <= capacity:
         yield True, whole
         return
-    found: set[int] = set()
     for slots in (4, 3, 2):
         room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, taps * work.pass_bytes))
         passes = room // work.weight_align * work.weight_align // work.pass_bytes
         if passes >= taps or (slots == 2 and passes > 0):
             most = min(whole, passes // taps * taps) if passes >= taps else passes
-            if not work.source.resident:
-                yield False, most
-                return
-            if most >= taps:  # steps of a block alike: loads take memory nodes in turn
-                most = round_up(ceil_div(whole, ceil_div(whole, most)), taps)
-            found.add(most)
-    if found:
-        yield from ((False, passes) for passes in sorted(found))
-        return
+            if work.source.resident and most >= taps:  # steps of a block alike: loads take memory nodes in turn
+                most = min(most, round_up(ceil_div(whole, ceil_div(whole, most)), taps))
+            yield False, most
+            return
     need = round_up(work.pass_bytes, work.weight_align)
     limits.append(_Limit("a pass of weights, twice,", 2 * need, capacity, "core.weight_bytes"))
 

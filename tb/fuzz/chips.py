@@ -96,7 +96,7 @@ CHIPS: dict[str, ChipParams] = {
     "2x1_mixed": ChipParams(
         2,
         1,
-        (_SMALL, replace(_SMALL, rows=16, cols=8, act_bytes=16384)),
+        (replace(_SMALL, marks=4), replace(_SMALL, rows=16, cols=8, act_bytes=16384, marks=16)),
         (_WEST, MemoryNodeParams(1, 0, Direction.EAST)),
         max_packet_flits=16,
         vc_depth=16,
@@ -120,7 +120,7 @@ FUZZ_CHIPS: dict[str, ChipParams] = CHIPS | {
         (
             _SMALL,
             replace(_SMALL, rows=32, cols=4, act_bytes=16384, acc_entries=64, param_blocks=32, queue_depth=4),
-            replace(_SMALL, rows=4, cols=32, weight_bytes=8192, tap_columns=4),
+            replace(_SMALL, rows=4, cols=32, weight_bytes=8192, tap_columns=4, marks=2),
         ),
         (MemoryNodeParams(2, 0, Direction.EAST),),
         link_bytes=8,

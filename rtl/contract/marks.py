@@ -115,4 +115,3 @@ def parts_of(activity: Activity, marks: Sequence[Sequence[Mark]]) -> tuple[Part,
             done = {name: sum(core.get(name, 0) for core in reached) / len(reached) for name in causes}
         parts.append(Part(number, ends - began, {name: done[name] - before[name] for name in causes}))
     return tuple(parts)
-

@@ -105,7 +105,8 @@ class CoreParams:
         _check_power_of_two("core.queue_depth", self.queue_depth, 4, 64)
         _check_within("core.tap_columns", self.tap_columns, 1, 8)
         whole = f"0, or a power of two from 2 to {1 << MARK_BITS}"
-        _require(self.marks == 0 or _power_of_two(self.marks, 2, 1 << MARK_BITS), "core.marks", self.marks, whole)
+        legal = _within(self.marks, 0, 0) or _power_of_two(self.marks, 2, 1 << MARK_BITS)
+        _require(legal, "core.marks", self.marks, whole)
 
     def _check_engines(self) -> None:
         rule = f"a list of different engines, at least one, out of {', '.join(ENGINES)}"

@@ -27,7 +27,16 @@ from tb.fuzz.footprint import Place, accesses, leaves_cores, leaves_memory, left
 from tb.fuzz.program import DATA_BYTES, Instruction, Program
 from tb.sim.job import LaunchResult, core_label
 
-__all__ = ["REGION", "Expectation", "Rejected", "Status", "expect_fault", "expect_legal", "statuses"]
+__all__ = [
+    "REGION",
+    "Expectation",
+    "Rejected",
+    "Status",
+    "expect_fault",
+    "expect_legal",
+    "mark_differences",
+    "statuses",
+]
 
 REGION = "dram"
 """Name of the region that holds all of external memory."""
@@ -98,7 +107,7 @@ class Expectation:
             tokens = [t for t, count in enumerate(core.tokens) if count]
             if launch.debug[core.index]["tokens"] != tokens:
                 found.append(f"core {core.index}: counters {launch.debug[core.index]['tokens']} left, not {tokens}")
-            found += _mark_differences(launch, core.index, core.params.marks, core.marks)
+            found += mark_differences(launch, core.index, core.params.marks, core.marks)
             counts = launch.counters["core"][core.index]
             numbers = ENGINES.counters(core.params.engines)
             wanted = {name.lower(): core.counts[number] for name, number in numbers.items() if number in _EXACT}
@@ -155,7 +164,7 @@ class Expectation:
         return found
 
 
-def _mark_differences(launch: LaunchResult, core: int, marks: int, passed: Sequence[int]) -> list[str]:
+def mark_differences(launch: LaunchResult, core: int, marks: int, passed: Sequence[int]) -> list[str]:
     """The marks that a core passed are those of the machine; their times grow along its program, up to its end.
 
     What a mark that came twice has is that of the last time.

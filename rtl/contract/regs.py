@@ -201,7 +201,7 @@ class CoreTrace(IntEnum):
     """
 
     PASSED = 38
-    """Marks that the program has passed since the start, one that comes again each time (events); of no entry."""
+    """Marks that the program has passed since the start, one that comes again each time, modulo 256; of no entry."""
     COMPUTE = 40
     """Word COMPUTE + c of an entry: `CoreCounter` c at its mark, for each of the eight COMPUTE counters. The entry of
     mark m is m % marks; one that no mark has written since power-up holds anything."""

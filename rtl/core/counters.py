@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.contract.engines import ENGINES
+from rtl.contract.isa import MARK_BITS
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug, CoreTrace, compute_counters
 
@@ -55,7 +56,7 @@ class CoreCounters(wiring.Component):
 
     def __init__(self, *, core: CoreParams) -> None:
         self.core = core
-        trace = {"now": Out(SNAPSHOT), "entry": In(SNAPSHOT), "passed": In(COUNTER_BITS)}
+        trace = {"now": Out(SNAPSHOT), "entry": In(SNAPSHOT), "passed": In(MARK_BITS)}
         super().__init__(
             {
                 "running": In(1),

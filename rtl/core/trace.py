@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl.contract.regs import COUNTER_BITS
+from rtl.contract.isa import MARK_BITS
 from rtl.core.counters import SNAPSHOT
 from rtl.lib.ram import Ram
 
@@ -42,7 +42,7 @@ class TraceMemory(wiring.Component):
     read : SNAPSHOT
         The entry that was read last.
     passed
-        Marks written since the reset.
+        Marks written since the reset, modulo 256.
     """
 
     def __init__(self, *, marks: int) -> None:
@@ -54,7 +54,7 @@ class TraceMemory(wiring.Component):
                 "read_enable": In(1),
                 "read_entry": In(exact_log2(marks)),
                 "read": Out(SNAPSHOT),
-                "passed": Out(COUNTER_BITS),
+                "passed": Out(MARK_BITS),
             }
         )
 

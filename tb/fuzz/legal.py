@@ -8,7 +8,7 @@ import numpy as np
 
 from rtl.contract.codec import table_blocks
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import ADDRESS_SPACE_BYTES, MARK_BITS, Opcode, Space, Unit
+from rtl.contract.isa import ADDRESS_SPACE_BYTES, Opcode, Space, Unit
 from rtl.contract.params import ChipParams
 from tb.fuzz.engines import FUZZ
 from tb.fuzz.footprint import act_starts, space_bytes
@@ -120,11 +120,12 @@ class _Generator:
         unit = Unit(self.rng.integers(3))
         return Step(core, Opcode.SYNC, {"fence": int(unit == Unit.STORE and self.rng.random() < 0.7)}, unit=unit)
 
-    def mark(self, core: int) -> Step:
-        """A SYNC with a mark, any of its core's; a core without marks must take no notice of any, in any unit."""
+    def mark(self, core: int) -> Step | None:
+        """A SYNC with a mark, any of its core's."""
         marks = self.chip.cores[core].marks
-        number = int(self.rng.integers(1, 1 + (marks or (1 << MARK_BITS) - 1)))
-        return Step(core, Opcode.SYNC, {"mark": number}, unit=Unit.COMPUTE if marks else Unit(self.rng.integers(3)))
+        if not marks:
+            return None
+        return Step(core, Opcode.SYNC, {"mark": int(self.rng.integers(1, marks + 1))}, unit=Unit.COMPUTE)
 
     def table(self, core: int) -> Step | None:
         room = self.chip.cores[core].param_blocks - table_blocks(self.chip.link_bytes)

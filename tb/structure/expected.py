@@ -148,7 +148,7 @@ def _sender() -> Block:
 def _trace(core: CoreParams) -> Block:
     """A mark under way, marks passed; the entries."""
     words = COUNTER * len(compute_counters())
-    return Block("TraceMemory", 1 + index_bits(core.marks) + COUNTER, inside={"ram": ram(words, core.marks)})
+    return Block("TraceMemory", 1 + index_bits(core.marks) + MARK_BITS, inside={"ram": ram(words, core.marks)})
 
 
 def _issue(chip: ChipParams) -> Block:

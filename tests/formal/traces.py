@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Signal
 
+from rtl.contract.isa import MARK_BITS
 from rtl.contract.regs import COUNTER_BITS
 from rtl.core.counters import SNAPSHOT
 from rtl.core.trace import TraceMemory
@@ -44,7 +45,7 @@ def trace() -> Harness:
     first = ~h.past(Const(1), "begun")
     h.always(KEPT, first | h.past(dut.read_enable, "reads") | (seen == h.past(seen, "seen")))
     marked = h.past(dut.mark.valid, "marked")
-    h.always(COUNTED, dut.passed == (h.past(dut.passed, "passed") + h.past(marked, "counts"))[:COUNTER_BITS])
+    h.always(COUNTED, dut.passed == (h.past(dut.passed, "passed") + h.past(marked, "counts"))[:MARK_BITS])
 
     stored = inside.word(entry, SNAPSHOT.size, "ram", "ram")
     kept = Cat(stored[:BITS], stored[SNAPSHOT.size - COUNTER_BITS :][:BITS])

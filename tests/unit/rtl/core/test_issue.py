@@ -153,6 +153,8 @@ def test_one_instruction_every_two_cycles() -> None:
 
 
 MARK = isa.Sync["mark"]
+MARK_VALUES = (0, 1, 2, 4, 8, 15, 16, 17, 18, 20, 24, 32, 64, 128, 255)
+"""Of a core with 16 marks."""
 FAULTS = [
     *(("opcode", value) for value in range(9, 16)),
     *(("range", CHIP.tokens + (1 << k)) for k in range(8) if 1 << k != CHIP.tokens),
@@ -230,12 +232,15 @@ def test_every_output_in_every_cycle(unit: Unit, fault: str, value: int, place: 
     check_every_output(unit, fault, value, place)
 
 
-@pytest.mark.parametrize("unit", list(Unit), ids=lambda u: u.name)
 @pytest.mark.parametrize(
-    ("fault", "value"),
-    [("", 0), ("fence", 1), *(("mark", value) for value in (0, 1, 2, 4, 8, 15, 16, 17, 18, 20, 24, 32, 64, 128, 255))],
+    ("unit", "fault", "value"),
+    [
+        *((unit, "mark", value) for unit in Unit for value in MARK_VALUES),
+        *((unit, "", 0) for unit in Unit),
+        *((Unit.COMPUTE, *fault) for fault in FAULTS),
+    ],
 )
-@pytest.mark.parametrize("place", range(2))
+@pytest.mark.parametrize("place", range(3))
 def test_every_output_in_every_cycle_with_marks(unit: Unit, fault: str, value: int, place: int) -> None:
     """The same of a core with marks: SYNCs of the compute unit tell theirs, and no others have any."""
     check_every_output(unit, fault, value, place, marks=16)

@@ -99,7 +99,9 @@ def parts_of(activity: Activity, marks: Sequence[Sequence[Mark]]) -> tuple[Part,
     of_core = [{mark.number: mark for mark in some} for some in marks]
     numbers = sorted({number for some in of_core for number in some}) or [0]
     causes = activity.compute_cycles
-    ends, done, parts = 0.0, dict.fromkeys(causes, 0.0), []
+    ends: float = 0
+    done: Mapping[str, float] = dict.fromkeys(causes, 0)
+    parts: list[Part] = []
     reached: list[Mapping[str, float]] = [{} for _ in activity.cores]
     for number in numbers:
         began, before = ends, done

@@ -1,4 +1,4 @@
-"""Marks of a launch: which a program has, what the compute units had done at each, and the parts between them."""
+"""Marks of a launch: which a program has, what the compute units had done at each, and what lies between them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import START_CYCLES
 
-__all__ = ["Mark", "Part", "marks_of", "parts_of"]
+__all__ = ["Interval", "Mark", "ends_of", "intervals_of", "marks_of"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Part:
+class Interval:
     """What happened in a launch up to a mark, since the mark before it.
 
     Attributes
@@ -75,7 +75,28 @@ def _marks(stream: Sequence[bytes]) -> list[int]:
     return [mark for mark in syncs if mark]
 
 
-def parts_of(activity: Activity, marks: Sequence[Sequence[Mark]]) -> tuple[Part, ...]:
+def ends_of(cycles: float, marks: Sequence[Sequence[Mark]]) -> dict[int, float]:
+    """Cycle of a launch at which each part ends, by the number of its mark; the last one ends with the launch.
+
+    Parameters
+    ----------
+    cycles : float
+        Of the launch.
+    marks : sequence of sequence of Mark
+        Of each core.
+    """
+    ends: dict[int, float] = {}
+    for mark in (mark for some in marks for mark in some):
+        ends[mark.number] = max(mark.cycles, ends.get(mark.number, 0))
+    latest: float = 0
+    for number in sorted(ends):
+        latest = ends[number] = max(latest, ends[number])
+    if ends:
+        ends[max(ends)] = cycles
+    return dict(sorted(ends.items()))
+
+
+def intervals_of(activity: Activity, marks: Sequence[Sequence[Mark]]) -> tuple[Interval, ...]:
     """Parts of a launch, by the marks of all its cores, in the order of their numbers.
 
     A part ends with the latest of its marks, the last one with the launch; so their cycles add up to those of the
@@ -97,23 +118,19 @@ def parts_of(activity: Activity, marks: Sequence[Sequence[Mark]]) -> tuple[Part,
     if activity.cycles is None:
         raise ValueError("an activity without time has no parts: nobody looked at its cycles")
     of_core = [{mark.number: mark for mark in some} for some in marks]
-    numbers = sorted({number for some in of_core for number in some}) or [0]
     causes = activity.compute_cycles
-    ends: float = 0
-    done: Mapping[str, float] = dict.fromkeys(causes, 0)
-    parts: list[Part] = []
+    began: float = 0
+    before: Mapping[str, float] = dict.fromkeys(causes, 0)
+    parts: list[Interval] = []
     reached: list[Mapping[str, float]] = [{} for _ in activity.cores]
-    for number in numbers:
-        began, before = ends, done
-        if number == numbers[-1]:
-            ends, done = activity.cycles, causes
-        else:
-            here = [some[number] for some in of_core if number in some]
-            ends = max(ends, *(mark.cycles for mark in here))
-            reached = [
-                some[number].compute_cycles if number in some else old
-                for some, old in zip(of_core, reached, strict=True)
-            ]
+    ends = ends_of(activity.cycles, marks) or {0: activity.cycles}
+    for number, end in ends.items():
+        reached = [
+            some[number].compute_cycles if number in some else old for some, old in zip(of_core, reached, strict=True)
+        ]
+        done = causes
+        if number != max(ends):
             done = {name: sum(core.get(name, 0) for core in reached) / len(reached) for name in causes}
-        parts.append(Part(number, ends - began, {name: done[name] - before[name] for name in causes}))
+        parts.append(Interval(number, end - began, {name: done[name] - before[name] for name in causes}))
+        began, before = end, done
     return tuple(parts)

@@ -12,7 +12,7 @@ from estimator import MemoryTiming, estimate
 from rtl.contract.activity import Activity
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, Space, Unit
-from rtl.contract.marks import marks_of, parts_of
+from rtl.contract.marks import intervals_of, marks_of
 from tb.fuzz.runner import model_of
 from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob
 from tb.sim.session import run_job
@@ -70,7 +70,7 @@ def test_parts_add_up_to_the_launch_and_are_where_the_estimator_has_them(simulat
     marks = result.core_marks
     assert [[mark.number for mark in core] for core in marks] == [[1, 2, 3]] * 2
     whole = Activity.from_counters(result.cycles, result.counters)
-    parts = parts_of(whole, marks)
+    parts = intervals_of(whole, marks)
     assert [part.mark for part in parts] == [1, 2, 3]
     assert sum(part.cycles for part in parts) == result.cycles
     for name, cycles in whole.compute_cycles.items():

@@ -84,6 +84,11 @@ class Part:
     mapping: str
     macs: int
 
+    @property
+    def name(self) -> str:
+        """For reports."""
+        return "+".join(self.nodes) or self.op
+
 
 @dataclass(frozen=True, eq=False)
 class Launch:

@@ -10,7 +10,7 @@ import pytest
 from rtl.contract.activity import Activity, CoreActivity
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, Unit
-from rtl.contract.marks import Mark, Part, marks_of, parts_of
+from rtl.contract.marks import Interval, Mark, intervals_of, marks_of
 from rtl.contract.params import CoreParams, default_chip
 from rtl.contract.regs import START_CYCLES, CoreCounter, compute_counters
 
@@ -47,29 +47,29 @@ def test_words_of_an_entry_make_a_mark() -> None:
 def test_a_part_lasts_from_the_latest_mark_before_it_to_its_own_latest() -> None:
     whole = activity(100, (60, 20, 20), (40, 50, 10))
     marks = [[mark(1, 30, 20, 10, 0), mark(2, 70, 50, 20, 0)], [mark(1, 40, 10, 30, 0), mark(2, 65, 30, 35, 0)]]
-    assert parts_of(whole, marks) == (
-        Part(1, 40, {"stream": 15, "wait_act": 20, "done": 0}),
-        Part(2, 60, {"stream": 35, "wait_act": 15, "done": 15}),
+    assert intervals_of(whole, marks) == (
+        Interval(1, 40, {"stream": 15, "wait_act": 20, "done": 0}),
+        Interval(2, 60, {"stream": 35, "wait_act": 15, "done": 15}),
     )
 
 
 def test_a_core_without_a_mark_stays_where_it_was() -> None:
     whole = activity(100, (60, 40, 0), (0, 0, 100))
     marks = [[mark(1, 10, 5, 5, 0), mark(3, 60, 40, 20, 0), mark(7, 90, 55, 35, 0)], [mark(3, 50, 0, 0, 50)]]
-    assert parts_of(whole, marks) == (
-        Part(1, 10, {"stream": 2.5, "wait_act": 2.5, "done": 0}),
-        Part(3, 50, {"stream": 17.5, "wait_act": 7.5, "done": 25}),
-        Part(7, 40, {"stream": 10, "wait_act": 10, "done": 25}),
+    assert intervals_of(whole, marks) == (
+        Interval(1, 10, {"stream": 2.5, "wait_act": 2.5, "done": 0}),
+        Interval(3, 50, {"stream": 17.5, "wait_act": 7.5, "done": 25}),
+        Interval(7, 40, {"stream": 10, "wait_act": 10, "done": 25}),
     )
 
 
 def test_a_launch_without_marks_is_one_part() -> None:
-    assert parts_of(activity(9, (1, 2, 6)), [[]]) == (Part(0, 9, {"stream": 1, "wait_act": 2, "done": 6}),)
+    assert intervals_of(activity(9, (1, 2, 6)), [[]]) == (Interval(0, 9, {"stream": 1, "wait_act": 2, "done": 6}),)
 
 
 def test_an_activity_without_time_has_no_parts() -> None:
     with pytest.raises(ValueError, match="nobody looked at its cycles"):
-        parts_of(activity(None, (0, 0, 0)), [[]])
+        intervals_of(activity(None, (0, 0, 0)), [[]])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -86,7 +86,7 @@ def test_parts_add_up_to_the_launch_exactly(seed: int) -> None:
         cores.append(tuple(counts))
         marks.append(some)
     whole = activity(1 + max(map(sum, cores)), *cores)
-    parts = parts_of(whole, marks)
+    parts = intervals_of(whole, marks)
     assert [part.mark for part in parts] == sorted({one.number for some in marks for one in some} or {0})
     assert sum(part.cycles for part in parts) == whole.cycles
     assert all(part.cycles >= 0 for part in parts)

@@ -9,7 +9,7 @@ import pytest
 from estimator import activity, estimate
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode
-from rtl.contract.marks import parts_of
+from rtl.contract.marks import intervals_of
 from rtl.contract.params import CoreParams
 from tests.unit.sched.estimator.handmade import EXACT, ONE, QUICK, SETUP, Handmade, compute
 
@@ -41,7 +41,7 @@ def test_parts_of_an_estimate_add_up_to_its_activity() -> None:
     program = Handmade(MARKED, compute=(SETUP, compute(), sync(1), compute(), compute(), sync(2)))
     got = estimate(program, MARKED)
     whole = activity(program, MARKED)
-    first, second = parts_of(whole, [got.marks[0]])
+    first, second = intervals_of(whole, [got.marks[0]])
     assert first.cycles + second.cycles == pytest.approx(got.cycles)
     assert (first.compute_cycles["stream"], second.compute_cycles["stream"]) == (STREAM, 2 * STREAM)
     for name, value in whole.compute_cycles.items():

@@ -62,7 +62,7 @@ class Control(wiring.Component):
         Counter to read in every block, and all blocks' values a cycle later, in the order of
         `rtl.contract.regs.block_index`.
     trace_entry
-        Entry of a trace memory to read; only on a chip with marks.
+        Entry of a trace memory to read, whose words come two cycles later; only on a chip with marks.
     """
 
     def __init__(self, *, chip: ChipParams) -> None:

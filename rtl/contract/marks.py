@@ -117,13 +117,15 @@ def intervals_of(activity: Activity, marks: Sequence[Sequence[Mark]]) -> tuple[I
     """
     if activity.cycles is None:
         raise ValueError("an activity without time has no parts: nobody looked at its cycles")
+    if not any(marks):
+        return (Interval(0, activity.cycles, activity.compute_cycles),)
     of_core = [{mark.number: mark for mark in some} for some in marks]
     causes = activity.compute_cycles
     began: float = 0
     before: Mapping[str, float] = dict.fromkeys(causes, 0)
     parts: list[Interval] = []
     reached: list[Mapping[str, float]] = [{} for _ in activity.cores]
-    ends = ends_of(activity.cycles, marks) or {0: activity.cycles}
+    ends = ends_of(activity.cycles, marks)
     for number, end in ends.items():
         reached = [
             some[number].compute_cycles if number in some else old for some, old in zip(of_core, reached, strict=True)

@@ -24,7 +24,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import MemorySink, ScratchpadSink
 from scheduler.work.work import Work
 
-__all__ = ["Choice", "Search", "part_budget"]
+__all__ = ["LAUNCH_CYCLES", "Choice", "Search", "part_budget"]
 
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
@@ -221,10 +221,12 @@ class Search:
         return found
 
     def _fitting(self, work: Work, grid: Grid, budget: Budget) -> list[Mapping]:
+        """The best few that load beside computing: a ring of one slot is not what the closed form takes it for."""
         try:
-            return best_mappings(work, self.cores, self.chip, self.memory, CANDIDATES, budget, grid)
+            found = best_mappings(work, self.cores, self.chip, self.memory, 4 * CANDIDATES, budget, grid)
         except PlanError:
             return []
+        return [mapping for mapping in found if work.source.resident or mapping.act_slots > 1][:CANDIDATES]
 
     def mapping(self, works: list[Work], grid: Grid, budget: Budget) -> Mapping:
         """The best mapping of several bids.

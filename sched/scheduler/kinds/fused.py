@@ -105,9 +105,7 @@ class _Planner:
             if sum(map(self._alone, numbers)) > CLEAR * together:
                 continue
             of = self.stays.placements.__getitem__
-            apart = sum(
-                self._cost(self.chooser.choose_among(self.stays.works(number, of), 0)) for number in numbers
-            )
+            apart = sum(self._cost(self.chooser.choose_among(self.stays.works(number, of), 0)) for number in numbers)
             if apart < self._cost(self._draft(numbers, choices, dict(self.stays.placements), 0)):
                 confirmed |= {number: Choice((1, 1), None, 0.0, 0) for number in numbers}
         return confirmed
@@ -115,10 +113,7 @@ class _Planner:
     def _alone(self, number: int) -> float:
         """Predicted cost of an operation with all its tensors in DRAM."""
         where = dict.fromkeys(self.steps[number].reads)
-        found = (
-            self.search.price(number, grid, where, None, self.stays.core.act_bytes)[0]
-            for grid in self.stays.grids(number)
-        )
+        found = (self.search.price(number, grid, where, None, None)[0] for grid in self.stays.grids(number))
         return LAUNCH_CYCLES + min(found)
 
     def _cost(self, draft: Draft) -> float:
@@ -222,7 +217,7 @@ class _Planner:
         for place, number in enumerate(numbers):
             act = self._ring(number, choices[number], items, packed, number > numbers[0])
             budget = part_budget(self.chip, place, act)
-            mappings.append([self.search.mapping(self.stays.works(number, of), choices[number].grid, budget)])
+            mappings.append([self.search.mapping(number, self.stays.works(number, of), choices[number].grid, budget)])
         return Draft.of(mappings, self.chip, top)
 
     def _ring(

@@ -21,7 +21,8 @@ from golden.errors import GoldenError
 from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
-from scheduler.schedule import schedule
+from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES
+from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
@@ -46,6 +47,8 @@ from tb.structure.inventory import print_inventory, take_inventory
 
 __all__ = ["app", "main"]
 
+MARKS = 256
+"""Entries of the cores' trace memories in the preset chips for launches of many layers."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""
 
@@ -86,6 +89,9 @@ def sim(
         float | None,
         typer.Option(help="Bytes per cycle of each memory node, at most twice its port's width; once otherwise."),
     ] = None,
+    schedule: Annotated[
+        str, typer.Option(help=f"Kind of schedule: {' or '.join(SCHEDULES)}; fused keeps tensors on the chip.")
+    ] = DEFAULT_SCHEDULE,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     jobs: Annotated[
         str | None,
@@ -101,14 +107,17 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
     params = _chip(cores, chip)
+    if chip is None and schedule != DEFAULT_SCHEDULE:
+        params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
     options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + ("" if fuse else "-unfused")),
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse)),
         chip=params,
         sim=sim,
         seed=DEFAULT_SEED if seed is None else seed,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         fresh=fresh,
         waves=waves,
+        schedule=schedule,
         fuse=fuse,
         profile=profile,
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
@@ -208,7 +217,7 @@ def speed(
     """Measure the simulation speed: the bench against a bare C++ loop over the same model, and the time by block."""
     params = _chip(cores, chip)
     workload = load_workload(net, layers=layer)
-    plan = schedule(workload.graph, params)
+    plan = make_plan(workload.graph, params)
     design = emit_chip(params)
     with tempfile.TemporaryDirectory(prefix="systomesh-speed-") as name:
         folder = Path(name)
@@ -288,6 +297,11 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 
 def _chip(cores: int, file: Path | None) -> ChipParams:
     return load_chip(file) if file is not None else default_chip(cores)
+
+
+def _suffix(schedule: str, fuse: bool) -> str:
+    """What tells runs of other schedules from those of the default one."""
+    return ("" if schedule == DEFAULT_SCHEDULE else f"-{schedule}") + ("" if fuse else "-unfused")
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:

@@ -10,7 +10,7 @@ from rtl.contract.params import ChipParams
 from scheduler.code.draft import Draft
 from scheduler.engines import bids
 from scheduler.kinds.layers import FETCH_SLACK
-from scheduler.map.budget import BOTH_BANKS, Budget, Range
+from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping, even_split
 from scheduler.map.search import best_mappings
 from scheduler.plan.bump import Bump
@@ -75,7 +75,7 @@ def resident_plan(case: Case, first_grid: tuple[int, int], second_grid: tuple[in
     )
     word = core.act_word_bytes(chip.link_bytes)
     ring = Range(round_up(residence.addr + residence.nbytes, word), core.act_bytes)
-    tokens = Range(BOTH_BANKS.tokens.end, residence.token)
+    tokens = Range(BOTH_BANKS.tokens.end, Barriers.of(chip).first)
     halves = zip(
         _halves(tokens), _halves(Range(0, core.weight_bytes)), _halves(Range(0, core.param_blocks)), strict=True
     )
@@ -112,7 +112,7 @@ def _residence(case: Case, second: QConv | QPool, cores: tuple[int, ...], grid: 
         rows += [(cores[part * g_oc + o], first, end) for o in range(g_oc)]
     layout = Blocked(shape, chip.link_bytes)
     groups = chip.cores[0].act_groups(chip.link_bytes)
-    return Residence(layout, 0, groups, tuple(rows), cores, chip.tokens - len(cores))
+    return Residence(layout, 0, groups, tuple(rows))
 
 
 def _mapping(

@@ -101,8 +101,17 @@ class Chooser:
         """
         if len(self.kinds) > 1:
             return self._compare({core: bids(task, core) for core in self.kinds}, top)
+        return self.choose_among(bids(task, self.chip.cores[0]), top)
+
+    def choose_among(self, works: list[Work], top: int) -> Draft:
+        """The best draft of several bids for equal cores.
+
+        Raises
+        ------
+        PlanError
+            As `choose`.
+        """
         core = self.chip.cores[0]
-        works = bids(task, core)
         kind = tuple(work.kind for work in works)
         if kind in self._known:
             number, mapping = self._known[kind]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConcat, QConv
 from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
@@ -12,17 +14,46 @@ from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP
 from scheduler.plan.program import Placement
 from scheduler.work.lower import is_flat
 
-__all__ = ["place_tensors"]
+__all__ = ["aliases", "place_tensors", "root_of"]
+
+Parents = dict[str, tuple[str, int]]
+"""Of a tensor that lies inside another: that one, and the first channel there."""
 
 
-def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[str, Placement], int]:
+def place_tensors(
+    graph: QGraph,
+    chip: ChipParams,
+    pools: Pools,
+    parents: Parents | None = None,
+    kept: Collection[str] = (),
+    launches: Iterable[Collection[str]] = (),
+    byte_cycles: float = 0.0,
+) -> tuple[dict[str, Placement], int]:
     """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
 
     Tensors that live at the same time never overlap, but for inputs of a concatenation that lie inside its output.
+
+    Parameters
+    ----------
+    parents : dict, optional
+        Tensors that lie inside others, if not as many as can.
+    kept : collection of str
+        Tensors that stay on the chip, as do those inside of them: they lie nowhere in DRAM.
+    launches : iterable of collection of str
+        Nodes that share a launch: what one reads or writes is there from its start to its end, so that a launch can be
+        checked, and done again.
+    byte_cycles : float
+        What a byte that is loaded costs, in cycles of all arrays together: it decides whether the network's input is
+        stored several times over, so that it takes fewer passes.
     """
-    parents = _aliases(graph, chip.link_bytes)
-    layouts = {name: _layout(graph, name, chip) for name in graph.tensors}
-    lives = _lives(graph, parents, pools)
+    parents = aliases(graph, chip.link_bytes) if parents is None else parents
+    layouts = {name: _layout(graph, name, chip, byte_cycles) for name in graph.tensors}
+    spans = _spans(graph, launches)
+    lives = {
+        name: (spans[first][0], spans[last][1])
+        for name, (first, last) in _lives(graph, parents, pools).items()
+        if name not in kept
+    }
     placed: dict[str, Placement] = {}
     for name in sorted(lives, key=lambda n: (-layouts[n].nbytes, lives[n])):
         first, last = lives[name]
@@ -39,11 +70,8 @@ def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[s
     if end > ADDRESS_SPACE:
         raise PlanError(f"the activations of {graph.name!r} need {end} bytes of DRAM; addresses end at {ADDRESS_SPACE}")
     for name in graph.tensors:
-        channel, root = 0, name
-        while root in parents:
-            root, offset = parents[root]
-            channel += offset
-        if root != name:
+        root, channel = root_of(name, parents)
+        if root != name and root in placed:
             layout = layouts[root]
             assert isinstance(layout, Blocked)
             addr = placed[root].addr + channel // layout.block * layout.plane_flits * layout.block
@@ -51,14 +79,32 @@ def place_tensors(graph: QGraph, chip: ChipParams, pools: Pools) -> tuple[dict[s
     return placed, end
 
 
-def _lives(graph: QGraph, parents: dict[str, tuple[str, int]], pools: Pools) -> dict[str, tuple[int, int]]:
+def root_of(name: str, parents: Parents) -> tuple[str, int]:
+    """The tensor inside which one lies at last, perhaps itself, and its first channel there."""
+    channel = 0
+    while name in parents:
+        name, offset = parents[name]
+        channel += offset
+    return name, channel
+
+
+def _spans(graph: QGraph, launches: Iterable[Collection[str]]) -> list[tuple[int, int]]:
+    """Number of the first and the last node of each node's launch; behind all comes what is after the last."""
+    spans = [(number, number) for number in range(len(graph.nodes) + 1)]
+    of = {node.name: number for number, node in enumerate(graph.nodes)}
+    for names in launches:
+        numbers = [of[name] for name in names]
+        for number in numbers:
+            spans[number] = min(numbers), max(numbers)
+    return spans
+
+
+def _lives(graph: QGraph, parents: Parents, pools: Pools) -> dict[str, tuple[int, int]]:
     """Number of the first and the last node during which a tensor must be in memory."""
     fused = {pool.name for pool in pools.values()}
 
     def root(name: str) -> str:
-        while name in parents:
-            name = parents[name][0]
-        return name
+        return root_of(name, parents)[0]
 
     lives = {root(graph.input): (0, 0)}
     for index, node in enumerate(graph.nodes):
@@ -73,10 +119,11 @@ def _lives(graph: QGraph, parents: dict[str, tuple[str, int]], pools: Pools) -> 
     return lives
 
 
-def _aliases(graph: QGraph, block: int) -> dict[str, tuple[str, int]]:
-    """Tensors that are computed where a concatenation wants them: name -> (its output, first channel).
+def aliases(graph: QGraph, block: int) -> Parents:
+    """Tensors that are computed where a concatenation wants them.
 
-    A tensor qualifies that starts and ends at whole blocks and is no network input; the first concatenation has it.
+    A tensor qualifies that starts and ends at whole blocks of so many channels and is no network input; the first
+    concatenation has it.
     """
     parents: dict[str, tuple[str, int]] = {}
     for node in graph.nodes:
@@ -93,17 +140,17 @@ def _aliases(graph: QGraph, block: int) -> dict[str, tuple[str, int]]:
     return parents
 
 
-def _layout(graph: QGraph, name: str, chip: ChipParams) -> Layout:
+def _layout(graph: QGraph, name: str, chip: ChipParams, byte_cycles: float) -> Layout:
     blocked = Blocked(graph.tensors[name].shape, chip.link_bytes)
     readers = [node for node in graph.nodes if name in node.inputs]
     if name != graph.input or name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
         return blocked
     if readers[0].residual is not None and readers[0].residual.input == name:
         return blocked
-    return _packed(graph, readers[0], chip) or blocked
+    return _packed(graph, readers[0], chip, byte_cycles) or blocked
 
 
-def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
+def _packed(graph: QGraph, node: QConv, chip: ChipParams, byte_cycles: float) -> Packed | None:
     """Packed layout of the network's input, if that takes fewer passes than one per kernel tap."""
     tensor = graph.tensors[node.input]
     rows = min(core.rows for core in chip.cores)
@@ -113,7 +160,15 @@ def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
         return None
     stride = (node.stride[0] if node.out_hw[0] > 1 else 1, node.stride[1] if node.out_hw[1] > 1 else 1)
     plain = kernel[0] * kernel[1] * ceil_div(channels, rows)
-    best: tuple[float, Packed | None] = (plain, None)
+
+    def cost_of(passes: float, nbytes: int, weight: float) -> float:
+        if not byte_cycles:
+            return passes * weight
+        blocks = ceil_div(node.weight.shape[0], min(core.cols for core in chip.cores))
+        computed = passes * blocks * node.out_hw[0] * node.out_hw[1] / chip.n_cores
+        return max(computed, nbytes * byte_cycles) + nbytes * byte_cycles / 2
+
+    best: tuple[float, Packed | None] = (cost_of(plain, Blocked(tensor.shape, chip.link_bytes).nbytes, 1.0), None)
     for fold in (False, True):
         layout = Packed(
             tensor.shape, chip.link_bytes, kernel, stride, node.padding, node.dilation, node.pad_value, fold
@@ -122,7 +177,7 @@ def _packed(graph: QGraph, node: QConv, chip: ChipParams) -> Packed | None:
         passes = taps * (1 if fold else kernel[0])
         fits = stride[1] * layout.pixel_bytes <= MAX_STEP and layout.row_bytes * 2 < chip.cores[0].act_bytes
         # A folded input is read several times over: it must save clearly more than a pass in ten.
-        cost = passes * (1.1 if fold else 1.0)
+        cost = cost_of(passes, layout.nbytes, 1.1 if fold else 1.0)
         if fits and passes < plain and cost < best[0]:
             best = (cost, layout)
     return best[1]

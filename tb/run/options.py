@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtl.contract.params import ChipParams
+from scheduler.schedule import DEFAULT_SCHEDULE, schedule_kind
 from tb.errors import BenchError
 from tb.sim.settings import MemorySettings
 
@@ -32,12 +33,15 @@ class RunOptions:
     """Compile the model with profile feedback, however short the run."""
     work: int = 0
     """Multiply-accumulates of the network as far as known beforehand; tb/model/recipe.py chooses by them."""
+    schedule: str = DEFAULT_SCHEDULE
+    """Kind of schedule (`scheduler.schedule.SCHEDULES`)."""
     fuse: bool = True
-    """Off: every layer is a launch of its own."""
+    """Off: no maximum pool joins the convolution in front of it."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 
     def __post_init__(self) -> None:
+        schedule_kind(self.schedule, pools=self.fuse)
         self.settings.require_port(self.chip.link_bytes)
         if self.waves and self.jobs is not None and self.jobs > 1:
             raise BenchError(f"JOBS={self.jobs}: WAVES=1 records one simulator; leave one of the two out")

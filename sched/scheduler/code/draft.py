@@ -12,8 +12,9 @@ import numpy as np
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
-from scheduler.code.emit import Streams, Turns, emit
+from scheduler.code.emit import Emitted, Streams, Turns, emit
 from scheduler.code.image import build_params, build_weights, residual_offsets
+from scheduler.code.link import link
 from scheduler.map.budget import Accumulators
 from scheduler.map.mapping import Mapping
 from scheduler.plan.bump import Bump
@@ -50,6 +51,8 @@ class Draft:
         Mappings of each part, in order; those of one part are on cores of their own.
     streams : dict of (core, Unit) to list of bytes
         Of every core and unit, part behind part, END last.
+    borders : dict of (core, Unit) to list of int
+        Of every stream, the number of the instruction behind each part.
     constants : tuple of Constants
     end : int
         Behind the last constant.
@@ -57,6 +60,7 @@ class Draft:
 
     parts: tuple[tuple[Mapping, ...], ...]
     streams: Streams
+    borders: dict[tuple[int, Unit], list[int]]
     constants: tuple[Constants, ...]
     end: int
 
@@ -70,21 +74,24 @@ class Draft:
             If a number does not fit its instruction field, or the constants do not fit the memory.
         """
         bump = Bump(top)
-        streams: Streams = {(core, unit): [] for core in range(chip.n_cores) for unit in Unit}
         constants, done, totals = [], Counter[_Turn](), Counter[_Turn]()
         for mapping in (mapping for part in parts for mapping in part):
             totals.update({(core, mapping.budget.acc): turns for core, turns in mapping.turns.items()})
-        for mapping in (mapping for part in parts for mapping in part):
-            weights_addr, params_addr = bump.take(residual_offsets(mapping)[-1]), bump.take(build_params(mapping).size)
-            constants.append(Constants(mapping, weights_addr, params_addr))
-            places = {core: (core, mapping.budget.acc) for core in mapping.cores}
-            turns = {core: Turns(done[place], totals[place]) for core, place in places.items()}
-            for place, words in emit(mapping, chip, weights_addr, params_addr, turns).items():
-                streams[place] += words
-            done.update({places[core]: count for core, count in mapping.turns.items()})
+        emitted: list[list[Emitted]] = []
+        for part in parts:
+            emitted.append([])
+            for mapping in part:
+                weights_addr = bump.take(residual_offsets(mapping)[-1])
+                params_addr = bump.take(build_params(mapping).size)
+                constants.append(Constants(mapping, weights_addr, params_addr))
+                places = {core: (core, mapping.budget.acc) for core in mapping.cores}
+                turns = {core: Turns(done[place], totals[place]) for core, place in places.items()}
+                emitted[-1].append(emit(mapping, chip, weights_addr, params_addr, turns))
+                done.update({places[core]: count for core, count in mapping.turns.items()})
+        streams, borders = link(parts, emitted, chip)
         for stream in streams.values():
             stream.append(END)
-        return Draft(tuple(map(tuple, parts)), streams, tuple(constants), bump.top)
+        return Draft(tuple(map(tuple, parts)), streams, borders, tuple(constants), bump.top)
 
     @cached_property
     def instructions(self) -> int:
@@ -100,7 +107,7 @@ class Draft:
         bump.top = self.end
         stride, cores = Launch.stride_for(self.streams), len(self.streams) // len(Unit)
         base = bump.take(len(self.streams) * stride)
-        launch = Launch(name, parts, self.streams, base, stride)
+        launch = Launch(name, parts, self.streams, base, stride, self.borders)
         program = np.zeros(len(self.streams) * stride, np.uint8)
         for core in range(cores):
             for unit in Unit:

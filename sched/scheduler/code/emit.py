@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields, encoder
@@ -17,7 +18,7 @@ from scheduler.plan.limits import ACT_ADDRESSES
 from scheduler.work.passes import Passes, Step
 from scheduler.work.source import Frame, ResidentSource, Source, Tile, Transfer
 
-__all__ = ["Streams", "Turns", "emit"]
+__all__ = ["Emitted", "Streams", "Turns", "emit"]
 
 Streams = dict[tuple[int, Unit], list[bytes]]
 
@@ -48,8 +49,8 @@ class Turns(NamedTuple):
 
 def emit(
     mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int, turns: dict[int, Turns]
-) -> Streams:
-    """Streams of the cores that the mapping uses, without END; `turns` is by core.
+) -> Emitted:
+    """Streams of the cores that the mapping uses; `turns` is by core.
 
     Raises
     ------
@@ -62,8 +63,43 @@ def emit(
         raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}") from error
 
 
-_Placed = tuple[float, int, list[bytes]]
-"""Position behind which LOADs may start, position at which they are needed, and the LOADs."""
+@dataclass(eq=False)
+class Emitted:
+    """Streams of the cores that a mapping uses, without END.
+
+    Attributes
+    ----------
+    streams : dict of (core, Unit) to list of bytes
+    first_read : dict of int to int
+        By core, number of the first LOAD that reads a tensor.
+    last_store : dict of int to dict of int to int
+        By core, number of its last STORE to each core that it stores to.
+    """
+
+    streams: Streams = field(default_factory=dict)
+    first_read: dict[int, int] = field(default_factory=dict)
+    last_store: dict[int, dict[int, int]] = field(default_factory=dict)
+
+
+class _Placed(NamedTuple):
+    """LOADs that belong together.
+
+    Attributes
+    ----------
+    start : float
+        Position behind which they may start.
+    needed : int
+        Position at which they are needed.
+    words : list of bytes
+    reads : bool
+        They read a tensor, not constants.
+    """
+
+    start: float
+    needed: int
+    words: list[bytes]
+    reads: bool = False
+
 
 
 class _Job(NamedTuple):
@@ -120,7 +156,7 @@ class _Emitter:
         self.jobs: dict[tuple[int, int, Step, bool], _Job] = {}
         self.setups: dict[tuple[int, ...], bytes] = {}
 
-    def streams(self) -> Streams:
+    def streams(self) -> Emitted:
         sequence = self.sequence
         loads: dict[int, list[_Placed]] = {core: [] for core in self.mapping.cores}
         for group in {id(group): group for group in sequence.acts.values()}.values():
@@ -131,13 +167,16 @@ class _Emitter:
             loads[group.leader] += self._residual_weight_loads(group)
         for core, group in sequence.residuals.items():
             loads[core] += self._residual_loads(group)
-        out: Streams = {}
+        out = Emitted()
         for place in sequence.visits:
             core = sequence.core(place)
-            ordered = sorted(loads[core], key=lambda load: load[:2])
-            out[core, Unit.LOAD] = [word for _, _, words in ordered for word in words]
-            out[core, Unit.COMPUTE] = list(self._compute(*place))
-            out[core, Unit.STORE] = self._with_tokens(core, *self._store(*place))
+            stream = out.streams[core, Unit.LOAD] = []
+            for load in sorted(loads[core], key=lambda load: (load.start, load.needed)):
+                if load.reads:
+                    out.first_read.setdefault(core, len(stream))
+                stream += load.words
+            out.streams[core, Unit.COMPUTE] = list(self._compute(*place))
+            out.streams[core, Unit.STORE], out.last_store[core] = self._store(*place)
         return out
 
     # --- load unit ----------------------------------------------------------------------------------------------
@@ -155,7 +194,7 @@ class _Emitter:
             tile, chunk = tiles[load.tile], mapping.chunks[load.key[-1]]
             transfers = list(self.work.source.transfers(tile, mapping.frame, chunk))
             words = self._transfers(load, transfers, memory, tokens.act_ready + memory, waits, common)
-            yield load.start, load.first, words
+            yield _Placed(load.start, load.first, words, reads=True)
 
     def _residual_loads(self, group: Group) -> Iterator[_Placed]:
         mapping, tokens, residual = self.mapping, self.tokens, self.work.residual
@@ -168,7 +207,7 @@ class _Emitter:
             word = load.key[-1]
             transfers = list(residual.source.transfers(tiles[load.tile], frame, (word, word + 1)))
             words = self._transfers(load, transfers, memory, tokens.residual_ready + memory, waits, common)
-            yield load.start, load.first, words
+            yield _Placed(load.start, load.first, words, reads=True)
 
     def _transfers(
         self, load: Load, transfers: list[Transfer], memory: int, token: int, waits: int, common: int
@@ -198,7 +237,7 @@ class _Emitter:
             word = _WEIGHTS(
                 common | waits, addr, size // block, load.slot // block, memory, tokens.weight_ready + memory
             )
-            yield load.start, load.first, [word]
+            yield _Placed(load.start, load.first, [word])
 
     @staticmethod
     def _common(group: Group, space: Space, traffic: TrafficClass) -> int:
@@ -231,7 +270,7 @@ class _Emitter:
                     run_flits=TABLE_BYTES // block, dst=mapping.table_base * PARAM_FLITS,
                 )  # fmt: skip
                 words.insert(0, table)
-            yield freed, load.first, words
+            yield _Placed(freed, load.first, words)
 
     def _residual_weight_loads(self, group: Group) -> Iterator[_Placed]:
         """The residual's weights of all blocks of the group."""
@@ -244,7 +283,7 @@ class _Emitter:
             runs=1, run_flits=(end - first) // block, dst=self.mapping.residual_weights_at // block,
             memory=tokens.weight_memory(group.leader, 0), token_valid=1, token=tokens.residual_weights,
         )  # fmt: skip
-        yield START, 1, [word]
+        yield _Placed(START, 1, [word])
 
     # --- compute unit -------------------------------------------------------------------------------------------
 
@@ -252,11 +291,16 @@ class _Emitter:
         mapping, tokens = self.mapping, self.tokens
         core = self.sequence.core((r, o))
         seen: set[Load] = set()
-        setup, resident = b"", False
-        unit, banks = self.turns[core].first - 1, mapping.budget.acc.banks
+        setup = b""
+        unit, banks, added = self.turns[core].first - 1, mapping.budget.acc.banks, False
         for visit in self.sequence.visits[r, o]:
-            if visit.residual is not None:
-                slot, events = visit.residual.slot, self._residual_tokens(core, visit, visit.residual, seen)
+            if visit.adds:
+                slot, events = self._residual_slot(core, r, visit), 0
+                if not added:
+                    added = True
+                    events |= tokens.wait(1, tokens.residual_weights, 1)
+                if visit.residual is not None:
+                    events |= self._residual_tokens(core, visit, visit.residual, seen)
             elif visit.act is not None:
                 slot, events = visit.act.slot, self._act_tokens(core, visit, visit.act, seen)
             else:
@@ -264,9 +308,6 @@ class _Emitter:
                 assert isinstance(source, ResidentSource)
                 tile, (word, _) = mapping.tiling.parts[r][visit.tile], mapping.chunks[visit.chunk]
                 slot, events = source.place(core, tile, word), 0
-                if not resident:  # all of it comes before the first step
-                    resident = True
-                    events = tokens.wait(0, source.residence.token, len(source.residence.sources))
             if visit.step is None:
                 yield encode(Opcode.SYNC, events)
                 continue
@@ -278,10 +319,10 @@ class _Emitter:
             weight_base = 0
             if visit.weight is not None:
                 weight_base = visit.weight.slot
-                events |= self._weight_tokens(core, visit.weight, seen)
-            elif visit.residual is not None:
+                events |= self._weight_tokens(core, visit, visit.weight, seen)
+            elif visit.adds:
                 weight_base = mapping.residual_weights_at + visit.block * self.work.weight_align
-            job = self._job(r, visit.tile, visit.step, visit.residual is not None)
+            job = self._job(r, visit.tile, visit.step, visit.adds)
             if job.setup != setup:
                 setup = job.setup
                 yield setup
@@ -322,19 +363,27 @@ class _Emitter:
             events |= tokens.signal(self.sequence.paced[core, visit.position], tokens.pace, core)
         return events
 
-    def _weight_tokens(self, core: int, load: Load, seen: set[Load]) -> int:
+    def _weight_tokens(self, core: int, visit: Visit, load: Load, seen: set[Load]) -> int:
         tokens, group, events = self.tokens, self.sequence.weights[core], 0
         if load not in seen:
             seen.add(load)
             events |= tokens.wait(1, tokens.weight_ready + tokens.weight_memory(group.leader, load.number), 1)
-        if load.frees:  # every load of a ring has one use
+        if load.frees and visit.position == load.last[group.member(core)]:
             events |= tokens.signal(1, tokens.weight_free + group.member(core), group.leader)
         return events
 
+    def _residual_slot(self, core: int, r: int, visit: Visit) -> int:
+        """Scratchpad byte of the word that a step adds."""
+        if visit.residual is not None:
+            return visit.residual.slot
+        assert self.work.residual is not None
+        source, tile = self.work.residual.source, self.mapping.tiling.parts[r][visit.tile]
+        assert isinstance(source, ResidentSource)
+        block = self.mapping.channel_parts[self.sequence.channel_part(core)][visit.block]
+        return source.place(core, source.tile(tile.y, tile.x), self.work.residual.word(block))
+
     def _residual_tokens(self, core: int, visit: Visit, load: Load, seen: set[Load]) -> int:
-        tokens, group, events = self.tokens, self.sequence.residuals[core], 0
-        if group.loads[0] not in seen:
-            events |= tokens.wait(1, tokens.residual_weights, 1)
+        tokens, events = self.tokens, 0
         if load not in seen:
             seen.add(load)
             events |= tokens.wait(0, tokens.residual_ready + tokens.residual_memory(core, load.number), 1)
@@ -368,8 +417,9 @@ class _Emitter:
         groups, loads = self.sequence.param_groups(o), self.sequence.params[o]
         where = {number: (index, at) for index, group in enumerate(groups) for at, number in enumerate(group)}
         tiles = mapping.tiling.parts[r]
-        units = [(t, block) for t in range(len(tiles)) for block in mapping.channel_parts[o]]
-        keys = [(t if len(groups) > 1 else 0, where[block.params][0]) for t, block in units]
+        units = [(t, mapping.channel_parts[o][number]) for t, number in mapping.units(o)]
+        again = len(groups) > 1 and not mapping.blocks_first
+        keys = [(t if again else 0, where[block.params][0]) for t, block in units]
         load = -1
         has_table = work.requant.table is not None
         common = encode_fields(
@@ -415,16 +465,6 @@ class _Emitter:
                 bits = events | of_block | target.fields
                 words.append(_STORE(bits, acc_base, pixels, target.addr))
         return words, last
-
-    def _with_tokens(self, core: int, words: list[bytes], last: dict[int, int]) -> list[bytes]:
-        """Every core that waits for what this one stores gets its token: with the last flit, or now if none comes."""
-        for target, token in self.work.sink.tokens(core):
-            if target in last:
-                bits = encode_fields(Opcode.STORE, token_valid=1, token=token)
-                words[last[target]] = encode(Opcode.STORE, int.from_bytes(words[last[target]], "little") | bits)
-            else:
-                words.append(encode(Opcode.SYNC, self.tokens.signal(0, token, target)))
-        return words
 
     def _regions(self, tile: Tile) -> Iterator[_Region]:
         """Consecutive pieces of a tile."""

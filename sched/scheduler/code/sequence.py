@@ -1,17 +1,18 @@
 """Order of everything in a part of a launch: steps, loads, and which waits for which.
 
 Every core computes, tile by tile, output block by output block, the steps of the block, chunk by chunk. A step has a
-*position*, the same on all cores: ``(tile * blocks + block) * steps + step``.
+*position*, the same on all cores: ``(tile * blocks + block) * steps + step``. A mapping with `blocks_first` takes the
+blocks one by one, each over all tiles: ``(block * tiles + tile) * steps + step``.
 
 A residual is one more step of every block, in turn the last one and the first one, so that the compute unit changes
 engines once for every block and not twice.
 
 Scratchpad slots form rings, one for activations, one for weights (unless all weights are resident), and one for a
-residual, which each core loads for itself. Load number q
-goes to slot q modulo the number of slots, behind the steps that used load q - slots. Cores that need the same data form
-a group with a leader, whose load unit asks for it once for all members: it waits for a free token of every member, and
-the last flit gives every member a ready token. A slot that was never used is free from the start; loads into such
-slots are paced by the steps of the leader instead.
+residual, which each core loads for itself. What an earlier part of the launch left in the scratchpad is not loaded.
+Load number q goes to slot q modulo the number of slots, behind the steps that used load q - slots. Cores that need the
+same data form a group with a leader, whose load unit asks for it once for all members: it waits for a free token of
+every member, and the last flit gives every member a ready token. A slot that was never used is free from the start;
+loads into such slots are paced by the steps of the leader instead.
 
 Why nothing can deadlock: a load may start behind position e (its slot's last use on any member, or the step that paces
 it) and is needed at position u > e (its first use on any member). Every load stream is sorted by (e + 1/2, u), so
@@ -29,7 +30,7 @@ from typing import Any
 from rtl.contract.params import ChipParams
 from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
-from scheduler.work.passes import Step
+from scheduler.work.passes import OutBlock, Step
 
 __all__ = ["START", "Group", "Load", "ParamLoad", "Sequence", "Visit"]
 
@@ -88,6 +89,8 @@ class Visit:
         Numbers of the tile in its row part and of the block in its channel part.
     chunk : int
         Of the step.
+    adds : bool
+        It adds the residual.
     starts, ends : bool
         The first step of the block, the last one.
     act, weight, residual
@@ -99,6 +102,7 @@ class Visit:
     block: int
     step: Step | None
     chunk: int = 0
+    adds: bool = False
     starts: bool = False
     ends: bool = False
     act: Load | None = None
@@ -181,7 +185,8 @@ class Sequence:
             slots = 0 if mapping.weights_resident else mapping.weight_slots
             self._form_group([(r, o) for r in rows], leader, "weight", self.weights, slots, mapping.weight_slot_bytes,
                              mapping.budget.weight.first)  # fmt: skip
-        for place in self.visits if mapping.work.residual is not None else ():
+        residual = mapping.work.residual
+        for place in self.visits if residual is not None and not residual.source.resident else ():
             slots, size = mapping.residual_slots, mapping.residual_slot_bytes
             self._form_group([place], self.core(place), "residual", self.residuals, slots, size, mapping.residual_ring)
         for group in {id(group): group for group in self.acts.values()}.values():
@@ -192,8 +197,13 @@ class Sequence:
         r, o = place
         return self.mapping.cores[r * self.mapping.g_oc + o]
 
+    def channel_part(self, core: int) -> int:
+        return self.mapping.cores.index(core) % self.mapping.g_oc
+
     def position(self, tile: int, block: int) -> int:
         """Of a block's first step."""
+        if self.mapping.blocks_first:
+            return (block * self.mapping.tiles + tile) * self.steps
         return (tile * self.blocks + block) * self.steps
 
     # --- steps --------------------------------------------------------------------------------------------------
@@ -203,32 +213,39 @@ class Sequence:
         mapping, blocks, residual = self.mapping, self.mapping.channel_parts[o], self.mapping.work.residual
         acts, weights, residuals = (self._uses.setdefault(((r, o), kind), []) for kind in ("act", "weight", "residual"))
         steps = [mapping.chunk_steps(block) for block in blocks]
-        for t in range(mapping.tiles):
-            for j, block in enumerate(blocks):
-                at = self.position(t, j)
-                leads = residual is not None and (t * len(blocks) + j) % 2 == 1
-                visits: list[Visit] = []
-                for number, (chunk, step) in enumerate(steps[j], at + leads):
-                    visit = Visit(number, t, j, step, chunk)
-                    visits.append(visit)
-                    if not mapping.work.source.resident:
-                        acts.append((visit, (t, chunk) if mapping.act_resident else (t, j, chunk)))
-                    if step.weight_bytes:
-                        key = (block.weights, step.weight, step.weight_bytes)
-                        weights.append((visit, key if mapping.weights_resident else (t, j, *key)))
-                if residual is not None:
-                    visit = Visit(at if leads else at + len(visits), t, j, residual.step(block))
-                    visits.insert(0 if leads else len(visits), visit)
-                    residuals.append((visit, (t, residual.word(block))))
-                visits[0].starts = visits[-1].ends = True
-                yield from visits
-            if not mapping.act_resident and self.tokens.act_members > 1:
+        for number, (t, j) in enumerate(mapping.units(o)):
+            at, block = self.position(t, j), blocks[j]
+            leads = residual is not None and number % 2 == 1
+            visits: list[Visit] = []
+            for position, (chunk, step) in enumerate(steps[j], at + leads):
+                visit = Visit(position, t, j, step, chunk)
+                visits.append(visit)
+                if not mapping.work.source.resident:
+                    acts.append((visit, (t, chunk) if mapping.act_resident else (t, j, chunk)))
+                if step.weight_bytes:
+                    weights.append((visit, self._weight_key(t, j, block, step)))
+            if residual is not None:
+                visit = Visit(at if leads else at + len(visits), t, j, residual.step(block), adds=True)
+                visits.insert(0 if leads else len(visits), visit)
+                if not residual.source.resident:
+                    word = residual.word(block)
+                    residuals.append((visit, (j, t, word) if mapping.blocks_first else (t, word)))
+            visits[0].starts = visits[-1].ends = True
+            yield from visits
+            if j == len(blocks) - 1 and not mapping.act_resident and self.tokens.act_members > 1:
                 # Other members have one block more; this one only lets go of their chunks.
-                for j in range(len(blocks), self.blocks):
+                for more in range(len(blocks), self.blocks):
                     for chunk in range(len(mapping.chunks)):
-                        visit = Visit(self.position(t, j) + chunk, t, j, None, chunk)
-                        acts.append((visit, (t, j, chunk)))
+                        visit = Visit(self.position(t, more) + chunk, t, more, None, chunk)
+                        acts.append((visit, (t, more, chunk)))
                         yield visit
+
+    def _weight_key(self, t: int, j: int, block: OutBlock, step: Step) -> tuple[int, ...]:
+        """Equal for steps that use one load of weights."""
+        key = (block.weights, step.weight, step.weight_bytes)
+        if self.mapping.weights_resident:
+            return key
+        return (j, *key) if self.mapping.blocks_first else (t, j, *key)
 
     # --- loads --------------------------------------------------------------------------------------------------
 
@@ -264,6 +281,7 @@ class Sequence:
             load.frees = number + slots < len(loads)
             if number >= slots:
                 load.start = float(max(loads[number - slots].last.values()))
+                assert load.start < load.first, "a load waits for a step that needs it"
                 load.waits_free = True
         group = Group(leader, cores, places[0][0], places[0][1], loads)
         table.update(dict.fromkeys(cores, group))
@@ -290,11 +308,13 @@ class Sequence:
         return [tuple(sets[first : first + size]) for first in range(0, len(sets), size)]
 
     def _params(self, o: int) -> Iterator[ParamLoad]:
-        """Loads of parameters in order: one for all tiles if one group is all there is."""
+        """Loads of parameters in order: each once, or for every tile anew if there are several and tiles come first."""
         groups = self.param_groups(o)
         of_set = {number: index for index, group in enumerate(groups) for number in group}
         users = [of_set[block.params] for block in self.mapping.channel_parts[o]]
-        for t in range(self.mapping.tiles if len(groups) > 1 else 1):
+        mapping = self.mapping
+        again = len(groups) > 1 and not mapping.blocks_first
+        for t in range(mapping.tiles if again else 1):
             for index, sets in enumerate(groups):
                 mine = [j for j, user in enumerate(users) if user == index]
                 yield ParamLoad(t, index, sets, self.position(t, mine[0]), self.position(t, mine[-1] + 1) - 1)

@@ -16,6 +16,7 @@ from rtl.contract.params import CoreParams
 from scheduler.engines.tap import TapPasses
 from scheduler.plan.layout import Packed, ceil_div, pack_weights
 from scheduler.plan.program import Placement
+from scheduler.plan.residence import Residence
 from scheduler.work.lower import (
     conv_window,
     is_depthwise,
@@ -26,7 +27,7 @@ from scheduler.work.lower import (
     stride_that_matters,
 )
 from scheduler.work.passes import Order, OutBlock, Passes, Step, Weights
-from scheduler.work.source import BlockedSource, FlatSource, PackedSource, Source, Window, blocked_source
+from scheduler.work.source import FlatSource, PackedSource, Source, Window, blocked_source
 from scheduler.work.task import Task
 from scheduler.work.work import ResidualInput, Work
 
@@ -104,7 +105,7 @@ class _Array:
 ARRAY = _Array()
 
 
-def _lanes(core: CoreParams, residual: Placement | None) -> int:
+def _lanes(core: CoreParams, residual: Placement | Residence | None) -> int:
     """Channels of an output block; the tap unit, which adds the residual, may have fewer lanes."""
     return core.cols if residual is None else core.tap_lanes
 
@@ -121,7 +122,7 @@ def _residual(task: Task, node: QConv, core: CoreParams) -> ResidualInput | None
     if task.residual is None or node.residual is None:
         return None
     return ResidualInput(
-        source=BlockedSource.of(
+        source=blocked_source(
             (task.residual,), pixel_window(task.sink.shape[1:]), core.act_word_bytes(task.sink.block)
         ),
         passes=TapPasses(mode=TapMode.MAC),

@@ -117,9 +117,7 @@ def _tasks(
     match node:
         case QConv():
             residual = None if node.residual is None else tensors[node.residual.input]
-            yield Task(
-                node=node, inputs=(tensors[node.input],), residual=residual, pool=pool, sink=MemorySink(output)
-            )
+            yield Task(node=node, inputs=(tensors[node.input],), residual=residual, pool=pool, sink=MemorySink(output))
         case QPool() | QAdd():
             yield Task(node=node, inputs=tuple(tensors[name] for name in node.inputs), sink=MemorySink(output))
         case QConcat():

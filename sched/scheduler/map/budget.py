@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rtl.contract.params import ChipParams, CoreParams
 
-__all__ = ["BOTH_BANKS", "Accumulators", "Budget", "Range"]
+__all__ = ["BOTH_BANKS", "Accumulators", "Barriers", "Budget", "Range"]
 
 
 class Range(NamedTuple):
@@ -41,6 +41,40 @@ class Accumulators(NamedTuple):
 
 
 BOTH_BANKS = Accumulators()
+
+
+class Barriers(NamedTuple):
+    """Counters by which the cores tell each other about the parts of a launch; of each kind one for every core.
+
+    Attributes
+    ----------
+    data : Range
+        What a core stored to this one has arrived. Such tokens come with the data.
+    computed : Range
+        A core has computed a part: for the compute units.
+    done : Range
+        The same, for the load units.
+    idle : Range
+        A single one: the compute unit has come to a part in which the core computes nothing.
+    """
+
+    idle: Range
+    data: Range
+    computed: Range
+    done: Range
+
+    @staticmethod
+    def of(chip: ChipParams) -> Barriers:
+        """Of a launch of several parts: the last counters."""
+        data, computed, done = (chip.tokens - number * chip.n_cores for number in (3, 2, 1))
+        return Barriers(
+            Range(data - 1, data), Range(data, computed), Range(computed, done), Range(done, chip.tokens)
+        )
+
+    @property
+    def first(self) -> int:
+        """First counter of all."""
+        return self.idle.first
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ __all__ = ["Mapping", "Tiling", "even_split"]
 AHEAD = 4
 """Slots of a ring beyond those that are in use anyway. More would only fill the queues of the memory nodes, in front of
 what other cores and the fetch units need sooner."""
+WEIGHTS_AHEAD = 8
+"""Slots of the ring of weights where nothing else is loaded: what it holds is there when the part begins."""
 
 
 def even_split(total: int, parts: int) -> list[tuple[int, int]]:
@@ -105,6 +107,9 @@ class Mapping:
         A tile's chunks stay until all output blocks have used them; else they are loaded for each block.
     weights_resident : bool
         All weights of a core stay for the whole launch.
+    blocks_first : bool
+        An output block is computed over all tiles before the next block, so that its weights are loaded once; else
+        a tile of all blocks before the next tile.
     pace : int
         Activation loads that may be under way before the first of them is used; 0 for no limit.
     """
@@ -118,6 +123,7 @@ class Mapping:
     slice_passes: int = 1
     act_resident: bool = True
     weights_resident: bool = True
+    blocks_first: bool = False
     pace: int = 0
 
     def of(self, work: Work) -> Mapping:
@@ -135,7 +141,10 @@ class Mapping:
             weights = "no weights"
         elif self.weights_resident:
             weights = "weights resident"
-        residual = f", residual in {self.residual_slots} slots" if self.work.residual is not None else ""
+        residual = ""
+        if self.work.residual is not None:
+            slots = f"in {self.residual_slots} slots"
+            residual = f", residual {'resident' if self.work.residual.source.resident else slots}"
         return (
             f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
             f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks"
@@ -190,7 +199,9 @@ class Mapping:
     @property
     def residual_frame(self) -> Frame:
         tiles = [tile for part in self.tiling.parts for tile in part]
-        return Frame(max(tile.height for tile in tiles), max(tile.width for tile in tiles), 1)
+        height, width = max(tile.height for tile in tiles), max(tile.width for tile in tiles)
+        source = self.work.source if self.work.residual is None else self.work.residual.source
+        return source.frame(height, width, 1)
 
     @cached_property
     def residual_slot_bytes(self) -> int:
@@ -230,7 +241,8 @@ class Mapping:
 
     @cached_property
     def weight_slots(self) -> int:
-        return min(self.weight_capacity // max(1, self.weight_slot_bytes), AHEAD)
+        most = WEIGHTS_AHEAD if self.work.source.resident else AHEAD
+        return min(self.weight_capacity // max(1, self.weight_slot_bytes), most)
 
     def chunk_steps(self, block: OutBlock) -> list[tuple[int, Step]]:
         """(chunk, step) of a block, weights relative to the start of the block's set."""
@@ -282,6 +294,13 @@ class Mapping:
         return {
             core: self.tiles * len(self.channel_parts[o]) for core, (_, o) in zip(self.cores, places, strict=True)
         }
+
+    def units(self, channel_part: int) -> list[tuple[int, int]]:
+        """(tile, number of the output block) of a core of that channel part, in the order in which it computes them."""
+        tiles, blocks = range(self.tiles), range(len(self.channel_parts[channel_part]))
+        if self.blocks_first:
+            return [(tile, block) for block in blocks for tile in tiles]
+        return [(tile, block) for tile in tiles for block in blocks]
 
     @property
     def blocks_per_core(self) -> int:

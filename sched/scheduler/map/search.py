@@ -25,7 +25,7 @@ from scheduler.plan.limits import MAX_BLOCKS
 from scheduler.work.source import BlockedSource, Window
 from scheduler.work.work import Work
 
-__all__ = ["best_mappings", "predict"]
+__all__ = ["best_mappings", "grids", "predict", "program_bytes"]
 
 MAX_OUT = 960
 """Output columns of a tile; input coordinates have 10 bits."""
@@ -35,6 +35,8 @@ LOAD_CYCLES = 36
 """From a LOAD to its first data, roughly, beside the memory's own latency; the same for all candidates."""
 STORE_CYCLES = 11
 """Least of a STORE: it fetches a block of parameters."""
+PART_CYCLES = 60
+"""From the last STORE of a part to the first step of the next: tokens to all cores, the pipeline of the engine."""
 MIN_COLUMNS = 16
 """Of a tile, where whole rows would fit: shorter runs waste DRAM bursts."""
 CONTENTION = 0.02
@@ -63,8 +65,14 @@ def best_mappings(
     memory: MemoryTiming,
     count: int = 1,
     budget: Budget | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> list[Mapping]:
     """Best mappings by prediction, best first; within a budget, or with all of the cores.
+
+    Parameters
+    ----------
+    grid : (channel parts, row parts), optional
+        The split over the cores, if only one is wanted.
 
     Raises
     ------
@@ -76,7 +84,7 @@ def best_mappings(
     coefficients = Coefficients.load()
     limits: list[_Limit] = []
     found: list[tuple[float, int, Mapping]] = []
-    for mapping in _candidates(work, cores, chip, budget, limits):
+    for mapping in _candidates(work, cores, chip, budget, [grid] if grid else list(grids(work, len(cores))), limits):
         instructions = _instructions(mapping, mapping.steps_per_block)
         if instructions > MAX_INSTRUCTIONS:
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
@@ -113,7 +121,12 @@ def _latency_cycles(memory: MemoryTiming) -> int:
 
 
 def _candidates(
-    work: Work, cores: tuple[int, ...], chip: ChipParams, budget: Budget, limits: list[_Limit]
+    work: Work,
+    cores: tuple[int, ...],
+    chip: ChipParams,
+    budget: Budget,
+    splits: list[tuple[int, int]],
+    limits: list[_Limit],
 ) -> Iterator[Mapping]:
     blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
     if blocks > budget.params.size - work.table_blocks:
@@ -122,7 +135,7 @@ def _candidates(
         limits.append(_Limit(what, need, budget.params.size, "core.param_blocks"))
         return
     tilings: dict[int, list[Tiling]] = {}
-    for g_oc, g_row in _grids(work, len(cores)):
+    for g_oc, g_row in splits:
         if g_row not in tilings:
             tilings[g_row] = list(_tilings(work, budget, g_row))
         if not tilings[g_row] and work.pool is not None:
@@ -143,7 +156,8 @@ def _candidates(
 def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     """Residency and weight slots of a split and tiling."""
     work = base.work
-    if base.act_slots < 1 and not work.source.resident:
+    lacks_residual = base.residual_slot_bytes > 0 and base.residual_slots < 1
+    if (base.act_slots < 1 and not work.source.resident) or lacks_residual:
         need = base.slot_bytes + base.residual_slot_bytes
         limits.append(_Limit("the smallest tile of activations", need, base.usable_bytes, "core.act_bytes"))
         return
@@ -151,7 +165,15 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     resident = work.passes.own_words or work.source.resident or base.blocks_per_core == 1
     resident = resident or base.act_slots >= len(base.chunks)
     for weights_resident, slice_passes in _weight_plans(base, limits):
-        yield replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
+        mapping = replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
+        yield replace(mapping, blocks_first=_may_take_blocks_first(mapping))
+
+
+def _may_take_blocks_first(mapping: Mapping) -> bool:
+    """An input that is there already serves every block over all tiles, if the ring holds the weights of a block."""
+    work = mapping.work
+    held = mapping.weights_resident or not work.pass_bytes or mapping.tiles == 1
+    return work.source.resident and (held or mapping.steps_per_block <= mapping.weight_slots)
 
 
 def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:
@@ -178,13 +200,16 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
         room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, taps * work.pass_bytes))
         passes = room // work.weight_align * work.weight_align // work.pass_bytes
         if passes >= taps or (slots == 2 and passes > 0):
-            yield False, min(whole, passes // taps * taps) if passes >= taps else passes
+            most = min(whole, passes // taps * taps) if passes >= taps else passes
+            if work.source.resident and most >= taps:  # steps of a block alike: loads take memory nodes in turn
+                most = min(most, round_up(ceil_div(whole, ceil_div(whole, most)), taps))
+            yield False, most
             return
     need = round_up(work.pass_bytes, work.weight_align)
     limits.append(_Limit("a pass of weights, twice,", 2 * need, capacity, "core.weight_bytes"))
 
 
-def _grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
+def grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
     """(channel parts, row parts) that use most of the cores, or one."""
     items, rows = len(work.items), work.height
     pairs = [
@@ -254,6 +279,8 @@ def _chunk_sizes(work: Work) -> list[int]:
     words, step = work.source.words, work.source.word_step
     if work.passes.own_words:
         return [1]
+    if work.source.resident:  # nothing is loaded in pieces
+        return [min(words, MAX_BLOCKS // step * step)]
     sizes = {min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)}
     return sorted(size for size in sizes if size > 0)
 
@@ -279,6 +306,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
     drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
+    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]))
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -288,8 +316,10 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     act_dram = sum(tiling.in_pixels) * word_flits * groups
     set_flits = ceil_div(passes * work.pass_bytes, work.block)
     sets = len({b.weights for b in part})
-    weight_core = set_flits * (sets if mapping.weights_resident else len(part) * len(tiles))
+    once = sets if mapping.weights_resident else len(part)
+    weight_core = set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * len(tiles))
     out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
+    out_dram *= work.sink.in_memory
     residual_core, residual_dram = _residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
     flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
@@ -306,6 +336,12 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     dram = max(flits * chip.link_bytes / memory.rate(chip.link_bytes), max(writes, flits - writes) * flit_cycles)
     into_core = act_core + weight_core + residual_core + program
 
+    if work.source.resident:  # weights came beside the part before
+        last_out = tiles[-1].store_pixels * block.groups * work.sink.copies(tiles[-1].store_y)
+        homes = [chip.home_memory[core] for core in mapping.cores]  # where programs come from
+        busiest = max(map(homes.count, homes)) - len(homes) / memories
+        dram += program * busiest * flit_cycles
+        return max(max(compute, drain, into_core) + PART_CYCLES + last_out, dram) + CONTENTION * dram
     chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
     tile_load = tiles[0].in_rows * tiles[0].in_cols
     leaders = len(mapping.cores) if not work.shared_input else mapping.g_row
@@ -338,6 +374,11 @@ def _residual_flits(mapping: Mapping) -> tuple[int, int]:
     return pixels[0] * words[0] * flits, sum(pixels) * sum(words) * flits
 
 
+def program_bytes(mapping: Mapping) -> int:
+    """Of all cores, roughly."""
+    return _instructions(mapping, mapping.steps_per_block) * INSTRUCTION_BYTES * len(mapping.cores)
+
+
 def _instructions(mapping: Mapping, steps: int) -> int:
     """Instructions of one core, roughly."""
     units = mapping.tiles * mapping.blocks_per_core
@@ -351,5 +392,7 @@ def _instructions(mapping: Mapping, steps: int) -> int:
         act += units * rows
     weights = 0
     if mapping.work.pass_bytes:
-        weights = steps * (mapping.blocks_per_core if mapping.weights_resident else units)
-    return units * (steps + rows) + act + weights
+        once = mapping.weights_resident or mapping.blocks_first
+        weights = steps * (mapping.blocks_per_core if once else units)
+    stores = ceil(rows * mapping.work.sink.copies((0, mapping.work.height)))
+    return units * (steps + stores) + act + weights

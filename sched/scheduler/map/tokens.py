@@ -30,7 +30,7 @@ class TokenMap:
     act_members, weight_members : int
         Cores that share activation loads; cores that share weight and parameter loads.
     residuals : bool
-        Every core loads a residual for itself, and its weights come with the parameters' group.
+        Every core adds a residual, whose weights come with the parameters' group.
     act_base, weight_base, residual_base : dict of int to int
         Memory node of a leader's first load.
     spread_acts, spread_weights, spread_residuals : bool
@@ -40,8 +40,8 @@ class TokenMap:
         First of all but those of the accumulators.
     accumulators : int
         First of their two.
-    loads_acts : bool
-        Whether the input is loaded, and is not there already.
+    loads_acts, loads_residual : bool
+        Whether the input is loaded, and the residual by every core for itself, and neither is there already.
     """
 
     memories: int
@@ -58,6 +58,7 @@ class TokenMap:
     first: int = BOTH_BANKS.tokens.end
     accumulators: int = BOTH_BANKS.token
     loads_acts: bool = True
+    loads_residual: bool = True
 
     wait = staticmethod(wait_bits)
     signal = staticmethod(signal_bits)
@@ -113,7 +114,9 @@ class TokenMap:
     @cached_property
     def end(self) -> int:
         """Behind the last counter."""
-        return self.residual_ready + self.memories if self.residuals else self.residual_weights
+        if not self.residuals:
+            return self.residual_weights
+        return self.residual_ready + self.memories if self.loads_residual else self.residual_free
 
     @property
     def used(self) -> int:
@@ -125,17 +128,18 @@ class TokenMap:
         """The map for a mapping; memory nodes are left out where counters are too few."""
         g_oc, g_row = mapping.g_oc, mapping.g_row
         shared = mapping.work.shared_input
-        residuals, loads_acts = mapping.work.residual is not None, not mapping.work.source.resident
+        residual, loads_acts = mapping.work.residual, not mapping.work.source.resident
+        residuals, loads_residual = residual is not None, residual is not None and not residual.source.resident
         act = (g_oc if shared else 1) if loads_acts else 0
-        left = mapping.budget.tokens.size - COMMON - act - 2 * g_row - 2 * residuals
-        count = min(len(chip.memory_nodes), max(1, left // (1 + loads_acts + residuals)))
+        left = mapping.budget.tokens.size - COMMON - act - 2 * g_row - residuals - loads_residual
+        count = min(len(chip.memory_nodes), max(1, left // (1 + loads_acts + loads_residual)))
         act_leaders = [mapping.cores[r * g_oc] for r in range(g_row)] if shared else list(mapping.cores)
         weight_leaders = [TokenMap.weight_leader(mapping, o) for o in range(g_oc)]
         return TokenMap(
             count, act, g_row, _bases(act_leaders, count, chip), _bases(weight_leaders, count, chip),
             len(act_leaders) % count > 0, g_oc % count > 0, residuals, _bases(list(mapping.cores), count, chip),
             len(mapping.cores) % count > 0, mapping.budget.tokens.first, mapping.budget.acc.token,
-            loads_acts,
+            loads_acts, loads_residual,
         )  # fmt: skip
 
     @staticmethod

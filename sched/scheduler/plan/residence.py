@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
+from scheduler.alike import UNMAPPED
 from scheduler.plan.layout import Blocked, ceil_div
 
 __all__ = ["Residence"]
@@ -16,7 +18,8 @@ class Residence:
     """A blocked tensor in activation scratchpads, all of its channels and columns, and on each core some rows.
 
     Its planes are those of a COMPUTE's input: channel block k of row y, column x lies on a core whose first row is f at
-    flit ``((k // groups * height + y - f) * W + x) * groups + k % groups`` from `addr` on.
+    flit ``((k // groups * height + y - f) * W + x) * groups + k % groups`` from `addr` on, `height` being the rows of
+    the fullest core.
 
     Attributes
     ----------
@@ -27,18 +30,12 @@ class Residence:
         Channel blocks of a scratchpad word.
     rows : tuple of (core, first, end)
         What each core holds.
-    sources : tuple of int
-        Cores that store it. When a source has stored all that a core holds, it gives the core a token.
-    token : int
-        Counter of the first source; those of the others follow.
     """
 
     layout: Blocked
-    addr: int
+    addr: Annotated[int, UNMAPPED]
     groups: int
     rows: tuple[tuple[int, int, int], ...]
-    sources: tuple[int, ...]
-    token: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -68,6 +65,13 @@ class Residence:
     def nbytes(self) -> int:
         """Of every core's scratchpad."""
         return self.words * self.plane * self.groups * self.layout.block
+
+    def channels(self, first: int, count: int) -> Residence:
+        """The part of it that holds some of its channels, from the first of a scratchpad word on."""
+        number, inside = divmod(first, self.groups * self.layout.block)
+        assert not inside, f"channel {first} lies inside a word of {self.groups * self.layout.block}"
+        addr = self.addr + number * self.plane * self.groups * self.layout.block
+        return replace(self, layout=replace(self.layout, shape=(count, *self.shape[1:])), addr=addr)
 
     def flit(self, core: int, channel_block: int, row: int, column: int) -> int:
         """Scratchpad flit of a pixel."""

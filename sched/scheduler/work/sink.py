@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from rtl.contract.codec import encode_fields
 from rtl.contract.isa import Opcode, Space, TrafficClass
@@ -50,6 +50,9 @@ class Target(NamedTuple):
 class Sink:
     """Common part: the output's shape, int8[C, H, W], in blocks of so many channels."""
 
+    in_memory: ClassVar[bool] = True
+    """It goes to DRAM."""
+
     @property
     def shape(self) -> tuple[int, int, int]:
         raise NotImplementedError
@@ -68,9 +71,9 @@ class Sink:
         """STOREs by which a core puts a run of rows, from a column on, where it belongs."""
         raise NotImplementedError
 
-    def tokens(self, core: int) -> Iterator[tuple[int, int]]:
-        """(core, counter) of those that wait until all that this core stores there has arrived."""
-        return iter(())
+    def copies(self, rows: Rows) -> float:
+        """STOREs that such rows take, for each of them: 1 for a single destination."""
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class MemorySink(Sink):
 class ScratchpadSink(Sink):
     """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them."""
 
+    in_memory: ClassVar[bool] = False
     residence: Residence
 
     @property
@@ -139,9 +143,9 @@ class ScratchpadSink(Sink):
             stride = residence.plane if groups == 1 else 1
             yield Target(_to_core(target, stride), residence.flit(target, number, rows[0], column), target)
 
-    def tokens(self, core: int) -> Iterator[tuple[int, int]]:
-        token = self.residence.token + self.residence.sources.index(core)
-        return ((target, token) for target, _, _ in self.residence.rows)
+    def copies(self, rows: Rows) -> float:
+        stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for _, first, end in self.residence.rows)
+        return stored / max(1, rows[1] - rows[0])
 
 
 @cache

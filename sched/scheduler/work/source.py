@@ -30,6 +30,7 @@ __all__ = [
     "FlatSource",
     "Frame",
     "PackedSource",
+    "PlanarSource",
     "ResidentSource",
     "Source",
     "Tile",
@@ -170,6 +171,11 @@ class Source:
         """Of tiles of at most so many input rows and columns, in chunks of so many words."""
         return Frame(rows, cols, words)
 
+    @property
+    def in_memory(self) -> tuple[Placement, ...]:
+        """Tensors that it loads from DRAM."""
+        return ()
+
     def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
         (iy, dy), (ix, dx) = self.side(0, y), self.side(1, x)
         return Tile(y, x, iy, ix, dy, dx, y, x)
@@ -209,7 +215,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class _PlanarSource(Source):
+class PlanarSource(Source):
     """Channel blocks in planes of pixels."""
 
     def geometry(self, frame: Frame) -> dict[str, int]:
@@ -229,7 +235,7 @@ class _PlanarSource(Source):
 
 
 @dataclass(frozen=True)
-class BlockedSource(_PlanarSource):
+class BlockedSource(PlanarSource):
     """One or more blocked tensors of equal shape."""
 
     placements: tuple[Placement, ...]
@@ -241,6 +247,10 @@ class BlockedSource(_PlanarSource):
         assert isinstance(layout, Blocked)
         groups = word_bytes // layout.block
         return BlockedSource(window, ceil_div(layout.blocks, groups), word_bytes, 1, placements, groups)
+
+    @property
+    def in_memory(self) -> tuple[Placement, ...]:
+        return self.placements
 
     @property
     def layout(self) -> Blocked:
@@ -277,7 +287,7 @@ class BlockedSource(_PlanarSource):
 
 
 @dataclass(frozen=True)
-class ResidentSource(_PlanarSource):
+class ResidentSource(PlanarSource):
     """A tensor in the scratchpads of the cores that read it."""
 
     resident: ClassVar[bool] = True
@@ -303,7 +313,7 @@ class ResidentSource(_PlanarSource):
         return flit * self.residence.layout.block
 
 
-def blocked_source(tensors: tuple[Placement | Residence, ...], window: Window, word_bytes: int) -> _PlanarSource:
+def blocked_source(tensors: tuple[Placement | Residence, ...], window: Window, word_bytes: int) -> PlanarSource:
     """Blocked tensors of equal shape, wherever they lie.
 
     Raises
@@ -331,6 +341,10 @@ class FlatSource(Source):
     def of(placement: Placement, rows: int, block: int) -> FlatSource:
         window = Window((1, 1), (1, 1), (1, 1), 0, 0, (1, 1))
         return FlatSource(window, ceil_div(placement.nbytes, rows), rows, max(1, block // rows), placement, block)
+
+    @property
+    def in_memory(self) -> tuple[Placement, ...]:
+        return (self.placement,)
 
     def slot_flits(self, frame: Frame) -> int:
         return ceil_div(frame.words * self.word_bytes, self.block)
@@ -375,6 +389,10 @@ class PackedSource(Source):
                 (layout.rows, 1),
             )  # fmt: skip
         return PackedSource(window, 1, layout.row_bytes, 1, placement, rows)
+
+    @property
+    def in_memory(self) -> tuple[Placement, ...]:
+        return (self.placement,)
 
     @property
     def layout(self) -> Packed:

@@ -29,7 +29,7 @@ class Task:
     node : QConv, QPool, QAdd or Copy
     inputs : tuple of Placement or Residence
         The node's own tensors, in its order.
-    residual : Placement, optional
+    residual : Placement or Residence, optional
         The tensor that a convolution adds.
     pool : QPool, optional
         The maximum pool behind a convolution.
@@ -39,7 +39,7 @@ class Task:
 
     node: QConv | QPool | QAdd | Copy
     inputs: tuple[Placement | Residence, ...]
-    residual: Placement | None = None
+    residual: Placement | Residence | None = None
     pool: QPool | None = None
     sink: Sink
 

@@ -17,9 +17,10 @@ from estimator.transfers import store_cycles
 from rtl.contract.codec import table_blocks
 from rtl.contract.params import CoreParams
 from scheduler.alike import UNMAPPED, kind_of
+from scheduler.plan.program import Placement
 from scheduler.work.passes import OutBlock, Passes, Step
 from scheduler.work.sink import Sink
-from scheduler.work.source import BlockedSource, Source, Tile, Window
+from scheduler.work.source import PlanarSource, Source, Tile, Window
 
 __all__ = ["Requantisation", "ResidualInput", "Work"]
 
@@ -47,7 +48,7 @@ class ResidualInput:
 
     Attributes
     ----------
-    source : BlockedSource
+    source : PlanarSource
         The tensor, with a window of 1x1.
     passes : Passes
         The engine that adds it.
@@ -55,7 +56,7 @@ class ResidualInput:
     shift : int
     """
 
-    source: BlockedSource
+    source: PlanarSource
     passes: Passes
     weights: np.ndarray
     shift: int
@@ -121,6 +122,12 @@ class Work:
     def block(self) -> int:
         """Channels of a storage block."""
         return self.sink.block
+
+    @property
+    def in_memory(self) -> tuple[Placement, ...]:
+        """Tensors that it loads from DRAM."""
+        added = () if self.residual is None else self.residual.source.in_memory
+        return self.source.in_memory + added
 
     @property
     def table_blocks(self) -> int:

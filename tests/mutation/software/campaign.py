@@ -42,6 +42,8 @@ _TIME_LIMIT = "the time limit"
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGPROF)
 _MUTATED = {"golden", "scheduler", "estimator", "tb"}
 """Packages that are mutated, or hold on to what is."""
+_MUTATED_MODULES = {"rtl.contract.activity", "rtl.contract.marks"}
+"""Modules of other packages, likewise."""
 
 
 class CampaignError(Exception):
@@ -201,7 +203,7 @@ def _child(
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     os.chdir(ROOT)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(log.parent / "hypothesis")
-    for name in [name for name in sys.modules if name.partition(".")[0] in _MUTATED]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in _MUTATED or name in _MUTATED_MODULES]:
         del sys.modules[name]
     for folder in (ROOT / "sched", ROOT):
         sys.path.insert(0, str(folder))

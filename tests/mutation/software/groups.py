@@ -36,6 +36,8 @@ _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
 _DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
+_LINK, _PACK = "sched/scheduler/code/link.py", "sched/scheduler/fuse/pack.py"
+_STAY = "sched/scheduler/fuse/stay.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
 _TRANSFERS, _TIMELINE = "sched/estimator/transfers.py", "sched/estimator/timeline.py"
 _TRACE, _ACTIVITY = "sched/estimator/trace.py", "rtl/contract/activity.py"
@@ -180,8 +182,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _EMIT,
         "loads of a core leave ring by ring",
-        "ordered = sorted(loads[core], key=lambda load: load[:2])",
-        "ordered = loads[core]",
+        "in sorted(loads[core], key=lambda load: (load.start, load.needed)):",
+        "in loads[core]:",
     ),
     Seeded(
         _EMIT,
@@ -263,11 +265,44 @@ _SCHEDULER_FAULTS = (
         "stride = residence.plane if groups == 1 else 1",
         "stride = residence.plane",
     ),
+    Seeded(_LINK, "parts do not wait for each other", "        if not number:\n", "        if True:\n"),
     Seeded(
-        _EMIT,
-        "a resident input is not waited for",
-        "events = tokens.wait(0, source.residence.token, len(source.residence.sources))",
-        "pass",
+        _LINK,
+        "data may come after the part that reads them",
+        "*_ranges(self.barriers.data.first + source for source in sources)]",
+        "]",
+    ),
+    Seeded(
+        _LINK,
+        "weights come before the part two in front is done",
+        "self._load_waits(number - PARTS_APART), self",
+        "self._load_waits(-1), self",
+    ),
+    Seeded(
+        _LINK,
+        "tensors are read before the part that writes them to memory is done",
+        "else self.written[number]\n",
+        "else -1\n",
+    ),
+    Seeded(
+        _LINK,
+        "tensors are loaded over what the part in front still uses",
+        "number - 1 if number and _loads_over(parts[number], parts[number - 1]) else",
+        "-1 if number and _loads_over(parts[number], parts[number - 1]) else",
+    ),
+    Seeded(_LINK, "a core that has nothing to do is done at once", "if own is None:", "if False:"),
+    Seeded(
+        _SEQUENCE,
+        "all blocks use one load of weights",
+        "return (j, *key) if self.mapping.blocks_first else",
+        "return key if self.mapping.blocks_first else",
+    ),
+    Seeded(_PACK, "what dies in a part may be overwritten in it", "self.first <= last and", "self.first < last and"),
+    Seeded(
+        _STAY,
+        "a residual may be overwritten that is still on its way",
+        "tensors.written[step.residual] < number - 1",
+        "tensors.written[step.residual] < number",
     ),
     Seeded(
         _EMIT,
@@ -432,14 +467,16 @@ GROUPS: dict[str, Group] = {
     ),
     "scheduler": Group(
         (
-            _EMIT, _SEQUENCE, _DRAFT, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
+            _EMIT, _SEQUENCE, _DRAFT, _LINK, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
+            _PACK, _STAY,
         ),
         (
             *(f"tests/unit/sched/scheduler/{part}.py" for part in (
                 "plan/test_layout", "work/test_source", "map/test_tokens", "map/test_budget", "test_alike",
+                "fuse/test_pack", "fuse/test_search",
             )),
             *(f"tests/unit/sched/test_{part}.py" for part in (
-                "resident", "random_layers", "schedule", "replay", "properties",
+                "resident", "random_layers", "schedule", "replay", "properties", "fused",
             )),
         ),
         _SCHEDULER_FAULTS,

@@ -94,15 +94,14 @@ def test_the_tensor_between_is_never_in_memory(grid: str) -> None:
 def test_a_token_of_the_tensor_that_is_not_waited_for_or_sent_is_noticed(unit: Unit) -> None:
     chip, first, second = GRIDS["rows"]
     (launch,) = resident_plan(resident_case(chip, kernel=3), first, second).launches
-    counters = range(chip.tokens - 2, chip.tokens)
     streams = {}
     for place, stream in launch.streams.items():
         streams[place] = []
         for raw in stream:
             opcode, fields = decode(raw)
             del fields["opcode"]
-            if unit == Unit.COMPUTE and opcode == Opcode.COMPUTE and fields["wait0_first"] in counters:
-                fields["wait0_count"] = 0
+            if unit == Unit.COMPUTE and opcode == Opcode.SYNC:
+                fields |= {f"wait{number}_count": 0 for number in range(3)}
             if unit == Unit.STORE and opcode == Opcode.STORE and fields["token_valid"]:
                 fields["token_valid"] = 0
             streams[place].append(encode(opcode, **fields))
@@ -114,12 +113,15 @@ def test_parts_go_on_with_the_accumulators_of_those_before() -> None:
     """An odd number of output blocks, so that the second part begins with the other bank."""
     chip = default_chip(1, replace(SMALL, acc_entries=256))
     (launch,) = resident_plan(resident_case(chip, channels=24), (1, 1), (1, 1)).launches
-    computes = [
-        fields
-        for opcode, fields in map(decode, launch.streams[0, Unit.COMPUTE])
+    decoded = [decode(raw) for raw in launch.streams[0, Unit.COMPUTE]]
+    (border,) = (number for number, (opcode, _) in enumerate(decoded) if opcode == Opcode.SYNC)
+    starts = [
+        number
+        for number, (opcode, fields) in enumerate(decoded)
         if opcode == Opcode.COMPUTE and not fields["accumulate"]
     ]
-    (second,) = (n for n, fields in enumerate(computes) if fields["wait0_first"] == chip.tokens - 1)
+    computes = [decoded[number][1] for number in starts]
+    second = sum(number < border for number in starts)
     assert second % 2 == 1
     banks = [fields["acc_base"] // chip.cores[0].acc_bank_entries for fields in computes]
     assert banks == [number % 2 for number in range(len(computes))]

@@ -18,6 +18,7 @@ from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.split import shares
 from scheduler.map.tokens import TokenMap
+from scheduler.schedule import schedule_kind
 from scheduler.work.work import Work
 from tests.cases import GraphBuilder
 
@@ -277,7 +278,7 @@ def pooled_chain(
 def test_a_pool_joins_its_convolution_and_saves_its_launch() -> None:
     builder, chip = pooled_chain(), default_chip(4)
     graph = builder.graph("net", builder.conv("maxpool1", 16, (1, 1)))
-    together, apart = schedule(graph, chip), schedule(graph, chip, fuse=False)
+    together, apart = schedule(graph, chip), schedule(graph, chip, kind=schedule_kind("layers", pools=False))
     assert [launch.name for launch in together.launches] == ["conv0+maxpool1", "conv2"]
     assert together.launches[0].nodes == ("conv0", "maxpool1")
     assert [launch.name for launch in apart.launches] == ["conv0", "maxpool1", "conv2"]

@@ -1,0 +1,230 @@
+"""The parts of a launch behind each other in every stream, and what keeps one part from overtaking another.
+
+Parts share the scratchpads, so a core may neither read what another has not yet stored, nor overwrite what another has
+still to read. Three kinds of counters, one of each for every core, see to that (`scheduler.map.budget.Barriers`):
+
+data
+    The last STORE of a part from one core to another brings a token with its last flit.
+computed
+    Behind its last STORE of a part, a core tells all compute units that it has computed the part. A compute unit starts
+    a part when it knows that of all cores and the part before, and has the data of those that store to it. Whatever
+    died with the part before may then be overwritten, and whatever was stored may be read. Both are needed: the data
+    for one core may have come long before another is done with its own, and what a core tells may overtake its data.
+    For that reason what the part before has stored may not be overwritten yet: it may still be on its way elsewhere.
+done
+    The same for the load units. These run ahead: they start the loads of a part when all cores are done with the part
+    before the one before, whose halves of the weights and parameters it takes over. Tensors may have to wait longer:
+    for the part in front, if that still uses the scratchpad to which they go, and if the launch itself has written them
+    to DRAM, for the part that did so and the acknowledgement of its bytes.
+
+Tokens of one kind from one core to another take one way, so none overtakes another. Nothing waits for a later part, so
+the order that `scheduler.code.sequence` shows for a part holds for the launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from rtl.contract.codec import encode, encode_fields, signal_bits, wait_bits
+from rtl.contract.isa import Opcode, Unit
+from rtl.contract.params import ChipParams
+from scheduler.code.emit import Emitted, Streams
+from scheduler.map.budget import Barriers, Range
+from scheduler.map.mapping import Mapping
+from scheduler.plan.residence import Residence
+from scheduler.work.sink import MemorySink, ScratchpadSink
+from scheduler.work.source import ResidentSource
+
+__all__ = ["PARTS_APART", "Linked", "link"]
+
+PARTS_APART = 2
+"""A part may take the weight and parameter memory, and the counters, of the part so many before it."""
+
+SIGNALS = WAITS = 3
+"""Of an instruction: signals, and ranges of counters that it waits for."""
+
+
+class Linked(NamedTuple):
+    """Streams of a launch.
+
+    Attributes
+    ----------
+    streams : dict of (core, Unit) to list of bytes
+        Of every core and unit, without END.
+    borders : dict of (core, Unit) to list of int
+        Of every stream, the number of the instruction behind each part.
+    """
+
+    streams: Streams
+    borders: dict[tuple[int, Unit], list[int]]
+
+
+def link(parts: Sequence[Sequence[Mapping]], emitted: Sequence[Sequence[Emitted]], chip: ChipParams) -> Linked:
+    """Streams of every core and unit.
+
+    Cores with a trace memory note what they did at the end of each part, at its number from 1 on as a mark.
+
+    Parameters
+    ----------
+    parts, emitted : sequence of sequence
+        Mappings of each part, and what they were emitted to. A single part has nothing to wait for.
+    """
+    return _Linker(parts, chip).streams(emitted)
+
+
+class _Linker:
+    def __init__(self, parts: Sequence[Sequence[Mapping]], chip: ChipParams) -> None:
+        self.parts, self.chip = parts, chip
+        self.barriers = Barriers.of(chip)
+        self.written = [_written_before(parts, number) for number in range(len(parts))]
+        """By part, the last part in front that wrote to DRAM what it reads; -1 for none."""
+        self.before_reads = [
+            number - 1 if number and _loads_over(parts[number], parts[number - 1]) else self.written[number]
+            for number in range(len(parts))
+        ]
+        """By part, the last one that must be done before it reads tensors."""
+        self.awaited = max(max(number - PARTS_APART, self.before_reads[number]) for number in range(len(parts)))
+        """The last part for which load units wait."""
+        self.passed = -1
+        """The last part for which they have waited so far."""
+
+    def streams(self, emitted: Sequence[Sequence[Emitted]]) -> Linked:
+        streams: Streams = {(core, unit): [] for core in range(self.chip.n_cores) for unit in Unit}
+        borders: dict[tuple[int, Unit], list[int]] = {place: [] for place in streams}
+        arriving: dict[int, list[int]] = {core: [] for core in range(self.chip.n_cores)}
+        for number, mappings in enumerate(emitted):
+            before, reads = self._load_waits(number - PARTS_APART), self._load_waits(self.before_reads[number])
+            waits = {core: self._compute_waits(number, core, arriving[core]) for core in range(self.chip.n_cores)}
+            arriving = {core: [] for core in range(self.chip.n_cores)}
+            for core in range(self.chip.n_cores):
+                own = next((part for part in mappings if (core, Unit.LOAD) in part.streams), None)
+                loads, computes, stores = (own.streams[core, unit] for unit in Unit) if own else ([], [], [])
+                first, last = (own.first_read.get(core, len(loads)), own.last_store[core]) if own else (0, {})
+                streams[core, Unit.LOAD] += [*before, *loads[:first], *reads, *loads[first:]]
+                streams[core, Unit.COMPUTE] += [*waits[core], *computes]
+                streams[core, Unit.STORE] += self._with_data_tokens(number, core, stores, last)
+                if signals := self._signals(number, core):
+                    if own is None:  # it is done when it has come there, and so has what others stored to it
+                        streams[core, Unit.COMPUTE] += _signals([(self.barriers.idle.first, core)])
+                        streams[core, Unit.STORE].append(_wait(self.barriers.idle))
+                    streams[core, Unit.STORE] += signals
+                for target in last:
+                    arriving[target].append(core)
+            for place, stream in streams.items():
+                borders[place].append(len(stream))
+        for core in range(self.chip.n_cores):
+            if mark := self._mark(len(self.parts), core):
+                streams[core, Unit.COMPUTE].append(encode(Opcode.SYNC, mark=mark))
+        return Linked(streams, borders)
+
+    # --- waits --------------------------------------------------------------------------------------------------
+
+    def _compute_waits(self, number: int, core: int, sources: list[int]) -> list[bytes]:
+        """Of a compute unit that goes on once the part in front is computed and its data have come from the sources."""
+        if not number:
+            return []
+        ranges = [self.barriers.computed, *_ranges(self.barriers.data.first + source for source in sources)]
+        *others, last = (ranges[first : first + WAITS] for first in range(0, len(ranges), WAITS))
+        return [*(_wait(*some) for some in others), _wait(*last, mark=self._mark(number, core))]
+
+    def _mark(self, part: int, core: int) -> int:
+        """Mark at the end of so many parts; 0 without one."""
+        count = len(self.parts)
+        return part if 1 < count < self.chip.cores[core].marks else 0
+
+    def _load_waits(self, part: int) -> list[bytes]:
+        """Of a load unit that goes on once a part, and so all parts before, are done."""
+        waits = [_wait(self.barriers.done)] * max(0, part - self.passed)
+        self.passed = max(self.passed, part)
+        return waits
+
+    # --- signals ------------------------------------------------------------------------------------------------
+
+    def _with_data_tokens(self, number: int, core: int, stores: list[bytes], last: dict[int, int]) -> list[bytes]:
+        """The STOREs of a part, the last to each core with a token."""
+        stores = list(stores)
+        for place in last.values() if number < len(self.parts) - 1 else ():
+            bits = encode_fields(Opcode.STORE, token_valid=1, token=self.barriers.data.first + core)
+            stores[place] = encode(Opcode.STORE, int.from_bytes(stores[place], "little") | bits)
+        return stores
+
+    def _signals(self, number: int, core: int) -> list[bytes]:
+        """What tells all cores that one is done with a part."""
+        if number == len(self.parts) - 1:
+            return []
+        cores = range(self.chip.n_cores)
+        computed = [(self.barriers.computed.first + core, target) for target in cores]
+        done = [(self.barriers.done.first + core, target) for target in cores if number <= self.awaited]
+        if number in self.written:
+            return _signals(computed) + _signals(done, fence=True)
+        return _signals(computed + done)
+
+
+def _wait(*ranges: Range, mark: int = 0) -> bytes:
+    """For all counters of up to three ranges, and then perhaps a mark."""
+    events = 0
+    for number, counters in enumerate(ranges):
+        events |= wait_bits(number, counters.first, counters.size)
+    return encode(Opcode.SYNC, events, mark=mark)
+
+
+def _ranges(counters: Iterable[int]) -> list[Range]:
+    """Counters that follow each other, together."""
+    ranges: list[Range] = []
+    for counter in sorted(counters):
+        if ranges and ranges[-1].end == counter:
+            ranges[-1] = Range(ranges[-1].first, counter + 1)
+        else:
+            ranges.append(Range(counter, counter + 1))
+    return ranges
+
+
+def _signals(tokens: Sequence[tuple[int, int]], fence: bool = False) -> list[bytes]:
+    """Tokens (counter, core); with a fence, once all writes are acknowledged."""
+    words = []
+    for first in range(0, len(tokens), SIGNALS):
+        events = 0
+        for number, (token, core) in enumerate(tokens[first : first + SIGNALS]):
+            events |= signal_bits(number, token, core)
+        words.append(encode(Opcode.SYNC, events, fence=int(fence and not words)))
+    return words
+
+
+def _written_before(parts: Sequence[Sequence[Mapping]], number: int) -> int:
+    """The last part in front of one that wrote to DRAM what it reads; -1 for none."""
+    read = [placement for mapping in parts[number] for placement in mapping.work.in_memory]
+    for earlier in range(number - 1, -1, -1):
+        for mapping in parts[earlier]:
+            sink = mapping.work.sink
+            if isinstance(sink, MemorySink) and any(sink.placement.overlaps(placement) for placement in read):
+                return earlier
+    return -1
+
+
+def _loads_over(part: Sequence[Mapping], before: Sequence[Mapping]) -> bool:
+    """Whether tensors go to where the part in front still reads, writes or loads."""
+    used = [place for mapping in before for place in _used(mapping)]
+    return any(
+        mapping.budget.act.first < end and first < mapping.budget.act.end
+        for mapping in part
+        if mapping.work.in_memory
+        for first, end in used
+    )
+
+
+def _used(mapping: Mapping) -> Iterator[Range]:
+    """Ranges of the activation scratchpads that a mapping uses."""
+    work = mapping.work
+    if work.in_memory:
+        yield mapping.budget.act
+    residences = [work.source, None if work.residual is None else work.residual.source]
+    for source in residences:
+        if isinstance(source, ResidentSource):
+            yield _place(source.residence)
+    if isinstance(work.sink, ScratchpadSink):
+        yield _place(work.sink.residence)
+
+
+def _place(residence: Residence) -> Range:
+    return Range(residence.addr, residence.addr + residence.nbytes)

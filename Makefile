@@ -18,7 +18,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
+.PHONY: help setup sim schedule nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
+
+schedule: $(STAMP) ## write a network's fused schedule as a file to edit: make schedule NET=resnet50 OUT=plan.toml; then make sim SCHEDULE=plan.toml
+	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP LAYERS LATENCY BANDWIDTH OUT)
 
 nets: $(STAMP) ## list the networks of the zoo
 	@$(BIN)/python -m tb.cli nets

@@ -21,6 +21,7 @@ from golden.errors import GoldenError
 from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
+from scheduler.kinds.written import write_schedule
 from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
@@ -90,7 +91,11 @@ def sim(
         typer.Option(help="Bytes per cycle of each memory node, at most twice its port's width; once otherwise."),
     ] = None,
     schedule: Annotated[
-        str, typer.Option(help=f"Kind of schedule: {' or '.join(SCHEDULES)}; fused keeps tensors on the chip.")
+        str,
+        typer.Option(
+            help=f"Kind of schedule: {' or '.join(SCHEDULES)}; fused keeps tensors on the chip. Or a .toml file, as "
+            "the command schedule writes it."
+        ),
     ] = DEFAULT_SCHEDULE,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     jobs: Annotated[
@@ -143,6 +148,30 @@ def sim(
     console.print(f"summary: {options.folder / 'summary.json'}", highlight=False)
     if not summary.bit_exact:
         raise typer.Exit(1)
+
+
+@app.command(name="schedule")
+def write_plan(
+    net: Net = "vgg16",
+    cores: Cores = 4,
+    chip: ChipFile = None,
+    layers: Annotated[str | None, typer.Option(help="Only these layers: a, a,b or a..c.")] = None,
+    latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
+    bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    out: Annotated[Path, typer.Option(help="The file.")] = Path("runs/plan.toml"),
+) -> None:
+    """Write the fused schedule of a network as a file to read and edit; sim --schedule FILE runs it."""
+    require_network(net)
+    params = _chip(cores, chip)
+    settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
+    settings.require_port(params.link_bytes)
+    text = write_schedule(load_workload(net, layers=layers).graph, params, settings)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+    except OSError as error:
+        raise BenchError(f"cannot write {out}: {error.strerror or error}") from error
+    Console().print(f"schedule: {out}; run it with make sim NET={net} SCHEDULE={out}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -301,7 +330,7 @@ def _chip(cores: int, file: Path | None) -> ChipParams:
 
 def _suffix(schedule: str, fuse: bool) -> str:
     """What tells runs of other schedules from those of the default one."""
-    return ("" if schedule == DEFAULT_SCHEDULE else f"-{schedule}") + ("" if fuse else "-unfused")
+    return ("" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}") + ("" if fuse else "-unfused")
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
@@ -11,6 +12,7 @@ from scheduler.errors import PlanError
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers, PoolFusion
+from scheduler.kinds.written import Written
 from scheduler.plan.program import Plan
 
 __all__ = ["DEFAULT_SCHEDULE", "SCHEDULES", "schedule", "schedule_kind"]
@@ -32,12 +34,12 @@ def schedule_kind(name: str, *, pools: bool = True) -> ScheduleKind:
     Raises
     ------
     PlanError
-        If there is none of that name, or it takes pools along in any case.
+        If there is none of that name and it is no file's, or it takes pools along in any case.
     """
-    if name not in SCHEDULES:
-        raise PlanError(f"SCHEDULE={name}: use {' or '.join(SCHEDULES)}")
+    if name not in SCHEDULES and not name.endswith(".toml"):
+        raise PlanError(f"SCHEDULE={name}: use {' or '.join(SCHEDULES)}, or a .toml file that make schedule wrote")
     if pools:
-        return SCHEDULES[name]()
+        return SCHEDULES[name]() if name in SCHEDULES else Written(Path(name))
     if name != "layers":
         raise PlanError(f"FUSE=0 goes with SCHEDULE=layers alone; leave FUSE or SCHEDULE={name} out")
     return Layers(pools=PoolFusion.NEVER)

@@ -46,6 +46,13 @@ class Operation:
         return self.inputs if self.residual is None else (*self.inputs, self.residual)
 
     @property
+    def label(self) -> str:
+        """Unique, for plans that people read."""
+        if isinstance(self.node, Copy):
+            return f"{self.name}[{self.node.channel}]"
+        return self.name if self.pool is None else f"{self.name}+{self.pool.name}"
+
+    @property
     def macs(self) -> int:
         return sum(node.macs for node in self.done)
 

@@ -7,6 +7,7 @@ by state in the order of the operations, so nothing is missed; a state that does
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -132,6 +133,26 @@ class Search:
             choices.append(found[state].choice)
             state = found[state].before
         return choices[::-1]
+
+    def priced(self, choices: Mapping_[int, Choice]) -> dict[int, Choice]:
+        """Choices that somebody else made, with their costs and rings.
+
+        Raises
+        ------
+        PlanError
+            If one does not fit.
+        """
+        stays: dict[str, Stay] = {}
+        found: dict[int, Choice] = {}
+        for number, choice in choices.items():
+            step, before = self.stays.steps[number], {**stays}
+            stays[self.tensors.root(step.output)] = choice.stay
+            alive = {root: stay for root, stay in stays.items() if stay and self.tensors.last[root] >= number}
+            where = {name: before.get(self.tensors.root(name)) for name in step.reads}
+            left = self.core.act_bytes - self._used(number, alive)
+            cost, ring = self.price(number, choice.grid, where, choice.stay, left if alive else None)
+            found[number] = replace(choice, cost=cost, ring=ring)
+        return found
 
     def _steps(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from estimator import MemoryTiming, estimate
@@ -11,6 +11,7 @@ from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
+from scheduler.errors import PlanError
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
@@ -24,7 +25,7 @@ from scheduler.plan.bump import Bump
 from scheduler.plan.program import HostStep, Part, Placement, Plan, Segment, Step
 from scheduler.plan.residence import Residence
 
-__all__ = ["Fused"]
+__all__ = ["Fused", "Planner"]
 
 CLEAR = 1.25
 """A launch whose layers would cost so much more one by one, as predicted, needs no estimate."""
@@ -48,10 +49,10 @@ class Fused:
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
         """As `ScheduleKind.plan`."""
-        return _Planner(self, graph, chip, memory).plan()
+        return Planner(self, graph, chip, memory).plan()
 
 
-class _Planner:
+class Planner:
     def __init__(self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> None:
         self.graph, self.chip, self.memory = graph, chip, memory
         self.pools = {node.name: pool for node, pool in pool_candidates(graph)}
@@ -66,9 +67,28 @@ class _Planner:
         self.chooser = Chooser(chip, memory, kind.policy)
 
     def plan(self) -> Plan:
-        choices = self._confirmed(self._choices())
+        """By the best choices."""
+        choices = self.choices()
+        return self.finish(choices, self.launches(choices))
+
+    def choices(self) -> dict[int, Choice]:
+        """The best that the search finds and the estimator confirms, of every operation of the chip."""
+        return self._confirmed(self._choices())
+
+    def finish(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> Plan:
+        """The plan of these choices.
+
+        Parameters
+        ----------
+        launches : sequence of sequence of int
+            Operations of every launch, and each of the host by itself.
+
+        Raises
+        ------
+        PlanError
+            If they do not fit.
+        """
         kept = {self.tensors.root(self.steps[number].output) for number, choice in choices.items() if choice.stay}
-        launches = list(self._launches(choices))
         together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
         shared = filter(None, together)
         placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles)
@@ -98,7 +118,7 @@ class _Planner:
     def _confirmed(self, choices: dict[int, Choice]) -> dict[int, Choice]:
         """The same, but launches that the estimator finds dearer than their layers one by one are taken apart."""
         confirmed = dict(choices)
-        for numbers in self._launches(choices):
+        for numbers in self.launches(choices):
             if len(numbers) == 1:
                 continue
             together = sum(choices[number].cost for number in numbers)
@@ -141,19 +161,19 @@ class _Planner:
                 return choices
             capacity -= capacity // 16
 
-    def _launches(self, choices: dict[int, Choice]) -> Iterator[list[int]]:
+    def launches(self, choices: dict[int, Choice]) -> list[list[int]]:
         """Numbers of the operations of every launch, and of the host between them: cut where nothing stays."""
-        launch: list[int] = []
+        launches: list[list[int]] = []
+        goes_on = False
         for number, step in enumerate(self.steps):
-            if isinstance(step.node, QHost):
-                yield [number]
-                continue
-            launch.append(number)
-            if not self._alive_behind(number, choices):
-                yield launch
-                launch = []
+            if not goes_on:
+                launches.append([])
+            launches[-1].append(number)
+            goes_on = not isinstance(step.node, QHost) and self.alive_behind(number, choices)
+        return launches
 
-    def _alive_behind(self, number: int, choices: dict[int, Choice]) -> bool:
+    def alive_behind(self, number: int, choices: dict[int, Choice]) -> bool:
+        """Whether something stays behind an operation."""
         return any(
             choice.stay and before <= number < self.tensors.last[self.tensors.root(self.steps[before].output)]
             for before, choice in choices.items()
@@ -199,11 +219,16 @@ class _Planner:
     # --- programs -----------------------------------------------------------------------------------------------
 
     def _draft(
-        self, numbers: list[int], choices: dict[int, Choice], placements: dict[str, Placement], top: int
+        self, numbers: Sequence[int], choices: dict[int, Choice], placements: dict[str, Placement], top: int
     ) -> Draft:
         chosen = {number: choices[number] for number in numbers}
         stays, packed = self._stays(chosen), self._packed(chosen)
-        assert packed is not None, "the search has found addresses for all"
+        if packed is None:
+            first, last = (self.steps[numbers[place]].label for place in (0, -1))
+            raise PlanError(
+                f"launch {first!r}..{last!r}: what stays leaves no room in one piece for what is loaded; put a tensor "
+                "into DRAM, or raise core.act_bytes"
+            )
         items, _ = self._items(chosen)
 
         def of(name: str) -> Placement | Residence:
@@ -236,7 +261,7 @@ class _Planner:
             gap = largest_gap(items, own, number, number, capacity)
         return Range(gap.end - choice.ring, gap.end) if number % 2 else Range(gap.first, gap.first + choice.ring)
 
-    def _parts(self, numbers: list[int], draft: Draft) -> tuple[Part, ...]:
+    def _parts(self, numbers: Sequence[int], draft: Draft) -> tuple[Part, ...]:
         return tuple(
             Part(
                 tuple(node.name for node in step.done), draft.parts[place][0].work.op, draft.described(place), step.macs
@@ -244,9 +269,6 @@ class _Planner:
             for place, step in enumerate(self.steps[number] for number in numbers)
         )
 
-    def _name(self, numbers: list[int]) -> str:
-        names = [self.steps[number].name for number in numbers]
-        last = self.steps[numbers[-1]]
-        if last.pool is not None:
-            names[-1] = f"{last.name}+{last.pool.name}"
-        return names[0] if len(names) == 1 else f"{self.steps[numbers[0]].name}..{names[-1]}"
+    def _name(self, numbers: Sequence[int]) -> str:
+        last = self.steps[numbers[-1]].label
+        return last if len(numbers) == 1 else f"{self.steps[numbers[0]].name}..{last}"

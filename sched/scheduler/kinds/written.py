@@ -1,0 +1,52 @@
+"""Fused as somebody has written it: a file says which layers share a launch, how each is split, what stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from estimator import MemoryTiming
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QHost
+from rtl.contract.params import ChipParams
+from scheduler.errors import PlanError
+from scheduler.fuse.written import check_cuts, read, write
+from scheduler.kinds.fused import Fused, Planner
+from scheduler.plan.program import Plan
+
+__all__ = ["Written", "write_schedule"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """The kind of schedule.
+
+    Attributes
+    ----------
+    path : Path
+        A file as `write_schedule` makes it, perhaps edited since.
+    """
+
+    path: Path
+
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
+        """As `ScheduleKind.plan`."""
+        planner = Planner(Fused(), graph, chip, memory)
+        try:
+            choices, launches = read(self.path.read_text(), graph.name, planner.stays)
+            choices = planner.search.priced(choices)
+            alive = [planner.alive_behind(number, choices) for number in range(len(planner.steps))]
+            check_cuts(planner.steps, launches, alive)
+            hosts = [[number] for number, step in enumerate(planner.steps) if isinstance(step.node, QHost)]
+            return planner.finish(choices, sorted([*launches, *hosts]))
+        except OSError as error:
+            raise PlanError(f"cannot read SCHEDULE={self.path}: {error.strerror}") from error
+        except (PlanError, UnicodeDecodeError) as error:
+            raise PlanError(f"SCHEDULE={self.path}: {error}") from error
+
+
+def write_schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> str:
+    """The best fused schedule, as text."""
+    planner = Planner(Fused(), graph, chip, memory)
+    choices = planner.choices()
+    return write(graph.name, planner.stays, choices, planner.launches(choices))

@@ -1,0 +1,107 @@
+"""Fused schedules as files: what is written is read back, what is edited is done, what cannot be is refused."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estimator import MemoryTiming
+from rtl.contract.params import CoreParams, default_chip
+from scheduler import Plan, PlanError
+from scheduler.kinds.fused import Fused
+from scheduler.kinds.written import Written, write_schedule
+from tests.cases import Case, GraphBuilder, random_image
+from tests.networks import random_network
+from tests.unit.sched.test_fused import run
+
+CORE = CoreParams(8, 8, act_bytes=8 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64)
+CHIP = default_chip(2, CORE, link_bytes=8)
+SLOW = MemoryTiming(bytes_per_cycle=1)
+
+
+def streams(plan: Plan) -> list[bytes]:
+    return [b"".join(launch.streams[place]) for launch in plan.launches for place in sorted(launch.streams)]
+
+
+def chain() -> Case:
+    """Three layers; all that is between them fits into the scratchpads."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder(rng, (16, 10, 10), 10**9)
+    first = builder.conv("in", 16, (3, 3), padding=(1, 1, 1, 1))
+    second = builder.conv(first, 16, (3, 3), padding=(1, 1, 1, 1))
+    graph = builder.graph("chain", builder.conv(second, 24, (1, 1)))
+    return Case(0, "chain", CHIP, graph, random_image(rng, graph))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_written_is_read_back(seed: int, tmp_path: Path) -> None:
+    case = random_network(seed, CHIP)
+    file = tmp_path / "plan.toml"
+    file.write_text(write_schedule(case.graph, CHIP, SLOW))
+    plan, again = Fused().plan(case.graph, CHIP, SLOW), Written(file).plan(case.graph, CHIP, SLOW)
+    assert [launch.nodes for launch in again.launches] == [launch.nodes for launch in plan.launches]
+    assert set(again.tensors) == set(plan.tensors)
+    assert streams(again) == streams(plan)
+
+
+def test_what_is_edited_is_done(tmp_path: Path) -> None:
+    """A tensor more in DRAM, another split: other programs, the same results."""
+    case = chain()
+    file = tmp_path / "plan.toml"
+    text = write_schedule(case.graph, CHIP, SLOW)
+    first, second = case.graph.nodes[:2]
+    assert text.count('output = "dram" }') == 1
+    line = re.compile(rf'(name = "{first.name}".*output = )"\w+"')
+    file.write_text(line.sub(r'\1"dram"', text))
+    plan = Written(file).plan(case.graph, CHIP, SLOW)
+    assert first.output in plan.tensors
+    assert second.output not in plan.tensors
+    run(case, plan, 1)
+    edited = re.sub(r"split = \[\d, \d\]", "split = [2, 1]", text).replace('"rows"', '"whole"')
+    file.write_text(edited)
+    plan = Written(file).plan(case.graph, CHIP, SLOW)
+    (launch,) = plan.launches
+    assert all("2 x 1 cores" in part.mapping for part in launch.parts)
+    run(case, plan, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('network = "chain"', 'network = "vgg16"', "schedule of network = 'vgg16', not of 'chain'"),
+        ('"conv1"', '"conv9"', r"launch 1: layer 'conv9', but 'conv1' comes here"),
+        (r"split = \[\d, \d\]", "split = [3, 1]", r"'conv0': split = \[3, 1\] cannot be; it can be \[1, 1\], \["),
+        (r'output = "\w+"', 'output = "here"', "output = 'here'; it must be \"dram\", \"whole\" or \"rows\""),
+        ('output = "dram"', 'output = "whole"', "'conv2': output = \"whole\", but it cannot stay on the chip"),
+        (r"    \{ name = \"conv2\".*\n", "", "layer 'conv2' is missing"),
+        (r"(    \{ name = \"conv1\")", "]\n[[launch]]\nlayers = [\n\\1", "launch 1 ends behind layer 'conv0' while"),
+        ("layers", "groups", "launch 1 has no layers"),
+        ("split", "cores", "must have name, split and output, and nothing else"),
+        (r"\]\n", "\n", "it is no TOML"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
+    case = chain()
+    file = tmp_path / "plan.toml"
+    text, changes = re.subn(old, new, write_schedule(case.graph, CHIP, SLOW))
+    assert changes
+    file.write_text(text)
+    with pytest.raises(PlanError, match=message) as refusal:
+        Written(file).plan(case.graph, CHIP, SLOW)
+    assert str(refusal.value).startswith(f"SCHEDULE={file}: ")
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    case, file = chain(), tmp_path / "plan.toml"
+    text = write_schedule(case.graph, CHIP, SLOW)
+    file.write_text(re.sub(r"split = \[\d, \d\]", "split = [2, 1]", text).replace('"rows"', '"whole"'))
+    small = replace(CHIP, cores=(replace(CORE, act_bytes=2048),) * 2)
+    with pytest.raises(PlanError, match=r"layer 'conv1': 3,200 bytes stay on a core, which has 2,048: conv0 .1,600"):
+        Written(file).plan(case.graph, small, SLOW)
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(PlanError, match=r"cannot read SCHEDULE=nowhere\.toml: No such file"):
+        Written(Path("nowhere.toml")).plan(chain().graph, CHIP, SLOW)

@@ -41,7 +41,8 @@ _PASSED, _FAILED, _INTERRUPTED, _INTERNAL = 0, 1, 2, 3
 _TIME_LIMIT = "the time limit"
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGPROF)
 _MUTATED = {"golden", "scheduler", "estimator", "tb"}
-"""Packages that are mutated, or hold on to what is."""
+"""Packages that are mutated, or hold on to what is. A mutated module of another one is forgotten by itself, so none of
+its own package may hold on to it."""
 
 
 class CampaignError(Exception):
@@ -201,14 +202,15 @@ def _child(
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     os.chdir(ROOT)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(log.parent / "hypothesis")
-    for name in [name for name in sys.modules if name.partition(".")[0] in _MUTATED]:
-        del sys.modules[name]
     for folder in (ROOT / "sched", ROOT):
         sys.path.insert(0, str(folder))
     finder = None
     if mutant is not None:
         finder = _Finder(mutant)
         sys.meta_path.insert(0, finder)
+    for name in list(sys.modules):
+        if name.partition(".")[0] in _MUTATED or (finder is not None and name == finder.name):
+            del sys.modules[name]
     plugin = _Tests({} if original is None else original.by_test, kills)
     options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
     code = int(pytest.main([*options, *tests], plugins=[plugin]))

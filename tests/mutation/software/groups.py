@@ -32,6 +32,8 @@ _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
 _OPERANDS = "golden/machine/operands.py"
 _M_ARRAY, _M_TAP = "golden/machine/engines/array.py", "golden/machine/engines/tap.py"
 _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequence.py"
+_LINK = "sched/scheduler/code/link.py"
+_PACK, _STAY = "sched/scheduler/fuse/pack.py", "sched/scheduler/fuse/stay.py"
 _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py"
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
@@ -180,8 +182,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _EMIT,
         "loads of a core leave ring by ring",
-        "ordered = sorted(loads[core], key=lambda load: load[:2])",
-        "ordered = loads[core]",
+        "in sorted(loads[core], key=lambda load: (load.start, load.needed)):",
+        "in loads[core]:",
     ),
     Seeded(
         _EMIT,
@@ -264,10 +266,72 @@ _SCHEDULER_FAULTS = (
         "stride = residence.plane",
     ),
     Seeded(
-        _EMIT,
+        _LINK,
         "a resident input is not waited for",
-        "events = tokens.wait(0, source.residence.token, len(source.residence.sources))",
-        "pass",
+        "[self.barriers.computed, *_ranges(self.barriers.data.first + source for source in sources)]",
+        "[self.barriers.computed]",
+    ),
+    Seeded(
+        _LINK,
+        "a part starts before all cores have computed the one in front",
+        "ranges = [self.barriers.computed, *_ranges(",
+        "ranges = [*_ranges(",
+    ),
+    Seeded(
+        _LINK,
+        "STOREs to other cores bring no token",
+        "bits = encode_fields(Opcode.STORE, token_valid=1, token=self.barriers.data.first + core)",
+        "bits = 0",
+    ),
+    Seeded(
+        _LINK,
+        "load units do not wait for the part two before",
+        "PARTS_APART = 2\n",
+        "PARTS_APART = 1000\n",
+    ),
+    Seeded(_LINK, "load units run one part further ahead", "PARTS_APART = 2\n", "PARTS_APART = 3\n"),
+    Seeded(
+        _LINK,
+        "loads go over what the part in front still uses",
+        "number - 1 if number and _loads_over(parts[number], parts[number - 1]) else self.written[number]",
+        "self.written[number]",
+    ),
+    Seeded(
+        _LINK,
+        "what the launch has written to DRAM is read at once",
+        "                return earlier\n",
+        "                return -1\n",
+    ),
+    Seeded(
+        _LINK,
+        "a part is done before its writes are acknowledged",
+        "_signals(computed) + _signals(done, fence=True)",
+        "_signals(computed) + _signals(done)",
+    ),
+    Seeded(_LINK, "an idle core is done at once", "if own is None:  # it is done", "if False:  # it is done"),
+    Seeded(
+        _PACK,
+        "things meet no more in the part in which one dies and the other is born",
+        "return self.first <= last and first <= self.last",
+        "return self.first < last and first < self.last",
+    ),
+    Seeded(
+        _STAY,
+        "an output takes the place of a residual that may still be on its way",
+        "arrived = tensors.written[step.residual] < number - 1",
+        "arrived = True",
+    ),
+    Seeded(
+        _SEQUENCE,
+        "weights are loaded for every tile anew though blocks come first",
+        "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
+        "return (t, j, *key)",
+    ),
+    Seeded(
+        _SEQUENCE,
+        "weights are kept for the next tile though its blocks come between",
+        "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
+        "return (j, *key)",
     ),
     Seeded(
         _EMIT,
@@ -432,14 +496,15 @@ GROUPS: dict[str, Group] = {
     ),
     "scheduler": Group(
         (
-            _EMIT, _SEQUENCE, _DRAFT, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
+            _EMIT, _SEQUENCE, _LINK, _DRAFT, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
+            _PACK, _STAY,
         ),
         (
             *(f"tests/unit/sched/scheduler/{part}.py" for part in (
                 "plan/test_layout", "work/test_source", "map/test_tokens", "map/test_budget", "test_alike",
             )),
             *(f"tests/unit/sched/test_{part}.py" for part in (
-                "resident", "random_layers", "schedule", "replay", "properties",
+                "resident", "fused", "random_layers", "schedule", "replay", "properties",
             )),
         ),
         _SCHEDULER_FAULTS,

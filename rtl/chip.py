@@ -85,6 +85,8 @@ class Chip(wiring.Component):
                 control.core_error[i].eq(core.error),
                 control.core_error_unit[i].eq(core.error_unit),
             ]
+            if params.marks:
+                m.d.comb += core.trace_entry.eq(control.trace_entry)
 
         for i in range(len(chip.memory_nodes)):
             node = chip.memory_node_id(i)

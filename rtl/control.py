@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.contract.isa import MARK_BITS
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import COUNTER_BITS, ID_VALUE, NO_NODE, NO_UNIT, ErrorCode, Register
 from rtl.contract.regs import Control as ControlBit
@@ -19,7 +20,7 @@ CLEAR_CYCLES = 8
 """Cycles for which `clear` is held at least: more than any link or response of a block is under way."""
 WATCHDOG_RESET = 1 << 20
 """WATCHDOG after reset."""
-_READ_CYCLES = 3  # COUNTER_SELECT -> index -> block's value -> multiplexer
+_READ_CYCLES = 3  # COUNTER_SELECT -> index, entry -> block's value -> multiplexer
 
 
 class _Phase(enum.Enum, shape=unsigned(2)):
@@ -60,6 +61,8 @@ class Control(wiring.Component):
     counter_index, counter_value
         Counter to read in every block, and all blocks' values a cycle later, in the order of
         `rtl.contract.regs.block_index`.
+    trace_entry
+        Entry of a trace memory to read, whose words come two cycles later; only on a chip with marks.
     """
 
     def __init__(self, *, chip: ChipParams) -> None:
@@ -83,6 +86,7 @@ class Control(wiring.Component):
                 "progress": In(1),
                 "counter_index": Out(6),
                 "counter_value": In(COUNTER_BITS).array(2 * chip.n_cores + n_memories),
+                **({"trace_entry": Out(MARK_BITS)} if chip.marks else {}),
             }
         )
 
@@ -94,7 +98,7 @@ class Control(wiring.Component):
         self._active = Signal(64, init=-1)
         self._error, self._error_node, self._error_unit = Signal(8), Signal(8), Signal(2)
         self._done = Signal()
-        self._select = Signal(16)
+        self._select = Signal(16 + (MARK_BITS if chip.marks else 0))
         self._clear_left = Signal(range(CLEAR_CYCLES), init=CLEAR_CYCLES - 1)
         self._phase = Signal(_Phase)
         self._start_wanted = Signal()  # clearing is the beginning of a run
@@ -108,6 +112,8 @@ class Control(wiring.Component):
             self.halt.eq(self._error != 0),
             self.counter_index.eq(self._select),
         ]
+        if chip.marks:
+            m.d.comb += self.trace_entry.eq(self._select[16:])
         with m.If(self._phase == _Phase.STARTING):
             m.d.comb += self.start.eq(self._active[: chip.n_cores])
         return m
@@ -252,7 +258,7 @@ class Control(wiring.Component):
             m.d.sync += left.eq(left - 1)
             with m.If(left == 1):
                 blocks = 2 * chip.n_cores + len(chip.memory_nodes)
-                with m.Switch(self._select[8:]):
+                with m.Switch(self._select[8:16]):
                     for block in range(blocks):
                         with m.Case(block):
                             m.d.sync += counter.eq(self.counter_value[block])

@@ -47,6 +47,8 @@ from tb.structure.inventory import print_inventory, take_inventory
 
 __all__ = ["app", "main"]
 
+MARKS = 256
+"""Entries of the cores' trace memories in the preset chips for launches of many layers."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""
 
@@ -105,6 +107,8 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
     params = _chip(cores, chip)
+    if chip is None and schedule != DEFAULT_SCHEDULE:
+        params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse)),
         chip=params,

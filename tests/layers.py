@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.int8 import ops
+from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams
 from scheduler import Plan, schedule
 from scheduler.kinds.kind import ScheduleKind
@@ -49,6 +50,7 @@ def _launches(case: Case, plan: Plan, folder: Path) -> list[Check]:
             tuple(Region(name, place.addr, place.nbytes) for name, place in places.items()),
             watchdog_cycles=20_000,
             memory=(MemoryFile(0, (folder / f"{case.seed}.npy").resolve()),) if number == 0 else (),
+            marks=marks_of(plan.chip, launch.streams),
         )
         checks.append(Check(case, plan, job, {name: expected[name] for name in outputs}))
     return checks

@@ -53,6 +53,10 @@ def check_fields(core: CoreState, chip: ChipParams, unit: Unit, opcode: Opcode, 
 
 def _sync(check: Checker, fields: Fields) -> None:
     check.require(not fields["fence"] or check.unit == Unit.STORE, "only the store unit has a fence")
+    mark, marks = fields["mark"], check.core.params.marks
+    if mark and marks:
+        check.require(check.unit == Unit.COMPUTE, f"mark {mark}, only the compute unit has marks")
+        check.require(mark <= marks, f"mark {mark}, the trace memory has entries for 1..{marks}")
 
 
 def _load(check: Checker, fields: Fields) -> None:

@@ -221,6 +221,8 @@ class _Run:
         match actor.opcode:
             case Opcode.SYNC:
                 actor.fencing = False
+                if fields["mark"] and core.params.marks:
+                    core.marks.append(fields["mark"])
                 self._signal(core, fields, range(3))
             case Opcode.LOAD:
                 self._later("read", core.index, fields["memory"], lambda: self._read(fields))

@@ -46,7 +46,7 @@ class Result:
     node, unit : int or None, Unit or None
         Where the error is, as register ERROR tells it.
     cores : tuple of CoreState
-        Final memories, token counters and event counts.
+        Final memories, token counters, event counts and marks passed.
     read_bytes, write_bytes : int64[memory nodes, traffic classes]
         Whole flits that programs moved from and to DRAM. The fetching of programs is not in them: how
         far a fetch runs ahead of END is the hardware's affair.

@@ -43,6 +43,8 @@ class CoreState:
         Fields of the last POOL.
     counts : Counter of numbers of counters
         Events that do not depend on timing: pixels, passes, instructions, scratchpad writes.
+    marks : list of int
+        Marks that the compute unit has passed, in their order; always empty without a trace memory.
     flits_in, flits_out : int
         Flits of data from memory nodes and cores, and of a STORE's data. Hardware counts requests, signals,
         acknowledgements and programs besides.
@@ -65,6 +67,7 @@ class CoreState:
         self.geometry: dict[str, int] | None = None
         self.pool: dict[str, int] | None = None
         self.counts: Counter[int] = Counter()
+        self.marks: list[int] = []
         self.flits_in = 0
         self.flits_out = 0
         self._workspace = np.empty(0, np.uint8)

@@ -9,7 +9,7 @@ from rtl.contract.engines import ENGINES
 from rtl.contract.isa import TrafficClass
 from rtl.contract.regs import CoreCounter
 
-__all__ = ["Activity", "CoreActivity", "by_class"]
+__all__ = ["Activity", "CoreActivity", "by_cause", "by_class"]
 
 _CAUSE, _PIXELS = "compute_", "_pixels"
 """Parts of the names of counters: what the compute unit does in a cycle, and pixels through an engine."""
@@ -112,14 +112,17 @@ def by_class(counts: Sequence[int]) -> dict[str, int]:
     return {traffic.name.lower(): int(counts[traffic]) for traffic in TrafficClass}
 
 
+def by_cause(counters: Mapping[str, int]) -> dict[str, int]:
+    """What a compute unit did in each cycle, of a core's counters by name."""
+    return {name.removeprefix(_CAUSE): value for name, value in counters.items() if name.startswith(_CAUSE)}
+
+
 def _of_core(counters: Mapping[str, int]) -> CoreActivity:
     return CoreActivity(
         pixels={name.removesuffix(_PIXELS): value for name, value in counters.items() if name.endswith(_PIXELS)},
         passes=counters[CoreCounter.PASSES.name.lower()],
         instructions=counters[CoreCounter.INSTRUCTIONS.name.lower()],
-        compute_cycles={
-            name.removeprefix(_CAUSE): value for name, value in counters.items() if name.startswith(_CAUSE)
-        },
+        compute_cycles=by_cause(counters),
     )
 
 

@@ -20,6 +20,12 @@ Instructions
              has waited for may still be under way then: it is in no counter, and the next start may lose it.
     SYNC     Waits, then (with ``fence``, store unit only: after every earlier write of the unit is
              acknowledged) fires its signals. Any unit.
+             With ``mark`` m > 0 (compute unit only) it marks the end of a part of the launch: as it executes, what is
+             before it in its stream over and its waits met, entry ``m % marks`` of the core's trace memory becomes
+             the core's eight COMPUTE counters, the cycle of the SYNC itself counted (`rtl.contract.regs.CoreTrace`).
+             They add up to the cycles of the launch so far, and differences of marks to the counters at the end.
+             A mark that comes again overwrites its entry. ILLEGAL_FIELD for a mark above the core's ``marks``, and
+             for one in another unit; a core with ``marks`` 0 does not look at the field: programs run there as well.
     LOAD     (load unit) Asks memory node ``memory`` to send ``runs`` runs of ``run_flits`` flits to the
              scratchpad ``space`` of every core in ``cores``. Run r starts at DRAM byte address
              ``dram_addr + r*dram_stride*B`` and scratchpad flit address ``dst + r*dst_stride``
@@ -94,6 +100,7 @@ __all__ = [
     "INSTRUCTION_BITS",
     "INSTRUCTION_BYTES",
     "LAYOUTS",
+    "MARK_BITS",
     "OPTION_BITS",
     "PARAM_BYTES_PER_CHANNEL",
     "PARAM_FLITS",
@@ -127,6 +134,8 @@ PARAM_FLITS = PARAM_BYTES_PER_CHANNEL
 ENGINE_BITS = 3
 OPTION_BITS = 16
 """Bits of a SETUP that each engine lays out for itself."""
+MARK_BITS = 8
+"""Of the number of a mark; 0 is none."""
 TABLE_BYTES = 256
 """The activation table: one int8 for every int8."""
 
@@ -204,7 +213,7 @@ def _instruction(members: Mapping[str, Any]) -> data.StructLayout:
 
 
 End = _instruction(_PREFIX)
-Sync = _instruction({**_PREFIX, **_SIGNALS, "fence": unsigned(1)})
+Sync = _instruction({**_PREFIX, **_SIGNALS, "fence": unsigned(1), "mark": unsigned(MARK_BITS)})
 Load = _instruction(
     {
         **_PREFIX,

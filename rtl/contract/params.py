@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import ADDRESS_SPACE_BYTES
+from rtl.contract.isa import ADDRESS_SPACE_BYTES, MARK_BITS
 
 __all__ = [
     "AXI_PAGE_BYTES",
@@ -91,6 +91,8 @@ class CoreParams:
     """Kernel columns that the tap unit can apply at once. 3 leaves depthwise 3x3 layers to the memory's bandwidth."""
     engines: tuple[str, ...] = ("array", "tap")
     """Names of its compute engines (`rtl.contract.engines`); in whatever order given, kept in that of their codes."""
+    marks: int = 0
+    """Entries of the trace memory, in which SYNCs with marks note the compute counters; 0 for no such memory."""
 
     def __post_init__(self) -> None:
         self._check_engines()
@@ -102,6 +104,9 @@ class CoreParams:
         _check_power_of_two("core.param_blocks", self.param_blocks, 2, 1024)
         _check_power_of_two("core.queue_depth", self.queue_depth, 4, 64)
         _check_within("core.tap_columns", self.tap_columns, 1, 8)
+        whole = f"0, or a power of two from 2 to {1 << MARK_BITS}"
+        legal = _within(self.marks, 0, 0) or _power_of_two(self.marks, 2, 1 << MARK_BITS)
+        _require(legal, "core.marks", self.marks, whole)
 
     def _check_engines(self) -> None:
         rule = f"a list of different engines, at least one, out of {', '.join(ENGINES)}"
@@ -246,6 +251,11 @@ class ChipParams:
     @property
     def pes(self) -> int:
         return sum(core.pes for core in self.cores)
+
+    @property
+    def marks(self) -> int:
+        """Entries of the largest trace memory of a core."""
+        return max(core.marks for core in self.cores)
 
     @property
     def n_vcs(self) -> int:

@@ -2,7 +2,8 @@
 
 AXI4-Lite, 32-bit registers. Counters and debug words are read one at a time: write COUNTER_SELECT
 (block << 8 | index), read COUNTER_LOW, then COUNTER_HIGH (48 bits in all; reading is exact while the
-chip is stopped). Counters are cleared by a start.
+chip is stopped). Counters are cleared by a start. A chip on which a core has marks has a third field in
+COUNTER_SELECT (entry << 16 | block << 8 | index): the entry of the trace memory that the words of `CoreTrace` show.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ __all__ = [
     "ID_VALUE",
     "NO_NODE",
     "NO_UNIT",
+    "START_CYCLES",
     "BlockKind",
     "Control",
     "CoreCounter",
     "CoreDebug",
+    "CoreTrace",
     "ErrorCode",
     "MemoryCounter",
     "Register",
@@ -26,6 +29,7 @@ __all__ = [
     "Status",
     "UnitState",
     "block_index",
+    "compute_counters",
 ]
 
 ID_VALUE = 0x5359_4D31  # "SYM1"
@@ -57,6 +61,7 @@ class Register(IntEnum):
     CYCLES_HIGH = 0x20
     """Cycles from start to done (or error, or now)."""
     COUNTER_SELECT = 0x24
+    """Index in bits 7:0, block in 15:8 (`block_index`); on a chip with marks, entry of a trace memory in 23:16."""
     COUNTER_LOW = 0x28
     COUNTER_HIGH = 0x2C
     ACTIVE_CORES_LOW = 0x30
@@ -186,6 +191,29 @@ class CoreDebug(IntEnum):
     """A bit per token counter; counters 0..47, then 48..95."""
     OUTSTANDING = 37
     """Write packets not yet acknowledged (15:0), program reads under way (31:16)."""
+
+
+class CoreTrace(IntEnum):
+    """Words of a core's trace memory; only where `CoreParams.marks` is not 0, elsewhere they read 0.
+
+    An active core's eight COMPUTE counters grow by one in all in each cycle of a launch but the first, that of the
+    start itself. So the cycle of a mark, counted as CYCLES is, is the sum of the words of its entry and START_CYCLES.
+    """
+
+    PASSED = 38
+    """Marks that the program has passed since the start, one that comes again each time, modulo 256; of no entry."""
+    COMPUTE = 40
+    """Word COMPUTE + c of an entry: `CoreCounter` c at its mark, for each of the eight COMPUTE counters. The entry of
+    mark m is m % marks; one that no mark has written since power-up holds anything."""
+
+
+START_CYCLES = 1
+"""Of CYCLES, those in which a core does not count yet."""
+
+
+def compute_counters() -> tuple[CoreCounter, ...]:
+    """The COMPUTE counters, of which exactly one grows in each cycle, in the order of their numbers from 0 on."""
+    return tuple(counter for counter in CoreCounter if counter.name.startswith("COMPUTE_"))
 
 
 class RouterCounter(IntEnum):

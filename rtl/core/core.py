@@ -16,10 +16,11 @@ from typing import Any
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import exact_log2
 
 from rtl.contract.isa import PARAM_FLITS, Unit
 from rtl.contract.params import ChipParams, CoreParams
-from rtl.contract.regs import COUNTER_BITS, NO_UNIT, CoreCounter, CoreDebug, ErrorCode
+from rtl.contract.regs import COUNTER_BITS, NO_UNIT, CoreCounter, CoreDebug, CoreTrace, ErrorCode
 from rtl.core.accumulator import Accumulator
 from rtl.core.compute import ComputeUnit
 from rtl.core.counters import CoreCounters, unit_state
@@ -31,6 +32,7 @@ from rtl.core.scratchpad import Scratchpad
 from rtl.core.signals import SignalRouter
 from rtl.core.store import Store
 from rtl.core.tokens import TokenFile
+from rtl.core.trace import TraceMemory
 from rtl.lib.fifo import Fifo
 from rtl.lib.ram import Ram
 from rtl.noc.flit import flit_layout
@@ -38,7 +40,7 @@ from rtl.noc.flit import flit_layout
 __all__ = ["Core"]
 
 
-def _signature(chip: ChipParams) -> dict[str, Any]:
+def _signature(core: CoreParams, chip: ChipParams) -> dict[str, Any]:
     flit = flit_layout(chip)
     return {
         "request_out": Out(stream.Signature(flit)),
@@ -57,6 +59,7 @@ def _signature(chip: ChipParams) -> dict[str, Any]:
         "progress": Out(1),
         "counter_index": In(6),
         "counter_value": Out(COUNTER_BITS),
+        **({"trace_entry": In(exact_log2(core.marks))} if core.marks else {}),
     }
 
 
@@ -92,12 +95,14 @@ class Core(wiring.Component):
         Something moved in the cycle before.
     counter_index, counter_value
         `rtl.core.counters.CoreCounters`.
+    trace_entry
+        Entry of `rtl.core.trace.TraceMemory` whose words the counters' numbers name, a cycle later; only with marks.
     """
 
     def __init__(self, *, core: CoreParams, chip: ChipParams) -> None:
         self.core = core
         self.chip = chip
-        super().__init__({**_signature(chip), "clear": In(1)})
+        super().__init__({**_signature(core, chip), "clear": In(1)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -135,7 +140,7 @@ class _Logic(wiring.Component):
     def __init__(self, *, core: CoreParams, chip: ChipParams) -> None:
         self.core = core
         self.chip = chip
-        super().__init__(_signature(chip))
+        super().__init__(_signature(core, chip))
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -151,7 +156,7 @@ class _Logic(wiring.Component):
         m.submodules.acc = acc = Accumulator(entries=core.acc_entries, cols=core.cols)
         m.submodules.tokens = tokens = TokenFile(chip=chip)
         m.submodules.fetch = fetch = Fetch(core=core, chip=chip)
-        issues = [Issue(chip=chip, unit=unit) for unit in Unit]
+        issues = [Issue(chip=chip, unit=unit, marks=core.marks) for unit in Unit]
         m.submodules.load = load = Load(chip=chip)
         m.submodules.compute = compute = ComputeUnit(core=core, chip=chip)
         m.submodules.store = store = Store(core=core, chip=chip)
@@ -330,6 +335,17 @@ class _Logic(wiring.Component):
             counters.index.eq(self.counter_index),
             self.counter_value.eq(counters.value),
         ]
+        if self.core.marks:
+            m.submodules.trace = trace = TraceMemory(marks=self.core.marks)
+            connect(m, compute_issue.mark, trace.mark)
+            m.d.comb += [
+                trace.now.eq(counters.now),
+                # Nothing is read while the host reads counters or nothing.
+                trace.read_enable.eq(self.counter_index[3:] == CoreTrace.COMPUTE >> 3),
+                trace.read_entry.eq(self.trace_entry),
+                counters.entry.eq(trace.read),
+                counters.passed.eq(trace.passed),
+            ]
         m.d.sync += self.progress.eq(Cat(issued, *flits_in, flit_out, drain, does.stream, compute.update.valid).any())
 
         debug = counters.debug

@@ -7,13 +7,17 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.contract.engines import ENGINES
+from rtl.contract.isa import MARK_BITS
 from rtl.contract.params import CoreParams
-from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug
+from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug, CoreTrace, compute_counters
 
-__all__ = ["DEBUG_WORDS", "CoreCounters", "events_layout", "unit_state"]
+__all__ = ["DEBUG_WORDS", "SNAPSHOT", "CoreCounters", "events_layout", "unit_state"]
 
 WIDE = {CoreCounter.FLITS_IN: 2, CoreCounter.ACC_READS: 2, CoreCounter.INSTRUCTIONS: 2}
 """Bits of the step, where a counter may grow by more than one in a cycle."""
+
+SNAPSHOT = data.ArrayLayout(unsigned(COUNTER_BITS), len(compute_counters()))
+"""The COMPUTE counters at one time, in the order of their numbers."""
 
 DEBUG_WORDS = data.StructLayout({word.name: unsigned(COUNTER_BITS) for word in CoreDebug})
 
@@ -41,11 +45,18 @@ class CoreCounters(wiring.Component):
     events : `events_layout`
     debug : DEBUG_WORDS
     index, value
-        Number of the counter (`CoreCounter`) or debug word (`CoreDebug`), and its value; 0 for any other.
+        Number of the counter (`CoreCounter`), debug word (`CoreDebug`) or word of the trace memory (`CoreTrace`), and
+        its value; 0 for any other.
+    now : SNAPSHOT
+        The COMPUTE counters; only of a core with marks, like the next two.
+    entry : SNAPSHOT
+    passed
+        From `rtl.core.trace.TraceMemory`: the entry that is read, and the marks passed.
     """
 
     def __init__(self, *, core: CoreParams) -> None:
         self.core = core
+        trace = {"now": Out(SNAPSHOT), "entry": In(SNAPSHOT), "passed": In(MARK_BITS)}
         super().__init__(
             {
                 "running": In(1),
@@ -53,6 +64,7 @@ class CoreCounters(wiring.Component):
                 "debug": In(DEBUG_WORDS),
                 "index": In(6),
                 "value": Out(COUNTER_BITS),
+                **(trace if core.marks else {}),
             }
         )
 
@@ -66,6 +78,10 @@ class CoreCounters(wiring.Component):
                 step = self.events[name]
                 with m.If(step.any()):
                     m.d.sync += count.eq(count + step)
+        if self.core.marks:
+            m.d.comb += [self.now[counter].eq(words[counter]) for counter in compute_counters()]
+            words |= {CoreTrace.COMPUTE + counter: self.entry[counter] for counter in compute_counters()}
+            words[CoreTrace.PASSED] = self.passed
         words |= {word: self.debug[word.name] for word in CoreDebug}
         with m.Switch(self.index):
             for number, word in words.items():

@@ -1,7 +1,8 @@
 """Issue: the head of a unit's instruction queue waits for its tokens, takes them and goes to the unit.
 
 END and SYNC are executed here; an instruction that is not for this unit, or whose wait ranges or signals
-name what the chip does not have, stops the unit with an error. So does a fence outside the store unit.
+name what the chip does not have, stops the unit with an error. So does a fence outside the store unit, and in a core
+with marks a mark that it does not have, or outside the compute unit.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode, UnitState
 from rtl.core.signals import SIGNAL, SignalSender
 from rtl.core.tokens import take_signature
+from rtl.core.trace import mark_signature
 from rtl.lib.bits import ones_between
 
 __all__ = ["EVENTS", "Issue"]
@@ -31,6 +33,11 @@ OPCODES = {
     Unit.COMPUTE: (Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE),
     Unit.STORE: (Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.POOL, Opcode.TABLE),
 }
+
+
+def _mark(word: Value) -> Value:
+    field = isa.Sync["mark"]
+    return word[field.offset :][: field.width]
 
 
 class Issue(wiring.Component):
@@ -61,11 +68,14 @@ class Issue(wiring.Component):
     events : EVENTS
     opcode, state, unmet
         For the debug word.
+    mark : Out(`mark_signature`)
+        A SYNC with a mark executes; only of the compute unit of a core with marks.
     """
 
-    def __init__(self, *, chip: ChipParams, unit: Unit) -> None:
+    def __init__(self, *, chip: ChipParams, unit: Unit, marks: int = 0) -> None:
         self.chip = chip
         self.unit = unit
+        self.marks = marks
         super().__init__(
             {
                 "i": In(stream.Signature(unsigned(isa.INSTRUCTION_BITS))),
@@ -82,6 +92,7 @@ class Issue(wiring.Component):
                 "opcode": Out(4),
                 "state": Out(UnitState),
                 "unmet": Out(3),
+                **({"mark": Out(mark_signature(marks))} if marks and unit == Unit.COMPUTE else {}),
             }
         )
 
@@ -151,6 +162,12 @@ class Issue(wiring.Component):
                     m.d.sync += state.eq(UnitState.ENDED)
                 with m.If(~is_end & ~is_sync):
                     m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(word)]
+        if self.marks and self.unit == Unit.COMPUTE:
+            number = _mark(word)
+            m.d.comb += [
+                self.mark.valid.eq(self.take.grant & is_sync & (number != 0)),
+                self.mark.entry.eq(number),  # modulo marks
+            ]
         m.d.comb += [
             self.ended.eq(state == UnitState.ENDED),
             self.events.empty.eq((state == UnitState.DECODE) & ~self.i.valid),
@@ -178,6 +195,10 @@ class Issue(wiring.Component):
                     m.d.comb += bad.eq(1)
         if self.unit != Unit.STORE:
             with m.If((opcode == Opcode.SYNC) & self.i.payload[isa.Sync["fence"].offset]):
+                m.d.comb += bad.eq(1)
+        if self.marks:
+            highest = self.marks if self.unit == Unit.COMPUTE else 0
+            with m.If((opcode == Opcode.SYNC) & (_mark(self.i.payload) > highest)):
                 m.d.comb += bad.eq(1)
         failed = Signal()
         code = Signal(8)

@@ -28,6 +28,7 @@ __all__ = [
     "Instruction",
     "Instructions",
     "Load",
+    "Marking",
     "Setting",
     "Signals",
     "Store",
@@ -51,7 +52,7 @@ WAITS = ("wait_act", "wait_weight", "wait_acc")
 """Names of what a unit waits for, by wait range."""
 
 TIMED = {
-    Opcode.SYNC: {"fence"},
+    Opcode.SYNC: {"fence", "mark"},
     Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "token_valid", "token"},
     Opcode.COMPUTE: {"blocks", "out_h"},
     Opcode.STORE: {
@@ -96,6 +97,18 @@ class Instruction:
 @dataclass(slots=True, eq=False)
 class Setting(Instruction):
     """SETUP or POOL; later instructions of its unit are made with it."""
+
+
+@dataclass(slots=True, eq=False)
+class Marking(Instruction):
+    """SYNC with a mark, of the compute unit of a core with marks.
+
+    Attributes
+    ----------
+    mark : int
+    """
+
+    mark: int
 
 
 @dataclass(slots=True, eq=False)
@@ -240,6 +253,9 @@ class Instructions:
                 return self._store(start, core, setup, fields)
             case Opcode.SETUP | Opcode.POOL:
                 return Setting(*start, (), self.c.compute_issue, fence=False)
+            case Opcode.SYNC if fields["mark"] and self.chip.cores[core].marks:
+                signals, mark = self._signals(core, fields), fields["mark"]
+                return Marking(*start, signals, self.c.compute_issue, fence=False, mark=mark)
             case Opcode.SYNC:
                 return Instruction(*start, self._signals(core, fields), self.c.compute_issue, bool(fields["fence"]))
             case Opcode.TABLE:

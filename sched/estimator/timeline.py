@@ -7,6 +7,7 @@ between events nothing is computed, so the time taken depends on the number of i
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,11 +16,12 @@ from math import inf
 from typing import Any
 
 from estimator.coefficients import Coefficients
-from estimator.instructions import Compute, Instruction, Load, Setting, Signals, Store, Tokens
+from estimator.instructions import Compute, Instruction, Load, Marking, Setting, Signals, Store, Tokens
 from estimator.memory import MemoryServer, ReadJob, WriteJob
 from estimator.timing import MemoryTiming
 from estimator.transfers import hops
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
+from rtl.contract.marks import Mark
 from rtl.contract.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline", "UnitState"]
@@ -41,12 +43,15 @@ class Estimate:
         weights, accumulators, missing instructions, overhead, and done.
     memory_busy : tuple of float
         Share of each memory node's bandwidth in use.
+    marks : dict of int to tuple of Mark
+        Of each core that passes some, in the order of their numbers.
     """
 
     cycles: float
     dram_bytes: dict[str, int]
     compute: dict[str, float]
     memory_busy: tuple[float, ...]
+    marks: Mapping[int, tuple[Mark, ...]] = field(default_factory=dict)
 
 
 class EstimateError(ValueError):
@@ -124,6 +129,7 @@ class Timeline:
         self.last_end = inf
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
+        self.marks: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
         self.way = [
             [c.hop_latency * hops(chip, core, node) for node in range(len(chip.memory_nodes))]
@@ -165,7 +171,8 @@ class Timeline:
             unit.causes["done"] = cycles - unit.last
         causes = {name: sum(u.causes[name] for u in working) / max(1, len(working)) for name in CAUSES}
         busy = tuple(server.busy_flits / server.capacity / cycles for server in self.servers)
-        return Estimate(cycles, self.bytes, causes, busy)
+        marks = {core: tuple(some[number] for number in sorted(some)) for core, some in sorted(self.marks.items())}
+        return Estimate(cycles, self.bytes, causes, busy, marks)
 
     def at(self, time: float, action: Callable[..., None], *args: Any) -> None:
         """Plan an event; of those at the same time, the one that was planned first comes first."""
@@ -298,6 +305,8 @@ class Timeline:
             case Setting():
                 unit.free = self.now + instruction.cycles
                 self.overhead(unit)
+            case Marking():
+                self.execute_mark(unit, instruction)
             case _ if instruction.opcode == Opcode.TABLE:
                 unit.free = self.now + instruction.cycles
                 self.fire(instruction.signals, unit.free)
@@ -331,6 +340,16 @@ class Timeline:
         finish = unit.free + instruction.drain
         self.fire(instruction.drained, finish)
         unit.finish = max(unit.finish, finish)
+
+    def execute_mark(self, unit: UnitState, instruction: Marking) -> None:
+        """It executes once the engines have drained; until then the unit waits for nothing else."""
+        executes = max(self.now, unit.finish)
+        unit.free = executes + instruction.cycles
+        self.overhead(unit)
+        # What comes behind the mark is in the causes already.
+        causes = {**unit.causes, "overhead": unit.causes["overhead"] - instruction.cycles}
+        self.marks[unit.core][instruction.mark] = Mark(instruction.mark, executes, causes)
+        self.fire(instruction.signals, executes)
 
     def execute_load(self, unit: UnitState, instruction: Load) -> None:
         unit.free = self.now + instruction.cycles

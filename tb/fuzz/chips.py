@@ -96,7 +96,7 @@ CHIPS: dict[str, ChipParams] = {
     "2x1_mixed": ChipParams(
         2,
         1,
-        (_SMALL, replace(_SMALL, rows=16, cols=8, act_bytes=16384)),
+        (replace(_SMALL, marks=4), replace(_SMALL, rows=16, cols=8, act_bytes=16384, marks=16)),
         (_WEST, MemoryNodeParams(1, 0, Direction.EAST)),
         max_packet_flits=16,
         vc_depth=16,

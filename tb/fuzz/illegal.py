@@ -13,6 +13,7 @@ from rtl.contract.isa import (
     ADDRESS_SPACE_BYTES,
     ENGINE_BITS,
     INSTRUCTION_BYTES,
+    MARK_BITS,
     OPTION_BITS,
     Opcode,
     Space,
@@ -125,8 +126,13 @@ class _Maker:
             return Fault(self.core, Unit(self.pick(0, 1, 2)), [Instruction(Opcode.SYNC, fields)])
         return self.fault(self.step(opcode), **fields)
 
-    def bad_fence(self) -> Fault:
-        return Fault(self.core, Unit(self.pick(0, 1)), [Instruction(Opcode.SYNC, {"fence": 1})])
+    def bad_sync(self) -> Fault:
+        marks, highest = self.params.marks, (1 << MARK_BITS) - 1
+        if not marks or self.rng.random() < 0.3:
+            return Fault(self.core, Unit(self.pick(0, 1)), [Instruction(Opcode.SYNC, {"fence": 1})])
+        unit = Unit(self.pick(*(unit for unit in Unit if unit != Unit.COMPUTE or marks < highest)))
+        lowest = marks + 1 if unit == Unit.COMPUTE else 1
+        return Fault(self.core, unit, [Instruction(Opcode.SYNC, {"mark": self.above(lowest, highest)})])
 
     def bad_load(self) -> Fault:
         chip = self.chip
@@ -307,7 +313,7 @@ RECIPES: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
     "opcode of another unit": (ErrorCode.ILLEGAL_OPCODE, _Maker.wrong_unit),
     "wait": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_wait),
     "signal": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_signal),
-    "fence": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_fence),
+    "SYNC": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_sync),
     "LOAD": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_load),
     "SETUP": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_setup),
     "COMPUTE": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_compute),

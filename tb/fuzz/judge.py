@@ -11,20 +11,32 @@ an instruction which does not wait for the faulty one, nor the faulty one inside
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from golden.machine import COUNTED, Machine, Result, fresh_cores
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
-from rtl.contract.regs import CoreCounter, ErrorCode
+from rtl.contract.isa import MARK_BITS, Opcode, Space, TrafficClass, Unit
+from rtl.contract.marks import Mark
+from rtl.contract.regs import CoreCounter, ErrorCode, compute_counters
 from tb.fuzz.footprint import Place, accesses, leaves_cores, leaves_memory, left_by_compute
 from tb.fuzz.program import DATA_BYTES, Instruction, Program
 from tb.sim.job import LaunchResult, core_label
 
-__all__ = ["REGION", "Expectation", "Rejected", "Status", "expect_fault", "expect_legal", "statuses"]
+__all__ = [
+    "REGION",
+    "Expectation",
+    "Rejected",
+    "Status",
+    "expect_fault",
+    "expect_legal",
+    "mark_differences",
+    "statuses",
+]
 
 REGION = "dram"
 """Name of the region that holds all of external memory."""
@@ -95,6 +107,7 @@ class Expectation:
             tokens = [t for t, count in enumerate(core.tokens) if count]
             if launch.debug[core.index]["tokens"] != tokens:
                 found.append(f"core {core.index}: counters {launch.debug[core.index]['tokens']} left, not {tokens}")
+            found += mark_differences(launch, core.index, core.params.marks, core.marks)
             counts = launch.counters["core"][core.index]
             numbers = ENGINES.counters(core.params.engines)
             wanted = {name.lower(): core.counts[number] for name, number in numbers.items() if number in _EXACT}
@@ -149,6 +162,34 @@ class Expectation:
             if changed.size:
                 found.append(f"{where}: {changed.size} bytes changed that nothing may write, the first at {changed[0]}")
         return found
+
+
+def mark_differences(launch: LaunchResult, core: int, marks: int, passed: Sequence[int]) -> list[str]:
+    """The marks that a core passed are those of the machine; their times grow along its program, up to its end.
+
+    What a mark that came twice has is that of the last time.
+    """
+    if not marks:
+        return []
+    found = []
+    count = launch.debug[core]["marks_passed"]
+    if count != len(passed) % (1 << MARK_BITS):
+        found.append(f"core {core}: {count} marks passed, not {len(passed)}")
+    last = list(reversed(dict.fromkeys(reversed(passed))))
+    of_core = {mark.number: mark for mark in launch.core_marks[core]} if launch.marks else {}
+    if sorted(of_core) != sorted(last):
+        return [*found, f"core {core}: marks {sorted(of_core)} read, not {sorted(last)}"]
+    counters = launch.counters["core"][core]
+    end = Mark.from_counters(0, {c.name.lower(): counters[c.name.lower()] for c in compute_counters()})
+    if end.cycles != launch.cycles:
+        found.append(f"core {core}: its compute unit accounts for {end.cycles} of {launch.cycles} cycles")
+    order = [*(of_core[number] for number in last), end]
+    for before, after in pairwise(order):
+        shrunk = [name for name, value in before.compute_cycles.items() if value > after.compute_cycles[name]]
+        if before.cycles >= after.cycles or shrunk:
+            what = f"{after.number}" if after.number else "the end"
+            found.append(f"core {core}: mark {before.number} at {before.cycles}, {what} at {after.cycles} {shrunk}")
+    return found
 
 
 def outcome_status(launch: LaunchResult) -> Status:

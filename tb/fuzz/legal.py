@@ -58,6 +58,8 @@ class _Generator:
         makers: list[tuple[float, Callable[[int], Step | None]]] = [
             (0.34, self.load), (0.29, self.compute), (0.28, self.store), (0.05, self.sync), (0.04, self.table),
         ]  # fmt: skip
+        if chip.marks:
+            makers = [(0.88 * weight, maker) for weight, maker in makers] + [(0.12, self.mark)]
         self.weights = [weight for weight, _ in makers]
         self.makers = [maker for _, maker in makers]
 
@@ -117,6 +119,13 @@ class _Generator:
     def sync(self, core: int) -> Step:
         unit = Unit(self.rng.integers(3))
         return Step(core, Opcode.SYNC, {"fence": int(unit == Unit.STORE and self.rng.random() < 0.7)}, unit=unit)
+
+    def mark(self, core: int) -> Step | None:
+        """A SYNC with a mark, any of its core's."""
+        marks = self.chip.cores[core].marks
+        if not marks:
+            return None
+        return Step(core, Opcode.SYNC, {"mark": int(self.rng.integers(1, marks + 1))}, unit=Unit.COMPUTE)
 
     def table(self, core: int) -> Step | None:
         room = self.chip.cores[core].param_blocks - table_blocks(self.chip.link_bytes)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rtl.contract.codec import decode, encode, pack_params
 from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit
+from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
 from tb.errors import BenchError
 from tb.files import write_atomically
@@ -110,6 +111,12 @@ class Program:
     def streams_of(self, unit: Unit) -> list[Instruction]:
         """The instructions of a unit, of all cores."""
         return [i for (_, of), stream in self.streams.items() if of == unit for i in stream]
+
+    @property
+    def marks(self) -> tuple[tuple[int, ...], ...]:
+        """Marks that each core passes, in the order of its compute stream."""
+        codes = {place: [instruction.code for instruction in stream] for place, stream in self.streams.items()}
+        return marks_of(self.chip, codes)
 
     def image(self, origin: int = 0) -> np.ndarray:
         """External memory from `origin` on before the run, uint8[MEMORY_BYTES]."""

@@ -73,6 +73,7 @@ def run_programs(
                     memory=(MemoryFile(program.origin, folder / f"{number}.npy"),),
                     settings=program.settings if fresh else None,
                     inside_seed=program.seed,
+                    marks=program.marks,
                 )
             )
         chip = expectations[0].program.chip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,19 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class PartSummary:
-    """The share of one layer in a launch."""
+    """The share of one layer in a launch.
 
+    Where the cores have no trace memory, or the launch is one part, nothing is known of its cycles apart.
+    """
+
+    name: str
     op: str
     macs: int
     mapping: str = ""
+    cycles: int | None = None
+    estimated_cycles: int = 0
+    dram_bytes: Mapping[str, int] = field(default_factory=dict)
+    compute_cycles: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,19 @@ class LayerSummary:
     def estimate_error(self) -> float | None:
         """Relative error of the estimate, positive where that is too high."""
         return self.estimated_cycles / self.cycles - 1 if self.cycles else None
+
+    def rows(self, pe_count: int) -> list[LayerSummary]:
+        """One for each of its parts, if their cycles are known apart; they add up to it. Else itself."""
+        if any(part.cycles is None for part in self.parts):
+            return [self]
+        return [
+            replace(
+                self, name=part.name, op=part.op, cycles=part.cycles or 0, estimated_cycles=part.estimated_cycles,
+                macs=part.macs, utilization=part.macs / (pe_count * part.cycles) if part.cycles else 0.0,
+                dram_bytes=part.dram_bytes, compute_cycles=part.compute_cycles, mapping=part.mapping, parts=(),
+            )
+            for part in self.parts
+        ]  # fmt: skip
 
 
 @dataclass
@@ -113,6 +134,11 @@ class Summary:
     """Time from the start of the simulators to the end of the last; `sim_s` is what the launches took one by one, of
     earlier runs too."""
     layers: list[LayerSummary] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[LayerSummary]:
+        """Layers, as far as they are known apart."""
+        return [row for layer in self.layers for row in (layer.rows(self.pe_count) if layer.parts else [layer])]
 
     @property
     def cycles(self) -> int:

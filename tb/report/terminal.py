@@ -96,7 +96,7 @@ def _table(summary: Summary, width: int) -> Table:
 
 
 def _columns(summary: Summary) -> list[_Column]:
-    layers = summary.layers
+    layers = summary.rows
     names, losses = [layer.name for layer in layers], [_loss(layer) for layer in layers]
     # What the host computed may be cut; the losses of the chip are figures.
     figures = [loss for layer, loss in zip(layers, losses, strict=True) if not layer.on_host]

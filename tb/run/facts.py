@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
 from rtl.contract.activity import Activity
+from rtl.contract.marks import intervals_of
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import HostStep, Part, Plan, Step
+from scheduler.plan.traffic import part_bytes
 from tb.model.build import Model
 from tb.report.summary import LayerSummary, PartSummary, Summary
+from tb.run.bound import lower_bound_cycles
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled
-from tb.run.workload import Workload, lower_bound_cycles
+from tb.run.workload import Workload
 from tb.sim.job import LaunchResult
 
 __all__ = ["begin_summary", "describe_array", "describe_schedule", "fill_summary"]
@@ -37,7 +40,7 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
             "bytes_per_cycle": settings.rate(chip.link_bytes),
             "nodes": len(chip.memory_nodes),
         },
-        lower_bound_cycles=lower_bound_cycles(workload.graph, chip, settings),
+        lower_bound_cycles=lower_bound_cycles(scheduled.plan, settings),
         model=model.made,
         build_s=model.build_s,
         schedule_s=scheduled.schedule_s,
@@ -50,13 +53,29 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
     )
 
 
-def fill_summary(summary: Summary, plan: Plan, ledger: Ledger, estimated_cycles: Sequence[int]) -> None:
-    """Enter layers and verdict into a summary whose `failure` is known."""
+def fill_summary(
+    summary: Summary,
+    plan: Plan,
+    ledger: Ledger,
+    estimated_cycles: Sequence[int],
+    estimated_parts: Sequence[Sequence[float]] = (),
+) -> None:
+    """Enter layers and verdict into a summary whose `failure` is known.
+
+    Parameters
+    ----------
+    estimated_cycles : sequence of int
+        Of each step.
+    estimated_parts : sequence of sequence of float
+        Of each step, cycles of its parts, as far as they are estimated apart.
+    """
     for index in sorted(ledger.results):
         result = ledger.results[index]
         if result.ok:
             step, exact = plan.steps[index], ledger.exact[index]
-            summary.layers.append(_layer(plan, step, result, exact, estimated_cycles[index], summary.pe_count))
+            layer = _layer(plan, step, result, exact, estimated_cycles[index], summary.pe_count)
+            parts = _parts(plan, step, result, estimated_parts[index] if estimated_parts else ())
+            summary.layers.append(replace(layer, parts=parts))
     summary.mismatches = ledger.mismatches
     summary.first_difference = ledger.first_difference()
     summary.bit_exact = summary.failure is None and ledger.good and len(summary.layers) == len(plan.steps)
@@ -67,7 +86,8 @@ def describe_schedule(plan: Plan) -> str:
     parts = sum(len(launch.parts) for launch in plan.launches)
     if parts > len(plan.launches):
         kept = len(plan.graph.tensors) - len(plan.tensors)
-        return f"fused: {parts} layers in {len(plan.launches)} launches, {kept} tensors never in DRAM"
+        launches = f"{len(plan.launches)} launch{'es' * (len(plan.launches) > 1)}"
+        return f"fused: {parts} layers in {launches}, {kept} tensors never in DRAM"
     pools = sum(_fuses_pool(plan.graph, part) for launch in plan.launches for part in launch.parts)
     if not pools:
         return "layer by layer"
@@ -99,8 +119,27 @@ def _layer(
         compute_cycles=activity.compute_cycles if activity else {},
         mapping=step.mapping,
         on_host=on_host,
-        parts=[PartSummary(part.op, part.macs, part.mapping) for part in step.parts],
     )
+
+
+def _parts(plan: Plan, step: Step, result: LaunchResult, estimated: Sequence[float]) -> list[PartSummary]:
+    """What is known of each part: with the marks of all cores, where its cycles went."""
+    parts = [PartSummary(part.name, part.op, part.macs, part.mapping) for part in step.parts]
+    if isinstance(step, HostStep) or len(parts) == 1:
+        return parts
+    activity = Activity.from_counters(result.cycles, result.counters)
+    bytes_of = [part_bytes(step, number, plan.chip.link_bytes) for number in range(len(parts))]
+    for traffic, count in activity.dram_bytes.items():  # what fetch units read ahead goes to the last
+        bytes_of[-1][traffic] += count - sum(some[traffic] for some in bytes_of)
+    parts = [replace(part, dram_bytes=some) for part, some in zip(parts, bytes_of, strict=True)]
+    marked = intervals_of(activity, result.core_marks) if any(result.marks) else ()
+    if len(marked) != len(parts):
+        return parts
+    cycles = estimated or [0.0] * len(parts)
+    return [
+        replace(part, cycles=round(mark.cycles), estimated_cycles=round(count), compute_cycles=mark.compute_cycles)
+        for part, mark, count in zip(parts, marked, cycles, strict=True)
+    ]
 
 
 def _fuses_pool(graph: QGraph, part: Part) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from golden.int8.quant import QConcat
 from golden.machine import COUNTED, count_events
 from rtl.contract.engines import ENGINES
+from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import HostStep, Launch, Placement, Plan, Step
@@ -78,6 +79,7 @@ class Launches:
                     memory=brings,
                     clear=writes if first else (),
                     writes=writes,
+                    marks=marks_of(self.plan.chip, step.streams),
                 )
             )
         return jobs

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Self
 
-from estimator import estimate
+from estimator import Estimate, estimate
+from rtl.contract.marks import ends_of
 from scheduler.plan.program import HostStep, Plan, Step
 from scheduler.schedule import schedule, schedule_kind
 from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
@@ -27,6 +29,8 @@ class Scheduled:
     estimated_cycles: list[int]
     """Cycles expected of each step; 0 for one of the host."""
     schedule_s: float
+    estimated_parts: list[list[float]] = field(default_factory=list)
+    """Of each step, cycles of its parts; none where they are not estimated apart."""
 
 
 def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
@@ -40,13 +44,21 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
     start = time.perf_counter()
     kind = schedule_kind(options.schedule, pools=options.fuse)
     plan = schedule(workload.graph, options.chip, options.settings, kind)
-    cycles = [_predict(step, options) for step in plan.steps]
-    return Scheduled(plan, cycles, time.perf_counter() - start)
+    estimates = [_predict(step, options) for step in plan.steps]
+    cycles = [round(each.cycles) if each else 0 for each in estimates]
+    parts = [_part_cycles(each) if each else [] for each in estimates]
+    return Scheduled(plan, cycles, time.perf_counter() - start, parts)
 
 
-def _predict(step: Step, options: RunOptions) -> int:
-    """Cycles that the estimator expects of a step."""
-    return 0 if isinstance(step, HostStep) else round(estimate(step, options.chip, options.settings).cycles)
+def _predict(step: Step, options: RunOptions) -> Estimate | None:
+    """What the estimator expects of a step; nothing of one of the host."""
+    return None if isinstance(step, HostStep) else estimate(step, options.chip, options.settings)
+
+
+def _part_cycles(estimated: Estimate) -> list[float]:
+    """From mark to mark."""
+    ends = ends_of(estimated.cycles, list(estimated.marks.values()))
+    return [end - begin for begin, end in pairwise([0.0, *ends.values()])]
 
 
 class ModelBuild:

@@ -65,7 +65,7 @@ class Run:
                 watcher.done()
             summary.processes, summary.simulation_s = simulation.processes, simulation.seconds
             summary.failure = ledger.failure() or crash
-            fill_summary(summary, plan, ledger, scheduled.estimated_cycles)
+            fill_summary(summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts)
             summary.save(folder.path / "summary.json")
         return summary
 

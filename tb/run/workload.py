@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from estimator import MemoryTiming
 from golden.errors import DisagreementError
 from golden.int8 import ops
 from golden.int8.pools import pools_before_concats
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QConv, QHost
+from golden.int8.qnodes import QHost
 from golden.int8.quant import QuantisationError, float_outputs, output_error, quantize
 from golden.net.inputs import load_input
 from golden.net.weights import from_npz, seeded
@@ -29,12 +28,11 @@ from golden.onnx_import import (
     settle,
 )
 from golden.zoo import ZOO, load
-from rtl.contract.params import ChipParams
 from tb.errors import BenchError, RunError
 
 __all__ = [
     "DEFAULT_SEED", "FALLBACKS", "OnnxOptions", "OutputFacts", "Workload", "is_onnx", "load_workload",
-    "lower_bound_cycles", "require_network", "select_layers",
+    "require_network", "select_layers",
 ]  # fmt: skip
 
 DEFAULT_SEED = 1
@@ -284,21 +282,3 @@ def select_layers(graph: QGraph, layers: str) -> QGraph:
     outputs = tuple(node.output for node in nodes if node.output not in used or node.output in graph.outputs)
     tensors = {name: tensor for name, tensor in graph.tensors.items() if name in made | {outside[0]}}
     return QGraph(graph.name, outside[0], outputs, tensors, nodes)
-
-
-def lower_bound_cycles(graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> float:
-    """Cycles that no schedule can beat, layer by layer.
-
-    The sum over convolutions and fully connected layers of the longest of: MACs / PEs; the bytes of weights, input and
-    output at the bandwidth of all memory nodes; those that are read, and those that are written, at what the ports
-    carry one way. Other layers add nothing.
-    """
-    nodes = len(chip.memory_nodes)
-    both, one_way = nodes * memory.rate(chip.link_bytes), nodes * memory.one_way(chip.link_bytes)
-    total = 0.0
-    for node in graph.nodes:
-        if isinstance(node, QConv):
-            source, written = (int(np.prod(graph.tensors[name].shape)) for name in (node.input, node.output))
-            read = node.weight.size + source
-            total += max(node.macs / chip.pes, (read + written) / both, read / one_way, written / one_way)
-    return total

@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,7 @@ class JobRunner:
         flipped: list[str] = []
         counters: dict[str, Any] = {}
         debug: list[dict[str, Any]] = []
+        marks: list[list[dict[str, Any]]] = []
         if launch.flip is not None:
             cocotb.start_soon(self._flip(launch.flip, flipped))
         try:
@@ -153,6 +155,9 @@ class JobRunner:
             done = outcome.status == "done"
             if self.job.counters:
                 counters = await self.driver.counters()
+            if done and any(launch.marks):
+                passed = [sorted(set(numbers)) for numbers in launch.marks]
+                marks = [[asdict(mark) for mark in core] for core in await self.driver.marks(passed)]
             if watched or not done:
                 debug = await self.driver.debug()
             self.transport.check(done=done)
@@ -176,6 +181,7 @@ class JobRunner:
             flipped=", ".join(flipped),
             stray_bytes=strays.size,
             stray_address=int(strays[0]) if strays.size else 0,
+            marks=marks,
         )
         self._save(result, launch.result_dir, arrays)
         return result

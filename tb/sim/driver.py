@@ -16,6 +16,7 @@ import numpy as np
 
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import Opcode, TrafficClass, Unit
+from rtl.contract.marks import Mark
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import (
     ID_VALUE,
@@ -23,6 +24,7 @@ from rtl.contract.regs import (
     BlockKind,
     Control,
     CoreDebug,
+    CoreTrace,
     ErrorCode,
     MemoryCounter,
     Register,
@@ -30,6 +32,7 @@ from rtl.contract.regs import (
     Status,
     UnitState,
     block_index,
+    compute_counters,
 )
 
 __all__ = ["Driver", "Outcome", "Transport", "TransportError"]
@@ -174,12 +177,27 @@ class Driver:
         low = await self.transport.read32(Register.CYCLES_LOW)
         return low | await self.transport.read32(Register.CYCLES_HIGH) << 32
 
-    async def counter(self, kind: BlockKind, index: int, number: int) -> int:
-        """One counter or debug word; exact while the chip is stopped."""
+    async def counter(self, kind: BlockKind, index: int, number: int, entry: int = 0) -> int:
+        """One counter, debug word or word of a trace memory's entry; exact while the chip is stopped."""
         block = block_index(kind, index, self.chip.n_cores)
-        await self.transport.write32(Register.COUNTER_SELECT, block << 8 | number)
+        await self.transport.write32(Register.COUNTER_SELECT, entry << 16 | block << 8 | number)
         low = await self.transport.read32(Register.COUNTER_LOW)
         return low | await self.transport.read32(Register.COUNTER_HIGH) << 32
+
+    async def marks(self, numbers: Sequence[Sequence[int]]) -> list[list[Mark]]:
+        """What the trace memories of the cores hold of these marks, for each core in their order.
+
+        Of a launch that is done: what a mark that was not passed has in its entry is left over from before.
+        """
+        return [[await self._mark(core, number) for number in some] for core, some in enumerate(numbers)]
+
+    async def _mark(self, core: int, number: int) -> Mark:
+        entry = number % self.chip.cores[core].marks
+        counters = {
+            counter.name.lower(): await self.counter(BlockKind.CORE, core, CoreTrace.COMPUTE + counter, entry)
+            for counter in compute_counters()
+        }
+        return Mark.from_counters(number, counters)
 
     async def counters(self) -> dict[str, list[dict[str, int]]]:
         """All counters of all blocks: {'core' | 'router' | 'memory': [{name: value} per block]}."""
@@ -217,6 +235,9 @@ class Driver:
                 "unmet_waits": [r for r in range(3) if value >> (8 + r) & 1],
                 "instructions": value >> 16 & 0xFFFF_FFFF,
             }
+        passed = {}
+        if self.chip.cores[core].marks:
+            passed["marks_passed"] = await self.counter(BlockKind.CORE, core, CoreTrace.PASSED)
         tokens = words[CoreDebug.TOKENS_NONZERO_LOW] | words[CoreDebug.TOKENS_NONZERO_HIGH] << 48
         return {
             "core": core,
@@ -224,6 +245,7 @@ class Driver:
             "tokens": [t for t in range(self.chip.tokens) if tokens >> t & 1],
             "unacknowledged_writes": words[CoreDebug.OUTSTANDING] & 0xFFFF,
             "program_reads": words[CoreDebug.OUTSTANDING] >> 16 & 0xFFFF,
+            **passed,
         }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from golden.int8.quant import QHost
 from rtl.contract.engines import ENGINES
+from rtl.contract.marks import Mark, marks_of
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import Placement, Plan
 from tb.files import write_atomically
@@ -102,6 +103,8 @@ class LaunchJob:
     """Memory to fill with `POISON` before the launch, so that what it leaves out cannot be right by chance."""
     writes: tuple[Region, ...] | None = None
     """Memory that it may change; None: nobody looks."""
+    marks: tuple[tuple[int, ...], ...] = ()
+    """Of each core, marks that its program passes (`rtl.contract.marks.marks_of`), to be read once it is done."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,9 @@ class LaunchResult:
     """Number of bytes changed outside what the launch may write."""
     stray_address: int = 0
     """Address of the first stray byte."""
+    marks: list[list[dict[str, Any]]] = field(default_factory=list)
+    """Of each core, its marks by number, as fields of `rtl.contract.marks.Mark`; empty without marks to read, and of a
+    launch that is not done."""
 
     @property
     def ok(self) -> bool:
@@ -168,6 +174,11 @@ class LaunchResult:
     @property
     def cycles(self) -> int:
         return self.outcome["cycles"]
+
+    @property
+    def core_marks(self) -> list[list[Mark]]:
+        """`marks`, as records."""
+        return [[Mark(**mark) for mark in core] for core in self.marks]
 
     def save(self, directory: Path, arrays: Mapping[str, np.ndarray]) -> None:
         """Write result.json and the arrays; the directory appears complete or not at all."""
@@ -199,7 +210,13 @@ def plan_job(plan: Plan, image: np.ndarray, folder: Path) -> ProcessJob:
     """
     np.save(folder / "memory.npy", plan.memory_image(image))
     launches = tuple(
-        LaunchJob(launch.name, launch.program_base, launch.program_stride, folder / f"{number}")
+        LaunchJob(
+            launch.name,
+            launch.program_base,
+            launch.program_stride,
+            folder / f"{number}",
+            marks=marks_of(plan.chip, launch.streams),
+        )
         for number, launch in enumerate(plan.launches)
     )
     return ProcessJob(plan.chip, plan.dram_bytes, launches, (MemoryFile(0, folder / "memory.npy"),))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import (
     INSTRUCTION_BITS,
+    MARK_BITS,
     PARAM_FLITS,
     Compute,
     Load,
@@ -21,7 +22,7 @@ from rtl.contract.isa import (
     Unit,
 )
 from rtl.contract.params import ChipParams, CoreParams, Direction
-from rtl.contract.regs import COUNTER_BITS, MemoryCounter, RouterCounter
+from rtl.contract.regs import COUNTER_BITS, MemoryCounter, RouterCounter, compute_counters
 from tb.structure.block import Block, fifo, index_bits, ram, tag_bits
 from tb.structure.engines import STRUCTURE
 
@@ -144,6 +145,12 @@ def _sender() -> Block:
     return Block("SignalSender", Signals.size + 3)
 
 
+def _trace(core: CoreParams) -> Block:
+    """A mark under way, marks passed; the entries."""
+    words = COUNTER * len(compute_counters())
+    return Block("TraceMemory", 1 + index_bits(core.marks) + MARK_BITS, inside={"ram": ram(words, core.marks)})
+
+
 def _issue(chip: ChipParams) -> Block:
     """State, three wait masks, the kind of the instruction, error, and the instruction handed over."""
     return Block("Issue", 2 + 3 * chip.tokens + 3 + ERROR + INSTRUCTION_BITS + 1, inside={"sender": _sender()})
@@ -252,12 +259,15 @@ def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:
         "inbound": _inbound(),
         "outbound": Block("Outbound", sources + 1),
         "signals": Block("SignalRouter", SIGNAL),
+        **({"trace": _trace(core)} if core.marks else {}),
         "counters": Block("CoreCounters", COUNTER * len(ENGINES.counters(core.engines))),
         **{f"issue_{unit.name.lower()}": _issue(chip) for unit in Unit},
         **{name: fifo(flit, 2) for name in ("response_in", "request_in", "request_out")},
     }
     inputs = {"node": 6, "home": 4, "start": 1, "halt": 1, "running": 1, "program_base": 32, "program_stride": 32}
     inputs["counter_index"] = 6
+    if core.marks:
+        inputs["trace_entry"] = index_bits(core.marks)
     ports = {
         **_stream("request_out", "output", flit),
         **_stream("request_in", "input", flit),
@@ -386,10 +396,11 @@ def _port(chip: ChipParams) -> Block:
     return Block("NetworkPort", own, inside=inside, module="systomesh_port", ports=ports)
 
 
-def _control() -> Block:
+def _control(chip: ChipParams) -> Block:
     """Registers of `rtl.contract.regs` and the run; the AXI4-Lite write and read under way."""
-    # cycles, watchdog, active, error with node and unit, done, selection, program base and stride, irq.
-    registers = 64 + 32 + 64 + (8 + 8 + 2) + 1 + 16 + 32 + 32 + 1
+    selection = 16 + (MARK_BITS if any(core.marks for core in chip.cores) else 0)
+    # cycles, watchdog, active, error with node and unit, done, program base and stride, irq.
+    registers = 64 + 32 + 64 + (8 + 8 + 2) + 1 + selection + 32 + 32 + 1
     # cycles of clearing left, phase, start wanted, idle cycles.
     run = 3 + 2 + 1 + 32
     # Address and data with strobes, which came, and the answer.
@@ -408,7 +419,7 @@ def expected_chip(chip: ChipParams) -> Block:
     cores = [_core(core, chip, f"systomesh_core_{number}") for number, core in enumerate(kinds)]
     memory = _memory_node(chip)
     inside = {
-        "control": _control(),
+        "control": _control(chip),
         "mesh": Block("Mesh", inside=mesh),
         **{f"core_{i}": cores[kinds.index(core)] for i, core in enumerate(chip.cores)},
         **{f"memory_{i}": memory for i in range(len(chip.memory_nodes))},

@@ -13,6 +13,7 @@ from tests.formal import (
     router,
     stores,
     tokens,
+    traces,
     units,
 )
 
@@ -31,6 +32,7 @@ PROOFS = [
         units,
         fetching,
         stores,
+        traces,
         memories,
         control,
         clears,

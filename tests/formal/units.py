@@ -8,6 +8,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Mux, Signal, Value
 from amaranth.lib import data
+from amaranth.utils import exact_log2
 
 from rtl.contract import isa
 from rtl.contract.isa import Opcode, Space, Unit
@@ -29,6 +30,7 @@ DONE_BEFORE = "END, SYNC and fences wait for the unit, its signals and, where th
 ENDED = "behind END nothing is issued"
 HALTED = "nothing is issued while halted"
 REFUSED = "an illegal instruction is never issued; it stops the unit, and its error stays"
+MARKED = "a SYNC tells its mark, if it has one, in the cycle in which it executes, and nothing else tells any"
 SENT = "the signals of a SYNC come after it, each once, lowest first, and nothing else is sent"
 
 EACH_ONCE = "each valid signal of an instruction is sent once, lowest first, and no other"
@@ -40,6 +42,7 @@ ADDRESSED = "the packet says READ, goes to the LOAD's memory node, and says whos
 
 LEGAL = {
     Unit.LOAD: (Opcode.END, Opcode.SYNC, Opcode.LOAD),
+    Unit.COMPUTE: (Opcode.END, Opcode.SYNC, Opcode.SETUP, Opcode.COMPUTE),
     Unit.STORE: (Opcode.END, Opcode.SYNC, Opcode.STORE, Opcode.POOL, Opcode.TABLE),
 }
 SIGNALLING = (Opcode.SYNC, Opcode.COMPUTE, Opcode.STORE, Opcode.TABLE)
@@ -73,19 +76,20 @@ def _same_signals(h: Harness, inside: Inside, to_send: Value, fields: Value, *pa
     h.invariant((pending == to_send) & ((pending == 0) | (held == fields)))
 
 
-def issue(unit: Unit) -> Harness:
+def issue(unit: Unit, marks: int = 0) -> Harness:
     """16 tokens, two cores; tokens, unit and network do anything. What issue does not read has 2 bits."""
     h = Harness()
     m = h.m
     chip = small_chip(2, 1, 1, tokens=16)
-    dut = Issue(chip=chip, unit=unit)
+    dut = Issue(chip=chip, unit=unit, marks=marks)
     inside = Inside(m, "dut", dut)
     state = dut.state
     grant = h.free(1, "grant")
     h.drive(dut.o.ready, dut.nonzero, dut.signal.ready, dut.idle, dut.drained, dut.halt)
     m.d.comb += dut.take.grant.eq(dut.take.valid & grant)
     word = dut.i.payload
-    fields = isa.Sync["fence"].offset + 1
+    fields = isa.Sync["fence"].offset + 1 + (isa.MARK_BITS if marks else 0)
+    mark = word[isa.Sync["mark"].offset :][: isa.MARK_BITS]
     m.d.comb += word.eq(Cat(h.free(fields, "fields"), Const(0, len(word) - fields - 2), h.free(2, "rest")))
     waited = source(h, "queue", dut.i, drive_payload=False)
 
@@ -133,7 +137,12 @@ def issue(unit: Unit) -> Harness:
     ).any()
     bad_fence = is_sync & fence if unit != Unit.STORE else 0
     unknown = ~_one_of(opcode, LEGAL[unit])
-    illegal = unknown | outside | (_one_of(opcode, SIGNALLING) & names) | bad_fence
+    bad_mark = is_sync & (mark > marks) if marks else 0
+    illegal = unknown | outside | (_one_of(opcode, SIGNALLING) & names) | bad_fence | bad_mark
+    if marks:
+        h.always(MARKED, dut.mark.valid == (issued & is_sync & (mark != 0)))
+        h.always(MARKED, ~dut.mark.valid | (dut.mark.entry == mark[: exact_log2(marks)]))
+        h.cover("the highest mark", dut.mark.valid & (mark == marks))
     refused = h.past(dut.i.valid & illegal & ~dut.halt & ~dut.i.ready & (state == UnitState.DECODE), "refused")
     h.always(REFUSED, ~(issued & illegal))
     h.always(REFUSED, ~refused | (dut.error != 0))
@@ -305,7 +314,15 @@ _ISSUE_BUGS = {
         _issue("failed.eq(~legal | bad)", "failed.eq(bad)"),
     ],
 }
+_MARK_BUGS = {
+    MARKED: [
+        _issue("is_sync & (number != 0)", "(number != 0)"),
+        _issue("self.mark.valid.eq(self.take.grant &", "self.mark.valid.eq(self.take.valid &"),
+    ],
+    REFUSED: [*_ISSUE_BUGS[REFUSED], _issue("> highest)", "> 2 * highest)")],
+}
 _FENCE = {
+    Unit.COMPUTE: _issue("ready.eq(unit_idle & (~fence | self.drained))", "ready.eq(self.idle)"),
     Unit.STORE: _issue("unit_idle & self.drained if needs_drain else unit_idle", "unit_idle"),
     Unit.LOAD: _issue("ready.eq(unit_idle & (~fence | self.drained))", "ready.eq(self.idle)"),
 }
@@ -313,14 +330,14 @@ _FENCE = {
 PROOFS = [
     *(
         Proof(
-            f"Issue of the {unit.name.lower()} unit",
-            lambda unit=unit: issue(unit),
+            f"Issue of the {unit.name.lower()} unit{', with marks' if marks else ''}",
+            lambda unit=unit, marks=marks: issue(unit, marks),
             1,
-            _ISSUE_BUGS | {DONE_BEFORE: [*_ISSUE_BUGS[DONE_BEFORE], _FENCE[unit]]},
+            _ISSUE_BUGS | {DONE_BEFORE: [*_ISSUE_BUGS[DONE_BEFORE], _FENCE[unit]]} | (_MARK_BUGS if marks else {}),
             bug_steps=7,
             quick=False,
         )
-        for unit in LEGAL
+        for unit, marks in ((Unit.LOAD, 0), (Unit.COMPUTE, 4), (Unit.STORE, 0))
     ),
     Proof(
         "SignalSender",

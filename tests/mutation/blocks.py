@@ -9,6 +9,7 @@ from typing import Any
 
 from amaranth.hdl import Module, Signal, Value
 
+from rtl.contract.isa import Unit
 from rtl.control import Control
 from rtl.core.accumulator import Accumulator
 from rtl.core.compute import ComputeUnit
@@ -23,6 +24,7 @@ from rtl.core.signals import SignalRouter, SignalSender
 from rtl.core.store import Packets, Store
 from rtl.core.streamer import PixelStreamer
 from rtl.core.tokens import TokenFile
+from rtl.core.trace import TraceMemory
 from rtl.core.weight_loader import WeightLoader
 from rtl.dram.memory_node import MemoryNode
 from rtl.dram.memory_read import ReadEngine
@@ -61,6 +63,8 @@ class Block:
     """Only for mutants that differ without it."""
     body: str | None = None
     """File of `rtl/verilog` that takes the component's place on a chip: mutants are of that."""
+    most: int | None = None
+    """Mutants at most, of a block so small that yosys would look for more of them for ever."""
 
 
 def _behind_a_read(m: Module, dut: Accumulator) -> dict[str, Value]:
@@ -142,7 +146,9 @@ BLOCKS = {
         Block("signal_sender", SignalSender, "test_tokens.py"),
         Block("signal_router", SignalRouter, "test_tokens.py"),
         Block("fetch", Fetch, "test_fetch.py", _link(8)),
-        Block("issue", Issue, "test_issue.py"),
+        Block("issue", Issue, "test_issue.py", lambda a: not a.get("marks")),
+        Block("issue_marks", Issue, "test_issue.py", lambda a: bool(a.get("marks")) and a["unit"] == Unit.COMPUTE),
+        Block("trace", TraceMemory, "test_trace.py", lambda a: a["marks"] == 16, most=14),
         Block(
             "load",
             Load,

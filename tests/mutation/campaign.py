@@ -234,7 +234,7 @@ def run_block(
         netlist = mutated_netlist(
             component,
             directory,
-            mutants=mutants,
+            mutants=min(mutants, block.most or mutants),
             seed=seed,
             leave_out=blocks_below(block),
             contract=block.contract,

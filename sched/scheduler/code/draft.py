@@ -51,6 +51,8 @@ class Draft:
         Mappings of each part, in order; those of one part are on cores of their own.
     streams : dict of (core, Unit) to list of bytes
         Of every core and unit, part behind part, END last.
+    borders : dict of (core, Unit) to list of int
+        Of every stream, the number of the instruction behind each part.
     constants : tuple of Constants
     end : int
         Behind the last constant.
@@ -58,6 +60,7 @@ class Draft:
 
     parts: tuple[tuple[Mapping, ...], ...]
     streams: Streams
+    borders: dict[tuple[int, Unit], list[int]]
     constants: tuple[Constants, ...]
     end: int
 
@@ -85,10 +88,10 @@ class Draft:
                 turns = {core: Turns(done[place], totals[place]) for core, place in places.items()}
                 emitted[-1].append(emit(mapping, chip, weights_addr, params_addr, turns))
                 done.update({places[core]: count for core, count in mapping.turns.items()})
-        streams = link(parts, emitted, chip)
+        streams, borders = link(parts, emitted, chip)
         for stream in streams.values():
             stream.append(END)
-        return Draft(tuple(map(tuple, parts)), streams, tuple(constants), bump.top)
+        return Draft(tuple(map(tuple, parts)), streams, borders, tuple(constants), bump.top)
 
     @cached_property
     def instructions(self) -> int:
@@ -104,7 +107,7 @@ class Draft:
         bump.top = self.end
         stride, cores = Launch.stride_for(self.streams), len(self.streams) // len(Unit)
         base = bump.take(len(self.streams) * stride)
-        launch = Launch(name, parts, self.streams, base, stride)
+        launch = Launch(name, parts, self.streams, base, stride, self.borders)
         program = np.zeros(len(self.streams) * stride, np.uint8)
         for core in range(cores):
             for unit in Unit:

@@ -24,6 +24,7 @@ the order that `scheduler.code.sequence` shows for a part holds for the launch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields, signal_bits, wait_bits
 from rtl.contract.isa import Opcode, Unit
@@ -35,7 +36,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import MemorySink, ScratchpadSink
 from scheduler.work.source import ResidentSource
 
-__all__ = ["PARTS_APART", "link"]
+__all__ = ["PARTS_APART", "Linked", "link"]
 
 PARTS_APART = 2
 """A part may take the weight and parameter memory, and the counters, of the part so many before it."""
@@ -44,8 +45,25 @@ SIGNALS = WAITS = 3
 """Of an instruction: signals, and ranges of counters that it waits for."""
 
 
-def link(parts: Sequence[Sequence[Mapping]], emitted: Sequence[Sequence[Emitted]], chip: ChipParams) -> Streams:
-    """Streams of every core and unit, without END.
+class Linked(NamedTuple):
+    """Streams of a launch.
+
+    Attributes
+    ----------
+    streams : dict of (core, Unit) to list of bytes
+        Of every core and unit, without END.
+    borders : dict of (core, Unit) to list of int
+        Of every stream, the number of the instruction behind each part.
+    """
+
+    streams: Streams
+    borders: dict[tuple[int, Unit], list[int]]
+
+
+def link(parts: Sequence[Sequence[Mapping]], emitted: Sequence[Sequence[Emitted]], chip: ChipParams) -> Linked:
+    """Streams of every core and unit.
+
+    Cores with a trace memory note what they did at the end of each part, at its number from 1 on as a mark.
 
     Parameters
     ----------
@@ -71,12 +89,13 @@ class _Linker:
         self.passed = -1
         """The last part for which they have waited so far."""
 
-    def streams(self, emitted: Sequence[Sequence[Emitted]]) -> Streams:
+    def streams(self, emitted: Sequence[Sequence[Emitted]]) -> Linked:
         streams: Streams = {(core, unit): [] for core in range(self.chip.n_cores) for unit in Unit}
+        borders: dict[tuple[int, Unit], list[int]] = {place: [] for place in streams}
         arriving: dict[int, list[int]] = {core: [] for core in range(self.chip.n_cores)}
         for number, mappings in enumerate(emitted):
             before, reads = self._load_waits(number - PARTS_APART), self._load_waits(self.before_reads[number])
-            waits = {core: self._compute_waits(number, arriving[core]) for core in range(self.chip.n_cores)}
+            waits = {core: self._compute_waits(number, core, arriving[core]) for core in range(self.chip.n_cores)}
             arriving = {core: [] for core in range(self.chip.n_cores)}
             for core in range(self.chip.n_cores):
                 own = next((part for part in mappings if (core, Unit.LOAD) in part.streams), None)
@@ -92,16 +111,27 @@ class _Linker:
                     streams[core, Unit.STORE] += signals
                 for target in last:
                     arriving[target].append(core)
-        return streams
+            for place, stream in streams.items():
+                borders[place].append(len(stream))
+        for core in range(self.chip.n_cores):
+            if mark := self._mark(len(self.parts), core):
+                streams[core, Unit.COMPUTE].append(encode(Opcode.SYNC, mark=mark))
+        return Linked(streams, borders)
 
     # --- waits --------------------------------------------------------------------------------------------------
 
-    def _compute_waits(self, number: int, sources: list[int]) -> list[bytes]:
+    def _compute_waits(self, number: int, core: int, sources: list[int]) -> list[bytes]:
         """Of a compute unit that goes on once the part in front is computed and its data have come from the sources."""
         if not number:
             return []
         ranges = [self.barriers.computed, *_ranges(self.barriers.data.first + source for source in sources)]
-        return [_wait(*ranges[first : first + WAITS]) for first in range(0, len(ranges), WAITS)]
+        *others, last = (ranges[first : first + WAITS] for first in range(0, len(ranges), WAITS))
+        return [*(_wait(*some) for some in others), _wait(*last, mark=self._mark(number, core))]
+
+    def _mark(self, part: int, core: int) -> int:
+        """Mark at the end of so many parts; 0 without one."""
+        count = len(self.parts)
+        return part if 1 < count < self.chip.cores[core].marks else 0
 
     def _load_waits(self, part: int) -> list[bytes]:
         """Of a load unit that goes on once a part, and so all parts before, are done."""
@@ -131,12 +161,12 @@ class _Linker:
         return _signals(computed + done)
 
 
-def _wait(*ranges: Range) -> bytes:
-    """For all counters of up to three ranges."""
+def _wait(*ranges: Range, mark: int = 0) -> bytes:
+    """For all counters of up to three ranges, and then perhaps a mark."""
     events = 0
     for number, counters in enumerate(ranges):
         events |= wait_bits(number, counters.first, counters.size)
-    return encode(Opcode.SYNC, events)
+    return encode(Opcode.SYNC, events, mark=mark)
 
 
 def _ranges(counters: Iterable[int]) -> list[Range]:

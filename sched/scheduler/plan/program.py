@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -84,6 +84,11 @@ class Part:
     mapping: str
     macs: int
 
+    @property
+    def name(self) -> str:
+        """For reports."""
+        return "+".join(self.nodes) or self.op
+
 
 @dataclass(frozen=True, eq=False)
 class Launch:
@@ -97,6 +102,8 @@ class Launch:
         Instructions, END last; every core and unit has one.
     program_base, program_stride : int
         Stream of core i, unit u lies at ``program_base + (3*i + u) * program_stride``.
+    borders : dict of (core, Unit) to sequence of int
+        Of every stream, the number of the instruction behind each part; empty where nobody noted it.
     """
 
     name: str
@@ -104,6 +111,13 @@ class Launch:
     streams: Mapping[tuple[int, Unit], list[bytes]]
     program_base: int
     program_stride: int
+    borders: Mapping[tuple[int, Unit], Sequence[int]] = field(default_factory=dict)
+
+    def of_part(self, part: int) -> Iterator[bytes]:
+        """Instructions of a part, of all cores and units."""
+        for place, stream in self.streams.items():
+            ends = self.borders[place]
+            yield from stream[ends[part - 1] if part else 0 : ends[part]]
 
     @property
     def nodes(self) -> tuple[str, ...]:

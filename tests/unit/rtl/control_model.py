@@ -18,6 +18,7 @@ __all__ = ["ControlModel"]
 IDLE, CLEARING, STARTING, RUNNING = range(4)
 OKAY, SLVERR = 0, 2
 WIDTHS = dict.fromkeys(Register, 32) | {Register.COUNTER_SELECT: 16}
+"""Of a chip without marks."""
 
 
 class ControlModel:
@@ -45,6 +46,10 @@ class ControlModel:
             "memory_idle": control.memory_idle,
             "progress": control.progress,
         }
+        self._widths = dict(WIDTHS)
+        if any(core.marks for core in chip.cores):
+            self._widths[Register.COUNTER_SELECT] += 8
+            self._ports["trace_entry"] = control.trace_entry
         self._before: dict[str, int] | None = None
         self._addresses: deque[int] = deque()  # taken, but not answered
         self._words: deque[tuple[int, int]] = deque()
@@ -107,6 +112,7 @@ class ControlModel:
         assert seen["program_base"] == self._held[Register.PROGRAM_BASE]
         assert seen["program_stride"] == self._held[Register.PROGRAM_STRIDE]
         assert seen["counter_index"] == self._held[Register.COUNTER_SELECT] & 0x3F
+        assert seen.get("trace_entry", 0) == self._held[Register.COUNTER_SELECT] >> 16
         before = self._before
         for channel in "br":
             if before is not None and before[f"{channel}valid"] and not before[f"{channel}ready"]:
@@ -164,7 +170,7 @@ class ControlModel:
                 self._error = self._cycles = 0
                 self._irq = self._done = False
         if register in self._held:
-            lanes = sum(0xFF << 8 * byte for byte in range(WIDTHS[Register(register)] // 8) if strobe >> byte & 1)
+            lanes = sum(0xFF << 8 * byte for byte in range(self._widths[Register(register)] // 8) if strobe >> byte & 1)
             self._held[Register(register)] = self._held[Register(register)] & ~lanes | word & lanes
         return OKAY
 
@@ -196,6 +202,6 @@ class ControlModel:
         return values[register], OKAY
 
     def _counter(self) -> int:
-        block, index = divmod(self._held[Register.COUNTER_SELECT], 256)
+        block, index = divmod(self._held[Register.COUNTER_SELECT] & 0xFFFF, 256)
         blocks = 2 * self._chip.n_cores + len(self._chip.memory_nodes)
         return self._counter_of(block, index & 63) if block < blocks else 0

@@ -10,7 +10,7 @@ import pytest
 from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
-from rtl.contract.params import default_chip
+from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import (
     COUNTER_BITS,
     ID_VALUE,
@@ -40,8 +40,8 @@ def counter_of(block: int, index: int) -> int:
 class Life:
     """Compares control with its model in every cycle of any test; knows the clears and starts that came."""
 
-    def __init__(self, control: Control) -> None:
-        self._model = ControlModel(control, CHIP, counter_of)
+    def __init__(self, control: Control, chip: ChipParams = CHIP) -> None:
+        self._model = ControlModel(control, chip, counter_of)
         self.clears: list[int] = []  # length of each
         self.starts: list[int] = []  # masks
 
@@ -59,12 +59,12 @@ class Life:
             cleared = bool(clear)
 
 
-def simulate(test: Any, *, seed: int | None = None) -> Life:
+def simulate(test: Any, *, seed: int | None = None, chip: ChipParams = CHIP) -> Life:
     """Run ``test(ctx, control, host)``; memory nodes are idle."""
-    control = Control(chip=CHIP)
+    control = Control(chip=chip)
     sim = Simulator(control)
     sim.add_clock(1e-8)
-    life = Life(control)
+    life = Life(control, chip)
 
     async def body(ctx: Any) -> None:
         ctx.set(control.memory_idle, 3)
@@ -621,3 +621,23 @@ def test_counters_of_every_block_are_read_right_after_their_selection() -> None:
             assert await host.read(Register.COUNTER_HIGH) == 0
 
     simulate(test)
+
+
+def test_a_chip_with_marks_selects_an_entry_of_the_trace_memories_beside_the_counter() -> None:
+    chip = default_chip(2, CoreParams(marks=32))
+
+    async def test(ctx: Any, control: Control, host: LiteHost) -> None:
+        rng = random.Random(5)
+        for entry in (0, 31, 255, *(1 << bit for bit in range(8))):
+            block, counter = rng.randrange(5), rng.randrange(64)
+            await host.write(Register.COUNTER_SELECT, entry << 16 | block << 8 | counter | rng.getrandbits(8) << 24)
+            assert ctx.get(control.trace_entry) == entry
+            assert await host.read(Register.COUNTER_SELECT) == entry << 16 | block << 8 | counter
+            assert await host.read(Register.COUNTER_LOW) == counter_of(block, counter) & 0xFFFFFFFF
+            assert await host.read(Register.COUNTER_HIGH) == counter_of(block, counter) >> 32
+        for strobe in range(16):
+            await host.write(Register.COUNTER_SELECT, 0)
+            await host.write_response(Register.COUNTER_SELECT, 0xA50037, strobe)
+            assert ctx.get(control.trace_entry) == (0xA5 if strobe & 4 else 0)
+
+    simulate(test, chip=chip)

@@ -7,7 +7,7 @@ from golden.machine import TOKEN_MAX, Machine
 from rtl.contract.codec import pack_params
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine, Opcode, Space, Unit
-from rtl.contract.params import ChipParams, default_chip
+from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import CoreCounter, ErrorCode
 from tests.assembler import Assembler
 
@@ -48,6 +48,19 @@ def test_signals_reach_other_cores(seed: int | None) -> None:
     result = program.run(noise(), order_seed=seed)
     assert result.ok
     assert not any(any(core.tokens) for core in result.cores)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_marks_are_passed_in_the_order_of_the_program_once_their_waits_are_met(seed: int | None) -> None:
+    program = Assembler(default_chip(2, CoreParams(marks=8)))
+    program.sync(0, Unit.COMPUTE, mark=3, signal=[(4, 1)])
+    program.sync(0, Unit.COMPUTE, mark=8)
+    program.sync(0, Unit.COMPUTE, mark=3)
+    program.sync(1, Unit.COMPUTE, mark=1, wait=[4])
+    program.sync(1, Unit.COMPUTE, mark=2, wait=[4])
+    result = program.run(noise(), order_seed=seed)
+    assert result.error == ErrorCode.WATCHDOG
+    assert [core.marks for core in result.cores] == [[3, 8, 3], [1]]
 
 
 def test_a_deadlock_names_who_waits_for_what() -> None:

@@ -1,5 +1,7 @@
 """Every error of the machine: code, node, unit, and that the neighbouring legal value passes."""
 
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -214,6 +216,21 @@ def test_fence_is_for_the_store_unit() -> None:
         assert result.ok == (unit == Unit.STORE)
         if not result.ok:
             expect(result, ErrorCode.ILLEGAL_FIELD, 0, unit)
+
+
+@pytest.mark.parametrize("unit", Unit, ids=lambda unit: unit.name)
+def test_marks_are_for_the_compute_unit_as_many_as_a_core_has(unit: Unit) -> None:
+    chip = replace(CHIP, cores=(replace(CHIP.cores[0], marks=8), CHIP.cores[1]))
+    for core, mark in product(range(2), (1, 8, 9, 255)):
+        program = Assembler(chip)
+        program.sync(core, unit, mark=mark)
+        result = run(program)
+        assert result.ok == (core == 1 or (unit == Unit.COMPUTE and mark <= 8))
+        if result.ok:
+            assert [state.marks for state in result.cores] == [[] if core else [mark], []]
+        else:
+            expect(result, ErrorCode.ILLEGAL_FIELD, 0, unit)
+            assert f"mark {mark}" in result.message
 
 
 def test_dram_ends() -> None:

@@ -1,6 +1,7 @@
 """Chip parameters refuse what they cannot build, and say why."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ from rtl.contract.params import (
         ({"tap_columns": 9}, "core.tap_columns is 9"),
         ({"rows": "16"}, "core.rows is '16'"),
         ({"rows": True}, "core.rows is True"),
+        ({"marks": 1}, "core.marks is 1: it must be 0, or a power of two from 2 to 256"),
+        ({"marks": 12}, "core.marks is 12"),
+        ({"marks": 512}, "core.marks is 512"),
+        ({"marks": False}, "core.marks is False"),
     ],
 )
 def test_core_refuses(values: dict, message: str):
@@ -122,3 +127,9 @@ def test_toml_mistakes_name_file_key_and_rule(tmp_path: Path, text: str, message
 def test_missing_toml_is_named(tmp_path: Path):
     with pytest.raises(ParameterError, match=r"cannot read chip file .*none\.toml"):
         load_chip(tmp_path / "none.toml")
+
+
+def test_marks_of_a_chip_are_those_of_the_core_with_the_largest_trace_memory():
+    assert default_chip(2).marks == 0
+    cores = (CoreParams(marks=2), CoreParams(marks=256))
+    assert replace(default_chip(2), cores=cores).marks == 256

@@ -6,17 +6,18 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from golden.machine import Machine, Result
-from rtl.contract.codec import table_blocks
+from rtl.contract.codec import encode, table_blocks
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
-from rtl.contract.regs import NO_UNIT, CoreCounter, CoreDebug, ErrorCode
+from rtl.contract.regs import NO_UNIT, CoreCounter, CoreDebug, CoreTrace, ErrorCode, compute_counters
 from rtl.core.core import Core
 from rtl.noc.flit import Kind
 from tests.assembler import Assembler
@@ -52,6 +53,8 @@ class Outcome:
     unit: int = 0
     counters: dict[int, int] = field(default_factory=dict)
     network: Any = None
+    marks: dict[int, list[int]] = field(default_factory=dict)
+    """Words of the entry of each mark."""
 
 
 def run_programs(
@@ -81,10 +84,17 @@ def run_programs(
                     break
             ctx.set(dut.running, 0)
             outcome.done, outcome.error, outcome.unit = done, error, unit
-            for index in [*CoreCounter, *CoreDebug]:
+            for index in [*CoreCounter, *CoreDebug, CoreTrace.PASSED]:
                 ctx.set(dut.counter_index, int(index))
                 await ctx.tick()
                 outcome.counters[index] = ctx.get(dut.counter_value)
+            for mark in range(1, chip.cores[node].marks + 1):
+                ctx.set(dut.trace_entry, mark % chip.cores[node].marks)
+                outcome.marks[mark] = []
+                for counter in compute_counters():
+                    ctx.set(dut.counter_index, CoreTrace.COMPUTE + counter)
+                    await ctx.tick().repeat(2)
+                    outcome.marks[mark].append(ctx.get(dut.counter_value))
             outcome.network = replace(network)
             if error:
                 await ctx.tick().repeat(60)
@@ -333,6 +343,39 @@ def test_default_shape() -> None:
     result = machine_run(chip, program, golden)
     (outcome,) = run_programs(chip, [(program, memory)], rng, stall=0.0)
     check(chip, outcome, golden, result)
+
+
+def test_marks_note_the_compute_counters_and_stay_behind_the_next_start() -> None:
+    """The second program has no marks: it finds those of the first, and counts none. Instructions cost nothing more."""
+    plain = two_cores(8, 8, 8)
+    chip = replace(plain, cores=tuple(replace(core, marks=4) for core in plain.cores))
+    marked, bare = (tiles_program(chip, random.Random(3), 6) for _ in range(2))
+    stream = marked.streams[0, Unit.COMPUTE]
+    where = [0, len(stream) // 3, len(stream) // 2, len(stream)]
+    for at, mark in reversed(list(zip(where, (4, 1, 3, 1), strict=True))):
+        stream.insert(at, encode(Opcode.SYNC, mark=mark))
+    memory = random_memory(random.Random(3), chip)
+    golden = [memory.copy(), memory.copy()]
+    results = [machine_run(chip, program, one) for program, one in zip((marked, bare), golden, strict=True)]
+    assert [result.cores[0].marks for result in results] == [[4, 1, 3, 1], []]
+    runs = [(marked, memory.copy()), (bare, memory.copy())]
+    outcomes = run_programs(chip, runs, random.Random(4), stall=0.2)
+    for outcome, one, result in zip(outcomes, golden, results, strict=True):
+        check(chip, outcome, one, result)
+        assert outcome.counters[CoreTrace.PASSED] == len(result.cores[0].marks)
+    first, second = outcomes
+    end = [first.counters[counter] for counter in compute_counters()]
+    times = [first.marks[4], first.marks[3], first.marks[1], end]  # mark 1 came twice, the last time is kept
+    for before, after in pairwise(times):
+        assert sum(before) < sum(after)
+        assert all(old <= new for old, new in zip(before, after, strict=True))
+    assert first.marks[4][CoreCounter.COMPUTE_STREAM] == 0, "a mark before anything else"
+    assert first.marks[1][CoreCounter.COMPUTE_STREAM] == end[CoreCounter.COMPUTE_STREAM], "one behind everything"
+    assert all(first.marks[mark][CoreCounter.COMPUTE_DONE] == 0 for mark in (1, 3, 4))
+    assert {mark: second.marks[mark] for mark in (1, 3, 4)} == {mark: first.marks[mark] for mark in (1, 3, 4)}
+    runs = [(tiles_program(plain, random.Random(3), 6), memory.copy())]
+    (without,) = run_programs(plain, runs, random.Random(4), stall=0.2)
+    assert without.counters[CoreTrace.PASSED] == 0, "a core without marks has no such word"
 
 
 # Errors: what the load, compute and store units are given, and the code and unit that come out.

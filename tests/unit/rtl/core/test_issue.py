@@ -152,6 +152,9 @@ def test_one_instruction_every_two_cycles() -> None:
     simulate(m, bench)
 
 
+MARK = isa.Sync["mark"]
+MARK_VALUES = (0, 1, 2, 4, 8, 15, 16, 17, 18, 20, 24, 32, 64, 128, 255)
+"""Of a core with 16 marks."""
 FAULTS = [
     *(("opcode", value) for value in range(9, 16)),
     *(("range", CHIP.tokens + (1 << k)) for k in range(8) if 1 << k != CHIP.tokens),
@@ -163,17 +166,18 @@ FAULTS = [
 
 
 def model_word(
-    rng: random.Random, unit: Unit, fault: str = "", value: int = 0, place: int = 0
+    rng: random.Random, unit: Unit, fault: str = "", value: int = 0, place: int = 0, marks: int = 0
 ) -> tuple[int, list[range], list[tuple[int, int]], int]:
     """An instruction of any bits; the counters of its wait ranges, its signals, its error.
 
-    There is one fault at most, of wait range or signal ``place``.
+    There is one fault at most, of wait range or signal ``place``. SYNCs of a core with ``marks`` have
+    marks that it has.
     """
     known = [*OWN[unit], *([Opcode.SETUP] if unit == Unit.COMPUTE else []), Opcode.SYNC]
     signalling = {Opcode.SYNC, Opcode.COMPUTE, Opcode.STORE, Opcode.TABLE}
     if fault in {"token", "core"}:
         known = [code for code in known if code in signalling]
-    opcode: int = Opcode.SYNC if fault == "fence" else rng.choice(known)
+    opcode: int = Opcode.SYNC if fault in {"fence", "mark"} else rng.choice(known)
     fields = {}
     ranges = []
     for i in range(3):
@@ -210,6 +214,12 @@ def model_word(
     raw = raw << isa.Prefix.size | isa.Prefix.const(fields).as_bits()
     at = isa.Sync["fence"].offset
     raw = raw & ~(1 << at) | fence << at | opcode
+    if marks and opcode == Opcode.SYNC:
+        mark = rng.choice([0, marks, rng.randint(0, marks)]) if unit == Unit.COMPUTE else 0
+        if fault == "mark":
+            mark = value
+            error *= value > (marks if unit == Unit.COMPUTE else 0)
+        raw = raw & ~(0xFF << MARK.offset) | mark << MARK.offset
     sent = [(signals[f"signal{i}_token"], signals[f"signal{i}_core"]) for i in range(3) if signals[f"signal{i}_valid"]]
     return raw, ranges, sent, error
 
@@ -219,12 +229,30 @@ def model_word(
 @pytest.mark.parametrize("place", range(3))
 def test_every_output_in_every_cycle(unit: Unit, fault: str, value: int, place: int) -> None:
     """Until a fault or END, and some cycles more; the surroundings do anything that they may."""
+    check_every_output(unit, fault, value, place)
+
+
+@pytest.mark.parametrize(
+    ("unit", "fault", "value"),
+    [
+        *((unit, "mark", value) for unit in Unit for value in MARK_VALUES),
+        *((unit, "", 0) for unit in Unit),
+        *((Unit.COMPUTE, *fault) for fault in FAULTS),
+    ],
+)
+@pytest.mark.parametrize("place", range(3))
+def test_every_output_in_every_cycle_with_marks(unit: Unit, fault: str, value: int, place: int) -> None:
+    """The same of a core with marks: SYNCs of the compute unit tell theirs, and no others have any."""
+    check_every_output(unit, fault, value, place, marks=16)
+
+
+def check_every_output(unit: Unit, fault: str, value: int, place: int, marks: int = 0) -> None:
     rng = random.Random(f"{unit} {fault} {value} {place}")
-    dut = Issue(chip=CHIP, unit=unit)
+    dut = Issue(chip=CHIP, unit=unit, marks=marks) if marks else Issue(chip=CHIP, unit=unit)
     end = rng.getrandbits(isa.INSTRUCTION_BITS) >> isa.Prefix.size << isa.Prefix.size | Opcode.END
-    program = deque(model_word(rng, unit) for _ in range(5 if fault else 60))
+    program = deque(model_word(rng, unit, marks=marks) for _ in range(5 if fault else 60))
     if fault:
-        program.append(model_word(rng, unit, fault, value, place))
+        program.append(model_word(rng, unit, fault, value, place, marks))
     program.append((end, [range(0)] * 3, [], 0))
     rate = rng.choice([0.3, 0.7, 0.95])
 
@@ -278,6 +306,10 @@ def test_every_output_in_every_cycle(unit: Unit, fault: str, value: int, place: 
             assert ctx.get(dut.state) == state
             assert not offered or ctx.get(dut.opcode) == opcode
             assert ctx.get(dut.unmet) == sum(bit << i for i, bit in enumerate(unmet))
+            if marks and unit == Unit.COMPUTE:
+                number = raw >> MARK.offset & 0xFF
+                assert ctx.get(dut.mark.valid) == (grant and opcode == Opcode.SYNC and number != 0)
+                assert not ctx.get(dut.mark.valid) or ctx.get(dut.mark.entry) == number % marks
             events = ctx.get(dut.events)
             assert events.issued == grant
             assert events.wait == (1 << unmet.index(True) if any(unmet) else 0)

@@ -58,7 +58,8 @@ def test_fused_pools_are_known_by_their_nodes(lenet5: Workload, plan: Plan) -> N
 def test_figures_of_a_launch_of_several_parts_are_their_sum(lenet5: Workload, plan: Plan, tmp_path: Path) -> None:
     both = (Part(("a",), "conv", "2x1", 300), Part(("b",), "fc", "1x1", 500))
     launch, *others = plan.launches
-    plan = replace(plan, steps=(replace(launch, parts=both), *others))
+    borders = {place: (len(stream) // 2, len(stream) - 1) for place, stream in launch.streams.items()}
+    plan = replace(plan, steps=(replace(launch, parts=both, borders=borders), *others))
     result = LaunchResult(launch.name, {"status": "done", "cycles": 100}, 1.0, COUNTERS, [])
     summary = Summary("lenet5", 1, "16x16", "verilator", "", 1, 4, {}, 1.0, 0.0, 0.0, 0.0)
     with RunDir(tmp_path, "mark") as folder:
@@ -67,9 +68,12 @@ def test_figures_of_a_launch_of_several_parts_are_their_sum(lenet5: Workload, pl
         fill_summary(summary, plan, ledger, [90])
     (layer,) = summary.as_dict()["layers"]
     assert (layer["op"], layer["macs"], layer["mapping"]) == ("conv, fc", 800, "2x1; 1x1")
-    assert layer["parts"] == [
-        {"op": "conv", "macs": 300, "mapping": "2x1"}, {"op": "fc", "macs": 500, "mapping": "1x1"},
-    ]  # fmt: skip
+    first, second = layer["parts"]
+    assert [first[key] for key in ("name", "op", "macs", "mapping")] == ["a", "conv", 300, "2x1"]
+    assert [second[key] for key in ("name", "op", "macs", "mapping")] == ["b", "fc", 500, "1x1"]
+    assert first["cycles"] is second["cycles"] is None  # no core has passed a mark
+    for kind in TrafficClass:
+        assert first["dram_bytes"][kind.name.lower()] + second["dram_bytes"][kind.name.lower()] == 10
     assert layer["utilization"] == 800 / (4 * 100)
     assert layer["dram_bytes"] == {kind.name.lower(): 10 for kind in TrafficClass}
     assert not summary.bit_exact  # the other launches have no result

@@ -9,11 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from estimator import MemoryTiming
-from rtl.contract.params import default_chip
 from tb.errors import BenchError
-from tb.run.workload import OnnxOptions, Workload, load_workload, lower_bound_cycles, select_layers
-from tests.cases import GraphBuilder
+from tb.run.workload import OnnxOptions, Workload, load_workload, select_layers
 from tests.onnx_models import FloatBuilder
 
 
@@ -54,31 +51,6 @@ def test_part_computes_what_the_whole_does(lenet5: Workload) -> None:
     node = part.graph.nodes[0]
     np.testing.assert_array_equal(part.image, lenet5.expected[node.inputs[0]])
     np.testing.assert_array_equal(part.expected[node.output], lenet5.expected[node.output])
-
-
-def test_bound_counts_convolutions_and_fully_connected_layers_alone(lenet5: Workload) -> None:
-    parts = (select_layers(lenet5.graph, name) for name in ("conv2", "fc3"))
-    conv2, fc3 = (lower_bound_cycles(part, default_chip(4), MemoryTiming()) for part in parts)
-    assert (conv2, fc3) == (16 * 10 * 10 * 6 * 25 / 1024, (84 * 10 + 84 + 10) / 32)
-    assert lower_bound_cycles(lenet5.graph, default_chip(4), MemoryTiming()) > conv2 + fc3
-    assert lower_bound_cycles(select_layers(lenet5.graph, "pool1"), default_chip(4), MemoryTiming()) == 0
-
-
-@pytest.mark.parametrize(
-    ("channels", "filters", "rate", "cycles"),
-    [
-        (20, 10, 2, (200 + 320 + 160) / 4),
-        (20, 10, None, (200 + 320 + 160) / 32),
-        (20, 10, 32, (200 + 320) / 32),  # the ports read no faster, however little is written
-        (20, 10, 64, (200 + 320) / 32),
-        (2, 20, 32, 320 / 32),
-    ],
-)
-def test_bound_is_what_the_ports_carry(channels: int, filters: int, rate: float | None, cycles: float) -> None:
-    """Of a layer with few MACs, on two memory nodes whose ports carry 16 bytes each way."""
-    builder = GraphBuilder(np.random.default_rng(0), (channels, 4, 4), 10**6)
-    graph = builder.graph("net", builder.conv("in", filters, (1, 1)))
-    assert lower_bound_cycles(graph, default_chip(4), MemoryTiming(bytes_per_cycle=rate)) == cycles
 
 
 def test_error_of_the_int8_outputs_is_known_for_whole_networks_alone(lenet5: Workload) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rtl.contract.activity import Activity
 from rtl.contract.params import default_chip
-from rtl.contract.regs import ID_VALUE, Control, ErrorCode, Register, Status
+from rtl.contract.regs import ID_VALUE, START_CYCLES, Control, CoreTrace, ErrorCode, Register, Status
 from tb.sim.driver import Driver, Outcome, Transport, TransportError
 
 CHIP = default_chip(2)
@@ -103,6 +104,24 @@ def test_counters_are_selected_by_block_and_number() -> None:
     assert counters["core"][1]["compute_wait_act"] == high | 1 << 8 | 1
     assert counters["router"][0]["blocked"] == high | 2 << 8 | 5
     assert counters["memory"][0]["write_weight_bytes"] == high | 4 << 8 | 8
+
+
+def test_marks_are_read_from_the_entries_of_their_core() -> None:
+    chip = replace(CHIP, cores=(replace(CHIP.cores[0], marks=4), CHIP.cores[1]))
+    board = FakeBoard()
+    driver = Driver(board, chip)
+    ((first, last), none) = asyncio.run(driver.marks([[1, 4], []]))
+    assert none == []
+    assert (first.number, last.number) == (1, 4)
+    high = 2 << 32
+    assert first.compute_cycles["stream"] == high | 1 << 16 | CoreTrace.COMPUTE
+    assert last.compute_cycles == {
+        name: high | CoreTrace.COMPUTE + index for index, name in enumerate(first.compute_cycles)
+    }, "mark 4 of 4 lies in entry 0"
+    assert last.cycles == START_CYCLES + sum(last.compute_cycles.values())
+    debug = asyncio.run(driver.debug())
+    assert debug[0]["marks_passed"] == high | CoreTrace.PASSED
+    assert "marks_passed" not in debug[1]
 
 
 def test_counters_make_an_activity() -> None:

@@ -1,0 +1,60 @@
+"""Fused schedules of random networks on the RTL, with scratchpads so small that every mode of staying occurs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from estimator import estimate
+from rtl.contract.activity import Activity
+from rtl.contract.marks import intervals_of
+from rtl.contract.params import ChipParams, CoreParams, default_chip
+from scheduler.kinds.fused import Fused
+from tb.model.build import build_model, emit_chip
+from tb.sim.settings import MemorySettings
+from tests.layers import run_plans
+from tests.networks import random_network
+
+SMALL = CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64, marks=32)
+CALM = MemorySettings(latency_cycles=20, bytes_per_cycle=3)
+ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, seed=7)
+
+
+def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, folder: Path) -> None:
+    """Plans of several launches and parts, each bit for bit; their parts add up, and are what the estimator says."""
+    planned = []
+    for seed in seeds:
+        case = random_network(seed, chip)
+        planned.append((case, Fused().plan(case.graph, chip, settings)))
+    parts = [len(launch.parts) for _, plan in planned for launch in plan.launches]
+    assert max(parts) >= 4
+    results = run_plans(
+        lambda memory: build_model(emit_chip(chip), sim, memory_bytes=memory, optimise=False), chip, planned, settings,
+        folder, counters=True,
+    )  # fmt: skip
+    assert len(results) == len(parts)
+    measured = predicted = 0.0
+    for (check, result), count in zip(results, parts, strict=True):
+        intervals = intervals_of(Activity.from_counters(result.cycles, result.counters), result.core_marks)
+        assert len(intervals) == count
+        assert sum(interval.cycles for interval in intervals) == result.cycles
+        (launch,) = (launch for launch in check.plan.launches if launch.program_base == check.launch.program_base)
+        measured, predicted = measured + result.cycles, predicted + estimate(launch, chip, settings).cycles
+    if not settings.stall_256:  # the estimator knows no moods
+        assert predicted == pytest.approx(measured, rel=0.08)
+
+
+@pytest.mark.parametrize("settings", [CALM, ROUGH], ids=["calm", "rough"])
+def test_random_networks_on_four_cores(settings: MemorySettings, tmp_path: Path) -> None:
+    run(default_chip(4, SMALL, link_bytes=8), "verilator", range(8), settings, tmp_path)
+
+
+def test_random_networks_on_icarus(tmp_path: Path) -> None:
+    run(default_chip(2, SMALL, link_bytes=8), "icarus", range(8, 10), CALM, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cores", [1, 2, 6])
+def test_random_networks_on_other_numbers_of_cores(cores: int, tmp_path: Path) -> None:
+    run(default_chip(cores, SMALL, link_bytes=8, vc_depth=32), "verilator", range(20, 32), CALM, tmp_path)

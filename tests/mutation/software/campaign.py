@@ -41,8 +41,8 @@ _PASSED, _FAILED, _INTERRUPTED, _INTERNAL = 0, 1, 2, 3
 _TIME_LIMIT = "the time limit"
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGPROF)
 _MUTATED = {"golden", "scheduler", "estimator", "tb"}
-"""Packages that are mutated, or hold on to what is. A mutated module of another one is forgotten by itself, so none of
-its own package may hold on to it."""
+"""Packages that are mutated, or hold on to what is. Of `rtl` only a few modules are: it is read anew for their mutants
+alone."""
 
 
 class CampaignError(Exception):
@@ -208,9 +208,9 @@ def _child(
     if mutant is not None:
         finder = _Finder(mutant)
         sys.meta_path.insert(0, finder)
-    for name in list(sys.modules):
-        if name.partition(".")[0] in _MUTATED or (finder is not None and name == finder.name):
-            del sys.modules[name]
+    forgotten = _MUTATED if finder is None else _MUTATED | {finder.name.partition(".")[0]}
+    for name in [name for name in sys.modules if name.partition(".")[0] in forgotten]:
+        del sys.modules[name]
     plugin = _Tests({} if original is None else original.by_test, kills)
     options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
     code = int(pytest.main([*options, *tests], plugins=[plugin]))

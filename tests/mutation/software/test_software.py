@@ -29,7 +29,7 @@ def scale(x: int, limit: int = 7) -> int:
 IN_A_PROCESS = """
 import sys
 from pathlib import Path
-import rtl.contract.activity
+import rtl.contract.marks
 from tests.mutation.software.campaign import survives
 from tests.mutation.software.groups import GROUPS
 from tests.mutation.software.operators import seeded_mutant
@@ -146,11 +146,14 @@ def test_a_test_that_looks_kills_and_one_that_does_not_lets_live(test: str, surv
 def test_a_module_that_the_campaign_has_imported_itself_is_mutated_all_the_same(tmp_path: Path) -> None:
     bench = tmp_path / "test_it.py"
     bench.write_text(
-        "from rtl.contract.activity import by_class\nfrom rtl.contract.isa import TrafficClass\n"
-        "def test_counts():\n    assert set(by_class([2] * len(TrafficClass)).values()) == {2}\n"
+        "from rtl.contract import activity, marks\nfrom rtl.contract.isa import TrafficClass\n"
+        "def test_its_users_have_it_too():\n    assert marks.Activity is activity.Activity\n"
+        "def test_counts():\n    assert set(activity.by_class([2] * len(TrafficClass)).values()) == {2}\n"
     )
     done = judged(bench, "rtl/contract/activity.py", "int(counts[traffic])", "int(counts[traffic]) + 1")
     assert done.stdout == "False\n", done.stdout + done.stderr
+    (notes,) = (bench.parent / "logs").glob("*.json")
+    assert json.loads(notes.read_text())["failed"].endswith("::test_counts")
 
 
 def test_tests_that_never_import_the_module_are_refused(tmp_path: Path) -> None:

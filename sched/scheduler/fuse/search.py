@@ -24,7 +24,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import MemorySink, ScratchpadSink
 from scheduler.work.work import Work
 
-__all__ = ["Choice", "Search", "part_budget"]
+__all__ = ["LAUNCH_CYCLES", "Choice", "Search", "part_budget"]
 
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
@@ -95,6 +95,8 @@ class Search:
         self.coefficients = Coefficients.load()
         self.cores = tuple(range(self.chip.n_cores))
         self._found: dict[object, list[Mapping]] = {}
+        self._errors: dict[int, PlanError] = {}
+        """Of an operation, why it did not fit when that was tried last."""
         self._prices: dict[object, tuple[float, int]] = {}
 
     def best(self, first: int, end: int, capacity: int) -> list[Choice]:
@@ -150,13 +152,14 @@ class Search:
                 left = capacity - self._used(number, alive)
                 if left < 0:
                     continue
+                alone = not any(alive.values())
                 try:
-                    cost, ring = self.price(number, grid, where, stay, left)
+                    cost, ring = self.price(number, grid, where, stay, None if alone else left)
                 except PlanError as error:
                     errors.append(error)
                     continue
                 after = tuple(sorted(item for item in alive.items() if tensors.last[item[0]] > number and item[1]))
-                if not stays:
+                if not any(stays.values()):
                     cost += LAUNCH_CYCLES
                 yield Choice(grid, stay, cost, ring), after
 
@@ -167,8 +170,18 @@ class Search:
 
     # --- prices -------------------------------------------------------------------------------------------------
 
-    def price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, left: int) -> tuple[float, int]:
+    def price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, left: int | None) -> tuple[float, int]:
         """Cost of an operation, and bytes of scratchpad for what it loads.
+
+        Parameters
+        ----------
+        where : dict of str to Stay
+            Of what it reads.
+        stay : Stay
+            Of its output.
+        left : int, optional
+            Bytes of scratchpad that nothing stays in; None for an operation with a launch of its own, which has all of
+            the core.
 
         Raises
         ------
@@ -176,13 +189,13 @@ class Search:
             If it does not fit.
         """
         loads = any(place is None for place in where.values())
-        level = self._level(left) if loads else 0
+        level = None if left is None else self._level(left) if loads else 0
         key = number, grid, tuple(place is None for place in where.values()), stay, level
         if key not in self._prices:
             self._prices[key] = self._price(number, grid, where, stay, level)
         cost, ring = self._prices[key]
         if cost == inf:
-            raise PlanError(f"operation {self.stays.steps[number].name!r} does not fit")
+            raise self._errors[number]
         return cost, ring
 
     def _level(self, left: int) -> int:
@@ -190,7 +203,9 @@ class Search:
         fits = (self.core.act_bytes // level for level in LEVELS if self.core.act_bytes // level <= left)
         return next(fits, 0)
 
-    def _price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int) -> tuple[float, int]:
+    def _price(
+        self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None
+    ) -> tuple[float, int]:
         output = self.stays.steps[number].output
         target = self.stays.tensor(output, stay)
         sink = MemorySink(target) if isinstance(target, Placement) else ScratchpadSink(target)
@@ -205,28 +220,33 @@ class Search:
         """Cycles, and what bytes count for beside."""
         return predict(mapping, self.chip, self.memory, self.coefficients) + self.byte_cost * dram_bytes(mapping)
 
-    def _mappings(self, number: int, grid: Grid, where: dict[str, Stay], level: int) -> list[Mapping]:
+    def _mappings(self, number: int, grid: Grid, where: dict[str, Stay], level: int | None) -> list[Mapping]:
         """The best few, with the output in DRAM; none if it does not fit."""
 
         def of(name: str) -> Placement | Residence:
             return self.stays.tensor(name, where.get(name))
 
         act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
+        budget = Budget.whole(self.core, self.chip) if level is None else part_budget(self.chip, 0, act)
         found: list[Mapping] = []
         for work in self.stays.works(number, of):
             key = work.kind, grid, level
             if key not in self._found:
-                self._found[key] = self._fitting(work, grid, part_budget(self.chip, 0, act))
+                self._found[key] = self._fitting(number, work, grid, budget)
             found += [mapping.of(work) for mapping in self._found[key]]
         return found
 
-    def _fitting(self, work: Work, grid: Grid, budget: Budget) -> list[Mapping]:
+    def _fitting(self, number: int, work: Work, grid: Grid, budget: Budget) -> list[Mapping]:
+        """The best few that load beside computing: a ring of one slot is not what the closed form takes it for."""
         try:
-            return best_mappings(work, self.cores, self.chip, self.memory, CANDIDATES, budget, grid)
-        except PlanError:
+            found = best_mappings(work, self.cores, self.chip, self.memory, 4 * CANDIDATES, budget, grid)
+        except PlanError as error:
+            self._errors[number] = error
             return []
+        self._errors.setdefault(number, PlanError(f"layer {work.name!r} cannot load beside computing"))
+        return [mapping for mapping in found if work.source.resident or mapping.act_slots > 1][:CANDIDATES]
 
-    def mapping(self, works: list[Work], grid: Grid, budget: Budget) -> Mapping:
+    def mapping(self, number: int, works: list[Work], grid: Grid, budget: Budget) -> Mapping:
         """The best mapping of several bids.
 
         Raises
@@ -238,10 +258,10 @@ class Search:
         for work in works:
             key = work.kind, grid, budget.act.size, budget.tokens.size
             if key not in self._found:
-                self._found[key] = self._fitting(work, grid, budget)
+                self._found[key] = self._fitting(number, work, grid, budget)
             found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]
         if not found:
-            raise PlanError(f"layer {works[0].name!r} does not fit {budget.act.size} bytes of activations")
+            raise self._errors[number]
         return min(found, key=self.cost)
 
 

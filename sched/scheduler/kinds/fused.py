@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from estimator import MemoryTiming
+from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
@@ -13,7 +13,7 @@ from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
-from scheduler.fuse.search import Choice, Search, part_budget
+from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
 from scheduler.fuse.stay import Stay, Stays
 from scheduler.group import pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
@@ -25,6 +25,9 @@ from scheduler.plan.program import HostStep, Part, Placement, Plan, Segment, Ste
 from scheduler.plan.residence import Residence
 
 __all__ = ["Fused"]
+
+CLEAR = 1.25
+"""A launch whose layers would cost so much more one by one, as predicted, needs no estimate."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class _Planner:
         self.chooser = Chooser(chip, memory, kind.policy)
 
     def plan(self) -> Plan:
-        choices = self._choices()
+        choices = self._confirmed(self._choices())
         kept = {self.tensors.root(self.steps[number].output) for number, choice in choices.items() if choice.stay}
         launches = list(self._launches(choices))
         together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
@@ -91,6 +94,32 @@ class _Planner:
         for first, end in self._stretches():
             choices.update(zip(range(first, end), self._fitting(first, end), strict=True))
         return choices
+
+    def _confirmed(self, choices: dict[int, Choice]) -> dict[int, Choice]:
+        """The same, but launches that the estimator finds dearer than their layers one by one are taken apart."""
+        confirmed = dict(choices)
+        for numbers in self._launches(choices):
+            if len(numbers) == 1:
+                continue
+            together = sum(choices[number].cost for number in numbers)
+            if sum(map(self._alone, numbers)) > CLEAR * together:
+                continue
+            of = self.stays.placements.__getitem__
+            apart = sum(self._cost(self.chooser.choose_among(self.stays.works(number, of), 0)) for number in numbers)
+            if apart < self._cost(self._draft(numbers, choices, dict(self.stays.placements), 0)):
+                confirmed |= {number: Choice((1, 1), None, 0.0, 0) for number in numbers}
+        return confirmed
+
+    def _alone(self, number: int) -> float:
+        """Predicted cost of an operation with all its tensors in DRAM."""
+        where = dict.fromkeys(self.steps[number].reads)
+        found = (self.search.price(number, grid, where, None, None)[0] for grid in self.stays.grids(number))
+        return LAUNCH_CYCLES + min(found)
+
+    def _cost(self, draft: Draft) -> float:
+        """Estimated cycles, and what bytes count for beside."""
+        estimated = estimate(draft, self.chip, self.memory)
+        return estimated.cycles + self.search.byte_cost * sum(estimated.dram_bytes.values())
 
     def _stretches(self) -> Iterator[tuple[int, int]]:
         """Operations [first, end) between two of the host."""
@@ -188,7 +217,7 @@ class _Planner:
         for place, number in enumerate(numbers):
             act = self._ring(number, choices[number], items, packed, number > numbers[0])
             budget = part_budget(self.chip, place, act)
-            mappings.append([self.search.mapping(self.stays.works(number, of), choices[number].grid, budget)])
+            mappings.append([self.search.mapping(number, self.stays.works(number, of), choices[number].grid, budget)])
         return Draft.of(mappings, self.chip, top)
 
     def _ring(

@@ -502,6 +502,7 @@ GROUPS: dict[str, Group] = {
         (
             *(f"tests/unit/sched/scheduler/{part}.py" for part in (
                 "plan/test_layout", "work/test_source", "map/test_tokens", "map/test_budget", "test_alike",
+                "fuse/test_pack", "fuse/test_search", "fuse/test_stay",
             )),
             *(f"tests/unit/sched/test_{part}.py" for part in (
                 "resident", "fused", "random_layers", "schedule", "replay", "properties",

@@ -195,8 +195,15 @@ class Search:
             self._prices[key] = self._price(number, grid, where, stay, level)
         cost, ring = self._prices[key]
         if cost == inf:
-            raise self._errors[number]
+            raise self._error(number)
         return cost, ring
+
+    def _error(self, number: int) -> PlanError:
+        """Why an operation does not fit: as was found for it, or for one of its kind."""
+        name = self.stays.steps[number].name
+        return self._errors.get(
+            number, PlanError(f"layer {name!r} does not fit beside what stays; raise core.act_bytes")
+        )
 
     def _level(self, left: int) -> int:
         """Bytes for what is loaded: a fraction of the scratchpad, so that few sizes need be tried."""
@@ -261,7 +268,7 @@ class Search:
                 self._found[key] = self._fitting(number, work, grid, budget)
             found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]
         if not found:
-            raise self._errors[number]
+            raise self._error(number)
         return min(found, key=self.cost)
 
 

@@ -32,12 +32,12 @@ _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
 _OPERANDS = "golden/machine/operands.py"
 _M_ARRAY, _M_TAP = "golden/machine/engines/array.py", "golden/machine/engines/tap.py"
 _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequence.py"
-_LINK = "sched/scheduler/code/link.py"
-_PACK, _STAY = "sched/scheduler/fuse/pack.py", "sched/scheduler/fuse/stay.py"
 _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py"
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
 _DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
+_LINK, _PACK = "sched/scheduler/code/link.py", "sched/scheduler/fuse/pack.py"
+_STAY = "sched/scheduler/fuse/stay.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
 _TRANSFERS, _TIMELINE = "sched/estimator/transfers.py", "sched/estimator/timeline.py"
 _TRACE, _ACTIVITY = "sched/estimator/trace.py", "rtl/contract/activity.py"
@@ -265,12 +265,32 @@ _SCHEDULER_FAULTS = (
         "stride = residence.plane if groups == 1 else 1",
         "stride = residence.plane",
     ),
+    Seeded(_LINK, "parts do not wait for each other", "        if not number:\n", "        if True:\n"),
     Seeded(
         _LINK,
-        "a resident input is not waited for",
-        "[self.barriers.computed, *_ranges(self.barriers.data.first + source for source in sources)]",
-        "[self.barriers.computed]",
+        "data may come after the part that reads them",
+        "*_ranges(self.barriers.data.first + source for source in sources)]",
+        "]",
     ),
+    Seeded(
+        _LINK,
+        "weights come before the part two in front is done",
+        "self._load_waits(number - PARTS_APART), self",
+        "self._load_waits(-1), self",
+    ),
+    Seeded(
+        _LINK,
+        "tensors are read before the part that writes them to memory is done",
+        "else self.written[number]\n",
+        "else -1\n",
+    ),
+    Seeded(
+        _LINK,
+        "tensors are loaded over what the part in front still uses",
+        "number - 1 if number and _loads_over(parts[number], parts[number - 1]) else",
+        "-1 if number and _loads_over(parts[number], parts[number - 1]) else",
+    ),
+    Seeded(_LINK, "a core that has nothing to do is done at once", "if own is None:", "if False:"),
     Seeded(
         _LINK,
         "a part starts before all cores have computed the one in front",
@@ -283,43 +303,12 @@ _SCHEDULER_FAULTS = (
         "bits = encode_fields(Opcode.STORE, token_valid=1, token=self.barriers.data.first + core)",
         "bits = 0",
     ),
-    Seeded(
-        _LINK,
-        "load units do not wait for the part two before",
-        "PARTS_APART = 2\n",
-        "PARTS_APART = 1000\n",
-    ),
     Seeded(_LINK, "load units run one part further ahead", "PARTS_APART = 2\n", "PARTS_APART = 3\n"),
-    Seeded(
-        _LINK,
-        "loads go over what the part in front still uses",
-        "number - 1 if number and _loads_over(parts[number], parts[number - 1]) else self.written[number]",
-        "self.written[number]",
-    ),
-    Seeded(
-        _LINK,
-        "what the launch has written to DRAM is read at once",
-        "                return earlier\n",
-        "                return -1\n",
-    ),
     Seeded(
         _LINK,
         "a part is done before its writes are acknowledged",
         "_signals(computed) + _signals(done, fence=True)",
         "_signals(computed) + _signals(done)",
-    ),
-    Seeded(_LINK, "an idle core is done at once", "if own is None:  # it is done", "if False:  # it is done"),
-    Seeded(
-        _PACK,
-        "things meet no more in the part in which one dies and the other is born",
-        "return self.first <= last and first <= self.last",
-        "return self.first < last and first < self.last",
-    ),
-    Seeded(
-        _STAY,
-        "an output takes the place of a residual that may still be on its way",
-        "arrived = tensors.written[step.residual] < number - 1",
-        "arrived = True",
     ),
     Seeded(
         _SEQUENCE,
@@ -332,6 +321,19 @@ _SCHEDULER_FAULTS = (
         "weights are kept for the next tile though its blocks come between",
         "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
         "return (j, *key)",
+    ),
+    Seeded(
+        _SEQUENCE,
+        "all blocks use one load of weights",
+        "return (j, *key) if self.mapping.blocks_first else",
+        "return key if self.mapping.blocks_first else",
+    ),
+    Seeded(_PACK, "what dies in a part may be overwritten in it", "self.first <= last and", "self.first < last and"),
+    Seeded(
+        _STAY,
+        "a residual may be overwritten that is still on its way",
+        "tensors.written[step.residual] < number - 1",
+        "tensors.written[step.residual] < number",
     ),
     Seeded(
         _EMIT,
@@ -496,7 +498,7 @@ GROUPS: dict[str, Group] = {
     ),
     "scheduler": Group(
         (
-            _EMIT, _SEQUENCE, _LINK, _DRAFT, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
+            _EMIT, _SEQUENCE, _DRAFT, _LINK, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
             _PACK, _STAY,
         ),
         (
@@ -505,7 +507,7 @@ GROUPS: dict[str, Group] = {
                 "fuse/test_pack", "fuse/test_search", "fuse/test_stay",
             )),
             *(f"tests/unit/sched/test_{part}.py" for part in (
-                "resident", "fused", "random_layers", "schedule", "replay", "properties",
+                "resident", "random_layers", "schedule", "replay", "properties", "fused",
             )),
         ),
         _SCHEDULER_FAULTS,

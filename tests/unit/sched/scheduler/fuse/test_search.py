@@ -87,7 +87,9 @@ def test_a_layer_that_fits_in_no_way_is_named() -> None:
     builder = GraphBuilder(np.random.default_rng(0), (8, 4, 600), 10**9)
     graph = builder.graph("wide", builder.conv("in", 8, (3, 3), padding=(1, 1, 1, 1)))
     chip = replace(CHIP, cores=(replace(CHIP.cores[0], weight_bytes=1024, rows=64, cols=64),) * 2)
-    with pytest.raises(PlanError, match=r"'conv0' does not fit: the smallest tile .* takes 7680, .* 4032; raise core.act_bytes"):
+    with pytest.raises(
+        PlanError, match=r"'conv0' does not fit: the smallest tile .* takes 7680, .* 4032; raise core.act_bytes"
+    ):
         Fused().plan(graph, chip, SLOW)
 
 

@@ -4,10 +4,12 @@ A COMPUTE or STORE that has started ends only when nothing else can start. So a 
 COMPUTE reads does overwrite it, and a COMPUTE that may clear an accumulator that is still being drained does so.
 
 What a STORE sends stays on its way until nothing can start or end: signals overtake it. Whoever reads meanwhile what it
-is to overwrite, or writes there from elsewhere, is found out. From core to core nothing overtakes what goes the same
+is to overwrite, or writes there from elsewhere, is found out; so is a COMPUTE that reads what was loaded from DRAM
+before it was stored there. From core to core nothing overtakes what goes the same
 way; data for the last core, from the last core, come last.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,6 +105,10 @@ class Replay:
         self.coming = [Coming(core.act_bytes // size, size) for core in chip.cores]
         self.ways: dict[tuple[int, int], list[dict[str, int]]] = {}
         """STOREs on their way, in order, by (target, source)."""
+        self.writes: Counter[int] = Counter()
+        """How often flits of DRAM have been stored to."""
+        self.copied = [np.zeros(core.act_bytes // size, int) for core in chip.cores]
+        """Of flits of the activation scratchpads that were loaded, how often theirs had been by then."""
 
     def run(self) -> None:
         while True:
@@ -218,6 +224,8 @@ class Replay:
             if memory is self.spaces[core][Space.ACT]:
                 assert not self.coming[core].any(target), f"{self.name}: a load goes to where data are on their way"
             memory[target] = source
+            if fields["space"] == Space.ACT:
+                self.copied[core][target] = self.times(source)
             if fields["token_valid"]:
                 self.add(core, fields["token"])
 
@@ -225,6 +233,7 @@ class Replay:
         target = self.stored(fields)
         if not fields["to_core"]:
             stream.writing.update(target.ravel().tolist())
+            self.writes.update(target.ravel().tolist())
             return
         core = fields["core"]
         assert fields["space"] == Space.ACT
@@ -241,6 +250,12 @@ class Replay:
             step = self.chip.cores[fields["core"]].act_groups(self.chip.link_bytes)
         group, pixel = np.arange(fields["groups"])[:, None], np.arange(fields["pixels"])
         return addr + group * fields["group_stride"] + pixel * step
+
+    def times(self, flits: np.ndarray) -> np.ndarray:
+        """How often each flit of DRAM has been stored to."""
+        if not self.writes:
+            return np.zeros(flits.shape, int)
+        return np.array([self.writes[flit] for flit in flits.ravel().tolist()], int).reshape(flits.shape)
 
     def arrive(self, fields: dict[str, int]) -> None:
         """What a STORE brings to a core."""
@@ -271,6 +286,9 @@ class Replay:
         assert not len(flits) or flits[-1] < len(act)
         assert (act[flits] >= 0).all(), f"{self.name}: reads activations that were never loaded"
         assert not self.coming[core].any(flits), f"{self.name}: reads activations that are still on their way"
+        loaded = flits[act[flits] < STORED]
+        early = self.writes and (self.copied[core][loaded] != self.times(act[loaded])).any()
+        assert not early, f"{self.name}: reads activations that were loaded before they were stored"
         passes = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]  # a window has the weights of all its columns
         per_pass = params.pes if setup["engine"] == Engine.ARRAY else params.cols
         if setup["engine"] == Engine.TAP and setup["tap_mode"] == TapMode.MAX:

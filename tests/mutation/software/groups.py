@@ -322,12 +322,6 @@ _SCHEDULER_FAULTS = (
         "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
         "return (j, *key)",
     ),
-    Seeded(
-        _SEQUENCE,
-        "all blocks use one load of weights",
-        "return (j, *key) if self.mapping.blocks_first else",
-        "return key if self.mapping.blocks_first else",
-    ),
     Seeded(_PACK, "what dies in a part may be overwritten in it", "self.first <= last and", "self.first < last and"),
     Seeded(
         _STAY,

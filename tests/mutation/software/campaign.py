@@ -41,9 +41,8 @@ _PASSED, _FAILED, _INTERRUPTED, _INTERNAL = 0, 1, 2, 3
 _TIME_LIMIT = "the time limit"
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGPROF)
 _MUTATED = {"golden", "scheduler", "estimator", "tb"}
-"""Packages that are mutated, or hold on to what is."""
-_MUTATED_MODULES = {"rtl.contract.activity", "rtl.contract.marks"}
-"""Modules of other packages, likewise."""
+"""Packages that are mutated, or hold on to what is. Of `rtl` only a few modules are: it is read anew for their mutants
+alone."""
 
 
 class CampaignError(Exception):
@@ -203,14 +202,15 @@ def _child(
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     os.chdir(ROOT)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(log.parent / "hypothesis")
-    for name in [name for name in sys.modules if name.partition(".")[0] in _MUTATED or name in _MUTATED_MODULES]:
-        del sys.modules[name]
     for folder in (ROOT / "sched", ROOT):
         sys.path.insert(0, str(folder))
     finder = None
     if mutant is not None:
         finder = _Finder(mutant)
         sys.meta_path.insert(0, finder)
+    forgotten = _MUTATED if finder is None else _MUTATED | {finder.name.partition(".")[0]}
+    for name in [name for name in sys.modules if name.partition(".")[0] in forgotten]:
+        del sys.modules[name]
     plugin = _Tests({} if original is None else original.by_test, kills)
     options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
     code = int(pytest.main([*options, *tests], plugins=[plugin]))

@@ -66,6 +66,12 @@ EQUIVALENT: dict[tuple[str, str, int, str], str] = {
         55,
         "1 -> 2",
     ): _ANY_NEGATIVE,
+    (
+        "golden/machine/engines/tap.py",
+        "operands = operands.reshape(pixels, piece.passes, -1)[:, :, :lanes]",
+        51,
+        "1 -> 2",
+    ): _ANY_NEGATIVE,
     ("golden/machine/operands.py", "if whole < len(operands):", 3, "whole < len(operands) -> whole <= len(operands)"): (
         "a product of no rows gives none"
     ),

@@ -292,10 +292,35 @@ _SCHEDULER_FAULTS = (
     ),
     Seeded(_LINK, "a core that has nothing to do is done at once", "if own is None:", "if False:"),
     Seeded(
+        _LINK,
+        "a part starts before all cores have computed the one in front",
+        "ranges = [self.barriers.computed, *_ranges(",
+        "ranges = [*_ranges(",
+    ),
+    Seeded(
+        _LINK,
+        "STOREs to other cores bring no token",
+        "bits = encode_fields(Opcode.STORE, token_valid=1, token=self.barriers.data.first + core)",
+        "bits = 0",
+    ),
+    Seeded(_LINK, "load units run one part further ahead", "PARTS_APART = 2\n", "PARTS_APART = 3\n"),
+    Seeded(
+        _LINK,
+        "a part is done before its writes are acknowledged",
+        "_signals(computed) + _signals(done, fence=True)",
+        "_signals(computed) + _signals(done)",
+    ),
+    Seeded(
         _SEQUENCE,
-        "all blocks use one load of weights",
-        "return (j, *key) if self.mapping.blocks_first else",
-        "return key if self.mapping.blocks_first else",
+        "weights are loaded for every tile anew though blocks come first",
+        "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
+        "return (t, j, *key)",
+    ),
+    Seeded(
+        _SEQUENCE,
+        "weights are kept for the next tile though its blocks come between",
+        "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
+        "return (j, *key)",
     ),
     Seeded(_PACK, "what dies in a part may be overwritten in it", "self.first <= last and", "self.first < last and"),
     Seeded(
@@ -473,7 +498,7 @@ GROUPS: dict[str, Group] = {
         (
             *(f"tests/unit/sched/scheduler/{part}.py" for part in (
                 "plan/test_layout", "work/test_source", "map/test_tokens", "map/test_budget", "test_alike",
-                "fuse/test_pack", "fuse/test_search",
+                "fuse/test_pack", "fuse/test_search", "fuse/test_stay",
             )),
             *(f"tests/unit/sched/test_{part}.py" for part in (
                 "resident", "random_layers", "schedule", "replay", "properties", "fused",
@@ -490,7 +515,9 @@ GROUPS: dict[str, Group] = {
             *(f"tests/unit/sched/estimator/engines/test_{part}.py" for part in ("array", "tap", "registry")),
             "tests/unit/sched/estimator/test_transfers.py",
             "tests/unit/sched/estimator/test_trace.py",
+            "tests/unit/sched/estimator/test_marks.py",
             "tests/unit/rtl/contract/test_activity.py",
+            "tests/unit/rtl/contract/test_marks.py",
             "tests/unit/sched/test_activity.py",
             "tests/unit/sched/test_estimator.py",
         ),

@@ -29,15 +29,23 @@ def scale(x: int, limit: int = 7) -> int:
 IN_A_PROCESS = """
 import sys
 from pathlib import Path
+import rtl.contract.marks
 from tests.mutation.software.campaign import survives
 from tests.mutation.software.groups import GROUPS
 from tests.mutation.software.operators import seeded_mutant
-tests, folder = sys.argv[1], Path(sys.argv[2])
-module = "golden/int8/requant.py"
-source = Path(module).read_text()
-mutant = seeded_mutant(module, source, "MAX_SHIFT = 63", "MAX_SHIFT = 62", "a shift less")
-print(survives(mutant, [tests], folder))
+tests, folder, module, old, new = sys.argv[1:]
+mutant = seeded_mutant(module, Path(module).read_text(), old, new, "a fault")
+print(survives(mutant, [tests], Path(folder)))
 """
+
+
+A_SHIFT_LESS = ("golden/int8/requant.py", "MAX_SHIFT = 63", "MAX_SHIFT = 62")
+
+
+def judged(bench: Path, module: str, old: str, new: str) -> subprocess.CompletedProcess[str]:
+    """A process that prints whether a file of tests lets such a mutant live."""
+    command = [sys.executable, "-c", IN_A_PROCESS, str(bench), str(bench.parent / "logs"), module, old, new]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_every_group_has_a_dozen_seeded_faults_that_are_still_in_the_source() -> None:
@@ -131,16 +139,27 @@ def test_a_test_that_looks_kills_and_one_that_does_not_lets_live(test: str, surv
         "import numpy as np\nfrom golden.int8.requant import Requant\n"
         f"def test_largest_shift():\n    {test.replace('*FINE, shift=SHIFT', _ARGUMENTS)}\n"
     )
-    command = [sys.executable, "-c", IN_A_PROCESS, str(bench), str(tmp_path / "logs")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = judged(bench, *A_SHIFT_LESS)
     assert done.stdout == f"{survived}\n", done.stdout + done.stderr
+
+
+def test_a_module_that_the_campaign_has_imported_itself_is_mutated_all_the_same(tmp_path: Path) -> None:
+    bench = tmp_path / "test_it.py"
+    bench.write_text(
+        "from rtl.contract import activity, marks\nfrom rtl.contract.isa import TrafficClass\n"
+        "def test_its_users_have_it_too():\n    assert marks.Activity is activity.Activity\n"
+        "def test_counts():\n    assert set(activity.by_class([2] * len(TrafficClass)).values()) == {2}\n"
+    )
+    done = judged(bench, "rtl/contract/activity.py", "int(counts[traffic])", "int(counts[traffic]) + 1")
+    assert done.stdout == "False\n", done.stdout + done.stderr
+    (notes,) = (bench.parent / "logs").glob("*.json")
+    assert json.loads(notes.read_text())["failed"].endswith("::test_counts")
 
 
 def test_tests_that_never_import_the_module_are_refused(tmp_path: Path) -> None:
     bench = tmp_path / "test_it.py"
     bench.write_text("def test_nothing():\n    pass\n")
-    command = [sys.executable, "-c", IN_A_PROCESS, str(bench), str(tmp_path / "logs")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = judged(bench, *A_SHIFT_LESS)
     assert "CampaignError: golden/int8/requant.py: the tests" in done.stderr
 
 

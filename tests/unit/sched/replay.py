@@ -2,8 +2,14 @@
 
 A COMPUTE or STORE that has started ends only when nothing else can start. So a load that may overwrite what a running
 COMPUTE reads does overwrite it, and a COMPUTE that may clear an accumulator that is still being drained does so.
+
+What a STORE sends stays on its way until nothing can start or end: signals overtake it. Whoever reads meanwhile what it
+is to overwrite, or writes there from elsewhere, is found out; so is a COMPUTE that reads what was loaded from DRAM
+before it was stored there. From core to core nothing overtakes what goes the same
+way; data for the last core, from the last core, come last.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +32,8 @@ class Stream:
     program: list[tuple[Opcode, dict[str, int]]]
     index: int = 0
     running: list[tuple[dict[str, int], "Snapshot"]] = field(default_factory=list)
+    writing: set[int] = field(default_factory=set)
+    """Flits of DRAM to which its writes are on their way."""
 
     @property
     def ended(self) -> bool:
@@ -42,8 +50,32 @@ class Snapshot:
         return all(np.array_equal(memory[places], before) for memory, places, before in self.operands)
 
 
+class Coming:
+    """What is on its way to the activation scratchpad of a core, lane by lane."""
+
+    def __init__(self, flits: int, lanes: int) -> None:
+        self.count = np.zeros((flits, lanes), np.int16)
+        self.source = np.zeros((flits, lanes), np.int16)
+
+    def add(self, source: int, flits: np.ndarray, lanes: slice) -> None:
+        """Send; what comes from another core and to the same place might come first or last."""
+        assert not self.others(source, flits, lanes), f"core {source} stores to where another's data are on their way"
+        self.count[flits.ravel(), lanes] += 1
+        self.source[flits.ravel(), lanes] = source
+
+    def others(self, source: int, flits: np.ndarray, lanes: slice) -> bool:
+        here = flits.ravel(), lanes
+        return bool(((self.count[here] > 0) & (self.source[here] != source)).any())
+
+    def remove(self, flits: np.ndarray, lanes: slice) -> None:
+        self.count[flits.ravel(), lanes] -= 1
+
+    def any(self, flits: np.ndarray) -> bool:
+        return bool(self.count[flits.ravel()].any())
+
+
 class Replay:
-    """Runs a launch; raises AssertionError for a deadlock, a token too many, or an operand lost."""
+    """Runs a launch; raises AssertionError for a deadlock, a token too many, or an operand lost or not there yet."""
 
     def __init__(self, launch: Launch, chip: ChipParams) -> None:
         self.chip = chip
@@ -70,12 +102,19 @@ class Replay:
         self.pools: list[dict[str, int]] = [{} for _ in chip.cores]
         self.stores: list[dict[str, int]] = []
         self.arrived = 0
+        self.coming = [Coming(core.act_bytes // size, size) for core in chip.cores]
+        self.ways: dict[tuple[int, int], list[dict[str, int]]] = {}
+        """STOREs on their way, in order, by (target, source)."""
+        self.writes: Counter[int] = Counter()
+        """How often flits of DRAM have been stored to."""
+        self.copied = [np.zeros(core.act_bytes // size, int) for core in chip.cores]
+        """Of flits of the activation scratchpads that were loaded, how often theirs had been by then."""
 
     def run(self) -> None:
         while True:
             if sum(self.start(stream) for stream in self.streams):
                 continue
-            if not sum(self.finish(stream) for stream in self.streams):
+            if not sum(self.finish(stream) for stream in self.streams) and not self.deliver():
                 break
         stuck = [(s.core, s.unit.name, s.index) for s in self.streams if not s.ended]
         assert not stuck, f"{self.name}: deadlock, {stuck}"
@@ -91,6 +130,8 @@ class Replay:
             firsts = [fields[f"wait{i}_first"] for i in range(3)]
             ranges = [slice(first, first + fields[f"wait{i}_count"]) for i, first in enumerate(firsts)]
             if not all(tokens[wait].all() for wait in ranges):
+                break
+            if opcode == Opcode.SYNC and fields["fence"] and stream.writing:
                 break
             for wait in ranges:
                 tokens[wait] -= 1
@@ -129,10 +170,28 @@ class Replay:
         assert snapshot.intact(), f"{where}: operands were overwritten"
         if "pixels" in fields:
             self.draining[stream.core] -= self.entries(stream.core, fields)
-            if fields["to_core"]:
-                self.arrive(fields)
+            self.send(stream, fields)
         self.signal(fields)
         return True
+
+    def deliver(self) -> bool:
+        """Let something arrive: on one way, up to what somebody may wait for; if there is nothing, writes of a core."""
+        if self.ways:
+            target, source = min(self.ways)
+            way = self.ways.pop((target, source))
+            while way:
+                fields = way.pop(0)
+                self.arrive(fields)
+                if fields["token_valid"]:
+                    break
+            if way:
+                self.ways[target, source] = way
+            return True
+        for stream in self.streams:
+            if stream.writing:
+                stream.writing.clear()
+                return True
+        return False
 
     def entries(self, core: int, fields: dict[str, int]) -> set[int]:
         """Accumulators that a STORE reads."""
@@ -152,6 +211,9 @@ class Replay:
     def load(self, fields: dict[str, int]) -> None:
         run, flit = np.arange(fields["runs"])[:, None], np.arange(fields["run_flits"])
         source = fields["dram_addr"] // self.chip.link_bytes + run * fields["dram_stride"] + flit
+        for stream in self.streams:
+            early = stream.writing and not stream.writing.isdisjoint(source.ravel().tolist())
+            assert not early, f"{self.name}: a load reads what core {stream.core} has still under way to DRAM"
         for core, params in enumerate(self.chip.cores):
             if not fields["cores"] >> core & 1:
                 continue
@@ -159,19 +221,47 @@ class Replay:
             memory = self.spaces[core][Space(fields["space"])]
             target = fields["dst"] + run * fields["dst_stride"] + flit * step
             assert target.max() < len(memory), f"{self.name}: a load leaves {Space(fields['space']).name}"
+            if memory is self.spaces[core][Space.ACT]:
+                assert not self.coming[core].any(target), f"{self.name}: a load goes to where data are on their way"
             memory[target] = source
+            if fields["space"] == Space.ACT:
+                self.copied[core][target] = self.times(source)
             if fields["token_valid"]:
                 self.add(core, fields["token"])
 
-    def arrive(self, fields: dict[str, int]) -> None:
-        """What a STORE brings to a core, as late as it can: when nothing else can start."""
+    def send(self, stream: Stream, fields: dict[str, int]) -> None:
+        target = self.stored(fields)
+        if not fields["to_core"]:
+            stream.writing.update(target.ravel().tolist())
+            self.writes.update(target.ravel().tolist())
+            return
         core = fields["core"]
-        step = self.chip.cores[core].act_groups(self.chip.link_bytes) if fields["planar"] else 1
-        memory = self.spaces[core][Space(fields["space"])]
+        assert fields["space"] == Space.ACT
+        assert target.max() < len(self.spaces[core][Space.ACT]), f"{self.name}: a store leaves ACT"
+        self.coming[core].add(stream.core, target, _lanes(fields))
+        self.ways.setdefault((core, stream.core), []).append(fields)
+
+    def stored(self, fields: dict[str, int]) -> np.ndarray:
+        """Flits to which a STORE goes, of a scratchpad or of DRAM."""
+        step, addr = 1, fields["addr"]
+        if not fields["to_core"]:
+            addr //= self.chip.link_bytes
+        elif fields["planar"]:
+            step = self.chip.cores[fields["core"]].act_groups(self.chip.link_bytes)
         group, pixel = np.arange(fields["groups"])[:, None], np.arange(fields["pixels"])
-        target = fields["addr"] + group * fields["group_stride"] + pixel * step
-        assert target.max() < len(memory), f"{self.name}: a store leaves {Space(fields['space']).name}"
-        memory[target] = STORED + self.arrived
+        return addr + group * fields["group_stride"] + pixel * step
+
+    def times(self, flits: np.ndarray) -> np.ndarray:
+        """How often each flit of DRAM has been stored to."""
+        if not self.writes:
+            return np.zeros(flits.shape, int)
+        return np.array([self.writes[flit] for flit in flits.ravel().tolist()], int).reshape(flits.shape)
+
+    def arrive(self, fields: dict[str, int]) -> None:
+        """What a STORE brings to a core."""
+        core, target = fields["core"], self.stored(fields)
+        self.spaces[core][Space.ACT][target] = STORED + self.arrived
+        self.coming[core].remove(target, _lanes(fields))
         self.arrived += 1
         if fields["token_valid"]:
             self.add(core, fields["token"])
@@ -195,6 +285,10 @@ class Replay:
         flits = np.unique(at % (1 << 22) // size)
         assert not len(flits) or flits[-1] < len(act)
         assert (act[flits] >= 0).all(), f"{self.name}: reads activations that were never loaded"
+        assert not self.coming[core].any(flits), f"{self.name}: reads activations that are still on their way"
+        loaded = flits[act[flits] < STORED]
+        early = self.writes and (self.copied[core][loaded] != self.times(act[loaded])).any()
+        assert not early, f"{self.name}: reads activations that were loaded before they were stored"
         passes = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]  # a window has the weights of all its columns
         per_pass = params.pes if setup["engine"] == Engine.ARRAY else params.cols
         if setup["engine"] == Engine.TAP and setup["tap_mode"] == TapMode.MAX:
@@ -217,3 +311,8 @@ class Replay:
         memory, places = self.spaces[core][Space.PARAM], slice(first, first + count)
         assert (memory[places] >= 0).all(), f"{self.name}: uses parameters that were never loaded"
         return Snapshot([(memory, places, memory[places].copy())])
+
+
+def _lanes(fields: dict[str, int]) -> slice:
+    """Of a flit, those that a STORE writes."""
+    return slice(fields["lane_offset"], fields["lane_offset"] + fields["lanes"])

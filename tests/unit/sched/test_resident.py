@@ -128,6 +128,22 @@ def test_parts_go_on_with_the_accumulators_of_those_before() -> None:
     assert [fields["wait2_count"] for fields in computes] == [0, 0, *[1] * (len(computes) - 2)]
 
 
+def test_weights_that_do_not_stay_are_loaded_once_where_the_input_does() -> None:
+    """Each block goes over all tiles before the next, so that the ring holds its weights for all of them."""
+    chip = default_chip(1, replace(SMALL, weight_bytes=16 * 1024, acc_entries=64))
+    plan = resident_plan(resident_case(chip, kernel=3, channels=CHANNELS), (1, 1), (1, 1))
+    (launch,) = plan.launches
+    assert "weight slots" in launch.parts[1].mapping
+    assert " 1 tiles" not in launch.parts[1].mapping
+    _, weights = (segment for segment in plan.segments if segment.label.endswith(" weights"))
+    ends = weights.addr, weights.addr + weights.data.size
+    decoded = (decode(raw) for raw in launch.streams[0, Unit.LOAD])
+    loads = [fields for opcode, fields in decoded if opcode == Opcode.LOAD]
+    flits = [load["runs"] * load["run_flits"] for load in loads if ends[0] <= load["dram_addr"] < ends[1]]
+    assert sum(flits) * chip.link_bytes == weights.data.size
+    Replay(launch, chip).run()
+
+
 def test_an_output_block_that_would_go_to_two_words_is_refused() -> None:
     chip = default_chip(1, replace(LARGE, cols=64))
     with pytest.raises(PlanError, match="an output block of 64 channels would go to several scratchpad words of 32"):

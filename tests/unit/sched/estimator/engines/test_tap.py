@@ -41,6 +41,13 @@ def test_a_pass_of_one_pixel_waits_for_its_weights_if_it_has_any(mode: TapMode, 
     assert (passes, TAP.pass_cycles(ONE.cores[0], each)) == (5 * 3, cycles)
 
 
+def test_a_pass_has_weights_to_wait_for_unless_it_says_otherwise() -> None:
+    core, shape = ONE.cores[0], (1, 1)
+    least = TAP.pass_cycles(core, Pass(*shape))
+    assert least == TAP.pass_cycles(core, Pass(*shape, weightless=False)) == 2
+    assert TAP.pass_cycles(core, Pass(*shape, weightless=True)) == 1
+
+
 def test_a_window_counts_the_columns_that_it_streams() -> None:
     each = Pass(height=10, width=20, stride_w=2, columns=3)
     assert (TAP.pass_pixels(each), TAP.pass_pixels(Pass(10, 20, 2))) == (10 * 41, 200)

@@ -1,5 +1,7 @@
 """Tiles and what they load, by hand."""
 
+import pytest
+
 from scheduler.map.mapping import Tiling
 from scheduler.plan.layout import Blocked
 from scheduler.plan.limits import MAX_RUN_FLITS
@@ -29,6 +31,20 @@ def test_a_pooled_tile_computes_what_the_windows_of_its_outputs_cover() -> None:
     above, below = tiling.parts[0][0], tiling.parts[0][5]
     assert (above.y, above.x, below.y, below.x) == ((0, 6), (0, 10), (5, 12), (20, 30))
     assert (below.height, below.width, below.store_rows, below.store_width, below.store_pixels) == (7, 10, 3, 5, 15)
+
+
+@pytest.mark.parametrize("tensors", [1, 2, 3])
+@pytest.mark.parametrize("words", [1, 2])
+def test_a_slot_has_room_for_one_chunk_of_every_tensor_and_for_no_more(tensors: int, words: int) -> None:
+    layout = Blocked((32, 12, 30), 8)
+    placements = tuple(Placement(number * layout.nbytes, layout) for number in range(tensors))
+    added = BlockedSource.of(placements, Window((1, 1), (1, 1), (1, 1), 0, 0, IMAGE[1:]), 16)
+    tile, frame = added.tile((2, 6), (10, 13)), Frame(4, 3, words)
+    written: list[int] = []
+    for load in added.transfers(tile, frame, (0, words)):
+        starts = [load.dst + run * load.dst_stride for run in range(load.runs)]
+        written += [start + 2 * flit for start in starts for flit in range(load.run_flits)]  # two blocks a word
+    assert sorted(written) == list(range(added.slot_flits(frame)))
 
 
 def test_a_vector_of_more_flits_than_a_run_has_is_loaded_in_consecutive_runs() -> None:

@@ -147,7 +147,9 @@ class Search:
         for number, choice in choices.items():
             step, before = self.stays.steps[number], {**stays}
             stays[self.tensors.root(step.output)] = choice.stay
-            alive = {root: stay for root, stay in stays.items() if stay and self.tensors.last[root] >= number}
+            alive: dict[str, Stay] = {
+                root: stay for root, stay in stays.items() if stay and self.tensors.last[root] >= number
+            }
             where = {name: before.get(self.tensors.root(name)) for name in step.reads}
             left = self.core.act_bytes - self._used(number, alive)
             cost, ring = self.price(number, choice.grid, where, choice.stay, left if alive else None)

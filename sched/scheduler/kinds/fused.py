@@ -162,7 +162,7 @@ class Planner:
             capacity -= capacity // 16
 
     def launches(self, choices: dict[int, Choice]) -> list[list[int]]:
-        """Numbers of the operations of every launch, and of the host between them: cut where nothing stays."""
+        """Numbers of the operations of every launch, and of the host between them: cut where nothing goes on."""
         launches: list[list[int]] = []
         goes_on = False
         for number, step in enumerate(self.steps):
@@ -173,8 +173,8 @@ class Planner:
         return launches
 
     def alive_behind(self, number: int, choices: dict[int, Choice]) -> bool:
-        """Whether something stays behind an operation."""
-        return any(
+        """Whether something stays behind an operation, or it is one of several that complete a node together."""
+        return not self.steps[number].done or any(
             choice.stay and before <= number < self.tensors.last[self.tensors.root(self.steps[before].output)]
             for before, choice in choices.items()
         )

@@ -21,6 +21,7 @@ __all__ = [
     "encoder",
     "field_range",
     "fields_of",
+    "opcode_of",
     "pack_params",
     "signal_bits",
     "table_blocks",
@@ -127,16 +128,21 @@ def signal_bits(slot: int, token: int, core: int) -> int:
     return encode_fields(Opcode.SYNC, **values)
 
 
+def opcode_of(raw: bytes) -> Opcode:
+    """Opcode of 32 bytes, without the rest; ``ILLEGAL`` for an unknown one."""
+    try:
+        return Opcode(raw[0] & 15)
+    except ValueError:
+        return Opcode.ILLEGAL
+
+
 def decode(raw: bytes) -> tuple[Opcode, dict[str, int]]:
     """Opcode and fields of 32 bytes; an unknown opcode decodes as ``ILLEGAL`` without fields.
 
     Of a SETUP, ``options`` is what its engine's options were read from; those of all other engines are 0.
     """
     word = int.from_bytes(raw[:INSTRUCTION_BYTES], "little")
-    try:
-        opcode = Opcode(word & 15)
-    except ValueError:
-        opcode = Opcode.ILLEGAL
+    opcode = opcode_of(raw)
     if opcode not in LAYOUTS:
         return Opcode.ILLEGAL, {}
     values = {}

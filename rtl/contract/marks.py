@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rtl.contract.activity import Activity, by_cause
-from rtl.contract.codec import decode
+from rtl.contract.codec import decode, opcode_of
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import START_CYCLES
@@ -71,7 +71,7 @@ def marks_of(chip: ChipParams, streams: Mapping[tuple[int, Unit], Sequence[bytes
 
 
 def _marks(stream: Sequence[bytes]) -> list[int]:
-    syncs = (decode(word)[1]["mark"] for word in stream if word[0] & 15 == Opcode.SYNC)
+    syncs = (decode(word)[1]["mark"] for word in stream if opcode_of(word) == Opcode.SYNC)
     return [mark for mark in syncs if mark]
 
 

@@ -82,7 +82,7 @@ class LayerSummary:
 
     def rows(self, pe_count: int) -> list[LayerSummary]:
         """One for each of its parts, if their cycles are known apart; they add up to it. Else itself."""
-        if any(part.cycles is None for part in self.parts):
+        if not self.parts or any(part.cycles is None for part in self.parts):
             return [self]
         return [
             replace(
@@ -138,7 +138,7 @@ class Summary:
     @property
     def rows(self) -> list[LayerSummary]:
         """Layers, as far as they are known apart."""
-        return [row for layer in self.layers for row in (layer.rows(self.pe_count) if layer.parts else [layer])]
+        return [row for layer in self.layers for row in layer.rows(self.pe_count)]
 
     @property
     def cycles(self) -> int:

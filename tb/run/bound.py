@@ -8,7 +8,6 @@ import numpy as np
 
 from estimator import MemoryTiming
 from golden.int8.qnodes import QConv
-from rtl.contract.params import ChipParams
 from scheduler.plan.program import Launch, Plan
 
 __all__ = ["lower_bound_cycles"]
@@ -27,10 +26,7 @@ def lower_bound_cycles(plan: Plan, memory: MemoryTiming) -> float:
 def _bound(plan: Plan, launch: Launch, memory: MemoryTiming) -> float:
     names = set(launch.nodes)
     layers = [node for node in plan.graph.nodes if node.name in names and isinstance(node, QConv)]
-    if not layers:
-        return 0.0
-    chip: ChipParams = plan.chip
-    nodes = len(chip.memory_nodes)
+    chip, nodes = plan.chip, len(plan.chip.memory_nodes)
     both, one_way = nodes * memory.rate(chip.link_bytes), nodes * memory.one_way(chip.link_bytes)
     read = sum(node.weight.size for node in layers) + _size(plan, launch, [node.input for node in layers])
     written = _size(plan, launch, [node.output for node in layers])

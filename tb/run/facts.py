@@ -73,8 +73,9 @@ def fill_summary(
         result = ledger.results[index]
         if result.ok:
             step, exact = plan.steps[index], ledger.exact[index]
-            layer = _layer(plan, step, result, exact, estimated_cycles[index], summary.pe_count)
-            parts = _parts(plan, step, result, estimated_parts[index] if estimated_parts else ())
+            activity = None if isinstance(step, HostStep) else Activity.from_counters(result.cycles, result.counters)
+            layer = _layer(plan, step, result, activity, exact, estimated_cycles[index], summary.pe_count)
+            parts = _parts(plan, step, result, activity, estimated_parts[index] if estimated_parts else ())
             summary.layers.append(replace(layer, parts=parts))
     summary.mismatches = ledger.mismatches
     summary.first_difference = ledger.first_difference()
@@ -100,11 +101,15 @@ def describe_array(chip: ChipParams) -> str:
 
 
 def _layer(
-    plan: Plan, step: Step, result: LaunchResult, exact: bool, estimated_cycles: int, pe_count: int
+    plan: Plan,
+    step: Step,
+    result: LaunchResult,
+    activity: Activity | None,
+    exact: bool,
+    estimated_cycles: int,
+    pe_count: int,
 ) -> LayerSummary:
     """The figures of a step, which are those of its parts together."""
-    on_host = isinstance(step, HostStep)
-    activity = None if on_host else Activity.from_counters(result.cycles, result.counters)
     return LayerSummary(
         name=step.name,
         op=step.op,
@@ -118,16 +123,17 @@ def _layer(
         sim_s=result.sim_s,
         compute_cycles=activity.compute_cycles if activity else {},
         mapping=step.mapping,
-        on_host=on_host,
+        on_host=isinstance(step, HostStep),
     )
 
 
-def _parts(plan: Plan, step: Step, result: LaunchResult, estimated: Sequence[float]) -> list[PartSummary]:
+def _parts(
+    plan: Plan, step: Step, result: LaunchResult, activity: Activity | None, estimated: Sequence[float]
+) -> list[PartSummary]:
     """What is known of each part: with the marks of all cores, where its cycles went."""
     parts = [PartSummary(part.name, part.op, part.macs, part.mapping) for part in step.parts]
-    if isinstance(step, HostStep) or len(parts) == 1:
+    if isinstance(step, HostStep) or activity is None or len(parts) == 1:
         return parts
-    activity = Activity.from_counters(result.cycles, result.counters)
     bytes_of = [part_bytes(step, number, plan.chip.link_bytes) for number in range(len(parts))]
     for traffic, count in activity.dram_bytes.items():  # what fetch units read ahead goes to the last
         bytes_of[-1][traffic] += count - sum(some[traffic] for some in bytes_of)

@@ -101,7 +101,6 @@ class _Placed(NamedTuple):
     reads: bool = False
 
 
-
 class _Job(NamedTuple):
     """What COMPUTEs of one step over one tile have in common.
 

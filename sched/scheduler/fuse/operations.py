@@ -12,7 +12,7 @@ from scheduler.group import Pools
 from scheduler.place import Parents, root_of
 from scheduler.work.task import Copy
 
-__all__ = ["Operation", "Tensors", "operations"]
+__all__ = ["Operation", "Tensors", "operations", "word_channels"]
 
 
 @dataclass(frozen=True, eq=False)

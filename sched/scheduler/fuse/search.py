@@ -7,7 +7,6 @@ by state in the order of the operations, so nothing is missed; a state that does
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -22,7 +21,7 @@ from scheduler.map.search import best_mappings, predict, program_bytes
 from scheduler.plan.layout import round_up
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
-from scheduler.work.sink import MemorySink, ScratchpadSink
+from scheduler.work.sink import Sink, sink_of
 from scheduler.work.work import Work
 
 __all__ = ["LAUNCH_CYCLES", "Choice", "Search", "part_budget"]
@@ -134,7 +133,7 @@ class Search:
             state = found[state].before
         return choices[::-1]
 
-    def priced(self, choices: Mapping_[int, Choice]) -> dict[int, Choice]:
+    def priced(self, choices: dict[int, Choice]) -> dict[int, Choice]:
         """Choices that somebody else made, with their costs and rings.
 
         Raises
@@ -237,8 +236,7 @@ class Search:
         self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None
     ) -> tuple[float, int]:
         output = self.stays.steps[number].output
-        target = self.stays.tensor(output, stay)
-        sink = MemorySink(target) if isinstance(target, Placement) else ScratchpadSink(target)
+        sink = sink_of(self.stays.tensor(output, stay))
         best, ring = inf, 0
         for mapping in self._mappings(number, grid, where, level):
             cost = self.cost(_with_sink(mapping, sink))
@@ -248,7 +246,7 @@ class Search:
 
     def cost(self, mapping: Mapping) -> float:
         """Cycles, and what bytes count for beside."""
-        return predict(mapping, self.chip, self.memory, self.coefficients) + self.byte_cost * dram_bytes(mapping)
+        return predict(mapping, self.chip, self.memory, self.coefficients) + self.byte_cost * _dram_bytes(mapping)
 
     def _mappings(self, number: int, grid: Grid, where: dict[str, Stay], level: int | None) -> list[Mapping]:
         """The best few, with the output in DRAM; none if it does not fit."""
@@ -258,12 +256,16 @@ class Search:
 
         act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
         budget = Budget.whole(self.core, self.chip) if level is None else part_budget(self.chip, 0, act)
+        return self._of_works(number, self.stays.works(number, of), grid, budget)
+
+    def _of_works(self, number: int, works: list[Work], grid: Grid, budget: Budget) -> list[Mapping]:
+        """The best few of every bid; searched once for works of a kind and budgets of a size."""
         found: list[Mapping] = []
-        for work in self.stays.works(number, of):
-            key = work.kind, grid, level
+        for work in works:
+            key = work.kind, grid, budget.act.size, budget.tokens.size
             if key not in self._found:
                 self._found[key] = self._fitting(number, work, grid, budget)
-            found += [mapping.of(work) for mapping in self._found[key]]
+            found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]
         return found
 
     def _fitting(self, number: int, work: Work, grid: Grid, budget: Budget) -> list[Mapping]:
@@ -284,18 +286,13 @@ class Search:
         PlanError
             If none fits.
         """
-        found: list[Mapping] = []
-        for work in works:
-            key = work.kind, grid, budget.act.size, budget.tokens.size
-            if key not in self._found:
-                self._found[key] = self._fitting(number, work, grid, budget)
-            found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]
+        found = self._of_works(number, works, grid, budget)
         if not found:
             raise self._error(number)
         return min(found, key=self.cost)
 
 
-def _with_sink(mapping: Mapping, sink: MemorySink | ScratchpadSink) -> Mapping:
+def _with_sink(mapping: Mapping, sink: Sink) -> Mapping:
     return mapping.of(replace(mapping.work, sink=sink))
 
 
@@ -308,7 +305,7 @@ def _ring(mapping: Mapping) -> int:
     return round_up(used + max(mapping.work.core.rows, mapping.work.block), word)
 
 
-def dram_bytes(mapping: Mapping) -> float:
+def _dram_bytes(mapping: Mapping) -> float:
     """Bytes that cross the memory nodes."""
     work, tiles = mapping.work, mapping.tiles
     repeats = 1 if mapping.act_resident else mapping.blocks_per_core

@@ -14,7 +14,7 @@ from scheduler.map.search import grids
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
-from scheduler.work.sink import MemorySink, ScratchpadSink
+from scheduler.work.sink import sink_of
 from scheduler.work.task import Task
 from scheduler.work.work import Work
 
@@ -64,13 +64,12 @@ class Stays:
             If no engine takes it.
         """
         step = self.steps[number]
-        output = of(step.output)
         task = Task(
             node=step.node,  # pyright: ignore[reportArgumentType]  # the host's are not asked for
             inputs=tuple(of(name) for name in step.inputs),
             residual=None if step.residual is None else of(step.residual),
             pool=step.pool,
-            sink=MemorySink(output) if isinstance(output, Placement) else ScratchpadSink(output),
+            sink=sink_of(of(step.output)),
         )
         return bids(task, self.core)
 

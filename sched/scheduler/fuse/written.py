@@ -25,7 +25,7 @@ from scheduler.fuse.operations import Operation
 from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
 
-__all__ = ["read", "write"]
+__all__ = ["check_cuts", "read", "write"]
 
 DRAM, WHOLE_MAP, ROWS = "dram", "whole", "rows"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rtl.contract.codec import decode
+from rtl.contract.activity import by_class
+from rtl.contract.codec import decode, opcode_of
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass
 from scheduler.plan.program import Launch
 
@@ -14,15 +15,15 @@ def part_bytes(launch: Launch, part: int, link_bytes: int) -> dict[str, int]:
 
     Of programs, the instructions alone: what the fetch units read ahead of END belongs to no part.
     """
-    counts = {traffic.name.lower(): 0 for traffic in TrafficClass}
+    counts = [0] * len(TrafficClass)
     for word in launch.of_part(part):
-        counts["program"] += INSTRUCTION_BYTES
-        if word[0] & 15 not in (Opcode.LOAD, Opcode.STORE):
+        counts[TrafficClass.PROGRAM] += INSTRUCTION_BYTES
+        if opcode_of(word) not in (Opcode.LOAD, Opcode.STORE):
             continue
         opcode, fields = decode(word)
         if opcode == Opcode.LOAD:
             flits = fields["runs"] * fields["run_flits"]
         else:
             flits = 0 if fields["to_core"] else fields["groups"] * fields["pixels"]
-        counts[TrafficClass(fields["traffic"]).name.lower()] += flits * link_bytes
-    return counts
+        counts[fields["traffic"]] += flits * link_bytes
+    return by_class(counts)

@@ -24,7 +24,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.passes import OutBlock
 from scheduler.work.source import Tile
 
-__all__ = ["MemorySink", "ScratchpadSink", "Sink", "Target"]
+__all__ = ["MemorySink", "ScratchpadSink", "Sink", "Target", "sink_of"]
 
 Rows = tuple[int, int]
 
@@ -146,6 +146,11 @@ class ScratchpadSink(Sink):
     def copies(self, rows: Rows) -> float:
         stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for _, first, end in self.residence.rows)
         return stored / max(1, rows[1] - rows[0])
+
+
+def sink_of(tensor: Placement | Residence) -> MemorySink | ScratchpadSink:
+    """The sink of a tensor, wherever it lies."""
+    return MemorySink(tensor) if isinstance(tensor, Placement) else ScratchpadSink(tensor)
 
 
 @cache

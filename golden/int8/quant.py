@@ -102,6 +102,7 @@ def quantize(
     *,
     percentile: float = 100.0,
     outputs: dict[str, np.ndarray] | None = None,
+    fold_sums: bool = True,
 ) -> QGraph:
     """Quantise a network, with activation ranges (zero included) from one image or several.
 
@@ -113,6 +114,8 @@ def quantize(
         The ranges leave out the values beyond this percentile at either end, image by image; 100 is min-max.
     outputs : dict, optional
         Takes the float outputs of the last image, in the order of ``graph.outputs``.
+    fold_sums : bool
+        Without, every Add stays a node of its own, and rounds on its own.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def quantize(
     images = [image] if isinstance(image, np.ndarray) else list(image)
     if not images:
         raise QuantError("no image to calibrate with; give at least one")
-    apart: set[str] = set()
+    apart = {node.name for node in graph.nodes if isinstance(node, Add) and not fold_sums}
     real: dict[str, np.ndarray] = {}
     while True:
         plan = fuse(graph, apart)

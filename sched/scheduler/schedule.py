@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
+from scheduler.kinds.apart import Apart
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers, PoolFusion
 from scheduler.kinds.written import Written
 from scheduler.plan.program import Plan
 
-__all__ = ["DEFAULT_SCHEDULE", "SCHEDULES", "schedule", "schedule_kind"]
+__all__ = ["DEFAULT_SCHEDULE", "SCHEDULES", "folds", "schedule", "schedule_kind"]
 
-SCHEDULES: dict[str, Callable[[], ScheduleKind]] = {"layers": Layers, "fused": Fused}
-"""By name: one launch for each layer, or many layers in a launch with what is between them on the chip."""
+
+class _Maker(Protocol):
+    def __call__(self, *, overlap: bool = True) -> ScheduleKind: ...
+
+
+SCHEDULES: dict[str, _Maker] = {"layers": Layers, "fused": Fused, "apart": Apart}
+"""By name: one launch for each layer; many layers in a launch with what is between them on the chip; one launch for each
+operator, sums and pools among them."""
 
 DEFAULT_SCHEDULE = "layers"
 
 
-def schedule_kind(name: str, *, pools: bool = True) -> ScheduleKind:
+def folds(name: str) -> bool:
+    """Whether the schedule of a name is for graphs in which convolutions add residuals (``quantize(fold_sums=True)``)
+    and maximum pools stand in front of concatenations."""
+    return name != "apart"
+
+
+def schedule_kind(name: str, *, pools: bool = True, overlap: bool = True) -> ScheduleKind:
     """The kind of schedule of a name.
 
     Parameters
     ----------
     pools : bool
         Without, no maximum pool joins the convolution in front of it.
+    overlap : bool
+        Without, at most one unit of a core works at a time: the mappings are the same, but every core loads, computes,
+        stores, and only then loads again.
 
     Raises
     ------
@@ -37,12 +53,12 @@ def schedule_kind(name: str, *, pools: bool = True) -> ScheduleKind:
         If there is none of that name and it is no file's, or it takes pools along in any case.
     """
     if name not in SCHEDULES and not name.endswith(".toml"):
-        raise PlanError(f"SCHEDULE={name}: use {' or '.join(SCHEDULES)}, or a .toml file that make schedule wrote")
+        raise PlanError(f"SCHEDULE={name}: use {', '.join(SCHEDULES)}, or a .toml file that make schedule wrote")
     if pools:
-        return SCHEDULES[name]() if name in SCHEDULES else Written(Path(name))
+        return SCHEDULES[name](overlap=overlap) if name in SCHEDULES else Written(Path(name), overlap)
     if name != "layers":
         raise PlanError(f"FUSE=0 goes with SCHEDULE=layers alone; leave FUSE or SCHEDULE={name} out")
-    return Layers(pools=PoolFusion.NEVER)
+    return Layers(PoolFusion.NEVER, overlap=overlap)
 
 
 def schedule(

@@ -116,10 +116,13 @@ def load_workload(
     layers: str | None = None,
     onnx: OnnxOptions | None = None,
     fuse: bool = True,
+    apart: bool = False,
 ) -> Workload:
     """Build a network of the zoo or read an ONNX file, quantise it on the picture and compute every layer.
 
-    With `fuse`, maximum pools move in front of concatenations, so that they can be fused with convolutions.
+    With `fuse`, maximum pools move in front of concatenations, so that they can be fused with convolutions. With
+    `apart` they do not, and a float network is quantised with every sum as a node of its own, which rounds on its own;
+    an ONNX file that is quantised already has its sums so, and is what it is.
 
     Raises
     ------
@@ -134,13 +137,13 @@ def load_workload(
         for option, given in (("WEIGHTS", weights), ("SEED", seed)):
             if given is not None:
                 raise BenchError(f"{option}={given} makes no sense: {net} holds its weights; leave it out")
-        source = _read_onnx(Path(net), image, onnx or OnnxOptions())
+        source = _read_onnx(Path(net), image, onnx or OnnxOptions(), fold_sums=not apart)
     else:
         if onnx is not None and onnx != OnnxOptions():
             raise BenchError(
                 f"SHAPE, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them out"
             )
-        source = _read_zoo(net, weights, image, seed)
+        source = _read_zoo(net, weights, image, seed, fold_sums=not apart)
     graph = source.graph
     selected = select_layers(graph, layers) if layers else graph
     if all(isinstance(node, QHost) for node in selected.nodes):
@@ -156,7 +159,7 @@ def load_workload(
         judgement = source.judge(expected)
     except DisagreementError as disagreement:
         raise RunError(str(disagreement)) from disagreement
-    if fuse:
+    if fuse and not apart:
         selected = pools_before_concats(selected)
         for node in selected.nodes:
             if node.output not in expected:
@@ -186,16 +189,16 @@ class _Source:
     """Compares it with ONNX Runtime, given its tensors."""
 
 
-def _read_zoo(net: str, weights: Path | None, image: Path | None, seed: int | None) -> _Source:
+def _read_zoo(net: str, weights: Path | None, image: Path | None, seed: int | None, *, fold_sums: bool) -> _Source:
     graph = load(net)
     picture, note = load_input(image, graph.input_shape)
     values = from_npz(weights, graph) if weights is not None else seeded(graph, DEFAULT_SEED if seed is None else seed)
     real: dict[str, np.ndarray] = {}
-    quantised = quantize(graph, values, picture, outputs=real)
+    quantised = quantize(graph, values, picture, outputs=real, fold_sums=fold_sums)
     return _Source(quantised, quantised.tensors[quantised.input].quantize(picture), real, note)
 
 
-def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> _Source:
+def _read_onnx(path: Path, image: Path | None, options: OnnxOptions, *, fold_sums: bool) -> _Source:
     if options.fallback not in FALLBACKS:
         raise BenchError(f"FALLBACK={options.fallback}: use {' or '.join(FALLBACKS)}")
     loaded = load_onnx(path, options.shape, fallback=options.fallback == "host")
@@ -216,10 +219,12 @@ def _read_onnx(path: Path, image: Path | None, options: OnnxOptions) -> _Source:
     others = [load_input(file, shape)[0] for file in options.calibration]
     real: dict[str, np.ndarray] = {}
     if others:
-        quantised = quantize(graph, loaded.weights, others, percentile=options.percentile)
+        quantised = quantize(graph, loaded.weights, others, percentile=options.percentile, fold_sums=fold_sums)
         real = float_outputs(graph, loaded.weights, picture)
     else:
-        quantised = quantize(graph, loaded.weights, picture, percentile=options.percentile, outputs=real)
+        quantised = quantize(
+            graph, loaded.weights, picture, percentile=options.percentile, outputs=real, fold_sums=fold_sums
+        )
 
     def judge_reals(_: Mapping[str, np.ndarray]) -> Judgement:
         return judge_float(path, loaded, picture, real)

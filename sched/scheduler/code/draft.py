@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from rtl.contract.params import ChipParams
 from scheduler.code.emit import Emitted, Streams, Turns, emit
 from scheduler.code.image import build_params, build_weights, residual_offsets
 from scheduler.code.link import link
+from scheduler.code.serial import serialise
 from scheduler.map.budget import Accumulators
 from scheduler.map.mapping import Mapping
 from scheduler.plan.bump import Bump
@@ -65,8 +66,13 @@ class Draft:
     end: int
 
     @staticmethod
-    def of(parts: Sequence[Sequence[Mapping]], chip: ChipParams, top: int) -> Draft:
+    def of(parts: Sequence[Sequence[Mapping]], chip: ChipParams, top: int, *, overlap: bool = True) -> Draft:
         """The launch with its constants from `top` on.
+
+        Parameters
+        ----------
+        overlap : bool
+            Without, at most one unit of a core works at a time (`scheduler.code.serial`).
 
         Raises
         ------
@@ -86,12 +92,20 @@ class Draft:
                 constants.append(Constants(mapping, weights_addr, params_addr))
                 places = {core: (core, mapping.budget.acc) for core in mapping.cores}
                 turns = {core: Turns(done[place], totals[place]) for core, place in places.items()}
-                emitted[-1].append(emit(mapping, chip, weights_addr, params_addr, turns))
+                if overlap:
+                    emitted[-1].append(emit(mapping, chip, weights_addr, params_addr, turns))
+                else:
+                    unpaced = emit(replace(mapping, pace=0), chip, weights_addr, params_addr, turns)
+                    emitted[-1].append(serialise(unpaced, mapping, chip))
                 done.update({places[core]: count for core, count in mapping.turns.items()})
-        streams, borders = link(parts, emitted, chip)
+        streams, borders = link(parts, emitted, chip, overlap=overlap)
         for stream in streams.values():
             stream.append(END)
         return Draft(tuple(map(tuple, parts)), streams, borders, tuple(constants), bump.top)
+
+    def serial(self, chip: ChipParams, top: int) -> Draft:
+        """The same mappings, with units that work one after the other."""
+        return Draft.of(self.parts, chip, top, overlap=False)
 
     @cached_property
     def instructions(self) -> int:

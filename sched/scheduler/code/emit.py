@@ -74,11 +74,21 @@ class Emitted:
         By core, number of the first LOAD that reads a tensor.
     last_store : dict of int to dict of int to int
         By core, number of its last STORE to each core that it stores to.
+    positions : dict of (core, Unit) to list of int
+        Of every instruction, the position of the step that it serves (`scheduler.code.sequence`): of a LOAD the first
+        that needs it, of a STORE the last of its block.
+    spans : list of (float, int)
+        Of all loads, the position behind which each may start, and the one at which it is needed.
+    block_positions : int
+        Positions of an output block of a tile.
     """
 
+    block_positions: int
     streams: Streams = field(default_factory=dict)
     first_read: dict[int, int] = field(default_factory=dict)
     last_store: dict[int, dict[int, int]] = field(default_factory=dict)
+    positions: dict[tuple[int, Unit], list[int]] = field(default_factory=dict)
+    spans: list[tuple[float, int]] = field(default_factory=list)
 
 
 class _Placed(NamedTuple):
@@ -166,16 +176,21 @@ class _Emitter:
             loads[group.leader] += self._residual_weight_loads(group)
         for core, group in sequence.residuals.items():
             loads[core] += self._residual_loads(group)
-        out = Emitted()
+        out = Emitted(sequence.steps)
         for place in sequence.visits:
             core = sequence.core(place)
             stream = out.streams[core, Unit.LOAD] = []
+            positions = out.positions[core, Unit.LOAD] = []
             for load in sorted(loads[core], key=lambda load: (load.start, load.needed)):
                 if load.reads:
                     out.first_read.setdefault(core, len(stream))
+                out.spans.append((load.start, load.needed))
                 stream += load.words
-            out.streams[core, Unit.COMPUTE] = list(self._compute(*place))
-            out.streams[core, Unit.STORE], out.last_store[core] = self._store(*place)
+                positions += [load.needed] * len(load.words)
+            computes = list(self._compute(*place))
+            out.streams[core, Unit.COMPUTE] = [word for _, word in computes]
+            out.positions[core, Unit.COMPUTE] = [position for position, _ in computes]
+            out.streams[core, Unit.STORE], out.positions[core, Unit.STORE], out.last_store[core] = self._store(*place)
         return out
 
     # --- load unit ----------------------------------------------------------------------------------------------
@@ -286,7 +301,8 @@ class _Emitter:
 
     # --- compute unit -------------------------------------------------------------------------------------------
 
-    def _compute(self, r: int, o: int) -> Iterator[bytes]:
+    def _compute(self, r: int, o: int) -> Iterator[tuple[int, bytes]]:
+        """Instructions, each behind the position of its step."""
         mapping, tokens = self.mapping, self.tokens
         core = self.sequence.core((r, o))
         seen: set[Load] = set()
@@ -308,7 +324,7 @@ class _Emitter:
                 tile, (word, _) = mapping.tiling.parts[r][visit.tile], mapping.chunks[visit.chunk]
                 slot, events = source.place(core, tile, word), 0
             if visit.step is None:
-                yield encode(Opcode.SYNC, events)
+                yield visit.position, encode(Opcode.SYNC, events)
                 continue
             unit += visit.starts
             if visit.starts and unit >= len(banks):
@@ -324,10 +340,11 @@ class _Emitter:
             job = self._job(r, visit.tile, visit.step, visit.adds)
             if job.setup != setup:
                 setup = job.setup
-                yield setup
+                yield visit.position, setup
             base = (slot + job.offset) % ACT_ADDRESSES
             acc_base = banks[unit % len(banks)] * self.work.core.acc_bank_entries
-            yield _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
+            word = _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
+            yield visit.position, word
 
     def _job(self, r: int, number: int, step: Step, residual: bool) -> _Job:
         """A step over a tile of a row part, whatever the block."""
@@ -407,9 +424,10 @@ class _Emitter:
 
     # --- store unit ---------------------------------------------------------------------------------------------
 
-    def _store(self, r: int, o: int) -> tuple[list[bytes], dict[int, int]]:
-        """Instructions, and the number of the last STORE to each core that they store to."""
+    def _store(self, r: int, o: int) -> tuple[list[bytes], list[int], dict[int, int]]:
+        """Instructions, their positions, and the number of the last STORE to each core that they store to."""
         words: list[bytes] = []
+        positions: list[int] = []
         last: dict[int, int] = {}
         mapping, work, tokens = self.mapping, self.work, self.tokens
         core, leader = self.sequence.core((r, o)), TokenMap.weight_leader(mapping, o)
@@ -428,6 +446,7 @@ class _Emitter:
         turns, banks = self.turns[core], mapping.budget.acc.banks
         regions_of = [list(self._regions(tile)) for tile in tiles]
         geometry = b""
+        ends = [visit.position for visit in self.sequence.visits[r, o] if visit.ends]
         for number, (t, block) in enumerate(units):
             waits, signals = tokens.wait(0, tokens.acc_ready, 1), 0
             if not number or keys[number] != keys[number - 1]:
@@ -463,7 +482,8 @@ class _Emitter:
                     last[target.core] = len(words)
                 bits = events | of_block | target.fields
                 words.append(_STORE(bits, acc_base, pixels, target.addr))
-        return words, last
+            positions += [ends[number]] * (len(words) - len(positions))
+        return words, positions, last
 
     def _regions(self, tile: Tile) -> Iterator[_Region]:
         """Consecutive pieces of a tile."""

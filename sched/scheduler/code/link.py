@@ -23,13 +23,14 @@ the order that `scheduler.code.sequence` shows for a part holds for the launch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from rtl.contract.codec import encode, encode_fields, signal_bits, wait_bits
+from rtl.contract.codec import encode, encode_fields
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.emit import Emitted, Streams
+from scheduler.code.sync import ranges_of, signals, wait, waits
 from scheduler.map.budget import Barriers, Range
 from scheduler.map.mapping import Mapping
 from scheduler.plan.residence import Residence
@@ -40,9 +41,6 @@ __all__ = ["PARTS_APART", "Linked", "link"]
 
 PARTS_APART = 2
 """A part may take the weight and parameter memory, and the counters, of the part so many before it."""
-
-SIGNALS = WAITS = 3
-"""Of an instruction: signals, and ranges of counters that it waits for."""
 
 
 class Linked(NamedTuple):
@@ -60,7 +58,9 @@ class Linked(NamedTuple):
     borders: dict[tuple[int, Unit], list[int]]
 
 
-def link(parts: Sequence[Sequence[Mapping]], emitted: Sequence[Sequence[Emitted]], chip: ChipParams) -> Linked:
+def link(
+    parts: Sequence[Sequence[Mapping]], emitted: Sequence[Sequence[Emitted]], chip: ChipParams, *, overlap: bool = True
+) -> Linked:
     """Streams of every core and unit.
 
     Cores with a trace memory note what they did at the end of each part, at its number from 1 on as a mark.
@@ -69,13 +69,18 @@ def link(parts: Sequence[Sequence[Mapping]], emitted: Sequence[Sequence[Emitted]
     ----------
     parts, emitted : sequence of sequence
         Mappings of each part, and what they were emitted to. A single part has nothing to wait for.
+    overlap : bool
+        Without, load units do not run ahead: they start a part when all cores are done with the one in front, to the
+        last acknowledgement.
     """
-    return _Linker(parts, chip).streams(emitted)
+    return _Linker(parts, chip, overlap).streams(emitted)
 
 
 class _Linker:
-    def __init__(self, parts: Sequence[Sequence[Mapping]], chip: ChipParams) -> None:
-        self.parts, self.chip = parts, chip
+    def __init__(self, parts: Sequence[Sequence[Mapping]], chip: ChipParams, overlap: bool) -> None:
+        self.parts, self.chip, self.overlap = parts, chip, overlap
+        self.ahead = PARTS_APART if overlap else 1
+        """Load units start a part when the part so many before it is done."""
         self.barriers = Barriers.of(chip)
         self.written = [_written_before(parts, number) for number in range(len(parts))]
         """By part, the last part in front that wrote to DRAM what it reads; -1 for none."""
@@ -84,7 +89,7 @@ class _Linker:
             for number in range(len(parts))
         ]
         """By part, the last one that must be done before it reads tensors."""
-        self.awaited = max(max(number - PARTS_APART, self.before_reads[number]) for number in range(len(parts)))
+        self.awaited = max(max(number - self.ahead, self.before_reads[number]) for number in range(len(parts)))
         """The last part for which load units wait."""
         self.passed = -1
         """The last part for which they have waited so far."""
@@ -94,21 +99,21 @@ class _Linker:
         borders: dict[tuple[int, Unit], list[int]] = {place: [] for place in streams}
         arriving: dict[int, list[int]] = {core: [] for core in range(self.chip.n_cores)}
         for number, mappings in enumerate(emitted):
-            before, reads = self._load_waits(number - PARTS_APART), self._load_waits(self.before_reads[number])
-            waits = {core: self._compute_waits(number, core, arriving[core]) for core in range(self.chip.n_cores)}
+            before, reads = self._load_waits(number - self.ahead), self._load_waits(self.before_reads[number])
+            begins = {core: self._compute_waits(number, core, arriving[core]) for core in range(self.chip.n_cores)}
             arriving = {core: [] for core in range(self.chip.n_cores)}
             for core in range(self.chip.n_cores):
                 own = next((part for part in mappings if (core, Unit.LOAD) in part.streams), None)
                 loads, computes, stores = (own.streams[core, unit] for unit in Unit) if own else ([], [], [])
                 first, last = (own.first_read.get(core, len(loads)), own.last_store[core]) if own else (0, {})
                 streams[core, Unit.LOAD] += [*before, *loads[:first], *reads, *loads[first:]]
-                streams[core, Unit.COMPUTE] += [*waits[core], *computes]
+                streams[core, Unit.COMPUTE] += [*begins[core], *computes]
                 streams[core, Unit.STORE] += self._with_data_tokens(number, core, stores, last)
-                if signals := self._signals(number, core):
+                if told := self._signals(number, core):
                     if own is None:  # it is done when it has come there, and so has what others stored to it
-                        streams[core, Unit.COMPUTE] += _signals([(self.barriers.idle.first, core)])
-                        streams[core, Unit.STORE].append(_wait(self.barriers.idle))
-                    streams[core, Unit.STORE] += signals
+                        streams[core, Unit.COMPUTE] += signals([(self.barriers.idle.first, core)])
+                        streams[core, Unit.STORE].append(wait(self.barriers.idle))
+                    streams[core, Unit.STORE] += told
                 for target in last:
                     arriving[target].append(core)
             for place, stream in streams.items():
@@ -124,9 +129,8 @@ class _Linker:
         """Of a compute unit that goes on once the part in front is computed and its data have come from the sources."""
         if not number:
             return []
-        ranges = [self.barriers.computed, *_ranges(self.barriers.data.first + source for source in sources)]
-        *others, last = (ranges[first : first + WAITS] for first in range(0, len(ranges), WAITS))
-        return [*(_wait(*some) for some in others), _wait(*last, mark=self._mark(number, core))]
+        ranges = [self.barriers.computed, *ranges_of(self.barriers.data.first + source for source in sources)]
+        return list(waits(ranges, self._mark(number, core)))
 
     def _mark(self, part: int, core: int) -> int:
         """Mark at the end of so many parts; 0 without one."""
@@ -135,9 +139,9 @@ class _Linker:
 
     def _load_waits(self, part: int) -> list[bytes]:
         """Of a load unit that goes on once a part, and so all parts before, are done."""
-        waits = [_wait(self.barriers.done)] * max(0, part - self.passed)
+        found = [wait(self.barriers.done)] * max(0, part - self.passed)
         self.passed = max(self.passed, part)
-        return waits
+        return found
 
     # --- signals ------------------------------------------------------------------------------------------------
 
@@ -156,39 +160,11 @@ class _Linker:
         cores = range(self.chip.n_cores)
         computed = [(self.barriers.computed.first + core, target) for target in cores]
         done = [(self.barriers.done.first + core, target) for target in cores if number <= self.awaited]
+        if not self.overlap:
+            return signals(computed + done, fence=True)
         if number in self.written:
-            return _signals(computed) + _signals(done, fence=True)
-        return _signals(computed + done)
-
-
-def _wait(*ranges: Range, mark: int = 0) -> bytes:
-    """For all counters of up to three ranges, and then perhaps a mark."""
-    events = 0
-    for number, counters in enumerate(ranges):
-        events |= wait_bits(number, counters.first, counters.size)
-    return encode(Opcode.SYNC, events, mark=mark)
-
-
-def _ranges(counters: Iterable[int]) -> list[Range]:
-    """Counters that follow each other, together."""
-    ranges: list[Range] = []
-    for counter in sorted(counters):
-        if ranges and ranges[-1].end == counter:
-            ranges[-1] = Range(ranges[-1].first, counter + 1)
-        else:
-            ranges.append(Range(counter, counter + 1))
-    return ranges
-
-
-def _signals(tokens: Sequence[tuple[int, int]], fence: bool = False) -> list[bytes]:
-    """Tokens (counter, core); with a fence, once all writes are acknowledged."""
-    words = []
-    for first in range(0, len(tokens), SIGNALS):
-        events = 0
-        for number, (token, core) in enumerate(tokens[first : first + SIGNALS]):
-            events |= signal_bits(number, token, core)
-        words.append(encode(Opcode.SYNC, events, fence=int(fence and not words)))
-    return words
+            return signals(computed) + signals(done, fence=True)
+        return signals(computed + done)
 
 
 def _written_before(parts: Sequence[Sequence[Mapping]], number: int) -> int:

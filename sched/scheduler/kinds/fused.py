@@ -42,10 +42,13 @@ class Fused:
         takes the memory: traffic that hides behind computing costs energy all the same.
     policy : Policy
         How many mappings are compared where a layer has a launch of its own.
+    overlap : bool
+        Whether the units of a core work at the same time (`scheduler.code.serial`); choices and mappings are the same.
     """
 
     byte_cost: float = 0.5
     policy: Policy = field(default_factory=Policy)
+    overlap: bool = True
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
         """As `ScheduleKind.plan`."""
@@ -54,7 +57,7 @@ class Fused:
 
 class Planner:
     def __init__(self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> None:
-        self.graph, self.chip, self.memory = graph, chip, memory
+        self.graph, self.chip, self.memory, self.overlap = graph, chip, memory, kind.overlap
         self.pools = {node.name: pool for node, pool in pool_candidates(graph)}
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
@@ -101,6 +104,7 @@ class Planner:
                 steps.append(HostStep(first.name, tuple(node.name for node in first.done), first.node))
                 continue
             draft = self._draft(numbers, choices, placements, bump.top)
+            draft = draft if self.overlap else draft.serial(self.chip, bump.top)
             launch, needed = draft.place(self._name(numbers), self._parts(numbers, draft), bump)
             steps.append(launch)
             segments += needed

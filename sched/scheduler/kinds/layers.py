@@ -48,11 +48,14 @@ class Layers:
         How many mappings are compared.
     search : Search
         Where mappings come from.
+    overlap : bool
+        Whether the units of a core work at the same time (`scheduler.code.serial`); mappings are the same.
     """
 
     pools: PoolFusion = PoolFusion.FASTER
     policy: Policy = field(default_factory=Policy)
     search: Search = best_mappings
+    overlap: bool = True
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
         """As `ScheduleKind.plan`."""
@@ -80,6 +83,7 @@ class Layers:
                 draft = chooser.choose(task, bump.top)
                 macs = sum(node.macs for node in nodes)
                 part = Part(tuple(node.name for node in nodes), task.op, draft.described(0), macs)
+                draft = draft if self.overlap else draft.serial(chip, bump.top)
                 launch, needed = draft.place(name, (part,), bump)
                 steps.append(launch)
                 segments += needed

@@ -25,13 +25,16 @@ class Written:
     ----------
     path : Path
         A file as `write_schedule` makes it, perhaps edited since.
+    overlap : bool
+        As of `Fused`.
     """
 
     path: Path
+    overlap: bool = True
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
         """As `ScheduleKind.plan`."""
-        planner = Planner(Fused(), graph, chip, memory)
+        planner = Planner(Fused(overlap=self.overlap), graph, chip, memory)
         try:
             choices, launches = read(self.path.read_text(), graph.name, planner.stays)
             choices = planner.search.priced(choices)

@@ -1,0 +1,42 @@
+"""Apart: a launch for each operator and all tensors in DRAM, sums and maximum pools too; the baseline of all fusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from estimator import MemoryTiming
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QConv
+from rtl.contract.params import ChipParams
+from scheduler.choose import Policy
+from scheduler.errors import PlanError
+from scheduler.kinds.layers import Layers, PoolFusion
+from scheduler.plan.program import Plan
+
+__all__ = ["Apart"]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """The kind of schedule, for graphs whose sums are nodes of their own.
+
+    Attributes
+    ----------
+    policy : Policy
+        How many mappings are compared.
+    overlap : bool
+        Whether the units of a core work at the same time (`scheduler.code.serial`).
+    """
+
+    policy: Policy = field(default_factory=Policy)
+    overlap: bool = True
+
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
+        """As `ScheduleKind.plan`; a PlanError too for a sum that is part of a convolution."""
+        for node in graph.nodes:
+            if isinstance(node, QConv) and node.residual is not None:
+                raise PlanError(
+                    f"node {node.name!r} adds {node.residual.input!r} to its sums, and apart takes one operator a "
+                    "launch; quantise with fold_sums=False, or take SCHEDULE=layers"
+                )
+        return Layers(PoolFusion.NEVER, self.policy, overlap=self.overlap).plan(graph, chip, memory)

@@ -8,14 +8,14 @@ STAMP  := $(VENV)/.ready
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
 SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAYERS NAME LATENCY BANDWIDTH JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE PROFILE WAVES FRESH
+SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
 args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
-flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
+flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sim schedule nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
@@ -23,6 +23,7 @@ flags = $(foreach o,$(1),$(if $($(o)),--$(if $(filter 0,$($(o))),no-)$(call lowe
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
+	@echo "    SCHEDULE=layers, fused, apart (sums and max pools are launches of their own) or a file; OVERLAP=0: load, compute, store one after the other"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
 
@@ -36,7 +37,7 @@ sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
 
 schedule: $(STAMP) ## write a network's fused schedule as a file to edit: make schedule NET=resnet50 OUT=plan.toml; then make sim SCHEDULE=plan.toml
-	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP LAYERS LATENCY BANDWIDTH OUT)
+	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH OUT)
 
 nets: $(STAMP) ## list the networks of the zoo
 	@$(BIN)/python -m tb.cli nets

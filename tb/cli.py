@@ -22,7 +22,7 @@ from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.kinds.written import write_schedule
-from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES
+from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
@@ -93,11 +93,15 @@ def sim(
     schedule: Annotated[
         str,
         typer.Option(
-            help=f"Kind of schedule: {' or '.join(SCHEDULES)}; fused keeps tensors on the chip. Or a .toml file, as "
-            "the command schedule writes it."
+            help=f"Kind of schedule: {', '.join(SCHEDULES)}; fused keeps tensors on the chip; apart gives every operator "
+            "a launch, sums and max pools too, and quantises float networks so. Or a .toml file, as the command "
+            "schedule writes it."
         ),
     ] = DEFAULT_SCHEDULE,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
+    overlap: Annotated[
+        bool, typer.Option(help="Load, compute and store at the same time; otherwise one after the other in each core.")
+    ] = True,
     jobs: Annotated[
         str | None,
         typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
@@ -115,7 +119,7 @@ def sim(
     if chip is None and schedule != DEFAULT_SCHEDULE:
         params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
     options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse)),
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse, overlap)),
         chip=params,
         sim=sim,
         seed=DEFAULT_SEED if seed is None else seed,
@@ -124,6 +128,7 @@ def sim(
         waves=waves,
         schedule=schedule,
         fuse=fuse,
+        overlap=overlap,
         profile=profile,
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
         jobs=parse_jobs(jobs),
@@ -138,7 +143,10 @@ def sim(
     )
 
     def workload() -> Workload:
-        return load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse)
+        return load_workload(
+            net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse,
+            apart=not folds(schedule),
+        )  # fmt: skip
 
     try:
         summary = Run(options, workload, net, watcher).execute()
@@ -158,9 +166,13 @@ def write_plan(
     layers: Annotated[str | None, typer.Option(help="Only these layers: a, a,b or a..c.")] = None,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    schedule: Annotated[str, typer.Option(help="Kind of schedule: fused; the others need no file.")] = "fused",
     out: Annotated[Path, typer.Option(help="The file.")] = Path("runs/plan.toml"),
 ) -> None:
     """Write the fused schedule of a network as a file to read and edit; sim --schedule FILE runs it."""
+    if schedule != "fused":
+        schedule_kind(schedule)
+        raise BenchError(f"SCHEDULE={schedule}: files hold fused schedules; sim takes SCHEDULE={schedule} as it is")
     require_network(net)
     params = _chip(cores, chip)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
@@ -328,9 +340,10 @@ def _chip(cores: int, file: Path | None) -> ChipParams:
     return load_chip(file) if file is not None else default_chip(cores)
 
 
-def _suffix(schedule: str, fuse: bool) -> str:
+def _suffix(schedule: str, fuse: bool, overlap: bool) -> str:
     """What tells runs of other schedules from those of the default one."""
-    return ("" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}") + ("" if fuse else "-unfused")
+    kind = "" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}"
+    return kind + ("" if fuse else "-unfused") + ("" if overlap else "-serial")
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rtl.contract.params import ChipParams
@@ -12,15 +14,15 @@ __all__ = ["random_network"]
 WIDTHS = (5, 8, 16, 24, 32, 48)
 
 
-def random_network(seed: int, chip: ChipParams, blocks: int = 5) -> Case:
-    """So many blocks, each of one to four layers, on a map that shrinks."""
+def random_network(seed: int, chip: ChipParams, blocks: int = 5, *, apart: bool = False) -> Case:
+    """So many blocks, each of one to four layers, on a map that shrinks; with `apart`, sums are nodes of their own."""
     rng = np.random.default_rng(seed)
     height, width = (int(size) for size in rng.integers(9, 17, 2))
     builder = GraphBuilder(rng, (int(rng.choice([3, 8, 16])), height, width), 10**9)
     at = builder.conv("in", int(rng.choice(WIDTHS)), (3, 3), padding=(1, 1, 1, 1))
     made = [at]
     for _ in range(blocks):
-        at = _block(rng, builder, at)
+        at = _block(rng, builder, at, apart)
         made.append(at)
     if rng.random() < 0.5:
         at = builder.pool("avgpool", at, builder.shape(at)[1:], (1, 1))
@@ -33,8 +35,15 @@ def random_network(seed: int, chip: ChipParams, blocks: int = 5) -> Case:
     return Case(seed, "network", chip, graph, random_image(rng, graph))
 
 
-def _block(rng: np.random.Generator, builder: GraphBuilder, at: str) -> str:
+def _block(rng: np.random.Generator, builder: GraphBuilder, at: str, apart: bool) -> str:
     channels, height, width = builder.shape(at)
+
+    def summed(source: str, other: str, *args: Any, **options: Any) -> str:
+        """A convolution, and another tensor on top."""
+        if apart:
+            return builder.add(builder.conv(source, *args, **options), other)
+        return builder.conv(source, *args, residual=other, **options)
+
     same = (1, 1, 1, 1)
     match rng.choice(["plain", "strided", "residual", "projected", "depthwise", "concat", "pool", "add"]):
         case "plain":
@@ -45,12 +54,12 @@ def _block(rng: np.random.Generator, builder: GraphBuilder, at: str) -> str:
             return builder.conv(at, int(rng.choice(WIDTHS)), (3, 3), stride=(2, 2), padding=same)
         case "residual":
             narrow = builder.conv(at, int(rng.choice(WIDTHS)), (1, 1))
-            return builder.conv(narrow, channels, (3, 3), padding=same, residual=at)
+            return summed(narrow, at, channels, (3, 3), padding=same)
         case "projected":
             filters = int(rng.choice(WIDTHS))
             step = (2, 2) if min(height, width) > 4 else (1, 1)
             branch = builder.conv(at, filters, (3, 3), stride=step, padding=same)
-            return builder.conv(at, filters, (1, 1), stride=step, residual=branch)
+            return summed(at, branch, filters, (1, 1), stride=step)
         case "depthwise":
             step = (2, 2) if min(height, width) > 4 and rng.random() < 0.5 else (1, 1)
             return builder.conv(at, channels, (3, 3), stride=step, padding=same, groups=channels, op="depthwise")

@@ -32,7 +32,7 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
         cores=chip.n_cores,
         array=describe_array(chip),
         sim=options.sim,
-        schedule=describe_schedule(scheduled.plan),
+        schedule=_described(scheduled.plan, options),
         seed=options.seed,
         pe_count=chip.pes,
         memory={
@@ -93,6 +93,12 @@ def describe_schedule(plan: Plan) -> str:
     if not pools:
         return "layer by layer"
     return f"layer by layer, max pools fused into {pools} convolution{'s' * (pools > 1)}"
+
+
+def _described(plan: Plan, options: RunOptions) -> str:
+    """The schedule of a run, in words."""
+    kind = "operator by operator" if options.schedule == "apart" else describe_schedule(plan)
+    return kind if options.overlap else f"{kind}; load, compute and store one after the other"
 
 
 def describe_array(chip: ChipParams) -> str:

@@ -37,11 +37,13 @@ class RunOptions:
     """Kind of schedule (`scheduler.schedule.SCHEDULES`)."""
     fuse: bool = True
     """Off: no maximum pool joins the convolution in front of it."""
+    overlap: bool = True
+    """Off: at most one unit of a core works at a time."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 
     def __post_init__(self) -> None:
-        schedule_kind(self.schedule, pools=self.fuse)
+        schedule_kind(self.schedule, pools=self.fuse, overlap=self.overlap)
         self.settings.require_port(self.chip.link_bytes)
         if self.waves and self.jobs is not None and self.jobs > 1:
             raise BenchError(f"JOBS={self.jobs}: WAVES=1 records one simulator; leave one of the two out")

@@ -42,7 +42,7 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
         If the chip cannot hold it.
     """
     start = time.perf_counter()
-    kind = schedule_kind(options.schedule, pools=options.fuse)
+    kind = schedule_kind(options.schedule, pools=options.fuse, overlap=options.overlap)
     plan = schedule(workload.graph, options.chip, options.settings, kind)
     estimates = [_predict(step, options) for step in plan.steps]
     cycles = [round(each.cycles) if each else 0 for each in estimates]

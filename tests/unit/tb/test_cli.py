@@ -52,6 +52,8 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "vgg17"], "unknown network 'vgg17'; choose one of: alexnet, googlenet, lenet5"),
         (["--net", "lenet5", "--cores", "7777"], "CORES is 7777: it must be"),
         (["--net", "lenet5", "--sim", "modelsim"], "unknown simulator 'modelsim': use one of verilator, icarus"),
+        (["--net", "lenet5", "--schedule", "alone"], "SCHEDULE=alone: use layers, fused, apart, or a .toml file"),
+        (["--net", "lenet5", "--schedule", "apart", "--no-fuse"], "leave FUSE or SCHEDULE=apart out"),
         (["--net", "lenet5", "--chip", "nowhere.toml"], "cannot read chip file nowhere.toml: No such file"),
         (["--net", "lenet5", "--chip", "bad.toml"], "bad.toml is not valid TOML"),
         (["--net", "lenet5", "--chip", "tiny.toml"], "tiny.toml: core.rows is 3"),
@@ -94,15 +96,25 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    command = ["make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "FRESH=1", "WAVES=0", "LATENCY=0", "JOBS=3"]
+    command = [
+        "make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "OVERLAP=0", "FRESH=1", "WAVES=0", "LATENCY=0", "JOBS=3"
+    ]  # fmt: skip
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     arguments = shlex.split(next(line for line in printed.splitlines() if "tb.cli sim" in line))
     arguments = arguments[arguments.index("sim") :]
     assert arguments == [
-        "sim", "--net", "lenet5", "--cores", "2", "--latency", "0", "--jobs", "3", "--no-fuse", "--no-waves", "--fresh"
+        "sim", "--net", "lenet5", "--cores", "2", "--latency", "0", "--jobs", "3", "--no-fuse", "--no-overlap",
+        "--no-waves", "--fresh",
     ]  # fmt: skip
     assert _run(monkeypatch, *arguments) == 2
     assert "memory latency is 0" in capsys.readouterr().err
+
+
+def test_make_refuses_switches_that_are_neither_on_nor_off() -> None:
+    done = subprocess.run(["make", "-n", "sim", "NET=lenet5", "OVERLAP=2"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "OVERLAP=2: give 1 or 0" in done.stderr
 
 
 def _onnx(path: Path, change: Callable[[onnx.ModelProto], object] = lambda _: None) -> None:

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from tb.errors import BenchError
 from tb.run.workload import OnnxOptions, Workload, load_workload, select_layers
-from tests.onnx_models import FloatBuilder
+from tests.onnx_models import FloatBuilder, quantised_model
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,30 @@ def test_layers_are_selected_in_the_order_of_the_network(lenet5: Workload, layer
     part = select_layers(lenet5.graph, layers)
     assert [node.name for node in part.nodes] == names
     assert part.outputs == (part.nodes[-1].output,)
+
+
+def test_a_workload_apart_has_sums_and_pools_behind_concatenations_of_its_own() -> None:
+    folded, apart = (load_workload("resnet18", layers="layer1.0.conv1..layer1.1.conv1", apart=a) for a in (False, True))
+    assert [node.name for node in apart.graph.nodes] == [
+        "layer1.0.conv1", "layer1.0.conv2", "layer1.0.add", "layer1.1.conv1"
+    ]  # fmt: skip
+    assert [node.name for node in folded.graph.nodes] == [
+        "layer1.0.conv1", "layer1.0.conv2+layer1.0.add", "layer1.1.conv1"
+    ]  # fmt: skip
+    assert np.any(folded.expected["layer1.0.relu"] != apart.expected["layer1.0.relu"])
+    pool = load_workload("squeezenet1_1", layers="features.3.squeeze..features.5", apart=True).graph.nodes[-1]
+    assert (pool.op, pool.inputs) == ("maxpool", ("features.4",))
+
+
+def test_a_model_that_is_quantised_already_is_the_same_apart(tmp_path: Path) -> None:
+    """It has its sums apart in any case, and its bits are those of ONNX Runtime."""
+    model, _ = quantised_model(2, power_of_two=False, qdq=True, unsigned=False)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    one, other = (load_workload(str(path), apart=apart) for apart in (False, True))
+    assert "add" in [node.op for node in one.graph.nodes]
+    for name in one.graph.outputs:
+        np.testing.assert_array_equal(one.expected[name], other.expected[name])
 
 
 @pytest.mark.parametrize(

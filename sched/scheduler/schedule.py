@@ -24,7 +24,7 @@ class _Maker(Protocol):
 
 
 SCHEDULES: dict[str, _Maker] = {"layers": Layers, "fused": Fused, "apart": Apart}
-"""By name: one launch for each layer; many layers in a launch with what is between them on the chip; one launch for each
+"""By name: a launch for each layer; many layers in a launch, with what is between them on the chip; a launch for each
 operator, sums and pools among them."""
 
 DEFAULT_SCHEDULE = "layers"

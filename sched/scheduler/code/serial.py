@@ -5,7 +5,8 @@ blocks as there are accumulator banks, or fewer steps if a load would take a slo
 reads. Instructions stay in their streams, but a unit's order is by phase, and all tokens are given anew:
 
 load -> compute
-    Whatever arrives at a core in a phase brings tokens, and its compute unit takes them all before its first COMPUTE.
+    Whatever arrives at a core in a phase brings tokens, and its compute unit takes them all before its first COMPUTE,
+    behind that of the stores in front: what it waits for is counted as it is.
 compute -> store
     The last COMPUTE of a phase lets the store unit go, once its accumulators are written.
 store -> load, compute
@@ -23,9 +24,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
-from rtl.contract.codec import encode_fields, fields_of, opcode_of, signal_bits, wait_bits
-from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
+from rtl.contract.codec import encode, encode_fields, fields_of, opcode_of, signal_bits, wait_bits
+from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.emit import Emitted
 from scheduler.code.sync import ranges_of, signals, wait, waits
@@ -37,6 +39,11 @@ __all__ = ["phase_starts", "serialise"]
 
 Words = dict[int, list[tuple[int, bytes]]]
 """By phase, instructions with their number in the stream that they come from."""
+
+ACTIVATIONS, WEIGHTS, ACCUMULATORS = range(3)
+"""Ranges of a compute unit's wait, by what its stall counters call them (`rtl.contract.isa`)."""
+
+NOTHING = Range(0, 0)
 
 _SYNC = fields_of(Opcode.SYNC)
 _LOAD = fields_of(Opcode.LOAD)
@@ -90,8 +97,8 @@ class _Serial:
         end = 1 + max(position for positions in emitted.positions.values() for position in positions)
         starts = phase_starts(emitted.spans, emitted.block_positions, len(mapping.budget.acc.banks), end)
         self.words = {place: self._by_phase(place, starts) for place in emitted.streams}
-        self.arrivals: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
-        """Tokens that come with the data of a (core, phase)."""
+        self.arrivals: dict[tuple[int, int], Counter[tuple[int, int]]] = defaultdict(Counter)
+        """Tokens that come with the data of a (core, phase), each behind the range of a wait that is for such data."""
         self.targets: dict[tuple[int, int], set[int]] = {}
         """Cores to which a (core, phase) loads, and itself."""
         for core in mapping.cores:
@@ -141,8 +148,9 @@ class _Serial:
             assert _field(loads[place], "token_valid"), "the last load of a phase brings no token"
             targets = [target for target in self.mapping.cores if cores >> target & 1]
             self.targets[core, phase].update(targets)
+            kind = ACTIVATIONS if _field(loads[place], "space") == Space.ACT else WEIGHTS
             for target in targets:
-                self.arrivals[target, phase][_field(loads[place], "token")] += 1
+                self.arrivals[target, phase][kind, _field(loads[place], "token")] += 1
         ends = set(last.values())
         for place, (number, word) in enumerate(words):
             words[place] = number, word if place in ends else _without(word, _TOKEN)
@@ -173,12 +181,9 @@ class _Serial:
     def _computes(self, core: int) -> Iterator[bytes]:
         done = signal_bits(2, self.tokens.acc_ready, core)
         for phase in self.phases[core]:
-            counters = Counter(self.arrivals[core, phase])
             if phase != self.phases[core][0]:
-                counters[self.tokens.acc_free] += 1
-            while counters:
-                yield from waits(ranges_of(counters))
-                counters -= Counter(dict.fromkeys(counters, 1))
+                yield encode(Opcode.SYNC, wait_bits(ACCUMULATORS, self.tokens.acc_free, 1))
+            yield from _arrived(self.arrivals[core, phase])
             words = [word for _, word in self.words[core, Unit.COMPUTE].get(phase, [])]
             yield from words[:-1]
             yield _with(words[-1], done) if words else signals([(self.tokens.acc_ready, core)])[0]
@@ -199,6 +204,15 @@ class _Serial:
                 told = [(self.tokens.acc_free, core), *told]
             out += signals(told, fence=True)
         return out, {target: numbers[number] for target, number in self.old.last_store[core].items()}
+
+
+def _arrived(tokens: Counter[tuple[int, int]]) -> Iterator[bytes]:
+    """Waits for tokens, of which some may come several times."""
+    left = Counter(tokens)
+    while left:
+        kinds = (ranges_of(token for of, token in left if of == kind) for kind in (ACTIVATIONS, WEIGHTS))
+        yield from (wait(*pair) for pair in zip_longest(*kinds, fillvalue=NOTHING))
+        left -= Counter(dict.fromkeys(left, 1))
 
 
 def _field(bits: int, name: str) -> int:

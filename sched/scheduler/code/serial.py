@@ -21,7 +21,7 @@ being overwritten is implied, and its counters serve for the tokens between stor
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
@@ -163,7 +163,8 @@ class _Serial:
             seen: dict[int, int] = {}
             for phase in phases:
                 for target in sorted(self.targets[core, phase]):
-                    before = max((other for other in self.phases[target] if other < phase), default=-1)
+                    place = bisect_left(self.phases[target], phase) - 1
+                    before = self.phases[target][place] if place >= 0 else -1
                     if before > seen.get(target, -1):
                         seen[target] = before
                         counter = self.tokens.act_free + members.index(target)

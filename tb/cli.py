@@ -94,8 +94,8 @@ def sim(
         str,
         typer.Option(
             help=f"Kind of schedule: {', '.join(SCHEDULES)}, or a .toml file as the command schedule writes it. fused "
-            "keeps tensors on the chip. apart gives each operator a launch, sums and max pools too, and quantises float "
-            "networks so; quantised .onnx files have their sums apart anyway and keep their rounding."
+            "keeps tensors on the chip. apart gives each operator a launch, sums and max pools too, and quantises "
+            "float networks so; quantised .onnx files have their sums apart anyway and keep their rounding."
         ),
     ] = DEFAULT_SCHEDULE,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,

@@ -36,7 +36,7 @@ _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
 _DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
-_LINK, _PACK = "sched/scheduler/code/link.py", "sched/scheduler/fuse/pack.py"
+_LINK, _SERIAL, _PACK = "sched/scheduler/code/link.py", "sched/scheduler/code/serial.py", "sched/scheduler/fuse/pack.py"
 _STAY = "sched/scheduler/fuse/stay.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
 _TRANSFERS, _TIMELINE = "sched/estimator/transfers.py", "sched/estimator/timeline.py"
@@ -269,13 +269,13 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _LINK,
         "data may come after the part that reads them",
-        "*_ranges(self.barriers.data.first + source for source in sources)]",
+        "*ranges_of(self.barriers.data.first + source for source in sources)]",
         "]",
     ),
     Seeded(
         _LINK,
         "weights come before the part two in front is done",
-        "self._load_waits(number - PARTS_APART), self",
+        "self._load_waits(number - self.ahead), self",
         "self._load_waits(-1), self",
     ),
     Seeded(
@@ -294,8 +294,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _LINK,
         "a part starts before all cores have computed the one in front",
-        "ranges = [self.barriers.computed, *_ranges(",
-        "ranges = [*_ranges(",
+        "ranges = [self.barriers.computed, *ranges_of(",
+        "ranges = [*ranges_of(",
     ),
     Seeded(
         _LINK,
@@ -307,8 +307,22 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _LINK,
         "a part is done before its writes are acknowledged",
-        "_signals(computed) + _signals(done, fence=True)",
-        "_signals(computed) + _signals(done)",
+        "signals(computed) + signals(done, fence=True)",
+        "signals(computed) + signals(done)",
+    ),
+    Seeded(
+        _SERIAL,
+        "a load unit does not wait for the other cores to which it loads",
+        "for target in sorted(self.targets[core, phase]):",
+        "for target in [core]:",
+    ),
+    Seeded(_SERIAL, "a phase ends before its writes are acknowledged", "signals(told, fence=True)", "signals(told)"),
+    Seeded(_SERIAL, "a phase has more blocks than banks", " + banks) * block", " + banks + 1) * block"),
+    Seeded(
+        _SERIAL,
+        "the last load of one memory node speaks for all",
+        'last = {(_field(load, "memory"), _field(load, "cores")): place',
+        'last = {(0, _field(load, "cores")): place',
     ),
     Seeded(
         _SEQUENCE,
@@ -493,7 +507,7 @@ GROUPS: dict[str, Group] = {
     "scheduler": Group(
         (
             _EMIT, _SEQUENCE, _DRAFT, _LINK, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
-            _PACK, _STAY,
+            _PACK, _STAY, _SERIAL,
         ),
         (
             *(f"tests/unit/sched/scheduler/{part}.py" for part in (
@@ -502,6 +516,7 @@ GROUPS: dict[str, Group] = {
             )),
             *(f"tests/unit/sched/test_{part}.py" for part in (
                 "resident", "random_layers", "schedule", "replay", "properties", "fused",
+                "serial",
             )),
         ),
         _SCHEDULER_FAULTS,

@@ -116,7 +116,7 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
     params = _chip(cores, chip)
-    if chip is None and schedule != DEFAULT_SCHEDULE:
+    if chip is None and schedule not in ("layers", "apart"):  # those have one part a launch
         params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse, overlap)),

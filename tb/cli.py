@@ -113,7 +113,7 @@ def sim(
     require_network(net)
     params = _chip(cores, chip)
     if chip is None and schedule != DEFAULT_SCHEDULE:
-        params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
+        params = replace(params, cores=tuple(replace(core, marks=MARKS, multicast=True) for core in params.cores))
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse)),
         chip=params,

@@ -16,7 +16,7 @@ from estimator.coefficients import Coefficients
 from estimator.engines import setup_fields, timing_of
 from estimator.transfers import bursts, hops, store_cycles
 from rtl.contract import isa
-from rtl.contract.codec import decode, fields_of
+from rtl.contract.codec import decode, fields_of, store_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
@@ -56,7 +56,8 @@ TIMED = {
     Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "token_valid", "token"},
     Opcode.COMPUTE: {"blocks", "out_h"},
     Opcode.STORE: {
-        "pixels", "groups", "lanes", "to_core", "memory", "core", "traffic", "token_valid", "token", "pooled",
+        "pixels", "groups", "lanes", "to_core", "memory", "core", "more", "traffic", "token_valid", "token",
+        "pooled",
     },
     Opcode.POOL: {"kernel_h", "kernel_w"},
 }  # fmt: skip
@@ -315,10 +316,13 @@ class Instructions:
         )
 
     def _store(self, start: _Start, core: int, pool: Fields, fields: Fields) -> Store:
-        flits, target = fields["pixels"] * fields["groups"], fields["core"]
+        flits = fields["pixels"] * fields["groups"]
         arrived: Signals = ()
         if fields["to_core"] and fields["token_valid"]:
-            arrived = ((self.c.store_drain + self._far(core, target), ((target, fields["token"]),)),)
+            arrived = tuple(
+                (self.c.store_drain + self._far(core, target), ((target, fields["token"]),))
+                for target in store_cores(fields, self.chip.cores[core])
+            )
         return Store(
             *start,
             signals=self._signals(core, fields),

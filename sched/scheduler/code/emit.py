@@ -459,8 +459,7 @@ class _Emitter:
                     words.append(geometry)
                 events = (waits if part == 0 else 0) | (signals if part == len(stores) - 1 else 0)
                 acc_base = banks[turn % len(banks)] * work.core.acc_bank_entries + pixel
-                if target.core is not None:
-                    last[target.core] = len(words)
+                last.update(dict.fromkeys(target.cores, len(words)))
                 bits = events | of_block | target.fields
                 words.append(_STORE(bits, acc_base, pixels, target.addr))
         return words, last

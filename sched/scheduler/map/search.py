@@ -306,7 +306,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
     drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
-    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]))
+    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]), work.core)
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -337,7 +337,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     into_core = act_core + weight_core + residual_core + program
 
     if work.source.resident:  # weights came beside the part before
-        last_out = tiles[-1].store_pixels * block.groups * work.sink.copies(tiles[-1].store_y)
+        last_out = tiles[-1].store_pixels * block.groups * work.sink.copies(tiles[-1].store_y, work.core)
         homes = [chip.home_memory[core] for core in mapping.cores]  # where programs come from
         busiest = max(map(homes.count, homes)) - len(homes) / memories
         dram += program * busiest * flit_cycles
@@ -394,5 +394,5 @@ def _instructions(mapping: Mapping, steps: int) -> int:
     if mapping.work.pass_bytes:
         once = mapping.weights_resident or mapping.blocks_first
         weights = steps * (mapping.blocks_per_core if once else units)
-    stores = ceil(rows * mapping.work.sink.copies((0, mapping.work.height)))
+    stores = ceil(rows * mapping.work.sink.copies((0, mapping.work.height), mapping.work.core))
     return units * (steps + stores) + act + weights

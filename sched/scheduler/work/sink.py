@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 
 from rtl.contract.codec import encode_fields
 from rtl.contract.isa import Opcode, Space, TrafficClass
-from rtl.contract.params import ChipParams
+from rtl.contract.params import ChipParams, CoreParams
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
@@ -37,13 +37,13 @@ class Target(NamedTuple):
     fields : int
         Encoded.
     addr : int
-    core : int, optional
-        To which it goes, if to a core.
+    cores : range
+        To which it goes; none if to memory.
     """
 
     fields: int
     addr: int
-    core: int | None = None
+    cores: range = range(0)
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,13 @@ class Sink:
         """STOREs by which a core puts a run of rows, from a column on, where it belongs."""
         raise NotImplementedError
 
-    def copies(self, rows: Rows) -> float:
-        """STOREs that such rows take, for each of them: 1 for a single destination."""
+    def copies(self, rows: Rows, sender: CoreParams) -> float:
+        """STOREs of such a core that such rows take, for each of them: 1 for a single destination."""
         return 1.0
+
+    def arrivals(self, rows: Rows) -> float:
+        """Cores to which such rows go, for each of them."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,12 @@ class MemorySink(Sink):
 
 @dataclass(frozen=True)
 class ScratchpadSink(Sink):
-    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them."""
+    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them.
+
+    With `CoreParams.multicast` a STORE goes at once to all cores that follow each other and hold the same rows, so that
+    a pixel has the same address on each. Without, and to others, one goes after the other: each core begins with itself
+    and goes on with those behind it, so that not all send to the same one.
+    """
 
     in_memory: ClassVar[bool] = False
     residence: Residence
@@ -129,9 +138,9 @@ class ScratchpadSink(Sink):
 
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
         residence, number = self.residence, block.channel // self.block
-        for target, first, end in residence.rows:
-            if not first <= rows[0] < end:
-                continue
+        holders = [cores for cores, first, end in self._holders(chip.cores[core]) if first <= rows[0] < end]
+        for cores in sorted(holders, key=lambda cores: (cores[-1] - core) % chip.n_cores):
+            target = cores[0]
             groups = chip.cores[target].act_groups(self.block)
             assert groups == residence.groups, f"core {target} keeps {groups} blocks a word, not {residence.groups}"
             if groups > 1 and number % groups + block.groups > groups:  # a STORE has one distance for all its groups
@@ -141,11 +150,24 @@ class ScratchpadSink(Sink):
                 )
             # Blocks of a word lie beside each other; from word to word it is a plane.
             stride = residence.plane if groups == 1 else 1
-            yield Target(_to_core(target, stride), residence.flit(target, number, rows[0], column), target)
+            yield Target(_to_cores(cores, stride), residence.flit(target, number, rows[0], column), cores)
 
-    def copies(self, rows: Rows) -> float:
-        stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for _, first, end in self.residence.rows)
-        return stored / max(1, rows[1] - rows[0])
+    def copies(self, rows: Rows, sender: CoreParams) -> float:
+        return _mean(rows, [(first, end) for _, first, end in self._holders(sender)])
+
+    def arrivals(self, rows: Rows) -> float:
+        return _mean(rows, [(first, end) for _, first, end in self.residence.rows])
+
+    def _holders(self, sender: CoreParams) -> list[tuple[range, int, int]]:
+        """Cores that take the same STOREs of a core, and the rows that they hold."""
+        holders: list[tuple[range, int, int]] = []
+        for core, first, end in self.residence.rows:
+            before, *rows = holders[-1] if holders else (range(0), 0, 0)
+            if sender.multicast and before.stop == core and rows == [first, end]:
+                holders[-1] = range(before.start, core + 1), first, end
+            else:
+                holders.append((range(core, core + 1), first, end))
+        return holders
 
 
 def sink_of(tensor: Placement | Residence) -> MemorySink | ScratchpadSink:
@@ -153,11 +175,17 @@ def sink_of(tensor: Placement | Residence) -> MemorySink | ScratchpadSink:
     return MemorySink(tensor) if isinstance(tensor, Placement) else ScratchpadSink(tensor)
 
 
+def _mean(rows: Rows, held: list[Rows]) -> float:
+    """How many of these hold a row."""
+    stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for first, end in held)
+    return stored / max(1, rows[1] - rows[0])
+
+
 @cache
-def _to_core(core: int, group_stride: int) -> int:
+def _to_cores(cores: range, group_stride: int) -> int:
     return encode_fields(
-        Opcode.STORE, to_core=1, core=core, space=Space.ACT, planar=1, group_stride=group_stride,
-        traffic=TrafficClass.OFMAP,
+        Opcode.STORE, to_core=1, core=cores[0], more=len(cores) - 1, space=Space.ACT, planar=1,
+        group_stride=group_stride, traffic=TrafficClass.OFMAP,
     )  # fmt: skip
 
 

@@ -174,15 +174,18 @@ class Store(Instruction):
     nbytes : int
     traffic : str
     memory : int or None
-        None for a store to a core.
+        None for a store to cores.
+    cores : int
+        Bit mask of those that it goes to.
     arrived : Signals
-        In the core that it goes to, from the end of the drain on.
+        In the cores that it goes to, from the time on at which they have taken its flits.
     """
 
     flits: int
     nbytes: int
     traffic: str
     memory: int | None
+    cores: int
     arrived: Signals
 
 
@@ -317,12 +320,8 @@ class Instructions:
 
     def _store(self, start: _Start, core: int, pool: Fields, fields: Fields) -> Store:
         flits = fields["pixels"] * fields["groups"]
-        arrived: Signals = ()
-        if fields["to_core"] and fields["token_valid"]:
-            arrived = tuple(
-                (self.c.store_drain + self._far(core, target), ((target, fields["token"]),))
-                for target in store_cores(fields, self.chip.cores[core])
-            )
+        cores = store_cores(fields, self.chip.cores[core]) if fields["to_core"] else range(0)
+        arrived = tuple((self.c.store_drain + self._far(core, to), ((to, fields["token"]),)) for to in cores)
         return Store(
             *start,
             signals=self._signals(core, fields),
@@ -332,5 +331,6 @@ class Instructions:
             nbytes=flits * fields["lanes"],
             traffic=TrafficClass(fields["traffic"]).name.lower(),
             memory=None if fields["to_core"] else fields["memory"],
-            arrived=arrived,
+            cores=sum(1 << to for to in cores),
+            arrived=arrived if fields["token_valid"] else (),
         )

@@ -18,6 +18,7 @@ from typing import Any
 from estimator.coefficients import Coefficients
 from estimator.instructions import Compute, Instruction, Load, Marking, Setting, Signals, Store, Tokens
 from estimator.memory import MemoryServer, ReadJob, WriteJob
+from estimator.ports import Ports, SendJob
 from estimator.timing import MemoryTiming
 from estimator.transfers import hops
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
@@ -129,6 +130,7 @@ class Timeline:
         self.last_end = inf
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
+        self.ports = Ports(chip.n_cores, chip.vc_depth)
         self.marks: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
         self.way = [
@@ -378,9 +380,7 @@ class Timeline:
     def drain(self, unit: UnitState, instruction: Store) -> None:
         unit.free = self.now
         if instruction.memory is None:
-            end = self.now + instruction.cycles
-            self.at(end, self.stored, unit, instruction)
-            self.fire(instruction.arrived, end)
+            self.send(unit, instruction)
         else:
             self.bytes[instruction.traffic] += instruction.nbytes
             way = 2 * (self.c.request_latency + self.way[unit.core][instruction.memory])
@@ -393,6 +393,37 @@ class Timeline:
 
             self.write(instruction.memory, WriteJob(instruction.flits, done, instruction.flits / instruction.cycles))
         self.wake(unit)
+
+    def send(self, unit: UnitState, instruction: Store) -> None:
+        """A STORE to cores, whose ports others may send to as well."""
+        job = SendJob(
+            instruction.flits,
+            instruction.cores,
+            instruction.flits / instruction.cycles,
+            self.now + instruction.cycles,
+            lambda when: self.at(when, self.stored, unit, instruction),
+            lambda when: self.fire(instruction.arrived, when),
+        )
+        self.ports.settle(self.now)
+        self.ports.send(unit.core, job)
+        self.share()
+
+    def share(self) -> None:
+        """Cores send other STOREs to cores than before."""
+        self.ports.set_rates()
+        self.ports.version += 1
+        event = self.ports.next_event()
+        if event < inf:
+            self.at(event, self.take, self.ports.version)
+
+    def take(self, version: int) -> None:
+        """A core has taken the last flit of a STORE, or the last one has left a store unit."""
+        if version != self.ports.version:
+            return
+        self.ports.settle(self.now)
+        for tell in self.ports.completed():
+            tell(self.now)
+        self.share()
 
     def stored(self, unit: UnitState, instruction: Store) -> None:
         unit.draining = False

@@ -451,6 +451,9 @@ class _Emitter:
                 for pixel, pixels, rows, column, pool in regions_of[t]
                 for target in work.sink.targets(self.chip, core, block, rows, column)
             ]
+            if not work.sink.in_memory:  # cores that compute the same rows begin at different ones: each has one port
+                turned = len(stores) * mapping.cores.index(core) // len(mapping.cores)
+                stores = stores[turned:] + stores[:turned]
             if not stores:  # nobody wants these rows
                 words.append(encode(Opcode.SYNC, waits | signals))
             for part, (pool, pixel, pixels, target) in enumerate(stores):

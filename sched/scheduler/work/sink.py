@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -75,9 +75,9 @@ class Sink:
         """STOREs of such a core that such rows take, for each of them: 1 for a single destination."""
         return 1.0
 
-    def arrivals(self, rows: Rows) -> float:
-        """Cores to which such rows go, for each of them."""
-        return 0.0
+    def crowded(self, together: tuple[Rows, ...]) -> int:
+        """Rows that come to one core, at most, where cores store these at the same time."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,7 @@ class ScratchpadSink(Sink):
     """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them.
 
     With `CoreParams.multicast` a STORE goes at once to all cores that follow each other and hold the same rows, so that
-    a pixel has the same address on each. Without, and to others, one goes after the other: each core begins with itself
-    and goes on with those behind it, so that not all send to the same one.
+    a pixel has the same address on each.
     """
 
     in_memory: ClassVar[bool] = False
@@ -138,8 +137,9 @@ class ScratchpadSink(Sink):
 
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
         residence, number = self.residence, block.channel // self.block
-        holders = [cores for cores, first, end in self._holders(chip.cores[core]) if first <= rows[0] < end]
-        for cores in sorted(holders, key=lambda cores: (cores[-1] - core) % chip.n_cores):
+        for cores, first, end in self._holders(chip.cores[core]):
+            if not first <= rows[0] < end:
+                continue
             target = cores[0]
             groups = chip.cores[target].act_groups(self.block)
             assert groups == residence.groups, f"core {target} keeps {groups} blocks a word, not {residence.groups}"
@@ -155,8 +155,8 @@ class ScratchpadSink(Sink):
     def copies(self, rows: Rows, sender: CoreParams) -> float:
         return _mean(rows, [(first, end) for _, first, end in self._holders(sender)])
 
-    def arrivals(self, rows: Rows) -> float:
-        return _mean(rows, [(first, end) for _, first, end in self.residence.rows])
+    def crowded(self, together: tuple[Rows, ...]) -> int:
+        return _crowded(together, frozenset((first, end) for _, first, end in self.residence.rows))
 
     def _holders(self, sender: CoreParams) -> list[tuple[range, int, int]]:
         """Cores that take the same STOREs of a core, and the rows that they hold."""
@@ -177,8 +177,16 @@ def sink_of(tensor: Placement | Residence) -> MemorySink | ScratchpadSink:
 
 def _mean(rows: Rows, held: list[Rows]) -> float:
     """How many of these hold a row."""
-    stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for first, end in held)
-    return stored / max(1, rows[1] - rows[0])
+    return sum(_shared(rows, some) for some in held) / max(1, rows[1] - rows[0])
+
+
+@lru_cache(maxsize=1 << 16)
+def _crowded(together: tuple[Rows, ...], held: frozenset[Rows]) -> int:
+    return max(sum(_shared(rows, some) for rows in together) for some in held)
+
+
+def _shared(a: Rows, b: Rows) -> int:
+    return max(0, min(a[1], b[1]) - max(a[0], b[0]))
 
 
 @cache

@@ -79,6 +79,8 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("store", {"traffic": 4}, {"traffic": 7}),
     ("store", {"signal": [(0, 0)]}, {"signal": [(0, 63)]}),
     ("store", {"to_core": 1, "core": 1}, {"to_core": 1, "core": 2}),
+    ("store", {"to_core": 1, "more": 1}, {"to_core": 1, "more": 2}),
+    ("store", {"to_core": 1, "core": 1}, {"to_core": 1, "core": 1, "more": 63}),
     ("store", {"to_core": 1, "token_valid": 1, "token": 31}, {"to_core": 1, "token_valid": 1, "token": 32}),
     ("store", {"to_core": 1, "space": Space.PARAM}, {"to_core": 1, "space": Space.PROGRAM}),
     ("store", {"pooled": 0}, {"pooled": 1}),

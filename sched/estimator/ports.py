@@ -1,7 +1,8 @@
 """What cores send to cores: flits of STOREs, which wait for each other where several go to one core.
 
-Every core takes a flit a cycle. Those who send to it share that, and a STORE to several cores goes as fast as the
-slowest of them. What a core sends stays in order. Between two events rates stay the same.
+Every core takes a flit a cycle. What memory nodes do not need of that (up to half of it they get in any case) those
+cores share who send to it; a STORE to several cores goes as fast as the slowest of them. What a core sends stays in
+order. Between two events rates stay the same.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from math import inf
 __all__ = ["Ports", "SendJob"]
 
 EPSILON = 1e-6
+SHARE = 0.5
+"""Flits per cycle of a port that memory nodes get at least, and cores that send more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +65,10 @@ class Ports:
         """Cores that send."""
         self.rates: tuple[float, ...] = ()
         """Flits per cycle of each of them."""
+        self.taken = (0.0,) * cores
+        """Flits per cycle of each core's port that memory nodes have to leave."""
+        self.room: tuple[float, ...] = ()
+        """Flits per cycle that each core takes."""
         self.now = 0.0
         self.version = 0
 
@@ -72,14 +79,29 @@ class Ports:
     def settle(self, now: float) -> None:
         """Account for what happened since the last event."""
         elapsed = now - self.now
+        if elapsed <= 0:
+            return
         for core, rate in zip(self.busy, self.rates, strict=True):
             self.queues[core][0].flits -= elapsed * rate
         self.now = now
 
-    def set_rates(self) -> None:
-        """Divide what the ports take among those that send."""
+    def find_heads(self) -> bool:
+        """Who sends now; True if memory nodes have to share other ports than before."""
+        before = self.taken
         self.busy = [core for core, queue in enumerate(self.queues) if queue]
-        self.rates = fair_rates(tuple([(self.queues[core][0].cores, self.queues[core][0].limit) for core in self.busy]))
+        self.rates = (0.0,) * len(self.busy)
+        self.taken = wanted(tuple([self._head(core) for core in self.busy]), len(self.queues))
+        return self.taken != before
+
+    def set_rates(self, room: tuple[float, ...]) -> None:
+        """Divide what the ports take among those that send."""
+        self.room = room
+        self.rates = fair_rates(tuple([self._head(core) for core in self.busy]), room)
+
+    def _head(self, core: int) -> tuple[int, float]:
+        """Cores to which one sends now, and at most how fast."""
+        head = self.queues[core][0]
+        return head.cores, head.limit
 
     def next_event(self) -> float:
         """Time at which something has been taken or has left its store unit, if nothing else happens; or infinity."""
@@ -110,14 +132,25 @@ class Ports:
 
 
 @lru_cache(maxsize=1 << 16)
-def fair_rates(senders: tuple[tuple[int, float], ...]) -> tuple[float, ...]:
+def wanted(senders: tuple[tuple[int, float], ...], cores: int) -> tuple[float, ...]:
+    """Flits per cycle that senders, as in `fair_rates`, would take of each port, but at most their share."""
+    return tuple([min(SHARE, sum([limit for mask, limit in senders if mask >> core & 1])) for core in range(cores)])
+
+
+@lru_cache(maxsize=1 << 16)
+def fair_rates(senders: tuple[tuple[int, float], ...], ports: tuple[float, ...]) -> tuple[float, ...]:
     """Flits per cycle of each sender, of which the cores that it sends to (a mask) and its limit are given.
 
     Equal shares of each port, but for those that can use less.
+
+    Parameters
+    ----------
+    ports : tuple of float
+        Flits per cycle that each core takes.
     """
     rates = [0.0] * len(senders)
     waiting = set(range(len(senders)))
-    room = dict.fromkeys((core for cores, _ in senders for core in _bits(cores)), 1.0)
+    room = {core: ports[core] for cores, _ in senders for core in _bits(cores)}
     while waiting:
         share = {core: room[core] / n for core in room if (n := sum(senders[i][0] >> core & 1 for i in waiting))}
         rate, least = min((min(senders[i][1], *(share[core] for core in _bits(senders[i][0]))), i) for i in waiting)

@@ -221,9 +221,9 @@ class Timeline:
         server.write(job)
         self.update(node)
 
-    def update(self, node: int) -> None:
-        """Rates may have changed at this node, and with it at those that send to the same cores."""
-        limits = read_limits(tuple([server.sends_to for server in self.servers]))
+    def update(self, node: int | None) -> None:
+        """Rates may have changed at this node, and with it at those that send to the same cores, or at any."""
+        limits = read_limits(tuple([server.sends_to for server in self.servers]), self.ports.taken)
         for index, (server, limit) in enumerate(zip(self.servers, limits, strict=True)):
             if index != node:
                 if limit == server.read_rate:
@@ -234,6 +234,16 @@ class Timeline:
                 event = server.next_event()
                 if event < inf:
                     self.at(event, self.serve, index, server.version)
+        if self.ports.busy and self.room() != self.ports.room:
+            self.share()
+
+    def room(self) -> tuple[float, ...]:
+        """Flits per cycle of each core's port that reads leave."""
+        room = [1.0] * self.chip.n_cores
+        for server in self.servers:
+            for core in range(self.chip.n_cores) if server.read_rate else ():
+                room[core] -= server.read_rate * (server.sends_to >> core & 1)
+        return tuple(room)
 
     def serve(self, node: int, version: int) -> None:
         server = self.servers[node]
@@ -409,8 +419,11 @@ class Timeline:
         self.share()
 
     def share(self) -> None:
-        """Cores send other STOREs to cores than before."""
-        self.ports.set_rates()
+        """Cores send other STOREs to cores than before, or memory nodes leave them more or less of the ports."""
+        self.ports.settle(self.now)
+        if self.ports.find_heads():
+            self.update(None)
+        self.ports.set_rates(self.room())
         self.ports.version += 1
         event = self.ports.next_event()
         if event < inf:
@@ -421,7 +434,7 @@ class Timeline:
         if version != self.ports.version:
             return
         self.ports.settle(self.now)
-        for tell in self.ports.completed():
+        for tell in list(self.ports.completed()):
             tell(self.now)
         self.share()
 
@@ -440,10 +453,10 @@ class Timeline:
 
 
 @lru_cache(maxsize=1 << 16)
-def read_limits(targets: tuple[int, ...]) -> tuple[float, ...]:
+def read_limits(targets: tuple[int, ...], taken: tuple[float, ...]) -> tuple[float, ...]:
     """Flits per cycle that the network takes of each memory node, which sends to these cores (a mask; 0 for none).
 
-    A core takes one flit a cycle, from all nodes that send to it in turn.
+    A core takes one flit a cycle, from all nodes that send to it in turn, less what other cores take of that.
     """
     at_least: list[int] = []  # cores to which at least one node sends, at least two, ...
     for cores in targets:
@@ -452,4 +465,8 @@ def read_limits(targets: tuple[int, ...]) -> tuple[float, ...]:
             cores &= reached
         if cores:
             at_least.append(cores)
-    return tuple([1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets])
+    limits = [1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets]
+    if not any(taken):
+        return tuple(limits)
+    most = [max((part for core, part in enumerate(taken) if cores >> core & 1), default=0.0) for cores in targets]
+    return tuple([limit * (1.0 - part) for limit, part in zip(limits, most, strict=True)])

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from golden.errors import GoldenError
 from golden.zoo import ZOO
-from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
+from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.kinds.written import write_schedule
 from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
@@ -115,9 +115,7 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params = _chip(cores, chip)
-    if chip is None and schedule not in ("layers", "apart"):  # those have one part a launch
-        params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
+    params = _chip(cores, chip, fused=schedule not in ("layers", "apart"))
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse, overlap)),
         chip=params,
@@ -174,7 +172,7 @@ def write_plan(
         schedule_kind(schedule)
         raise BenchError(f"SCHEDULE={schedule}: files hold fused schedules; sim takes SCHEDULE={schedule} as it is")
     require_network(net)
-    params = _chip(cores, chip)
+    params = _chip(cores, chip, fused=True)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)
     text = write_schedule(load_workload(net, layers=layers).graph, params, settings)
@@ -336,8 +334,11 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def _chip(cores: int, file: Path | None) -> ChipParams:
-    return load_chip(file) if file is not None else default_chip(cores)
+def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:
+    """The chip of a file, or a preset: for launches of many layers one with what they can use."""
+    if file is not None:
+        return load_chip(file)
+    return default_chip(cores, CoreParams(marks=MARKS, multicast=True) if fused else None)
 
 
 def _suffix(schedule: str, fuse: bool, overlap: bool) -> str:

@@ -13,7 +13,7 @@ from golden.machine.checker import Checker
 from golden.machine.engines import MODELS
 from golden.machine.operands import Fields
 from golden.machine.state import CoreState
-from rtl.contract.codec import table_blocks
+from rtl.contract.codec import store_cores, table_blocks
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
@@ -98,7 +98,11 @@ def _store(check: Checker, fields: Fields) -> None:
     check.require(fields["lanes"] <= lanes, f"{fields['lanes']} lanes, the unit has {lanes}")
     check.require(fields["lane_offset"] + fields["lanes"] <= size, "lanes beyond the flit")
     if fields["to_core"]:
-        check.a_core(fields["core"])
+        targets = store_cores(fields, core)
+        check.a_core(targets[-1])
+        planes = {check.chip.cores[target].act_groups(size) for target in targets}
+        alike = not fields["planar"] or len(planes) == 1
+        check.require(alike, f"planar, for cores {list(targets)}, whose act_groups differ")
         check.scratchpad(fields["space"])
         if fields["token_valid"]:
             check.token(fields["token"])

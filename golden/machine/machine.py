@@ -21,7 +21,7 @@ from golden.machine.faults import Fault
 from golden.machine.result import Blocked, Result
 from golden.machine.state import UNDEFINED, CoreState, fresh_cores
 from golden.machine.store import drain
-from rtl.contract.codec import decode
+from rtl.contract.codec import decode, store_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
@@ -242,7 +242,8 @@ class _Run:
                 core.flits_out += fields["groups"] * fields["pixels"]
                 self._signal(core, fields, range(3))
                 if fields["to_core"]:
-                    self._later("data", core.index, fields["core"], lambda: self._send(fields, flits))
+                    for target in store_cores(fields, core.params):
+                        self._later("data", core.index, target, lambda c=target: self._send(self.cores[c], fields, flits))
                 else:
                     actor.writes_under_way += 1
                     self._later("write", core.index, fields["memory"], lambda: self._write(actor, fields, flits))
@@ -266,8 +267,7 @@ class _Run:
         for core in cores:
             self._later("arrive", memory, core.index, lambda c=core: self._arrive(c, fields, addresses, flits))
 
-    def _send(self, fields: Fields, flits: np.ndarray) -> None:
-        core = self.cores[fields["core"]]
+    def _send(self, core: CoreState, fields: Fields, flits: np.ndarray) -> None:
         group, pixel = np.arange(fields["groups"])[:, None], np.arange(fields["pixels"])
         addresses = fields["addr"] + group * fields["group_stride"] + pixel * core.flit_step(fields["planar"])
         self._arrive(core, fields, addresses, flits, fields["lane_offset"])

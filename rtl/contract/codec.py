@@ -12,6 +12,7 @@ from amaranth.lib import data
 
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Opcode
+from rtl.contract.params import CoreParams
 
 __all__ = [
     "Field",
@@ -24,6 +25,7 @@ __all__ = [
     "opcode_of",
     "pack_params",
     "signal_bits",
+    "store_cores",
     "table_blocks",
     "unpack_params",
     "wait_bits",
@@ -178,6 +180,11 @@ def pack_params(bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> 
 def table_blocks(link_bytes: int) -> int:
     """Parameter blocks that an activation table takes up; it starts at the first one's first byte."""
     return -(-TABLE_BYTES // (link_bytes * PARAM_BYTES_PER_CHANNEL))
+
+
+def store_cores(fields: Mapping[str, int], sender: CoreParams) -> range:
+    """Cores to which a STORE to cores goes, some of which may not exist; `sender` is the core that executes it."""
+    return range(fields["core"], fields["core"] + 1 + (fields["more"] if sender.multicast else 0))
 
 
 def unpack_params(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

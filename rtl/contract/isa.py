@@ -61,6 +61,10 @@ Instructions
              ``addr + g*group_stride + n`` (times act_groups per pixel if ``planar``) of scratchpad
              ``space`` of core ``core``, whose counter ``token`` grows with the last flit (if
              ``token_valid``). All signals fire when the last accumulator entry has been read.
+             It goes at once to all cores from ``core`` to ``core + more``, its own perhaps among them: to the same
+             address of each, and the ``token`` of each grows with the last flit that comes there. ILLEGAL_FIELD if one
+             of them does not exist, and if ``planar`` for cores whose act_groups differ. A core without ``multicast``
+             does not look at ``more``: it sends to ``core`` alone.
              With ``table`` each byte then goes through the activation table, as entry ``out + 128``.
              With ``pooled`` pixel n = (oy, ox), column fastest in rows of the POOL's out_w, is the largest of the
              accumulators ``acc_base + iy*in_w + ix`` over the POOL's window, (iy, ix) = (oy*stride_h - pad_top + ky,
@@ -293,6 +297,7 @@ Store = _instruction(
         "token": unsigned(7),
         "table": unsigned(1),
         "pooled": unsigned(1),
+        "more": unsigned(6),
     }
 )
 Pool = _instruction(

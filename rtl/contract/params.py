@@ -93,6 +93,8 @@ class CoreParams:
     """Names of its compute engines (`rtl.contract.engines`); in whatever order given, kept in that of their codes."""
     marks: int = 0
     """Entries of the trace memory, in which SYNCs with marks note the compute counters; 0 for no such memory."""
+    multicast: bool = False
+    """A STORE may go to several cores at once."""
 
     def __post_init__(self) -> None:
         self._check_engines()
@@ -107,6 +109,7 @@ class CoreParams:
         whole = f"0, or a power of two from 2 to {1 << MARK_BITS}"
         legal = _within(self.marks, 0, 0) or _power_of_two(self.marks, 2, 1 << MARK_BITS)
         _require(legal, "core.marks", self.marks, whole)
+        _require(type(self.multicast) is bool, "core.multicast", self.multicast, "true or false")
 
     def _check_engines(self) -> None:
         rule = f"a list of different engines, at least one, out of {', '.join(ENGINES)}"

@@ -26,26 +26,26 @@ from rtl.core.accumulator import accumulator_read
 from rtl.core.drain import Drain
 from rtl.core.postproc import LEVELS, MIN_SWAP_CYCLES, PostProcessor
 from rtl.core.signals import SIGNAL, SignalSender
-from rtl.lib.bits import core_dest, memory_dest
+from rtl.lib.bits import core_dest, cores_dest, memory_dest, mixed_planes
 from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind, flit_layout
 
-__all__ = ["JOB", "Packets", "Store"]
+__all__ = ["Packets", "Store", "job_layout"]
 
 """Flits of a parameter block."""
 BUFFER_FLITS = 8
 """Enough that a flit enters every cycle: 5 cycles from the read to the buffer, 2 for the buffer's credit."""
 
-JOB = data.StructLayout(
-    {
-        name: isa.Store["pixels" if name == "flits" else name].shape
-        for name in (
-            *("to_core", "memory", "core", "space", "planar", "addr", "flits", "lanes", "lane_offset", "traffic"),
-            *("token_valid", "token"),
-        )
-    }
-)
-"""One group of a STORE: ``flits`` flits from ``addr`` on (a byte address in memory, a flit address in a core)."""
+
+def job_layout(*, multicast: bool = False) -> data.StructLayout:
+    """One group of a STORE: ``flits`` flits from ``addr`` on (a byte address in memory, a flit address in a core).
+
+    With ``multicast`` they go to the cores from ``core`` to ``last``.
+    """
+    names = ("to_core", "memory", "core", "space", "planar", "addr", "flits", "lanes", "lane_offset", "traffic")
+    layout = {name: isa.Store["pixels" if name == "flits" else name].shape for name in names}
+    layout |= {name: isa.Store[name].shape for name in ("token_valid", "token")}
+    return data.StructLayout(layout | ({"last": isa.Store["core"].shape} if multicast else {}))
 
 
 class Packets(wiring.Component):
@@ -54,11 +54,16 @@ class Packets(wiring.Component):
     Latency: two cycles from a job to its first packet's header, none from ``flit`` to ``o``.
     Throughput: one flit per cycle, across packets of two flits and more.
 
+    Parameters
+    ----------
+    multicast
+        Jobs may be for several cores, to all of which each packet goes at once.
+
     Members
     -------
     node
         This core.
-    job : stream of `JOB`
+    job : stream of `job_layout`
     flit
         Payloads of the jobs' flits, in order, lane 0 in the low byte.
     o
@@ -69,12 +74,13 @@ class Packets(wiring.Component):
         A job is under way.
     """
 
-    def __init__(self, *, chip: ChipParams, lanes: int) -> None:
+    def __init__(self, *, chip: ChipParams, lanes: int, multicast: bool = False) -> None:
         self.chip = chip
+        self.multicast = multicast
         super().__init__(
             {
                 "node": In(6),
-                "job": In(stream.Signature(JOB)),
+                "job": In(stream.Signature(job_layout(multicast=multicast))),
                 "flit": In(stream.Signature(unsigned(8 * lanes))),
                 "o": Out(stream.Signature(flit_layout(chip))),
                 "write_sent": Out(1),
@@ -89,7 +95,7 @@ class Packets(wiring.Component):
         page_flits = AXI_PAGE_BYTES // chip.link_bytes
 
         # What of the current job has no packet yet.
-        rest = Signal(JOB, reset_less=True)
+        rest = Signal(job_layout(multicast=self.multicast), reset_less=True)
         rest_valid = Signal()
         # The next packet.
         head = Signal(flit_layout(chip)["header"].shape, reset_less=True)
@@ -111,12 +117,13 @@ class Packets(wiring.Component):
                 m.d.comb += limit.eq(page_left)
             core_step = Mux(rest.planar, length << self._group_bits(rest.core), length)
             step = Mux(rest.to_core, core_step, length << flit_bits)
+            cores = cores_dest(chip, rest.core, rest.last) if self.multicast else core_dest(chip, rest.core)
             m.d.sync += [
                 rest.addr.eq(rest.addr + step),
                 rest.flits.eq(rest.flits - length),
                 rest_valid.eq(~final),
                 head_valid.eq(1),
-                head.dest.eq(Mux(rest.to_core, core_dest(chip, rest.core), memory_dest(chip, rest.memory))),
+                head.dest.eq(Mux(rest.to_core, cores, memory_dest(chip, rest.memory))),
                 head.src.eq(self.node),
                 head.kind.eq(Mux(rest.to_core, Kind.DATA, Kind.WRITE)),
                 head.flits.eq(length),
@@ -230,8 +237,9 @@ class Store(wiring.Component):
         m.submodules.post = post = PostProcessor(lanes=self.lanes, link_bytes=chip.link_bytes)
         m.submodules.drain = drain = Drain(core=core, link_bytes=chip.link_bytes)
         m.submodules.buffer = buffer = Fifo(shape=unsigned(8 * self.lanes), depth=BUFFER_FLITS)
-        m.submodules.jobs = jobs = Fifo(shape=JOB, depth=2)
-        m.submodules.packets = packets = Packets(chip=chip, lanes=self.lanes)
+        job_shape = job_layout(multicast=core.multicast)
+        m.submodules.jobs = jobs = Fifo(shape=job_shape, depth=2)
+        m.submodules.packets = packets = Packets(chip=chip, lanes=self.lanes, multicast=core.multicast)
         m.submodules.sender = sender = SignalSender()
         wiring.connect(m, jobs.o, packets.job)
         wiring.connect(m, buffer.o, packets.flit)
@@ -264,12 +272,13 @@ class Store(wiring.Component):
         self._load_params(m, post, store, group, start=checked & ~loaded & ~is_table, restart=begin, loaded=loaded)
 
         addr = store.addr + Mux(store.to_core, group_offset, group_offset << exact_log2(chip.link_bytes))
-        job = jobs.i.payload
+        job, made = jobs.i.payload, {"addr", "flits", "token_valid", "last"}
         m.d.comb += [
             final.eq(group + 1 == store.groups),
             begin.eq(loaded & (~drain.busy | drain.last) & jobs.i.ready),
             jobs.i.valid.eq(begin),
-            *(job[field].eq(store[field]) for field, _ in JOB if field not in {"addr", "flits", "token_valid"}),
+            *(job[name].eq(store[name]) for name, _ in job_shape if name not in made),
+            *([job.last.eq(store.core + store.more)] if core.multicast else ()),
             job.addr.eq(addr),
             job.flits.eq(store.pixels),
             job.token_valid.eq(store.token_valid & store.to_core & final),
@@ -397,6 +406,14 @@ class Store(wiring.Component):
         zero = Cat(pool[name] == 0 for name in sizes).any()
         return zero | (pool.pad_top >= pool.kernel_h) | (pool.pad_left >= pool.kernel_w)
 
+    def _bad_cores(self, store: Any) -> Value:
+        """A core that does not exist, or cores that space planar flits differently."""
+        if not self.core.multicast:
+            return store.core >= self.chip.n_cores
+        last = store.core + store.more
+        cores = cores_dest(self.chip, store.core, last)
+        return (last >= self.chip.n_cores) | mixed_planes(self.chip, store.planar, cores)
+
     def _check(self, m: Module, store: Any, drain: Drain, is_table: Value) -> Value:
         """Error code of a STORE or TABLE, 0 if it is in order."""
         core, chip = self.core, self.chip
@@ -417,7 +434,7 @@ class Store(wiring.Component):
             | (
                 store.to_core
                 & (
-                    (store.core >= chip.n_cores)
+                    self._bad_cores(store)
                     | (store.space >= Space.PROGRAM)
                     | (store.token_valid & (store.token >= chip.tokens))
                 )

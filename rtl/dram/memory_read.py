@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value, unsigned
+from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -13,6 +13,7 @@ from rtl.contract.isa import Load, Space, TrafficClass
 from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
 from rtl.contract.regs import ErrorCode
 from rtl.dram.axi import Axi4Read, Burst, Resp
+from rtl.lib.bits import mixed_planes, plane_masks
 from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind, flit_layout
 
@@ -104,7 +105,8 @@ class ReadEngine(wiring.Component):
             m.d.comb += [one.i.payload[name].eq(load[name]) for name in wanted]
         with m.If(self.load.valid):
             unknown = load.cores[chip.n_cores :].any() if chip.n_cores < 64 else 0
-            illegal = (load.runs == 0) | (load.run_flits == 0) | (load.cores == 0) | unknown | self._mixed_planes(load)
+            mixed = mixed_planes(chip, load.planar, load.cores)
+            illegal = (load.runs == 0) | (load.run_flits == 0) | (load.cores == 0) | unknown | mixed
             illegal |= (Value.cast(load.traffic) > max(TrafficClass)) | (is_program & (load.runs != 1))
             with m.If(illegal):
                 m.d.comb += fault.eq(ErrorCode.ILLEGAL_FIELD)
@@ -263,25 +265,9 @@ class ReadEngine(wiring.Component):
             with m.Elif(self.axi.rvalid & self.axi.rready & (self.axi.rresp != Resp.OKAY)):
                 m.d.sync += self.error.eq(ErrorCode.AXI_READ)
 
-    def _plane_masks(self) -> dict[int, int]:
-        """Cores that have the same act_groups, by its binary logarithm."""
-        masks: dict[int, int] = {}
-        for i, core in enumerate(self._chip.cores):
-            shift = exact_log2(core.act_groups(self._chip.link_bytes))
-            masks[shift] = masks.get(shift, 0) | 1 << i
-        return masks
-
-    def _mixed_planes(self, load: Any) -> Value:
-        """A planar LOAD for cores that space its flits differently."""
-        masks = self._plane_masks()
-        if len(masks) == 1:
-            return Const(0, 1)
-        hits = Cat((load.cores & mask).any() for mask in masks.values())
-        return load.planar & ((hits & (hits - 1)[: len(hits)]) != 0)
-
     def _planar_step(self, cores: Value, flits: Value) -> Value:
         """Scratchpad flit addresses from the first of ``flits`` planar flits to the one behind the last."""
-        masks = self._plane_masks()
+        masks = plane_masks(self._chip)
         if len(masks) == 1:
             return flits << next(iter(masks))
         step: Value = Const(0)

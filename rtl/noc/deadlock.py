@@ -46,7 +46,7 @@ class Traffic:
 
 TRAFFIC = (
     Traffic("READ or WRITE", MessageClass.REQUEST, from_memory=False, to_memory=True),
-    Traffic("DATA or SIGNAL of a core", MessageClass.REQUEST, from_memory=False, to_memory=False),
+    Traffic("DATA or SIGNAL of a core", MessageClass.REQUEST, from_memory=False, to_memory=False, multicast=True),
     Traffic("DATA of a memory node", MessageClass.RESPONSE, from_memory=True, to_memory=False, multicast=True),
     Traffic("ACK", MessageClass.RESPONSE, from_memory=True, to_memory=False),
 )

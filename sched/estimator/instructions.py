@@ -16,7 +16,7 @@ from estimator.coefficients import Coefficients
 from estimator.engines import setup_fields, timing_of
 from estimator.transfers import bursts, hops, store_cycles
 from rtl.contract import isa
-from rtl.contract.codec import decode, fields_of
+from rtl.contract.codec import decode, fields_of, store_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
@@ -56,7 +56,8 @@ TIMED = {
     Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "token_valid", "token"},
     Opcode.COMPUTE: {"blocks", "out_h"},
     Opcode.STORE: {
-        "pixels", "groups", "lanes", "to_core", "memory", "core", "traffic", "token_valid", "token", "pooled",
+        "pixels", "groups", "lanes", "to_core", "memory", "core", "more", "traffic", "token_valid", "token",
+        "pooled",
     },
     Opcode.POOL: {"kernel_h", "kernel_w"},
 }  # fmt: skip
@@ -173,15 +174,18 @@ class Store(Instruction):
     nbytes : int
     traffic : str
     memory : int or None
-        None for a store to a core.
+        None for a store to cores.
+    cores : int
+        Bit mask of those that it goes to.
     arrived : Signals
-        In the core that it goes to, from the end of the drain on.
+        In the cores that it goes to, from the time on at which they have taken its flits.
     """
 
     flits: int
     nbytes: int
     traffic: str
     memory: int | None
+    cores: int
     arrived: Signals
 
 
@@ -315,10 +319,9 @@ class Instructions:
         )
 
     def _store(self, start: _Start, core: int, pool: Fields, fields: Fields) -> Store:
-        flits, target = fields["pixels"] * fields["groups"], fields["core"]
-        arrived: Signals = ()
-        if fields["to_core"] and fields["token_valid"]:
-            arrived = ((self.c.store_drain + self._far(core, target), ((target, fields["token"]),)),)
+        flits = fields["pixels"] * fields["groups"]
+        cores = store_cores(fields, self.chip.cores[core]) if fields["to_core"] else range(0)
+        arrived = tuple((self.c.store_drain + self._far(core, to), ((to, fields["token"]),)) for to in cores)
         return Store(
             *start,
             signals=self._signals(core, fields),
@@ -328,5 +331,6 @@ class Instructions:
             nbytes=flits * fields["lanes"],
             traffic=TrafficClass(fields["traffic"]).name.lower(),
             memory=None if fields["to_core"] else fields["memory"],
-            arrived=arrived,
+            cores=sum(1 << to for to in cores),
+            arrived=arrived if fields["token_valid"] else (),
         )

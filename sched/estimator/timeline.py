@@ -18,6 +18,7 @@ from typing import Any
 from estimator.coefficients import Coefficients
 from estimator.instructions import Compute, Instruction, Load, Marking, Setting, Signals, Store, Tokens
 from estimator.memory import MemoryServer, ReadJob, WriteJob
+from estimator.ports import Ports, SendJob
 from estimator.timing import MemoryTiming
 from estimator.transfers import hops
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
@@ -129,6 +130,7 @@ class Timeline:
         self.last_end = inf
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
+        self.ports = Ports(chip.n_cores, chip.vc_depth)
         self.marks: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
         self.way = [
@@ -219,9 +221,9 @@ class Timeline:
         server.write(job)
         self.update(node)
 
-    def update(self, node: int) -> None:
-        """Rates may have changed at this node, and with it at those that send to the same cores."""
-        limits = read_limits(tuple([server.sends_to for server in self.servers]))
+    def update(self, node: int | None) -> None:
+        """Rates may have changed at this node, and with it at those that send to the same cores, or at any."""
+        limits = read_limits(tuple([server.sends_to for server in self.servers]), self.ports.taken)
         for index, (server, limit) in enumerate(zip(self.servers, limits, strict=True)):
             if index != node:
                 if limit == server.read_rate:
@@ -232,6 +234,16 @@ class Timeline:
                 event = server.next_event()
                 if event < inf:
                     self.at(event, self.serve, index, server.version)
+        if self.ports.busy and self.room() != self.ports.room:
+            self.share()
+
+    def room(self) -> tuple[float, ...]:
+        """Flits per cycle of each core's port that reads leave."""
+        room = [1.0] * self.chip.n_cores
+        for server in self.servers:
+            for core in range(self.chip.n_cores) if server.read_rate else ():
+                room[core] -= server.read_rate * (server.sends_to >> core & 1)
+        return tuple(room)
 
     def serve(self, node: int, version: int) -> None:
         server = self.servers[node]
@@ -378,9 +390,7 @@ class Timeline:
     def drain(self, unit: UnitState, instruction: Store) -> None:
         unit.free = self.now
         if instruction.memory is None:
-            end = self.now + instruction.cycles
-            self.at(end, self.stored, unit, instruction)
-            self.fire(instruction.arrived, end)
+            self.send(unit, instruction)
         else:
             self.bytes[instruction.traffic] += instruction.nbytes
             way = 2 * (self.c.request_latency + self.way[unit.core][instruction.memory])
@@ -393,6 +403,40 @@ class Timeline:
 
             self.write(instruction.memory, WriteJob(instruction.flits, done, instruction.flits / instruction.cycles))
         self.wake(unit)
+
+    def send(self, unit: UnitState, instruction: Store) -> None:
+        """A STORE to cores, whose ports others may send to as well."""
+        job = SendJob(
+            instruction.flits,
+            instruction.cores,
+            instruction.flits / instruction.cycles,
+            self.now + instruction.cycles,
+            lambda when: self.at(when, self.stored, unit, instruction),
+            lambda when: self.fire(instruction.arrived, when),
+        )
+        self.ports.settle(self.now)
+        self.ports.send(unit.core, job)
+        self.share()
+
+    def share(self) -> None:
+        """Cores send other STOREs to cores than before, or memory nodes leave them more or less of the ports."""
+        self.ports.settle(self.now)
+        if self.ports.find_heads():
+            self.update(None)
+        self.ports.set_rates(self.room())
+        self.ports.version += 1
+        event = self.ports.next_event()
+        if event < inf:
+            self.at(event, self.take, self.ports.version)
+
+    def take(self, version: int) -> None:
+        """A core has taken the last flit of a STORE, or the last one has left a store unit."""
+        if version != self.ports.version:
+            return
+        self.ports.settle(self.now)
+        for tell in list(self.ports.completed()):
+            tell(self.now)
+        self.share()
 
     def stored(self, unit: UnitState, instruction: Store) -> None:
         unit.draining = False
@@ -409,10 +453,10 @@ class Timeline:
 
 
 @lru_cache(maxsize=1 << 16)
-def read_limits(targets: tuple[int, ...]) -> tuple[float, ...]:
+def read_limits(targets: tuple[int, ...], taken: tuple[float, ...]) -> tuple[float, ...]:
     """Flits per cycle that the network takes of each memory node, which sends to these cores (a mask; 0 for none).
 
-    A core takes one flit a cycle, from all nodes that send to it in turn.
+    A core takes one flit a cycle, from all nodes that send to it in turn, less what other cores take of that.
     """
     at_least: list[int] = []  # cores to which at least one node sends, at least two, ...
     for cores in targets:
@@ -421,4 +465,8 @@ def read_limits(targets: tuple[int, ...]) -> tuple[float, ...]:
             cores &= reached
         if cores:
             at_least.append(cores)
-    return tuple([1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets])
+    limits = [1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets]
+    if not any(taken):
+        return tuple(limits)
+    most = [max((part for core, part in enumerate(taken) if cores >> core & 1), default=0.0) for cores in targets]
+    return tuple([limit * (1.0 - part) for limit, part in zip(limits, most, strict=True)])

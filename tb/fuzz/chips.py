@@ -45,6 +45,7 @@ def _random_core(rng: np.random.Generator, link_bytes: int) -> CoreParams:
         param_blocks=int(rng.choice([8, 32, 128])),
         queue_depth=int(rng.choice([4, 16])),
         tap_columns=int(rng.spawn(1)[0].choice([1, 2, 3, 3, 4, 5])),
+        multicast=bool(rng.spawn(1)[0].random() < 0.5),
     )
 
 
@@ -78,7 +79,7 @@ CHIPS: dict[str, ChipParams] = {
     "2x2_4x16": ChipParams(
         2,
         2,
-        (replace(_SMALL, rows=4, cols=16, tap_columns=2),) * 4,
+        (replace(_SMALL, rows=4, cols=16, tap_columns=2, multicast=True),) * 4,
         (_WEST, MemoryNodeParams(1, 1, Direction.EAST)),
         link_bytes=8,
         max_packet_flits=16,
@@ -96,7 +97,7 @@ CHIPS: dict[str, ChipParams] = {
     "2x1_mixed": ChipParams(
         2,
         1,
-        (replace(_SMALL, marks=4), replace(_SMALL, rows=16, cols=8, act_bytes=16384, marks=16)),
+        (replace(_SMALL, marks=4), replace(_SMALL, rows=16, cols=8, act_bytes=16384, marks=16, multicast=True)),
         (_WEST, MemoryNodeParams(1, 0, Direction.EAST)),
         max_packet_flits=16,
         vc_depth=16,
@@ -104,7 +105,7 @@ CHIPS: dict[str, ChipParams] = {
     "3x2_4x4": ChipParams(
         3,
         2,
-        (replace(_SMALL, rows=4, cols=4, tap_columns=1),) * 6,
+        (replace(_SMALL, rows=4, cols=4, tap_columns=1, multicast=True),) * 6,
         (_WEST, MemoryNodeParams(2, 1, Direction.SOUTH)),
         link_bytes=4,
         max_packet_flits=16,
@@ -118,7 +119,7 @@ FUZZ_CHIPS: dict[str, ChipParams] = CHIPS | {
         3,
         1,
         (
-            _SMALL,
+            replace(_SMALL, multicast=True),
             replace(_SMALL, rows=32, cols=4, act_bytes=16384, acc_entries=64, param_blocks=32, queue_depth=4),
             replace(_SMALL, rows=4, cols=32, weight_bytes=8192, tap_columns=4),
         ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rtl.contract.codec import store_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import ADDRESS_SPACE_BYTES, PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Opcode, Space
 from rtl.contract.params import ChipParams, CoreParams
@@ -198,11 +199,11 @@ def _store(chip: ChipParams, core: int, fields: Fields, pool: Fields | None) -> 
     ]
     group, pixel = np.arange(fields["groups"])[:, None], np.arange(fields["pixels"])
     if fields["to_core"]:
-        target = fields["core"]
-        step = chip.cores[target].act_groups(size) if fields["planar"] else 1
-        flits = fields["addr"] + group * fields["group_stride"] + pixel * step
-        starts = flits * size + fields["lane_offset"]
-        found.append(_arrival(chip, ("send", core, target), target, fields, starts, fields["lanes"]))
+        for target in store_cores(fields, params):
+            step = chip.cores[target].act_groups(size) if fields["planar"] else 1
+            flits = fields["addr"] + group * fields["group_stride"] + pixel * step
+            starts = flits * size + fields["lane_offset"]
+            found.append(_arrival(chip, ("send", core, target), target, fields, starts, fields["lanes"]))
     else:
         starts = (fields["addr"] + (group * fields["group_stride"] + pixel) * size) % (1 << 32)
         mask = _mask(starts + fields["lane_offset"], fields["lanes"], MEMORY_BYTES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rtl.contract.codec import field_range, table_blocks
+from rtl.contract.codec import field_range, store_cores, table_blocks
 from rtl.contract.engines import ENGINES, EngineSpec
 from rtl.contract.isa import (
     ADDRESS_SPACE_BYTES,
@@ -177,7 +177,7 @@ class _Maker:
         step = self.step(Opcode.STORE)
         params, size = chip.cores[step.core], chip.link_bytes
         lanes, groups = params.drain_lanes(size), params.drain_groups(size)
-        to_core: Fields = {"to_core": 1, "core": 0, "space": 0}
+        to_core: Fields = {"to_core": 1, "core": 0, "more": 0, "space": 0}
         spoils: list[Fields] = [
             {"pixels": 0}, {"groups": 0}, {"lanes": 0}, {"groups": self.above(groups + 1, 31)},
             {"lanes": self.above(lanes + 1, 127), "lane_offset": 0},
@@ -187,6 +187,12 @@ class _Maker:
             {**to_core, "core": self.above(chip.n_cores, 63)}, {**to_core, "space": self.above(Space.PROGRAM, 7)},
         ]  # fmt: skip
         spoils += [{**to_core, "token_valid": 1, "token": self.above(chip.tokens, 127)}] if chip.tokens < 128 else []
+        if params.multicast:
+            planes = [core.act_groups(size) for core in chip.cores]
+            unlike = [core for core in range(chip.n_cores - 1) if planes[core] != planes[core + 1]]
+            last = int(self.rng.integers(chip.n_cores))
+            spoils += [{**to_core, "core": last, "more": self.above(chip.n_cores - last, 63)}]
+            spoils += [{**to_core, "planar": 1, "core": core, "more": 1} for core in unlike]
         return self.fault(step, **spoils[self.rng.integers(len(spoils))])
 
     def bad_pool(self) -> Fault:
@@ -256,8 +262,9 @@ class _Maker:
 
     def far_send(self, space: Space) -> Fault:
         f = (step := self.step(Opcode.STORE, lambda step: bool(step.fields["to_core"]))).fields
-        addr = self._target([f["core"]], space, f["pixels"] - 1)
-        return self.fault(step, awaited_by=f["core"], space=int(space), addr=addr)
+        cores = store_cores(f, self.chip.cores[step.core])
+        addr = self._target(list(cores), space, f["pixels"] - 1)
+        return self.fault(step, awaited_by=int(self.rng.choice(cores)), space=int(space), addr=addr)
 
     def odd_load(self) -> Fault:
         step = self.step(Opcode.LOAD)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rtl.contract.codec import table_blocks
+from rtl.contract.codec import store_cores, table_blocks
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import ADDRESS_SPACE_BYTES, Opcode, Space, Unit
-from rtl.contract.params import ChipParams
+from rtl.contract.params import ChipParams, CoreParams
 from tb.fuzz.engines import FUZZ
 from tb.fuzz.footprint import act_starts, space_bytes
 from tb.fuzz.program import DATA_BYTES, PARAM_AREA, Program
@@ -82,12 +82,11 @@ class _Generator:
         elif step.opcode == Opcode.COMPUTE:
             self._note("acc", step.core, f["acc_base"])
         elif step.opcode == Opcode.STORE:
-            place = (
-                (Space(f["space"]).name.lower(), f["core"], f["addr"] * size)
-                if f["to_core"]
-                else ("dram", 0, f["addr"])
-            )
-            self._note(*place)
+            if not f["to_core"]:
+                self._note("dram", 0, f["addr"])
+                return
+            for core in store_cores(f, self.chip.cores[step.core]):
+                self._note(Space(f["space"]).name.lower(), core, f["addr"] * size)
 
     def _note(self, memory: str, core: int, address: int) -> None:
         self.written.setdefault((memory, core), []).append(address)
@@ -241,16 +240,25 @@ class _Generator:
             fields |= {"memory": int(rng.integers(len(chip.memory_nodes))), "addr": addr}
             return Step(core, Opcode.STORE, fields, pool)
         target, space = int(rng.integers(chip.n_cores)), Space(rng.choice(3, p=[0.5, 0.3, 0.2]))
-        planar = int(rng.random() < 0.3)
-        reach = (pixels - 1) * (chip.cores[target].act_groups(size) if planar else 1) + (groups - 1) * group_stride
-        last = space_bytes(chip, target, space) // size - 1 - reach
+        fields |= {"core": target, "more": self._more(params, target)}
+        cores = store_cores(fields, params)
+        steps = {chip.cores[core].act_groups(size) for core in cores}
+        planar = int(rng.random() < 0.3 and len(steps) == 1)
+        reach = (pixels - 1) * (next(iter(steps)) if planar else 1) + (groups - 1) * group_stride
+        last = min(space_bytes(chip, core, space) for core in cores) // size - 1 - reach
         if last < 0:
             return None
         fields |= {
-            "core": target, "space": int(space), "planar": planar, "addr": int(rng.integers(0, last + 1)),
+            "space": int(space), "planar": planar, "addr": int(rng.integers(0, last + 1)),
             "token_valid": int(rng.random() < 0.8),
         }  # fmt: skip
         return Step(core, Opcode.STORE, fields, pool)
+
+    def _more(self, sender: CoreParams, target: int) -> int:
+        """Cores behind the first; anything if the sender does not look at them, on a chip where another one does."""
+        if not sender.multicast:
+            return int(self.rng.integers(64)) if any(core.multicast for core in self.chip.cores) else 0
+        return int(self.rng.integers(self.chip.n_cores - target)) if self.rng.random() < 0.7 else 0
 
     def _pool(self, bank: int) -> dict[str, int]:
         """Geometry of a pooled STORE, of a map that fits into a bank."""

@@ -184,15 +184,15 @@ def _inbound() -> Block:
     return Block("Inbound", ERROR + 2 * (held + ADDRESS))
 
 
-def _packets(chip: ChipParams) -> Block:
+def _packets(core: CoreParams, chip: ChipParams) -> Block:
     """What is left of the job, the header of the packet under way, its flits left, its lane offset."""
-    own = _job_bits() + 1 + _header_bits(chip) + 1 + index_bits(chip.max_packet_flits) + 6
+    own = _job_bits(core) + 1 + _header_bits(chip) + 1 + index_bits(chip.max_packet_flits) + 6
     return Block("Packets", own)
 
 
-def _job_bits() -> int:
-    """to_core, memory, core, space, planar, addr, flits, lanes, lane_offset, traffic, token_valid, token."""
-    return 1 + 4 + CORE + SPACE + 1 + ADDRESS + 13 + 7 + 6 + 3 + 1 + TOKEN
+def _job_bits(core: CoreParams) -> int:
+    """to_core, memory, core, space, planar, addr, flits, lanes, lane_offset, traffic, token_valid, token; last core."""
+    return 1 + 4 + CORE + SPACE + 1 + ADDRESS + 13 + 7 + 6 + 3 + 1 + TOKEN + (CORE if core.multicast else 0)
 
 
 def _postprocessor(lanes: int) -> Block:
@@ -231,8 +231,8 @@ def _store(core: CoreParams, chip: ChipParams) -> Block:
     table = TABLE.bit_length() + index_bits(TABLE) + 1
     inside = {
         "buffer": fifo(8 * lanes, buffer_flits),
-        "jobs": fifo(_job_bits(), 2),
-        "packets": _packets(chip),
+        "jobs": fifo(_job_bits(core), 2),
+        "packets": _packets(core, chip),
         "post": _postprocessor(lanes),
         "drain": _drain(core, chip),
         "sender": _sender(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.layers import run_plans
 from tests.networks import random_network
 
 SMALL = CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64, marks=32)
+MULTICAST = replace(SMALL, multicast=True)
 CALM = MemorySettings(latency_cycles=20, bytes_per_cycle=3)
 ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, seed=7)
 
@@ -47,7 +49,7 @@ def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, fold
 
 @pytest.mark.parametrize("settings", [CALM, ROUGH], ids=["calm", "rough"])
 def test_random_networks_on_four_cores(settings: MemorySettings, tmp_path: Path) -> None:
-    run(default_chip(4, SMALL, link_bytes=8), "verilator", range(8), settings, tmp_path)
+    run(default_chip(4, MULTICAST, link_bytes=8), "verilator", range(8), settings, tmp_path)
 
 
 def test_random_networks_on_icarus(tmp_path: Path) -> None:
@@ -57,4 +59,5 @@ def test_random_networks_on_icarus(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("cores", [1, 2, 6])
 def test_random_networks_on_other_numbers_of_cores(cores: int, tmp_path: Path) -> None:
-    run(default_chip(cores, SMALL, link_bytes=8, vc_depth=32), "verilator", range(20, 32), CALM, tmp_path)
+    chip = default_chip(cores, MULTICAST if cores > 2 else SMALL, link_bytes=8, vc_depth=32)
+    run(chip, "verilator", range(20, 32), CALM, tmp_path)

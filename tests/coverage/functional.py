@@ -14,8 +14,10 @@ from typing import Any
 
 from cocotb_coverage.coverage import CoverCross, CoverPoint, coverage_db
 
+from rtl.contract.codec import store_cores
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit
+from rtl.contract.params import CoreParams
 from rtl.contract.regs import CoreCounter, ErrorCode, MemoryCounter, RouterCounter
 from tb.fuzz.steps import UNIT_OF
 from tests.cases import KINDS
@@ -182,7 +184,7 @@ class Functional:
             "table", flags
         ).point("groups", many).point("pixels", many).point("lanes", ("all", "part")).point("offset", flags).point(
             "token", flags
-        ).point("traffic", traffic).cross(
+        ).point("traffic", traffic).point("cores", ("none", *many)).cross(
             "target_planar_pooled_table",
             ("target", "planar", "pooled", "table"),
             # `planar` means something to a core only.
@@ -192,6 +194,10 @@ class Functional:
             ("target", "token"),
             # Tokens come from data sent to a core.
             [("memory", _YES)],
+        ).cross(
+            "target_cores",
+            ("target", "cores"),
+            [("memory", "one"), ("memory", "several"), *((space, "none") for space in spaces)],
         ).cross("lanes_offset", ("lanes", "offset"))
         self._group("pool").point("kernel", ("1", "2", "3", "more")).point("stride", ("1", "2", "more")).point(
             "pad", flags
@@ -221,8 +227,10 @@ class Functional:
     def _sample(self, group: str, **values: str) -> None:
         self.samples[group, tuple(values[name] for name in self._groups[group].points)] += 1
 
-    def instructions(self, core: int, unit: Unit, stream: Iterable[tuple[Opcode, Fields]], full_lanes: int) -> None:
-        """A stream of a program that ran to its end; `full_lanes` is what the core drains at once."""
+    def instructions(
+        self, core: int, unit: Unit, stream: Iterable[tuple[Opcode, Fields]], params: CoreParams, link_bytes: int
+    ) -> None:
+        """A stream of a program that ran to its end, on a core of such parameters."""
         geometry: Fields = {}
         for opcode, fields in stream:
             waits = sum(fields[f"wait{i}_count"] > 0 for i in range(3))
@@ -244,7 +252,7 @@ class Functional:
             elif opcode == Opcode.COMPUTE:
                 self._compute(fields, geometry)
             elif opcode == Opcode.STORE:
-                self._store(fields, full_lanes)
+                self._store(fields, params, link_bytes)
             elif opcode == Opcode.POOL:
                 self._pool(fields)
             elif opcode == Opcode.TABLE:
@@ -266,13 +274,15 @@ class Functional:
             dilation=_many(max(1, g["dilation_h"] * g["dilation_w"])),
         )  # fmt: skip
 
-    def _store(self, f: Fields, full_lanes: int) -> None:
+    def _store(self, f: Fields, params: CoreParams, link_bytes: int) -> None:
+        full_lanes = params.drain_lanes(link_bytes)
         self._sample(
             "store", target=Space(f["space"]).name.lower() if f["to_core"] else "memory",
             planar=_flag(f["planar"]), pooled=_flag(f["pooled"]), table=_flag(f["table"]),
             groups=_many(f["groups"]), pixels=_many(f["pixels"]), lanes="all" if f["lanes"] == full_lanes else "part",
             offset=_flag(f["lane_offset"]), token=_flag(f["token_valid"]),
             traffic=TrafficClass(f["traffic"]).name.lower(),
+            cores=_many(len(store_cores(f, params))) if f["to_core"] else "none",
         )  # fmt: skip
 
     def _pool(self, f: Fields) -> None:

@@ -166,7 +166,7 @@ def _observe(functional: Functional, verdict: Verdict) -> None:
         whole = [(i.opcode, i.whole()) for i in stream]
         if not stream or stream[-1].opcode != Opcode.END:
             whole.append(decode(_END))
-        functional.instructions(core, unit, whole, program.chip.cores[core].drain_lanes(program.chip.link_bytes))
+        functional.instructions(core, unit, whole, program.chip.cores[core], program.chip.link_bytes)
 
 
 _END = int(Opcode.END).to_bytes(INSTRUCTION_BYTES, "little")
@@ -257,7 +257,7 @@ def _sample(functional: Functional, check: Check) -> None:
         for unit in Unit:
             at = check.launch.program_base + (3 * core + unit) * check.launch.program_stride
             stream = list(_stream(memory, at))
-            functional.instructions(core, unit, stream, params.drain_lanes(chip.link_bytes))
+            functional.instructions(core, unit, stream, params, chip.link_bytes)
 
 
 def _stream(memory: np.ndarray, at: int) -> Iterable[tuple[Opcode, dict[str, int]]]:

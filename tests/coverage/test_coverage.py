@@ -12,6 +12,7 @@ from amaranth.hdl import Const
 
 from rtl.contract.codec import decode
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
+from rtl.contract.params import CoreParams
 from rtl.contract.regs import CoreCounter
 from rtl.core.counters import unit_state
 from rtl.noc.router import CLAIM_ORDER
@@ -191,7 +192,7 @@ def test_functional_points_count_what_a_program_does() -> None:
         **{f"signal{i}_core": 0 for i in range(3)},
         "fence": 1,
     }
-    functional.instructions(0, Unit.STORE, [(Opcode.SYNC, fence), (Opcode.END, zero)], 8)
+    functional.instructions(0, Unit.STORE, [(Opcode.SYNC, fence), (Opcode.END, zero)], CoreParams(), 8)
     functional.turn("east", "local", "some")
     covers = {cover.name: cover for cover in functional.covers()}
     assert covers["instruction.opcode"].covered == 2

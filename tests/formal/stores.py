@@ -12,7 +12,7 @@ from rtl.contract.isa import Opcode
 from rtl.contract.params import CoreParams
 from rtl.core.drain import Drain
 from rtl.core.postproc import MIN_SWAP_CYCLES, PostProcessor
-from rtl.core.store import JOB, Packets, Store
+from rtl.core.store import Packets, Store, job_layout
 from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind
 from tests.formal.harness import Harness, Inside, keeps, source
@@ -41,12 +41,20 @@ TABLE = "the table is not written while a flit is under way in post-processing"
 REFUSED = "an error stays, and stops the unit"
 
 
-def packets() -> Harness:
-    """Links of 4 bytes, packets of at most 8 flits, two cores with planar steps of 4."""
+def packets(*, multicast: bool = False) -> Harness:
+    """Links of 4 bytes, packets of at most 8 flits, two cores with planar steps of 4; jobs perhaps for both cores."""
     h = Harness()
     m = h.m
     chip = small_chip(2, 1, 1)
-    dut = Packets(chip=chip, lanes=4)
+    dut = Packets(chip=chip, lanes=4, multicast=multicast)
+    layout = job_layout(multicast=multicast)
+
+    def cores_of(word: Any) -> Any:
+        """The set of cores that a job names, and whether they exist."""
+        if not multicast:
+            return 1 << word.core[:1], word.core < 2
+        return Cat(word.core == 0, word.last == 1), (word.core <= word.last) & (word.last < 2)
+
     inside = Inside(m, "dut", dut)
     job, out = dut.job.payload, dut.o.payload
     header = out.header
@@ -54,7 +62,7 @@ def packets() -> Harness:
     h.drive(dut.o.ready)
     source(h, "job", dut.job)
     source(h, "flit", dut.flit)
-    h.assume((job.flits != 0) & (job.lane_offset < 4) & (job.core < 2) & (job.memory == 0))
+    h.assume((job.flits != 0) & (job.lane_offset < 4) & cores_of(job)[1] & (job.memory == 0))
     h.assume(job.to_core | (job.addr[:2] == 0))
     accept, fired = dut.job.valid & dut.job.ready, dut.o.valid & dut.o.ready
     begins = fired & out.first
@@ -75,7 +83,7 @@ def packets() -> Harness:
     h.always(COUNTED, dut.write_sent == (begins & (header.kind == Kind.WRITE)))
 
     # One job is followed, any one: flits in front of it, its own that are missing, its next packet's address.
-    start, followed, word = h.free(1, "start"), Signal(), Signal(JOB, name="word")
+    start, followed, word = h.free(1, "start"), Signal(), Signal(layout, name="word")
     ahead, missing, at = Signal(16), Signal(13), Signal(32)
     follows = accept & start & ~followed
     mine = followed & (ahead == 0)
@@ -93,7 +101,7 @@ def packets() -> Harness:
         m.d.sync += ahead.eq(ahead - 1)
     same = ("space", "planar", "traffic", "lane_offset", "lanes", "token")
     offered = dut.o.valid & mine
-    to = Mux(word.to_core, 1 << word.core[:1], 0b100)
+    to = Mux(word.to_core, cores_of(word)[0], 0b100)
     last = header.flits == missing
     checks = [
         header.addr == at,
@@ -109,7 +117,7 @@ def packets() -> Harness:
     h.always(ALL_OF_IT, ~offered | ((missing != 0) & (out.data == (dut.flit.payload << lanes)[:32])))
 
     # Invariants: where the followed job's flits are.
-    rest, head = layouts.View(JOB, inside.signal("rest")), layouts.View(header.shape(), inside.signal("head"))
+    rest, head = layouts.View(layout, inside.signal("rest")), layouts.View(header.shape(), inside.signal("head"))
     rest_valid, head_valid, left = (inside.signal(name) for name in ("rest_valid", "head_valid", "left"))
     cut = rest_valid & (~head_valid | begins)
     in_rest, in_head, in_left = (Signal(name=f"in_{part}") for part in ("rest", "head", "left"))
@@ -127,7 +135,7 @@ def packets() -> Harness:
     rest_flits, head_flits = Mux(rest_valid, rest.flits, 0), Mux(head_valid, head.flits, 0)
     h.invariant((owed == rest_flits + head_flits + left) & (inner == left))
     h.invariant(~rest_valid | (rest.flits != 0))
-    h.invariant(~rest_valid | ((rest.lane_offset < 4) & (rest.core < 2) & (rest.memory == 0)))
+    h.invariant(~rest_valid | ((rest.lane_offset < 4) & cores_of(rest)[1] & (rest.memory == 0)))
     h.invariant(~rest_valid | rest.to_core | (rest.addr[:2] == 0))
     within = (head.kind != Kind.WRITE) | ((head.addr[2:12] + head.flits <= 1024) & (head.addr[:2] == 0))
     h.invariant(~head_valid | (within & (head.flits != 0) & (head.flits <= 8)))
@@ -140,7 +148,7 @@ def packets() -> Harness:
     in_front = Mux(in_left, 0, left + Mux(in_head | ~in_rest, 0, head_flits))
     h.invariant(~followed | (ahead == in_front))
     h.invariant(~(in_left & ~in_head & head_valid) | ~in_rest)
-    fields = ("to_core", "memory", "core", "lane_offset", "lanes", "space", "planar", "traffic", "token_valid", "token")
+    fields = [name for name, _ in layout if name not in {"addr", "flits"}]
     equal = Cat(Value.cast(rest[name]) == Value.cast(word[name]) for name in fields).all()
     behind = (at + Mux(in_head, step(head.flits), 0))[:32]
     h.invariant(~in_rest | (equal & (rest.addr == behind)))
@@ -154,11 +162,13 @@ def packets() -> Harness:
     ]
     h.invariant(~in_head | Cat(*(one.bool() for one in found)).all())
     h.invariant(~in_left | (inside.signal("offset") == word.lane_offset))
-    h.invariant(~followed | ((word.lane_offset < 4) & (word.core < 2) & (word.memory == 0)))
+    h.invariant(~followed | ((word.lane_offset < 4) & cores_of(word)[1] & (word.memory == 0)))
     h.invariant(~followed | word.to_core | (word.addr[:2] == 0))
     h.cover(
         "a job's second packet begins behind a boundary of 4 KB", begins & mine & (at[:12] == 0) & (at != word.addr)
     )
+    if multicast:
+        h.cover("a packet to both cores", begins & mine & (header.dest == 0b11))
     h.cover("a packet follows one of another job at once", h.past(fired & out.last & ~mine, "ended") & begins & mine)
     return h
 
@@ -345,6 +355,13 @@ _PACKET_BUGS = {
         _store("Mux(first, head.lane_offset, offset)", "head.lane_offset"),
     ],
 }
+_MULTICAST_BUGS = {
+    ALL_OF_IT: [
+        *_PACKET_BUGS[ALL_OF_IT],
+        Bug("rtl.lib.bits", "(first <= core) & (last >= core)", "(first == core)"),
+        Bug("rtl.lib.bits", "(first <= core) & (last >= core)", "(last >= core)"),
+    ]
+}
 _DRAIN_BUGS = {
     PIXELS: [
         _drain("with m.If(left == 1):", "with m.If(self.job.pixels == 1):"),
@@ -376,6 +393,14 @@ _STORE_BUGS = {
 }
 PROOFS = [
     Proof("Packets of the store unit", packets, 1, _PACKET_BUGS, bug_steps=8, quick=False),
+    Proof(
+        "Packets of the store unit, to several cores",
+        lambda: packets(multicast=True),
+        1,
+        _PACKET_BUGS | _MULTICAST_BUGS,
+        bug_steps=8,
+        quick=False,
+    ),
     Proof("Drain", drain, 1, _DRAIN_BUGS, bug_steps=6, quick=False),
     Proof("Drain, pooled", windows, 9, _WINDOW_BUGS, induction=False, bug_steps=9, quick=False),
     Proof("Store", store, 1, _STORE_BUGS, bug_steps=21, quick=False),

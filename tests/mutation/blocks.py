@@ -101,6 +101,11 @@ def _channels(vcs_per_class: int) -> Callable[[dict[str, Any]], bool]:
     return lambda arguments: arguments["chip"].vcs_per_class == vcs_per_class
 
 
+def _packets(*, multicast: bool) -> Callable[[dict[str, Any]], bool]:
+    """Of a chip of cores that differ."""
+    return lambda arguments: len(set(arguments["chip"].cores)) > 1 and bool(arguments.get("multicast")) == multicast
+
+
 BLOCKS = {
     block.name: block
     for block in (
@@ -159,8 +164,10 @@ BLOCKS = {
         Block("inbound", Inbound, "test_interface.py", _link(16)),
         Block("outbound", Outbound, "test_interface.py"),
         Block("drain", Drain, "test_drain.py"),
-        Block("packets", Packets, "test_packets.py", lambda a: len(set(a["chip"].cores)) > 1),
-        Block("store", Store, "test_store.py"),
+        Block("packets", Packets, "test_packets.py", _packets(multicast=False)),
+        Block("packets_multicast", Packets, "test_packets.py", _packets(multicast=True)),
+        Block("store", Store, "test_store.py", lambda a: not a["core"].multicast),
+        Block("store_multicast", Store, "test_store.py", lambda a: a["core"].multicast),
         Block("postproc", PostProcessor, "test_postproc.py", lambda a: (a["lanes"], a["link_bytes"]) == (4, 4)),
         Block("memory_read", ReadEngine, "test_memory_node.py", _link(16)),
         Block("memory_write", WriteEngine, "test_memory_node.py", _link(16)),

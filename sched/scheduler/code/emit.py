@@ -470,6 +470,9 @@ class _Emitter:
                 for pixel, pixels, rows, column, pool in regions_of[t]
                 for target in work.sink.targets(self.chip, core, block, rows, column)
             ]
+            if not work.sink.in_memory:  # cores that compute the same rows begin at different ones: each has one port
+                turned = len(stores) * mapping.cores.index(core) // len(mapping.cores)
+                stores = stores[turned:] + stores[:turned]
             if not stores:  # nobody wants these rows
                 words.append(encode(Opcode.SYNC, waits | signals))
             for part, (pool, pixel, pixels, target) in enumerate(stores):
@@ -478,8 +481,7 @@ class _Emitter:
                     words.append(geometry)
                 events = (waits if part == 0 else 0) | (signals if part == len(stores) - 1 else 0)
                 acc_base = banks[turn % len(banks)] * work.core.acc_bank_entries + pixel
-                if target.core is not None:
-                    last[target.core] = len(words)
+                last.update(dict.fromkeys(target.cores, len(words)))
                 bits = events | of_block | target.fields
                 words.append(_STORE(bits, acc_base, pixels, target.addr))
             positions += [ends[number]] * (len(words) - len(positions))

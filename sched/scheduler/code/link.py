@@ -146,9 +146,12 @@ class _Linker:
     # --- signals ------------------------------------------------------------------------------------------------
 
     def _with_data_tokens(self, number: int, core: int, stores: list[bytes], last: dict[int, int]) -> list[bytes]:
-        """The STOREs of a part, the last to each core with a token."""
+        """The STOREs of a part, the last to each core with a token.
+
+        One to several cores is the last to each of them: they hold the same rows, so that all STOREs are alike to them.
+        """
         stores = list(stores)
-        for place in last.values() if number < len(self.parts) - 1 else ():
+        for place in set(last.values()) if number < len(self.parts) - 1 else ():
             bits = encode_fields(Opcode.STORE, token_valid=1, token=self.barriers.data.first + core)
             stores[place] = encode(Opcode.STORE, int.from_bytes(stores[place], "little") | bits)
         return stores

@@ -306,7 +306,9 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
     drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
-    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]))
+    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]), work.core)
+    crowds = _crowds(mapping)
+    drain = max(drain, len(part) * block.groups * sum(crowds))
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -337,7 +339,8 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     into_core = act_core + weight_core + residual_core + program
 
     if work.source.resident:  # weights came beside the part before
-        last_out = tiles[-1].store_pixels * block.groups * work.sink.copies(tiles[-1].store_y)
+        copies = work.sink.copies(tiles[-1].store_y, work.core)
+        last_out = block.groups * max(tiles[-1].store_pixels * copies, crowds[-1])
         homes = [chip.home_memory[core] for core in mapping.cores]  # where programs come from
         busiest = max(map(homes.count, homes)) - len(homes) / memories
         dram += program * busiest * flit_cycles
@@ -361,6 +364,18 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     elif mapping.act_slots < 2:
         exposed += act_core * flit_cycles
     return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
+
+
+def _crowds(mapping: Mapping) -> list[int]:
+    """Of each tile, the pixels that come to one core, at most: all cores store their tiles at the same time."""
+    sink, parts = mapping.work.sink, mapping.tiling.parts
+    if sink.in_memory:
+        return [0] * mapping.tiles
+    crowds = []
+    for number, tile in enumerate(parts[0]):
+        rows = sink.crowded(tuple([part[number].store_y for part in parts]))
+        crowds.append(rows * mapping.g_oc * tile.store_width)
+    return crowds
 
 
 def _residual_flits(mapping: Mapping) -> tuple[int, int]:
@@ -394,5 +409,5 @@ def _instructions(mapping: Mapping, steps: int) -> int:
     if mapping.work.pass_bytes:
         once = mapping.weights_resident or mapping.blocks_first
         weights = steps * (mapping.blocks_per_core if once else units)
-    stores = ceil(rows * mapping.work.sink.copies((0, mapping.work.height)))
+    stores = ceil(rows * mapping.work.sink.copies((0, mapping.work.height), mapping.work.core))
     return units * (steps + stores) + act + weights

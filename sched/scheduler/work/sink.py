@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 from rtl.contract.codec import encode_fields
 from rtl.contract.isa import Opcode, Space, TrafficClass
-from rtl.contract.params import ChipParams
+from rtl.contract.params import ChipParams, CoreParams
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
@@ -37,13 +37,13 @@ class Target(NamedTuple):
     fields : int
         Encoded.
     addr : int
-    core : int, optional
-        To which it goes, if to a core.
+    cores : range
+        To which it goes; none if to memory.
     """
 
     fields: int
     addr: int
-    core: int | None = None
+    cores: range = range(0)
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,13 @@ class Sink:
         """STOREs by which a core puts a run of rows, from a column on, where it belongs."""
         raise NotImplementedError
 
-    def copies(self, rows: Rows) -> float:
-        """STOREs that such rows take, for each of them: 1 for a single destination."""
+    def copies(self, rows: Rows, sender: CoreParams) -> float:
+        """STOREs of such a core that such rows take, for each of them: 1 for a single destination."""
         return 1.0
+
+    def crowded(self, together: tuple[Rows, ...]) -> int:
+        """Rows that come to one core, at most, where cores store these at the same time."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,11 @@ class MemorySink(Sink):
 
 @dataclass(frozen=True)
 class ScratchpadSink(Sink):
-    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them."""
+    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them.
+
+    With `CoreParams.multicast` a STORE goes at once to all cores that follow each other and hold the same rows, so that
+    a pixel has the same address on each.
+    """
 
     in_memory: ClassVar[bool] = False
     residence: Residence
@@ -129,9 +137,10 @@ class ScratchpadSink(Sink):
 
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
         residence, number = self.residence, block.channel // self.block
-        for target, first, end in residence.rows:
+        for cores, first, end in self._holders(chip.cores[core]):
             if not first <= rows[0] < end:
                 continue
+            target = cores[0]
             groups = chip.cores[target].act_groups(self.block)
             assert groups == residence.groups, f"core {target} keeps {groups} blocks a word, not {residence.groups}"
             if groups > 1 and number % groups + block.groups > groups:  # a STORE has one distance for all its groups
@@ -141,11 +150,24 @@ class ScratchpadSink(Sink):
                 )
             # Blocks of a word lie beside each other; from word to word it is a plane.
             stride = residence.plane if groups == 1 else 1
-            yield Target(_to_core(target, stride), residence.flit(target, number, rows[0], column), target)
+            yield Target(_to_cores(cores, stride), residence.flit(target, number, rows[0], column), cores)
 
-    def copies(self, rows: Rows) -> float:
-        stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for _, first, end in self.residence.rows)
-        return stored / max(1, rows[1] - rows[0])
+    def copies(self, rows: Rows, sender: CoreParams) -> float:
+        return _mean(rows, [(first, end) for _, first, end in self._holders(sender)])
+
+    def crowded(self, together: tuple[Rows, ...]) -> int:
+        return _crowded(together, frozenset((first, end) for _, first, end in self.residence.rows))
+
+    def _holders(self, sender: CoreParams) -> list[tuple[range, int, int]]:
+        """Cores that take the same STOREs of a core, and the rows that they hold."""
+        holders: list[tuple[range, int, int]] = []
+        for core, first, end in self.residence.rows:
+            before, *rows = holders[-1] if holders else (range(0), 0, 0)
+            if sender.multicast and before.stop == core and rows == [first, end]:
+                holders[-1] = range(before.start, core + 1), first, end
+            else:
+                holders.append((range(core, core + 1), first, end))
+        return holders
 
 
 def sink_of(tensor: Placement | Residence) -> MemorySink | ScratchpadSink:
@@ -153,11 +175,25 @@ def sink_of(tensor: Placement | Residence) -> MemorySink | ScratchpadSink:
     return MemorySink(tensor) if isinstance(tensor, Placement) else ScratchpadSink(tensor)
 
 
+def _mean(rows: Rows, held: list[Rows]) -> float:
+    """How many of these hold a row."""
+    return sum(_shared(rows, some) for some in held) / max(1, rows[1] - rows[0])
+
+
+@lru_cache(maxsize=1 << 16)
+def _crowded(together: tuple[Rows, ...], held: frozenset[Rows]) -> int:
+    return max(sum(_shared(rows, some) for rows in together) for some in held)
+
+
+def _shared(a: Rows, b: Rows) -> int:
+    return max(0, min(a[1], b[1]) - max(a[0], b[0]))
+
+
 @cache
-def _to_core(core: int, group_stride: int) -> int:
+def _to_cores(cores: range, group_stride: int) -> int:
     return encode_fields(
-        Opcode.STORE, to_core=1, core=core, space=Space.ACT, planar=1, group_stride=group_stride,
-        traffic=TrafficClass.OFMAP,
+        Opcode.STORE, to_core=1, core=cores[0], more=len(cores) - 1, space=Space.ACT, planar=1,
+        group_stride=group_stride, traffic=TrafficClass.OFMAP,
     )  # fmt: skip
 
 

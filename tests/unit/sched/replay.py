@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rtl.contract.codec import decode
+from rtl.contract.codec import decode, store_cores
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import TABLE_BYTES, Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams
@@ -235,11 +235,11 @@ class Replay:
             stream.writing.update(target.ravel().tolist())
             self.writes.update(target.ravel().tolist())
             return
-        core = fields["core"]
         assert fields["space"] == Space.ACT
-        assert target.max() < len(self.spaces[core][Space.ACT]), f"{self.name}: a store leaves ACT"
-        self.coming[core].add(stream.core, target, _lanes(fields))
-        self.ways.setdefault((core, stream.core), []).append(fields)
+        for core in store_cores(fields, self.chip.cores[stream.core]):
+            assert target.max() < len(self.spaces[core][Space.ACT]), f"{self.name}: a store leaves ACT"
+            self.coming[core].add(stream.core, target, _lanes(fields))
+            self.ways.setdefault((core, stream.core), []).append(fields | {"core": core})
 
     def stored(self, fields: dict[str, int]) -> np.ndarray:
         """Flits to which a STORE goes, of a scratchpad or of DRAM."""

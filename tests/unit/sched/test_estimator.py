@@ -14,7 +14,7 @@ from estimator.transfers import bursts, hops
 from golden.machine import Machine
 from rtl.contract.codec import decode, encode
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, TrafficClass, Unit
-from rtl.contract.params import default_chip
+from rtl.contract.params import CoreParams, default_chip
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
 from tests.unit.sched.estimator.handmade import EXACT, FOUR, ONE, QUICK, SETUP, TWO, Handmade, compute, load
@@ -260,7 +260,8 @@ def test_fields_that_are_masked_out_are_never_read(monkeypatch: pytest.MonkeyPat
         [array, compute()], [window, compute()], [encode(Opcode.STORE)], [encode(Opcode.POOL), pooled],
         [load(token_valid=1)], *([encode(opcode)] for opcode in (Opcode.SYNC, Opcode.TABLE, Opcode.END)),
     ):  # fmt: skip
-        Instructions(ONE, replace(EXACT, burst_gap=1.0)).program(0, iter(program))
+        chip = replace(ONE, cores=(CoreParams(multicast=True),))
+        Instructions(chip, replace(EXACT, burst_gap=1.0)).program(0, iter(program))
     for opcode, layout in LAYOUTS.items():
         everywhere = {name for name, _ in layout if name.startswith(("wait", "signal"))}
         timed = TIMED.get(opcode, set()) | (PLACED if opcode == Opcode.LOAD else set())

@@ -13,7 +13,9 @@ from rtl.contract.isa import Opcode, Unit
 from rtl.contract.marks import marks_of
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Launch, Plan, Segment, schedule
-from scheduler.kinds.fused import Fused
+from scheduler.fuse.search import Choice
+from scheduler.fuse.stay import WHOLE
+from scheduler.kinds.fused import Fused, Planner
 from scheduler.map.budget import Barriers, Range
 from scheduler.plan.traffic import part_bytes
 from tests.cases import Case, GraphBuilder
@@ -27,7 +29,8 @@ CHIPS = {
     "two cores": default_chip(2, SMALL, link_bytes=8),
     "tiny scratchpads": default_chip(2, replace(SMALL, act_bytes=4 * 1024), link_bytes=8),
     "four cores, two blocks a word": default_chip(4, replace(SMALL, rows=16), link_bytes=8),
-    "six cores": default_chip(6, SMALL, link_bytes=8),
+    "six cores": default_chip(6, replace(SMALL, multicast=True), link_bytes=8),
+    "four cores, multicast": default_chip(4, replace(SMALL, act_bytes=4 * 1024, multicast=True), link_bytes=8),
 }
 
 
@@ -73,6 +76,29 @@ def test_what_stays_never_reaches_dram() -> None:
     assert [part["ofmap"] for part in traffic] == [0, 0, 0, 16 * 144]
     apart = schedule(graph, chip, MEMORY)
     assert estimate(launch, chip, MEMORY).cycles < sum(estimate(one, chip, MEMORY).cycles for one in apart.launches)
+
+
+def test_a_tensor_that_stays_whole_takes_one_store_for_all_cores_where_cores_multicast() -> None:
+    """Every core gets every flit, one way or the other."""
+    rng = np.random.default_rng(3)
+    builder = GraphBuilder(rng, (32, 6, 6), 10**9)
+    graph = builder.graph("wide", builder.conv(builder.conv("in", 64, (1, 1)), 64, (1, 1)))
+    arriving = []
+    for multicast in (False, True):
+        chip = default_chip(4, replace(SMALL, multicast=multicast), link_bytes=8)
+        planner = Planner(Fused(), graph, chip, MEMORY)
+        choices = {0: Choice((4, 1), WHOLE, 0.0, 2048), 1: Choice((4, 1), None, 0.0, 0)}
+        plan = planner.finish(choices, planner.launches(choices))
+        (launch,) = plan.launches
+        Replay(launch, chip).run()
+        case = Case(0, "wide", chip, graph, rng.integers(-128, 128, (32, 6, 6)).astype(np.int8))
+        for order_seed in (None, 1, 2, 3):
+            run(case, plan, order_seed)
+        words = [decode(word) for (_, unit), stream in launch.streams.items() if unit == Unit.STORE for word in stream]
+        stores = [fields for opcode, fields in words if opcode == Opcode.STORE and fields["to_core"]]
+        assert {fields["more"] for fields in stores} == {3 if multicast else 0}
+        arriving.append(sum(fields["pixels"] * fields["groups"] * (1 + fields["more"]) for fields in stores))
+    assert arriving == [4 * 64 // 8 * 36] * 2
 
 
 def test_parts_end_at_marks_where_cores_have_a_trace_memory() -> None:

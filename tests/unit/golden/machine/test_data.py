@@ -245,6 +245,32 @@ def test_store_to_a_core_fills_lanes_and_signals_there(pixels: int) -> None:
     assert result.cores[0].tokens[5] == 1
 
 
+@pytest.mark.parametrize("multicast", [False, True])
+def test_a_store_to_several_cores_fills_and_signals_each(multicast: bool) -> None:
+    """Cores 1 and 2 of four, by way of `more`; a core that does not look at it sends to core 1 alone."""
+    chip = default_chip(4, CoreParams(rows=4, cols=4, multicast=multicast), link_bytes=8)
+    pixels, (act, weight, params) = 5, (0x1000, 0x2000, 0x4000)
+    memory = noise(1 << 16)
+    write_params(memory, params, 1, 8, 2)
+    program = Assembler(chip)
+    fill_accumulators(program, 2, pixels, act, weight, token=2)
+    program.load(2, dram_addr=params, run_flits=8, space=Space.PARAM, token=3)
+    target = {"to_core": 1, "space": Space.WEIGHT, "token_valid": 1, "token": 9}
+    program.store(2, wait=[2, 3], pixels=pixels, lanes=4, core=3, addr=0, **target)
+    program.store(2, pixels=pixels, lanes=4, core=1, more=1, addr=6, **target)
+    for order in range(8):
+        result = program.run(memory.copy(), order_seed=order)
+        assert result.ok
+        stored = result.cores[3].weight[: 8 * pixels]
+        assert stored.any()
+        reached = [1, 2] if multicast else [1]
+        for core in range(3):
+            expected = stored if core in reached else np.zeros_like(stored)
+            np.testing.assert_array_equal(result.cores[core].weight[48:][: 8 * pixels], expected)
+        assert [core.tokens[9] for core in result.cores] == [0, *(int(core in reached) for core in (1, 2)), 1]
+        assert result.cores[2].flits_out == 2 * pixels
+
+
 @pytest.mark.parametrize("link_bytes", [4, 16, 64])
 def test_stores_go_through_the_last_table_only_where_they_say_so(link_bytes: int) -> None:
     chip = one_core(link_bytes, rows=16, cols=16, param_blocks=32)

@@ -208,6 +208,32 @@ def test_flits_beyond_a_memory_are_the_receivers_error(space: Space, flits: int,
                 assert result.ok, str(result)
 
 
+@pytest.mark.parametrize(
+    ("fields", "legal"),
+    [
+        ({"core": 0, "more": 2}, True),
+        ({"core": 0, "more": 3}, False),
+        ({"core": 2, "more": 1}, False),
+        ({"core": 63, "more": 63}, False),
+        ({"core": 0, "more": 1, "planar": 1}, True),
+        ({"core": 1, "more": 1, "planar": 1}, False),
+    ],
+    ids=name,
+)
+def test_a_store_goes_to_cores_that_exist_and_space_planar_flits_alike(fields: dict[str, int], legal: bool) -> None:
+    """Only where the sender can send to several: others do not look at all of that."""
+    for multicast in (True, False):
+        cores = (CORE, replace(CORE, multicast=multicast), CoreParams(rows=32, cols=32, acc_entries=64, param_blocks=4))
+        chip = ChipParams(3, 1, cores, CHIP.memory_nodes[:1], tokens=32)
+        program = Assembler(chip)
+        program.store(1, to_core=1, **fields)
+        result = run(program)
+        if legal or (not multicast and fields["core"] < 3):
+            assert result.ok, str(result)
+        else:
+            expect(result, ErrorCode.ILLEGAL_FIELD, 1, Unit.STORE)
+
+
 def test_fence_is_for_the_store_unit() -> None:
     for unit in Unit:
         program = Assembler(CHIP)

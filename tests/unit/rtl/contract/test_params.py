@@ -33,6 +33,7 @@ from rtl.contract.params import (
         ({"marks": 12}, "core.marks is 12"),
         ({"marks": 512}, "core.marks is 512"),
         ({"marks": False}, "core.marks is False"),
+        ({"multicast": 1}, "core.multicast is 1: it must be true or false"),
     ],
 )
 def test_core_refuses(values: dict, message: str):

@@ -21,8 +21,11 @@ LINK_BYTES = 16
 MAX_FLITS = 16
 
 
-def random_job(rng: random.Random) -> dict[str, int]:
-    """Any fields; those that mean nothing beside the others, too. A third of the writes ends near a 4 KB boundary."""
+def random_job(rng: random.Random, multicast: bool = False) -> dict[str, int]:
+    """Any fields; those that mean nothing beside the others, too. A third of the writes ends near a 4 KB boundary.
+
+    With `multicast` it may be for several of four cores, planar only for those that space planar flits alike (`build`).
+    """
     to_core = rng.randrange(2)
     flits = rng.choice([1, 1, 2, rng.randint(1, 20), rng.randint(30, 90)])
     addr = rng.getrandbits(32)
@@ -31,12 +34,16 @@ def random_job(rng: random.Random) -> dict[str, int]:
             addr = (addr | 4095) + 1 - rng.randint(1, flits + 1) * LINK_BYTES
         addr = addr % (1 << 32) // LINK_BYTES * LINK_BYTES
     lanes = rng.randint(1, LINK_BYTES)
+    core = rng.randrange(4) if to_core else rng.randrange(64)
+    last = rng.randint(core, 3) if to_core else rng.randrange(64)
+    alike = not multicast or core == last or (core, last) == (1, 2)
     return {
         "to_core": to_core,
         "memory": rng.randrange(16) if to_core else rng.randrange(2),
-        "core": rng.randrange(4) if to_core else rng.randrange(64),
+        "core": core,
+        **({"last": last} if multicast else {}),
         "space": rng.choice(list(Space)),
-        "planar": rng.randrange(2),
+        "planar": rng.randrange(2) if alike or not to_core else 0,
         "addr": addr,
         "flits": flits,
         "lanes": lanes,
@@ -50,6 +57,7 @@ def random_job(rng: random.Random) -> dict[str, int]:
 def expected(chip: ChipParams, node: int, job: dict[str, int]) -> list[dict[str, int]]:
     """Headers of a job's packets."""
     headers, at, left = [], job["addr"], job["flits"]
+    cores = sum(1 << core for core in range(job["core"], job.get("last", job["core"]) + 1))
     while left:
         flits = min(left, MAX_FLITS)
         if job["to_core"]:
@@ -62,7 +70,7 @@ def expected(chip: ChipParams, node: int, job: dict[str, int]) -> list[dict[str,
         headers.append(
             {name: int(job[name]) for name in same}
             | {
-                "dest": 1 << (job["core"] if job["to_core"] else chip.n_cores + job["memory"]),
+                "dest": cores if job["to_core"] else 1 << chip.n_cores + job["memory"],
                 "src": node,
                 "kind": Kind.DATA if job["to_core"] else Kind.WRITE,
                 "flits": flits,
@@ -82,11 +90,12 @@ class PacketBench:
     jobs: list[dict[str, int]]
     rng: random.Random
     stall: float
+    multicast: bool = False
     node: int = 0
     words: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.dut = Packets(chip=self.chip, lanes=LINK_BYTES)
+        self.dut = Packets(chip=self.chip, lanes=LINK_BYTES, multicast=self.multicast)
         self.sink = Sink(self.dut.o, self.rng, self.stall)
         self.node = self.rng.randrange(64)
         self.words = [self.rng.getrandbits(8 * LINK_BYTES) for _ in range(sum(job["flits"] for job in self.jobs))]
@@ -131,12 +140,13 @@ class PacketBench:
 
 @pytest.mark.parametrize("stall", [0.0, 0.3, 0.7])
 @pytest.mark.parametrize("alike", [False, True], ids=["cores_differ", "cores_alike"])
-def test_packets_of_random_jobs(stall: float, alike: bool) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_packets_of_random_jobs(stall: float, alike: bool, multicast: bool) -> None:
     rng = random.Random(f"{stall} {alike}")
     chip, core = build(16, 16, LINK_BYTES)
     if alike:
         chip = replace(chip, cores=(replace(core, rows=32),) * 4)
-    PacketBench(chip, [random_job(rng) for _ in range(40)], rng, stall).run()
+    PacketBench(chip, [random_job(rng, multicast) for _ in range(40)], rng, stall, multicast).run()
 
 
 @pytest.mark.parametrize("to_core", [0, 1])

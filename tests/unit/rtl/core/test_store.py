@@ -196,7 +196,7 @@ class StoreBench:
                 assert packet.token_valid == now[-1]["token"]
                 if f["to_core"]:
                     assert packet.kind == Kind.DATA
-                    assert packet.dest == 1 << f["core"]
+                    assert packet.dest == sum(1 << core for core in codec.store_cores(f, self.core))
                     assert (packet.space, packet.planar) == (f["space"], f["planar"])
                     assert packet.token == f["token"]
                     step = chip.cores[f["core"]].act_groups(size) if f["planar"] else 1
@@ -262,6 +262,11 @@ def random_store(
     groups = rng.randint(1, core.drain_groups(size))
     lanes = rng.choice([core.drain_lanes(size), rng.randint(1, core.drain_lanes(size))])
     to_core = rng.randrange(2)
+    first, more = rng.randrange(4 if to_core else 64), rng.randrange(64)
+    if to_core and core.multicast:
+        more = rng.randrange(4 - first)
+    cores = codec.store_cores({"core": first, "more": more}, core) if to_core else range(0)
+    mixed = len({chip.cores[n].act_groups(size) for n in cores}) > 1
     fields = {
         "acc_base": 64 * rng.randrange(2) + rng.randrange(65 - entries),
         "pixels": pixels,
@@ -274,9 +279,10 @@ def random_store(
         "hi": rng.randint(0, 127),
         "to_core": to_core,
         "memory": rng.randrange(16 if to_core else 2),  # what belongs to the other way means nothing
-        "core": rng.randrange(4 if to_core else 64),
+        "core": first,
+        "more": more,
         "space": rng.randrange(3 if to_core else 4),
-        "planar": rng.randrange(2),
+        "planar": rng.randrange(1 if mixed else 2),
         "addr": rng.getrandbits(32) if to_core else rng.getrandbits(32) // size * size,
         "group_stride": rng.getrandbits(24),
         "traffic": rng.randrange(5),
@@ -312,9 +318,11 @@ def word(fields: dict[str, Any], opcode: Opcode | None = None) -> int:
     [(4, 4, 4), (8, 8, 8), (16, 16, 16), (8, 4, 16), (4, 16, 4), (4, 32, 16), (4, 8, 64)],
 )
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall: float) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall: float, multicast: bool) -> None:
     rng = random.Random(f"{rows} {cols} {link_bytes} {stall}")
     chip, core = build(rows, cols, link_bytes)
+    core = replace(core, multicast=multicast)
     bench = StoreBench(chip, core, rng, conflict=stall / 2)
     dut = bench.dut
     program: list[dict[str, Any]] = []
@@ -472,12 +480,19 @@ def test_a_pooled_store_takes_a_cycle_per_tap_and_reads_only_inside(pixels: int,
         ({"memory": 1, "traffic": 4, "space": 3, "addr": 0xFFFFFFFC}, 0),
         ({"to_core": 1, "memory": 9, "addr": 7, "traffic": 7, "space": 2, "core": 3, "token": 127}, 0),
         ({"to_core": 1, "token_valid": 1, "token": 63}, 0),
+        ({"to_core": 1, "core": 1, "more": 3}, 0),
         ({"acc_base": 127, "param_base": 15, "core": 40, "token_valid": 1, "token": 100}, 0),
     ],
     ids=str,
 )
 def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int) -> None:
-    chip, core = build(*SHAPE)
+    _, core = build(*SHAPE)
+    check_code(core, fields, code)
+
+
+def check_code(core: CoreParams, fields: dict[str, int], code: int) -> None:
+    """An instruction ends with this error and starts nothing, or is done if there is none."""
+    chip, _ = build(*SHAPE)
     dut = Store(core=core, chip=chip)
     usual = {"pixels": 1, "groups": 1, "lanes": 4}
     payload = word({"param_base": fields["param_base"]} if "is_table" in fields else usual | fields)
@@ -495,6 +510,29 @@ def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int) -> None:
                 assert not ctx.get(dut.param_enable)
 
     simulate(dut, bench)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"core": 3}, 0),
+        ({"core": 4}, ErrorCode.ILLEGAL_FIELD),
+        *(({"more": more}, ErrorCode.ILLEGAL_FIELD if more > 3 else 0) for more in (1, 2, 3, 4, 5, 8, 16, 32, 63)),
+        *(({"core": 2, "more": more}, ErrorCode.ILLEGAL_FIELD if more > 1 else 0) for more in (1, 2, 62, 63)),
+        ({"core": 63, "more": 1}, ErrorCode.ILLEGAL_FIELD),
+        ({"core": 40, "more": 30}, ErrorCode.ILLEGAL_FIELD),
+        ({"core": 63, "more": 63}, ErrorCode.ILLEGAL_FIELD),
+        # Cores 0 and 3 space planar flits otherwise than cores 1 and 2.
+        *(({"core": core, "more": 1, "planar": 1}, 0 if core == 1 else ErrorCode.ILLEGAL_FIELD) for core in range(3)),
+        *(({"core": core, "planar": 1}, 0) for core in range(4)),
+        ({"more": 3, "planar": 1}, ErrorCode.ILLEGAL_FIELD),
+        ({"to_core": 0, "more": 63, "planar": 1}, 0),
+    ],
+    ids=str,
+)
+def test_a_bad_set_of_cores_stops_a_unit_that_sends_to_several(fields: dict[str, int], code: int) -> None:
+    _, core = build(*SHAPE)
+    check_code(replace(core, multicast=True), {"to_core": 1} | fields, code)
 
 
 POOL = dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "in_w", "out_w"), 1)

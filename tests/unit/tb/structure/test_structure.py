@@ -32,7 +32,7 @@ CHIPS = {
         1,
         (
             CoreParams(4, 8, 2048, 1024, 64, 2, queue_depth=8, tap_columns=1, marks=4),
-            CoreParams(8, 4, 1024, 2048, 32, 4, queue_depth=4, tap_columns=4),
+            CoreParams(8, 4, 1024, 2048, 32, 4, queue_depth=4, tap_columns=4, multicast=True),
         ),
         (MemoryNodeParams(0, 0, Direction.NORTH),),
         link_bytes=4,

@@ -50,6 +50,8 @@ __all__ = ["app", "main"]
 
 MARKS = 256
 """Entries of the cores' trace memories in the preset chips for launches of many layers."""
+FEW_CORES, MANY_TOKENS = 4, 128
+"""Beyond so many cores these chips have more token counters: a part of a launch needs some for each core."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""
 
@@ -111,9 +113,7 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params = _chip(cores, chip)
-    if chip is None and schedule != DEFAULT_SCHEDULE:
-        params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
+    params = _chip(cores, chip) if schedule == DEFAULT_SCHEDULE else _chip_of_parts(cores, chip)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse)),
         chip=params,
@@ -162,7 +162,7 @@ def write_plan(
 ) -> None:
     """Write the fused schedule of a network as a file to read and edit; sim --schedule FILE runs it."""
     require_network(net)
-    params = _chip(cores, chip)
+    params = _chip_of_parts(cores, chip)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)
     text = write_schedule(load_workload(net, layers=layers).graph, params, settings)
@@ -326,6 +326,15 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 
 def _chip(cores: int, file: Path | None) -> ChipParams:
     return load_chip(file) if file is not None else default_chip(cores)
+
+
+def _chip_of_parts(cores: int, file: Path | None) -> ChipParams:
+    """The chip for launches of many parts: presets have trace memories, and large ones more token counters."""
+    chip = _chip(cores, file)
+    if file is not None:
+        return chip
+    marked = tuple(replace(core, marks=MARKS) for core in chip.cores)
+    return replace(chip, cores=marked, tokens=MANY_TOKENS if chip.n_cores > FEW_CORES else chip.tokens)
 
 
 def _suffix(schedule: str, fuse: bool) -> str:

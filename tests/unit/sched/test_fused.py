@@ -28,6 +28,8 @@ CHIPS = {
     "tiny scratchpads": default_chip(2, replace(SMALL, act_bytes=4 * 1024), link_bytes=8),
     "four cores, two blocks a word": default_chip(4, replace(SMALL, rows=16), link_bytes=8),
     "six cores": default_chip(6, SMALL, link_bytes=8),
+    "eight cores in two rows": default_chip(8, SMALL, link_bytes=8, tokens=128),
+    "sixteen cores in four rows": default_chip(16, SMALL, link_bytes=8, tokens=128),
 }
 
 

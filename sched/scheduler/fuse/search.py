@@ -6,13 +6,15 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from math import inf
 
 from estimator import MemoryTiming
 from estimator.coefficients import Coefficients
 from rtl.contract.params import ChipParams
+from scheduler.alike import kind_of
 from scheduler.errors import PlanError
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
@@ -98,6 +100,10 @@ class Search:
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
         self._prices: dict[object, tuple[float, int]] = {}
+        self._mapped: dict[object, list[Mapping]] = {}
+        self._first: dict[Hashable, int] = {}
+        """Of every kind of operation, the first that was met."""
+        self._alike = cache(self._first_alike)
 
     def best(self, first: int, end: int, capacity: int) -> list[Choice]:
         """Of operations [first, end); tensors that are alive at either end are in DRAM there.
@@ -212,13 +218,26 @@ class Search:
         """
         loads = any(place is None for place in where.values())
         level = None if left is None else self._level(left) if loads else 0
-        key = number, grid, tuple(place is None for place in where.values()), stay, level
+        key = self._alike(number), grid, tuple(place is None for place in where.values()), stay, level
         if key not in self._prices:
             self._prices[key] = self._price(number, grid, where, stay, level)
         cost, ring = self._prices[key]
         if cost == inf:
             raise self._error(number)
         return cost, ring
+
+    def _first_alike(self, number: int) -> int:
+        """The first operation that costs the same, wherever its tensors are: networks repeat themselves."""
+        step, stays = self.stays.steps[number], self.stays
+        options = {name: stays.options(self.tensors.root(name)) for name in step.reads}
+
+        def works(place: Stay) -> list[Work]:
+            return stays.works(number, lambda name: stays.tensor(name, place if place in options.get(name, ()) else None))
+
+        places = list(dict.fromkeys((None, *(place for some in options.values() for place in some))))
+        outputs = [(stay, kind_of(stays.tensor(step.output, stay))) for stay in stays.options(self.tensors.root(step.output))]
+        read = [(place, tuple(work.kind for work in works(place))) for place in places]
+        return self._first.setdefault((tuple(read), tuple(outputs)), number)
 
     def _error(self, number: int) -> PlanError:
         """Why an operation does not fit: as was found for it, or for one of its kind."""
@@ -238,7 +257,10 @@ class Search:
         output = self.stays.steps[number].output
         sink = sink_of(self.stays.tensor(output, stay))
         best, ring = inf, 0
-        for mapping in self._mappings(number, grid, where, level):
+        key = self._alike(number), grid, tuple(place is None for place in where.values()), level
+        if key not in self._mapped:
+            self._mapped[key] = self._mappings(number, grid, where, level)
+        for mapping in self._mapped[key]:
             cost = self.cost(_with_sink(mapping, sink))
             if cost < best:
                 best, ring = cost, _ring(mapping)

@@ -11,7 +11,7 @@ from scheduler.errors import PlanError
 from scheduler.fuse.operations import Operation, Tensors
 from scheduler.map.mapping import Tiling
 from scheduler.map.search import grids
-from scheduler.plan.layout import Blocked
+from scheduler.plan.layout import Blocked, ceil_div
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
 from scheduler.work.sink import sink_of
@@ -26,6 +26,8 @@ Stay = Grid | None
 """The split of the readers, of which each core keeps its rows; `WHOLE`; None for DRAM."""
 WHOLE: Grid = (1, 1)
 """All rows on every core."""
+UNEVEN = 4 / 3
+"""Of splits, what the busiest core may have to do in relation to that of the best one."""
 
 
 def row_parts(grid: Grid) -> Grid:
@@ -85,9 +87,27 @@ class Stays:
     # --- what may be --------------------------------------------------------------------------------------------
 
     def _grids(self, number: int) -> list[Grid]:
-        """Splits of an operation over the cores."""
+        """Splits of an operation over the cores, without those that leave the busiest much more than others do.
+
+        Of splits that differ in one direction alone and leave it as much, the one with fewer parts.
+        """
         (work, *_) = self.works(number, self.placements.__getitem__)
-        return list(grids(work, self.chip.n_cores))
+        items, rows = len(work.items), work.height
+        splits = list(grids(work, self.chip.n_cores))
+        load = {grid: ceil_div(items, grid[0]) * ceil_div(rows, grid[1]) for grid in splits}
+        shared = [grid for grid in splits if grid != WHOLE]
+        least = min((load[grid] for grid in shared), default=0)
+        alike: dict[tuple[int, int, int], Grid] = {}
+        for grid in shared:
+            alike.setdefault((0, grid[0], load[grid]), grid)
+            alike.setdefault((1, grid[1], load[grid]), grid)
+        return [
+            grid for grid in splits
+            if grid == WHOLE or (
+                load[grid] <= UNEVEN * least
+                and alike[0, grid[0], load[grid]] == grid == alike[1, grid[1], load[grid]]
+            )
+        ]  # fmt: skip
 
     def _options(self, root: str) -> list[Stay]:
         """Where a tensor may stay: rows only if all readers can be split alike."""

@@ -124,11 +124,23 @@ class Planner:
             together = sum(choices[number].cost for number in numbers)
             if sum(map(self._alone, numbers)) > CLEAR * together:
                 continue
-            of = self.stays.placements.__getitem__
-            apart = sum(self._cost(self.chooser.choose_among(self.stays.works(number, of), 0)) for number in numbers)
-            if apart < self._cost(self._draft(numbers, choices, dict(self.stays.placements), 0)):
+            if self._dearer_than_apart(numbers, self._cost(self._draft(numbers, choices, dict(self.stays.placements), 0))):
                 confirmed |= {number: Choice((1, 1), None, 0.0, 0) for number in numbers}
         return confirmed
+
+    def _dearer_than_apart(self, numbers: Sequence[int], together: float) -> bool:
+        """Whether a launch of such a cost is dearer than its layers one by one.
+
+        Layers whose turn has not come count as their multiply-accumulates at least, so that few need be estimated.
+        """
+        of = self.stays.placements.__getitem__
+        apart = sum(self.steps[number].macs for number in numbers) / self.chip.pes
+        for number in numbers:
+            apart += self._cost(self.chooser.choose_among(self.stays.works(number, of), 0))
+            apart -= self.steps[number].macs / self.chip.pes
+            if apart >= together:
+                return False
+        return True
 
     def _alone(self, number: int) -> float:
         """Predicted cost of an operation with all its tensors in DRAM."""

@@ -174,6 +174,8 @@ class Store(Instruction):
     traffic : str
     memory : int or None
         None for a store to a core.
+    core : int
+        To which it goes then.
     arrived : Signals
         In the core that it goes to, from the end of the drain on.
     """
@@ -182,6 +184,7 @@ class Store(Instruction):
     nbytes: int
     traffic: str
     memory: int | None
+    core: int
     arrived: Signals
 
 
@@ -328,5 +331,6 @@ class Instructions:
             nbytes=flits * fields["lanes"],
             traffic=TrafficClass(fields["traffic"]).name.lower(),
             memory=None if fields["to_core"] else fields["memory"],
+            core=target,
             arrived=arrived,
         )

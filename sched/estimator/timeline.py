@@ -127,6 +127,8 @@ class Timeline:
         self.count = 0
         self.now = 0.0
         self.last_end = inf
+        self.taken = [0.0] * chip.n_cores
+        """Of each core, when it has taken what other cores have begun to send it."""
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
         self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
         self.marks: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
@@ -378,7 +380,10 @@ class Timeline:
     def drain(self, unit: UnitState, instruction: Store) -> None:
         unit.free = self.now
         if instruction.memory is None:
-            end = self.now + instruction.cycles
+            # A core takes a flit a cycle; what comes from others meanwhile waits for it, and they with it.
+            taken = max(self.now, self.taken[instruction.core]) + instruction.flits
+            self.taken[instruction.core] = taken
+            end = max(self.now + instruction.cycles, taken)
             self.at(end, self.stored, unit, instruction)
             self.fire(instruction.arrived, end)
         else:

@@ -16,6 +16,7 @@ from scheduler.map.mapping import Mapping
 from scheduler.map.tokens import TokenMap
 from scheduler.plan.limits import ACT_ADDRESSES
 from scheduler.work.passes import Passes, Step
+from scheduler.work.sink import Target
 from scheduler.work.source import Frame, ResidentSource, Source, Tile, Transfer
 
 __all__ = ["Emitted", "Streams", "Turns", "emit"]
@@ -449,7 +450,7 @@ class _Emitter:
             stores = [
                 (pool, pixel, pixels, target)
                 for pixel, pixels, rows, column, pool in regions_of[t]
-                for target in work.sink.targets(self.chip, core, block, rows, column)
+                for target in _from(core, list(work.sink.targets(self.chip, core, block, rows, column)))
             ]
             if not stores:  # nobody wants these rows
                 words.append(encode(Opcode.SYNC, waits | signals))
@@ -482,3 +483,9 @@ class _Emitter:
                 out_w=tile.store_width,
             )  # fmt: skip
             yield _Region((top - tile.y[0]) * tile.width, pixels, rows, column, geometry)
+
+
+def _from(core: int, targets: list[Target]) -> list[Target]:
+    """In turn, from another one on for each core: several that store to the same ones would else all begin with one."""
+    first = core % max(1, len(targets))
+    return targets[first:] + targets[:first]

@@ -306,7 +306,8 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
     drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
-    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]))
+    copies = _copies(mapping)
+    drain *= copies
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -337,7 +338,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     into_core = act_core + weight_core + residual_core + program
 
     if work.source.resident:  # weights came beside the part before
-        last_out = tiles[-1].store_pixels * block.groups * work.sink.copies(tiles[-1].store_y)
+        last_out = drained[-1] * copies
         homes = [chip.home_memory[core] for core in mapping.cores]  # where programs come from
         busiest = max(map(homes.count, homes)) - len(homes) / memories
         dram += program * busiest * flit_cycles
@@ -361,6 +362,15 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     elif mapping.act_slots < 2:
         exposed += act_core * flit_cycles
     return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
+
+
+def _copies(mapping: Mapping) -> float:
+    """STOREs of the core that has most of them, for each that the first would have with a single destination."""
+    sink = mapping.work.sink
+    if sink.in_memory:
+        return 1.0
+    rows = [(part[0].store_y[0], part[-1].store_y[1]) for part in mapping.tiling.parts]
+    return max((end - first) * sink.copies((first, end)) for first, end in rows) / max(1, rows[0][1] - rows[0][0])
 
 
 def _residual_flits(mapping: Mapping) -> tuple[int, int]:

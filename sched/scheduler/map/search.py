@@ -98,7 +98,10 @@ def best_mappings(
             f"raise {limit.parameter}"
         )
     found.sort(key=lambda item: item[:2])
-    return [replace(mapping, pace=_pace(mapping, chip, memory)) for _, _, mapping in found[:count]]
+    one_by_one = work.source.resident and memory.one_way(chip.link_bytes) == chip.link_bytes
+    return [
+        replace(mapping, pace=_pace(mapping, chip, memory), one_by_one=one_by_one) for _, _, mapping in found[:count]
+    ]
 
 
 def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:

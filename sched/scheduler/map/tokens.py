@@ -137,7 +137,7 @@ class TokenMap:
         weight_leaders = [TokenMap.weight_leader(mapping, o) for o in range(g_oc)]
         return TokenMap(
             count, act, g_row, _bases(act_leaders, count, chip), _bases(weight_leaders, count, chip),
-            len(act_leaders) % count > 0, g_oc % count > 0, residuals, _bases(list(mapping.cores), count, chip),
+            len(act_leaders) % count > 0, g_oc % count > 0 and not (mapping.one_by_one and g_oc < count), residuals, _bases(list(mapping.cores), count, chip),
             len(mapping.cores) % count > 0, mapping.budget.tokens.first, mapping.budget.acc.token,
             loads_acts, loads_residual,
         )  # fmt: skip

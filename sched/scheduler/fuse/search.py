@@ -169,10 +169,10 @@ class Search:
         output = tensors.root(step.output)
         where = {name: stays.get(tensors.root(name)) for name in step.reads}
         begun = tensors.first[output] < number
-        options = [stays.get(output)] if begun else self.stays.options(output)
+        options = [stays.get(output)] if begun else self.stays.likely_options(output)
         if tensors.last[output] >= end:
             options = [None]
-        for grid in self.stays.grids(number):
+        for grid in self.stays.likely_grids(number):
             if any(stay not in (None, WHOLE, row_parts(grid)) for stay in where.values()):
                 continue
             for stay in options:
@@ -231,13 +231,19 @@ class Search:
         step, stays = self.stays.steps[number], self.stays
         options = {name: stays.options(self.tensors.root(name)) for name in step.reads}
 
-        def works(place: Stay) -> list[Work]:
-            return stays.works(number, lambda name: stays.tensor(name, place if place in options.get(name, ()) else None))
+        def kinds(place: Stay) -> tuple[Hashable, ...]:
+            """Of its works, with the output in DRAM and what can be there in a place."""
 
-        places = list(dict.fromkeys((None, *(place for some in options.values() for place in some))))
-        outputs = [(stay, kind_of(stays.tensor(step.output, stay))) for stay in stays.options(self.tensors.root(step.output))]
-        read = [(place, tuple(work.kind for work in works(place))) for place in places]
-        return self._first.setdefault((tuple(read), tuple(outputs)), number)
+            def of(name: str) -> Placement | Residence:
+                return stays.tensor(name, place if place in options.get(name, ()) else None)
+
+            return tuple(work.kind for work in stays.works(number, of))
+
+        places = dict.fromkeys((None, *(place for some in options.values() for place in some)))
+        read = tuple((place, kinds(place)) for place in places)
+        outputs = stays.options(self.tensors.root(step.output))
+        written = tuple((stay, kind_of(stays.tensor(step.output, stay))) for stay in outputs)
+        return self._first.setdefault((read, written), number)
 
     def _error(self, number: int) -> PlanError:
         """Why an operation does not fit: as was found for it, or for one of its kind."""

@@ -145,7 +145,7 @@ class Planner:
     def _alone(self, number: int) -> float:
         """Predicted cost of an operation with all its tensors in DRAM."""
         where = dict.fromkeys(self.steps[number].reads)
-        found = (self.search.price(number, grid, where, None, None)[0] for grid in self.stays.grids(number))
+        found = (self.search.price(number, grid, where, None, None)[0] for grid in self.stays.likely_grids(number))
         return LAUNCH_CYCLES + min(found)
 
     def _cost(self, draft: Draft) -> float:

@@ -161,6 +161,29 @@ class Search:
             found[number] = replace(choice, cost=cost, ring=ring)
         return found
 
+    def least(self, number: int) -> float:
+        """Cost of an operation with all its tensors in DRAM."""
+        where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
+        return min(self.price(number, grid, where, None, None)[0] for grid in self.stays.likely_grids(number))
+
+    def least_of_two(self, number: int, reader: int) -> float:
+        """Cost of an operation and of another that reads its output alone, if all other tensors are in DRAM."""
+        root = self.tensors.root(self.stays.steps[number].output)
+        where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
+        found = [inf]
+        for stay in self.stays.likely_options(root):
+            left = self.core.act_bytes - self.stays.nbytes(root, stay)
+            if left < 0:
+                continue
+            read = dict.fromkeys(self.stays.steps[reader].reads, stay)
+            readers = [grid for grid in self.stays.likely_grids(reader) if stay in (None, WHOLE, row_parts(grid))]
+            try:
+                cost = min(self.price(number, grid, where, stay, left)[0] for grid in self.stays.likely_grids(number))
+                found.append(cost + min(self.price(reader, grid, read, None, left)[0] for grid in readers))
+            except PlanError:
+                continue
+        return min(found)
+
     def _steps(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]
     ) -> Iterator[tuple[Choice, State]]:

@@ -255,12 +255,15 @@ class Search:
         options = {name: stays.options(self.tensors.root(name)) for name in step.reads}
 
         def kinds(place: Stay) -> tuple[Hashable, ...]:
-            """Of its works, with the output in DRAM and what can be there in a place."""
+            """Of its works, with the output in DRAM and what can be there in a place; none if no engine takes it."""
 
             def of(name: str) -> Placement | Residence:
                 return stays.tensor(name, place if place in options.get(name, ()) else None)
 
-            return tuple(work.kind for work in stays.works(number, of))
+            try:
+                return tuple(work.kind for work in stays.works(number, of))
+            except PlanError:
+                return ()
 
         places = dict.fromkeys((None, *(place for some in options.values() for place in some)))
         read = tuple((place, kinds(place)) for place in places)

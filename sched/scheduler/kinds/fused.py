@@ -155,7 +155,8 @@ class Planner:
             together = sum(choices[number].cost for number in numbers)
             if sum(map(self._alone, numbers)) > CLEAR * together:
                 continue
-            if self._dearer_than_apart(numbers, self._cost(self._draft(numbers, choices, dict(self.stays.placements), 0))):
+            draft = self._draft(numbers, choices, dict(self.stays.placements), 0)
+            if self._dearer_than_apart(numbers, self._cost(draft)):
                 confirmed |= {number: Choice((1, 1), None, 0.0, 0) for number in numbers}
         return confirmed
 

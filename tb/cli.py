@@ -50,7 +50,7 @@ __all__ = ["app", "main"]
 
 MARKS = 256
 """Entries of the cores' trace memories in the preset chips for launches of many layers."""
-FEW_CORES, MANY_TOKENS = 4, 128
+FEW_CORES, MANY_TOKENS = 8, 128
 """Beyond so many cores these chips have more token counters: a part of a launch needs some for each core."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""

@@ -50,6 +50,8 @@ __all__ = ["app", "main"]
 
 MARKS = 256
 """Entries of the cores' trace memories in the preset chips for launches of many layers."""
+FEW_CORES, MANY_TOKENS = 8, 128
+"""Beyond so many cores these chips have more token counters: a part of a launch needs some for each core."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""
 
@@ -338,7 +340,10 @@ def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:
     """The chip of a file, or a preset: for launches of many layers one with what they can use."""
     if file is not None:
         return load_chip(file)
-    return default_chip(cores, CoreParams(marks=MARKS, multicast=True) if fused else None)
+    if not fused:
+        return default_chip(cores)
+    chip = default_chip(cores, CoreParams(marks=MARKS, multicast=True))
+    return replace(chip, tokens=MANY_TOKENS) if cores > FEW_CORES else chip
 
 
 def _suffix(schedule: str, fuse: bool, overlap: bool) -> str:

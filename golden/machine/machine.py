@@ -243,7 +243,8 @@ class _Run:
                 self._signal(core, fields, range(3))
                 if fields["to_core"]:
                     for target in store_cores(fields, core.params):
-                        self._later("data", core.index, target, lambda c=target: self._send(self.cores[c], fields, flits))
+                        arrives = partial(self._send, self.cores[target], fields, flits)
+                        self._later("data", core.index, target, arrives)
                 else:
                     actor.writes_under_way += 1
                     self._later("write", core.index, fields["memory"], lambda: self._write(actor, fields, flits))

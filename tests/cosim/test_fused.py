@@ -57,7 +57,7 @@ def test_random_networks_on_icarus(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cores", [1, 2, 6])
+@pytest.mark.parametrize("cores", [1, 2, 6, 8])
 def test_random_networks_on_other_numbers_of_cores(cores: int, tmp_path: Path) -> None:
     chip = default_chip(cores, MULTICAST if cores > 2 else SMALL, link_bytes=8, vc_depth=32)
     run(chip, "verilator", range(20, 32), CALM, tmp_path)

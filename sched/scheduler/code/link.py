@@ -1,24 +1,32 @@
 """The parts of a launch behind each other in every stream, and what keeps one part from overtaking another.
 
 Parts share the scratchpads, so a core may neither read what another has not yet stored, nor overwrite what another has
-still to read. Three kinds of counters, one of each for every core, see to that (`scheduler.map.budget.Barriers`):
+still to read. Counters (`scheduler.map.budget.Barriers`) see to that:
 
 data
     The last STORE of a part from one core to another brings a token with its last flit.
 computed
-    Behind its last STORE of a part, a core tells all compute units that it has computed the part. A compute unit starts
-    a part when it knows that of all cores and the part before, and has the data of those that store to it. Whatever
-    died with the part before may then be overwritten, and whatever was stored may be read. Both are needed: the data
-    for one core may have come long before another is done with its own, and what a core tells may overtake its data.
-    For that reason what the part before has stored may not be overwritten yet: it may still be on its way elsewhere.
+    Behind its last STORE of a part, a core tells all compute units that it has computed the part. On larger chips it
+    tells the store units of its row; each of these, once it knows that of the whole row, tells its column for the row.
+    A compute unit starts a part when it knows that of all cores and the part before, and has the data of those that
+    store to it. Whatever died with the part before may then be overwritten, and whatever was stored may be read. Both
+    are needed: the data for one core may have come long before another is done with its own, and what a core tells may
+    overtake its data. For that reason what the part before has stored may not be overwritten yet: it may still be on
+    its way elsewhere. What the one before that has stored is there: all cores have computed the part in between, and
+    began it with their data.
 done
-    The same for the load units. These run ahead: they start the loads of a part when all cores are done with the part
-    before the one before, whose halves of the weights and parameters it takes over. Tensors may have to wait longer:
-    for the part in front, if that still uses the scratchpad to which they go, and if the launch itself has written them
-    to DRAM, for the part that did so and the acknowledgement of its bytes.
+    As it starts a part, a compute unit tells its own load unit, which so knows as much of all cores. Load units run
+    ahead: they start the loads of a part when all cores are done with the part before the one before, whose halves of
+    the weights and parameters it takes over. Tensors may have to wait longer: for the part in front, if that still uses
+    the scratchpad to which they go, and if the launch itself has written them to DRAM, for the part that did so.
+written
+    Behind a part that wrote to DRAM what later ones read, a core tells all load units, in the same way as that it has
+    computed, that its bytes are acknowledged.
 
-Tokens of one kind from one core to another take one way, so none overtakes another. Nothing waits for a later part, so
-the order that `scheduler.code.sequence` shows for a part holds for the launch.
+Every counter is that of one sender, or of one row through the core of it in the own column. Tokens of one kind from one
+core to another take one way, so none overtakes another, and a core that is ahead by a part never stands for one that is
+behind. Nothing waits for a later part, so the order that `scheduler.code.sequence` shows for a part holds for the
+launch: a store unit waits for its row when all its STOREs of the part are under way.
 """
 
 from __future__ import annotations
@@ -30,7 +38,7 @@ from rtl.contract.codec import encode, encode_fields
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from scheduler.code.emit import Emitted, Streams
-from scheduler.code.sync import ranges_of, signals, wait, waits
+from scheduler.code.sync import ranges_of, signals, syncs, wait, waits
 from scheduler.map.budget import Barriers, Range
 from scheduler.map.mapping import Mapping
 from scheduler.plan.residence import Residence
@@ -109,7 +117,7 @@ class _Linker:
                 streams[core, Unit.LOAD] += [*before, *loads[:first], *reads, *loads[first:]]
                 streams[core, Unit.COMPUTE] += [*begins[core], *computes]
                 streams[core, Unit.STORE] += self._with_data_tokens(number, core, stores, last)
-                if told := self._signals(number, core):
+                if told := self._tell_all(number, core):
                     if own is None:  # it is done when it has come there, and so has what others stored to it
                         streams[core, Unit.COMPUTE] += signals([(self.barriers.idle.first, core)])
                         streams[core, Unit.STORE].append(wait(self.barriers.idle))
@@ -130,7 +138,8 @@ class _Linker:
         if not number:
             return []
         ranges = [self.barriers.computed, *ranges_of(self.barriers.data.first + source for source in sources)]
-        return list(waits(ranges, self._mark(number, core)))
+        done = [(self.barriers.done.first, core)] if number - 1 <= self.awaited else []
+        return syncs(ranges, done, mark=self._mark(number, core))
 
     def _mark(self, part: int, core: int) -> int:
         """Mark at the end of so many parts; 0 without one."""
@@ -139,7 +148,9 @@ class _Linker:
 
     def _load_waits(self, part: int) -> list[bytes]:
         """Of a load unit that goes on once a part, and so all parts before, are done."""
-        found = [wait(self.barriers.done)] * max(0, part - self.passed)
+        found: list[bytes] = []
+        for passed in range(self.passed + 1, part + 1):
+            found += waits([self.barriers.done, *([self.barriers.written] if passed in self.written else [])])
         self.passed = max(self.passed, part)
         return found
 
@@ -156,18 +167,28 @@ class _Linker:
             stores[place] = encode(Opcode.STORE, int.from_bytes(stores[place], "little") | bits)
         return stores
 
-    def _signals(self, number: int, core: int) -> list[bytes]:
-        """What tells all cores that one is done with a part."""
+    def _tell_all(self, number: int, core: int) -> list[bytes]:
+        """What the store unit of a core does so that all cores know that it is done with a part."""
         if number == len(self.parts) - 1:
             return []
-        cores = range(self.chip.n_cores)
-        computed = [(self.barriers.computed.first + core, target) for target in cores]
-        done = [(self.barriers.done.first + core, target) for target in cores if number <= self.awaited]
-        if not self.overlap:
-            return signals(computed + done, fence=True)
+        told = self._tell(self.barriers.computed, core, fence=not self.overlap)
         if number in self.written:
-            return signals(computed) + signals(done, fence=True)
-        return signals(computed + done)
+            told += self._tell(self.barriers.written, core, fence=True)
+        return told
+
+    def _tell(self, counters: Range, core: int, fence: bool = False) -> list[bytes]:
+        """Tell all cores, or first the row, and the column once the whole row has told."""
+        chip, row = self.chip, self.barriers.row
+        (x, y), cores = chip.position(core), range(chip.n_cores)
+        if not row.size:
+            return signals([(counters.first + core, target) for target in cores], fence)
+        others = [other for other in cores if chip.position(other)[1] == y and other != core]
+        column = [other for other in cores if chip.position(other)[0] == x and other != core]
+        known = ranges_of(row.first + chip.position(other)[0] for other in others)
+        return [
+            *signals([(row.first + x, other) for other in others], fence),
+            *syncs(known, [(counters.first + y, other) for other in (*column, core)]),
+        ]
 
 
 def _written_before(parts: Sequence[Sequence[Mapping]], number: int) -> int:

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from rtl.contract.codec import encode, signal_bits, wait_bits
 from rtl.contract.isa import Opcode
 from scheduler.map.budget import Range
 
-__all__ = ["ranges_of", "signals", "wait", "waits"]
+__all__ = ["ranges_of", "signals", "syncs", "wait", "waits"]
 
 SIGNALS = WAITS = 3
 """Of an instruction: signals, and ranges of counters that it waits for."""
 
 
+def syncs(
+    ranges: Sequence[Range] = (), tokens: Sequence[tuple[int, int]] = (), *, fence: bool = False, mark: int = 0
+) -> list[bytes]:
+    """Wait for all counters of these ranges, and then send tokens (counter, core).
+
+    Tokens begin in the last one that waits; a fence is in the first one, a mark in the last that waits.
+    """
+    waits = [ranges[first : first + WAITS] for first in range(0, len(ranges), WAITS)] or [ranges]
+    sent = [tokens[first : first + SIGNALS] for first in range(0, len(tokens), SIGNALS)] or [tokens]
+    both = [*((some, ()) for some in waits[:-1]), (waits[-1], sent[0]), *(((), some) for some in sent[1:])]
+    words = []
+    for place, (counters, some) in enumerate(both):
+        events = 0
+        for number, (first, end) in enumerate(counters):
+            events |= wait_bits(number, first, end - first)
+        for number, (token, core) in enumerate(some):
+            events |= signal_bits(number, token, core)
+        marked = mark if place == len(waits) - 1 else 0
+        words.append(encode(Opcode.SYNC, events, fence=int(fence and not place), mark=marked))
+    return words
+
+
 def wait(*ranges: Range, mark: int = 0) -> bytes:
     """For all counters of up to three ranges, and then perhaps a mark."""
-    events = 0
-    for number, counters in enumerate(ranges):
-        events |= wait_bits(number, counters.first, counters.size)
-    return encode(Opcode.SYNC, events, mark=mark)
+    (word,) = syncs(ranges, mark=mark)
+    return word
 
 
-def waits(ranges: Sequence[Range], mark: int = 0) -> Iterator[bytes]:
+def waits(ranges: Sequence[Range], mark: int = 0) -> list[bytes]:
     """For all counters of any number of ranges, and then perhaps a mark."""
-    for first in range(0, len(ranges), WAITS):
-        some = ranges[first : first + WAITS]
-        yield wait(*some, mark=mark if first + WAITS >= len(ranges) else 0)
+    return syncs(ranges, mark=mark) if ranges else []
 
 
 def ranges_of(counters: Iterable[int]) -> list[Range]:
@@ -42,10 +60,4 @@ def ranges_of(counters: Iterable[int]) -> list[Range]:
 
 def signals(tokens: Sequence[tuple[int, int]], fence: bool = False) -> list[bytes]:
     """Tokens (counter, core); with a fence, once all writes are acknowledged."""
-    words = []
-    for first in range(0, len(tokens), SIGNALS):
-        events = 0
-        for number, (token, core) in enumerate(tokens[first : first + SIGNALS]):
-            events |= signal_bits(number, token, core)
-        words.append(encode(Opcode.SYNC, events, fence=int(fence and not words)))
-    return words
+    return syncs(tokens=tokens, fence=fence) if tokens else []

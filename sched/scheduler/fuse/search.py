@@ -6,13 +6,15 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from math import inf
 
 from estimator import MemoryTiming
 from estimator.coefficients import Coefficients
 from rtl.contract.params import ChipParams
+from scheduler.alike import kind_of
 from scheduler.errors import PlanError
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
@@ -98,6 +100,10 @@ class Search:
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
         self._prices: dict[object, tuple[float, int]] = {}
+        self._mapped: dict[object, list[Mapping]] = {}
+        self._first: dict[Hashable, int] = {}
+        """Of every kind of operation, the first that was met."""
+        self._alike = cache(self._first_alike)
 
     def best(self, first: int, end: int, capacity: int) -> list[Choice]:
         """Of operations [first, end); tensors that are alive at either end are in DRAM there.
@@ -155,6 +161,29 @@ class Search:
             found[number] = replace(choice, cost=cost, ring=ring)
         return found
 
+    def least(self, number: int) -> float:
+        """Cost of an operation with all its tensors in DRAM."""
+        where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
+        return min(self.price(number, grid, where, None, None)[0] for grid in self.stays.likely_grids(number))
+
+    def least_of_two(self, number: int, reader: int) -> float:
+        """Cost of an operation and of another that reads its output alone, if all other tensors are in DRAM."""
+        root = self.tensors.root(self.stays.steps[number].output)
+        where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
+        found = [inf]
+        for stay in self.stays.likely_options(root):
+            left = self.core.act_bytes - self.stays.nbytes(root, stay)
+            if left < 0:
+                continue
+            read = dict.fromkeys(self.stays.steps[reader].reads, stay)
+            readers = [grid for grid in self.stays.likely_grids(reader) if stay in (None, WHOLE, row_parts(grid))]
+            try:
+                cost = min(self.price(number, grid, where, stay, left)[0] for grid in self.stays.likely_grids(number))
+                found.append(cost + min(self.price(reader, grid, read, None, left)[0] for grid in readers))
+            except PlanError:
+                continue
+        return min(found)
+
     def _steps(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]
     ) -> Iterator[tuple[Choice, State]]:
@@ -163,10 +192,10 @@ class Search:
         output = tensors.root(step.output)
         where = {name: stays.get(tensors.root(name)) for name in step.reads}
         begun = tensors.first[output] < number
-        options = [stays.get(output)] if begun else self.stays.options(output)
+        options = [stays.get(output)] if begun else self.stays.likely_options(output)
         if tensors.last[output] >= end:
             options = [None]
-        for grid in self.stays.grids(number):
+        for grid in self.stays.likely_grids(number):
             if any(stay not in (None, WHOLE, row_parts(grid)) for stay in where.values()):
                 continue
             for stay in options:
@@ -212,13 +241,35 @@ class Search:
         """
         loads = any(place is None for place in where.values())
         level = None if left is None else self._level(left) if loads else 0
-        key = number, grid, tuple(place is None for place in where.values()), stay, level
+        key = self._alike(number), grid, tuple(place is None for place in where.values()), stay, level
         if key not in self._prices:
             self._prices[key] = self._price(number, grid, where, stay, level)
         cost, ring = self._prices[key]
         if cost == inf:
             raise self._error(number)
         return cost, ring
+
+    def _first_alike(self, number: int) -> int:
+        """The first operation that costs the same, wherever its tensors are: networks repeat themselves."""
+        step, stays = self.stays.steps[number], self.stays
+        options = {name: stays.options(self.tensors.root(name)) for name in step.reads}
+
+        def kinds(place: Stay) -> tuple[Hashable, ...]:
+            """Of its works, with the output in DRAM and what can be there in a place; none if no engine takes it."""
+
+            def of(name: str) -> Placement | Residence:
+                return stays.tensor(name, place if place in options.get(name, ()) else None)
+
+            try:
+                return tuple(work.kind for work in stays.works(number, of))
+            except PlanError:
+                return ()
+
+        places = dict.fromkeys((None, *(place for some in options.values() for place in some)))
+        read = tuple((place, kinds(place)) for place in places)
+        outputs = stays.options(self.tensors.root(step.output))
+        written = tuple((stay, kind_of(stays.tensor(step.output, stay))) for stay in outputs)
+        return self._first.setdefault((read, written), number)
 
     def _error(self, number: int) -> PlanError:
         """Why an operation does not fit: as was found for it, or for one of its kind."""
@@ -238,7 +289,10 @@ class Search:
         output = self.stays.steps[number].output
         sink = sink_of(self.stays.tensor(output, stay))
         best, ring = inf, 0
-        for mapping in self._mappings(number, grid, where, level):
+        key = self._alike(number), grid, tuple(place is None for place in where.values()), level
+        if key not in self._mapped:
+            self._mapped[key] = self._mappings(number, grid, where, level)
+        for mapping in self._mapped[key]:
             cost = self.cost(_with_sink(mapping, sink))
             if cost < best:
                 best, ring = cost, _ring(mapping)

@@ -11,7 +11,7 @@ from scheduler.errors import PlanError
 from scheduler.fuse.operations import Operation, Tensors
 from scheduler.map.mapping import Tiling
 from scheduler.map.search import grids
-from scheduler.plan.layout import Blocked
+from scheduler.plan.layout import Blocked, ceil_div
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
 from scheduler.work.sink import sink_of
@@ -26,6 +26,8 @@ Stay = Grid | None
 """The split of the readers, of which each core keeps its rows; `WHOLE`; None for DRAM."""
 WHOLE: Grid = (1, 1)
 """All rows on every core."""
+UNEVEN = 4 / 3
+"""Of splits, what the busiest core may have to do in relation to that of the best one."""
 
 
 def row_parts(grid: Grid) -> Grid:
@@ -52,6 +54,8 @@ class Stays:
         self.grids = cache(self._grids)
         self.nbytes = cache(self._nbytes)
         self.options = cache(self._options)
+        self.likely_grids = cache(self._likely_grids)
+        self.likely_options = cache(self._likely_options)
 
     # --- works --------------------------------------------------------------------------------------------------
 
@@ -89,14 +93,41 @@ class Stays:
         (work, *_) = self.works(number, self.placements.__getitem__)
         return list(grids(work, self.chip.n_cores))
 
+    def _likely_grids(self, number: int) -> list[Grid]:
+        """Those among which the best is looked for: none that leaves the busiest core much more than another does.
+
+        Of splits that differ in one direction alone and leave it as much, the one with fewer parts.
+        """
+        (work, *_) = self.works(number, self.placements.__getitem__)
+        splits = [grid for grid in self.grids(number) if grid != WHOLE]
+        load = {grid: ceil_div(len(work.items), grid[0]) * ceil_div(work.height, grid[1]) for grid in splits}
+        fewest: dict[tuple[int, int, int], Grid] = {}
+        for grid in splits:
+            for axis in (0, 1):
+                fewest.setdefault((axis, grid[axis], load[grid]), grid)
+        least = min(load.values(), default=0)
+        likely = [
+            grid
+            for grid in splits
+            if load[grid] <= UNEVEN * least and all(fewest[axis, grid[axis], load[grid]] == grid for axis in (0, 1))
+        ]
+        return [*([WHOLE] if WHOLE in self.grids(number) else []), *likely]
+
     def _options(self, root: str) -> list[Stay]:
         """Where a tensor may stay: rows only if all readers can be split alike."""
+        return self._stays_of(root, self.grids)
+
+    def _likely_options(self, root: str) -> list[Stay]:
+        """The same, for the likely splits of its readers."""
+        return self._stays_of(root, self.likely_grids)
+
+    def _stays_of(self, root: str, splits: Callable[[int], list[Grid]]) -> list[Stay]:
         readers, layout = self.tensors.readers.get(root, []), self.placements[root].layout
         outside = self.tensors.first[root] < 0 or self.tensors.last[root] >= len(self.steps)
         parts = self.core.drain_groups(self.chip.link_bytes)
         if outside or not readers or not isinstance(layout, Blocked) or (self.groups > 1 and parts > self.groups):
             return [None]
-        common = set.intersection(*(set(map(row_parts, self.grids(number))) for number in readers))
+        common = set.intersection(*(set(map(row_parts, splits(number))) for number in readers))
         return [None, *sorted({WHOLE} | common)]
 
     def _rows(self, root: str, stay: Grid) -> tuple[tuple[int, int, int], ...]:

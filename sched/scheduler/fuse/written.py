@@ -9,23 +9,24 @@
     ]
 
 ``split`` is (channel parts, row parts). ``output`` says where the layer's output stays: "dram"; "whole", on every core;
-or "rows", on each core those that its readers take there, which must all have one split.
+or "rows", on each core those that its readers take there, which must all have one split. A maximum pool may be
+computed with the convolution in front, "conv1+maxpool", or be a layer of its own behind it.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from golden.int8.qnodes import QHost
+from golden.int8.qnodes import QConv, QHost, QPool
 from scheduler.errors import PlanError
 from scheduler.fuse.operations import Operation
 from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
 
-__all__ = ["check_cuts", "read", "write"]
+__all__ = ["check_cuts", "joined", "read", "write"]
 
 DRAM, WHOLE_MAP, ROWS = "dram", "whole", "rows"
 
@@ -66,6 +67,11 @@ def read(text: str, network: str, stays: Stays) -> tuple[dict[int, Choice], list
         If it is no such file, or of other layers, or says what cannot be; names launch, layer, rule and remedy.
     """
     return _Reader(text, network, stays).read()
+
+
+def joined(text: str, candidates: Iterable[tuple[QConv, QPool]]) -> dict[str, QPool]:
+    """The maximum pools of a file that are computed with the convolution in front: "conv1+pool1" is one layer."""
+    return {node.name: pool for node, pool in candidates if json.dumps(f"{node.name}+{pool.name}") in text}
 
 
 class _Reader:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QHost
+from golden.int8.qnodes import QHost, QPool
 from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
@@ -16,7 +16,7 @@ from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
 from scheduler.fuse.stay import Stay, Stays
-from scheduler.group import pool_candidates
+from scheduler.group import Pools, pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import Range
 from scheduler.map.mapping import Mapping
@@ -56,9 +56,20 @@ class Fused:
 
 
 class Planner:
-    def __init__(self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> None:
-        self.graph, self.chip, self.memory, self.overlap = graph, chip, memory, kind.overlap
-        self.pools = {node.name: pool for node, pool in pool_candidates(graph)}
+    """Plans of one graph.
+
+    Parameters
+    ----------
+    pools : dict of str to QPool, optional
+        By the name of a convolution, the maximum pool that its part computes too; those with which it costs less than
+        before the pool, if they are not given.
+    """
+
+    def __init__(
+        self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming, pools: Pools | None = None
+    ) -> None:
+        self.kind, self.graph, self.chip, self.memory = kind, graph, chip, memory
+        self.pools = self._joined() if pools is None else pools
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
@@ -68,6 +79,26 @@ class Planner:
         self.stays.require_equal_cores()
         self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles)
         self.chooser = Chooser(chip, memory, kind.policy)
+
+    def _joined(self) -> Pools:
+        """Pools that cost less with the convolution in front: rows of several cores are computed twice there."""
+        candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
+        if not candidates:
+            return {}
+        together, apart = (
+            Planner(self.kind, self.graph, self.chip, self.memory, pools) for pools in (candidates, dict[str, QPool]())
+        )
+        return {
+            name: pool
+            for name, pool in candidates.items()
+            if together.search.least(together.numbered(name)) <= apart.search.least_of_two(
+                apart.numbered(name), apart.numbered(pool.name)
+            )
+        }  # fmt: skip
+
+    def numbered(self, name: str) -> int:
+        """Number of the operation of a node."""
+        return next(number for number, step in enumerate(self.steps) if step.name == name)
 
     def plan(self) -> Plan:
         """By the best choices."""
@@ -104,7 +135,7 @@ class Planner:
                 steps.append(HostStep(first.name, tuple(node.name for node in first.done), first.node))
                 continue
             draft = self._draft(numbers, choices, placements, bump.top)
-            draft = draft if self.overlap else draft.serial(self.chip, bump.top)
+            draft = draft if self.kind.overlap else draft.serial(self.chip, bump.top)
             launch, needed = draft.place(self._name(numbers), self._parts(numbers, draft), bump)
             steps.append(launch)
             segments += needed
@@ -128,17 +159,28 @@ class Planner:
             together = sum(choices[number].cost for number in numbers)
             if sum(map(self._alone, numbers)) > CLEAR * together:
                 continue
-            of = self.stays.placements.__getitem__
-            apart = sum(self._cost(self.chooser.choose_among(self.stays.works(number, of), 0)) for number in numbers)
-            if apart < self._cost(self._draft(numbers, choices, dict(self.stays.placements), 0)):
+            draft = self._draft(numbers, choices, dict(self.stays.placements), 0)
+            if self._dearer_than_apart(numbers, self._cost(draft)):
                 confirmed |= {number: Choice((1, 1), None, 0.0, 0) for number in numbers}
         return confirmed
 
+    def _dearer_than_apart(self, numbers: Sequence[int], together: float) -> bool:
+        """Whether a launch of such a cost is dearer than its layers one by one.
+
+        Layers whose turn has not come count as their multiply-accumulates at least, so that few need be estimated.
+        """
+        of = self.stays.placements.__getitem__
+        apart = sum(self.steps[number].macs for number in numbers) / self.chip.pes
+        for number in numbers:
+            apart += self._cost(self.chooser.choose_among(self.stays.works(number, of), 0))
+            apart -= self.steps[number].macs / self.chip.pes
+            if apart >= together:
+                return False
+        return True
+
     def _alone(self, number: int) -> float:
         """Predicted cost of an operation with all its tensors in DRAM."""
-        where = dict.fromkeys(self.steps[number].reads)
-        found = (self.search.price(number, grid, where, None, None)[0] for grid in self.stays.grids(number))
-        return LAUNCH_CYCLES + min(found)
+        return LAUNCH_CYCLES + self.search.least(number)
 
     def _cost(self, draft: Draft) -> float:
         """Estimated cycles, and what bytes count for beside."""

@@ -10,7 +10,8 @@ from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
-from scheduler.fuse.written import check_cuts, read, write
+from scheduler.fuse.written import check_cuts, joined, read, write
+from scheduler.group import pool_candidates
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.plan.program import Plan
 
@@ -34,9 +35,10 @@ class Written:
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
         """As `ScheduleKind.plan`."""
-        planner = Planner(Fused(overlap=self.overlap), graph, chip, memory)
         try:
-            choices, launches = read(self.path.read_text(), graph.name, planner.stays)
+            text = self.path.read_text()
+            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, joined(text, pool_candidates(graph)))
+            choices, launches = read(text, graph.name, planner.stays)
             choices = planner.search.priced(choices)
             alive = [planner.alive_behind(number, choices) for number in range(len(planner.steps))]
             check_cuts(planner.steps, launches, alive)

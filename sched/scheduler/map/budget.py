@@ -9,6 +9,9 @@ from rtl.contract.params import ChipParams, CoreParams
 
 __all__ = ["BOTH_BANKS", "Accumulators", "Barriers", "Budget", "Range"]
 
+FEW_CORES = 6
+"""As many cores each tell all others sooner than in two rounds."""
+
 
 class Range(NamedTuple):
     """[first, end)."""
@@ -44,32 +47,50 @@ BOTH_BANKS = Accumulators()
 
 
 class Barriers(NamedTuple):
-    """Counters by which the cores tell each other about the parts of a launch; of each kind one for every core.
+    """Counters by which the cores tell each other about the parts of a launch.
+
+    On a chip of several rows and more than `FEW_CORES` cores, a core tells its row, and then for the row its column:
+    counters and signals grow with the sides of the mesh. Elsewhere it tells all cores, with no round before.
 
     Attributes
     ----------
-    data : Range
-        What a core stored to this one has arrived. Such tokens come with the data.
-    computed : Range
-        A core has computed a part: for the compute units.
-    done : Range
-        The same, for the load units.
     idle : Range
-        A single one: the compute unit has come to a part in which the core computes nothing.
+        A single one: the compute unit has come to a part in which the core computes nothing. For the store unit.
+    done : Range
+        A single one: the compute unit has come past the end of a part. For the load unit.
+    data : Range
+        Of every core: what it stored to this one has arrived. Such tokens come with the data.
+    row : Range
+        Of every core of the row by its column, none where no row is told: it is done with a part. For the store unit.
+    computed : Range
+        Of every row, or every core: its cores have computed a part. For the compute unit.
+    written : Range
+        The same, of parts whose output in DRAM later ones read: it is there. For the load unit.
     """
 
     idle: Range
-    data: Range
-    computed: Range
     done: Range
+    data: Range
+    row: Range
+    computed: Range
+    written: Range
 
     @staticmethod
     def of(chip: ChipParams) -> Barriers:
         """Of a launch of several parts: the last counters."""
-        data, computed, done = (chip.tokens - number * chip.n_cores for number in (3, 2, 1))
-        return Barriers(
-            Range(data - 1, data), Range(data, computed), Range(computed, done), Range(done, chip.tokens)
-        )
+        row = chip.mesh_width if Barriers.by_rows(chip) else 0
+        told = chip.mesh_height if row else chip.n_cores
+        ranges: list[Range] = []
+        end = chip.tokens
+        for size in (told, told, row, chip.n_cores, 1, 1):
+            ranges.append(Range(end - size, end))
+            end -= size
+        return Barriers(*ranges[::-1])
+
+    @staticmethod
+    def by_rows(chip: ChipParams) -> bool:
+        """Whether a core tells its row first."""
+        return chip.mesh_height > 1 and chip.mesh_width > 1 and chip.n_cores > FEW_CORES
 
     @property
     def first(self) -> int:

@@ -112,6 +112,9 @@ class Mapping:
         a tile of all blocks before the next tile.
     pace : int
         Activation loads that may be under way before the first of them is used; 0 for no limit.
+    one_by_one : bool
+        Of a few groups that share weights, each loads all of them from one memory node: so they come one behind the
+        other and the first is there soon, where a node alone fills the way into a core.
     """
 
     work: Work
@@ -125,6 +128,7 @@ class Mapping:
     weights_resident: bool = True
     blocks_first: bool = False
     pace: int = 0
+    one_by_one: bool = False
 
     def of(self, work: Work) -> Mapping:
         """The same mapping of another work of the same kind."""

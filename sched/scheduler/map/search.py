@@ -98,7 +98,10 @@ def best_mappings(
             f"raise {limit.parameter}"
         )
     found.sort(key=lambda item: item[:2])
-    return [replace(mapping, pace=_pace(mapping, chip, memory)) for _, _, mapping in found[:count]]
+    one_by_one = work.source.resident and memory.one_way(chip.link_bytes) == chip.link_bytes
+    return [
+        replace(mapping, pace=_pace(mapping, chip, memory), one_by_one=one_by_one) for _, _, mapping in found[:count]
+    ]
 
 
 def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
@@ -306,9 +309,8 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
     drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
     drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
-    drain *= work.sink.copies((tiles[0].store_y[0], tiles[-1].store_y[1]), work.core)
-    crowds = _crowds(mapping)
-    drain = max(drain, len(part) * block.groups * sum(crowds))
+    copies, crowds = _copies(mapping), _crowds(mapping)
+    drain = max(drain * copies, len(part) * block.groups * sum(crowds))
 
     repeats = 1 if mapping.act_resident else len(part)
     per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
@@ -339,8 +341,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     into_core = act_core + weight_core + residual_core + program
 
     if work.source.resident:  # weights came beside the part before
-        copies = work.sink.copies(tiles[-1].store_y, work.core)
-        last_out = block.groups * max(tiles[-1].store_pixels * copies, crowds[-1])
+        last_out = max(drained[-1] * copies, block.groups * crowds[-1])
         homes = [chip.home_memory[core] for core in mapping.cores]  # where programs come from
         busiest = max(map(homes.count, homes)) - len(homes) / memories
         dram += program * busiest * flit_cycles
@@ -376,6 +377,16 @@ def _crowds(mapping: Mapping) -> list[int]:
         rows = sink.crowded(tuple([part[number].store_y for part in parts]))
         crowds.append(rows * mapping.g_oc * tile.store_width)
     return crowds
+
+
+def _copies(mapping: Mapping) -> float:
+    """STOREs of the core that has most of them, for each that the first would have with a single destination."""
+    sink = mapping.work.sink
+    if sink.in_memory:
+        return 1.0
+    rows = [(part[0].store_y[0], part[-1].store_y[1]) for part in mapping.tiling.parts]
+    core = mapping.work.core
+    return max((end - first) * sink.copies((first, end), core) for first, end in rows) / max(1, rows[0][1] - rows[0][0])
 
 
 def _residual_flits(mapping: Mapping) -> tuple[int, int]:

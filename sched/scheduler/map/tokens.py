@@ -134,10 +134,11 @@ class TokenMap:
         left = mapping.budget.tokens.size - COMMON - act - 2 * g_row - residuals - loads_residual
         count = min(len(chip.memory_nodes), max(1, left // (1 + loads_acts + loads_residual)))
         act_leaders = [mapping.cores[r * g_oc] for r in range(g_row)] if shared else list(mapping.cores)
+        spread_weights = g_oc % count > 0 and not (mapping.one_by_one and g_oc < count)
         weight_leaders = [TokenMap.weight_leader(mapping, o) for o in range(g_oc)]
         return TokenMap(
             count, act, g_row, _bases(act_leaders, count, chip), _bases(weight_leaders, count, chip),
-            len(act_leaders) % count > 0, g_oc % count > 0, residuals, _bases(list(mapping.cores), count, chip),
+            len(act_leaders) % count > 0, spread_weights, residuals, _bases(list(mapping.cores), count, chip),
             len(mapping.cores) % count > 0, mapping.budget.tokens.first, mapping.budget.acc.token,
             loads_acts, loads_residual,
         )  # fmt: skip

@@ -307,8 +307,21 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _LINK,
         "a part is done before its writes are acknowledged",
-        "signals(computed) + signals(done, fence=True)",
-        "signals(computed) + signals(done)",
+        "self._tell(self.barriers.written, core, fence=True)",
+        "self._tell(self.barriers.written, core)",
+    ),
+    Seeded(
+        _LINK,
+        "load units do not wait for the acknowledgement",
+        "*([self.barriers.written] if passed in self.written else [])",
+        "",
+    ),
+    Seeded(_LINK, "a core tells its column before its row is done", "*syncs(known, [(", "*syncs([], [("),
+    Seeded(
+        _LINK,
+        "a core tells only the other columns of its row",
+        "for other in (*column, core)]),",
+        "for other in (core,)]),",
     ),
     Seeded(
         _SERIAL,

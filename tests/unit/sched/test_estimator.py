@@ -205,6 +205,18 @@ def test_a_store_to_a_core_gives_its_token_once_its_last_flit_is_there() -> None
         assert estimate(program, TWO, QUICK, replace(EXACT, **{delay: 30.0})).cycles - base == pytest.approx(30)
 
 
+def test_cores_that_store_to_the_same_one_wait_for_each_other() -> None:
+    def cycles(*targets: int) -> float:
+        """Of a launch in which the first cores store 100 flits to these."""
+        streams = Handmade(TWO).streams
+        for core, target in enumerate(targets):
+            store = encode(Opcode.STORE, pixels=100, groups=1, lanes=16, to_core=1, core=target)
+            streams = {**streams, (core, Unit.STORE): [store, encode(Opcode.END)]}
+        return estimate(SimpleNamespace(streams=streams), TWO, QUICK, EXACT).cycles
+
+    assert cycles(1, 0) < cycles(1, 1) == pytest.approx(cycles(1) + 100)
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_traffic_is_what_the_machine_moves(seed: int) -> None:
     case = random_case(seed, budget_macs=60_000)

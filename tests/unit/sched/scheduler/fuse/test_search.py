@@ -98,3 +98,30 @@ def test_unlike_cores_are_refused() -> None:
     chip = replace(CHIP, cores=(CHIP.cores[0], replace(CHIP.cores[0], rows=16)))
     with pytest.raises(PlanError, match="cores that are all alike; use SCHEDULE=layers"):
         Fused().plan(graph, chip, SLOW)
+
+
+def test_likely_splits_cost_as_little_as_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On sixteen cores: fewer splits, and choices that cost at most a hundredth more."""
+    chip = default_chip(16, CHIP.cores[0], link_bytes=8, tokens=128)
+    graph = random_network(1, chip, blocks=2).graph
+    likely, every = search_of(graph, chip), search_of(graph, chip)
+    monkeypatch.setattr(every.stays, "likely_grids", every.stays.grids)
+    monkeypatch.setattr(every.stays, "likely_options", every.stays.options)
+    numbers = range(len(likely.stays.steps))
+    assert all(set(likely.stays.likely_grids(number)) <= set(likely.stays.grids(number)) for number in numbers)
+    kinds = likely.stays.likely_grids, likely.stays.grids
+    few, many = (sum(len(splits(number)) for number in numbers) for splits in kinds)
+    assert few < many
+    choices = (search.best(0, len(numbers), chip.cores[0].act_bytes) for search in (likely, every))
+    found, best = (sum(choice.cost for choice in some) for some in choices)
+    assert best <= found <= 1.01 * best
+
+
+def test_operations_alike_are_priced_once() -> None:
+    builder = GraphBuilder(np.random.default_rng(0), (16, 6, 6), 10**9)
+    at = "in"
+    for _ in range(6):
+        at = builder.conv(at, 16, (3, 3), padding=(1, 1, 1, 1))
+    search = search_of(builder.graph("chain", at), CHIP)
+    search.best(0, 6, CHIP.cores[0].act_bytes)
+    assert {key[0] for key in search._prices if isinstance(key, tuple)} == {0, 1, 5}  # first, between, last

@@ -10,7 +10,9 @@ import pytest
 from estimator import MemoryTiming
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, PlanError
-from scheduler.kinds.fused import Fused
+from scheduler.fuse.written import write
+from scheduler.group import pool_candidates
+from scheduler.kinds.fused import Fused, Planner
 from scheduler.kinds.written import Written, write_schedule
 from tests.cases import Case, GraphBuilder, random_image
 from tests.networks import random_network
@@ -105,3 +107,29 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(PlanError, match=r"cannot read SCHEDULE=nowhere\.toml: No such file"):
         Written(Path("nowhere.toml")).plan(chain().graph, CHIP, SLOW)
+
+
+@pytest.mark.parametrize("cores", [2, 16])
+def test_a_pool_is_joined_with_its_convolution_or_not_as_the_file_says(cores: int, tmp_path: Path) -> None:
+    """Rows of 13 that overlap: on sixteen cores most rows of the convolution would be computed twice."""
+    chip = default_chip(cores, replace(CORE, act_bytes=16 * 1024, acc_entries=256), link_bytes=8, tokens=128)
+    rng = np.random.default_rng(1)
+    builder = GraphBuilder(rng, (32, 13, 13), 10**9)
+    at = builder.conv("in", 32, (3, 3), padding=(1, 1, 1, 1))
+    graph = builder.graph("pooled", builder.conv(builder.pool("maxpool", at, (3, 3), (2, 2), (0, 0, 0, 0)), 16, (1, 1)))
+    case = Case(0, "pooled", chip, graph, random_image(rng, graph))
+    candidates = {node.name: pool for node, pool in pool_candidates(graph)}
+    assert len(candidates) == 1
+    memory = MemoryTiming(bytes_per_cycle=8)
+    costs = {}
+    for pools in (candidates, {}):
+        planner = Planner(Fused(), graph, chip, memory, pools)
+        choices = planner.choices()
+        file = tmp_path / "plan.toml"
+        file.write_text(write(graph.name, planner.stays, choices, planner.launches(choices)))
+        plan = Written(file).plan(graph, chip, memory)
+        assert ["+" in step.label for step in planner.steps] == ([True, False] if pools else [False] * 3)
+        run(case, plan, order_seed=1)
+        costs[len(pools)] = sum(choice.cost for choice in choices.values())
+    chosen = Planner(Fused(), graph, chip, memory).pools
+    assert costs[len(chosen)] == min(costs.values())

@@ -12,7 +12,7 @@ from rtl.contract.params import CoreParams, default_chip
 from scheduler import PlanError
 from scheduler.code.draft import Draft
 from scheduler.engines import bids
-from scheduler.map.budget import Accumulators, Budget, Range
+from scheduler.map.budget import Accumulators, Barriers, Budget, Range
 from scheduler.map.search import best_mappings
 from scheduler.plan.layout import Blocked
 from scheduler.plan.program import Placement
@@ -85,3 +85,14 @@ def test_programs_keep_within_their_budget(residual: bool) -> None:
 def test_a_layer_that_exceeds_its_budget_is_refused() -> None:
     with pytest.raises(PlanError, match=r"takes \d+, there is room for 48; raise core\.act_bytes"):
         best_mappings(work(True), (0,), CHIP, MemoryTiming(), 1, replace(SHARE, act=Range(0, 64)))
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 6, 8, 16])
+def test_counters_of_barriers_are_the_last_ones_each_with_one_meaning(cores: int) -> None:
+    chip = default_chip(cores)
+    barriers = Barriers.of(chip)
+    ends = [barriers.first, *(counters.end for counters in barriers)]
+    assert [counters.first for counters in barriers] == ends[:-1]
+    assert ends[-1] == chip.tokens
+    told = chip.mesh_height if cores > 6 else cores
+    assert [counters.size for counters in barriers] == [1, 1, cores, chip.mesh_width * (cores > 6), told, told]

@@ -92,3 +92,14 @@ def test_loads_are_spread_evenly_over_the_memory_nodes(residual: bool) -> None:
                 assert all((memory(leader, 5) - memory(leader, 4)) % tokens.memories == 1 for leader in base)
         if len(mapping.cores) == CHIP.n_cores:
             assert tuple(tokens.residual_base.values()) == CHIP.home_memory
+
+
+def test_few_leaders_of_weights_may_keep_to_a_node_each() -> None:
+    for mapping in mappings(False):
+        tokens = TokenMap.of(replace(mapping, one_by_one=True), CHIP)
+        used = [{tokens.weight_memory(leader, number) for number in range(8)} for leader in tokens.weight_base]
+        if mapping.g_oc < tokens.memories:
+            assert all(len(nodes) == 1 for nodes in used)
+            assert len(set.union(*used)) == mapping.g_oc
+        elif mapping.g_oc % tokens.memories:
+            assert all(len(nodes) == tokens.memories for nodes in used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from estimator import MemoryTiming
@@ -23,26 +24,42 @@ SCHEDULES: dict[str, Callable[[], ScheduleKind]] = {"layers": Layers, "fused": F
 DEFAULT_SCHEDULE = "layers"
 
 
-def schedule_kind(name: str, *, pools: bool = True) -> ScheduleKind:
+def schedule_kind(name: str, *, pools: bool = True, launches: int | None = None) -> ScheduleKind:
     """The kind of schedule of a name.
 
     Parameters
     ----------
     pools : bool
         Without, no maximum pool joins the convolution in front of it.
+    launches : int, optional
+        Starts of the chip, of a kind that may choose how many.
 
     Raises
     ------
     PlanError
-        If there is none of that name and it is no file's, or it takes pools along in any case.
+        If there is none of that name and it is no file's, or it takes pools along in any case, or its launches are as
+        many as they are.
     """
     if name not in SCHEDULES and not name.endswith(".toml"):
         raise PlanError(f"SCHEDULE={name}: use {' or '.join(SCHEDULES)}, or a .toml file that make schedule wrote")
+    if launches is not None:
+        return _with_launches(name, launches, pools)
     if pools:
         return SCHEDULES[name]() if name in SCHEDULES else Written(Path(name))
     if name != "layers":
         raise PlanError(f"FUSE=0 goes with SCHEDULE=layers alone; leave FUSE or SCHEDULE={name} out")
     return Layers(pools=PoolFusion.NEVER)
+
+
+def _with_launches(name: str, launches: int, pools: bool) -> ScheduleKind:
+    if name.endswith(".toml"):
+        raise PlanError(f"LAUNCHES={launches}: the file SCHEDULE={name} says which layers share a launch; edit it there")
+    kind = schedule_kind(name, pools=pools)
+    if not isinstance(kind, Fused):
+        raise PlanError(f"LAUNCHES={launches} goes with SCHEDULE=fused, not with {name}; leave one of the two out")
+    if launches < 1:
+        raise PlanError(f"LAUNCHES={launches}: give the number of launches, 1 or more")
+    return replace(kind, launches=launches)
 
 
 def schedule(

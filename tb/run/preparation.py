@@ -11,7 +11,7 @@ from typing import Self
 from estimator import Estimate, estimate
 from rtl.contract.marks import ends_of
 from scheduler.plan.program import HostStep, Plan, Step
-from scheduler.schedule import schedule, schedule_kind
+from scheduler.schedule import schedule
 from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
 from tb.model.cache import Cache
 from tb.run.options import RunOptions
@@ -42,8 +42,7 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
         If the chip cannot hold it.
     """
     start = time.perf_counter()
-    kind = schedule_kind(options.schedule, pools=options.fuse)
-    plan = schedule(workload.graph, options.chip, options.settings, kind)
+    plan = schedule(workload.graph, options.chip, options.settings, options.kind())
     estimates = [_predict(step, options) for step in plan.steps]
     cycles = [round(each.cycles) if each else 0 for each in estimates]
     parts = [_part_cycles(each) if each else [] for each in estimates]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
@@ -12,6 +13,7 @@ from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
 from scheduler.errors import PlanError
+from scheduler.fuse.cuts import fewest_launches, joined
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
@@ -42,10 +44,14 @@ class Fused:
         takes the memory: traffic that hides behind computing costs energy all the same.
     policy : Policy
         How many mappings are compared where a layer has a launch of its own.
+    launches : int, optional
+        Starts of the chip; otherwise as many as there can be, which costs next to nothing, and loses least when a run is
+        interrupted.
     """
 
     byte_cost: float = 0.5
     policy: Policy = field(default_factory=Policy)
+    launches: int | None = None
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
         """As `ScheduleKind.plan`."""
@@ -54,7 +60,7 @@ class Fused:
 
 class Planner:
     def __init__(self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> None:
-        self.graph, self.chip, self.memory = graph, chip, memory
+        self.kind, self.graph, self.chip, self.memory = kind, graph, chip, memory
         self.pools = {node.name: pool for node, pool in pool_candidates(graph)}
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
@@ -68,8 +74,19 @@ class Planner:
 
     def plan(self) -> Plan:
         """By the best choices."""
+        return self.finish(*self.decided())
+
+    def decided(self) -> tuple[dict[int, Choice], list[list[int]]]:
+        """The best choices, and the operations of every launch, in as many launches as are wanted.
+
+        Raises
+        ------
+        PlanError
+            If there cannot be so many, or so few.
+        """
         choices = self.choices()
-        return self.finish(choices, self.launches(choices))
+        launches = self.launches(choices)
+        return (choices, launches) if self.kind.launches is None else self._joined(choices, launches, self.kind.launches)
 
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
@@ -88,7 +105,7 @@ class Planner:
         PlanError
             If they do not fit.
         """
-        kept = {self.tensors.root(self.steps[number].output) for number, choice in choices.items() if choice.stay}
+        kept = {self._output(number) for number, choice in choices.items() if choice.stay}
         together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
         shared = filter(None, together)
         placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles)
@@ -174,9 +191,56 @@ class Planner:
 
     def alive_behind(self, number: int, choices: dict[int, Choice]) -> bool:
         """Whether something stays behind an operation, or it is one of several that complete a node together."""
-        return not self.steps[number].done or any(
-            choice.stay and before <= number < self.tensors.last[self.tensors.root(self.steps[before].output)]
+        return not self.steps[number].done or bool(self._staying(number, choices))
+
+    def _staying(self, number: int, choices: dict[int, Choice]) -> list[int]:
+        """Operations whose outputs stay behind one."""
+        return [
+            before
             for before, choice in choices.items()
+            if choice.stay and before <= number < self.tensors.last[self._output(before)]
+        ]
+
+    def _output(self, number: int) -> str:
+        """The tensor inside which an operation's output lies."""
+        return self.tensors.root(self.steps[number].output)
+
+    def _joined(
+        self, choices: dict[int, Choice], pieces: list[list[int]], count: int
+    ) -> tuple[dict[int, Choice], list[list[int]]]:
+        """The same in so many launches: neighbours share one, and weights are loaded ahead across the border."""
+        hosts = [isinstance(self.steps[piece[0]].node, QHost) for piece in pieces]
+        most, fewest = hosts.count(False), fewest_launches(pieces, hosts)
+        if count > most:
+            raise PlanError(self._too_many(choices, pieces, count, most))
+        if count < fewest:
+            raise PlanError(f"LAUNCHES={count}: the host computes in between; give {fewest} or more")
+        alone = [len(piece) == 1 and not host for piece, host in zip(pieces, hosts, strict=True)]
+        costs = [
+            0.0 if host else self._alone(piece[0]) if single else sum(choices[number].cost for number in piece)
+            for piece, host, single in zip(pieces, hosts, alone, strict=True)
+        ]
+        launches = joined(pieces, hosts, costs, count)
+        shared = {number for launch in launches if len(launch) > 1 for number in launch}
+        singles = {piece[0] for piece, single in zip(pieces, alone, strict=True) if single}
+        return choices | {number: self.search.streamed(number) for number in sorted(singles & shared)}, launches
+
+    def _too_many(self, choices: dict[int, Choice], pieces: list[list[int]], count: int, most: int) -> str:
+        """That there cannot be so many launches; how to get one more where the longest of them has its middle."""
+        costs = {number: choices[number].cost for number in choices}
+        longest = max(pieces, key=lambda piece: sum(costs.get(number, 0.0) for number in piece))
+        half = sum(costs[number] for number in longest) / 2
+        done = dict(zip(longest, accumulate(costs[number] for number in longest), strict=True))
+        places = [number for number in longest[:-1] if self.steps[number].done]
+        if not places:
+            return f"LAUNCHES={count}: {most} at most can be, for no other place is between two layers; give fewer"
+        behind = min(places, key=lambda number: abs(done[number] - half))
+        staying = {self._output(number) for number in self._staying(behind, choices)}
+        kept = ", ".join(repr(self.steps[number].label) for number in choices if self._output(number) in staying)
+        return (
+            f"LAUNCHES={count}: {most} at most can be, for elsewhere tensors stay on the chip; for one more, write a plan "
+            f'file (make schedule OUT=plan.toml), make output = "dram" of {kept}, and begin a [[launch]] behind '
+            f"{self.steps[behind].label!r}"
         )
 
     # --- addresses ----------------------------------------------------------------------------------------------
@@ -187,7 +251,7 @@ class Planner:
         places: dict[str, str] = {}
         stays = self._stays(choices)
         for number in choices:
-            root = self.tensors.root(self.steps[number].output)
+            root = self._output(number)
             stay = stays[root]
             if stay is None or self.tensors.first[root] != number:
                 continue
@@ -202,7 +266,7 @@ class Planner:
         return items, places
 
     def _stays(self, choices: dict[int, Choice]) -> dict[str, Stay]:
-        return {self.tensors.root(self.steps[number].output): choice.stay for number, choice in choices.items()}
+        return {self._output(number): choice.stay for number, choice in choices.items()}
 
     def _packed(self, choices: dict[int, Choice]) -> dict[str, Range] | None:
         """Scratchpad bytes of every root that stays; None if they do not fit, or leave no room for what is loaded."""

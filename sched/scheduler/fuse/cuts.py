@@ -1,0 +1,63 @@
+"""Where launches are cut: at places where nothing stays, so that an interruption loses as little as it can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from math import inf
+
+__all__ = ["fewest_launches", "joined"]
+
+
+def fewest_launches(pieces: Sequence[Sequence[int]], hosts: Sequence[bool]) -> int:
+    """Launches that are left when all neighbours share one: the host's steps lie between them.
+
+    Parameters
+    ----------
+    pieces : sequence of sequence of int
+        Operations of the shortest launches, and each of the host by itself.
+    hosts : sequence of bool
+        Of each piece, whether it is the host's.
+    """
+    return len([run for run in _runs(hosts) if not hosts[run.start]])
+
+
+def joined(
+    pieces: Sequence[Sequence[int]], hosts: Sequence[bool], costs: Sequence[float], count: int
+) -> list[list[int]]:
+    """The pieces in so many launches; those of the host stay between them.
+
+    Of all ways, the one with the least sum of squared lengths: a run that is interrupted at any moment has then the
+    least to do again, on average. So cuts are near those of launches of one length.
+
+    Parameters
+    ----------
+    pieces, hosts
+        As of `fewest_launches`.
+    costs : sequence of float
+        Cycles of each piece.
+    count : int
+        Launches of the chip, from `fewest_launches` to as many as there are pieces of the chip.
+    """
+    begins = [run.start for run in _runs(hosts)]
+    total = count + sum(hosts)
+    before = list(accumulate(costs, initial=0.0))
+    # best[n]: of pieces in front of `end`, as n launches and steps: the least sum, and where the last one begins.
+    best: list[list[tuple[float, int]]] = [[(inf, 0)] * (total + 1) for _ in range(len(pieces) + 1)]
+    best[0][0] = (0.0, 0)
+    for end in range(1, len(pieces) + 1):
+        earliest = max(begin for begin in begins if begin < end)
+        for first in range(earliest, end):
+            square = (before[end] - before[first]) ** 2
+            for number in range(1, total + 1):
+                best[end][number] = min(best[end][number], (best[first][number - 1][0] + square, first))
+    cuts = [len(pieces)]
+    for number in range(total, 0, -1):
+        cuts.append(best[cuts[-1]][number][1])
+    return [[number for piece in pieces[first:end] for number in piece] for first, end in pairwise(cuts[::-1])]
+
+
+def _runs(hosts: Sequence[bool]) -> list[range]:
+    """Neighbours that may share a launch; a step of the host is one by itself."""
+    begins = [place for place, host in enumerate(hosts) if not place or host or hosts[place - 1]]
+    return [range(first, end) for first, end in pairwise([*begins, len(hosts)])]

@@ -35,8 +35,8 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
 
-schedule: $(STAMP) ## write a network's fused schedule as a file to edit: make schedule NET=resnet50 OUT=plan.toml; then make sim SCHEDULE=plan.toml
-	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP LAYERS LATENCY BANDWIDTH OUT)
+schedule: $(STAMP) ## write a network's fused schedule to edit, and draw it: make schedule NET=resnet50 OUT=plan.toml,plan.svg CORE=0; then make sim SCHEDULE=plan.toml
+	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP LAYERS LATENCY BANDWIDTH SCHEDULE LAUNCHES CORE OUT)
 
 nets: $(STAMP) ## list the networks of the zoo
 	@$(BIN)/python -m tb.cli nets

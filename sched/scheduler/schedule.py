@@ -53,7 +53,7 @@ def schedule_kind(name: str, *, pools: bool = True, launches: int | None = None)
 
 def _with_launches(name: str, launches: int, pools: bool) -> ScheduleKind:
     if name.endswith(".toml"):
-        raise PlanError(f"LAUNCHES={launches}: the file SCHEDULE={name} says which layers share a launch; edit it there")
+        raise PlanError(f"LAUNCHES={launches}: SCHEDULE={name} says which layers share a launch; edit that file")
     kind = schedule_kind(name, pools=pools)
     if not isinstance(kind, Fused):
         raise PlanError(f"LAUNCHES={launches} goes with SCHEDULE=fused, not with {name}; leave one of the two out")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from math import inf
 
-__all__ = ["fewest_launches", "joined"]
+from scheduler.fuse.operations import Operation, Tensors
+from scheduler.fuse.search import Choice
+
+__all__ = ["fewest_launches", "how_to_get_more", "joined", "staying_behind"]
 
 
 def fewest_launches(pieces: Sequence[Sequence[int]], hosts: Sequence[bool]) -> int:
@@ -61,3 +64,41 @@ def _runs(hosts: Sequence[bool]) -> list[range]:
     """Neighbours that may share a launch; a step of the host is one by itself."""
     begins = [place for place, host in enumerate(hosts) if not place or host or hosts[place - 1]]
     return [range(first, end) for first, end in pairwise([*begins, len(hosts)])]
+
+
+def staying_behind(
+    number: int, tensors: Tensors, steps: Sequence[Operation], choices: Mapping[int, Choice]
+) -> list[int]:
+    """Operations whose outputs stay on the chip behind one."""
+    return [
+        before
+        for before, choice in choices.items()
+        if choice.stay and before <= number < tensors.last[tensors.root(steps[before].output)]
+    ]
+
+
+def how_to_get_more(
+    most: int,
+    pieces: Sequence[Sequence[int]],
+    tensors: Tensors,
+    steps: Sequence[Operation],
+    choices: Mapping[int, Choice],
+) -> str:
+    """Why there can be no more launches, and how to cut the longest one near its middle, in words."""
+
+    def cost(piece: Sequence[int]) -> float:
+        return sum(choices[number].cost for number in piece)
+
+    longest = max((piece for piece in pieces if piece[0] in choices), key=cost)
+    places = [place for place in range(1, len(longest)) if steps[longest[place - 1]].done]
+    if not places:
+        return f"{most} at most can be, for no launch has two layers; give fewer"
+    place = min(places, key=lambda place: abs(cost(longest[:place]) - cost(longest) / 2))
+    behind = longest[place - 1]
+    staying = {tensors.root(steps[number].output) for number in staying_behind(behind, tensors, steps, choices)}
+    kept = ", ".join(repr(steps[number].label) for number in choices if tensors.root(steps[number].output) in staying)
+    return (
+        f"{most} at most can be, for elsewhere tensors stay on the chip; for one more, write a plan file "
+        f'(make schedule OUT=plan.toml), make output = "dram" of {kept}, and begin a [[launch]] behind '
+        f"{steps[behind].label!r}"
+    )

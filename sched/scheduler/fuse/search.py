@@ -324,7 +324,7 @@ def _with_sink(mapping: Mapping, sink: Sink) -> Mapping:
 
 def _ring(mapping: Mapping) -> int:
     """Bytes of its rings of activations, with those behind that a read may touch."""
-    used = mapping.act_slots * mapping.slot_bytes + mapping.residual_slots * mapping.residual_slot_bytes
+    used = mapping.ring_bytes
     if not used:
         return 0
     word = mapping.work.core.act_word_bytes(mapping.work.block)

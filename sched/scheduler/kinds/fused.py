@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
 
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
@@ -13,7 +12,7 @@ from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
 from scheduler.errors import PlanError
-from scheduler.fuse.cuts import fewest_launches, joined
+from scheduler.fuse.cuts import fewest_launches, how_to_get_more, joined, staying_behind
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
@@ -25,7 +24,7 @@ from scheduler.map.mapping import Mapping
 from scheduler.place import aliases, place_tensors
 from scheduler.plan.bump import Bump
 from scheduler.plan.program import HostStep, Part, Placement, Plan, Segment, Step
-from scheduler.plan.residence import Residence
+from scheduler.plan.residence import Residence, Resident
 
 __all__ = ["Fused", "Planner"]
 
@@ -45,8 +44,8 @@ class Fused:
     policy : Policy
         How many mappings are compared where a layer has a launch of its own.
     launches : int, optional
-        Starts of the chip; otherwise as many as there can be, which costs next to nothing, and loses least when a run is
-        interrupted.
+        Starts of the chip; otherwise as many as there can be, which costs next to nothing, and loses least when a run
+        is interrupted.
     """
 
     byte_cost: float = 0.5
@@ -86,7 +85,8 @@ class Planner:
         """
         choices = self.choices()
         launches = self.launches(choices)
-        return (choices, launches) if self.kind.launches is None else self._joined(choices, launches, self.kind.launches)
+        wanted = self.kind.launches
+        return (choices, launches) if wanted is None else self._joined(choices, launches, wanted)
 
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
@@ -119,7 +119,7 @@ class Planner:
                 continue
             draft = self._draft(numbers, choices, placements, bump.top)
             launch, needed = draft.place(self._name(numbers), self._parts(numbers, draft), bump)
-            steps.append(launch)
+            steps.append(replace(launch, residents=tuple(self._residents(numbers, choices))))
             segments += needed
         return Plan(self.chip, self.graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
 
@@ -191,15 +191,7 @@ class Planner:
 
     def alive_behind(self, number: int, choices: dict[int, Choice]) -> bool:
         """Whether something stays behind an operation, or it is one of several that complete a node together."""
-        return not self.steps[number].done or bool(self._staying(number, choices))
-
-    def _staying(self, number: int, choices: dict[int, Choice]) -> list[int]:
-        """Operations whose outputs stay behind one."""
-        return [
-            before
-            for before, choice in choices.items()
-            if choice.stay and before <= number < self.tensors.last[self._output(before)]
-        ]
+        return not self.steps[number].done or bool(staying_behind(number, self.tensors, self.steps, choices))
 
     def _output(self, number: int) -> str:
         """The tensor inside which an operation's output lies."""
@@ -212,7 +204,7 @@ class Planner:
         hosts = [isinstance(self.steps[piece[0]].node, QHost) for piece in pieces]
         most, fewest = hosts.count(False), fewest_launches(pieces, hosts)
         if count > most:
-            raise PlanError(self._too_many(choices, pieces, count, most))
+            raise PlanError(f"LAUNCHES={count}: {how_to_get_more(most, pieces, self.tensors, self.steps, choices)}")
         if count < fewest:
             raise PlanError(f"LAUNCHES={count}: the host computes in between; give {fewest} or more")
         alone = [len(piece) == 1 and not host for piece, host in zip(pieces, hosts, strict=True)]
@@ -224,24 +216,6 @@ class Planner:
         shared = {number for launch in launches if len(launch) > 1 for number in launch}
         singles = {piece[0] for piece, single in zip(pieces, alone, strict=True) if single}
         return choices | {number: self.search.streamed(number) for number in sorted(singles & shared)}, launches
-
-    def _too_many(self, choices: dict[int, Choice], pieces: list[list[int]], count: int, most: int) -> str:
-        """That there cannot be so many launches; how to get one more where the longest of them has its middle."""
-        costs = {number: choices[number].cost for number in choices}
-        longest = max(pieces, key=lambda piece: sum(costs.get(number, 0.0) for number in piece))
-        half = sum(costs[number] for number in longest) / 2
-        done = dict(zip(longest, accumulate(costs[number] for number in longest), strict=True))
-        places = [number for number in longest[:-1] if self.steps[number].done]
-        if not places:
-            return f"LAUNCHES={count}: {most} at most can be, for no other place is between two layers; give fewer"
-        behind = min(places, key=lambda number: abs(done[number] - half))
-        staying = {self._output(number) for number in self._staying(behind, choices)}
-        kept = ", ".join(repr(self.steps[number].label) for number in choices if self._output(number) in staying)
-        return (
-            f"LAUNCHES={count}: {most} at most can be, for elsewhere tensors stay on the chip; for one more, write a plan "
-            f'file (make schedule OUT=plan.toml), make output = "dram" of {kept}, and begin a [[launch]] behind '
-            f"{self.steps[behind].label!r}"
-        )
 
     # --- addresses ----------------------------------------------------------------------------------------------
 
@@ -332,6 +306,17 @@ class Planner:
             )
             for place, step in enumerate(self.steps[number] for number in numbers)
         )
+
+    def _residents(self, numbers: Sequence[int], choices: dict[int, Choice]) -> Iterator[Resident]:
+        """What stays between the parts of a launch."""
+        chosen = {number: choices[number] for number in numbers}
+        packed = self._packed(chosen) or {}
+        for root, stay in self._stays(chosen).items():
+            if stay is not None:
+                residence = self.stays.tensor(root, stay, packed[root].first)
+                assert isinstance(residence, Residence)
+                first, last = self.tensors.first[root], self.tensors.last[root]
+                yield Resident(root, residence, numbers.index(first), numbers.index(last))
 
     def _name(self, numbers: Sequence[int]) -> str:
         last = self.steps[numbers[-1]].label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from rtl.contract.activity import Activity
 from rtl.contract.params import default_chip
 from rtl.contract.regs import ID_VALUE, START_CYCLES, Control, CoreTrace, ErrorCode, Register, Status
-from tb.sim.driver import Driver, Outcome, Transport, TransportError
+from tb.sim.driver import Driver, Outcome, Progress, Transport, TransportError
 
 CHIP = default_chip(2)
 
@@ -43,7 +42,7 @@ class FakeBoard(Transport):
 
     async def wait_irq(
         self,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         interval_s: float = 0.25,
         limit_cycles: int | None = None,
     ) -> bool:

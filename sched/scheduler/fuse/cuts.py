@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from math import inf
 
@@ -78,27 +79,37 @@ def staying_behind(
 
 
 def how_to_get_more(
-    most: int,
     pieces: Sequence[Sequence[int]],
     tensors: Tensors,
     steps: Sequence[Operation],
     choices: Mapping[int, Choice],
+    fit: Callable[[dict[int, Choice], list[list[int]]], bool],
 ) -> str:
-    """Why there can be no more launches, and how to cut the longest one near its middle, in words."""
+    """How to cut the longest launch that can be cut, as near to its middle as that fits, in words.
+
+    Parameters
+    ----------
+    pieces : sequence of sequence of int
+        Operations of every launch.
+    fit : callable
+        Whether choices fit the scratchpads, in such launches.
+    """
 
     def cost(piece: Sequence[int]) -> float:
         return sum(choices[number].cost for number in piece)
 
-    longest = max((piece for piece in pieces if piece[0] in choices), key=cost)
-    places = [place for place in range(1, len(longest)) if steps[longest[place - 1]].done]
-    if not places:
-        return f"{most} at most can be, for no launch has two layers; give fewer"
-    place = min(places, key=lambda place: abs(cost(longest[:place]) - cost(longest) / 2))
-    behind = longest[place - 1]
-    staying = {tensors.root(steps[number].output) for number in staying_behind(behind, tensors, steps, choices)}
-    kept = ", ".join(repr(steps[number].label) for number in choices if tensors.root(steps[number].output) in staying)
-    return (
-        f"{most} at most can be, for elsewhere tensors stay on the chip; for one more, write a plan file "
-        f'(make schedule OUT=plan.toml), make output = "dram" of {kept}, and begin a [[launch]] behind '
-        f"{steps[behind].label!r}"
-    )
+    for piece in sorted((piece for piece in pieces if len(piece) > 1), key=cost, reverse=True):
+        inside = [place for place in range(1, len(piece)) if steps[piece[place - 1]].done]
+        for place in sorted(inside, key=lambda place: abs(cost(piece[:place]) - cost(piece) / 2)):
+            behind = piece[place - 1]
+            staying = {tensors.root(steps[number].output) for number in staying_behind(behind, tensors, steps, choices)}
+            moved = [number for number in choices if tensors.root(steps[number].output) in staying]
+            loose = {**choices, **{number: replace(choices[number], stay=None) for number in moved}}
+            cut = [part for other in pieces for part in ([other[:place], other[place:]] if other is piece else [other])]
+            if fit(loose, [list(launch) for launch in cut]):
+                kept = ", ".join(repr(steps[number].label) for number in moved)
+                return (
+                    "tensors stay on the chip elsewhere: for one more, write a plan file (make schedule OUT=plan.toml), "
+                    f'make output = "dram" of {kept}, and begin a [[launch]] behind {steps[behind].label!r}'
+                )
+    return "give fewer"

@@ -204,7 +204,8 @@ class Planner:
         hosts = [isinstance(self.steps[piece[0]].node, QHost) for piece in pieces]
         most, fewest = hosts.count(False), fewest_launches(pieces, hosts)
         if count > most:
-            raise PlanError(f"LAUNCHES={count}: {how_to_get_more(most, pieces, self.tensors, self.steps, choices)}")
+            remedy = how_to_get_more(pieces, self.tensors, self.steps, choices, self._fit)
+            raise PlanError(f"LAUNCHES={count}: {most} at most can be; {remedy}")
         if count < fewest:
             raise PlanError(f"LAUNCHES={count}: the host computes in between; give {fewest} or more")
         alone = [len(piece) == 1 and not host for piece, host in zip(pieces, hosts, strict=True)]
@@ -216,6 +217,15 @@ class Planner:
         shared = {number for launch in launches if len(launch) > 1 for number in launch}
         singles = {piece[0] for piece, single in zip(pieces, alone, strict=True) if single}
         return choices | {number: self.search.streamed(number) for number in sorted(singles & shared)}, launches
+
+    def _fit(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> bool:
+        """Whether the scratchpads have room for these choices."""
+        try:
+            priced = self.search.priced(choices, {launch[0] for launch in launches if len(launch) == 1})
+        except PlanError:
+            return False
+        own = [{number: priced[number] for number in launch if number in priced} for launch in launches]
+        return all(self._packed(chosen) is not None for chosen in own)
 
     # --- addresses ----------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from scheduler.plan.program import Plan
 from tb.report.terminal import shorten
 from tb.report.timetable import TimedPart, timetable
 
-__all__ = ["draw_plan"]
+__all__ = ["draw_plan", "spread"]
 
 SIZE = (16.0, 9.4)
 """Inches."""
@@ -153,7 +153,7 @@ class _Picture:
         axes.set_ylim(0, 1)
         axes.set_axis_off()
         points = [(part.begin + part.end) / 2 / self.cycles * POINTS for part in self.parts]
-        for number, (part, at) in enumerate(zip(self.parts, _spread(points, FONT + 1.0, POINTS), strict=True)):
+        for number, (part, at) in enumerate(zip(self.parts, spread(points, FONT + 1.0, POINTS), strict=True)):
             title = self._describe(part)
             self._box(axes, part.begin, part.end, 0, 0.1, PARTS[number % 2], title)
             middle, above = (part.begin + part.end) / 2, at / POINTS * self.cycles
@@ -369,7 +369,7 @@ def _wrapped(name: str) -> str:
     return f"{name[:place]}\n{name[place:]}"
 
 
-def _spread(points: Sequence[float], gap: float, width: float) -> list[float]:
+def spread(points: Sequence[float], gap: float, width: float) -> list[float]:
     """Places for labels in order, at least a gap apart and each as near to its point as that lets it."""
     groups: list[tuple[float, int]] = []  # (sum of the first place that each member wants, members)
     for point in points:

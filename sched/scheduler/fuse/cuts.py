@@ -109,7 +109,7 @@ def how_to_get_more(
             if fit(loose, [list(launch) for launch in cut]):
                 kept = ", ".join(repr(steps[number].label) for number in moved)
                 return (
-                    "tensors stay on the chip elsewhere: for one more, write a plan file (make schedule OUT=plan.toml), "
+                    "tensors stay elsewhere: for one more, write a plan file (make schedule OUT=plan.toml), "
                     f'make output = "dram" of {kept}, and begin a [[launch]] behind {steps[behind].label!r}'
                 )
     return "give fewer"

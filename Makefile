@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAYERS NAME LATENCY BANDWIDTH JOBS
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES LAYERS NAME LATENCY BANDWIDTH JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
 SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH
 # Likewise of `make bench`.
@@ -36,8 +36,8 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
 
-schedule: $(STAMP) ## write a network's fused schedule as a file to edit: make schedule NET=resnet50 OUT=plan.toml; then make sim SCHEDULE=plan.toml
-	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH OUT)
+schedule: $(STAMP) ## write a network's fused schedule to edit, and draw it: make schedule NET=resnet50 OUT=plan.toml,plan.svg CORE=0; then make sim SCHEDULE=plan.toml
+	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH LAUNCHES CORE OUT)
 
 nets: $(STAMP) ## list the networks of the zoo
 	@$(BIN)/python -m tb.cli nets

@@ -21,7 +21,8 @@ from golden.errors import GoldenError
 from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
-from scheduler.kinds.written import write_schedule
+from scheduler.kinds.fused import Fused
+from scheduler.kinds.written import Written, write_schedule
 from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
@@ -34,10 +35,12 @@ from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.build import SIMULATORS, build_model, emit_chip
+from tb.report.files import outputs, write_output
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_jobs
+from tb.run.facts import describe_array
 from tb.run.options import RunOptions
 from tb.run.run import Run
 from tb.run.training import trainer
@@ -63,6 +66,12 @@ ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes th
 Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
 
 
+Launches = Annotated[
+    int | None,
+    typer.Option(
+        help="Launches of --schedule fused, cut where nothing stays on the chip; as many as there can be otherwise."
+    ),
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -100,6 +109,7 @@ def sim(
             "float networks so; quantised .onnx files have their sums apart anyway and keep their rounding."
         ),
     ] = DEFAULT_SCHEDULE,
+    launches: Launches = None,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     overlap: Annotated[
         bool, typer.Option(help="Load, compute and store at the same time; otherwise one after the other in each core.")
@@ -118,8 +128,9 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
     params = _chip(cores, chip, fused=schedule not in ("layers", "apart"))
+    suffix = _suffix(schedule, fuse, overlap, launches)
     options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse, overlap)),
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
         chip=params,
         sim=sim,
         seed=DEFAULT_SEED if seed is None else seed,
@@ -127,6 +138,7 @@ def sim(
         fresh=fresh,
         waves=waves,
         schedule=schedule,
+        launches=launches,
         fuse=fuse,
         overlap=overlap,
         profile=profile,
@@ -166,24 +178,47 @@ def write_plan(
     layers: Annotated[str | None, typer.Option(help="Only these layers: a, a,b or a..c.")] = None,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
-    schedule: Annotated[str, typer.Option(help="Kind of schedule: fused; the others need no file.")] = "fused",
-    out: Annotated[Path, typer.Option(help="The file.")] = Path("runs/plan.toml"),
+    schedule: Annotated[
+        str, typer.Option(help="What to draw: a kind of schedule, or a .toml file; only fused can be written as one.")
+    ] = "fused",
+    launches: Launches = None,
+    core: Annotated[int | None, typer.Option(help="Core whose scratchpad the picture shows; 0 otherwise.")] = None,
+    out: Annotated[
+        str, typer.Option(help="Files a,b: the schedule as .toml to read and edit, its picture as .svg.")
+    ] = "runs/plan.toml",
 ) -> None:
-    """Write the fused schedule of a network as a file to read and edit; sim --schedule FILE runs it."""
-    if schedule != "fused":
-        schedule_kind(schedule)
-        raise BenchError(f"SCHEDULE={schedule}: files hold fused schedules; sim takes SCHEDULE={schedule} as it is")
+    """Write the schedule of a network: a file to edit, which sim --schedule FILE runs, and a picture of it."""
     require_network(net)
-    params = _chip(cores, chip, fused=True)
+    params = _chip(cores, chip, fused=schedule not in ("layers", "apart"))
+    files = outputs(out, schedule, core, params.n_cores)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)
-    text = write_schedule(load_workload(net, layers=layers).graph, params, settings)
+    kind = schedule_kind(schedule, launches=launches)
+    graph = load_workload(net, layers=layers, apart=not folds(schedule)).graph
+    console = Console()
+    for file in files:
+        if file.suffix == ".toml":
+            assert isinstance(kind, Fused)
+            write_output(file, write_schedule(graph, params, settings, kind))
+            kind = Written(file)
+            console.print(f"schedule: {file}; run it with make sim NET={net} SCHEDULE={file}", highlight=False,
+                          soft_wrap=True)  # fmt: skip
+        else:
+            draw_plan = _drawing()
+            plan = kind.plan(graph, _with_marks(params), settings)
+            mesh = f"{params.mesh_width} x {params.mesh_height} cores of {describe_array(params)}"
+            title = f"{net} on {mesh}, {schedule}"
+            write_output(file, draw_plan(plan, settings, title, core or 0))
+            console.print(f"picture: {file}", highlight=False, soft_wrap=True)
+
+
+def _drawing() -> Callable[..., str]:
+    """`tb.report.picture.draw_plan`, which not every command should wait for."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
-    except OSError as error:
-        raise BenchError(f"cannot write {out}: {error.strerror or error}") from error
-    Console().print(f"schedule: {out}; run it with make sim NET={net} SCHEDULE={out}", highlight=False, soft_wrap=True)
+        from tb.report.picture import draw_plan
+    except ModuleNotFoundError as error:
+        raise BenchError(f"pictures need {error.name}, which is not installed: run make setup") from error
+    return draw_plan
 
 
 @app.command()
@@ -346,10 +381,16 @@ def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:
     return replace(chip, tokens=MANY_TOKENS) if cores > FEW_CORES else chip
 
 
-def _suffix(schedule: str, fuse: bool, overlap: bool) -> str:
+def _with_marks(chip: ChipParams) -> ChipParams:
+    """The same with a trace memory in every core, so that the layers of a launch are told apart."""
+    return replace(chip, cores=tuple(replace(core, marks=max(MARKS, core.marks)) for core in chip.cores))
+
+
+def _suffix(schedule: str, fuse: bool, overlap: bool, launches: int | None) -> str:
     """What tells runs of other schedules from those of the default one."""
     kind = "" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}"
-    return kind + ("" if fuse else "-unfused") + ("" if overlap else "-serial")
+    cut = "" if launches is None else f"-{launches}launches"
+    return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial")
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:

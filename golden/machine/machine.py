@@ -10,7 +10,7 @@ running shows only as an order in which it comes first.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 

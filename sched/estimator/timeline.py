@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import inf
 from typing import Any
 
@@ -22,7 +22,7 @@ from estimator.ports import Ports, SendJob
 from estimator.timing import MemoryTiming
 from estimator.transfers import hops
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
-from rtl.contract.marks import Mark
+from rtl.contract.marks import Mark, ends_of
 from rtl.contract.params import ChipParams
 
 __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline", "UnitState"]
@@ -53,6 +53,12 @@ class Estimate:
     compute: dict[str, float]
     memory_busy: tuple[float, ...]
     marks: Mapping[int, tuple[Mark, ...]] = field(default_factory=dict)
+
+    @property
+    def part_cycles(self) -> list[float]:
+        """From mark to mark; they add up to `cycles`. None without marks."""
+        ends = ends_of(self.cycles, list(self.marks.values()))
+        return [end - begin for begin, end in pairwise([0.0, *ends.values()])]
 
 
 class EstimateError(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +37,9 @@ def folds(name: str) -> bool:
     return name != "apart"
 
 
-def schedule_kind(name: str, *, pools: bool = True, overlap: bool = True) -> ScheduleKind:
+def schedule_kind(
+    name: str, *, pools: bool = True, overlap: bool = True, launches: int | None = None
+) -> ScheduleKind:
     """The kind of schedule of a name.
 
     Parameters
@@ -46,19 +49,35 @@ def schedule_kind(name: str, *, pools: bool = True, overlap: bool = True) -> Sch
     overlap : bool
         Without, at most one unit of a core works at a time: the mappings are the same, but every core loads, computes,
         stores, and only then loads again.
+    launches : int, optional
+        Starts of the chip, of a kind that may choose how many.
 
     Raises
     ------
     PlanError
-        If there is none of that name and it is no file's, or it takes pools along in any case.
+        If there is none of that name and it is no file's, or it takes pools along in any case, or its launches are as
+        many as they are.
     """
     if name not in SCHEDULES and not name.endswith(".toml"):
         raise PlanError(f"SCHEDULE={name}: use {', '.join(SCHEDULES)}, or a .toml file that make schedule wrote")
+    if launches is not None:
+        return _with_launches(name, launches, pools, overlap)
     if pools:
         return SCHEDULES[name](overlap=overlap) if name in SCHEDULES else Written(Path(name), overlap)
     if name != "layers":
         raise PlanError(f"FUSE=0 goes with SCHEDULE=layers alone; leave FUSE or SCHEDULE={name} out")
     return Layers(PoolFusion.NEVER, overlap=overlap)
+
+
+def _with_launches(name: str, launches: int, pools: bool, overlap: bool) -> ScheduleKind:
+    if name.endswith(".toml"):
+        raise PlanError(f"LAUNCHES={launches}: SCHEDULE={name} says which layers share a launch; edit that file")
+    kind = schedule_kind(name, pools=pools, overlap=overlap)
+    if not isinstance(kind, Fused):
+        raise PlanError(f"LAUNCHES={launches} goes with SCHEDULE=fused, not with {name}; leave one of the two out")
+    if launches < 1:
+        raise PlanError(f"LAUNCHES={launches}: give the number of launches, 1 or more")
+    return replace(kind, launches=launches)
 
 
 def schedule(

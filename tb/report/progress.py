@@ -1,4 +1,7 @@
-"""Progress of a run: a live line where there is a terminal, one line per layer elsewhere, and a pipe for a campaign."""
+"""Progress of a run: a live line where there is a terminal, one line per layer elsewhere, and a pipe for a campaign.
+
+A launch of many layers advances layer by layer, as its cores pass the marks between them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -63,6 +67,10 @@ class ConsoleWatcher(Watcher):
         """The share that is done of each launch that has begun."""
         self._running: dict[int, int] = {}
         """The launch that each process runs."""
+        self._part_ends: list[list[float]] = []
+        """Of each launch, cycles that are expected up to the end of each of its parts."""
+        self._passed: dict[int, int] = {}
+        """Parts that each running launch has behind it."""
         self._cycles: dict[int, int] = {}
         self._speeds: dict[int, float] = {}
         """Simulated cycles per second by process."""
@@ -81,8 +89,11 @@ class ConsoleWatcher(Watcher):
         if not self._console.is_terminal:
             self._say(text)
 
-    def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
+    def plan(
+        self, launches: Sequence[Step], estimates: Sequence[int], parts: Sequence[Sequence[float]] = ()
+    ) -> None:
         self._launches = launches
+        self._part_ends = [list(accumulate(some)) for some in parts] or [[] for _ in launches]
         self._expected = [float(max(estimate, 1)) for estimate in estimates]
         self._progress.update(self._task, total=sum(self._expected), completed=0)
 
@@ -104,15 +115,29 @@ class ConsoleWatcher(Watcher):
         if event["event"] == "start":
             self._shares[index] = 0.0
         elif event["event"] == "progress":
-            self._shares[index] = min(event["cycles"] / self._expected[index], 1.0)
+            self._advance(index, event["cycles"], event.get("passed", 0))
         elif event["event"] == "finish":
             self._shares[index] = 1.0
+            self._passed.pop(index, None)
             del self._running[process]
             self._say_end(index, event, speed)
         if speed:
             self._cycles[index] = event["cycles"]
             self._speeds[process] = speed
         self._show()
+
+    def _advance(self, index: int, cycles: int, passed: int) -> None:
+        """By cycles against those expected, and never outside the part that the launch has reached."""
+        ends = self._part_ends[index]
+        done = min(float(cycles), self._expected[index])
+        if passed < len(ends):
+            done = min(max(done, ends[passed - 1] if passed else 0.0), ends[passed])
+        self._shares[index] = min(done / self._expected[index], 1.0)
+        for part in range(self._passed.get(index, 0), passed):
+            self._passed[index] = part + 1
+            if not self._console.is_terminal:
+                name = self._launches[index].parts[part].name
+                self._say(f"{name}: done, {self._finished()} of {self._total()} layers")
 
     def done(self) -> None:
         self._progress.stop()
@@ -129,11 +154,11 @@ class ConsoleWatcher(Watcher):
         completed = sum(share * self._expected[index] for index, share in self._shares.items())
         speed = sum(self._speeds.values())
         left = time_left(sum(self._expected) - completed, speed)
-        finished = len(self._shares) - len(self._running)
-        count = f"{finished} of {len(self._launches)} layers"
+        finished, total = self._finished(), self._total()
+        count = f"{finished} of {total} layers"
         self._progress.update(
             self._task,
-            description=count if self._lines or not names else f"{names} ({finished + 1} of {len(self._launches)})",
+            description=count if self._lines or not names else f"{names} ({finished + 1} of {total})",
             completed=completed,
             note=f"{sum(self._cycles.values()):,} cycles, {speed / 1e3:.0f} k cycles/s, {left}",
         )
@@ -148,8 +173,19 @@ class ConsoleWatcher(Watcher):
             )
         self._relay(names, completed / sum(self._expected))
 
+    def _finished(self) -> int:
+        """Layers that are done, each launch without parts being one."""
+        ended = (index for index in self._shares if index not in self._running.values())
+        return sum(len(self._launches[index].parts) for index in ended) + sum(self._passed.values())
+
+    def _total(self) -> int:
+        return sum(len(launch.parts) for launch in self._launches)
+
     def _name(self, index: int) -> str:
-        return shorten(self._launches[index].name, NAME_WIDTH)
+        """Of a launch, or of the part that it has reached."""
+        launch, passed = self._launches[index], self._passed.get(index, 0)
+        told_apart = passed < len(launch.parts) == len(self._part_ends[index])
+        return shorten(launch.parts[passed].name if told_apart else launch.name, NAME_WIDTH)
 
     def _say(self, text: str) -> None:
         elapsed = time.perf_counter() - self._started

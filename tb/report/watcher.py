@@ -17,8 +17,16 @@ class Watcher:
     def stage(self, text: str) -> None:
         """Another preparation begins."""
 
-    def plan(self, launches: Sequence[Step], estimates: Sequence[int]) -> None:
-        """The launches to come, and what the host does between them."""
+    def plan(
+        self, launches: Sequence[Step], estimates: Sequence[int], parts: Sequence[Sequence[float]] = ()
+    ) -> None:
+        """The launches to come, and what the host does between them, with the cycles expected of each.
+
+        Parameters
+        ----------
+        parts : sequence of sequence of float
+            Of each launch, the cycles expected of its parts, if these are told apart.
+        """
 
     def kept(self, index: int, result: LaunchResult) -> None:
         """A launch is taken from an earlier run."""
@@ -27,7 +35,10 @@ class Watcher:
         """So many simulators share the launches; the note says why there are no more, or is empty."""
 
     def event(self, index: int, event: Event) -> None:
-        """An event ("start", "progress", "finish") of launch `index`, in the simulator number `event["process"]`."""
+        """An event ("start", "progress", "finish") of launch `index`, in the simulator number `event["process"]`.
+
+        Progress tells cycles, and how many marks, and so parts, the launch has `passed`.
+        """
 
     def done(self) -> None:
         """The end of the run: nothing more will come."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtl.contract.params import ChipParams
+from scheduler.kinds.kind import ScheduleKind
 from scheduler.schedule import DEFAULT_SCHEDULE, schedule_kind
 from tb.errors import BenchError
 from tb.sim.settings import MemorySettings
@@ -35,6 +36,8 @@ class RunOptions:
     """Multiply-accumulates of the network as far as known beforehand; tb/model/recipe.py chooses by them."""
     schedule: str = DEFAULT_SCHEDULE
     """Kind of schedule (`scheduler.schedule.SCHEDULES`)."""
+    launches: int | None = None
+    """Starts of the chip, of a kind that may choose how many; None: as many as the kind likes."""
     fuse: bool = True
     """Off: no maximum pool joins the convolution in front of it."""
     overlap: bool = True
@@ -43,10 +46,14 @@ class RunOptions:
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 
     def __post_init__(self) -> None:
-        schedule_kind(self.schedule, pools=self.fuse, overlap=self.overlap)
+        self.kind()
         self.settings.require_port(self.chip.link_bytes)
         if self.waves and self.jobs is not None and self.jobs > 1:
             raise BenchError(f"JOBS={self.jobs}: WAVES=1 records one simulator; leave one of the two out")
+
+    def kind(self) -> ScheduleKind:
+        """The kind of schedule, as it is wanted."""
+        return schedule_kind(self.schedule, pools=self.fuse, overlap=self.overlap, launches=self.launches)
 
     @property
     def folder(self) -> Path:

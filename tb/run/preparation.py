@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Self
 
 from estimator import Estimate, estimate
-from rtl.contract.marks import ends_of
 from scheduler.plan.program import HostStep, Plan, Step
-from scheduler.schedule import schedule, schedule_kind
+from scheduler.schedule import schedule
 from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
 from tb.model.cache import Cache
 from tb.run.options import RunOptions
@@ -42,23 +40,16 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
         If the chip cannot hold it.
     """
     start = time.perf_counter()
-    kind = schedule_kind(options.schedule, pools=options.fuse, overlap=options.overlap)
-    plan = schedule(workload.graph, options.chip, options.settings, kind)
+    plan = schedule(workload.graph, options.chip, options.settings, options.kind())
     estimates = [_predict(step, options) for step in plan.steps]
     cycles = [round(each.cycles) if each else 0 for each in estimates]
-    parts = [_part_cycles(each) if each else [] for each in estimates]
+    parts = [each.part_cycles if each else [] for each in estimates]
     return Scheduled(plan, cycles, time.perf_counter() - start, parts)
 
 
 def _predict(step: Step, options: RunOptions) -> Estimate | None:
     """What the estimator expects of a step; nothing of one of the host."""
     return None if isinstance(step, HostStep) else estimate(step, options.chip, options.settings)
-
-
-def _part_cycles(estimated: Estimate) -> list[float]:
-    """From mark to mark."""
-    ends = ends_of(estimated.cycles, list(estimated.marks.values()))
-    return [end - begin for begin, end in pairwise([0.0, *ends.values()])]
 
 
 class ModelBuild:

@@ -71,7 +71,7 @@ class Run:
 
     def _resume(self, scheduled: Scheduled, ledger: Ledger) -> dict[range, float]:
         """Keep what an earlier run has finished; the units that are left, with the cycles expected of each."""
-        self.watcher.plan(scheduled.plan.steps, scheduled.estimated_cycles)
+        self.watcher.plan(scheduled.plan.steps, scheduled.estimated_cycles, scheduled.estimated_parts)
         left = ledger.resume(scheduled.estimated_cycles)
         for index, result in ledger.results.items():
             self.watcher.kept(index, result)

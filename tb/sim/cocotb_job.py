@@ -132,8 +132,12 @@ class JobRunner:
             await self.transport.watch()
         began = time.perf_counter()
 
-        def progress(cycles: int) -> None:
-            self.emit("progress", launch=index, cycles=cycles, sim_s=time.perf_counter() - began)
+        marked = next((core for core, numbers in enumerate(launch.marks) if numbers), None)
+
+        async def progress(cycles: int) -> None:
+            sim_s = time.perf_counter() - began
+            passed = 0 if marked is None else await self.driver.passed(marked)
+            self.emit("progress", launch=index, cycles=cycles, passed=passed, sim_s=sim_s)
             self.transport.check()
 
         violation, outcome = "", None

@@ -7,7 +7,7 @@ supply another.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
@@ -35,7 +35,11 @@ from rtl.contract.regs import (
     compute_counters,
 )
 
-__all__ = ["Driver", "Outcome", "Transport", "TransportError"]
+__all__ = ["Driver", "Outcome", "Progress", "Transport", "TransportError"]
+
+
+Progress = Callable[[int], Awaitable[None]]
+"""Called with the cycles that have passed while the chip computes; it may read registers."""
 
 
 class TransportError(Exception):
@@ -56,7 +60,7 @@ class Transport(ABC):
     @abstractmethod
     async def wait_irq(
         self,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         interval_s: float = 0.25,
         limit_cycles: int | None = None,
     ) -> bool:
@@ -150,9 +154,7 @@ class Driver:
         await write(Register.ACTIVE_CORES_HIGH, active >> 32)
         await write(Register.CONTROL, Control.START)
 
-    async def wait(
-        self, progress: Callable[[int], None] | None = None, *, limit_cycles: int | None = None
-    ) -> Outcome:
+    async def wait(self, progress: Progress | None = None, *, limit_cycles: int | None = None) -> Outcome:
         """Wait for the end of the program and say how it ended; the interrupt is cleared."""
         answered = await self.transport.wait_irq(progress, limit_cycles=limit_cycles)
         status = Status(await self.transport.read32(Register.STATUS))
@@ -190,6 +192,12 @@ class Driver:
         Of a launch that is done: what a mark that was not passed has in its entry is left over from before.
         """
         return [[await self._mark(core, number) for number in some] for core, some in enumerate(numbers)]
+
+    async def passed(self, core: int) -> int:
+        """Marks that a core has passed so far, less than 256; it may be asked while the chip computes."""
+        block = block_index(BlockKind.CORE, core, self.chip.n_cores)
+        await self.transport.write32(Register.COUNTER_SELECT, block << 8 | CoreTrace.PASSED)
+        return await self.transport.read32(Register.COUNTER_LOW)
 
     async def _mark(self, core: int, number: int) -> Mark:
         entry = number % self.chip.cores[core].marks

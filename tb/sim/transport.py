@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cocotb.triggers import First, RisingEdge, Timer
 
 from tb.model.wrapper import AXIL_SIGNALS
 from tb.sim.buses import describe
-from tb.sim.driver import Transport, TransportError
+from tb.sim.driver import Progress, Transport, TransportError
 from tb.sim.job import Region
 from tb.sim.settings import MemorySettings
 
@@ -236,7 +236,7 @@ class SimTransport(Transport):
 
     async def wait_irq(
         self,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         interval_s: float = 0.25,
         limit_cycles: int | None = None,
     ) -> bool:
@@ -256,7 +256,8 @@ class SimTransport(Transport):
             # The chunk follows the speed, but never jumps so far that one wait becomes long.
             chunk = max(200, min(4 * chunk, int(chunk * interval_s / max(spent, 1e-4))))
             if progress is not None and not int(irq.value):
-                progress(waited)
+                await progress(waited)
+                waited = int(_now_ns() - start_ns) // CLOCK_PERIOD_NS
         self.cycles_run += waited
         await RisingEdge(self._clk)
         return True

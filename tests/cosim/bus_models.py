@@ -13,7 +13,7 @@ from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiResp, AxiSlave
 
 from rtl.contract.params import ChipParams
-from tb.sim.driver import Transport, TransportError
+from tb.sim.driver import Progress, Transport, TransportError
 from tb.sim.transport import CLOCK_PERIOD_NS, check_buses, start_clock
 
 __all__ = ["Access", "BusTransport", "Port", "pauses", "reset_chip"]
@@ -134,7 +134,7 @@ class BusTransport(Transport):
 
     async def wait_irq(
         self,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         interval_s: float = 0.25,
         limit_cycles: int | None = None,
     ) -> bool:

@@ -1,8 +1,8 @@
 """Runs of a small network that are killed at any moment, and what must hold of the folder that they leave.
 
 A run is a process forked from this one, so that the workload is prepared once. It, or a simulator of it, gets SIGKILL
-after a random time; then every launch that the folder holds must be whole and stay as it is for good, a summary must
-tell the truth, and no process may be left.
+after a random time, or at an event of its own; then every launch that the folder holds must be whole and stay as it is
+for good, a summary must tell the truth, and no process may be left.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,12 +23,14 @@ import numpy as np
 
 from tb.cli import main
 from tb.report.summary import Summary
+from tb.report.watcher import Watcher
 from tb.run.options import RunOptions
 from tb.run.run import Run
 from tb.run.workload import Workload
 from tb.sim.job import LaunchResult
+from tb.sim.session import Event
 
-__all__ = ["Attempt", "Killer", "simulators"]
+__all__ = ["Attempt", "Killer", "Trap", "campaign", "simulators"]
 
 PATIENCE_S = 300.0
 """Longest time that anything may take on a busy machine."""
@@ -44,6 +47,17 @@ class Attempt:
     finished: dict[str, int]
     """Finished launches by folder name, with the time stamps of their results."""
     summary: dict | None
+
+
+class Trap(Watcher):
+    """Kills the process that runs it at the first event, of a launch by its number, for which `when` holds."""
+
+    def __init__(self, when: Callable[[int, Event], bool]) -> None:
+        self.when = when
+
+    def event(self, index: int, event: Event) -> None:
+        if self.when(index, event):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass
@@ -63,8 +77,10 @@ class Killer:
     def folder(self) -> Path:
         return self.options.runs_dir / self.options.name
 
-    def attempt(self, victim: str | None, after_s: float = 0.0, *, fresh: bool = False) -> Attempt:
-        """One run, and SIGKILL to its "parent" or a "simulator" after some time; None: to its end.
+    def attempt(
+        self, victim: str | None, after_s: float = 0.0, *, fresh: bool = False, trap: Trap | None = None
+    ) -> Attempt:
+        """One run, and SIGKILL to its "parent" or a "simulator" after some time; None: to its end, or into a trap.
 
         Raises
         ------
@@ -73,7 +89,7 @@ class Killer:
         """
         before = {} if fresh or not self.attempts else self.attempts[-1].finished
         began = time.monotonic()
-        process = _FORK.Process(target=self._run, args=(fresh,))
+        process = _FORK.Process(target=self._run, args=(fresh, trap))
         process.start()
         assert process.pid is not None
         if victim is not None:
@@ -92,12 +108,12 @@ class Killer:
         self._check(attempt)
         return attempt
 
-    def _run(self, fresh: bool) -> None:
+    def _run(self, fresh: bool, trap: Trap | None) -> None:
         """In the forked process: as the command line does it, with its lines and statuses."""
         sys.stderr = self.log.open("w")
 
         def app() -> None:
-            summary = Run(replace(self.options, fresh=fresh), lambda: self.workload, self.net).execute()
+            summary = Run(replace(self.options, fresh=fresh), lambda: self.workload, self.net, trap).execute()
             if summary.failure:
                 sys.stderr.write(f"failed: {summary.failure}\n")
             sys.exit(0 if summary.bit_exact else 1)

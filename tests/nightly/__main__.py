@@ -43,7 +43,7 @@ CAMPAIGNS = (
     Campaign("formal", "-m tests.formal"),
     Campaign("fuzz", "-m tb.cli fuzz --seeds 0..499"),
     Campaign("upsets", "-m tests.faults --upsets 2000"),
-    Campaign("kills", "-m pytest -q -m slow tests/faults/test_kills.py"),
+    Campaign("kills", "-m pytest -q -m slow tests/faults/test_kills.py tests/faults/test_fused_kills.py"),
     Campaign("slow tests", "-m pytest -q -m slow -n 2 --dist worksteal tests/cosim tests/unit"),
     Campaign("coverage", "-m tests.coverage"),
     Campaign("software mutants", "-m tests.mutation.software --mutants 24"),

@@ -115,12 +115,21 @@ class Draft:
         """How a part is split and tiled, for reports."""
         return "; ".join(mapping.describe() for mapping in self.parts[part])
 
+    def _rings(self, part: int) -> tuple[tuple[int, int, int], ...]:
+        """(core, first, end): bytes of the activation scratchpads for what is loaded."""
+        return tuple(
+            (core, mapping.budget.act.first, mapping.budget.act.first + mapping.ring_bytes)
+            for mapping in self.parts[part]
+            for core in mapping.cores
+        )
+
     def place(self, name: str, parts: tuple[Part, ...], bump: Bump) -> tuple[Launch, list[Segment]]:
         """The launch, and everything that it needs in DRAM; `bump` goes on behind that."""
         segments = [segment for constants in self.constants for segment in constants.segments(name)]
         bump.top = self.end
         stride, cores = Launch.stride_for(self.streams), len(self.streams) // len(Unit)
         base = bump.take(len(self.streams) * stride)
+        parts = tuple(replace(part, rings=self._rings(number)) for number, part in enumerate(parts))
         launch = Launch(name, parts, self.streams, base, stride, self.borders)
         program = np.zeros(len(self.streams) * stride, np.uint8)
         for core in range(cores):

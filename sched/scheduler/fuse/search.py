@@ -6,7 +6,7 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from math import inf
@@ -139,8 +139,34 @@ class Search:
             state = found[state].before
         return choices[::-1]
 
-    def priced(self, choices: dict[int, Choice]) -> dict[int, Choice]:
+    def streamed(self, number: int) -> Choice:
+        """The best for an operation with all its tensors in DRAM that shares a launch, and so has half of the weights.
+
+        Raises
+        ------
+        PlanError
+            If it does not fit.
+        """
+        where = dict.fromkeys(self.stays.steps[number].reads)
+        found: list[Choice] = []
+        errors: list[PlanError] = []
+        for grid in self.stays.grids(number):
+            try:
+                cost, ring = self.price(number, grid, where, None, self.core.act_bytes)
+                found.append(Choice(grid, None, cost, ring))
+            except PlanError as error:
+                errors.append(error)
+        if not found:
+            raise PlanError(f"{errors[0]}, or give it a launch of its own by a larger LAUNCHES")
+        return min(found, key=lambda choice: choice.cost)
+
+    def priced(self, choices: dict[int, Choice], alone: Collection[int]) -> dict[int, Choice]:
         """Choices that somebody else made, with their costs and rings.
+
+        Parameters
+        ----------
+        alone : collection of int
+            Operations with a launch of their own, which have all of the core.
 
         Raises
         ------
@@ -157,7 +183,7 @@ class Search:
             }
             where = {name: before.get(self.tensors.root(name)) for name in step.reads}
             left = self.core.act_bytes - self._used(number, alive)
-            cost, ring = self.price(number, choice.grid, where, choice.stay, left if alive else None)
+            cost, ring = self.price(number, choice.grid, where, choice.stay, None if number in alone else left)
             found[number] = replace(choice, cost=cost, ring=ring)
         return found
 
@@ -352,7 +378,7 @@ def _with_sink(mapping: Mapping, sink: Sink) -> Mapping:
 
 def _ring(mapping: Mapping) -> int:
     """Bytes of its rings of activations, with those behind that a read may touch."""
-    used = mapping.act_slots * mapping.slot_bytes + mapping.residual_slots * mapping.residual_slot_bytes
+    used = mapping.ring_bytes
     if not used:
         return 0
     word = mapping.work.core.act_word_bytes(mapping.work.block)

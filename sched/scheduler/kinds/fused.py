@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from estimator import MemoryTiming, estimate
 from golden.int8.qgraph import QGraph
@@ -12,6 +12,7 @@ from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
 from scheduler.errors import PlanError
+from scheduler.fuse.cuts import fewest_launches, how_to_get_more, joined, staying_behind
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
@@ -23,7 +24,7 @@ from scheduler.map.mapping import Mapping
 from scheduler.place import aliases, place_tensors
 from scheduler.plan.bump import Bump
 from scheduler.plan.program import HostStep, Part, Placement, Plan, Segment, Step
-from scheduler.plan.residence import Residence
+from scheduler.plan.residence import Residence, Resident
 
 __all__ = ["Fused", "Planner"]
 
@@ -44,11 +45,15 @@ class Fused:
         How many mappings are compared where a layer has a launch of its own.
     overlap : bool
         Whether the units of a core work at the same time (`scheduler.code.serial`); choices and mappings are the same.
+    launches : int, optional
+        Starts of the chip; otherwise as many as there can be, which costs next to nothing, and loses least when a run
+        is interrupted.
     """
 
     byte_cost: float = 0.5
     policy: Policy = field(default_factory=Policy)
     overlap: bool = True
+    launches: int | None = None
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
         """As `ScheduleKind.plan`."""
@@ -102,8 +107,20 @@ class Planner:
 
     def plan(self) -> Plan:
         """By the best choices."""
+        return self.finish(*self.decided())
+
+    def decided(self) -> tuple[dict[int, Choice], list[list[int]]]:
+        """The best choices, and the operations of every launch, in as many launches as are wanted.
+
+        Raises
+        ------
+        PlanError
+            If there cannot be so many, or so few.
+        """
         choices = self.choices()
-        return self.finish(choices, self.launches(choices))
+        launches = self.launches(choices)
+        wanted = self.kind.launches
+        return (choices, launches) if wanted is None else self._in_launches(choices, launches, wanted)
 
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
@@ -122,7 +139,7 @@ class Planner:
         PlanError
             If they do not fit.
         """
-        kept = {self.tensors.root(self.steps[number].output) for number, choice in choices.items() if choice.stay}
+        kept = {self._output(number) for number, choice in choices.items() if choice.stay}
         together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
         shared = filter(None, together)
         placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles)
@@ -137,7 +154,7 @@ class Planner:
             draft = self._draft(numbers, choices, placements, bump.top)
             draft = draft if self.kind.overlap else draft.serial(self.chip, bump.top)
             launch, needed = draft.place(self._name(numbers), self._parts(numbers, draft), bump)
-            steps.append(launch)
+            steps.append(replace(launch, residents=tuple(self._residents(numbers, choices))))
             segments += needed
         return Plan(self.chip, self.graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
 
@@ -220,10 +237,41 @@ class Planner:
 
     def alive_behind(self, number: int, choices: dict[int, Choice]) -> bool:
         """Whether something stays behind an operation, or it is one of several that complete a node together."""
-        return not self.steps[number].done or any(
-            choice.stay and before <= number < self.tensors.last[self.tensors.root(self.steps[before].output)]
-            for before, choice in choices.items()
-        )
+        return not self.steps[number].done or bool(staying_behind(number, self.tensors, self.steps, choices))
+
+    def _output(self, number: int) -> str:
+        """The tensor inside which an operation's output lies."""
+        return self.tensors.root(self.steps[number].output)
+
+    def _in_launches(
+        self, choices: dict[int, Choice], pieces: list[list[int]], count: int
+    ) -> tuple[dict[int, Choice], list[list[int]]]:
+        """The same in so many launches: neighbours share one, and weights are loaded ahead across the border."""
+        hosts = [isinstance(self.steps[piece[0]].node, QHost) for piece in pieces]
+        most, fewest = hosts.count(False), fewest_launches(pieces, hosts)
+        if count > most:
+            remedy = how_to_get_more(pieces, self.tensors, self.steps, choices, self._fit)
+            raise PlanError(f"LAUNCHES={count}: {most} at most can be; {remedy}")
+        if count < fewest:
+            raise PlanError(f"LAUNCHES={count}: the host computes in between; give {fewest} or more")
+        alone = [len(piece) == 1 and not host for piece, host in zip(pieces, hosts, strict=True)]
+        costs = [
+            0.0 if host else self._alone(piece[0]) if single else sum(choices[number].cost for number in piece)
+            for piece, host, single in zip(pieces, hosts, alone, strict=True)
+        ]
+        launches = joined(pieces, hosts, costs, count)
+        shared = {number for launch in launches if len(launch) > 1 for number in launch}
+        singles = {piece[0] for piece, single in zip(pieces, alone, strict=True) if single}
+        return choices | {number: self.search.streamed(number) for number in sorted(singles & shared)}, launches
+
+    def _fit(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> bool:
+        """Whether the scratchpads have room for these choices."""
+        try:
+            priced = self.search.priced(choices, {launch[0] for launch in launches if len(launch) == 1})
+        except PlanError:
+            return False
+        own = [{number: priced[number] for number in launch if number in priced} for launch in launches]
+        return all(self._packed(chosen) is not None for chosen in own)
 
     # --- addresses ----------------------------------------------------------------------------------------------
 
@@ -233,7 +281,7 @@ class Planner:
         places: dict[str, str] = {}
         stays = self._stays(choices)
         for number in choices:
-            root = self.tensors.root(self.steps[number].output)
+            root = self._output(number)
             stay = stays[root]
             if stay is None or self.tensors.first[root] != number:
                 continue
@@ -248,7 +296,7 @@ class Planner:
         return items, places
 
     def _stays(self, choices: dict[int, Choice]) -> dict[str, Stay]:
-        return {self.tensors.root(self.steps[number].output): choice.stay for number, choice in choices.items()}
+        return {self._output(number): choice.stay for number, choice in choices.items()}
 
     def _packed(self, choices: dict[int, Choice]) -> dict[str, Range] | None:
         """Scratchpad bytes of every root that stays; None if they do not fit, or leave no room for what is loaded."""
@@ -314,6 +362,17 @@ class Planner:
             )
             for place, step in enumerate(self.steps[number] for number in numbers)
         )
+
+    def _residents(self, numbers: Sequence[int], choices: dict[int, Choice]) -> Iterator[Resident]:
+        """What stays between the parts of a launch."""
+        chosen = {number: choices[number] for number in numbers}
+        packed = self._packed(chosen) or {}
+        for root, stay in self._stays(chosen).items():
+            if stay is not None:
+                residence = self.stays.tensor(root, stay, packed[root].first)
+                assert isinstance(residence, Residence)
+                first, last = self.tensors.first[root], self.tensors.last[root]
+                yield Resident(root, residence, numbers.index(first), numbers.index(last))
 
     def _name(self, numbers: Sequence[int]) -> str:
         last = self.steps[numbers[-1]].label

@@ -39,7 +39,7 @@ class Written:
             text = self.path.read_text()
             planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, joined(text, pool_candidates(graph)))
             choices, launches = read(text, graph.name, planner.stays)
-            choices = planner.search.priced(choices)
+            choices = planner.search.priced(choices, {launch[0] for launch in launches if len(launch) == 1})
             alive = [planner.alive_behind(number, choices) for number in range(len(planner.steps))]
             check_cuts(planner.steps, launches, alive)
             hosts = [[number] for number, step in enumerate(planner.steps) if isinstance(step.node, QHost)]
@@ -50,8 +50,7 @@ class Written:
             raise PlanError(f"SCHEDULE={self.path}: {error}") from error
 
 
-def write_schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> str:
+def write_schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming, kind: Fused | None = None) -> str:
     """The best fused schedule, as text."""
-    planner = Planner(Fused(), graph, chip, memory)
-    choices = planner.choices()
-    return write(graph.name, planner.stays, choices, planner.launches(choices))
+    planner = Planner(kind or Fused(), graph, chip, memory)
+    return write(graph.name, planner.stays, *planner.decided())

@@ -196,6 +196,11 @@ class Mapping:
         return max(0, min((self.usable_bytes - least) // self.slot_bytes, kept + AHEAD))
 
     @property
+    def ring_bytes(self) -> int:
+        """Activation scratchpad of both rings, for the input and for the residual."""
+        return self.act_slots * self.slot_bytes + self.residual_slots * self.residual_slot_bytes
+
+    @property
     def usable_bytes(self) -> int:
         """Activation scratchpad for slots; an array read of the last bytes must not leave the memory."""
         return self.budget.act.size - max(self.work.core.rows, self.work.block)

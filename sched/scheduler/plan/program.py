@@ -14,6 +14,7 @@ from rtl.contract.isa import INSTRUCTION_BYTES, Unit
 from rtl.contract.params import ChipParams
 from scheduler.alike import UNMAPPED
 from scheduler.plan.layout import Layout
+from scheduler.plan.residence import Resident
 
 __all__ = ["HostStep", "Launch", "Part", "Placement", "Plan", "Segment", "Step"]
 
@@ -77,12 +78,15 @@ class Part:
         How the work is split and tiled, for reports.
     macs : int
         Multiply-accumulates of its nodes.
+    rings : tuple of (core, first, end)
+        Bytes of the activation scratchpads through which tensors are loaded from DRAM.
     """
 
     nodes: tuple[str, ...]
     op: str
     mapping: str
     macs: int
+    rings: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -104,6 +108,8 @@ class Launch:
         Stream of core i, unit u lies at ``program_base + (3*i + u) * program_stride``.
     borders : dict of (core, Unit) to sequence of int
         Of every stream, the number of the instruction behind each part; empty where nobody noted it.
+    residents : tuple of Resident
+        Tensors that stay on the chip between its parts.
     """
 
     name: str
@@ -112,6 +118,7 @@ class Launch:
     program_base: int
     program_stride: int
     borders: Mapping[tuple[int, Unit], Sequence[int]] = field(default_factory=dict)
+    residents: tuple[Resident, ...] = ()
 
     def of_part(self, part: int) -> Iterator[bytes]:
         """Instructions of a part, of all cores and units."""

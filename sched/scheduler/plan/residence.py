@@ -10,7 +10,7 @@ from typing import Annotated
 from scheduler.alike import UNMAPPED
 from scheduler.plan.layout import Blocked, ceil_div
 
-__all__ = ["Residence"]
+__all__ = ["Residence", "Resident"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Residence:
         """By core."""
         return {core: (first, end) for core, first, end in self.rows}
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether each of its cores holds all rows."""
+        return all(end - first == self.shape[1] for _, first, end in self.rows)
+
     @cached_property
     def height(self) -> int:
         """Rows of a plane: as many as the fullest core holds."""
@@ -78,3 +83,21 @@ class Residence:
         word, lane = divmod(channel_block, self.groups)
         pixel = (row - self.rows_of[core][0]) * self.shape[2] + column
         return self.addr // self.layout.block + (word * self.plane + pixel) * self.groups + lane
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A tensor that stays on the chip during some parts of a launch.
+
+    Attributes
+    ----------
+    tensor : str
+    residence : Residence
+    first, last : int
+        Numbers of the part that writes it first, and of the last that reads it.
+    """
+
+    tensor: str
+    residence: Residence
+    first: int
+    last: int

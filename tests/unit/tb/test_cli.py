@@ -65,6 +65,10 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--jobs", "0"], "JOBS=0: give the number of simulator processes, 1 or more"),
         (["--net", "lenet5", "--jobs", "two"], "JOBS=two: give the number of simulator processes"),
         (["--net", "lenet5", "--jobs", "2", "--waves"], "JOBS=2: WAVES=1 records one simulator"),
+        (["--net", "lenet5", "--launches", "2"], "LAUNCHES=2 goes with SCHEDULE=fused, not with layers"),
+        (["--net", "lenet5", "--schedule", "fused", "--launches", "0"], "LAUNCHES=0: give the number of launches, 1"),
+        (["--net", "lenet5", "--schedule", "a.toml", "--launches", "2"], "SCHEDULE=a.toml says which layers share"),
+        (["--net", "lenet5", "--schedule", "fused", "--launches", "9"], "LAUNCHES=9: 1 at most can be; tensors stay"),
         (["--net", "lenet5", "--bandwidth", "33"], "bandwidth is 33: the port of a memory node carries 16 bytes"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
@@ -97,13 +101,15 @@ def test_bad_input_is_one_line_and_status_2(
 
 def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     command = [
-        "make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "OVERLAP=0", "FRESH=1", "WAVES=0", "LATENCY=0", "JOBS=3"
+        "make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "OVERLAP=0", "FRESH=1", "WAVES=0", "LATENCY=0",
+        "JOBS=3", "LAUNCHES=2",
     ]  # fmt: skip
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     arguments = shlex.split(next(line for line in printed.splitlines() if "tb.cli sim" in line))
     arguments = arguments[arguments.index("sim") :]
     assert arguments == [
-        "sim", "--net", "lenet5", "--cores", "2", "--latency", "0", "--jobs", "3", "--no-fuse", "--no-overlap",
+        "sim", "--net", "lenet5", "--cores", "2", "--launches", "2", "--latency", "0", "--jobs", "3", "--no-fuse",
+        "--no-overlap",
         "--no-waves", "--fresh",
     ]  # fmt: skip
     assert _run(monkeypatch, *arguments) == 2
@@ -115,6 +121,44 @@ def test_make_refuses_switches_that_are_neither_on_nor_off() -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "OVERLAP=2: give 1 or 0" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--out", "plan.png"], "OUT=plan.png: give a .toml file for the schedule, an .svg file for its picture"),
+        (["--out", "plan.toml", "--core", "1"], "CORE=1 is of the picture; give an .svg file, too, or leave it out"),
+        (["--out", "plan.svg", "--core", "4"], "CORE=4: the chip has cores 0 to 3"),
+        (["--schedule", "layers", "--out", "a.toml"], "OUT=a.toml: SCHEDULE=layers is drawn alone; give an .svg file"),
+        (["--schedule", "layers", "--launches", "2", "--out", "a.svg"], "LAUNCHES=2 goes with SCHEDULE=fused"),
+        (["--launches", "9"], "LAUNCHES=9: 1 at most can be; tensors stay"),
+    ],
+)
+def test_schedules_that_cannot_be_written_are_one_line_and_status_2(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    assert _run(monkeypatch, "schedule", "--net", "lenet5", *arguments) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.rglob("*.svg")) + list(tmp_path.rglob("*.toml"))
+
+
+def test_a_schedule_and_its_picture_are_of_one_plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """What somebody edits is drawn as edited."""
+    options = ("schedule", "--net", "lenet5", "--core", "3", "--out")
+    assert _run(monkeypatch, *options, "plan.svg,plan.toml") == 0
+    written, drawn = Path("plan.toml"), Path("plan.svg").read_text()
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["schedule:", "picture:"]
+    assert "5 layers in 1 launch, " in drawn
+    assert "conv2: 16 x" not in drawn
+    stays = '"conv2+pool2", split = [1, 4], output = '
+    edited = written.read_text().replace(f'{stays}"whole"', f'{stays}"dram"')
+    assert edited != written.read_text()
+    written.write_text(edited)
+    assert _run(monkeypatch, *options, "edited.svg", "--schedule", "plan.toml") == 0
+    assert "pool2: 16 x 5 x 5 in DRAM" in Path("edited.svg").read_text()
+    assert "pool2: 16 x 5 x 5 in DRAM" not in drawn
 
 
 def _onnx(path: Path, change: Callable[[onnx.ModelProto], object] = lambda _: None) -> None:

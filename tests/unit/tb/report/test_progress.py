@@ -13,11 +13,11 @@ from rich.console import Console
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.sim.job import LaunchResult
 
-LAUNCHES = [SimpleNamespace(name="conv1"), SimpleNamespace(name="conv2")]
+LAUNCHES = [SimpleNamespace(name="conv1", parts=[None]), SimpleNamespace(name="conv2", parts=[None])]
 
 
-def event(kind: str, cycles: int = 0, process: int = 0) -> dict:
-    figures = {} if kind == "start" else {"cycles": cycles, "sim_s": 1.0, "ok": True}
+def event(kind: str, cycles: int = 0, process: int = 0, passed: int = 0) -> dict:
+    figures = {} if kind == "start" else {"cycles": cycles, "sim_s": 1.0, "ok": True, "passed": passed}
     return {"event": kind, "process": process, **figures}
 
 
@@ -69,12 +69,52 @@ def test_all_processes_are_shown_on_the_relay_in_the_log_and_on_a_terminal() -> 
 def test_long_names_leave_room_beside_the_bar() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     watcher = ConsoleWatcher(console)
-    watcher.plan([SimpleNamespace(name="/model/features.17/conv/conv.2/Conv")], [100])
+    watcher.plan([SimpleNamespace(name="/model/features.17/conv/conv.2/Conv", parts=[None])], [100])
     watcher.event(0, event("start", 0))
     watcher.event(0, event("progress", 50))
     watcher.done()
     assert "/model/fea\u2026nv.2/Conv (1 of 1)" in console.file.getvalue()
     assert "50 cycles, 0 k cycles/s" in console.file.getvalue()
+
+
+def test_a_launch_advances_layer_by_layer() -> None:
+    """By its marks where it has some: by cycles within a layer, which no wrong prediction leaves."""
+    heard = []
+    log, terminal = Console(file=io.StringIO()), Console(file=io.StringIO(), force_terminal=True, width=100)
+    parts = [SimpleNamespace(name=name) for name in ("conv2", "conv3", "fc")]
+    launches = [LAUNCHES[0], SimpleNamespace(name="conv2..fc", parts=parts)]
+    watchers = [ConsoleWatcher(log, lambda text, share: heard.append((text, share))), ConsoleWatcher(terminal)]
+    for watcher in watchers:
+        watcher.plan(launches, [100, 300], [[], [100.0, 150.0, 50.0]])
+        watcher.event(0, event("start"))
+        watcher.event(0, event("finish", 100))
+        watcher.event(1, event("start"))
+        watcher.event(1, event("progress", 60))
+        watcher.event(1, event("progress", 180))  # slower than predicted: still in the first
+        watcher.event(1, event("progress", 190, passed=2))  # faster: two at once
+    watchers[1].done()
+    assert "fc (4 of 4)" in terminal.file.getvalue()
+    watchers[0].event(1, event("finish", 220))
+    watchers[0].done()
+    assert heard[-5:] == [("conv2", 0.25), ("conv2", 0.4), ("conv2", 0.5), ("fc", 0.875), ("", 1.0)]
+    lines = [line.partition("] ")[2] for line in log.file.getvalue().splitlines()]
+    assert lines == [
+        "conv1: 100 cycles at 0 k cycles/s",
+        "conv2: done, 2 of 4 layers",
+        "conv3: done, 3 of 4 layers",
+        "conv2..fc: 220 cycles at 0 k cycles/s",
+    ]
+
+
+def test_a_launch_without_marks_advances_by_cycles() -> None:
+    heard = []
+    parts = [SimpleNamespace(name=name) for name in ("conv2", "conv3")]
+    watcher = ConsoleWatcher(Console(file=io.StringIO()), lambda text, share: heard.append((text, share)))
+    watcher.plan([SimpleNamespace(name="conv2..conv3", parts=parts)], [300], [[]])
+    watcher.event(0, event("start"))
+    watcher.event(0, event("progress", 60))
+    watcher.done()
+    assert heard == [("conv2..conv3", 0.0), ("conv2..conv3", 0.2)]
 
 
 def test_pipe_carries_lines_until_nobody_reads_it() -> None:

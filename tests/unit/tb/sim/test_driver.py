@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +10,18 @@ import pytest
 
 from rtl.contract.activity import Activity
 from rtl.contract.params import default_chip
-from rtl.contract.regs import ID_VALUE, START_CYCLES, Control, CoreTrace, ErrorCode, Register, Status
-from tb.sim.driver import Driver, Outcome, Transport, TransportError
+from rtl.contract.regs import (
+    ID_VALUE,
+    START_CYCLES,
+    BlockKind,
+    Control,
+    CoreTrace,
+    ErrorCode,
+    Register,
+    Status,
+    block_index,
+)
+from tb.sim.driver import Driver, Outcome, Progress, Transport, TransportError
 
 CHIP = default_chip(2)
 
@@ -43,7 +52,7 @@ class FakeBoard(Transport):
 
     async def wait_irq(
         self,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         interval_s: float = 0.25,
         limit_cycles: int | None = None,
     ) -> bool:
@@ -54,6 +63,14 @@ class FakeBoard(Transport):
 
     async def write_memory(self, address: int, data: np.ndarray) -> None:
         raise NotImplementedError
+
+
+def test_marks_are_asked_for_while_the_chip_computes() -> None:
+    """One write and one read; the low word is all there is."""
+    board = FakeBoard()
+    passed = asyncio.run(Driver(board, CHIP).passed(1))
+    assert board.writes == [(Register.COUNTER_SELECT, passed)]
+    assert (passed & 0xFF, passed >> 8) == (CoreTrace.PASSED, block_index(BlockKind.CORE, 1, CHIP.n_cores))
 
 
 def test_start_writes_everything_before_the_start_bit() -> None:

@@ -206,14 +206,12 @@ class Planner:
 
     def _packed(self, choices: dict[int, Choice]) -> dict[str, Range] | None:
         """Scratchpad bytes of every root that stays; None if they do not fit, or leave no room for what is loaded."""
-        capacity = self.stays.core.act_bytes
         items, places = self._items(choices)
-        placed = pack(items, capacity)
-        if placed is None:
+        rings = {number: Item(number, number, choice.ring) for number, choice in choices.items() if choice.ring}
+        found = pack({**items, **rings}, self.stays.core.act_bytes)
+        if found is None:
             return None
-        for number, choice in choices.items():
-            if largest_gap(items, placed, number, number, capacity).size < choice.ring:
-                return None
+        placed = {root: found[root] for root in items}
         return {**placed, **{root: placed[place] for root, place in places.items()}}
 
     # --- programs -----------------------------------------------------------------------------------------------

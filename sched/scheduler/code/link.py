@@ -33,7 +33,7 @@ from scheduler.code.emit import Emitted, Streams
 from scheduler.map.budget import Barriers, Range
 from scheduler.map.mapping import Mapping
 from scheduler.plan.residence import Residence
-from scheduler.work.sink import MemorySink, ScratchpadSink
+from scheduler.work.sink import MemorySink
 from scheduler.work.source import ResidentSource
 
 __all__ = ["PARTS_APART", "Linked", "link"]
@@ -222,8 +222,7 @@ def _used(mapping: Mapping) -> Iterator[Range]:
     for source in residences:
         if isinstance(source, ResidentSource):
             yield _place(source.residence)
-    if isinstance(work.sink, ScratchpadSink):
-        yield _place(work.sink.residence)
+    yield from map(_place, work.sink.residences)
 
 
 def _place(residence: Residence) -> Range:

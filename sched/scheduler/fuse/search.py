@@ -6,7 +6,8 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -14,7 +15,8 @@ from estimator import MemoryTiming
 from estimator.coefficients import Coefficients
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
-from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
+from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays
+from scheduler.fuse.strips import Chain, Strips
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings, predict, program_bytes
@@ -33,6 +35,10 @@ LEVELS = (1, 2, 4, 8, 16, 32)
 """Fractions of the activation scratchpad that an operation may get for what it loads."""
 LAUNCH_CYCLES = 600
 """What it costs to begin anew where nothing stays: no weights are there, no instructions, and all wait for the last."""
+RECOMPUTED = 0.005
+"""Share of the network's multiply-accumulates that a chain may do again."""
+STRIP_COUNTS = 2
+"""Numbers of strips of a chain that are tried, from the smallest that fits on."""
 CANDIDATES = 3
 """Mappings of an operation that are kept, whatever becomes of its output."""
 
@@ -63,12 +69,15 @@ class Choice:
         Of the operation.
     ring : int
         Bytes of the activation scratchpad that it wants for what it loads.
+    chain : Chain, optional
+        In which it is, if it is done strip by strip. The output then stays only by strips, but for the last one's.
     """
 
     grid: Grid
     stay: Stay
     cost: float
     ring: int
+    chain: Chain | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class _Way:
 
     cost: float
     before: State
-    choice: Choice
+    choices: tuple[Choice, ...]
 
 
 class Search:
@@ -94,6 +103,7 @@ class Search:
         self.chip, self.core, self.tensors = stays.chip, stays.core, stays.tensors
         self.coefficients = Coefficients.load()
         self.cores = tuple(range(self.chip.n_cores))
+        self.macs = sum(step.macs for step in stays.steps)
         self._found: dict[object, list[Mapping]] = {}
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
@@ -112,26 +122,25 @@ class Search:
         PlanError
             If an operation fits in no way; that of the first such one.
         """
-        ways: list[dict[State, _Way]] = []
-        states: dict[State, float] = {(): 0.0}
+        ways: dict[int, dict[State, _Way]] = {number: {} for number in range(first, end + 1)}
+        ways[first][()] = _Way(0.0, (), ())
         for number in range(first, end):
-            found: dict[State, _Way] = {}
             errors: list[PlanError] = []
-            for state, cost in states.items():
-                for choice, after in self._steps(number, dict(state), capacity, end, errors):
-                    total = cost + choice.cost
+            for state, way in ways[number].items():
+                for choices, after in self._steps(number, dict(state), capacity, end, errors):
+                    total = way.cost + sum(choice.cost for choice in choices)
+                    found = ways[number + len(choices)]
                     if after not in found or total < found[after].cost:
-                        found[after] = _Way(total, state, choice)
-            if not found:
+                        found[after] = _Way(total, state, choices)
+            if not any(ways[behind] for behind in range(number + 1, end + 1)):
                 raise errors[0]
-            ways.append(found)
-            states = {state: way.cost for state, way in found.items()}
-        choices: list[Choice] = []
+        chosen: list[Choice] = []
         state: State = ()
-        for found in reversed(ways):
-            choices.append(found[state].choice)
-            state = found[state].before
-        return choices[::-1]
+        while len(chosen) < end - first:
+            way = ways[end - len(chosen)][state]
+            chosen = [*way.choices, *chosen]
+            state = way.before
+        return chosen
 
     def priced(self, choices: dict[int, Choice]) -> dict[int, Choice]:
         """Choices that somebody else made, with their costs and rings.
@@ -144,51 +153,172 @@ class Search:
         stays: dict[str, Stay] = {}
         found: dict[int, Choice] = {}
         for number, choice in choices.items():
-            step, before = self.stays.steps[number], {**stays}
-            stays[self.tensors.root(step.output)] = choice.stay
-            alive: dict[str, Stay] = {
-                root: stay for root, stay in stays.items() if stay and self.tensors.last[root] >= number
-            }
-            where = {name: before.get(self.tensors.root(name)) for name in step.reads}
-            left = self.core.act_bytes - self._used(number, alive)
-            cost, ring = self.price(number, choice.grid, where, choice.stay, left if alive else None)
-            found[number] = replace(choice, cost=cost, ring=ring)
+            if number in found:
+                continue
+            chain = choice.chain
+            last = number if chain is None else chain.end - 1
+            output = self.tensors.root(self.stays.steps[last].output)
+            alive: dict[str, Stay] = {**stays, output: choices[last].stay}
+            left = self.core.act_bytes - self._used(number, alive, chain)
+            if chain is None:
+                where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
+                cost, ring = self.price(number, choice.grid, where, choice.stay, left if any(alive.values()) else None)
+                found[number] = replace(choice, cost=cost, ring=ring)
+            else:
+                parts = self._chain(chain, stays, choices[last].stay, left)
+                found |= dict(zip(range(chain.first, chain.end), parts, strict=True))
+            stays = {root: stay for root, stay in alive.items() if stay and self.tensors.last[root] > last}
         return found
 
     def _steps(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]
-    ) -> Iterator[tuple[Choice, State]]:
-        """What can be chosen for an operation, and the state behind it."""
-        step, tensors = self.stays.steps[number], self.tensors
-        output = tensors.root(step.output)
-        where = {name: stays.get(tensors.root(name)) for name in step.reads}
-        begun = tensors.first[output] < number
-        options = [stays.get(output)] if begun else self.stays.options(output)
-        if tensors.last[output] >= end:
-            options = [None]
+    ) -> Iterator[tuple[tuple[Choice, ...], State]]:
+        """What can be chosen for an operation or a chain that begins with it, and the state behind."""
+        where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
+        start = 0 if any(stays.values()) else LAUNCH_CYCLES
         for grid in self.stays.grids(number):
-            if any(stay not in (None, WHOLE, row_parts(grid)) for stay in where.values()):
+            if not all(self.stays.suits(number, stay, grid) for stay in where.values()):
                 continue
-            for stay in options:
-                alive = {**stays, output: stay}
+            for stay in self._outputs(number, number, stays, end):
+                alive = {**stays, self.tensors.root(self.stays.steps[number].output): stay}
                 left = capacity - self._used(number, alive)
                 if left < 0:
                     continue
-                alone = not any(alive.values())
                 try:
-                    cost, ring = self.price(number, grid, where, stay, None if alone else left)
+                    cost, ring = self.price(number, grid, where, stay, left if any(alive.values()) else None)
                 except PlanError as error:
                     errors.append(error)
                     continue
-                after = tuple(sorted(item for item in alive.items() if tensors.last[item[0]] > number and item[1]))
-                if not any(stays.values()):
-                    cost += LAUNCH_CYCLES
-                yield Choice(grid, stay, cost, ring), after
+                yield (Choice(grid, stay, cost + start, ring),), self._behind(number, alive)
+        for parts in sorted({grid[1] for grid in self.stays.grids(number) if grid[0] == 1}):
+            for behind in self.stays.chains(number, parts):
+                if behind <= end and self._may_chain(number, behind, parts, stays):
+                    yield from self._chains(number, behind, parts, stays, capacity, end)
 
-    def _used(self, number: int, alive: dict[str, Stay]) -> int:
-        """Bytes of what stays on the chip while an operation runs."""
-        once = self.stays.in_place(number, alive)
-        return sum(self.stays.nbytes(root, stay) for root, stay in alive.items() if stay and root != once)
+    def _outputs(self, first: int, last: int, stays: dict[str, Stay], end: int) -> list[Stay]:
+        """Where the output of the last of some operations may stay."""
+        output = self.tensors.root(self.stays.steps[last].output)
+        if self.tensors.last[output] >= end:
+            return [None]
+        return [stays.get(output)] if self.tensors.first[output] < first else self.stays.options(output)
+
+    def _behind(self, number: int, alive: dict[str, Stay]) -> State:
+        """The state behind an operation."""
+        return tuple(sorted(item for item in alive.items() if self.tensors.last[item[0]] > number and item[1]))
+
+    def _used(self, number: int, alive: dict[str, Stay], chain: Chain | None = None) -> int:
+        """Bytes of what stays on the chip while an operation runs, or the chain that begins with it."""
+        once = None if chain else self.stays.in_place(number, alive)
+        used = sum(self.stays.nbytes(root, stay) for root, stay in alive.items() if stay and root != once)
+        return used + (sum(map(Strips(self.stays, chain).nbytes, range(chain.first, chain.end - 1))) if chain else 0)
+
+    # --- chains -------------------------------------------------------------------------------------------------
+
+    def _may_chain(self, first: int, end: int, parts: int, stays: dict[str, Stay]) -> bool:
+        """Whether all that a chain reads is there: in DRAM, whole, in the chain's rows, or in those of the last one."""
+        inside = {self.stays.steps[number].output for number in range(first, end - 1)}
+        for number in range(first, end):
+            allowed = [None, WHOLE, (1, parts, end), *([(1, parts)] if number == end - 1 else [])]
+            reads = (name for name in self.stays.steps[number].reads if name not in inside)
+            if any(stays.get(self.tensors.root(name)) not in allowed for name in reads):
+                return False
+        return True
+
+    def _chains(
+        self, first: int, behind: int, parts: int, stays: dict[str, Stay], capacity: int, end: int
+    ) -> Iterator[tuple[tuple[Choice, ...], State]]:
+        """Choices of a chain, and the state behind it: in as few strips as fit, or somewhat more."""
+        output = self.tensors.root(self.stays.steps[behind - 1].output)
+        rows = self.tensors.shape(self.stays.steps[behind - 1].output)[1] // parts
+        for stay in self._outputs(first, behind - 1, stays, end):
+            alive = {**stays, output: stay}
+            found: list[tuple[Choice, ...]] = []
+            for strips in range(2, rows + 1):
+                chain = Chain(first, behind, parts, strips)
+                if not self._worth(chain):
+                    break
+                left = capacity - self._used(first, alive, chain)
+                if left < 0:
+                    continue
+                with suppress(PlanError):
+                    found.append(self._chain(chain, stays, stay, left))
+                if len(found) == STRIP_COUNTS:
+                    break
+            if found:
+                best = min(found, key=lambda choices: sum(choice.cost for choice in choices))
+                start = 0 if any(stays.values()) else LAUNCH_CYCLES
+                yield (replace(best[0], cost=best[0].cost + start), *best[1:]), self._behind(behind - 1, alive)
+
+    def _worth(self, chain: Chain) -> bool:
+        """Whether a chain is possible and computes little twice."""
+        strips = Strips(self.stays, chain)
+        with suppress(PlanError):
+            strips.require_possible()
+            return strips.recomputed <= RECOMPUTED * self.macs
+        return False
+
+    def _chain(self, chain: Chain, stays: dict[str, Stay], stay: Stay, left: int) -> tuple[Choice, ...]:
+        """Choices of a chain.
+
+        Raises
+        ------
+        PlanError
+            If it does not fit.
+        """
+        strips, grid = Strips(self.stays, chain), (1, chain.row_parts)
+        choices: list[Choice] = []
+        for number in range(chain.first, chain.end):
+            where = {
+                name: grid if strips.inside(name) is not None else stays.get(self.tensors.root(name))
+                for name in self.stays.steps[number].reads
+            }
+            last = number == chain.end - 1
+            cost, ring = self._strip_price(strips, number, where, stay if last else grid, self._level(left))
+            choices.append(Choice(grid, stay if last else grid, cost, ring, chain))
+        return tuple(choices)
+
+    def _strip_price(
+        self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int
+    ) -> tuple[float, int]:
+        """Cost of all strips of an operation, each taken for one in the middle, and bytes for what it loads."""
+        loads = tuple(place is None for place in where.values())
+        level = level if any(loads) else 0
+        key = number, strips.chain, loads, stay, level
+        if key not in self._prices:
+            middle, count = strips.chain.strips // 2, strips.chain.strips
+            works = self.strip_works(strips, number, middle, lambda name: self.stays.tensor(name, where.get(name)), {})
+            output = self.stays.steps[number].output
+            sink = works[0].sink if number in strips.held else sink_of(self.stays.tensor(output, stay))
+            act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
+            mappings = self._of_works(number, works, (1, strips.chain.row_parts), part_budget(self.chip, 0, act))
+            self._prices[key] = self._cheapest(mappings, sink)
+            if self._prices[key][0] < inf:
+                self._prices[key] = self._prices[key][0] * count, self._prices[key][1]
+        cost, ring = self._prices[key]
+        if cost == inf:
+            raise self._error(number)
+        return cost, ring
+
+    def strip_works(
+        self, strips: Strips, number: int, strip: int, of: Callable[[str], Placement | Residence], at: dict[str, int]
+    ) -> list[Work]:
+        """Bids for a strip of an operation.
+
+        Parameters
+        ----------
+        of : callable
+            Where tensors are of which more than a strip is there.
+        at : dict of str to int
+            Scratchpad byte of each of the others; 0 without.
+        """
+
+        def tensor(name: str) -> Placement | Residence:
+            inside = strips.inside(name)
+            if inside is None:
+                return of(name)
+            return self.stays.placements[name] if inside == number else strips.tensor(inside, strip, at.get(name, 0))
+
+        return strips.works(number, strip, tensor, at.get(self.stays.steps[number].output, 0))
 
     # --- prices -------------------------------------------------------------------------------------------------
 
@@ -235,10 +365,13 @@ class Search:
     def _price(
         self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None
     ) -> tuple[float, int]:
-        output = self.stays.steps[number].output
-        sink = sink_of(self.stays.tensor(output, stay))
+        sink = sink_of(self.stays.tensor(self.stays.steps[number].output, stay))
+        return self._cheapest(self._mappings(number, grid, where, level), sink)
+
+    def _cheapest(self, mappings: list[Mapping], sink: Sink) -> tuple[float, int]:
+        """Cost of the cheapest with such a sink, and bytes of its rings; infinite if there is none."""
         best, ring = inf, 0
-        for mapping in self._mappings(number, grid, where, level):
+        for mapping in mappings:
             cost = self.cost(_with_sink(mapping, sink))
             if cost < best:
                 best, ring = cost, _ring(mapping)

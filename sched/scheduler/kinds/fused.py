@@ -16,6 +16,7 @@ from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
 from scheduler.fuse.stay import Stay, Stays
+from scheduler.fuse.strips import Chain, Strips
 from scheduler.group import pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import Range
@@ -101,7 +102,9 @@ class Planner:
                 steps.append(HostStep(first.name, tuple(node.name for node in first.done), first.node))
                 continue
             draft = self._draft(numbers, choices, placements, bump.top)
-            launch, needed = draft.place(self._name(numbers), self._parts(numbers, draft), bump)
+            launch, needed = draft.place(
+                self._name(numbers), self._parts({number: choices[number] for number in numbers}, draft), bump
+            )
             steps.append(launch)
             segments += needed
         return Plan(self.chip, self.graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
@@ -186,12 +189,18 @@ class Planner:
         items: dict[str, Item] = {}
         places: dict[str, str] = {}
         stays = self._stays(choices)
-        for number in choices:
+        for number, choice in choices.items():
             root = self.tensors.root(self.steps[number].output)
             stay = stays[root]
             if stay is None or self.tensors.first[root] != number:
                 continue
-            last = self.tensors.last[root]
+            last = self._until(self.tensors.last[root], choices)
+            if choice.chain is not None:  # what a chain takes or puts out is there while all of it runs
+                first, end = choice.chain.first, choice.chain.end
+                inside = number < end - 1
+                nbytes = Strips(self.stays, choice.chain).nbytes(number) if inside else self.stays.nbytes(root, stay)
+                items[root] = Item(first, last, nbytes)
+                continue
             residual = self.stays.in_place(number, stays)
             if residual is not None:
                 place = places.get(residual, residual)
@@ -200,6 +209,11 @@ class Planner:
             else:
                 items[root] = Item(number, last, self.stays.nbytes(root, stay))
         return items, places
+
+    def _until(self, last: int, choices: dict[int, Choice]) -> int:
+        """The last operation during which something is there that is read last by such a one."""
+        choice = choices.get(last)
+        return last if choice is None or choice.chain is None else choice.chain.end - 1
 
     def _stays(self, choices: dict[int, Choice]) -> dict[str, Stay]:
         return {self.tensors.root(self.steps[number].output): choice.stay for number, choice in choices.items()}
@@ -237,11 +251,27 @@ class Planner:
         if len(numbers) == 1:
             return self.chooser.choose_among(self.stays.works(numbers[0], of), top)
         mappings: list[list[Mapping]] = []
-        for place, number in enumerate(numbers):
-            act = self._ring(number, choices[number], items, packed, number > numbers[0])
+        for place, (number, strip) in enumerate(self._pieces(chosen)):
+            choice = choices[number]
+            act = self._ring(number, choice, items, packed, number > numbers[0])
             budget = part_budget(self.chip, place, act)
-            mappings.append([self.search.mapping(number, self.stays.works(number, of), choices[number].grid, budget)])
+            if choice.chain is None:
+                works = self.stays.works(number, of)
+            else:
+                at = {root: place.first for root, place in packed.items()}
+                works = self.search.strip_works(Strips(self.stays, choice.chain), number, strip, of, at)
+            mappings.append([self.search.mapping(number, works, choice.grid, budget)])
         return Draft.of(mappings, self.chip, top)
+
+    @staticmethod
+    def _pieces(choices: dict[int, Choice]) -> Iterator[tuple[int, int]]:
+        """(operation, strip) of every part of a launch, in order; a chain goes strip by strip."""
+        for number, choice in choices.items():
+            chain = choice.chain
+            if chain is None:
+                yield number, 0
+            elif chain.first == number:
+                yield from ((n, strip) for strip in range(chain.strips) for n in range(chain.first, chain.end))
 
     def _ring(
         self, number: int, choice: Choice, items: dict[str, Item], packed: dict[str, Range], follows: bool
@@ -259,13 +289,21 @@ class Planner:
             gap = largest_gap(items, own, number, number, capacity)
         return Range(gap.end - choice.ring, gap.end) if number % 2 else Range(gap.first, gap.first + choice.ring)
 
-    def _parts(self, numbers: Sequence[int], draft: Draft) -> tuple[Part, ...]:
+    def _parts(self, choices: dict[int, Choice], draft: Draft) -> tuple[Part, ...]:
         return tuple(
-            Part(
-                tuple(node.name for node in step.done), draft.parts[place][0].work.op, draft.described(place), step.macs
-            )
-            for place, step in enumerate(self.steps[number] for number in numbers)
+            self._part(number, strip, choices[number].chain, draft, place)
+            for place, (number, strip) in enumerate(self._pieces(choices))
         )
+
+    def _part(self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int) -> Part:
+        step, op, described = self.steps[number], draft.parts[place][0].work.op, draft.described(place)
+        done = tuple(node.name for node in step.done)
+        if chain is None:
+            return Part(done, op, described, step.macs)
+        count = chain.strips
+        macs = step.macs * (strip + 1) // count - step.macs * strip // count
+        described = f"strip {strip + 1} of {count}: {described}"
+        return Part(done if strip == count - 1 else (), op, described, macs)
 
     def _name(self, numbers: Sequence[int]) -> str:
         last = self.steps[numbers[-1]].label

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from math import inf
 
 from estimator import MemoryTiming
@@ -103,6 +104,7 @@ class Search:
         self.chip, self.core, self.tensors = stays.chip, stays.core, stays.tensors
         self.coefficients = Coefficients.load()
         self.cores = tuple(range(self.chip.n_cores))
+        self.strips = cache(partial(Strips, stays))
         self.macs = sum(step.macs for step in stays.steps)
         self._found: dict[object, list[Mapping]] = {}
         self._errors: dict[int, PlanError] = {}
@@ -210,7 +212,7 @@ class Search:
         """Bytes of what stays on the chip while an operation runs, or the chain that begins with it."""
         once = None if chain else self.stays.in_place(number, alive)
         used = sum(self.stays.nbytes(root, stay) for root, stay in alive.items() if stay and root != once)
-        return used + (sum(map(Strips(self.stays, chain).nbytes, range(chain.first, chain.end - 1))) if chain else 0)
+        return used + (sum(map(self.strips(chain).nbytes, range(chain.first, chain.end - 1))) if chain else 0)
 
     # --- chains -------------------------------------------------------------------------------------------------
 
@@ -251,7 +253,7 @@ class Search:
 
     def _worth(self, chain: Chain) -> bool:
         """Whether a chain is possible and computes little twice."""
-        strips = Strips(self.stays, chain)
+        strips = self.strips(chain)
         with suppress(PlanError):
             strips.require_possible()
             return strips.recomputed <= RECOMPUTED * self.macs
@@ -265,7 +267,7 @@ class Search:
         PlanError
             If it does not fit.
         """
-        strips, grid = Strips(self.stays, chain), (1, chain.row_parts)
+        strips, grid = self.strips(chain), (1, chain.row_parts)
         choices: list[Choice] = []
         for number in range(chain.first, chain.end):
             where = {

@@ -59,6 +59,7 @@ class Stays:
         self.chip, self.steps, self.tensors, self.placements = chip, steps, tensors, placements
         self.core = chip.cores[0]
         self.groups = self.core.act_groups(chip.link_bytes)
+        self.plain = cache(self._plain)
         self.rows = cache(self._rows)
         self.grids = cache(self._grids)
         self.nbytes = cache(self._nbytes)
@@ -85,6 +86,10 @@ class Stays:
         )
         return bids(task, self.core)
 
+    def _plain(self, number: int) -> Work:
+        """An operation with all its tensors in DRAM."""
+        return self.works(number, self.placements.__getitem__)[0]
+
     def tensor(self, name: str, stay: Stay, addr: int = 0) -> Placement | Residence:
         """A tensor whose root stays so, at an address of the scratchpads."""
         if stay is None:
@@ -98,8 +103,7 @@ class Stays:
 
     def _grids(self, number: int) -> list[Grid]:
         """Splits of an operation over the cores."""
-        (work, *_) = self.works(number, self.placements.__getitem__)
-        return list(grids(work, self.chip.n_cores))
+        return list(grids(self.plain(number), self.chip.n_cores))
 
     def _options(self, root: str) -> list[Stay]:
         """Where a tensor may stay: rows only if all readers can be split alike."""
@@ -173,8 +177,7 @@ class Stays:
     def reads(self, number: int, root: str, outputs: tuple[Rows, ...]) -> tuple[Rows, ...]:
         """Rows of a tensor that an operation reads for rows of its output, by row part."""
         step = self.steps[number]
-        (work, *_) = self.works(number, self.placements.__getitem__)
-        found = []
+        work, found = self.plain(number), []
         for (tile,) in Tiling(work.source, outputs, work.out_hw[1], 1, 1, work.pool).parts:
             spans = [tile.iy] if any(self.tensors.root(name) == root for name in step.inputs) else []
             if step.residual is not None and self.tensors.root(step.residual) == root:

@@ -16,7 +16,7 @@ from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
 from scheduler.fuse.stay import Stay, Stays
-from scheduler.fuse.strips import Chain, Strips
+from scheduler.fuse.strips import Chain
 from scheduler.group import pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import Range
@@ -198,7 +198,7 @@ class Planner:
             if choice.chain is not None:  # what a chain takes or puts out is there while all of it runs
                 first, end = choice.chain.first, choice.chain.end
                 inside = number < end - 1
-                nbytes = Strips(self.stays, choice.chain).nbytes(number) if inside else self.stays.nbytes(root, stay)
+                nbytes = self.search.strips(choice.chain).nbytes(number) if inside else self.stays.nbytes(root, stay)
                 items[root] = Item(first, last, nbytes)
                 continue
             residual = self.stays.in_place(number, stays)
@@ -259,7 +259,7 @@ class Planner:
                 works = self.stays.works(number, of)
             else:
                 at = {root: place.first for root, place in packed.items()}
-                works = self.search.strip_works(Strips(self.stays, choice.chain), number, strip, of, at)
+                works = self.search.strip_works(self.search.strips(choice.chain), number, strip, of, at)
             mappings.append([self.search.mapping(number, works, choice.grid, budget)])
         return Draft.of(mappings, self.chip, top)
 

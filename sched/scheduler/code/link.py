@@ -13,7 +13,8 @@ computed
     For that reason what the part before has stored may not be overwritten yet: it may still be on its way elsewhere.
 done
     The same for the load units. These run ahead: they start the loads of a part when all cores are done with the part
-    before the one before, whose halves of the weights and parameters it takes over. Tensors may have to wait longer:
+    before the one before, whose halves of the weights and parameters it takes over, or with the part in front, if one
+    of the two takes more of the weights than a half. Tensors may have to wait longer:
     for the part in front, if that still uses the scratchpad to which they go, and if the launch itself has written them
     to DRAM, for the part that did so and the acknowledgement of its bytes.
 
@@ -24,6 +25,7 @@ the order that `scheduler.code.sequence` shows for a part holds for the launch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields, signal_bits, wait_bits
@@ -79,12 +81,17 @@ class _Linker:
         self.barriers = Barriers.of(chip)
         self.written = [_written_before(parts, number) for number in range(len(parts))]
         """By part, the last part in front that wrote to DRAM what it reads; -1 for none."""
+        self.before_loads = [
+            number - (1 if number and _share_weights(parts[number - 1], parts[number]) else PARTS_APART)
+            for number in range(len(parts))
+        ]
+        """By part, the last one that must be done before it loads anything."""
         self.before_reads = [
             number - 1 if number and _loads_over(parts[number], parts[number - 1]) else self.written[number]
             for number in range(len(parts))
         ]
         """By part, the last one that must be done before it reads tensors."""
-        self.awaited = max(max(number - PARTS_APART, self.before_reads[number]) for number in range(len(parts)))
+        self.awaited = max(map(max, self.before_loads, self.before_reads))
         """The last part for which load units wait."""
         self.passed = -1
         """The last part for which they have waited so far."""
@@ -94,7 +101,7 @@ class _Linker:
         borders: dict[tuple[int, Unit], list[int]] = {place: [] for place in streams}
         arriving: dict[int, list[int]] = {core: [] for core in range(self.chip.n_cores)}
         for number, mappings in enumerate(emitted):
-            before, reads = self._load_waits(number - PARTS_APART), self._load_waits(self.before_reads[number])
+            before, reads = self._load_waits(self.before_loads[number]), self._load_waits(self.before_reads[number])
             waits = {core: self._compute_waits(number, core, arriving[core]) for core in range(self.chip.n_cores)}
             arriving = {core: [] for core in range(self.chip.n_cores)}
             for core in range(self.chip.n_cores):
@@ -211,6 +218,12 @@ def _loads_over(part: Sequence[Mapping], before: Sequence[Mapping]) -> bool:
         if mapping.work.in_memory
         for first, end in used
     )
+
+
+def _share_weights(part: Sequence[Mapping], other: Sequence[Mapping]) -> bool:
+    """Whether two parts use the same weight scratchpad."""
+    ranges = [[mapping.budget.weight for mapping in mappings] for mappings in (part, other)]
+    return any(one.first < two.end and two.first < one.end for one, two in product(*ranges))
 
 
 def _used(mapping: Mapping) -> Iterator[Range]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import inf
+from typing import NamedTuple
 
 from estimator import MemoryTiming
 from estimator.coefficients import Coefficients
@@ -32,7 +33,7 @@ __all__ = ["LAUNCH_CYCLES", "Choice", "Search", "part_budget"]
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
 
-LEVELS = (1, 2, 4, 8, 16, 32)
+LEVELS = (1, 2, 4, 8, 16, 32, 64)
 """Fractions of the activation scratchpad that an operation may get for what it loads."""
 LAUNCH_CYCLES = 600
 """What it costs to begin anew where nothing stays: no weights are there, no instructions, and all wait for the last."""
@@ -44,12 +45,19 @@ CANDIDATES = 3
 """Mappings of an operation that are kept, whatever becomes of its output."""
 
 
-def part_budget(chip: ChipParams, number: int, act: Range) -> Budget:
-    """What a part of a launch may use: half of everything that the part behind it fills meanwhile, and `act`."""
+def part_budget(chip: ChipParams, number: int, act: Range, all_weights: bool = False) -> Budget:
+    """What a part of a launch may use: half of everything that the part behind it fills meanwhile, and `act`.
+
+    Parameters
+    ----------
+    all_weights : bool
+        The whole weight scratchpad: then its own weights come only behind the part in front, and those of the part
+        behind it only behind this one.
+    """
     core = chip.cores[0]
     tokens = Range(BOTH_BANKS.tokens.end, Barriers.of(chip).first)
     weights, params = Range(0, core.weight_bytes), Range(0, core.param_blocks)
-    return Budget(_half(tokens, number), act, _half(weights, number), _half(params, number))
+    return Budget(_half(tokens, number), act, weights if all_weights else _half(weights, number), _half(params, number))
 
 
 def _half(whole: Range, number: int) -> Range:
@@ -70,6 +78,8 @@ class Choice:
         Of the operation.
     ring : int
         Bytes of the activation scratchpad that it wants for what it loads.
+    all_weights : bool
+        It takes the whole weight scratchpad.
     chain : Chain, optional
         In which it is, if it is done strip by strip. The output then stays only by strips, but for the last one's.
     """
@@ -78,7 +88,16 @@ class Choice:
     stay: Stay
     cost: float
     ring: int
+    all_weights: bool = False
     chain: Chain | None = None
+
+
+class Price(NamedTuple):
+    """What an operation costs, and needs for that; as in `Choice`."""
+
+    cost: float
+    ring: int = 0
+    all_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,7 @@ class Search:
         self._found: dict[object, list[Mapping]] = {}
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
-        self._prices: dict[object, tuple[float, int]] = {}
+        self._prices: dict[object, Price] = {}
 
     def best(self, first: int, end: int, capacity: int) -> list[Choice]:
         """Of operations [first, end); tensors that are alive at either end are in DRAM there.
@@ -164,8 +183,8 @@ class Search:
             left = self.core.act_bytes - self._used(number, alive, chain)
             if chain is None:
                 where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
-                cost, ring = self.price(number, choice.grid, where, choice.stay, left if any(alive.values()) else None)
-                found[number] = replace(choice, cost=cost, ring=ring)
+                price = self.price(number, choice.grid, where, choice.stay, left if any(alive.values()) else None)
+                found[number] = Choice(choice.grid, choice.stay, *price)
             else:
                 parts = self._chain(chain, stays, choices[last].stay, left)
                 found |= dict(zip(range(chain.first, chain.end), parts, strict=True))
@@ -187,11 +206,12 @@ class Search:
                 if left < 0:
                     continue
                 try:
-                    cost, ring = self.price(number, grid, where, stay, left if any(alive.values()) else None)
+                    price = self.price(number, grid, where, stay, left if any(alive.values()) else None)
                 except PlanError as error:
                     errors.append(error)
                     continue
-                yield (Choice(grid, stay, cost + start, ring),), self._behind(number, alive)
+                price = price._replace(cost=price.cost + start)
+                yield (Choice(grid, stay, *price),), self._behind(number, alive)
         for parts in sorted({grid[1] for grid in self.stays.grids(number) if grid[0] == 1}):
             for behind in self.stays.chains(number, parts):
                 if behind <= end and self._may_chain(number, behind, parts, stays):
@@ -275,14 +295,12 @@ class Search:
                 for name in self.stays.steps[number].reads
             }
             last = number == chain.end - 1
-            cost, ring = self._strip_price(strips, number, where, stay if last else grid, self._level(left))
-            choices.append(Choice(grid, stay if last else grid, cost, ring, chain))
+            price = self._strip_price(strips, number, where, stay if last else grid, self._level(left))
+            choices.append(Choice(grid, stay if last else grid, *price, chain))
         return tuple(choices)
 
-    def _strip_price(
-        self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int
-    ) -> tuple[float, int]:
-        """Cost of all strips of an operation, each taken for one in the middle, and bytes for what it loads."""
+    def _strip_price(self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int) -> Price:
+        """Of all strips of an operation, each taken for one in the middle."""
         loads = tuple(place is None for place in where.values())
         level = level if any(loads) else 0
         key = number, strips.chain, loads, stay, level
@@ -291,15 +309,9 @@ class Search:
             works = self.strip_works(strips, number, middle, lambda name: self.stays.tensor(name, where.get(name)), {})
             output = self.stays.steps[number].output
             sink = works[0].sink if number in strips.held else sink_of(self.stays.tensor(output, stay))
-            act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
-            mappings = self._of_works(number, works, (1, strips.chain.row_parts), part_budget(self.chip, 0, act))
-            self._prices[key] = self._cheapest(mappings, sink)
-            if self._prices[key][0] < inf:
-                self._prices[key] = self._prices[key][0] * count, self._prices[key][1]
-        cost, ring = self._prices[key]
-        if cost == inf:
-            raise self._error(number)
-        return cost, ring
+            price = self._cheapest(self._of_budgets(number, works, (1, strips.chain.row_parts), level), sink)
+            self._prices[key] = price._replace(cost=price.cost * count)
+        return self._affordable(number, self._prices[key])
 
     def strip_works(
         self, strips: Strips, number: int, strip: int, of: Callable[[str], Placement | Residence], at: dict[str, int]
@@ -324,8 +336,8 @@ class Search:
 
     # --- prices -------------------------------------------------------------------------------------------------
 
-    def price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, left: int | None) -> tuple[float, int]:
-        """Cost of an operation, and bytes of scratchpad for what it loads.
+    def price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, left: int | None) -> Price:
+        """Of an operation.
 
         Parameters
         ----------
@@ -347,10 +359,13 @@ class Search:
         key = number, grid, tuple(place is None for place in where.values()), stay, level
         if key not in self._prices:
             self._prices[key] = self._price(number, grid, where, stay, level)
-        cost, ring = self._prices[key]
-        if cost == inf:
+        return self._affordable(number, self._prices[key])
+
+    def _affordable(self, number: int, price: Price) -> Price:
+        """The same price; raises a PlanError if it is infinite."""
+        if price.cost == inf:
             raise self._error(number)
-        return cost, ring
+        return price
 
     def _error(self, number: int) -> PlanError:
         """Why an operation does not fit: as was found for it, or for one of its kind."""
@@ -364,40 +379,53 @@ class Search:
         fits = (self.core.act_bytes // level for level in LEVELS if self.core.act_bytes // level <= left)
         return next(fits, 0)
 
-    def _price(
-        self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None
-    ) -> tuple[float, int]:
+    def _price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None) -> Price:
         sink = sink_of(self.stays.tensor(self.stays.steps[number].output, stay))
         return self._cheapest(self._mappings(number, grid, where, level), sink)
 
-    def _cheapest(self, mappings: list[Mapping], sink: Sink) -> tuple[float, int]:
-        """Cost of the cheapest with such a sink, and bytes of its rings; infinite if there is none."""
-        best, ring = inf, 0
+    def _cheapest(self, mappings: list[Mapping], sink: Sink) -> Price:
+        """Of the cheapest with such a sink; infinite if there is none."""
+        best = Price(inf)
         for mapping in mappings:
             cost = self.cost(_with_sink(mapping, sink))
-            if cost < best:
-                best, ring = cost, _ring(mapping)
-        return best, ring
+            if cost < best.cost:
+                best = Price(cost, _ring(mapping), self._takes_all_weights(mapping))
+        return best
 
     def cost(self, mapping: Mapping) -> float:
         """Cycles, and what bytes count for beside."""
-        return predict(mapping, self.chip, self.memory, self.coefficients) + self.byte_cost * _dram_bytes(mapping)
+        cycles = predict(mapping, self.chip, self.memory, self.coefficients)
+        if self._takes_all_weights(mapping):  # they hide behind no other part, nor do those of the part behind
+            slots = min(mapping.weight_slots, mapping.steps_per_block)
+            filled = mapping.weight_slot_bytes * slots * mapping.g_oc / len(self.chip.memory_nodes)
+            cycles += 2 * (filled / self.memory.one_way(self.chip.link_bytes) + self.memory.latency_cycles)
+        return cycles + self.byte_cost * _dram_bytes(mapping)
+
+    def _takes_all_weights(self, mapping: Mapping) -> bool:
+        """Whether it does beside other parts."""
+        budget, whole = mapping.budget, Budget.whole(self.core, self.chip)
+        return budget.weight == whole.weight and budget.tokens != whole.tokens
 
     def _mappings(self, number: int, grid: Grid, where: dict[str, Stay], level: int | None) -> list[Mapping]:
         """The best few, with the output in DRAM; none if it does not fit."""
+        works = self.stays.works(number, lambda name: self.stays.tensor(name, where.get(name)))
+        if level is None:
+            return self._of_works(number, works, grid, Budget.whole(self.core, self.chip))
+        return self._of_budgets(number, works, grid, level)
 
-        def of(name: str) -> Placement | Residence:
-            return self.stays.tensor(name, where.get(name))
-
+    def _of_budgets(self, number: int, works: list[Work], grid: Grid, level: int) -> list[Mapping]:
+        """The best few; with all of the weight scratchpad too, if with half of it they load weights again and again."""
         act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
-        budget = Budget.whole(self.core, self.chip) if level is None else part_budget(self.chip, 0, act)
-        return self._of_works(number, self.stays.works(number, of), grid, budget)
+        found = self._of_works(number, works, grid, part_budget(self.chip, 0, act))
+        if all(mapping.weights_once for mapping in found):
+            return found
+        return found + self._of_works(number, works, grid, part_budget(self.chip, 0, act, all_weights=True))
 
     def _of_works(self, number: int, works: list[Work], grid: Grid, budget: Budget) -> list[Mapping]:
         """The best few of every bid; searched once for works of a kind and budgets of a size."""
         found: list[Mapping] = []
         for work in works:
-            key = work.kind, grid, budget.act.size, budget.tokens.size
+            key = work.kind, grid, budget.act.size, budget.weight.size, budget.tokens.size
             if key not in self._found:
                 self._found[key] = self._fitting(number, work, grid, budget)
             found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]
@@ -454,6 +482,6 @@ def _dram_bytes(mapping: Mapping) -> float:
     weights = sum(
         work.passes.count(block, work.taps) * work.pass_bytes for part in mapping.channel_parts for block in part
     )
-    if not (mapping.weights_resident or mapping.blocks_first):
+    if not mapping.weights_once:
         weights *= tiles
     return (acts + out + residual) * work.block + weights + program_bytes(mapping)

@@ -136,7 +136,7 @@ class Planner:
     def _alone(self, number: int) -> float:
         """Predicted cost of an operation with all its tensors in DRAM."""
         where = dict.fromkeys(self.steps[number].reads)
-        found = (self.search.price(number, grid, where, None, None)[0] for grid in self.stays.grids(number))
+        found = (self.search.price(number, grid, where, None, None).cost for grid in self.stays.grids(number))
         return LAUNCH_CYCLES + min(found)
 
     def _cost(self, draft: Draft) -> float:
@@ -254,7 +254,7 @@ class Planner:
         for place, (number, strip) in enumerate(self._pieces(chosen)):
             choice = choices[number]
             act = self._ring(number, choice, items, packed, number > numbers[0])
-            budget = part_budget(self.chip, place, act)
+            budget = part_budget(self.chip, place, act, choice.all_weights)
             if choice.chain is None:
                 works = self.stays.works(number, of)
             else:

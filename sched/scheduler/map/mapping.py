@@ -277,6 +277,11 @@ class Mapping:
             kinds = dict(list(kinds.items())[:1])
         return max(len(self.chunk_steps(block)) for block in kinds.values())
 
+    @property
+    def weights_once(self) -> bool:
+        """Each weight is loaded once."""
+        return self.weights_resident or self.blocks_first or self.tiles == 1
+
     @cached_property
     def turns(self) -> dict[int, int]:
         """By core, how many output blocks of tiles it computes."""

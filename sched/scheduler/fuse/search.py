@@ -17,7 +17,7 @@ from estimator import MemoryTiming
 from estimator.coefficients import Coefficients
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
-from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays
+from scheduler.fuse.stay import Grid, Stay, Stays
 from scheduler.fuse.strips import Chain, Strips
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
@@ -28,7 +28,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import Sink, sink_of
 from scheduler.work.work import Work
 
-__all__ = ["LAUNCH_CYCLES", "Choice", "Search", "part_budget"]
+__all__ = ["LAUNCH_CYCLES", "RECOMPUTED", "Choice", "Search", "part_budget"]
 
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
@@ -38,7 +38,7 @@ LEVELS = (1, 2, 4, 8, 16, 32, 64)
 LAUNCH_CYCLES = 600
 """What it costs to begin anew where nothing stays: no weights are there, no instructions, and all wait for the last."""
 RECOMPUTED = 0.005
-"""Share of the network's multiply-accumulates that a chain may do again."""
+"""Share of the network's multiply-accumulates that a chain of operations may do again, if nothing else is said."""
 STRIP_COUNTS = 2
 """Numbers of strips of a chain that are tried, from the smallest that fits on."""
 CANDIDATES = 3
@@ -116,10 +116,12 @@ class Search:
     ----------
     byte_cost : float
         Cycles that a byte of DRAM traffic counts for, beside those that it takes.
+    recomputed : float
+        Share of the network's multiply-accumulates that a chain may do again.
     """
 
-    def __init__(self, stays: Stays, memory: MemoryTiming, byte_cost: float) -> None:
-        self.stays, self.memory, self.byte_cost = stays, memory, byte_cost
+    def __init__(self, stays: Stays, memory: MemoryTiming, byte_cost: float, recomputed: float = RECOMPUTED) -> None:
+        self.stays, self.memory, self.byte_cost, self.recomputed = stays, memory, byte_cost, recomputed
         self.chip, self.core, self.tensors = stays.chip, stays.core, stays.tensors
         self.coefficients = Coefficients.load()
         self.cores = tuple(range(self.chip.n_cores))
@@ -213,8 +215,8 @@ class Search:
                 price = price._replace(cost=price.cost + start)
                 yield (Choice(grid, stay, *price),), self._behind(number, alive)
         for parts in sorted({grid[1] for grid in self.stays.grids(number) if grid[0] == 1}):
-            for behind in self.stays.chains(number, parts):
-                if behind <= end and self._may_chain(number, behind, parts, stays):
+            for behind in self.stays.large_chains(number, parts):
+                if behind <= end and self.stays.chain_can_read(number, behind, parts, stays.get) is None:
                     yield from self._chains(number, behind, parts, stays, capacity, end)
 
     def _outputs(self, first: int, last: int, stays: dict[str, Stay], end: int) -> list[Stay]:
@@ -235,16 +237,6 @@ class Search:
         return used + (sum(map(self.strips(chain).nbytes, range(chain.first, chain.end - 1))) if chain else 0)
 
     # --- chains -------------------------------------------------------------------------------------------------
-
-    def _may_chain(self, first: int, end: int, parts: int, stays: dict[str, Stay]) -> bool:
-        """Whether all that a chain reads is there: in DRAM, whole, in the chain's rows, or in those of the last one."""
-        inside = {self.stays.steps[number].output for number in range(first, end - 1)}
-        for number in range(first, end):
-            allowed = [None, WHOLE, (1, parts, end), *([(1, parts)] if number == end - 1 else [])]
-            reads = (name for name in self.stays.steps[number].reads if name not in inside)
-            if any(stays.get(self.tensors.root(name)) not in allowed for name in reads):
-                return False
-        return True
 
     def _chains(
         self, first: int, behind: int, parts: int, stays: dict[str, Stay], capacity: int, end: int
@@ -276,7 +268,7 @@ class Search:
         strips = self.strips(chain)
         with suppress(PlanError):
             strips.require_possible()
-            return strips.recomputed <= RECOMPUTED * self.macs
+            return strips.recomputed <= self.recomputed * self.macs
         return False
 
     def _chain(self, chain: Chain, stays: dict[str, Stay], stay: Stay, left: int) -> tuple[Choice, ...]:
@@ -300,18 +292,26 @@ class Search:
         return tuple(choices)
 
     def _strip_price(self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int) -> Price:
-        """Of all strips of an operation, each taken for one in the middle."""
+        """Of all strips of an operation."""
         loads = tuple(place is None for place in where.values())
         level = level if any(loads) else 0
         key = number, strips.chain, loads, stay, level
         if key not in self._prices:
-            middle, count = strips.chain.strips // 2, strips.chain.strips
-            works = self.strip_works(strips, number, middle, lambda name: self.stays.tensor(name, where.get(name)), {})
-            output = self.stays.steps[number].output
-            sink = works[0].sink if number in strips.held else sink_of(self.stays.tensor(output, stay))
-            price = self._cheapest(self._of_budgets(number, works, (1, strips.chain.row_parts), level), sink)
-            self._prices[key] = price._replace(cost=price.cost * count)
+            prices = [self._of_strip(strips, number, strip, where, stay, level) for strip in range(strips.chain.strips)]
+            self._prices[key] = Price(
+                sum(price.cost for price in prices),
+                max(price.ring for price in prices),
+                any(price.all_weights for price in prices),
+            )
         return self._affordable(number, self._prices[key])
+
+    def _of_strip(
+        self, strips: Strips, number: int, strip: int, where: dict[str, Stay], stay: Stay, level: int
+    ) -> Price:
+        works = self.strip_works(strips, number, strip, lambda name: self.stays.tensor(name, where.get(name)), {})
+        output = self.stays.steps[number].output
+        sink = works[0].sink if number in strips.held else sink_of(self.stays.tensor(output, stay))
+        return self._cheapest(self._of_budgets(number, works, (1, strips.chain.row_parts), level), sink)
 
     def strip_works(
         self, strips: Strips, number: int, strip: int, of: Callable[[str], Placement | Residence], at: dict[str, int]

@@ -34,7 +34,7 @@ Rows = tuple[int, int]
 CHAIN_OPERATIONS = 3
 """Most of a chain."""
 CHAIN_SHARE = 4
-"""Chains are worth a look where a tensor between them would take at least such a part of the scratchpads."""
+"""Chains are worth a look where the last tensor between their operations takes such a part of the scratchpads."""
 WHOLE: Grid = (1, 1)
 """All rows on every core."""
 
@@ -109,7 +109,8 @@ class Stays:
         """Where a tensor may stay: rows only if all readers can be split alike."""
         common = self._common(root)
         readers = self.tensors.readers.get(root, [])
-        chains = {(*grid, end) for grid in common if grid[0] == 1 for n in readers for end in self.chains(n, grid[1])}
+        grids = [grid for grid in common if grid[0] == 1]
+        chains = {(*grid, end) for grid in grids for n in readers for end in self.large_chains(n, grid[1])}
         return [None, *sorted(common), *sorted(chains)]
 
     def _common(self, root: str) -> set[Grid]:
@@ -134,9 +135,16 @@ class Stays:
         for end in range(number + 2, min(number + CHAIN_OPERATIONS, len(self.steps)) + 1):
             if not self._linked(end - 2, parts) or (1, parts) not in self.grids(end - 1):
                 break
-            if self.nbytes(self.steps[end - 2].output, (1, parts)) * CHAIN_SHARE >= self.core.act_bytes:
-                ends.append(end)
+            ends.append(end)
         return ends
+
+    def large_chains(self, number: int, parts: int) -> list[int]:
+        """Ends of those at whose end a tensor is that takes much of the scratchpads if it stays."""
+        return [
+            end
+            for end in self.chains(number, parts)
+            if self.nbytes(self.steps[end - 2].output, (1, parts)) * CHAIN_SHARE >= self.core.act_bytes
+        ]
 
     def _linked(self, number: int, parts: int) -> bool:
         """Whether only the next operation reads what one puts out, and both can split rows over so many cores."""
@@ -173,6 +181,16 @@ class Stays:
         for number in range(end - 1, first, -1):
             rows[number - 1] = self.reads(number, self.steps[number - 1].output, rows[number])
         return rows
+
+    def chain_can_read(self, first: int, end: int, parts: int, stay_of: Callable[[str], Stay]) -> str | None:
+        """None if a chain can read all that it needs where it stays; else the first tensor that it cannot."""
+        inside = {self.steps[number].output for number in range(first, end - 1)}
+        for number in range(first, end):
+            allowed = [None, WHOLE, (1, parts, end), *([(1, parts)] if number == end - 1 else [])]
+            for name in self.steps[number].reads:
+                if name not in inside and stay_of(self.tensors.root(name)) not in allowed:
+                    return name
+        return None
 
     def reads(self, number: int, root: str, outputs: tuple[Rows, ...]) -> tuple[Rows, ...]:
         """Rows of a tensor that an operation reads for rows of its output, by row part."""

@@ -14,7 +14,7 @@ from scheduler.code.draft import Draft
 from scheduler.errors import PlanError
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
-from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
+from scheduler.fuse.search import LAUNCH_CYCLES, RECOMPUTED, Choice, Search, part_budget
 from scheduler.fuse.stay import Stay, Stays
 from scheduler.fuse.strips import Chain
 from scheduler.group import pool_candidates
@@ -41,11 +41,14 @@ class Fused:
     byte_cost : float
         What a byte of DRAM traffic counts for beside the cycles that are predicted, as a share of the cycles that it
         takes the memory: traffic that hides behind computing costs energy all the same.
+    recomputed : float
+        Share of the network's multiply-accumulates that a chain of layers done strip by strip may do again.
     policy : Policy
         How many mappings are compared where a layer has a launch of its own.
     """
 
     byte_cost: float = 0.5
+    recomputed: float = RECOMPUTED
     policy: Policy = field(default_factory=Policy)
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
@@ -64,7 +67,7 @@ class Planner:
         in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles)
         self.stays = Stays(chip, self.steps, self.tensors, in_memory)
         self.stays.require_equal_cores()
-        self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles)
+        self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles, kind.recomputed)
         self.chooser = Chooser(chip, memory, kind.policy)
 
     def plan(self) -> Plan:

@@ -141,6 +141,9 @@ def _candidates(
         if not tilings[g_row] and work.pool is not None:
             need, have = prod(work.pool.kernel), work.core.acc_bank_entries
             limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
+        elif not tilings[g_row]:  # all parts have as many tiles, and the shortest has fewer rows
+            need, have = _extremes(work.split_rows(g_row))[1] * work.out_hw[1], work.core.acc_bank_entries
+            limits.append(_Limit("the longest of unequal row parts", need, have, "core.acc_entries"))
         bases = [
             Mapping(work, cores[: g_oc * g_row], g_oc, tiling, budget, chunk_words)
             for tiling in tilings[g_row]

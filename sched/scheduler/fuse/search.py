@@ -18,7 +18,7 @@ from estimator.coefficients import Coefficients
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.fuse.stay import Grid, Stay, Stays
-from scheduler.fuse.strips import Chain, Strips
+from scheduler.fuse.strips import Chain, Strips, strip_kind
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings, predict, program_bytes
@@ -425,7 +425,8 @@ class Search:
         """The best few of every bid; searched once for works of a kind and budgets of a size."""
         found: list[Mapping] = []
         for work in works:
-            key = work.kind, grid, budget.act.size, budget.weight.size, budget.tokens.size
+            kind = work.kind if work.row_parts is None else strip_kind(work)
+            key = kind, grid, budget.act.size, budget.weight.size, budget.tokens.size
             if key not in self._found:
                 self._found[key] = self._fitting(number, work, grid, budget)
             found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]

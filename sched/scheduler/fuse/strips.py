@@ -7,20 +7,25 @@ both. Rows that two cores need are computed by both, so nothing goes from core t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import TypeVar
 
 from scheduler.errors import PlanError
 from scheduler.fuse.stay import Rows, Stays
+from scheduler.map.mapping import Tiling
 from scheduler.plan.layout import Blocked, even_split
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
 from scheduler.work.sink import StripSink
+from scheduler.work.source import ResidentSource, Source
 from scheduler.work.work import Work
 
-__all__ = ["Chain", "Strips"]
+__all__ = ["Chain", "Strips", "strip_kind"]
+
+S = TypeVar("S", bound=Source)
 
 
 @dataclass(frozen=True)
@@ -150,3 +155,29 @@ class Strips:
 
     def _layout(self, number: int) -> Blocked:
         return Blocked(self.stays.tensors.shape(self.stays.steps[number].output), self.stays.chip.link_bytes)
+
+
+def strip_kind(work: Work) -> Hashable:
+    """Equal for strips that are mapped alike: as `Work.kind`, but for where on the map the rows lie."""
+    assert work.row_parts is not None
+    tiling = Tiling(work.source, work.row_parts, work.out_hw[1], 1, 1, work.pool)
+    shapes = tuple((tile.store_rows, tile.height, tile.in_rows, tile.dy) for (tile,) in tiling.parts)
+    kept = replace(work, row_parts=None, source=_anywhere(work.source))
+    stored: list[Rows] = []
+    if isinstance(work.sink, StripSink):
+        for strip in work.sink.strips:
+            pairs = zip(strip.rows, work.row_parts, strict=True)
+            stored += [(first - start, end - start) for (_, first, end), (start, _) in pairs]
+        kept = replace(kept, sink=StripSink(tuple(_moved(strip) for strip in work.sink.strips)))
+    if work.residual is not None:
+        kept = replace(kept, residual=replace(work.residual, source=_anywhere(work.residual.source)))
+    return kept.kind, shapes, tuple(stored)
+
+
+def _anywhere(source: S) -> S:
+    """The same with what stays on the chip moved to the first rows."""
+    return replace(source, residence=_moved(source.residence)) if isinstance(source, ResidentSource) else source
+
+
+def _moved(residence: Residence) -> Residence:
+    return replace(residence, rows=((0, 0, residence.height),))

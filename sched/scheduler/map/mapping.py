@@ -118,7 +118,8 @@ class Mapping:
 
     def of(self, work: Work) -> Mapping:
         """The same mapping of another work of the same kind."""
-        return replace(self, work=work, tiling=replace(self.tiling, source=work.source))
+        rows = work.split_rows(self.g_row)
+        return replace(self, work=work, tiling=replace(self.tiling, source=work.source, row_parts=rows))
 
     def describe(self) -> str:
         """For reports."""

@@ -1,6 +1,5 @@
 """Fused schedules: what they compute in the machine, in the most hostile order, and what they keep from DRAM."""
 
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,14 +12,13 @@ from rtl.contract.codec import decode, encode
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.marks import marks_of
 from rtl.contract.params import CoreParams, default_chip
-from scheduler import Launch, Plan, PlanError, Segment, schedule
-from scheduler.fuse.search import Choice
-from scheduler.fuse.strips import Chain
+from scheduler import Launch, Plan, Segment, schedule
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.map.budget import Barriers, Range
 from scheduler.plan.traffic import part_bytes
 from tests.cases import Case, GraphBuilder
 from tests.networks import chain_network, random_network
+from tests.strips import plan_of_strips
 from tests.unit.sched.replay import Replay
 
 MEMORY = MemoryTiming(bytes_per_cycle=2)
@@ -59,25 +57,6 @@ def test_random_networks_are_computed_right_in_any_order(chip: str, seed: int) -
         run(case, plan, order_seed)
 
 
-def with_strips(planner: Planner, cores: int, longest: bool) -> dict[int, Choice]:
-    """Everything in DRAM but for chains, as many as can be, each in the fewest strips that fit or somewhat more."""
-    choices: dict[int, Choice] = {}
-    while len(choices) < len(planner.steps):
-        number = len(choices)
-        ends = sorted(planner.stays.chains(number, cores), reverse=longest)
-        for chain in (Chain(number, end, cores, strips) for end in ends for strips in (3, 5, 7, 9)):
-            last = (Choice((1, cores), None, 0.0, 0, chain=chain),)
-            inside = (Choice((1, cores), (1, cores), 0.0, 0, chain=chain),) * (chain.end - number - 1)
-            with suppress(PlanError):
-                planner.search.strips(chain).require_possible()
-                found = dict(enumerate(inside + last, number))
-                choices |= planner.search.priced(found)
-                break
-        else:
-            choices[number] = Choice((1, 1), None, 0.0, 0)
-    return choices
-
-
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("cores", [1, 2, 4])
 def test_strips_are_computed_right_in_any_order(cores: int, seed: int) -> None:
@@ -85,9 +64,7 @@ def test_strips_are_computed_right_in_any_order(cores: int, seed: int) -> None:
     chip = default_chip(cores, replace(SMALL, act_bytes=8 * 1024), link_bytes=8)
     case = chain_network(seed, chip)
     planner = Planner(Fused(), case.graph, chip, MEMORY)
-    choices = with_strips(planner, cores, longest=seed % 2 == 0)
-    assert any(choice.chain for choice in choices.values())
-    plan = planner.finish(choices, planner.launches(choices))
+    plan = plan_of_strips(planner, longest=seed % 2 == 0)
     for launch in plan.launches:
         Replay(launch, chip).run()
     for order_seed in (None, 1):

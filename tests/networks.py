@@ -9,7 +9,7 @@ import numpy as np
 from rtl.contract.params import ChipParams
 from tests.cases import Case, GraphBuilder, random_image
 
-__all__ = ["random_network"]
+__all__ = ["chain_network", "random_network"]
 
 WIDTHS = (5, 8, 16, 24, 32, 48)
 
@@ -33,6 +33,26 @@ def random_network(seed: int, chip: ChipParams, blocks: int = 5, *, apart: bool 
         outputs[made[int(rng.integers(len(made)))]] = None
     graph = builder.graph(f"network {seed}", *outputs)
     return Case(seed, "network", chip, graph, random_image(rng, graph))
+
+
+def chain_network(seed: int, chip: ChipParams) -> Case:
+    """Layers one behind the other on tall maps, each the only reader of the one before it, the last perhaps a sum."""
+    rng = np.random.default_rng(seed)
+    height, width = int(rng.integers(40, 61)), int(rng.integers(6, 11))
+    builder = GraphBuilder(rng, (int(rng.choice([3, 8, 16])), height, width), 10**9)
+    channels = int(rng.choice([16, 24]))
+    at = begin = builder.conv("in", channels, (1, 1))
+    for _ in range(int(rng.integers(2, 4))):
+        kernel = int(rng.choice([1, 3, 3, 5]))
+        pad = (kernel // 2, kernel // 2, kernel // 2, kernel // 2)
+        step = (2, 2) if rng.random() < 0.2 else (1, 1)
+        at = builder.conv(at, int(rng.choice([24, 32, 48])), (kernel, kernel), stride=step, padding=pad)
+        if rng.random() < 0.3:
+            at = builder.pool("maxpool", at, (2, 2), (2, 2))
+    same = builder.shape(at)[1:] == builder.shape(begin)[1:]
+    at = builder.conv(at, channels, (1, 1), residual=begin if same else None)
+    graph = builder.graph(f"chain {seed}", builder.conv(at, 8, (1, 1)))
+    return Case(seed, "chain", chip, graph, random_image(rng, graph))
 
 
 def _block(rng: np.random.Generator, builder: GraphBuilder, at: str, apart: bool) -> str:

@@ -11,14 +11,17 @@ from estimator import estimate
 from rtl.contract.activity import Activity
 from rtl.contract.marks import intervals_of
 from rtl.contract.params import ChipParams, CoreParams, default_chip
-from scheduler.kinds.fused import Fused
+from scheduler.kinds.fused import Fused, Planner
 from tb.model.build import build_model, emit_chip
 from tb.sim.settings import MemorySettings
 from tests.layers import run_plans
-from tests.networks import random_network
+from tests.networks import chain_network, random_network
+from tests.strips import plan_of_strips
 
 SMALL = CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64, marks=32)
 MULTICAST = replace(SMALL, multicast=True)
+STRIPS = 2
+"""Networks that are done strip by strip."""
 CALM = MemorySettings(latency_cycles=20, bytes_per_cycle=3)
 ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, seed=7)
 
@@ -29,6 +32,9 @@ def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, fold
     for seed in seeds:
         case = random_network(seed, chip)
         planned.append((case, Fused().plan(case.graph, chip, settings)))
+    for seed in seeds[:STRIPS]:
+        case = chain_network(1000 + seed, chip)
+        planned.append((case, plan_of_strips(Planner(Fused(), case.graph, chip, settings), longest=seed % 2 == 0)))
     parts = [len(launch.parts) for _, plan in planned for launch in plan.launches]
     assert max(parts) >= 4
     results = run_plans(

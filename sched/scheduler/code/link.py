@@ -17,8 +17,9 @@ computed
 done
     As it starts a part, a compute unit tells its own load unit, which so knows as much of all cores. Load units run
     ahead: they start the loads of a part when all cores are done with the part before the one before, whose halves of
-    the weights and parameters it takes over. Tensors may have to wait longer: for the part in front, if that still uses
-    the scratchpad to which they go, and if the launch itself has written them to DRAM, for the part that did so.
+    the weights and parameters it takes over, or with the part in front, if one of the two takes more of the weights
+    than a half. Tensors may have to wait longer: for the part in front, if that still uses the scratchpad to which they
+    go, and if the launch itself has written them to DRAM, for the part that did so.
 written
     Behind a part that wrote to DRAM what later ones read, a core tells all load units, in the same way as that it has
     computed, that its bytes are acknowledged.
@@ -32,6 +33,7 @@ launch: a store unit waits for its row when all its STOREs of the part are under
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from rtl.contract.codec import encode, encode_fields
@@ -42,7 +44,7 @@ from scheduler.code.sync import ranges_of, signals, syncs, wait, waits
 from scheduler.map.budget import Barriers, Range
 from scheduler.map.mapping import Mapping
 from scheduler.plan.residence import Residence
-from scheduler.work.sink import MemorySink, ScratchpadSink
+from scheduler.work.sink import MemorySink
 from scheduler.work.source import ResidentSource
 
 __all__ = ["PARTS_APART", "Linked", "link"]
@@ -92,12 +94,17 @@ class _Linker:
         self.barriers = Barriers.of(chip)
         self.written = [_written_before(parts, number) for number in range(len(parts))]
         """By part, the last part in front that wrote to DRAM what it reads; -1 for none."""
+        self.before_loads = [
+            number - (1 if number and _share_weights(parts[number - 1], parts[number]) else self.ahead)
+            for number in range(len(parts))
+        ]
+        """By part, the last one that must be done before it loads anything."""
         self.before_reads = [
             number - 1 if number and _loads_over(parts[number], parts[number - 1]) else self.written[number]
             for number in range(len(parts))
         ]
         """By part, the last one that must be done before it reads tensors."""
-        self.awaited = max(max(number - self.ahead, self.before_reads[number]) for number in range(len(parts)))
+        self.awaited = max(map(max, self.before_loads, self.before_reads))
         """The last part for which load units wait."""
         self.passed = -1
         """The last part for which they have waited so far."""
@@ -107,7 +114,7 @@ class _Linker:
         borders: dict[tuple[int, Unit], list[int]] = {place: [] for place in streams}
         arriving: dict[int, list[int]] = {core: [] for core in range(self.chip.n_cores)}
         for number, mappings in enumerate(emitted):
-            before, reads = self._load_waits(number - self.ahead), self._load_waits(self.before_reads[number])
+            before, reads = self._load_waits(self.before_loads[number]), self._load_waits(self.before_reads[number])
             begins = {core: self._compute_waits(number, core, arriving[core]) for core in range(self.chip.n_cores)}
             arriving = {core: [] for core in range(self.chip.n_cores)}
             for core in range(self.chip.n_cores):
@@ -213,6 +220,12 @@ def _loads_over(part: Sequence[Mapping], before: Sequence[Mapping]) -> bool:
     )
 
 
+def _share_weights(part: Sequence[Mapping], other: Sequence[Mapping]) -> bool:
+    """Whether two parts use the same weight scratchpad."""
+    ranges = [[mapping.budget.weight for mapping in mappings] for mappings in (part, other)]
+    return any(one.first < two.end and two.first < one.end for one, two in product(*ranges))
+
+
 def _used(mapping: Mapping) -> Iterator[Range]:
     """Ranges of the activation scratchpads that a mapping uses."""
     work = mapping.work
@@ -222,8 +235,7 @@ def _used(mapping: Mapping) -> Iterator[Range]:
     for source in residences:
         if isinstance(source, ResidentSource):
             yield _place(source.residence)
-    if isinstance(work.sink, ScratchpadSink):
-        yield _place(work.sink.residence)
+    yield from map(_place, work.sink.residences)
 
 
 def _place(residence: Residence) -> Range:

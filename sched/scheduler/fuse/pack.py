@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from scheduler.map.budget import Range
 
 __all__ = ["Item", "largest_gap", "pack"]
+
+K = TypeVar("K", bound=Hashable)
+
+STEPS = 20_000
+"""Of the search, before it gives up."""
 
 
 class Item(NamedTuple):
@@ -27,39 +32,60 @@ class Item(NamedTuple):
         return self.first <= last and first <= self.last
 
 
-def pack(items: Mapping[str, Item], capacity: int) -> dict[str, Range] | None:
-    """A range of bytes for each, or None if none of several orders of placing them fits."""
+def pack(items: Mapping[K, Item], capacity: int) -> dict[K, Range] | None:
+    """A range of bytes for each; None if a search of limited length finds no way to fit them."""
     for order in (
-        lambda key: (-items[key].nbytes, items[key].first),
         lambda key: (items[key].first, -items[key].nbytes),
-        lambda key: (items[key].first - items[key].last, -items[key].nbytes),
+        lambda key: (items[key].first - items[key].last, items[key].first),
     ):
-        placed: dict[str, Range] = {}
-        for key in sorted(items, key=order):
-            placed[key] = _lowest(items[key], _taken(items, placed, items[key].first, items[key].last))
-        if all(place.end <= capacity for place in placed.values()):
+        if placed := _placed(items, sorted(items, key=order), capacity):
             return placed
+    return None if items else {}
+
+
+def _placed(items: Mapping[K, Item], order: Sequence[K], capacity: int) -> dict[K, Range] | None:
+    """Each goes to an end of a free range, one after the other, and back if one behind it then finds no room."""
+    placed: dict[K, Range] = {}
+    tries: list[Iterator[Range]] = []
+    for _ in range(STEPS):
+        if len(placed) == len(order):
+            return placed
+        if len(tries) == len(placed):
+            item = items[order[len(placed)]]
+            tries.append(_ends(item, _taken(items, placed, item.first, item.last), capacity))
+        if place := next(tries[-1], None):
+            placed[order[len(placed)]] = place
+            continue
+        tries.pop()
+        if not placed:
+            return None
+        placed.popitem()
     return None
 
 
-def largest_gap(items: Mapping[str, Item], placed: Mapping[str, Range], first: int, last: int, capacity: int) -> Range:
-    """The largest free range while parts from a first to a last one run."""
-    gap, at = Range(0, 0), 0
-    for low, high in [*_taken(items, placed, first, last), Range(capacity, capacity)]:
-        if low - at > gap.size:
-            gap = Range(at, low)
-        at = max(at, high)
-    return gap
+def _ends(item: Item, taken: Iterable[Range], capacity: int) -> Iterator[Range]:
+    """Where it may go: either end of every free range, the smallest that holds it first."""
+    for gap in sorted(_gaps(taken, capacity), key=lambda gap: (gap.size, gap.first)):
+        if gap.size >= item.nbytes:
+            yield Range(gap.first, gap.first + item.nbytes)
+            if gap.size > item.nbytes:
+                yield Range(gap.end - item.nbytes, gap.end)
 
 
-def _taken(items: Mapping[str, Item], placed: Mapping[str, Range], first: int, last: int) -> list[Range]:
-    return sorted(place for key, place in placed.items() if items[key].meets(first, last))
-
-
-def _lowest(item: Item, taken: Iterable[Range]) -> Range:
+def _gaps(taken: Iterable[Range], capacity: int) -> Iterator[Range]:
+    """Free ranges, in order."""
     at = 0
-    for low, high in taken:
-        if at + item.nbytes <= low:
-            break
+    for low, high in [*taken, Range(capacity, capacity)]:
+        if low > at:
+            yield Range(at, low)
         at = max(at, high)
-    return Range(at, at + item.nbytes)
+
+
+def largest_gap(items: Mapping[K, Item], placed: Mapping[K, Range], first: int, last: int, capacity: int) -> Range:
+    """The largest free range while parts from a first to a last one run."""
+    gaps = _gaps(_taken(items, placed, first, last), capacity)
+    return max(gaps, key=lambda gap: gap.size, default=Range(0, 0))
+
+
+def _taken(items: Mapping[K, Item], placed: Mapping[K, Range], first: int, last: int) -> list[Range]:
+    return sorted(place for key, place in placed.items() if items[key].meets(first, last))

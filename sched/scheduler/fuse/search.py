@@ -6,17 +6,20 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from math import inf
+from typing import NamedTuple
 
 from estimator import MemoryTiming
 from estimator.coefficients import Coefficients
 from rtl.contract.params import ChipParams
 from scheduler.alike import kind_of
 from scheduler.errors import PlanError
-from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
+from scheduler.fuse.stay import Grid, Stay, Stays
+from scheduler.fuse.strips import Chain, Strips, strip_kind
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings, predict, program_bytes
@@ -26,25 +29,36 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import Sink, sink_of
 from scheduler.work.work import Work
 
-__all__ = ["LAUNCH_CYCLES", "Choice", "Search", "part_budget"]
+__all__ = ["LAUNCH_CYCLES", "RECOMPUTED", "Choice", "Search", "part_budget"]
 
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
 
-LEVELS = (1, 2, 4, 8, 16, 32)
+LEVELS = (1, 2, 4, 8, 16, 32, 64)
 """Fractions of the activation scratchpad that an operation may get for what it loads."""
 LAUNCH_CYCLES = 600
 """What it costs to begin anew where nothing stays: no weights are there, no instructions, and all wait for the last."""
+RECOMPUTED = 0.005
+"""Share of the network's multiply-accumulates that a chain of operations may do again, if nothing else is said."""
+STRIP_COUNTS = 2
+"""Numbers of strips of a chain that are tried, from the smallest that fits on."""
 CANDIDATES = 3
 """Mappings of an operation that are kept, whatever becomes of its output."""
 
 
-def part_budget(chip: ChipParams, number: int, act: Range) -> Budget:
-    """What a part of a launch may use: half of everything that the part behind it fills meanwhile, and `act`."""
+def part_budget(chip: ChipParams, number: int, act: Range, all_weights: bool = False) -> Budget:
+    """What a part of a launch may use: half of everything that the part behind it fills meanwhile, and `act`.
+
+    Parameters
+    ----------
+    all_weights : bool
+        The whole weight scratchpad: then its own weights come only behind the part in front, and those of the part
+        behind it only behind this one.
+    """
     core = chip.cores[0]
     tokens = Range(BOTH_BANKS.tokens.end, Barriers.of(chip).first)
     weights, params = Range(0, core.weight_bytes), Range(0, core.param_blocks)
-    return Budget(_half(tokens, number), act, _half(weights, number), _half(params, number))
+    return Budget(_half(tokens, number), act, weights if all_weights else _half(weights, number), _half(params, number))
 
 
 def _half(whole: Range, number: int) -> Range:
@@ -65,12 +79,26 @@ class Choice:
         Of the operation.
     ring : int
         Bytes of the activation scratchpad that it wants for what it loads.
+    all_weights : bool
+        It takes the whole weight scratchpad.
+    chain : Chain, optional
+        In which it is, if it is done strip by strip. The output then stays only by strips, but for the last one's.
     """
 
     grid: Grid
     stay: Stay
     cost: float
     ring: int
+    all_weights: bool = False
+    chain: Chain | None = None
+
+
+class Price(NamedTuple):
+    """What an operation costs, and needs for that; as in `Choice`."""
+
+    cost: float
+    ring: int = 0
+    all_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +107,7 @@ class _Way:
 
     cost: float
     before: State
-    choice: Choice
+    choices: tuple[Choice, ...]
 
 
 class Search:
@@ -89,17 +117,21 @@ class Search:
     ----------
     byte_cost : float
         Cycles that a byte of DRAM traffic counts for, beside those that it takes.
+    recomputed : float
+        Share of the network's multiply-accumulates that a chain may do again.
     """
 
-    def __init__(self, stays: Stays, memory: MemoryTiming, byte_cost: float) -> None:
-        self.stays, self.memory, self.byte_cost = stays, memory, byte_cost
+    def __init__(self, stays: Stays, memory: MemoryTiming, byte_cost: float, recomputed: float = RECOMPUTED) -> None:
+        self.stays, self.memory, self.byte_cost, self.recomputed = stays, memory, byte_cost, recomputed
         self.chip, self.core, self.tensors = stays.chip, stays.core, stays.tensors
         self.coefficients = Coefficients.load()
         self.cores = tuple(range(self.chip.n_cores))
+        self.strips = cache(partial(Strips, stays))
+        self.macs = sum(step.macs for step in stays.steps)
         self._found: dict[object, list[Mapping]] = {}
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
-        self._prices: dict[object, tuple[float, int]] = {}
+        self._prices: dict[object, Price] = {}
         self._mapped: dict[object, list[Mapping]] = {}
         self._first: dict[Hashable, int] = {}
         """Of every kind of operation, the first that was met."""
@@ -118,26 +150,25 @@ class Search:
         PlanError
             If an operation fits in no way; that of the first such one.
         """
-        ways: list[dict[State, _Way]] = []
-        states: dict[State, float] = {(): 0.0}
+        ways: dict[int, dict[State, _Way]] = {number: {} for number in range(first, end + 1)}
+        ways[first][()] = _Way(0.0, (), ())
         for number in range(first, end):
-            found: dict[State, _Way] = {}
             errors: list[PlanError] = []
-            for state, cost in states.items():
-                for choice, after in self._steps(number, dict(state), capacity, end, errors):
-                    total = cost + choice.cost
+            for state, way in ways[number].items():
+                for choices, after in self._steps(number, dict(state), capacity, end, errors):
+                    total = way.cost + sum(choice.cost for choice in choices)
+                    found = ways[number + len(choices)]
                     if after not in found or total < found[after].cost:
-                        found[after] = _Way(total, state, choice)
-            if not found:
+                        found[after] = _Way(total, state, choices)
+            if not any(ways[behind] for behind in range(number + 1, end + 1)):
                 raise errors[0]
-            ways.append(found)
-            states = {state: way.cost for state, way in found.items()}
-        choices: list[Choice] = []
+        chosen: list[Choice] = []
         state: State = ()
-        for found in reversed(ways):
-            choices.append(found[state].choice)
-            state = found[state].before
-        return choices[::-1]
+        while len(chosen) < end - first:
+            way = ways[end - len(chosen)][state]
+            chosen = [*way.choices, *chosen]
+            state = way.before
+        return chosen
 
     def streamed(self, number: int) -> Choice:
         """The best for an operation with all its tensors in DRAM that shares a launch, and so has half of the weights.
@@ -152,8 +183,7 @@ class Search:
         errors: list[PlanError] = []
         for grid in self.stays.grids(number):
             try:
-                cost, ring = self.price(number, grid, where, None, self.core.act_bytes)
-                found.append(Choice(grid, None, cost, ring))
+                found.append(Choice(grid, None, *self.price(number, grid, where, None, self.core.act_bytes)))
             except PlanError as error:
                 errors.append(error)
         if not found:
@@ -176,21 +206,27 @@ class Search:
         stays: dict[str, Stay] = {}
         found: dict[int, Choice] = {}
         for number, choice in choices.items():
-            step, before = self.stays.steps[number], {**stays}
-            stays[self.tensors.root(step.output)] = choice.stay
-            alive: dict[str, Stay] = {
-                root: stay for root, stay in stays.items() if stay and self.tensors.last[root] >= number
-            }
-            where = {name: before.get(self.tensors.root(name)) for name in step.reads}
-            left = self.core.act_bytes - self._used(number, alive)
-            cost, ring = self.price(number, choice.grid, where, choice.stay, None if number in alone else left)
-            found[number] = replace(choice, cost=cost, ring=ring)
+            if number in found:
+                continue
+            chain = choice.chain
+            last = number if chain is None else chain.end - 1
+            output = self.tensors.root(self.stays.steps[last].output)
+            alive: dict[str, Stay] = {**stays, output: choices[last].stay}
+            left = self.core.act_bytes - self._used(number, alive, chain)
+            if chain is None:
+                where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
+                price = self.price(number, choice.grid, where, choice.stay, None if number in alone else left)
+                found[number] = Choice(choice.grid, choice.stay, *price)
+            else:
+                parts = self._chain(chain, stays, choices[last].stay, left)
+                found |= dict(zip(range(chain.first, chain.end), parts, strict=True))
+            stays = {root: stay for root, stay in alive.items() if stay and self.tensors.last[root] > last}
         return found
 
     def least(self, number: int) -> float:
         """Cost of an operation with all its tensors in DRAM."""
         where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
-        return min(self.price(number, grid, where, None, None)[0] for grid in self.stays.likely_grids(number))
+        return min(self.price(number, grid, where, None, None).cost for grid in self.stays.likely_grids(number))
 
     def least_of_two(self, number: int, reader: int) -> float:
         """Cost of an operation and of another that reads its output alone, if all other tensors are in DRAM."""
@@ -199,56 +235,162 @@ class Search:
         found = [inf]
         for stay in self.stays.likely_options(root):
             left = self.core.act_bytes - self.stays.nbytes(root, stay)
-            if left < 0:
-                continue
             read = dict.fromkeys(self.stays.steps[reader].reads, stay)
-            readers = [grid for grid in self.stays.likely_grids(reader) if stay in (None, WHOLE, row_parts(grid))]
+            readers = [grid for grid in self.stays.likely_grids(reader) if self.stays.suits(reader, stay, grid)]
+            if left < 0 or not readers:
+                continue
             try:
-                cost = min(self.price(number, grid, where, stay, left)[0] for grid in self.stays.likely_grids(number))
-                found.append(cost + min(self.price(reader, grid, read, None, left)[0] for grid in readers))
+                cost = min(self.price(number, grid, where, stay, left).cost for grid in self.stays.likely_grids(number))
+                found.append(cost + min(self.price(reader, grid, read, None, left).cost for grid in readers))
             except PlanError:
                 continue
         return min(found)
 
     def _steps(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]
-    ) -> Iterator[tuple[Choice, State]]:
-        """What can be chosen for an operation, and the state behind it."""
-        step, tensors = self.stays.steps[number], self.tensors
-        output = tensors.root(step.output)
-        where = {name: stays.get(tensors.root(name)) for name in step.reads}
-        begun = tensors.first[output] < number
-        options = [stays.get(output)] if begun else self.stays.likely_options(output)
-        if tensors.last[output] >= end:
-            options = [None]
+    ) -> Iterator[tuple[tuple[Choice, ...], State]]:
+        """What can be chosen for an operation or a chain that begins with it, and the state behind."""
+        where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
+        start = 0 if any(stays.values()) else LAUNCH_CYCLES
         for grid in self.stays.likely_grids(number):
-            if any(stay not in (None, WHOLE, row_parts(grid)) for stay in where.values()):
+            if not all(self.stays.suits(number, stay, grid) for stay in where.values()):
                 continue
-            for stay in options:
-                alive = {**stays, output: stay}
+            for stay in self._outputs(number, number, stays, end):
+                alive = {**stays, self.tensors.root(self.stays.steps[number].output): stay}
                 left = capacity - self._used(number, alive)
                 if left < 0:
                     continue
-                alone = not any(alive.values())
                 try:
-                    cost, ring = self.price(number, grid, where, stay, None if alone else left)
+                    price = self.price(number, grid, where, stay, left if any(alive.values()) else None)
                 except PlanError as error:
                     errors.append(error)
                     continue
-                after = tuple(sorted(item for item in alive.items() if tensors.last[item[0]] > number and item[1]))
-                if not any(stays.values()):
-                    cost += LAUNCH_CYCLES
-                yield Choice(grid, stay, cost, ring), after
+                price = price._replace(cost=price.cost + start)
+                yield (Choice(grid, stay, *price),), self._behind(number, alive)
+        for parts in sorted({grid[1] for grid in self.stays.likely_grids(number) if grid[0] == 1}):
+            for behind in self.stays.large_chains(number, parts):
+                if behind <= end and self.stays.chain_can_read(number, behind, parts, stays.get) is None:
+                    yield from self._chains(number, behind, parts, stays, capacity, end)
 
-    def _used(self, number: int, alive: dict[str, Stay]) -> int:
-        """Bytes of what stays on the chip while an operation runs."""
-        once = self.stays.in_place(number, alive)
-        return sum(self.stays.nbytes(root, stay) for root, stay in alive.items() if stay and root != once)
+    def _outputs(self, first: int, last: int, stays: dict[str, Stay], end: int) -> list[Stay]:
+        """Where the output of the last of some operations may stay."""
+        output = self.tensors.root(self.stays.steps[last].output)
+        if self.tensors.last[output] >= end:
+            return [None]
+        return [stays.get(output)] if self.tensors.first[output] < first else self.stays.likely_options(output)
+
+    def _behind(self, number: int, alive: dict[str, Stay]) -> State:
+        """The state behind an operation."""
+        return tuple(sorted(item for item in alive.items() if self.tensors.last[item[0]] > number and item[1]))
+
+    def _used(self, number: int, alive: dict[str, Stay], chain: Chain | None = None) -> int:
+        """Bytes of what stays on the chip while an operation runs, or the chain that begins with it."""
+        once = None if chain else self.stays.in_place(number, alive)
+        used = sum(self.stays.nbytes(root, stay) for root, stay in alive.items() if stay and root != once)
+        return used + (sum(map(self.strips(chain).nbytes, range(chain.first, chain.end - 1))) if chain else 0)
+
+    # --- chains -------------------------------------------------------------------------------------------------
+
+    def _chains(
+        self, first: int, behind: int, parts: int, stays: dict[str, Stay], capacity: int, end: int
+    ) -> Iterator[tuple[tuple[Choice, ...], State]]:
+        """Choices of a chain, and the state behind it: in as few strips as fit, or somewhat more."""
+        output = self.tensors.root(self.stays.steps[behind - 1].output)
+        rows = self.tensors.shape(self.stays.steps[behind - 1].output)[1] // parts
+        for stay in self._outputs(first, behind - 1, stays, end):
+            alive = {**stays, output: stay}
+            found: list[tuple[Choice, ...]] = []
+            for strips in range(2, rows + 1):
+                chain = Chain(first, behind, parts, strips)
+                if not self._worth(chain):
+                    break
+                left = capacity - self._used(first, alive, chain)
+                if left < 0:
+                    continue
+                with suppress(PlanError):
+                    found.append(self._chain(chain, stays, stay, left))
+                if len(found) == STRIP_COUNTS:
+                    break
+            if found:
+                best = min(found, key=lambda choices: sum(choice.cost for choice in choices))
+                start = 0 if any(stays.values()) else LAUNCH_CYCLES
+                yield (replace(best[0], cost=best[0].cost + start), *best[1:]), self._behind(behind - 1, alive)
+
+    def _worth(self, chain: Chain) -> bool:
+        """Whether a chain is possible and computes little twice."""
+        strips = self.strips(chain)
+        with suppress(PlanError):
+            strips.require_possible()
+            return strips.recomputed <= self.recomputed * self.macs
+        return False
+
+    def _chain(self, chain: Chain, stays: dict[str, Stay], stay: Stay, left: int) -> tuple[Choice, ...]:
+        """Choices of a chain.
+
+        Raises
+        ------
+        PlanError
+            If it does not fit.
+        """
+        strips, grid = self.strips(chain), (1, chain.row_parts)
+        choices: list[Choice] = []
+        for number in range(chain.first, chain.end):
+            where = {
+                name: grid if strips.inside(name) is not None else stays.get(self.tensors.root(name))
+                for name in self.stays.steps[number].reads
+            }
+            last = number == chain.end - 1
+            price = self._strip_price(strips, number, where, stay if last else grid, self._level(left))
+            choices.append(Choice(grid, stay if last else grid, *price, chain))
+        return tuple(choices)
+
+    def _strip_price(self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int) -> Price:
+        """Of all strips of an operation."""
+        loads = tuple(place is None for place in where.values())
+        level = level if any(loads) else 0
+        key = number, strips.chain, loads, stay, level
+        if key not in self._prices:
+            prices = [self._of_strip(strips, number, strip, where, stay, level) for strip in range(strips.chain.strips)]
+            self._prices[key] = Price(
+                sum(price.cost for price in prices),
+                max(price.ring for price in prices),
+                any(price.all_weights for price in prices),
+            )
+        return self._affordable(number, self._prices[key])
+
+    def _of_strip(
+        self, strips: Strips, number: int, strip: int, where: dict[str, Stay], stay: Stay, level: int
+    ) -> Price:
+        works = self.strip_works(strips, number, strip, lambda name: self.stays.tensor(name, where.get(name)), {})
+        output = self.stays.steps[number].output
+        sink = works[0].sink if number in strips.held else sink_of(self.stays.tensor(output, stay))
+        return self._cheapest(self._of_budgets(number, works, (1, strips.chain.row_parts), level), sink)
+
+    def strip_works(
+        self, strips: Strips, number: int, strip: int, of: Callable[[str], Placement | Residence], at: dict[str, int]
+    ) -> list[Work]:
+        """Bids for a strip of an operation.
+
+        Parameters
+        ----------
+        of : callable
+            Where tensors are of which more than a strip is there.
+        at : dict of str to int
+            Scratchpad byte of each of the others; 0 without.
+        """
+
+        def tensor(name: str) -> Placement | Residence:
+            inside = strips.inside(name)
+            if inside is None:
+                return of(name)
+            return self.stays.placements[name] if inside == number else strips.tensor(inside, strip, at.get(name, 0))
+
+        return strips.works(number, strip, tensor, at.get(self.stays.steps[number].output, 0))
 
     # --- prices -------------------------------------------------------------------------------------------------
 
-    def price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, left: int | None) -> tuple[float, int]:
-        """Cost of an operation, and bytes of scratchpad for what it loads.
+    def price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, left: int | None) -> Price:
+        """Of an operation.
 
         Parameters
         ----------
@@ -270,10 +412,13 @@ class Search:
         key = self._alike(number), grid, tuple(place is None for place in where.values()), stay, level
         if key not in self._prices:
             self._prices[key] = self._price(number, grid, where, stay, level)
-        cost, ring = self._prices[key]
-        if cost == inf:
+        return self._affordable(number, self._prices[key])
+
+    def _affordable(self, number: int, price: Price) -> Price:
+        """The same price; raises a PlanError if it is infinite."""
+        if price.cost == inf:
             raise self._error(number)
-        return cost, ring
+        return price
 
     def _first_alike(self, number: int) -> int:
         """The first operation that costs the same, wherever its tensors are: networks repeat themselves."""
@@ -309,40 +454,57 @@ class Search:
         fits = (self.core.act_bytes // level for level in LEVELS if self.core.act_bytes // level <= left)
         return next(fits, 0)
 
-    def _price(
-        self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None
-    ) -> tuple[float, int]:
-        output = self.stays.steps[number].output
-        sink = sink_of(self.stays.tensor(output, stay))
-        best, ring = inf, 0
+    def _price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None) -> Price:
+        sink = sink_of(self.stays.tensor(self.stays.steps[number].output, stay))
         key = self._alike(number), grid, tuple(place is None for place in where.values()), level
         if key not in self._mapped:
             self._mapped[key] = self._mappings(number, grid, where, level)
-        for mapping in self._mapped[key]:
+        return self._cheapest(self._mapped[key], sink)
+
+    def _cheapest(self, mappings: list[Mapping], sink: Sink) -> Price:
+        """Of the cheapest with such a sink; infinite if there is none."""
+        best = Price(inf)
+        for mapping in mappings:
             cost = self.cost(_with_sink(mapping, sink))
-            if cost < best:
-                best, ring = cost, _ring(mapping)
-        return best, ring
+            if cost < best.cost:
+                best = Price(cost, _ring(mapping), self._takes_all_weights(mapping))
+        return best
 
     def cost(self, mapping: Mapping) -> float:
         """Cycles, and what bytes count for beside."""
-        return predict(mapping, self.chip, self.memory, self.coefficients) + self.byte_cost * _dram_bytes(mapping)
+        cycles = predict(mapping, self.chip, self.memory, self.coefficients)
+        if self._takes_all_weights(mapping):  # they hide behind no other part, nor do those of the part behind
+            slots = min(mapping.weight_slots, mapping.steps_per_block)
+            filled = mapping.weight_slot_bytes * slots * mapping.g_oc / len(self.chip.memory_nodes)
+            cycles += 2 * (filled / self.memory.one_way(self.chip.link_bytes) + self.memory.latency_cycles)
+        return cycles + self.byte_cost * _dram_bytes(mapping)
+
+    def _takes_all_weights(self, mapping: Mapping) -> bool:
+        """Whether it does beside other parts."""
+        budget, whole = mapping.budget, Budget.whole(self.core, self.chip)
+        return budget.weight == whole.weight and budget.tokens != whole.tokens
 
     def _mappings(self, number: int, grid: Grid, where: dict[str, Stay], level: int | None) -> list[Mapping]:
         """The best few, with the output in DRAM; none if it does not fit."""
+        works = self.stays.works(number, lambda name: self.stays.tensor(name, where.get(name)))
+        if level is None:
+            return self._of_works(number, works, grid, Budget.whole(self.core, self.chip))
+        return self._of_budgets(number, works, grid, level)
 
-        def of(name: str) -> Placement | Residence:
-            return self.stays.tensor(name, where.get(name))
-
+    def _of_budgets(self, number: int, works: list[Work], grid: Grid, level: int) -> list[Mapping]:
+        """The best few; with all of the weight scratchpad too, if with half of it they load weights again and again."""
         act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
-        budget = Budget.whole(self.core, self.chip) if level is None else part_budget(self.chip, 0, act)
-        return self._of_works(number, self.stays.works(number, of), grid, budget)
+        found = self._of_works(number, works, grid, part_budget(self.chip, 0, act))
+        if all(mapping.weights_once for mapping in found):
+            return found
+        return found + self._of_works(number, works, grid, part_budget(self.chip, 0, act, all_weights=True))
 
     def _of_works(self, number: int, works: list[Work], grid: Grid, budget: Budget) -> list[Mapping]:
         """The best few of every bid; searched once for works of a kind and budgets of a size."""
         found: list[Mapping] = []
         for work in works:
-            key = work.kind, grid, budget.act.size, budget.tokens.size
+            kind = work.kind if work.row_parts is None else strip_kind(work)
+            key = kind, grid, budget.act.size, budget.weight.size, budget.tokens.size
             if key not in self._found:
                 self._found[key] = self._fitting(number, work, grid, budget)
             found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]
@@ -399,6 +561,6 @@ def _dram_bytes(mapping: Mapping) -> float:
     weights = sum(
         work.passes.count(block, work.taps) * work.pass_bytes for part in mapping.channel_parts for block in part
     )
-    if not (mapping.weights_resident or mapping.blocks_first):
+    if not mapping.weights_once:
         weights *= tiles
     return (acts + out + residual) * work.block + weights + program_bytes(mapping)

@@ -10,7 +10,12 @@
 
 ``split`` is (channel parts, row parts). ``output`` says where the layer's output stays: "dram"; "whole", on every core;
 or "rows", on each core those that its readers take there, which must all have one split. A maximum pool may be
-computed with the convolution in front, "conv1+maxpool", or be a layer of its own behind it.
+computed with the convolution in front, "conv1+maxpool", or be a layer of its own behind it. Two or three layers behind
+each other may be done strip by strip: the output of all but the last is then "strips", and the last says how many
+``strips`` there are, as in
+
+        { name = "conv1_1", split = [1, 4], output = "strips" },
+        { name = "conv1_2+pool1", split = [1, 4], output = "rows", strips = 7 },
 """
 
 from __future__ import annotations
@@ -18,17 +23,33 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from golden.int8.qnodes import QConv, QHost, QPool
 from scheduler.errors import PlanError
 from scheduler.fuse.operations import Operation
 from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
+from scheduler.fuse.strips import Chain, Strips
 
 __all__ = ["check_cuts", "joined", "read", "write"]
 
-DRAM, WHOLE_MAP, ROWS = "dram", "whole", "rows"
+DRAM, WHOLE_MAP, ROWS, STRIPS = "dram", "whole", "rows", "strips"
+KEYS = {"name", "split", "output"}
+
+
+class _Row(NamedTuple):
+    """A layer of the file, and the launch in which it is."""
+
+    launch: int
+    name: str
+    split: Any
+    output: Any
+    strips: Any = None
+
+    @property
+    def where(self) -> str:
+        return f"launch {self.launch}, layer {self.name!r}"
 
 
 def write(network: str, stays: Stays, choices: Mapping[int, Choice], launches: Sequence[Sequence[int]]) -> str:
@@ -36,7 +57,8 @@ def write(network: str, stays: Stays, choices: Mapping[int, Choice], launches: S
     lines = [
         "# A fused schedule: edit it, and give it as SCHEDULE=. Of each layer, split = [channel parts, row parts] over",
         '# the cores; output = "dram", "whole" (on every core) or "rows" (on each core, those that its readers take;',
-        "# they must have one split). A launch may be cut wherever nothing stays.",
+        '# they must have one split) or "strips", with strips = n at the last of the layers that are done by strips. A',
+        "# launch may be cut wherever nothing stays.",
         f"network = {json.dumps(network)}",
     ]
     for numbers in launches:
@@ -51,11 +73,15 @@ def write(network: str, stays: Stays, choices: Mapping[int, Choice], launches: S
 def _line(stays: Stays, number: int, choice: Choice) -> str:
     step = stays.steps[number]
     stay = DRAM if choice.stay is None else WHOLE_MAP if choice.stay == WHOLE else ROWS
+    more = ""
+    if choice.chain is not None:
+        last = number == choice.chain.end - 1
+        stay, more = (stay, f", strips = {choice.chain.strips}") if last else (STRIPS, "")
     facts = [f"{choice.cost:,.0f} cycles"] if choice.cost else []
-    if choice.stay and stays.tensors.first[stays.tensors.root(step.output)] == number:
+    if stay not in (DRAM, STRIPS) and choice.stay and stays.tensors.first[stays.tensors.root(step.output)] == number:
         facts.append(f"keeps {stays.nbytes(stays.tensors.root(step.output), choice.stay):,} bytes a core")
     comment = f"  # {', '.join(facts)}" if facts else ""
-    return f'{{ name = {json.dumps(step.label)}, split = {list(choice.grid)}, output = "{stay}" }},{comment}'
+    return f'{{ name = {json.dumps(step.label)}, split = {list(choice.grid)}, output = "{stay}"{more} }},{comment}'
 
 
 def read(text: str, network: str, stays: Stays) -> tuple[dict[int, Choice], list[list[int]]]:
@@ -88,18 +114,20 @@ class _Reader:
                 f"it is a schedule of network = {self.data.get('network')!r}, not of {self.network!r}; write another"
             )
         rows = list(self._rows())
-        launches = self._launches([name for _, name, _, _ in rows], [launch for launch, _, _, _ in rows])
+        launches = self._launches(rows)
         numbers = [number for launch in launches for number in launch]
-        grids = {number: self._grid(number, row) for number, row in zip(numbers, rows, strict=True)}
+        by_number = dict(zip(numbers, rows, strict=True))
+        grids = {number: self._grid(number, row) for number, row in by_number.items()}
+        chains = self._chains(by_number, grids)
         choices = {
-            number: Choice(grids[number], self._stay(number, row, grids), 0.0, 0)
-            for number, row in zip(numbers, rows, strict=True)
+            number: Choice(grids[number], self._stay(number, row, grids, chains), 0.0, 0, chain=chains.get(number))
+            for number, row in by_number.items()
         }
-        self._check_parts(choices, dict(zip(numbers, rows, strict=True)))
+        self._check_parts(choices, by_number)
         return choices, launches
 
-    def _rows(self) -> Iterator[tuple[int, str, Any, Any]]:
-        """(launch, name, split, output) of every layer."""
+    def _rows(self) -> Iterator[_Row]:
+        """Every layer."""
         launches = self.data.get("launch")
         if not isinstance(launches, list):
             raise PlanError("it has no [[launch]]; each launch is one, with layers = [...]")
@@ -108,12 +136,15 @@ class _Reader:
             if not isinstance(layers, list) or not layers:
                 raise PlanError(f"launch {launch} has no layers; give layers = [...], or take it out")
             for layer in layers:
-                if not isinstance(layer, dict) or not {"name", "split", "output"} == layer.keys():
-                    raise PlanError(f"launch {launch}: {layer!r} must have name, split and output, and nothing else")
-                yield launch, str(layer["name"]), layer["split"], layer["output"]
+                if not isinstance(layer, dict) or layer.keys() - {"strips"} != KEYS:
+                    raise PlanError(
+                        f"launch {launch}: {layer!r} must have name, split and output, perhaps strips, and nothing else"
+                    )
+                yield _Row(launch, str(layer["name"]), layer["split"], layer["output"], layer.get("strips"))
 
-    def _launches(self, names: list[str], launches: list[int]) -> list[list[int]]:
+    def _launches(self, rows: list[_Row]) -> list[list[int]]:
         """Operations of every launch; all of the network's, in its order."""
+        names, launches = [row.name for row in rows], [row.launch for row in rows]
         wanted = [(n, step) for n, step in enumerate(self.stays.steps) if not isinstance(step.node, QHost)]
         found: list[list[int]] = []
         for place, (name, launch) in enumerate(zip(names, launches, strict=True)):
@@ -133,19 +164,71 @@ class _Reader:
             )
         return found
 
-    def _grid(self, number: int, row: tuple[int, str, Any, Any]) -> Grid:
-        launch, name, split, _ = row
+    def _grid(self, number: int, row: _Row) -> Grid:
+        split = row.split
         allowed = self.stays.grids(number)
         if not isinstance(split, list) or tuple(split) not in allowed:
             some = ", ".join(str(list(grid)) for grid in allowed)
-            raise PlanError(f"launch {launch}, layer {name!r}: split = {split} cannot be; it can be {some}")
+            raise PlanError(f"{row.where}: split = {split} cannot be; it can be {some}")
         return split[0], split[1]
 
-    def _stay(self, number: int, row: tuple[int, str, Any, Any], grids: Mapping[int, Grid]) -> Stay:
-        launch, name, _, output = row
-        where = f"launch {launch}, layer {name!r}"
+    def _chains(self, rows: Mapping[int, _Row], grids: Mapping[int, Grid]) -> dict[int, Chain]:
+        """By operation, the chain in which it is."""
+        found: dict[int, Chain] = {}
+        first: int | None = None
+        for number, row in rows.items():
+            if row.output == STRIPS:
+                if row.strips is not None:
+                    raise PlanError(f"{row.where}: strips = {row.strips!r} belongs to the last layer of them")
+                first = number if first is None else first
+                continue
+            if first is not None:
+                chain = self._chain(first, number + 1, rows, grids)
+                found.update(dict.fromkeys(range(first, number + 1), chain))
+            elif row.strips is not None:
+                raise PlanError(
+                    f'{row.where}: strips = {row.strips!r}, but the layer before has no output = "{STRIPS}"'
+                )
+            first = None
+        if first is not None:
+            raise PlanError(
+                f'{rows[first].where}: output = "{STRIPS}", but no layer behind it ends them with strips = n'
+            )
+        return found
+
+    def _chain(self, first: int, end: int, rows: Mapping[int, _Row], grids: Mapping[int, Grid]) -> Chain:
+        """Operations [first, end) strip by strip."""
+        row, parts = rows[end - 1], grids[first][1]
+        for number in range(first, end):
+            if grids[number] != (1, parts):
+                raise PlanError(
+                    f"{rows[number].where}: split = {list(grids[number])}; layers done by strips need one [1, n]"
+                )
+        if any(rows[number].launch != row.launch for number in range(first, end)):
+            raise PlanError(f"{row.where}: strips that begin in another launch; put the layers into one")
+        if end not in self.stays.chains(first, parts):
+            raise PlanError(
+                f"{rows[first].where}: it cannot be done by strips up to {row.name!r}: two or three convolutions or "
+                f'pools can, each the only reader of the one before; use "{DRAM}", "{WHOLE_MAP}" or "{ROWS}"'
+            )
+        if not isinstance(row.strips, int) or row.strips < 2:
+            raise PlanError(f"{row.where}: strips = {row.strips!r}; it must be 2 or more")
+        height = self.stays.tensors.shape(self.stays.steps[end - 1].output)[1] // parts
+        if row.strips > height:
+            raise PlanError(f"{row.where}: strips = {row.strips}, but a core has only {height} rows; use fewer")
+        chain = Chain(first, end, parts, row.strips)
+        try:
+            Strips(self.stays, chain).require_possible()
+        except PlanError as error:
+            raise PlanError(f"{row.where}: {error}") from error
+        return chain
+
+    def _stay(self, number: int, row: _Row, grids: Mapping[int, Grid], chains: Mapping[int, Chain]) -> Stay:
+        where, output = row.where, row.output
+        if output == STRIPS:
+            return grids[number]
         if output not in (DRAM, WHOLE_MAP, ROWS):
-            raise PlanError(f'{where}: output = {output!r}; it must be "{DRAM}", "{WHOLE_MAP}" or "{ROWS}"')
+            raise PlanError(f'{where}: output = {output!r}; it must be "{DRAM}", "{WHOLE_MAP}", "{ROWS}" or "{STRIPS}"')
         if output == DRAM:
             return None
         root = self.stays.tensors.root(self.stays.steps[number].output)
@@ -162,26 +245,59 @@ class _Reader:
         (stay,) = set(splits.values())
         if stay not in options:
             raise PlanError(f'{where}: its readers cannot all take rows of the split {list(stay)}; use "{WHOLE_MAP}"')
-        return stay
+        ends = {chains[reader].end for reader in readers if reader in chains and reader < chains[reader].end - 1}
+        if len(ends) > 1:
+            raise PlanError(f'{where}: several readers are done by strips; use "{WHOLE_MAP}" or "{DRAM}"')
+        return (*stay, *ends) if ends else stay  # pyright: ignore[reportReturnType]  # at most one end
 
-    def _check_parts(self, choices: Mapping[int, Choice], rows: Mapping[int, tuple[int, str, Any, Any]]) -> None:
+    def _check_chains(
+        self, choices: Mapping[int, Choice], rows: Mapping[int, _Row], stay_of: Mapping[str, Stay]
+    ) -> None:
+        """Chains find what they read where they can read it."""
+        for number, choice in choices.items():
+            chain = choice.chain
+            if chain is None or chain.first != number:
+                continue
+            name = self.stays.chain_can_read(number, chain.end, chain.row_parts, stay_of.get)
+            if name is not None:
+                raise PlanError(
+                    f"{rows[number].where}: layers done by strips cannot read the rows of {name!r}; keep it "
+                    f'"{WHOLE_MAP}"'
+                )
+
+    def _check_parts(self, choices: Mapping[int, Choice], rows: Mapping[int, _Row]) -> None:
         """Tensors written by several layers stay in one place, and every core has room for what is alive."""
         tensors, capacity = self.stays.tensors, self.stays.core.act_bytes
         stay_of: dict[str, Stay] = {}
         for number, choice in choices.items():
-            launch, name, _, _ = rows[number]
-            where = f"launch {launch}, layer {name!r}"
+            where = rows[number].where
             root = tensors.root(self.stays.steps[number].output)
             if stay_of.setdefault(root, choice.stay) != choice.stay:
                 raise PlanError(f"{where}: its output is a part of one that stays elsewhere; give all parts one output")
-            alive = {name: stay for name, stay in stay_of.items() if stay and tensors.last[name] >= number}
-            once = self.stays.in_place(number, alive)
-            used = sum(self.stays.nbytes(name, stay) for name, stay in alive.items() if name != once)
-            if used > capacity:
-                kept = ", ".join(f"{name} ({self.stays.nbytes(name, stay):,})" for name, stay in alive.items())
+            if choice.chain is not None and number < choice.chain.end - 1:
+                continue
+            first = number if choice.chain is None else choice.chain.first
+            sizes = self._sizes(first, number, stay_of, choice.chain)
+            if sum(sizes.values()) > capacity:
+                kept = ", ".join(f"{name} ({nbytes:,})" for name, nbytes in sizes.items())
                 raise PlanError(
-                    f"{where}: {used:,} bytes stay on a core, which has {capacity:,}: {kept}; put one of them into DRAM"
+                    f"{where}: {sum(sizes.values()):,} bytes stay on a core, which has {capacity:,}: {kept}; put one "
+                    "of them into DRAM" + (", or use more strips" if choice.chain else "")
                 )
+        self._check_chains(choices, rows, stay_of)
+
+    def _sizes(self, first: int, last: int, stay_of: Mapping[str, Stay], chain: Chain | None) -> dict[str, int]:
+        """Bytes of every core that are taken while some operations run, by tensor."""
+        stays, tensors = self.stays, self.stays.tensors
+        inside = {} if chain is None else {stays.steps[n].output: n for n in range(first, last)}
+        alive = {
+            name: stay for name, stay in stay_of.items() if stay and tensors.last[name] >= first and name not in inside
+        }
+        once = None if chain else stays.in_place(last, alive)
+        sizes = {name: stays.nbytes(name, stay) for name, stay in alive.items() if name != once}
+        if chain is not None:
+            sizes.update({name: Strips(stays, chain).nbytes(number) for name, number in inside.items()})
+        return sizes
 
 
 def check_cuts(steps: Sequence[Operation], launches: Sequence[Sequence[int]], alive: Sequence[bool]) -> None:

@@ -15,8 +15,9 @@ from scheduler.errors import PlanError
 from scheduler.fuse.cuts import fewest_launches, how_to_get_more, joined, staying_behind
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
-from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
+from scheduler.fuse.search import LAUNCH_CYCLES, RECOMPUTED, Choice, Search, part_budget
 from scheduler.fuse.stay import Stay, Stays
+from scheduler.fuse.strips import Chain
 from scheduler.group import Pools, pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import Range
@@ -41,6 +42,8 @@ class Fused:
     byte_cost : float
         What a byte of DRAM traffic counts for beside the cycles that are predicted, as a share of the cycles that it
         takes the memory: traffic that hides behind computing costs energy all the same.
+    recomputed : float
+        Share of the network's multiply-accumulates that a chain of layers done strip by strip may do again.
     policy : Policy
         How many mappings are compared where a layer has a launch of its own.
     overlap : bool
@@ -51,6 +54,7 @@ class Fused:
     """
 
     byte_cost: float = 0.5
+    recomputed: float = RECOMPUTED
     policy: Policy = field(default_factory=Policy)
     overlap: bool = True
     launches: int | None = None
@@ -82,7 +86,7 @@ class Planner:
         in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles)
         self.stays = Stays(chip, self.steps, self.tensors, in_memory)
         self.stays.require_equal_cores()
-        self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles)
+        self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles, kind.recomputed)
         self.chooser = Chooser(chip, memory, kind.policy)
 
     def _joined(self) -> Pools:
@@ -153,8 +157,9 @@ class Planner:
                 continue
             draft = self._draft(numbers, choices, placements, bump.top)
             draft = draft if self.kind.overlap else draft.serial(self.chip, bump.top)
-            launch, needed = draft.place(self._name(numbers), self._parts(numbers, draft), bump)
-            steps.append(replace(launch, residents=tuple(self._residents(numbers, choices))))
+            chosen = {number: choices[number] for number in numbers}
+            launch, needed = draft.place(self._name(numbers), self._parts(chosen, draft), bump)
+            steps.append(replace(launch, residents=tuple(self._residents(chosen))))
             segments += needed
         return Plan(self.chip, self.graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
 
@@ -280,12 +285,18 @@ class Planner:
         items: dict[str, Item] = {}
         places: dict[str, str] = {}
         stays = self._stays(choices)
-        for number in choices:
+        for number, choice in choices.items():
             root = self._output(number)
             stay = stays[root]
             if stay is None or self.tensors.first[root] != number:
                 continue
-            last = self.tensors.last[root]
+            last = self._until(self.tensors.last[root], choices)
+            if choice.chain is not None:  # what a chain takes or puts out is there while all of it runs
+                first, end = choice.chain.first, choice.chain.end
+                inside = number < end - 1
+                nbytes = self.search.strips(choice.chain).nbytes(number) if inside else self.stays.nbytes(root, stay)
+                items[root] = Item(first, last, nbytes)
+                continue
             residual = self.stays.in_place(number, stays)
             if residual is not None:
                 place = places.get(residual, residual)
@@ -295,19 +306,22 @@ class Planner:
                 items[root] = Item(number, last, self.stays.nbytes(root, stay))
         return items, places
 
+    def _until(self, last: int, choices: dict[int, Choice]) -> int:
+        """The last operation during which something is there that is read last by such a one."""
+        choice = choices.get(last)
+        return last if choice is None or choice.chain is None else choice.chain.end - 1
+
     def _stays(self, choices: dict[int, Choice]) -> dict[str, Stay]:
         return {self._output(number): choice.stay for number, choice in choices.items()}
 
     def _packed(self, choices: dict[int, Choice]) -> dict[str, Range] | None:
         """Scratchpad bytes of every root that stays; None if they do not fit, or leave no room for what is loaded."""
-        capacity = self.stays.core.act_bytes
         items, places = self._items(choices)
-        placed = pack(items, capacity)
-        if placed is None:
+        rings = {number: Item(number, number, choice.ring) for number, choice in choices.items() if choice.ring}
+        found = pack({**items, **rings}, self.stays.core.act_bytes)
+        if found is None:
             return None
-        for number, choice in choices.items():
-            if largest_gap(items, placed, number, number, capacity).size < choice.ring:
-                return None
+        placed = {root: found[root] for root in items}
         return {**placed, **{root: placed[place] for root, place in places.items()}}
 
     # --- programs -----------------------------------------------------------------------------------------------
@@ -333,11 +347,27 @@ class Planner:
         if len(numbers) == 1:
             return self.chooser.choose_among(self.stays.works(numbers[0], of), top)
         mappings: list[list[Mapping]] = []
-        for place, number in enumerate(numbers):
-            act = self._ring(number, choices[number], items, packed, number > numbers[0])
-            budget = part_budget(self.chip, place, act)
-            mappings.append([self.search.mapping(number, self.stays.works(number, of), choices[number].grid, budget)])
+        for place, (number, strip) in enumerate(self._pieces(chosen)):
+            choice = choices[number]
+            act = self._ring(number, choice, items, packed, number > numbers[0])
+            budget = part_budget(self.chip, place, act, choice.all_weights)
+            if choice.chain is None:
+                works = self.stays.works(number, of)
+            else:
+                at = {root: place.first for root, place in packed.items()}
+                works = self.search.strip_works(self.search.strips(choice.chain), number, strip, of, at)
+            mappings.append([self.search.mapping(number, works, choice.grid, budget)])
         return Draft.of(mappings, self.chip, top)
+
+    @staticmethod
+    def _pieces(choices: dict[int, Choice]) -> Iterator[tuple[int, int]]:
+        """(operation, strip) of every part of a launch, in order; a chain goes strip by strip."""
+        for number, choice in choices.items():
+            chain = choice.chain
+            if chain is None:
+                yield number, 0
+            elif chain.first == number:
+                yield from ((n, strip) for strip in range(chain.strips) for n in range(chain.first, chain.end))
 
     def _ring(
         self, number: int, choice: Choice, items: dict[str, Item], packed: dict[str, Range], follows: bool
@@ -355,24 +385,40 @@ class Planner:
             gap = largest_gap(items, own, number, number, capacity)
         return Range(gap.end - choice.ring, gap.end) if number % 2 else Range(gap.first, gap.first + choice.ring)
 
-    def _parts(self, numbers: Sequence[int], draft: Draft) -> tuple[Part, ...]:
+    def _parts(self, choices: dict[int, Choice], draft: Draft) -> tuple[Part, ...]:
         return tuple(
-            Part(
-                tuple(node.name for node in step.done), draft.parts[place][0].work.op, draft.described(place), step.macs
-            )
-            for place, step in enumerate(self.steps[number] for number in numbers)
+            self._part(number, strip, choices[number].chain, draft, place)
+            for place, (number, strip) in enumerate(self._pieces(choices))
         )
 
-    def _residents(self, numbers: Sequence[int], choices: dict[int, Choice]) -> Iterator[Resident]:
+    def _residents(self, choices: dict[int, Choice]) -> Iterator[Resident]:
         """What stays between the parts of a launch."""
-        chosen = {number: choices[number] for number in numbers}
-        packed = self._packed(chosen) or {}
-        for root, stay in self._stays(chosen).items():
-            if stay is not None:
-                residence = self.stays.tensor(root, stay, packed[root].first)
+        packed = self._packed(choices) or {}
+        places: dict[int, list[int]] = {}
+        for place, (number, _) in enumerate(self._pieces(choices)):
+            places.setdefault(number, []).append(place)
+        for number, choice in choices.items():
+            root = self._output(number)
+            if choice.chain is not None and number < choice.chain.end - 1:
+                strips = self.search.strips(choice.chain)
+                for strip in range(choice.chain.strips):
+                    first = max(0, strip - strips.slots(number) + 1)  # rows that this strip shares with the one before
+                    held = strips.tensor(number, strip, packed[root].first)
+                    yield Resident(root, held, places[number][first], places[number + 1][strip])
+            elif choice.stay is not None and self.tensors.first[root] == number:
+                residence = self.stays.tensor(root, choice.stay, packed[root].first)
                 assert isinstance(residence, Residence)
-                first, last = self.tensors.first[root], self.tensors.last[root]
-                yield Resident(root, residence, numbers.index(first), numbers.index(last))
+                yield Resident(root, residence, places[number][0], places[self.tensors.last[root]][-1])
+
+    def _part(self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int) -> Part:
+        step, op, described = self.steps[number], draft.parts[place][0].work.op, draft.described(place)
+        done = tuple(node.name for node in step.done)
+        if chain is None:
+            return Part(done, op, described, step.macs)
+        count = chain.strips
+        macs = step.macs * (strip + 1) // count - step.macs * strip // count
+        described = f"strip {strip + 1} of {count}: {described}"
+        return Part(done if strip == count - 1 else (), op, described, macs)
 
     def _name(self, numbers: Sequence[int]) -> str:
         last = self.steps[numbers[-1]].label

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
 from scheduler.map.budget import Budget
-from scheduler.plan.layout import round_up
+from scheduler.plan.layout import even_split, round_up
 from scheduler.work.passes import Order, OutBlock, Step
 from scheduler.work.source import Frame, Source, Tile, Window
 from scheduler.work.work import Work
 
-__all__ = ["Mapping", "Tiling", "even_split"]
+__all__ = ["Mapping", "Tiling"]
 
 AHEAD = 4
 """Slots of a ring beyond those that are in use anyway. More would only fill the queues of the memory nodes, in front of
 what other cores and the fetch units need sooner."""
 WEIGHTS_AHEAD = 8
 """Slots of the ring of weights where nothing else is loaded: what it holds is there when the part begins."""
-
-
-def even_split(total: int, parts: int) -> list[tuple[int, int]]:
-    """`parts` ranges that differ by at most one, longer ones first."""
-    base, extra = divmod(total, parts)
-    starts = [part * base + min(part, extra) for part in range(parts + 1)]
-    return list(pairwise(starts))
 
 
 @dataclass(frozen=True)
@@ -36,8 +28,8 @@ class Tiling:
 
     Attributes
     ----------
-    rows : (first, end)
-        Of the output.
+    row_parts : tuple of (first, end)
+        Rows of the output; parts may overlap.
     width : int
         Of the output.
     tiles_y, tiles_x : int
@@ -45,9 +37,8 @@ class Tiling:
     """
 
     source: Source
-    rows: tuple[int, int]
+    row_parts: tuple[tuple[int, int], ...]
     width: int
-    g_row: int
     tiles_y: int
     tiles_x: int
     pool: Window | None = None
@@ -57,9 +48,8 @@ class Tiling:
         """Tiles of every row part, in order."""
         columns = [self._side(1, column) for column in even_split(self.width, self.tiles_x)]
         parts = []
-        for first, end in even_split(self.rows[1] - self.rows[0], self.g_row):
-            start = self.rows[0] + first
-            rows = [self._side(0, (start + low, start + high)) for low, high in even_split(end - first, self.tiles_y)]
+        for first, end in self.row_parts:
+            rows = [self._side(0, (first + low, first + high)) for low, high in even_split(end - first, self.tiles_y)]
             parts.append(
                 [
                     Tile(y, x, iy, ix, dy, dx, store_y, store_x)
@@ -132,7 +122,8 @@ class Mapping:
 
     def of(self, work: Work) -> Mapping:
         """The same mapping of another work of the same kind."""
-        return replace(self, work=work, tiling=replace(self.tiling, source=work.source))
+        rows = work.split_rows(self.g_row)
+        return replace(self, work=work, tiling=replace(self.tiling, source=work.source, row_parts=rows))
 
     def describe(self) -> str:
         """For reports."""
@@ -157,7 +148,7 @@ class Mapping:
 
     @property
     def g_row(self) -> int:
-        return self.tiling.g_row
+        return len(self.tiling.row_parts)
 
     @property
     def tiles(self) -> int:
@@ -295,6 +286,11 @@ class Mapping:
         if self.work.shared_input or self.work.passes.own_words:
             kinds = dict(list(kinds.items())[:1])
         return max(len(self.chunk_steps(block)) for block in kinds.values())
+
+    @property
+    def weights_once(self) -> bool:
+        """Each weight is loaded once."""
+        return self.weights_resident or self.blocks_first or self.tiles == 1
 
     @cached_property
     def turns(self) -> dict[int, int]:

@@ -144,6 +144,9 @@ def _candidates(
         if not tilings[g_row] and work.pool is not None:
             need, have = prod(work.pool.kernel), work.core.acc_bank_entries
             limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
+        elif not tilings[g_row]:  # all parts have as many tiles, and the shortest has fewer rows
+            need, have = _extremes(work.split_rows(g_row))[1] * work.out_hw[1], work.core.acc_bank_entries
+            limits.append(_Limit("the longest of unequal row parts", need, have, "core.acc_entries"))
         bases = [
             Mapping(work, cores[: g_oc * g_row], g_oc, tiling, budget, chunk_words)
             for tiling in tilings[g_row]
@@ -230,9 +233,9 @@ def _tilings(work: Work, budget: Budget, g_row: int) -> Iterator[Tiling]:
         yield from _pooled_tilings(work, work.pool, g_row)
         return
     bank = work.core.acc_bank_entries
-    height, width = work.height, work.out_hw[1]
+    width, parts = work.out_hw[1], work.split_rows(g_row)
     least = ceil_div(width, min(bank, MAX_OUT))
-    shortest, longest = height // g_row, ceil_div(height, g_row)
+    shortest, longest = _extremes(parts)
     splits = [least]
     window = work.source.window
     halo = max(0, (window.kernel[0] - 1) * window.dilation[0] + 1 - window.stride[0])
@@ -249,13 +252,13 @@ def _tilings(work: Work, budget: Budget, g_row: int) -> Iterator[Tiling]:
         counts = {fewest, fewest + 1, fewest + 2, 2 * fewest, shortest} if columns == least else {fewest, shortest}
         for tiles_y in sorted(counts):
             if fewest <= tiles_y <= shortest:
-                yield Tiling(work.source, work.rows, work.out_hw[1], g_row, tiles_y, columns)
+                yield Tiling(work.source, parts, width, tiles_y, columns)
 
 
 def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
     """The widths with which tiles recompute least, and the widest that fits: that one needs fewest instructions."""
-    bank, width = work.core.acc_bank_entries, work.out_hw[1]
-    shortest, longest = work.height // g_row, ceil_div(work.height, g_row)
+    bank, width, parts = work.core.acc_bank_entries, work.out_hw[1], work.split_rows(g_row)
+    shortest, longest = _extremes(parts)
 
     def reach(axis: int, count: int) -> int:
         """Rows (columns) that the layer computes for so many of the pool."""
@@ -275,7 +278,13 @@ def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
     for _, columns, fewest in {*found[:1], *sorted(found)[:POOLED_WIDTHS]}:
         for tiles_y in sorted({fewest, fewest + 1, 2 * fewest, shortest}):
             if fewest <= tiles_y <= shortest:
-                yield Tiling(work.source, work.rows, width, g_row, tiles_y, columns, pool)
+                yield Tiling(work.source, parts, width, tiles_y, columns, pool)
+
+
+def _extremes(parts: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """Rows of the shortest part and of the longest."""
+    rows = [end - first for first, end in parts]
+    return min(rows), max(rows)
 
 
 def _chunk_sizes(work: Work) -> list[int]:

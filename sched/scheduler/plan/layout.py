@@ -16,10 +16,11 @@ Everything is int8 and made of blocks of ``B = link_bytes`` bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Blocked", "Layout", "Packed", "ceil_div", "pack_weights", "round_up"]
+__all__ = ["Blocked", "Layout", "Packed", "ceil_div", "even_split", "pack_weights", "round_up"]
 
 Shape = tuple[int, int, int]
 
@@ -32,6 +33,13 @@ def ceil_div(value: int, divisor: int) -> int:
 def round_up(value: int, multiple: int) -> int:
     """Smallest multiple that is not below value."""
     return ceil_div(value, multiple) * multiple
+
+
+def even_split(total: int, parts: int) -> list[tuple[int, int]]:
+    """`parts` ranges that differ by at most one, longer ones first."""
+    base, extra = divmod(total, parts)
+    starts = [part * base + min(part, extra) for part in range(parts + 1)]
+    return list(pairwise(starts))
 
 
 @dataclass(frozen=True)

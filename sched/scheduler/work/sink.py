@@ -4,6 +4,8 @@
     A blocked tensor in DRAM.
 `ScratchpadSink`
     A tensor that stays in the scratchpads of the cores that read it.
+`StripSink`
+    A strip of a tensor, which each core computes for itself.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.passes import OutBlock
 from scheduler.work.source import Tile
 
-__all__ = ["MemorySink", "ScratchpadSink", "Sink", "Target", "sink_of"]
+__all__ = ["MemorySink", "ScratchpadSink", "Sink", "StripSink", "Target", "sink_of"]
 
 Rows = tuple[int, int]
 
@@ -61,11 +63,22 @@ class Sink:
     def block(self) -> int:
         raise NotImplementedError
 
+    @property
+    def residences(self) -> tuple[Residence, ...]:
+        """What it writes of the scratchpads."""
+        return ()
+
     def runs(self, tile: Tile) -> Iterator[Rows]:
         """Rows [first, end) of a tile that lie one behind the other, so that a STORE can take them together."""
+        edges = self.edges()
         whole = tile.store_width == self.shape[2]
         for first in [tile.store_y[0]] if whole else range(*tile.store_y):
-            yield first, tile.store_y[1] if whole else first + 1
+            end = tile.store_y[1] if whole else first + 1
+            yield from pairwise([first, *sorted(edge for edge in edges if first < edge < end), end])
+
+    def edges(self) -> set[int]:
+        """Rows at which others begin or end that go elsewhere."""
+        return set()
 
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
         """STOREs by which a core puts a run of rows, from a column on, where it belongs."""
@@ -128,29 +141,17 @@ class ScratchpadSink(Sink):
     def block(self) -> int:
         return self.residence.layout.block
 
-    def runs(self, tile: Tile) -> Iterator[Rows]:
-        """Cut also where the rows of a core begin and end."""
-        edges = {edge for _, first, end in self.residence.rows for edge in (first, end)}
-        for first, end in super().runs(tile):
-            cuts = [first, *sorted(edge for edge in edges if first < edge < end), end]
-            yield from pairwise(cuts)
+    @property
+    def residences(self) -> tuple[Residence, ...]:
+        return (self.residence,)
+
+    def edges(self) -> set[int]:
+        return {edge for _, first, end in self.residence.rows for edge in (first, end)}
 
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
-        residence, number = self.residence, block.channel // self.block
         for cores, first, end in self._holders(chip.cores[core]):
-            if not first <= rows[0] < end:
-                continue
-            target = cores[0]
-            groups = chip.cores[target].act_groups(self.block)
-            assert groups == residence.groups, f"core {target} keeps {groups} blocks a word, not {residence.groups}"
-            if groups > 1 and number % groups + block.groups > groups:  # a STORE has one distance for all its groups
-                raise PlanError(
-                    f"an output block of {block.groups * self.block} channels would go to several scratchpad words of "
-                    f"{groups * self.block} bytes each; keep the tensor in DRAM, or lower core.cols"
-                )
-            # Blocks of a word lie beside each other; from word to word it is a plane.
-            stride = residence.plane if groups == 1 else 1
-            yield Target(_to_cores(cores, stride), residence.flit(target, number, rows[0], column), cores)
+            if first <= rows[0] < end:
+                yield _target(chip, self.residence, cores, block, rows[0], column)
 
     def copies(self, rows: Rows, sender: CoreParams) -> float:
         return _mean(rows, [(first, end) for _, first, end in self._holders(sender)])
@@ -168,6 +169,62 @@ class ScratchpadSink(Sink):
             else:
                 holders.append((range(core, core + 1), first, end))
         return holders
+
+
+@dataclass(frozen=True)
+class StripSink(Sink):
+    """A strip of a tensor: every core stores what it computes to itself, and to the next strip what that needs as well.
+
+    Attributes
+    ----------
+    strips : tuple of Residence
+        This one, and the next if there is one.
+    """
+
+    in_memory: ClassVar[bool] = False
+    strips: tuple[Residence, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.strips[0].shape
+
+    @property
+    def block(self) -> int:
+        return self.strips[0].layout.block
+
+    @property
+    def residences(self) -> tuple[Residence, ...]:
+        return self.strips
+
+    def edges(self) -> set[int]:
+        return {first for strip in self.strips[1:] for _, first, _ in strip.rows}
+
+    def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
+        for strip in self.strips:
+            first, end = strip.rows_of[core]
+            if first <= rows[0] < end:
+                yield _target(chip, strip, range(core, core + 1), block, rows[0], column)
+
+    def copies(self, rows: Rows, sender: CoreParams) -> float:
+        core = next((core for core, first, end in self.strips[0].rows if first <= rows[0] < end), None)
+        if core is None:
+            return 1.0
+        return _mean(rows, [strip.rows_of[core] for strip in self.strips])
+
+
+def _target(chip: ChipParams, residence: Residence, cores: range, block: OutBlock, row: int, column: int) -> Target:
+    """The STORE of an output block, from a row and a column on, to what cores keep."""
+    number, core = block.channel // residence.layout.block, cores[0]
+    groups = chip.cores[core].act_groups(residence.layout.block)
+    assert groups == residence.groups, f"core {core} keeps {groups} blocks a word, not {residence.groups}"
+    if groups > 1 and number % groups + block.groups > groups:  # a STORE has one distance for all its groups
+        raise PlanError(
+            f"an output block of {block.groups * residence.layout.block} channels would go to several scratchpad words "
+            f"of {groups * residence.layout.block} bytes each; keep the tensor in DRAM, or lower core.cols"
+        )
+    # Blocks of a word lie beside each other; from word to word it is a plane.
+    stride = residence.plane if groups == 1 else 1
+    return Target(_to_cores(cores, stride), residence.flit(core, number, row, column), cores)
 
 
 def sink_of(tensor: Placement | Residence) -> MemorySink | ScratchpadSink:

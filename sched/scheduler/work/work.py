@@ -17,6 +17,7 @@ from estimator.transfers import store_cycles
 from rtl.contract.codec import table_blocks
 from rtl.contract.params import CoreParams
 from scheduler.alike import UNMAPPED, kind_of
+from scheduler.plan.layout import even_split
 from scheduler.plan.program import Placement
 from scheduler.work.passes import OutBlock, Passes, Step
 from scheduler.work.sink import Sink
@@ -98,6 +99,9 @@ class Work:
     residual : ResidualInput, optional
     row_range : (first, end), optional
         Output rows to compute, if not all.
+    row_parts : tuple of (first, end), optional
+        Output rows of every row part, if `row_range` is not split evenly. They may overlap: rows that several cores
+        need are then computed by each.
     """
 
     name: Annotated[str, UNMAPPED]
@@ -112,6 +116,7 @@ class Work:
     pool: Window | None = None
     residual: ResidualInput | None = None
     row_range: tuple[int, int] | None = None
+    row_parts: tuple[tuple[int, int], ...] | None = None
 
     @cached_property
     def kind(self) -> Hashable:
@@ -145,8 +150,18 @@ class Work:
 
     @property
     def height(self) -> int:
-        """Output rows to compute."""
+        """Output rows to compute, over all row parts."""
+        if self.row_parts is not None:
+            return sum(end - first for first, end in self.row_parts)
         return self.rows[1] - self.rows[0]
+
+    def split_rows(self, parts: int) -> tuple[tuple[int, int], ...]:
+        """Output rows of each of so many row parts."""
+        if self.row_parts is not None:
+            assert len(self.row_parts) == parts, f"{self.name} has {len(self.row_parts)} row parts, not {parts}"
+            return self.row_parts
+        start = self.rows[0]
+        return tuple((start + first, start + end) for first, end in even_split(self.height, parts))
 
     @property
     def taps(self) -> int:

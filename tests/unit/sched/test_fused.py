@@ -19,8 +19,9 @@ from scheduler.kinds.fused import Fused, Planner
 from scheduler.map.budget import Barriers, Range
 from scheduler.plan.traffic import part_bytes
 from tests.cases import Case, GraphBuilder
-from tests.networks import random_network
+from tests.networks import chain_network, random_network
 from tests.resident import resident_case, resident_plan
+from tests.strips import plan_of_strips
 from tests.unit.sched.replay import Replay
 
 MEMORY = MemoryTiming(bytes_per_cycle=2)
@@ -32,7 +33,7 @@ CHIPS = {
     "four cores, two blocks a word": default_chip(4, replace(SMALL, rows=16), link_bytes=8),
     "six cores": default_chip(6, replace(SMALL, multicast=True), link_bytes=8),
     "four cores, multicast": default_chip(4, replace(SMALL, act_bytes=4 * 1024, multicast=True), link_bytes=8),
-    "eight cores in two rows": default_chip(8, replace(SMALL, multicast=True), link_bytes=8, tokens=128),
+    "eight cores in two rows": default_chip(8, SMALL, link_bytes=8, tokens=128),
     "sixteen cores in four rows": default_chip(16, SMALL, link_bytes=8, tokens=128),
 }
 
@@ -59,6 +60,20 @@ def test_random_networks_are_computed_right_in_any_order(chip: str, seed: int) -
     for launch in plan.launches:
         Replay(launch, case.chip).run()
     for order_seed in (None, 1, 2):
+        run(case, plan, order_seed)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_strips_are_computed_right_in_any_order(cores: int, seed: int) -> None:
+    """Chains of tall maps of which the scratchpads hold a few rows, with halos, strides, pools and residuals."""
+    chip = default_chip(cores, replace(SMALL, act_bytes=8 * 1024), link_bytes=8)
+    case = chain_network(seed, chip)
+    planner = Planner(Fused(), case.graph, chip, MEMORY)
+    plan = plan_of_strips(planner, longest=seed % 2 == 0)
+    for launch in plan.launches:
+        Replay(launch, chip).run()
+    for order_seed in (None, 1):
         run(case, plan, order_seed)
 
 

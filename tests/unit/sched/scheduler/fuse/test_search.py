@@ -24,12 +24,15 @@ CHIP = default_chip(2, CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 10
 SLOW = MemoryTiming(bytes_per_cycle=1)
 
 
-def search_of(graph: QGraph, chip: ChipParams) -> Search:
+NO_CHAINS = -1.0
+
+
+def search_of(graph: QGraph, chip: ChipParams, recomputed: float = NO_CHAINS) -> Search:
     pools = {node.name: pool for node, pool in pool_candidates(graph)}
     parents = aliases(graph, word_channels(chip))
     steps = operations(graph, pools, parents)
     placements, _ = place_tensors(graph, chip, pools, parents)
-    return Search(Stays(chip, steps, Tensors(graph, steps, parents), placements), SLOW, 0.25)
+    return Search(Stays(chip, steps, Tensors(graph, steps, parents), placements), SLOW, 0.25, recomputed)
 
 
 def every_cost(search: Search, capacity: int) -> Iterator[float]:
@@ -57,7 +60,7 @@ def every_cost(search: Search, capacity: int) -> Iterator[float]:
                     if left < 0:
                         raise PlanError("no room")
                     stay_of = where[tensors.root(step.output)]
-                    cost, _ = search.price(number, grid[number], read, stay_of, left if alive else None)
+                    cost = search.price(number, grid[number], read, stay_of, left if alive else None).cost
                     before = any(tensors.first[root] < number for root in alive)
                     total += cost + (0 if before else LAUNCH_CYCLES)
             except PlanError:
@@ -71,6 +74,21 @@ def test_no_choice_costs_less_than_what_is_found(seed: int) -> None:
     capacity = CHIP.cores[0].act_bytes
     found = search.best(0, len(search.stays.steps), capacity)
     assert sum(choice.cost for choice in found) == pytest.approx(min(every_cost(search, capacity)))
+
+
+def test_strips_are_taken_only_where_they_cost_less() -> None:
+    """Of a chain whose middle does not fit: with them less goes to DRAM, and without recomputing they are not taken."""
+    builder = GraphBuilder(np.random.default_rng(0), (8, 24, 12), 10**9)
+    wide = builder.conv("in", 48, (3, 3), padding=(1, 1, 1, 1))
+    graph = builder.graph("wide", builder.conv(wide, 8, (3, 3), padding=(1, 1, 1, 1)))
+    chip = replace(CHIP, cores=(replace(CHIP.cores[0], act_bytes=8 * 1024),) * 2)
+    costs = []
+    for recomputed in (NO_CHAINS, 0.0, 1.0):
+        search = search_of(graph, chip, recomputed)
+        choices = search.best(0, 2, 8 * 1024)
+        assert all((choice.chain is not None) == (recomputed == 1.0) for choice in choices)
+        costs.append(sum(choice.cost for choice in choices))
+    assert costs[0] == costs[1] > costs[2]
 
 
 def test_more_scratchpad_never_costs_more() -> None:

@@ -75,12 +75,12 @@ def test_what_is_edited_is_done(tmp_path: Path) -> None:
         ('network = "chain"', 'network = "vgg16"', "schedule of network = 'vgg16', not of 'chain'"),
         ('"conv1"', '"conv9"', r"launch 1: layer 'conv9', but 'conv1' comes here"),
         (r"split = \[\d, \d\]", "split = [3, 1]", r"'conv0': split = \[3, 1\] cannot be; it can be \[1, 1\], \["),
-        (r'output = "\w+"', 'output = "here"', "output = 'here'; it must be \"dram\", \"whole\" or \"rows\""),
+        (r'output = "\w+"', 'output = "here"', "output = 'here'; it must be \"dram\", .*\"rows\" or \"strips\""),
         ('output = "dram"', 'output = "whole"', "'conv2': output = \"whole\", but it cannot stay on the chip"),
         (r"    \{ name = \"conv2\".*\n", "", "layer 'conv2' is missing"),
         (r"(    \{ name = \"conv1\")", "]\n[[launch]]\nlayers = [\n\\1", "launch 1 ends behind layer 'conv0' while"),
         ("layers", "groups", "launch 1 has no layers"),
-        ("split", "cores", "must have name, split and output, and nothing else"),
+        ("split", "cores", "must have name, split and output, perhaps strips, and nothing else"),
         (r"\]\n", "\n", "it is no TOML"),
     ],
 )  # fmt: skip
@@ -93,6 +93,50 @@ def test_what_cannot_be_is_refused(old: str, new: str, message: str, tmp_path: P
     with pytest.raises(PlanError, match=message) as refusal:
         Written(file).plan(case.graph, CHIP, SLOW)
     assert str(refusal.value).startswith(f"SCHEDULE={file}: ")
+
+
+STRIPS = """
+network = "chain"
+[[launch]]
+layers = [
+    { name = "conv0", split = [1, 2], output = "strips" },
+    { name = "conv1", split = [1, 2], output = "rows", strips = 2 },
+    { name = "conv2", split = [1, 2], output = "dram" },
+]
+"""
+
+
+def test_strips_are_done_as_written(tmp_path: Path) -> None:
+    case, file = chain(), tmp_path / "plan.toml"
+    file.write_text(STRIPS)
+    plan = Written(file).plan(case.graph, CHIP, SLOW)
+    (launch,) = plan.launches
+    strips = [part.mapping.split(":")[0] for part in launch.parts]
+    assert strips[:4] == ["strip 1 of 2", "strip 1 of 2", "strip 2 of 2", "strip 2 of 2"]
+    assert sum(part.macs for part in launch.parts) == sum(node.macs for node in case.graph.nodes)
+    run(case, plan, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("strips = 2", "strips = 1", "layer 'conv1': strips = 1; it must be 2 or more"),
+        ("strips = 2", "strips = 6", "layer 'conv1': strips = 6, but a core has only 5 rows; use fewer"),
+        ("strips = 2", "strips = 5", "layer 'conv1': strips of 'conv0' are too low; use fewer than 5"),
+        (", strips = 2", "", "layer 'conv1': strips = None; it must be 2 or more"),
+        ('"strips"', '"rows"', "strips = 2, but the layer before has no output = \"strips\""),
+        ('"strips" }', '"strips", strips = 2 }', "layer 'conv0': strips = 2 belongs to the last layer of them"),
+        ("split = [1, 2]", "split = [2, 1]", r"split = \[2, 1\]; layers done by strips need one \[1, n\]"),
+        ('"rows", strips = 2', '"strips"', "layer 'conv2': strips = None"),
+        ('"dram"', '"strips"', "layer 'conv2': output = \"strips\", but no layer behind it ends them"),
+        ('    { name = "conv1"', ']\n[[launch]]\nlayers = [\n    { name = "conv1"', "strips that begin in another"),
+    ],
+)
+def test_strips_that_cannot_be_are_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
+    case, file = chain(), tmp_path / "plan.toml"
+    file.write_text(STRIPS.replace(old, new))
+    with pytest.raises(PlanError, match=message):
+        Written(file).plan(case.graph, CHIP, SLOW)
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_tile_has_the_sizes_of_its_rectangles() -> None:
 
 def test_a_pooled_tile_computes_what_the_windows_of_its_outputs_cover() -> None:
     pool = Window((3, 2), (2, 2), (1, 1), 1, 0, IMAGE[1:])
-    tiling = Tiling(source(Window((1, 1), (1, 1), (1, 1), 0, 0, IMAGE[1:])), (0, 6), 15, 1, 2, 3, pool)
+    tiling = Tiling(source(Window((1, 1), (1, 1), (1, 1), 0, 0, IMAGE[1:])), ((0, 6),), 15, 2, 3, pool)
     assert [(tile.store_y, tile.store_x) for tile in tiling.parts[0][:4]] == [
         ((0, 3), (0, 5)), ((0, 3), (5, 10)), ((0, 3), (10, 15)), ((3, 6), (0, 5))
     ]  # fmt: skip

@@ -256,6 +256,7 @@ class SimTransport(Transport):
             # The chunk follows the speed, but never jumps so far that one wait becomes long.
             chunk = max(200, min(4 * chunk, int(chunk * interval_s / max(spent, 1e-4))))
             if progress is not None and not int(irq.value):
+                await RisingEdge(self._clk)  # the timer may end right at an edge, and accesses begin behind one
                 await progress(waited)
                 waited = int(_now_ns() - start_ns) // CLOCK_PERIOD_NS
         self.cycles_run += waited

@@ -198,7 +198,7 @@ def test_signals_reach_other_cores() -> None:
 def test_a_store_to_a_core_gives_its_token_once_its_last_flit_is_there() -> None:
     target = {"to_core": 1, "core": 1, "token_valid": 1, "token": 9}
     program = Pair(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, **target),))
-    alone = Handmade(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, to_core=1, core=1),))
+    alone = Handmade(TWO, store=(encode(Opcode.STORE, pixels=1000, groups=1, lanes=16, to_core=1, core=1),))
     base = estimate(program, TWO, QUICK, EXACT).cycles
     assert base >= estimate(alone, TWO, QUICK, EXACT).cycles >= 100
     for delay in ("store_drain", "signal_latency"):
@@ -207,14 +207,14 @@ def test_a_store_to_a_core_gives_its_token_once_its_last_flit_is_there() -> None
 
 def test_cores_that_store_to_the_same_one_wait_for_each_other() -> None:
     def cycles(*targets: int) -> float:
-        """Of a launch in which the first cores store 100 flits to these."""
+        """Of a launch in which the first cores store 1000 flits to these, more than the network holds."""
         streams = Handmade(TWO).streams
         for core, target in enumerate(targets):
-            store = encode(Opcode.STORE, pixels=100, groups=1, lanes=16, to_core=1, core=target)
+            store = encode(Opcode.STORE, pixels=1000, groups=1, lanes=16, to_core=1, core=target)
             streams = {**streams, (core, Unit.STORE): [store, encode(Opcode.END)]}
         return estimate(SimpleNamespace(streams=streams), TWO, QUICK, EXACT).cycles
 
-    assert cycles(1, 0) < cycles(1, 1) == pytest.approx(cycles(1) + 100)
+    assert cycles(1, 0) + 800 < cycles(1, 1) <= cycles(1) + 1000
 
 
 @pytest.mark.parametrize("seed", range(30))

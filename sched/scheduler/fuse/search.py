@@ -6,7 +6,7 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -24,10 +24,12 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import Sink, sink_of
 from scheduler.work.work import Work
 
-__all__ = ["LAUNCH_CYCLES", "Choice", "Search", "part_budget"]
+__all__ = ["LAUNCH_CYCLES", "Choice", "Search", "best_of", "part_budget"]
 
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
+Point = tuple[int | None, State]
+"""Pictures that are computed together, and where their tensors are; None where nothing stays: any number may go on."""
 
 LEVELS = (1, 2, 4, 8, 16, 32)
 """Fractions of the activation scratchpad that an operation may get for what it loads."""
@@ -63,21 +65,57 @@ class Choice:
         Of the operation.
     ring : int
         Bytes of the activation scratchpad that it wants for what it loads.
+    pictures : int
+        That are computed together, each by cores of its own.
     """
 
     grid: Grid
     stay: Stay
     cost: float
     ring: int
+    pictures: int = 1
 
 
 @dataclass(frozen=True)
 class _Way:
-    """The cheapest way to a state."""
+    """The cheapest way to a point."""
 
     cost: float
-    before: State
+    before: Point
     choice: Choice
+
+
+def best_of(searches: Sequence[Search], first: int, end: int, capacity: int) -> list[Choice]:
+    """As `Search.best`, with as many pictures at once as any of several searches says; they change where nothing stays.
+
+    Raises
+    ------
+    PlanError
+        If an operation fits in no way; that of the first such one.
+    """
+    of = {search.stays.pictures: search for search in searches}
+    ways: list[dict[Point, _Way]] = []
+    points: dict[Point, float] = {(None, ()): 0.0}
+    for number in range(first, end):
+        found: dict[Point, _Way] = {}
+        errors: list[PlanError] = []
+        for point, cost in points.items():
+            pictures, state = point
+            for search in of.values() if pictures is None else (of[pictures],):
+                for choice, left in search.ways(number, dict(state), capacity, end, errors):
+                    total, after = cost + choice.cost, (choice.pictures if left else None, left)
+                    if after not in found or total < found[after].cost:
+                        found[after] = _Way(total, point, choice)
+        if not found:
+            raise errors[0]
+        ways.append(found)
+        points = {point: way.cost for point, way in found.items()}
+    choices: list[Choice] = []
+    point: Point = (None, ())
+    for found in reversed(ways):
+        choices.append(found[point].choice)
+        point = found[point].before
+    return choices[::-1]
 
 
 class Search:
@@ -87,10 +125,12 @@ class Search:
     ----------
     byte_cost : float
         Cycles that a byte of DRAM traffic counts for, beside those that it takes.
+    rounds : int
+        How often everything is done, each time for as many pictures as are computed together.
     """
 
-    def __init__(self, stays: Stays, memory: MemoryTiming, byte_cost: float) -> None:
-        self.stays, self.memory, self.byte_cost = stays, memory, byte_cost
+    def __init__(self, stays: Stays, memory: MemoryTiming, byte_cost: float, rounds: int = 1) -> None:
+        self.stays, self.memory, self.byte_cost, self.rounds = stays, memory, byte_cost, rounds
         self.chip, self.core, self.tensors = stays.chip, stays.core, stays.tensors
         self.coefficients = Coefficients.load()
         self.cores = tuple(range(self.chip.n_cores))
@@ -112,26 +152,7 @@ class Search:
         PlanError
             If an operation fits in no way; that of the first such one.
         """
-        ways: list[dict[State, _Way]] = []
-        states: dict[State, float] = {(): 0.0}
-        for number in range(first, end):
-            found: dict[State, _Way] = {}
-            errors: list[PlanError] = []
-            for state, cost in states.items():
-                for choice, after in self._steps(number, dict(state), capacity, end, errors):
-                    total = cost + choice.cost
-                    if after not in found or total < found[after].cost:
-                        found[after] = _Way(total, state, choice)
-            if not found:
-                raise errors[0]
-            ways.append(found)
-            states = {state: way.cost for state, way in found.items()}
-        choices: list[Choice] = []
-        state: State = ()
-        for found in reversed(ways):
-            choices.append(found[state].choice)
-            state = found[state].before
-        return choices[::-1]
+        return best_of([self], first, end, capacity)
 
     def priced(self, choices: dict[int, Choice]) -> dict[int, Choice]:
         """Choices that somebody else made, with their costs and rings.
@@ -155,7 +176,7 @@ class Search:
             found[number] = replace(choice, cost=cost, ring=ring)
         return found
 
-    def _steps(
+    def ways(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]
     ) -> Iterator[tuple[Choice, State]]:
         """What can be chosen for an operation, and the state behind it."""
@@ -182,8 +203,8 @@ class Search:
                     continue
                 after = tuple(sorted(item for item in alive.items() if tensors.last[item[0]] > number and item[1]))
                 if not any(stays.values()):
-                    cost += LAUNCH_CYCLES
-                yield Choice(grid, stay, cost, ring), after
+                    cost += LAUNCH_CYCLES * self.rounds
+                yield Choice(grid, stay, cost, ring, self.stays.pictures), after
 
     def _used(self, number: int, alive: dict[str, Stay]) -> int:
         """Bytes of what stays on the chip while an operation runs."""
@@ -245,8 +266,9 @@ class Search:
         return best, ring
 
     def cost(self, mapping: Mapping) -> float:
-        """Cycles, and what bytes count for beside."""
-        return predict(mapping, self.chip, self.memory, self.coefficients) + self.byte_cost * _dram_bytes(mapping)
+        """Cycles, and what bytes count for beside, of all rounds."""
+        once = predict(mapping, self.chip, self.memory, self.coefficients) + self.byte_cost * _dram_bytes(mapping)
+        return self.rounds * once
 
     def _mappings(self, number: int, grid: Grid, where: dict[str, Stay], level: int | None) -> list[Mapping]:
         """The best few, with the output in DRAM; none if it does not fit."""
@@ -321,4 +343,4 @@ def _dram_bytes(mapping: Mapping) -> float:
     )
     if not (mapping.weights_resident or mapping.blocks_first):
         weights *= tiles
-    return (acts + out + residual) * work.block + weights + program_bytes(mapping)
+    return (acts + (out + residual) * work.pictures) * work.block + weights + program_bytes(mapping)

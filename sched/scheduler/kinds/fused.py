@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from estimator import MemoryTiming, estimate
+from golden.int8.batch import batched
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
@@ -14,16 +16,17 @@ from scheduler.code.draft import Draft
 from scheduler.errors import PlanError
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
-from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, part_budget
-from scheduler.fuse.stay import Stay, Stays
+from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, best_of, part_budget
+from scheduler.fuse.stay import Stay, Stays, require_equal_cores
 from scheduler.group import pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import Range
 from scheduler.map.mapping import Mapping
 from scheduler.place import aliases, place_tensors
 from scheduler.plan.bump import Bump
-from scheduler.plan.program import HostStep, Part, Placement, Plan, Segment, Step
+from scheduler.plan.program import Part, Placement, Plan, Segment, Step
 from scheduler.plan.residence import Residence
+from scheduler.rounds import host_steps, name_of, nodes_of, pictures_at_once, require_batch, rounds, tensors_of
 
 __all__ = ["Fused", "Planner"]
 
@@ -47,24 +50,44 @@ class Fused:
     byte_cost: float = 0.5
     policy: Policy = field(default_factory=Policy)
 
-    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
-        """As `ScheduleKind.plan`."""
-        return Planner(self, graph, chip, memory).plan()
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
+        """As `ScheduleKind.plan`; of a batch, as many pictures at once as is cheapest, launch by launch."""
+        return Planner(self, graph, chip, memory, batch).plan()
 
 
 class Planner:
-    def __init__(self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> None:
+    """The plan of one network.
+
+    Attributes
+    ----------
+    searches : dict of int to Search
+        By the number of pictures that are computed together.
+    stays, search : Stays, Search
+        Of one picture at a time.
+    """
+
+    def __init__(self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> None:
+        require_batch(batch)
+        self.batch = batch
         self.graph, self.chip, self.memory = graph, chip, memory
         self.pools = {node.name: pool for node, pool in pool_candidates(graph)}
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
         self.byte_cycles = 1 / (len(chip.memory_nodes) * memory.rate(chip.link_bytes))
-        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles)
-        self.stays = Stays(chip, self.steps, self.tensors, in_memory)
-        self.stays.require_equal_cores()
-        self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles)
+        in_memory, _ = place_tensors(
+            graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles, batch=batch
+        )
+        require_equal_cores(chip)
+        self.searches: dict[int, Search] = {}
+        for count in pictures_at_once(batch, chip):
+            stays = Stays(chip, self.steps, self.tensors, in_memory, count)
+            self.searches[count] = Search(stays, memory, kind.byte_cost * self.byte_cycles, batch // count)
+        self.search = self.searches[1]
+        self.stays = self.search.stays
         self.chooser = Chooser(chip, memory, kind.policy)
+        self._apart: dict[int, Choice] = {}
+        """Operations with launches of their own, as far as these were asked for."""
 
     def plan(self) -> Plan:
         """By the best choices."""
@@ -73,7 +96,17 @@ class Planner:
 
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
-        return self._confirmed(self._choices())
+        searches = list(self.searches.values())
+        best = self._confirmed(self._choices(searches))
+        if len(searches) == 1:
+            return best
+        found = [best]
+        for search in searches:
+            try:
+                found.append(self._confirmed(self._choices([search])))
+            except PlanError:  # so many pictures at once do not fit everywhere
+                continue
+        return min(found, key=self._total)
 
     def finish(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> Plan:
         """The plan of these choices.
@@ -91,28 +124,35 @@ class Planner:
         kept = {self.tensors.root(self.steps[number].output) for number, choice in choices.items() if choice.stay}
         together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
         shared = filter(None, together)
-        placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles)
+        placements, end = place_tensors(
+            self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles, self.batch
+        )
+        whole = batched(self.graph, self.batch)
         bump = Bump(end)
         steps: list[Step] = []
         segments: list[Segment] = []
         for numbers in launches:
             first = self.steps[numbers[0]]
             if isinstance(first.node, QHost):
-                steps.append(HostStep(first.name, tuple(node.name for node in first.done), first.node))
+                steps += host_steps(first.node, first.done, whole)
                 continue
             draft = self._draft(numbers, choices, placements, bump.top)
-            launch, needed = draft.place(self._name(numbers), self._parts(numbers, draft), bump)
-            steps.append(launch)
-            segments += needed
-        return Plan(self.chip, self.graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
+            for pictures in rounds(self.batch, choices[numbers[0]].pictures):
+                of_round = draft if pictures.start == 1 else draft.moved(pictures.start - 1, self.chip, bump.top)
+                name, parts = name_of(self._name(numbers), pictures, self.batch), self._parts(numbers, draft, pictures)
+                launch, needed = of_round.place(name, parts, bump)
+                steps.append(launch)
+                segments += needed
+        tensors = tensors_of(placements, self.batch)
+        return Plan(self.chip, whole, tuple(steps), tuple(segments), tensors, bump.top + FETCH_SLACK)
 
     # --- what stays ---------------------------------------------------------------------------------------------
 
-    def _choices(self) -> dict[int, Choice]:
+    def _choices(self, searches: Sequence[Search]) -> dict[int, Choice]:
         """Of every operation of the chip."""
         choices: dict[int, Choice] = {}
         for first, end in self._stretches():
-            choices.update(zip(range(first, end), self._fitting(first, end), strict=True))
+            choices.update(zip(range(first, end), self._fitting(first, end, searches), strict=True))
         return choices
 
     def _confirmed(self, choices: dict[int, Choice]) -> dict[int, Choice]:
@@ -120,21 +160,57 @@ class Planner:
         confirmed = dict(choices)
         for numbers in self.launches(choices):
             if len(numbers) == 1:
+                if len(self.searches) > 1 and numbers[0] in choices:
+                    confirmed[numbers[0]] = self._alone(numbers[0])
                 continue
             together = sum(choices[number].cost for number in numbers)
-            if sum(map(self._alone, numbers)) > CLEAR * together:
+            if sum(map(self._predicted_alone, numbers)) > CLEAR * together:
                 continue
-            of = self.stays.placements.__getitem__
-            apart = sum(self._cost(self.chooser.choose_among(self.stays.works(number, of), 0)) for number in numbers)
-            if apart < self._cost(self._draft(numbers, choices, dict(self.stays.placements), 0)):
-                confirmed |= {number: Choice((1, 1), None, 0.0, 0) for number in numbers}
+            apart = {number: self._alone(number) for number in numbers}
+            if sum(choice.cost for choice in apart.values()) < self._launch_cost(numbers, choices):
+                confirmed |= apart
         return confirmed
 
-    def _alone(self, number: int) -> float:
-        """Predicted cost of an operation with all its tensors in DRAM."""
-        where = dict.fromkeys(self.steps[number].reads)
-        found = (self.search.price(number, grid, where, None, None)[0] for grid in self.stays.grids(number))
-        return LAUNCH_CYCLES + min(found)
+    def _predicted_alone(self, number: int) -> float:
+        """Predicted cost of an operation with all its tensors in DRAM, of all rounds."""
+        where, found = dict.fromkeys(self.steps[number].reads), []
+        for search in self.searches.values():
+            for grid in search.stays.grids(number):
+                try:
+                    cost, _ = search.price(number, grid, where, None, None)
+                except PlanError:
+                    continue
+                found.append(search.rounds * LAUNCH_CYCLES + cost)
+        return min(found, default=inf)
+
+    def _alone(self, number: int) -> Choice:
+        """An operation with a launch of its own, with as many pictures at once as the estimator finds cheapest."""
+        if number not in self._apart:
+            found: list[Choice] = []
+            for count, search in self.searches.items():
+                of = search.stays.placements.__getitem__
+                try:
+                    draft = self.chooser.choose_among(search.stays.works(number, of), 0)
+                except PlanError:
+                    if not found and count == max(self.searches):
+                        raise
+                    continue
+                found.append(Choice((1, 1), None, search.rounds * self._cost(draft), 0, count))
+            self._apart[number] = min(found, key=lambda choice: choice.cost)
+        return self._apart[number]
+
+    def _total(self, choices: dict[int, Choice]) -> float:
+        """Estimated cost of everything."""
+        return sum(
+            self._launch_cost(numbers, choices) if len(numbers) > 1 else self._alone(numbers[0]).cost
+            for numbers in self.launches(choices)
+            if numbers[0] in choices
+        )
+
+    def _launch_cost(self, numbers: Sequence[int], choices: dict[int, Choice]) -> float:
+        """Estimated, of all rounds."""
+        search = self.searches[choices[numbers[0]].pictures]
+        return search.rounds * self._cost(self._draft(numbers, choices, search.stays.placements, 0))
 
     def _cost(self, draft: Draft) -> float:
         """Estimated cycles, and what bytes count for beside."""
@@ -152,11 +228,11 @@ class Planner:
         if first < len(self.steps):
             yield first, len(self.steps)
 
-    def _fitting(self, first: int, end: int) -> list[Choice]:
+    def _fitting(self, first: int, end: int, searches: Sequence[Search]) -> list[Choice]:
         """The best choices for which addresses are found: scratchpads may be too scattered to be filled whole."""
         capacity = self.stays.core.act_bytes
         while True:
-            choices = self.search.best(first, end, capacity)
+            choices = best_of(searches, first, end, capacity)
             if self._packed(dict(zip(range(first, end), choices, strict=True))) is not None:
                 return choices
             capacity -= capacity // 16
@@ -186,19 +262,19 @@ class Planner:
         items: dict[str, Item] = {}
         places: dict[str, str] = {}
         stays = self._stays(choices)
-        for number in choices:
-            root = self.tensors.root(self.steps[number].output)
+        for number, choice in choices.items():
+            root, of = self.tensors.root(self.steps[number].output), self.searches[choice.pictures].stays
             stay = stays[root]
             if stay is None or self.tensors.first[root] != number:
                 continue
             last = self.tensors.last[root]
-            residual = self.stays.in_place(number, stays)
+            residual = of.in_place(number, stays)
             if residual is not None:
                 place = places.get(residual, residual)
                 places[root] = place
                 items[place] = items[place]._replace(last=last)
             else:
-                items[root] = Item(number, last, self.stays.nbytes(root, stay))
+                items[root] = Item(number, last, of.nbytes(root, stay))
         return items, places
 
     def _stays(self, choices: dict[int, Choice]) -> dict[str, Stay]:
@@ -221,6 +297,8 @@ class Planner:
     def _draft(
         self, numbers: Sequence[int], choices: dict[int, Choice], placements: dict[str, Placement], top: int
     ) -> Draft:
+        """The launch of these operations, for the pictures of the first round."""
+        search = self.searches[choices[numbers[0]].pictures]
         chosen = {number: choices[number] for number in numbers}
         stays, packed = self._stays(chosen), self._packed(chosen)
         if packed is None:
@@ -234,15 +312,17 @@ class Planner:
         def of(name: str) -> Placement | Residence:
             root = self.tensors.root(name)
             stay = stays.get(root)
-            return placements[name] if stay is None else self.stays.tensor(name, stay, packed[root].first)
+            if stay is None:
+                return placements[name].some(search.stays.pictures)
+            return search.stays.tensor(name, stay, packed[root].first)
 
         if len(numbers) == 1:
-            return self.chooser.choose_among(self.stays.works(numbers[0], of), top)
+            return self.chooser.choose_among(search.stays.works(numbers[0], of), top)
         mappings: list[list[Mapping]] = []
         for place, number in enumerate(numbers):
             act = self._ring(number, choices[number], items, packed, number > numbers[0])
             budget = part_budget(self.chip, place, act)
-            mappings.append([self.search.mapping(number, self.stays.works(number, of), choices[number].grid, budget)])
+            mappings.append([search.mapping(number, search.stays.works(number, of), choices[number].grid, budget)])
         return Draft.of(mappings, self.chip, top)
 
     def _ring(
@@ -261,10 +341,13 @@ class Planner:
             gap = largest_gap(items, own, number, number, capacity)
         return Range(gap.end - choice.ring, gap.end) if number % 2 else Range(gap.first, gap.first + choice.ring)
 
-    def _parts(self, numbers: Sequence[int], draft: Draft) -> tuple[Part, ...]:
+    def _parts(self, numbers: Sequence[int], draft: Draft, pictures: range) -> tuple[Part, ...]:
         return tuple(
             Part(
-                tuple(node.name for node in step.done), draft.parts[place][0].work.op, draft.described(place), step.macs
+                nodes_of(step.done, pictures, self.batch),
+                draft.parts[place][0].work.op,
+                draft.described(place),
+                step.macs * len(pictures),
             )
             for place, step in enumerate(self.steps[number] for number in numbers)
         )

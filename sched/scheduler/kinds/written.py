@@ -29,8 +29,13 @@ class Written:
 
     path: Path
 
-    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
-        """As `ScheduleKind.plan`."""
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
+        """As `ScheduleKind.plan`; of a single picture, which is all that a file speaks of."""
+        if batch != 1:
+            raise PlanError(
+                f"BATCH={batch}: SCHEDULE={self.path} is a schedule of one picture; leave BATCH out, or use "
+                "SCHEDULE=fused"
+            )
         planner = Planner(Fused(), graph, chip, memory)
         try:
             choices, launches = read(self.path.read_text(), graph.name, planner.stays)

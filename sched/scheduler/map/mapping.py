@@ -40,8 +40,12 @@ class Tiling:
         Of the output.
     width : int
         Of the output.
+    g_row : int
+        Row parts of a picture.
     tiles_y, tiles_x : int
         Tiles of a row part, and tiles of a row.
+    pictures : int
+        That are computed together: row parts of the first come first.
     """
 
     source: Source
@@ -51,10 +55,11 @@ class Tiling:
     tiles_y: int
     tiles_x: int
     pool: Window | None = None
+    pictures: int = 1
 
     @cached_property
     def parts(self) -> list[list[Tile]]:
-        """Tiles of every row part, in order."""
+        """Tiles of every row part of every picture, in order."""
         columns = [self._side(1, column) for column in even_split(self.width, self.tiles_x)]
         parts = []
         for first, end in even_split(self.rows[1] - self.rows[0], self.g_row):
@@ -67,7 +72,7 @@ class Tiling:
                     for x, ix, dx, store_x in columns
                 ]
             )
-        return parts
+        return parts * self.pictures
 
     def _side(self, axis: int, store: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], int, tuple[int, int]]:
         """Of a tile: rows (columns) that are computed, those of the input, the first tap's offset, those stored."""
@@ -96,7 +101,8 @@ class Mapping:
     Attributes
     ----------
     cores : tuple of int
-        Node numbers; core ``cores[r * g_oc + o]`` computes row part r of output channel part o.
+        Node numbers; core ``cores[r * g_oc + o]`` computes row part r of output channel part o. Of several pictures,
+        the row parts of the first come first.
     budget : Budget
         What it may use of each core.
     chunk_words : int
@@ -145,15 +151,21 @@ class Mapping:
         if self.work.residual is not None:
             slots = f"in {self.residual_slots} slots"
             residual = f", residual {'resident' if self.work.residual.source.resident else slots}"
+        each = f"{self.work.pictures} pictures, each on " if self.work.pictures > 1 else ""
         return (
-            f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
+            f"{each}{self.g_oc} x {self.tiling.g_row} cores (channels x rows), {len(tiles)} tiles of "
             f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks"
             f"{acts}, {weights}{residual}"
         )
 
     @property
     def g_row(self) -> int:
-        return self.tiling.g_row
+        """Row parts, of all pictures."""
+        return self.tiling.g_row * self.tiling.pictures
+
+    def picture(self, row_part: int) -> int:
+        """Of those that are computed together, the one to which a row part belongs."""
+        return row_part // self.tiling.g_row
 
     @property
     def tiles(self) -> int:

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from rtl.contract.codec import encode_fields
 from rtl.contract.isa import Opcode, Space, TrafficClass
@@ -61,6 +61,11 @@ class Sink:
     def block(self) -> int:
         raise NotImplementedError
 
+    @property
+    def pictures(self) -> int:
+        """Pictures that are computed together."""
+        raise NotImplementedError
+
     def runs(self, tile: Tile) -> Iterator[Rows]:
         """Rows [first, end) of a tile that lie one behind the other, so that a STORE can take them together."""
         whole = tile.store_width == self.shape[2]
@@ -74,6 +79,10 @@ class Sink:
     def copies(self, rows: Rows) -> float:
         """STOREs that such rows take, for each of them: 1 for a single destination."""
         return 1.0
+
+    def moved(self, pictures: int) -> Self:
+        """The same for pictures so many behind; what stays on the chip lies in the same place."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,13 @@ class MemorySink(Sink):
     @property
     def block(self) -> int:
         return self.placement.layout.block
+
+    def moved(self, pictures: int) -> Self:
+        return replace(self, placement=self.placement.moved(pictures))
+
+    @property
+    def pictures(self) -> int:
+        return self.placement.pictures
 
     @property
     def plane(self) -> int:
@@ -107,7 +123,10 @@ class MemorySink(Sink):
 
 @dataclass(frozen=True)
 class ScratchpadSink(Sink):
-    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them."""
+    """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them.
+
+    Of several pictures each is between the cores that it belongs to.
+    """
 
     in_memory: ClassVar[bool] = False
     residence: Residence
@@ -120,6 +139,10 @@ class ScratchpadSink(Sink):
     def block(self) -> int:
         return self.residence.layout.block
 
+    @property
+    def pictures(self) -> int:
+        return self.residence.pictures
+
     def runs(self, tile: Tile) -> Iterator[Rows]:
         """Cut also where the rows of a core begin and end."""
         edges = {edge for _, first, end in self.residence.rows for edge in (first, end)}
@@ -129,7 +152,7 @@ class ScratchpadSink(Sink):
 
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
         residence, number = self.residence, block.channel // self.block
-        for target, first, end in residence.rows:
+        for target, first, end in residence.rows_beside(core):
             if not first <= rows[0] < end:
                 continue
             groups = chip.cores[target].act_groups(self.block)
@@ -144,7 +167,8 @@ class ScratchpadSink(Sink):
             yield Target(_to_core(target, stride), residence.flit(target, number, rows[0], column), target)
 
     def copies(self, rows: Rows) -> float:
-        stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for _, first, end in self.residence.rows)
+        holders = self.residence.rows_beside(self.residence.rows[0][0])
+        stored = sum(max(0, min(rows[1], end) - max(rows[0], first)) for _, first, end in holders)
         return stored / max(1, rows[1] - rows[0])
 
 

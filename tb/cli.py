@@ -21,7 +21,7 @@ from golden.errors import GoldenError
 from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
-from scheduler.kinds.written import write_schedule
+from scheduler.kinds.written import require_single, write_schedule
 from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
@@ -37,7 +37,7 @@ from tb.model.build import SIMULATORS, build_model, emit_chip
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
-from tb.run.capacity import parse_jobs
+from tb.run.capacity import parse_batch, parse_jobs
 from tb.run.options import RunOptions
 from tb.run.run import Run
 from tb.run.training import trainer
@@ -71,7 +71,13 @@ def sim(
     chip: ChipFile = None,
     sim: Simulator = "verilator",
     weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture or .npy file; a photograph otherwise.")] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(help="Picture or .npy file, of a batch one for each: a,b,...; a photograph otherwise."),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Number of pictures that go through one plan, each checked; 1 otherwise.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
     shape: Annotated[str | None, typer.Option(help="Input C,H,W of an .onnx file that leaves it open.")] = None,
     calibration: Annotated[
@@ -111,11 +117,12 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params = _chip(cores, chip)
+    params, count = _chip(cores, chip), parse_batch(batch)
+    require_single(schedule, count)
     if chip is None and schedule != DEFAULT_SCHEDULE:
         params = replace(params, cores=tuple(replace(core, marks=MARKS) for core in params.cores))
     options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse)),
+        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + _suffix(schedule, fuse, count)),
         chip=params,
         sim=sim,
         seed=DEFAULT_SEED if seed is None else seed,
@@ -138,7 +145,9 @@ def sim(
     )
 
     def workload() -> Workload:
-        return load_workload(net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse)
+        return load_workload(
+            net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse, batch=count
+        )
 
     try:
         summary = Run(options, workload, net, watcher).execute()
@@ -328,9 +337,10 @@ def _chip(cores: int, file: Path | None) -> ChipParams:
     return load_chip(file) if file is not None else default_chip(cores)
 
 
-def _suffix(schedule: str, fuse: bool) -> str:
-    """What tells runs of other schedules from those of the default one."""
-    return ("" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}") + ("" if fuse else "-unfused")
+def _suffix(schedule: str, fuse: bool, batch: int) -> str:
+    """What tells runs of other schedules, or of several pictures, from those of the default one."""
+    kind = "" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}"
+    return kind + ("" if fuse else "-unfused") + (f"-batch{batch}" if batch > 1 else "")
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:

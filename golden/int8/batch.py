@@ -14,7 +14,7 @@ import numpy as np
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool
 
-__all__ = ["batched", "expected_of", "for_people", "of_picture"]
+__all__ = ["batched", "expected_of", "for_people", "of_picture", "plain", "spoken"]
 
 MARK = "@"
 
@@ -54,12 +54,26 @@ def for_people(names: Iterable[str]) -> str:
     """Names of nodes in short, each with its pictures: ``conv1@1..4+pool1@1..4``."""
     pictures: dict[str, list[int]] = {}
     for name in names:
-        plain, _, picture = name.rpartition(MARK)
-        if plain and picture.isdecimal():
-            pictures.setdefault(plain, []).append(int(picture))
-        else:
-            pictures.setdefault(name, [])
+        of, picture = _split(name)
+        pictures.setdefault(of, []).extend([picture] if picture else [])
     return "+".join(f"{name}{MARK}{_ranges(found)}" if found else name for name, found in pictures.items())
+
+
+def plain(name: str) -> str:
+    """Of a node or tensor of a batch, its name in the network."""
+    return _split(name)[0]
+
+
+def spoken(name: str) -> str:
+    """A node of a batch in words: ``conv1 of picture 2``."""
+    of, picture = _split(name)
+    return f"{of} of picture {picture}" if picture else name
+
+
+def _split(name: str) -> tuple[str, int]:
+    """Name in the network, and the picture, or 0."""
+    of, _, picture = name.rpartition(MARK)
+    return (of, int(picture)) if of and picture.isdecimal() else (name, 0)
 
 
 def _ranges(numbers: Iterable[int]) -> str:

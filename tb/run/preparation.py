@@ -43,7 +43,7 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
     """
     start = time.perf_counter()
     kind = schedule_kind(options.schedule, pools=options.fuse)
-    plan = schedule(workload.graph, options.chip, options.settings, kind)
+    plan = schedule(workload.graph, options.chip, options.settings, kind, len(workload.images))
     estimates = [_predict(step, options) for step in plan.steps]
     cycles = [round(each.cycles) if each else 0 for each in estimates]
     parts = [_part_cycles(each) if each else [] for each in estimates]

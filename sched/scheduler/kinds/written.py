@@ -14,7 +14,7 @@ from scheduler.fuse.written import check_cuts, read, write
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.plan.program import Plan
 
-__all__ = ["Written", "write_schedule"]
+__all__ = ["Written", "require_single", "write_schedule"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,7 @@ class Written:
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; of a single picture, which is all that a file speaks of."""
-        if batch != 1:
-            raise PlanError(
-                f"BATCH={batch}: SCHEDULE={self.path} is a schedule of one picture; leave BATCH out, or use "
-                "SCHEDULE=fused"
-            )
+        require_single(str(self.path), batch)
         planner = Planner(Fused(), graph, chip, memory)
         try:
             choices, launches = read(self.path.read_text(), graph.name, planner.stays)
@@ -48,6 +44,14 @@ class Written:
             raise PlanError(f"cannot read SCHEDULE={self.path}: {error.strerror}") from error
         except (PlanError, UnicodeDecodeError) as error:
             raise PlanError(f"SCHEDULE={self.path}: {error}") from error
+
+
+def require_single(schedule: str, batch: int) -> None:
+    """Refuse a batch for a schedule that is a file."""
+    if batch > 1 and schedule.endswith(".toml"):
+        raise PlanError(
+            f"BATCH={batch}: SCHEDULE={schedule} is a schedule of one picture; leave BATCH out, or use SCHEDULE=fused"
+        )
 
 
 def write_schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from rtl.contract.params import ChipParams
 from tests.cases import Case, GraphBuilder, random_image
 
-__all__ = ["random_network"]
+__all__ = ["pictures_of", "random_network"]
 
 WIDTHS = (5, 8, 16, 24, 32, 48)
 
@@ -31,6 +31,12 @@ def random_network(seed: int, chip: ChipParams, blocks: int = 5) -> Case:
         outputs[made[int(rng.integers(len(made)))]] = None
     graph = builder.graph(f"network {seed}", *outputs)
     return Case(seed, "network", chip, graph, random_image(rng, graph))
+
+
+def pictures_of(case: Case, batch: int) -> list[np.ndarray]:
+    """So many pictures for a network, the first its own."""
+    rng = np.random.default_rng(case.seed)
+    return [case.image, *(random_image(rng, case.graph) for _ in range(batch - 1))]
 
 
 def _block(rng: np.random.Generator, builder: GraphBuilder, at: str) -> str:

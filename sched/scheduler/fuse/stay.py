@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
+from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
 from scheduler.engines import bids
 from scheduler.errors import PlanError
@@ -104,6 +105,7 @@ class Stays:
         readers, layout = self.tensors.readers.get(root, []), self.placements[root].layout
         outside = self.tensors.first[root] < 0 or self.tensors.last[root] >= len(self.steps)
         parts = self.core.drain_groups(self.chip.link_bytes)
+        outside = outside or any(isinstance(self.steps[number].node, QHost) for number in readers)
         if outside or not readers or not isinstance(layout, Blocked) or (self.groups > 1 and parts > self.groups):
             return [None]
         common = set.intersection(*(set(map(row_parts, self.grids(number))) for number in readers))

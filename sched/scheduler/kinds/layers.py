@@ -19,7 +19,7 @@ from scheduler.group import Pools, pool_candidates
 from scheduler.map.search import best_mappings
 from scheduler.place import place_tensors
 from scheduler.plan.bump import Bump
-from scheduler.plan.program import Part, Placement, Plan, Segment, Step
+from scheduler.plan.program import Launch, Part, Placement, Plan, Segment, Step
 from scheduler.rounds import host_steps, name_of, nodes_of, pictures_at_once, require_batch, rounds, tensors_of
 from scheduler.work.sink import MemorySink
 from scheduler.work.task import Copy, Task
@@ -79,25 +79,11 @@ class Layers:
             tasks = layers.tasks(node, tensors, pool)
             if not tasks:  # a concatenation whose inputs already lie in place
                 steps[-1] = steps[-1].completing(*nodes_of((node,), range(1, batch + 1), batch))
-            done = (node,) if pool is None else (node, pool)
-            drafts: list[Draft] = []
-            for pictures in rounds(batch, tasks[0].sink.pictures if tasks else batch):
-                for number, task in enumerate(tasks):
-                    if pictures.start == 1:
-                        drafts.append(layers.chooser.choose(task, bump.top))
-                        draft = drafts[number]
-                    else:
-                        draft = drafts[number].moved(pictures.start - 1, chip, bump.top)
-                    name = task.name if len(tasks) == 1 else f"{task.name}.{number}"
-                    nodes = done if number == len(tasks) - 1 else ()
-                    macs = sum(node.macs for node in nodes) * len(pictures)
-                    part = Part(nodes_of(nodes, pictures, batch), task.op, draft.described(0), macs)
-                    launch, needed = draft.place(name_of(name, pictures, batch), (part,), bump)
-                    steps.append(launch)
-                    segments += needed
-        return Plan(
-            chip, whole, tuple(steps), tuple(segments), tensors_of(tensors, batch), bump.top + FETCH_SLACK
-        )
+            for launch, needed in layers.launches((node,) if pool is None else (node, pool), tasks, bump):
+                steps.append(launch)
+                segments += needed
+        lie = tensors_of(tensors, batch)
+        return Plan(chip, whole, tuple(steps), tuple(segments), lie, bump.top + FETCH_SLACK)
 
     def _pools(self, layers: _Batch) -> Pools:
         """Pools that join the convolution in front of them."""
@@ -137,6 +123,23 @@ class _Batch:
             return options[0]
         return min(options, key=self._cycles)
 
+    def launches(
+        self, done: Sequence[Layer], tasks: Sequence[Task], bump: Bump
+    ) -> Iterator[tuple[Launch, list[Segment]]]:
+        """Launches of tasks that complete these nodes, round by round; later rounds use the constants of the first."""
+        chip, batch, drafts = self.chooser.chip, self.batch, dict[int, Draft]()
+        for pictures in rounds(batch, tasks[0].sink.pictures) if tasks else ():
+            for number, task in enumerate(tasks):
+                if number in drafts:
+                    draft = drafts[number].moved(pictures.start - 1, chip, bump.top)
+                else:
+                    draft = drafts[number] = self.chooser.choose(task, bump.top)
+                name = task.name if len(tasks) == 1 else f"{task.name}.{number}"
+                nodes = done if number == len(tasks) - 1 else ()
+                macs = sum(node.macs for node in nodes) * len(pictures)
+                part = Part(nodes_of(nodes, pictures, batch), task.op, draft.described(0), macs)
+                yield draft.place(name_of(name, pictures, batch), (part,), bump)
+
     def cycles(self, node: Layer, tensors: Tensors, pool: QPool | None = None) -> float:
         """Estimated, of all rounds; infinite for what fits in no way."""
         return self._cycles(self.tasks(node, tensors, pool))
@@ -156,9 +159,7 @@ def _first(tensors: Tensors, pictures: int) -> Tensors:
     return {name: placement.some(pictures) for name, placement in tensors.items()}
 
 
-def _tasks(
-    graph: QGraph, node: Layer, tensors: Tensors, pool: QPool | None = None
-) -> Iterator[Task]:
+def _tasks(graph: QGraph, node: Layer, tensors: Tensors, pool: QPool | None = None) -> Iterator[Task]:
     """Tasks of a node, one after the other."""
     output = tensors[node.output if pool is None else pool.output]
     match node:

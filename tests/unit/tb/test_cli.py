@@ -58,6 +58,13 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--chip", "bad.toml"], "bad.toml is not valid TOML"),
         (["--net", "lenet5", "--chip", "tiny.toml"], "tiny.toml: core.rows is 3"),
         (["--net", "lenet5", "--layers", "conv7"], "lenet5 has no layer 'conv7'"),
+        (["--net", "lenet5", "--batch", "0"], "BATCH=0: give the number of pictures, 1 or more; or leave it out"),
+        (["--net", "lenet5", "--batch", "four"], "BATCH=four: give the number of pictures, 1 or more"),
+        (["--net", "lenet5", "--batch", "3", "--image", "a.png,b.png"], "IMAGE gives 2 pictures for BATCH=3; give 3"),
+        (
+            ["--net", "lenet5", "--batch", "2", "--schedule", "plan.toml"],
+            "BATCH=2: SCHEDULE=plan.toml is a schedule of one picture; leave BATCH out, or use SCHEDULE=fused",
+        ),
         (["--net", "lenet5", "--weights", "part.npz"], "is missing"),
         (["--net", "lenet5", "--weights", "nowhere.npz"], "nowhere.npz"),
         (["--net", "lenet5", "--image", "nowhere.png"], "nowhere.png"),

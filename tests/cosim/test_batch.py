@@ -29,7 +29,9 @@ ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, see
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [(Fused(), MEMORY), (Fused(), ROUGH), (Layers(), MEMORY)], ids=["fused", "rough", "layers"]
+    ("kind", "settings"),
+    [(Fused(), MEMORY), (Fused(), ROUGH), (Fused(overlap=False), MEMORY), (Layers(), MEMORY)],
+    ids=["fused", "rough", "serial", "layers"],
 )
 def test_random_networks_in_batches(kind: ScheduleKind, settings: MemorySettings, tmp_path: Path) -> None:
     planned = []

@@ -213,7 +213,7 @@ class Search:
         errors: list[PlanError] = []
         for grid in self.stays.grids(number):
             try:
-                found.append(Choice(grid, None, *self.price(number, grid, where, None, self.core.act_bytes)))
+                found.append(self._choice(grid, None, self.price(number, grid, where, None, self.core.act_bytes)))
             except PlanError as error:
                 errors.append(error)
         if not found:
@@ -246,7 +246,7 @@ class Search:
             if chain is None:
                 where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
                 price = self.price(number, choice.grid, where, choice.stay, None if number in alone else left)
-                found[number] = Choice(choice.grid, choice.stay, *price)
+                found[number] = self._choice(choice.grid, choice.stay, price)
             else:
                 parts = self._chain(chain, stays, choices[last].stay, left)
                 found |= dict(zip(range(chain.first, chain.end), parts, strict=True))

@@ -12,7 +12,7 @@ from estimator import MemoryTiming, estimate
 from golden.int8 import ops
 from golden.int8.batch import expected_of, plain
 from golden.int8.qnodes import QHost
-from golden.machine import Machine
+from golden.machine import Machine, machine
 from golden.onnx_import import QuantisedModel, load_onnx
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Plan, PlanError, schedule
@@ -23,10 +23,13 @@ from scheduler.kinds.written import Written
 from scheduler.plan.program import HostStep, Launch
 from scheduler.plan.traffic import part_bytes
 from scheduler.rounds import pictures_at_once
+from scheduler.schedule import SCHEDULES, folds, schedule_kind
 from tests.cases import Case, GraphBuilder, random_image
-from tests.networks import pictures_of, random_network
+from tests.networks import chain_network, pictures_of, random_network
 from tests.onnx_models import host_model
+from tests.strips import plan_of_strips
 from tests.unit.sched.replay import Replay
+from tests.unit.sched.test_serial import Watched
 
 MEMORY = MemoryTiming(bytes_per_cycle=2)
 SMALL = CoreParams(8, 8, act_bytes=16 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64)
@@ -36,6 +39,7 @@ CHIPS = {
     "tiny scratchpads": default_chip(2, replace(SMALL, act_bytes=4 * 1024), link_bytes=8),
     "four cores": default_chip(4, SMALL, link_bytes=8),
     "four cores, two blocks a word": default_chip(4, replace(SMALL, rows=16), link_bytes=8),
+    "four cores, multicast": default_chip(4, replace(SMALL, act_bytes=8 * 1024, multicast=True), link_bytes=8),
 }
 KINDS: dict[str, ScheduleKind] = {"fused": Fused(), "layers": Layers()}
 
@@ -86,8 +90,8 @@ def test_random_networks_are_computed_right_in_any_order(chip: str, batch: int, 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_pictures_at_once_are_right_whatever_is_cheapest(count: int) -> None:
-    """With as many at once as said, in all launches: strips, whole maps and splits within the cores of a picture."""
-    for chip in ("four cores", "four cores, two blocks a word"):
+    """With as many at once as said, in all launches: rows, whole maps and splits within the cores of a picture."""
+    for chip in ("four cores", "four cores, two blocks a word", "four cores, multicast"):
         for seed in range(4):
             case = random_network(seed, CHIPS[chip])
             planner = Planner(Fused(), case.graph, case.chip, MEMORY, batch=2 * count)
@@ -98,6 +102,58 @@ def test_pictures_at_once_are_right_whatever_is_cheapest(count: int) -> None:
             for launch in plan.launches:
                 Replay(launch, case.chip).run()
             run(case, plan, pictures_of(case, 2 * count), seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("cores", "count"), [(2, 1), (2, 2), (4, 2), (4, 4)])
+def test_chains_of_strips_are_right_for_pictures_at_once(cores: int, count: int, seed: int) -> None:
+    """Each picture goes strip by strip through its own cores, or all of them round by round through all cores."""
+    chip = default_chip(cores, replace(SMALL, act_bytes=8 * 1024), link_bytes=8)
+    case = chain_network(seed, chip)
+    planner = Planner(Fused(), case.graph, chip, MEMORY, batch=2 * count)
+    plan = plan_of_strips(planner, seed % 2 == 0, count)
+    assert {pictures for pictures, _ in at_once(plan)} == {count}
+    for launch in plan.launches:
+        Replay(launch, chip).run()
+    run(case, plan, pictures_of(case, 2 * count), seed)
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("chip", ["two cores", "four cores, multicast"])
+def test_the_serial_arm_of_a_batch_is_right(chip: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every round, and at most one unit of a core works at a time."""
+    case = random_network(3, CHIPS[chip], apart=not folds(kind))
+    both = [schedule_kind(kind, overlap=overlap).plan(case.graph, case.chip, MEMORY, 4) for overlap in (True, False)]
+    assert len({tuple(part.mapping for launch in plan.launches for part in launch.parts) for plan in both}) == 1
+    together, serial = (sum(estimate(launch, case.chip, MEMORY).cycles for launch in plan.launches) for plan in both)
+    assert together < serial
+    for launch in both[1].launches:
+        Replay(launch, case.chip).run()
+    run(case, both[0], pictures_of(case, 4), 2)
+    monkeypatch.setattr(machine, "_Run", Watched)
+    run(case, both[1], pictures_of(case, 4), 2)
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 4])
+def test_tensors_that_stay_are_noted_for_every_picture(pictures: int) -> None:
+    """By its own name, on its own cores, at one place in every round."""
+    case = random_network(2, CHIPS["four cores"])
+    planner = Planner(Fused(), case.graph, case.chip, MEMORY, batch=4)
+    search = planner.searches[pictures]
+    choices = dict(enumerate(search.best(0, len(planner.steps), case.chip.cores[0].act_bytes)))
+    plan = planner.finish(choices, planner.launches(choices))
+    found = [(resident, launch) for launch in plan.launches for resident in launch.residents]
+    assert found
+    assert Counter(plain(resident.tensor) for resident, _ in found) == {
+        plain(resident.tensor): 4 for resident, _ in found
+    }
+    assert not {resident.tensor for resident, _ in found} & set(plan.tensors)
+    team = 4 // pictures
+    for resident, launch in found:
+        number = int(resident.tensor.rpartition("@")[2])
+        cores = range((number - 1) % pictures * team, ((number - 1) % pictures + 1) * team)
+        assert set(resident.residence.rows_of) <= set(cores)
+        assert any(name.endswith(f"@{number}") for name in launch.nodes)
 
 
 def heavy(chip: ChipParams) -> Case:
@@ -199,6 +255,12 @@ def test_no_pictures_are_refused(kind: str, batch: int) -> None:
     case = random_network(0, CHIPS["one core"])
     with pytest.raises(PlanError, match=f"BATCH={batch}: give the number of pictures, 1 or more"):
         KINDS[kind].plan(case.graph, case.chip, MEMORY, batch)
+
+
+def test_a_number_of_launches_is_of_one_picture() -> None:
+    case = random_network(0, CHIPS["one core"])
+    with pytest.raises(PlanError, match="LAUNCHES=3 goes with one picture, not with BATCH=2; leave one of the two out"):
+        Fused(launches=3).plan(case.graph, case.chip, MEMORY, 2)
 
 
 def test_a_written_schedule_is_of_one_picture() -> None:

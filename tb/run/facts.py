@@ -87,11 +87,11 @@ def fill_summary(
 def describe_schedule(plan: Plan) -> str:
     """How layers and launches go together, in words."""
     parts = [part for launch in plan.launches for part in launch.parts]
-    batch = f"{plan.batch} pictures, " if plan.batch > 1 else ""
+    batch = _pictures(plan)
     if len(parts) > len(plan.launches):
         kept = (len(plan.graph.tensors) - len(plan.tensors)) // plan.batch
         launches = f"{len(plan.launches)} launch{'es' * (len(plan.launches) > 1)}"
-        layers = len({tuple(map(plain, part.nodes)) for part in parts if part.nodes}) if batch else len(parts)
+        layers = len({tuple(map(plain, part.nodes)) for part in parts if part.nodes}) if plan.batch > 1 else len(parts)
         return f"{batch}fused: {layers} layers in {launches}, {kept} tensors never in DRAM"
     pools = len({tuple(map(plain, part.nodes[:1])) for part in parts if _fuses_pool(plan.graph, part)})
     if not pools:
@@ -101,8 +101,13 @@ def describe_schedule(plan: Plan) -> str:
 
 def _described(plan: Plan, options: RunOptions) -> str:
     """The schedule of a run, in words."""
-    kind = "operator by operator" if options.schedule == "apart" else describe_schedule(plan)
+    kind = f"{_pictures(plan)}operator by operator" if options.schedule == "apart" else describe_schedule(plan)
     return kind if options.overlap else f"{kind}; load, compute and store one after the other"
+
+
+def _pictures(plan: Plan) -> str:
+    """How many, of a batch."""
+    return f"{plan.batch} pictures, " if plan.batch > 1 else ""
 
 
 def describe_array(chip: ChipParams) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from estimator import MemoryTiming, estimate
@@ -73,7 +74,8 @@ class Fused:
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; of a batch, as many pictures at once as is cheapest, launch by launch."""
         require_own_launches(self.launches, batch)
-        return Planner(self, graph, chip, memory, batch=batch).plan()
+        planner = Planner(self, graph, chip, memory, batch=batch)
+        return planner.plan() if batch == 1 else planner.plan_of_batch()
 
 
 class Planner:
@@ -157,6 +159,21 @@ class Planner:
     def plan(self) -> Plan:
         """By the best choices."""
         return self.finish(*self.decided())
+
+    def plan_of_batch(self) -> Plan:
+        """The same, or the plan with all pools joined if that is estimated cheaper.
+
+        What a pool costs depends on how many pictures go together, which is not known when pools are joined.
+        """
+        choices = self.choices()
+        candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
+        if candidates != self.pools:
+            other = Planner(self.kind, self.graph, self.chip, self.memory, candidates, self.batch)
+            with suppress(PlanError):  # a convolution with its pool may not fit
+                joined = other.choices()
+                if other._total(joined) < self._total(choices):
+                    return other.finish(joined, other.launches(joined))
+        return self.finish(choices, self.launches(choices))
 
     def decided(self) -> tuple[dict[int, Choice], list[list[int]]]:
         """The best choices, and the operations of every launch, in as many launches as are wanted.

@@ -157,9 +157,9 @@ def test_a_schedule_and_its_picture_are_of_one_plan(
     assert _run(monkeypatch, *options, "plan.svg,plan.toml") == 0
     written, drawn = Path("plan.toml"), Path("plan.svg").read_text()
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["schedule:", "picture:"]
-    assert "5 layers in 1 launch, " in drawn
-    assert "conv2: 16 x" not in drawn
-    stays = '"conv2+pool2", split = [1, 4], output = '
+    assert "6 layers in 1 launch, " in drawn
+    assert "conv1: 6 x" not in drawn
+    stays = '"pool2", split = [1, 4], output = '
     edited = written.read_text().replace(f'{stays}"whole"', f'{stays}"dram"')
     assert edited != written.read_text()
     written.write_text(edited)

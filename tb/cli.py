@@ -22,7 +22,8 @@ from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.kinds.fused import Fused
-from scheduler.kinds.written import Written, write_schedule
+from scheduler.kinds.written import Written, require_single, write_schedule
+from scheduler.rounds import require_own_launches
 from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
@@ -39,7 +40,7 @@ from tb.report.files import outputs, write_output
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
-from tb.run.capacity import parse_jobs
+from tb.run.capacity import parse_batch, parse_jobs
 from tb.run.facts import describe_array
 from tb.run.options import RunOptions
 from tb.run.run import Run
@@ -82,7 +83,13 @@ def sim(
     chip: ChipFile = None,
     sim: Simulator = "verilator",
     weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Picture or .npy file; a photograph otherwise.")] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(help="Picture or .npy file, of a batch one for each: a,b,...; a photograph otherwise."),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Number of pictures that go through one plan, each checked; 1 otherwise.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
     shape: Annotated[str | None, typer.Option(help="Input C,H,W of an .onnx file that leaves it open.")] = None,
     calibration: Annotated[
@@ -127,8 +134,10 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params = _chip(cores, chip, fused=schedule not in ("layers", "apart"))
-    suffix = _suffix(schedule, fuse, overlap, launches)
+    params, count = _chip(cores, chip, fused=schedule not in ("layers", "apart")), parse_batch(batch)
+    require_single(schedule, count)
+    require_own_launches(launches, count)
+    suffix = _suffix(schedule, fuse, overlap, launches, count)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
         chip=params,
@@ -157,7 +166,7 @@ def sim(
     def workload() -> Workload:
         return load_workload(
             net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse,
-            apart=not folds(schedule),
+            apart=not folds(schedule), batch=count,
         )  # fmt: skip
 
     try:
@@ -386,11 +395,12 @@ def _with_marks(chip: ChipParams) -> ChipParams:
     return replace(chip, cores=tuple(replace(core, marks=max(MARKS, core.marks)) for core in chip.cores))
 
 
-def _suffix(schedule: str, fuse: bool, overlap: bool, launches: int | None) -> str:
-    """What tells runs of other schedules from those of the default one."""
+def _suffix(schedule: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
+    """What tells runs of other schedules, or of several pictures, from those of the default one."""
     kind = "" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}"
     cut = "" if launches is None else f"-{launches}launches"
-    return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial")
+    several = f"-batch{batch}" if batch > 1 else ""
+    return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial") + several
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.int8 import ops
+from golden.int8.batch import expected_of
 from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams
 from scheduler import Plan, schedule
@@ -19,6 +20,7 @@ from tb.sim.job import LaunchJob, LaunchResult, MemoryFile, ProcessJob, Region
 from tb.sim.session import run_job
 from tb.sim.settings import MemorySettings
 from tests.cases import Case
+from tests.networks import pictures_of
 
 __all__ = ["Check", "run_cases", "run_plans"]
 
@@ -34,10 +36,10 @@ class Check:
 
 
 def _launches(case: Case, plan: Plan, folder: Path) -> list[Check]:
-    """The launches of a case; the first brings its memory along."""
-    memory = plan.memory_image(case.image)
-    np.save(folder / f"{case.seed}.npy", memory)
-    expected = ops.run(case.graph, case.image)
+    """The launches of a case, of all pictures of a batch; the first brings its memory along."""
+    pictures = pictures_of(case, plan.batch)
+    np.save(folder / f"{case.seed}.npy", plan.memory_image(*pictures))
+    expected = expected_of(ops.run(case.graph, picture) for picture in pictures)
     checks = []
     for number, launch in enumerate(plan.launches):
         outputs = plan.written(launch)

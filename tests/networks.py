@@ -9,7 +9,7 @@ import numpy as np
 from rtl.contract.params import ChipParams
 from tests.cases import Case, GraphBuilder, random_image
 
-__all__ = ["chain_network", "random_network"]
+__all__ = ["chain_network", "pictures_of", "random_network"]
 
 WIDTHS = (5, 8, 16, 24, 32, 48)
 
@@ -33,6 +33,12 @@ def random_network(seed: int, chip: ChipParams, blocks: int = 5, *, apart: bool 
         outputs[made[int(rng.integers(len(made)))]] = None
     graph = builder.graph(f"network {seed}", *outputs)
     return Case(seed, "network", chip, graph, random_image(rng, graph))
+
+
+def pictures_of(case: Case, batch: int) -> list[np.ndarray]:
+    """So many pictures for a network, the first its own."""
+    rng = np.random.default_rng(case.seed)
+    return [case.image, *(random_image(rng, case.graph) for _ in range(batch - 1))]
 
 
 def chain_network(seed: int, chip: ChipParams) -> Case:

@@ -12,22 +12,22 @@ from scheduler.kinds.fused import Planner
 __all__ = ["plan_of_strips"]
 
 
-def plan_of_strips(planner: Planner, longest: bool) -> Plan:
+def plan_of_strips(planner: Planner, longest: bool, pictures: int = 1) -> Plan:
     """Everything in DRAM but for chains, as many as can be, the longest or the shortest, in as few strips as fit."""
-    cores = planner.chip.n_cores
+    cores, search = planner.chip.n_cores // pictures, planner.searches[pictures]
     choices: dict[int, Choice] = {}
     while len(choices) < len(planner.steps):
         number = len(choices)
-        ends = sorted(planner.stays.chains(number, cores), reverse=longest)
+        ends = sorted(search.stays.chains(number, cores), reverse=longest)
         for chain in (Chain(number, end, cores, strips) for end in ends for strips in (3, 5, 7, 9)):
             last = (Choice((1, cores), None, 0.0, 0, chain=chain),)
             inside = (Choice((1, cores), (1, cores), 0.0, 0, chain=chain),) * (chain.end - number - 1)
             with suppress(PlanError):
-                planner.search.strips(chain).require_possible()
+                search.strips(chain).require_possible()
                 found = dict(enumerate(inside + last, number))
-                choices |= planner.search.priced(found, ())
+                choices |= search.priced(found, ())
                 break
         else:
-            choices[number] = Choice((1, 1), None, 0.0, 0)
+            choices[number] = Choice((1, 1), None, 0.0, 0, pictures=pictures)
     assert any(choice.chain for choice in choices.values())
     return planner.finish(choices, planner.launches(choices))

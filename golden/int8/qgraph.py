@@ -39,7 +39,9 @@ class QTensor:
 
 @dataclass(frozen=True, eq=False)
 class QGraph:
-    """A quantised network; `nodes` are in topological order and every tensor but `input` has one producer.
+    """A quantised network; `nodes` are in topological order and every tensor but the inputs has one producer.
+
+    Of a batch (`golden.int8.batch`), `others` are the inputs of its further pictures.
 
     Raises
     ------
@@ -52,11 +54,13 @@ class QGraph:
     outputs: tuple[str, ...]
     tensors: dict[str, QTensor]
     nodes: tuple[QNode, ...]
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.input not in self.tensors:
-            raise QuantError(f"input {self.input!r} of {self.name!r} is not among its tensors; add it")
-        ready = {self.input}
+        for name in self.inputs:
+            if name not in self.tensors:
+                raise QuantError(f"input {name!r} of {self.name!r} is not among its tensors; add it")
+        ready = set(self.inputs)
         nodes: list[QNode] = []
         for node in self.nodes:
             for name in node.inputs:
@@ -72,6 +76,11 @@ class QGraph:
             if name not in ready:
                 raise QuantError(f"output {name!r} of {self.name!r} is not computed; name a tensor a node produces")
         object.__setattr__(self, "nodes", tuple(nodes))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """One for each picture."""
+        return (self.input, *self.others)
 
     @property
     def macs(self) -> int:

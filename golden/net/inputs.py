@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from golden.errors import ImageError
 
-__all__ = ["DEFAULT_PICTURE", "load_image", "load_input"]
+__all__ = ["DEFAULT_PICTURE", "load_batch", "load_image", "load_input"]
 
 DEFAULT_PICTURE = "chelsea.png"
 """Photograph of a cat (CC0, Stefan van der Walt) inside scikit-image's wheel; read from there, never downloaded."""
@@ -48,6 +49,30 @@ def load_input(path: str | Path | None, shape: tuple[int, int, int]) -> tuple[np
         why = f"for no picture has shape {shape}; IMAGE=file.npy sets it"
         return values, f"input: normal values of seed {INPUT_SEED}, {why}"
     return load_image(path, shape), ""
+
+
+def load_batch(paths: Sequence[str | Path], shape: tuple[int, int, int], batch: int) -> tuple[list[np.ndarray], str]:
+    """Inputs of so many pictures, and a line on where the first comes from if that is no picture.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        One for each, as for `load_input`; or none: then the first is the default one, and the others are the same moved
+        sideways, every second mirrored.
+
+    Raises
+    ------
+    ImageError
+        As `load_input`; or if there are more paths or fewer.
+    """
+    if paths and len(paths) != batch:
+        raise ImageError(f"IMAGE gives {len(paths)} pictures for BATCH={batch}; give {batch}, or leave IMAGE out")
+    loaded = [load_input(path, shape) for path in paths] or [load_input(None, shape)]
+    inputs = [values for values, _ in loaded]
+    for number in range(len(inputs), batch):
+        moved = np.roll(inputs[0], number * shape[2] // batch, axis=2)
+        inputs.append(np.ascontiguousarray(moved[:, :, ::-1] if number % 2 else moved))
+    return inputs, loaded[0][1]
 
 
 def _read_array(path: Path, shape: tuple[int, int, int]) -> np.ndarray:

@@ -28,6 +28,7 @@ def place_tensors(
     kept: Collection[str] = (),
     launches: Iterable[Collection[str]] = (),
     byte_cycles: float = 0.0,
+    batch: int = 1,
 ) -> tuple[dict[str, Placement], int]:
     """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
 
@@ -45,6 +46,8 @@ def place_tensors(
     byte_cycles : float
         What a byte that is loaded costs, in cycles of all arrays together: it decides whether the network's input is
         stored several times over, so that it takes fewer passes.
+    batch : int
+        Number of pictures: each has its own of every tensor, at one distance. A launch does its nodes for all of them.
     """
     parents = aliases(graph, chip.link_bytes) if parents is None else parents
     layouts = {name: _layout(graph, name, chip, byte_cycles) for name in graph.tensors}
@@ -54,19 +57,22 @@ def place_tensors(
         for name, (first, last) in _lives(graph, parents, pools).items()
         if name not in kept
     }
+    strides = {name: round_up(layouts[name].nbytes, AXI_PAGE_BYTES) if batch > 1 else 0 for name in layouts}
     placed: dict[str, Placement] = {}
     for name in sorted(lives, key=lambda n: (-layouts[n].nbytes, lives[n])):
         first, last = lives[name]
         taken = sorted(
-            (p.addr, p.end) for other, p in placed.items() if lives[other][0] <= last and first <= lives[other][1]
+            (p.addr, p.end_of_all)
+            for other, p in placed.items()
+            if lives[other][0] <= last and first <= lives[other][1]
         )
         addr = 0
         for low, high in taken:
-            if addr + layouts[name].nbytes <= low:
+            if addr + (batch - 1) * strides[name] + layouts[name].nbytes <= low:
                 break
             addr = max(addr, round_up(high, AXI_PAGE_BYTES))
-        placed[name] = Placement(addr, layouts[name])
-    end = max(placement.end for placement in placed.values())
+        placed[name] = Placement(addr, layouts[name], batch, strides[name])
+    end = max(placement.end_of_all for placement in placed.values())
     if end > ADDRESS_SPACE:
         raise PlanError(f"the activations of {graph.name!r} need {end} bytes of DRAM; addresses end at {ADDRESS_SPACE}")
     for name in graph.tensors:
@@ -75,7 +81,7 @@ def place_tensors(
             layout = layouts[root]
             assert isinstance(layout, Blocked)
             addr = placed[root].addr + channel // layout.block * layout.plane_flits * layout.block
-            placed[name] = Placement(addr, layouts[name])
+            placed[name] = Placement(addr, layouts[name], batch, strides[root])
     return placed, end
 
 

@@ -81,16 +81,25 @@ def _with_launches(name: str, launches: int, pools: bool, overlap: bool) -> Sche
 
 
 def schedule(
-    graph: QGraph, chip: ChipParams, memory: MemoryTiming | None = None, kind: ScheduleKind | None = None
+    graph: QGraph,
+    chip: ChipParams,
+    memory: MemoryTiming | None = None,
+    kind: ScheduleKind | None = None,
+    batch: int = 1,
 ) -> Plan:
     """Split, tile, place and program every layer, for the shortest time with such a memory; cut at nodes of the host.
 
     Without a `kind`, layer by layer; a convolution then computes the maximum pool behind it in the same launch, where
     that is faster.
 
+    Parameters
+    ----------
+    batch : int
+        Number of pictures. The plan has the nodes and tensors of each (`golden.int8.batch`).
+
     Raises
     ------
     PlanError
         If a layer fits in no way; names it, what is too big, and the parameter to raise.
     """
-    return (kind or schedule_kind(DEFAULT_SCHEDULE)).plan(graph, chip, memory or MemoryTiming())
+    return (kind or schedule_kind(DEFAULT_SCHEDULE)).plan(graph, chip, memory or MemoryTiming(), batch)

@@ -260,7 +260,7 @@ class _Picture:
         for name, place in placed.items():
             readers = [of[node.name] for node in graph.nodes if name in node.inputs and node.name in of]
             writers = [of[node.name] for node in graph.nodes if node.output == name and node.name in of]
-            first = min(writers, default=min(readers, default=0) if name != graph.input else 0)
+            first = min(writers, default=min(readers, default=0) if name not in graph.inputs else 0)
             last = last_part if name in graph.outputs else max(readers, default=first)
             text = f"{name}, {place.nbytes / KB:,.0f} KB"
             channels, rows, columns = place.shape

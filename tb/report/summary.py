@@ -117,6 +117,8 @@ class Summary:
     """Distance of the int8 outputs from the float ones (`golden.int8.quant.QuantisationError`), where that is known."""
     nodes: int = 0
     """Number of nodes of the quantised graph."""
+    batch: int = 1
+    """Number of pictures."""
     input_note: str = ""
     """The source of the input if that is no picture."""
     outputs: list[Mapping[str, Any]] = field(default_factory=list)
@@ -143,6 +145,15 @@ class Summary:
     @property
     def cycles(self) -> int:
         return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def cycles_per_picture(self) -> float:
+        return self.cycles / self.batch
+
+    @property
+    def dram_bytes_per_picture(self) -> float:
+        """Of all classes."""
+        return sum(self.dram_bytes.values()) / self.batch
 
     @property
     def host_layers(self) -> list[str]:
@@ -190,8 +201,8 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """Everything, derived figures included, in the order in which a reader wants it."""
         derived = (
-            "host_layers", "cycles", "macs", "utilization", "efficiency", "dram_bytes", "compute_cycles",
-            "estimated_cycles", "estimate_error", "sim_s", "sim_hz",
+            "host_layers", "cycles", "cycles_per_picture", "dram_bytes_per_picture", "macs", "utilization",
+            "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles", "estimate_error", "sim_s", "sim_hz",
         )  # fmt: skip
         facts = asdict(self)
         layers = facts.pop("layers")

@@ -61,6 +61,9 @@ def print_summary(summary: Summary, console: Console) -> None:
     if not console.is_terminal:
         console.width = max(console.width, PIPE_WIDTH)
     console.print(_table(summary, console.width))
+    if summary.batch > 1:
+        console.print(f"a picture: {summary.cycles_per_picture:,.0f} cycles, "
+                      f"{summary.dram_bytes_per_picture / 1e6:.2f} MB of DRAM traffic")  # fmt: skip
     by_class = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in summary.dram_bytes.items())
     console.print(f"efficiency {percent(summary.efficiency)} of the lower bound of "
                   f"{summary.lower_bound_cycles:,.0f} cycles; DRAM MB: {by_class}")  # fmt: skip
@@ -82,7 +85,8 @@ def print_summary(summary: Summary, console: Console) -> None:
 
 
 def _table(summary: Summary, width: int) -> Table:
-    title = f"{summary.net} on {summary.cores} cores of {summary.array}, {summary.sim}"
+    pictures = f", {summary.batch} pictures," if summary.batch > 1 else ""
+    title = f"{summary.net}{pictures} on {summary.cores} cores of {summary.array}, {summary.sim}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns = _fitted(_columns(summary), width)
     for column in columns:

@@ -28,7 +28,8 @@ def _bound(plan: Plan, launch: Launch, memory: MemoryTiming) -> float:
     layers = [node for node in plan.graph.nodes if node.name in names and isinstance(node, QConv)]
     chip, nodes = plan.chip, len(plan.chip.memory_nodes)
     both, one_way = nodes * memory.rate(chip.link_bytes), nodes * memory.one_way(chip.link_bytes)
-    read = sum(node.weight.size for node in layers) + _size(plan, launch, [node.input for node in layers])
+    weights = {id(node.weight): node.weight.size for node in layers}  # pictures of a launch may share them
+    read = sum(weights.values()) + _size(plan, launch, [node.input for node in layers])
     written = _size(plan, launch, [node.output for node in layers])
     macs = sum(node.macs for node in layers)
     return max(macs / chip.pes, (read + written) / both, read / one_way, written / one_way)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tb.errors import BenchError
 
-__all__ = ["available_bytes", "choose_processes", "parse_jobs", "processors"]
+__all__ = ["available_bytes", "choose_processes", "parse_batch", "parse_jobs", "processors"]
 
 SIMULATOR_BYTES = 200 << 20
 """Memory of a simulator process, without the external memory that it simulates."""
@@ -35,6 +35,21 @@ def parse_jobs(text: str | None) -> int | None:
         return None
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise BenchError(f"JOBS={text}: give the number of simulator processes, 1 or more; or leave it out")
+    return int(text)
+
+
+def parse_batch(text: str | None) -> int:
+    """The number that BATCH= gives; 1 where it is left out.
+
+    Raises
+    ------
+    BenchError
+        If it is no number from 1 on.
+    """
+    if text is None:
+        return 1
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise BenchError(f"BATCH={text}: give the number of pictures, 1 or more; or leave it out")
     return int(text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from golden.int8.batch import plain
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
 from rtl.contract.activity import Activity
@@ -47,6 +48,7 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
         golden_s=workload.golden_s,
         quantisation_error=asdict(workload.error) if workload.error else None,
         nodes=len(scheduled.plan.graph.nodes),
+        batch=scheduled.plan.batch,
         input_note=workload.note,
         outputs=[asdict(output) for output in workload.outputs],
         onnxruntime=asdict(workload.judgement) if workload.judgement else None,
@@ -84,21 +86,28 @@ def fill_summary(
 
 def describe_schedule(plan: Plan) -> str:
     """How layers and launches go together, in words."""
-    parts = sum(len(launch.parts) for launch in plan.launches)
-    if parts > len(plan.launches):
-        kept = len(plan.graph.tensors) - len(plan.tensors)
+    parts = [part for launch in plan.launches for part in launch.parts]
+    batch = _pictures(plan)
+    if len(parts) > len(plan.launches):
+        kept = (len(plan.graph.tensors) - len(plan.tensors)) // plan.batch
         launches = f"{len(plan.launches)} launch{'es' * (len(plan.launches) > 1)}"
-        return f"fused: {parts} layers in {launches}, {kept} tensors never in DRAM"
-    pools = sum(_fuses_pool(plan.graph, part) for launch in plan.launches for part in launch.parts)
+        layers = len({tuple(map(plain, part.nodes)) for part in parts if part.nodes}) if plan.batch > 1 else len(parts)
+        return f"{batch}fused: {layers} layers in {launches}, {kept} tensors never in DRAM"
+    pools = len({tuple(map(plain, part.nodes[:1])) for part in parts if _fuses_pool(plan.graph, part)})
     if not pools:
-        return "layer by layer"
-    return f"layer by layer, max pools fused into {pools} convolution{'s' * (pools > 1)}"
+        return f"{batch}layer by layer"
+    return f"{batch}layer by layer, max pools fused into {pools} convolution{'s' * (pools > 1)}"
 
 
 def _described(plan: Plan, options: RunOptions) -> str:
     """The schedule of a run, in words."""
-    kind = "operator by operator" if options.schedule == "apart" else describe_schedule(plan)
+    kind = f"{_pictures(plan)}operator by operator" if options.schedule == "apart" else describe_schedule(plan)
     return kind if options.overlap else f"{kind}; load, compute and store one after the other"
+
+
+def _pictures(plan: Plan) -> str:
+    """How many, of a batch."""
+    return f"{plan.batch} pictures, " if plan.batch > 1 else ""
 
 
 def describe_array(chip: ChipParams) -> str:

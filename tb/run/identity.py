@@ -21,7 +21,7 @@ def fingerprint(options: RunOptions, workload: Workload, plan: Plan, design: Des
     texts = [options.sim, repr(options.chip), repr(options.settings), repr(launches), repr(tensors)]
     data = [(segment.addr, hashlib.sha256(segment.data.data).hexdigest()) for segment in plan.segments]
     model = [*design.sources, *sorted(HDL_DIR.iterdir())]
-    return content_key([*texts, repr(data), workload.image.tobytes(), *model])
+    return content_key([*texts, repr(data), *(image.tobytes() for image in workload.images), *model])
 
 
 def _identity(step: Step) -> tuple[object, ...]:

@@ -40,7 +40,7 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
         If the chip cannot hold it.
     """
     start = time.perf_counter()
-    plan = schedule(workload.graph, options.chip, options.settings, options.kind())
+    plan = schedule(workload.graph, options.chip, options.settings, options.kind(), len(workload.images))
     estimates = [_predict(step, options) for step in plan.steps]
     cycles = [round(each.cycles) if each else 0 for each in estimates]
     parts = [each.part_cycles if each else [] for each in estimates]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,7 +12,10 @@ __all__ = ["Difference", "Scoreboard", "compare"]
 
 @dataclass(frozen=True)
 class Difference:
-    """The first element that differs, in the order channel, row, column, and how many do."""
+    """The first element that differs, in the order channel, row, column, and how many do.
+
+    `layer` is the launch's name; `inside` says which of its layers, and of its pictures, where it has several.
+    """
 
     layer: str
     channel: int
@@ -22,10 +25,12 @@ class Difference:
     expected: int
     count: int
     size: int
+    inside: str = ""
 
     def __str__(self) -> str:
+        inside = f", {self.inside}" if self.inside else ""
         return (
-            f"{self.layer}: channel {self.channel}, row {self.row}, column {self.column}: got {self.got}, "
+            f"{self.layer}{inside}: channel {self.channel}, row {self.row}, column {self.column}: got {self.got}, "
             f"expected {self.expected} ({self.count} of {self.size} values differ)"
         )
 
@@ -61,10 +66,10 @@ class Scoreboard:
         """Values that differ."""
         return sum(difference.count for difference in self.differences)
 
-    def check(self, layer: str, tensor: str, got: np.ndarray) -> bool:
-        """Compare one tensor; True if every value is right."""
+    def check(self, layer: str, tensor: str, got: np.ndarray, inside: str = "") -> bool:
+        """Compare one tensor, of a layer inside a launch; True if every value is right."""
         difference = compare(layer, got, self.expected[tensor])
         self.compared += got.size
         if difference is not None:
-            self.differences.append(difference)
+            self.differences.append(replace(difference, inside=inside))
         return difference is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from golden.errors import DisagreementError
 from golden.int8 import ops
+from golden.int8.batch import expected_of
 from golden.int8.pools import pools_before_concats
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
 from golden.int8.quant import QuantisationError, float_outputs, output_error, quantize
-from golden.net.inputs import load_input
+from golden.net.inputs import load_batch, load_input
 from golden.net.weights import from_npz, seeded
 from golden.onnx_import import (
     Judgement,
@@ -63,7 +64,7 @@ class Workload:
     image: np.ndarray
     """int8[C, H, W], the graph's input."""
     expected: Mapping[str, np.ndarray]
-    """int8[C, H, W] of every tensor, from golden.int8.ops."""
+    """int8[C, H, W] of every tensor, from golden.int8.ops; of a batch, by the names of `golden.int8.batch`."""
     golden_s: float
     note: str = ""
     """What the user should know about the input, in one line."""
@@ -72,7 +73,14 @@ class Workload:
     outputs: tuple[OutputFacts, ...] = ()
     """The outputs of a whole ONNX model."""
     judgement: Judgement | None = None
-    """What the comparison of an ONNX file with ONNX Runtime found."""
+    """What the comparison of an ONNX file with ONNX Runtime found, on the first picture."""
+    others: tuple[np.ndarray, ...] = ()
+    """Further pictures of a batch."""
+
+    @property
+    def images(self) -> tuple[np.ndarray, ...]:
+        """All pictures."""
+        return (self.image, *self.others)
 
 
 @dataclass(frozen=True)
@@ -111,14 +119,17 @@ def load_workload(
     net: str,
     *,
     weights: Path | None = None,
-    image: Path | None = None,
+    image: str | Path | None = None,
     seed: int | None = None,
     layers: str | None = None,
     onnx: OnnxOptions | None = None,
     fuse: bool = True,
     apart: bool = False,
+    batch: int = 1,
 ) -> Workload:
     """Build a network of the zoo or read an ONNX file, quantise it on the picture and compute every layer.
+
+    A batch is quantised on its first picture; `image` then names as many, with commas between, or is left out.
 
     With `fuse`, maximum pools move in front of concatenations, so that they can be fused with convolutions. With
     `apart` they do not, and a float network is quantised with every sum as a node of its own, which rounds on its own;
@@ -133,17 +144,19 @@ def load_workload(
         If an imported network computes something else than ONNX Runtime does with the file.
     """
     start = time.perf_counter()
+    files = [] if image is None else [image] if batch == 1 else str(image).split(",")
+    pictures = _Pictures(files, batch)
     if is_onnx(net):
         for option, given in (("WEIGHTS", weights), ("SEED", seed)):
             if given is not None:
                 raise BenchError(f"{option}={given} makes no sense: {net} holds its weights; leave it out")
-        source = _read_onnx(Path(net), image, onnx or OnnxOptions(), fold_sums=not apart)
+        source = _read_onnx(Path(net), pictures, onnx or OnnxOptions(), fold_sums=not apart)
     else:
         if onnx is not None and onnx != OnnxOptions():
             raise BenchError(
                 f"SHAPE, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them out"
             )
-        source = _read_zoo(net, weights, image, seed, fold_sums=not apart)
+        source = _read_zoo(net, weights, pictures, seed, fold_sums=not apart)
     graph = source.graph
     selected = select_layers(graph, layers) if layers else graph
     if all(isinstance(node, QHost) for node in selected.nodes):
@@ -152,7 +165,9 @@ def load_workload(
             f"nothing of {f'LAYERS={layers}' if layers else net} runs on the chip, so there is nothing to simulate; "
             f"its largest part: {largest_refusal(parts, source.refusals)}"
         )
-    expected = ops.run(_up_to(graph, selected), source.raw)
+    needed = _up_to(graph, selected)
+    runs = [ops.run(needed, raw) for raw in source.raws]
+    expected = runs[0]
     error = output_error(source.real, graph, expected) if source.real and not layers else None
     outputs = _output_facts(source, expected) if not layers else ()
     try:
@@ -162,12 +177,26 @@ def load_workload(
     if fuse and not apart:
         selected = pools_before_concats(selected)
         for node in selected.nodes:
-            if node.output not in expected:
-                expected[node.output] = ops.run_node(node, expected)
+            for tensors in runs:
+                if node.output not in tensors:
+                    tensors[node.output] = ops.run_node(node, tensors)
+    first, *others = (tensors[selected.input] for tensors in runs)
     return Workload(
-        selected, expected[selected.input], expected, time.perf_counter() - start, source.note, error, outputs,
-        judgement,
+        selected, first, expected_of(runs), time.perf_counter() - start, source.note, error, outputs, judgement,
+        tuple(others),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Where the pictures of a batch come from; without files, from the default one."""
+
+    files: Sequence[str | Path]
+    batch: int
+
+    def load(self, shape: tuple[int, int, int]) -> tuple[list[np.ndarray], str]:
+        """As `load_batch`."""
+        return load_batch(self.files, shape, self.batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +204,8 @@ class _Source:
     """A quantised network as it was read."""
 
     graph: QGraph
-    raw: np.ndarray
-    """Its input, int8[C, H, W]."""
+    raws: Sequence[np.ndarray]
+    """Its input, int8[C, H, W], of every picture."""
     real: Mapping[str, np.ndarray]
     """Its float outputs, where it has some, in its order."""
     note: str
@@ -189,16 +218,22 @@ class _Source:
     """Compares it with ONNX Runtime, given its tensors."""
 
 
-def _read_zoo(net: str, weights: Path | None, image: Path | None, seed: int | None, *, fold_sums: bool) -> _Source:
+def _read_zoo(net: str, weights: Path | None, pictures: _Pictures, seed: int | None, *, fold_sums: bool) -> _Source:
     graph = load(net)
-    picture, note = load_input(image, graph.input_shape)
+    inputs, note = pictures.load(graph.input_shape)
+    picture = inputs[0]
     values = from_npz(weights, graph) if weights is not None else seeded(graph, DEFAULT_SEED if seed is None else seed)
     real: dict[str, np.ndarray] = {}
     quantised = quantize(graph, values, picture, outputs=real, fold_sums=fold_sums)
-    return _Source(quantised, quantised.tensors[quantised.input].quantize(picture), real, note)
+    return _Source(quantised, _raws(quantised, inputs), real, note)
 
 
-def _read_onnx(path: Path, image: Path | None, options: OnnxOptions, *, fold_sums: bool) -> _Source:
+def _raws(graph: QGraph, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Quantised as the network wants its input."""
+    return [graph.tensors[graph.input].quantize(values) for values in inputs]
+
+
+def _read_onnx(path: Path, pictures: _Pictures, options: OnnxOptions, *, fold_sums: bool) -> _Source:
     if options.fallback not in FALLBACKS:
         raise BenchError(f"FALLBACK={options.fallback}: use {' or '.join(FALLBACKS)}")
     loaded = load_onnx(path, options.shape, fallback=options.fallback == "host")
@@ -206,16 +241,18 @@ def _read_onnx(path: Path, image: Path | None, options: OnnxOptions, *, fold_sum
         if options.calibration or options.percentile != 100.0:
             raise BenchError(f"{path} is quantised already: leave CALIBRATION and PERCENTILE out")
         tensor = loaded.graph.tensors[loaded.graph.input]
-        picture, note = load_input(image, tensor.shape)
-        raw = tensor.quantize(picture)
+        inputs, note = pictures.load(tensor.shape)
+        raws = _raws(loaded.graph, inputs)
+        picture, raw = inputs[0], raws[0]
         settled = settle(loaded, raw)
 
         def judge_integers(known: Mapping[str, np.ndarray]) -> Judgement:
             return judge_quantised(path, settled, picture, raw, known)
 
-        return _Source(settled.graph, raw, {}, note, loaded.outputs, loaded.refusals, judge_integers)
+        return _Source(settled.graph, raws, {}, note, loaded.outputs, loaded.refusals, judge_integers)
     graph, shape = loaded.graph, loaded.graph.input_shape
-    picture, note = load_input(image, shape)
+    inputs, note = pictures.load(shape)
+    picture = inputs[0]
     others = [load_input(file, shape)[0] for file in options.calibration]
     real: dict[str, np.ndarray] = {}
     if others:
@@ -229,8 +266,7 @@ def _read_onnx(path: Path, image: Path | None, options: OnnxOptions, *, fold_sum
     def judge_reals(_: Mapping[str, np.ndarray]) -> Judgement:
         return judge_float(path, loaded, picture, real)
 
-    raw = quantised.tensors[quantised.input].quantize(picture)
-    return _Source(quantised, raw, real, note, loaded.outputs, loaded.refusals, judge_reals)
+    return _Source(quantised, _raws(quantised, inputs), real, note, loaded.outputs, loaded.refusals, judge_reals)
 
 
 def _output_facts(source: _Source, tensors: Mapping[str, np.ndarray]) -> tuple[OutputFacts, ...]:

@@ -57,6 +57,8 @@ class Draft:
     constants : tuple of Constants
     end : int
         Behind the last constant.
+    brings : bool
+        Its constants are not there yet: no earlier launch has them too.
     """
 
     parts: tuple[tuple[Mapping, ...], ...]
@@ -64,10 +66,23 @@ class Draft:
     borders: dict[tuple[int, Unit], list[int]]
     constants: tuple[Constants, ...]
     end: int
+    brings: bool = True
+
+    def moved(self, pictures: int, chip: ChipParams, top: int) -> Draft:
+        """The launch for pictures so many behind, with the same constants; what it needs besides lies from `top` on."""
+        parts = [[mapping.of(mapping.work.moved(pictures)) for mapping in part] for part in self.parts]
+        return Draft.of(parts, chip, top, self.constants)
 
     @staticmethod
-    def of(parts: Sequence[Sequence[Mapping]], chip: ChipParams, top: int, *, overlap: bool = True) -> Draft:
-        """The launch with its constants from `top` on.
+    def of(
+        parts: Sequence[Sequence[Mapping]],
+        chip: ChipParams,
+        top: int,
+        there: Sequence[Constants] = (),
+        *,
+        overlap: bool = True,
+    ) -> Draft:
+        """The launch with its constants from `top` on, or those that are there, of mappings with the same.
 
         Parameters
         ----------
@@ -80,32 +95,35 @@ class Draft:
             If a number does not fit its instruction field, or the constants do not fit the memory.
         """
         bump = Bump(top)
-        constants, done, totals = [], Counter[_Turn](), Counter[_Turn]()
+        constants, done, totals = list(there), Counter[_Turn](), Counter[_Turn]()
         for mapping in (mapping for part in parts for mapping in part):
             totals.update({(core, mapping.budget.acc): turns for core, turns in mapping.turns.items()})
+        for mapping in (mapping for part in parts for mapping in part) if not there else ():
+            weights_addr = bump.take(residual_offsets(mapping)[-1])
+            constants.append(Constants(mapping, weights_addr, bump.take(build_params(mapping).size)))
+        places_of = iter(constants)
         emitted: list[list[Emitted]] = []
         for part in parts:
             emitted.append([])
             for mapping in part:
-                weights_addr = bump.take(residual_offsets(mapping)[-1])
-                params_addr = bump.take(build_params(mapping).size)
-                constants.append(Constants(mapping, weights_addr, params_addr))
+                constant = next(places_of)
                 places = {core: (core, mapping.budget.acc) for core in mapping.cores}
                 turns = {core: Turns(done[place], totals[place]) for core, place in places.items()}
+                addrs = constant.weights_addr, constant.params_addr
                 if overlap:
-                    emitted[-1].append(emit(mapping, chip, weights_addr, params_addr, turns))
+                    emitted[-1].append(emit(mapping, chip, *addrs, turns))
                 else:
-                    unpaced = emit(replace(mapping, pace=0), chip, weights_addr, params_addr, turns)
+                    unpaced = emit(replace(mapping, pace=0), chip, *addrs, turns)
                     emitted[-1].append(serialise(unpaced, mapping, chip))
                 done.update({places[core]: count for core, count in mapping.turns.items()})
         streams, borders = link(parts, emitted, chip, overlap=overlap)
         for stream in streams.values():
             stream.append(END)
-        return Draft(tuple(map(tuple, parts)), streams, borders, tuple(constants), bump.top)
+        return Draft(tuple(map(tuple, parts)), streams, borders, tuple(constants), bump.top, not there)
 
     def serial(self, chip: ChipParams, top: int) -> Draft:
         """The same mappings, with units that work one after the other."""
-        return Draft.of(self.parts, chip, top, overlap=False)
+        return Draft.of(self.parts, chip, top, () if self.brings else self.constants, overlap=False)
 
     @cached_property
     def instructions(self) -> int:
@@ -125,7 +143,8 @@ class Draft:
 
     def place(self, name: str, parts: tuple[Part, ...], bump: Bump) -> tuple[Launch, list[Segment]]:
         """The launch, and everything that it needs in DRAM; `bump` goes on behind that."""
-        segments = [segment for constants in self.constants for segment in constants.segments(name)]
+        brought = self.constants if self.brings else ()
+        segments = [segment for constants in brought for segment in constants.segments(name)]
         bump.top = self.end
         stride, cores = Launch.stride_for(self.streams), len(self.streams) // len(Unit)
         base = bump.take(len(self.streams) * stride)

@@ -197,6 +197,7 @@ class _Emitter:
 
     def _act_loads(self, group: Group) -> Iterator[_Placed]:
         mapping, tokens, tiles = self.mapping, self.tokens, self.mapping.tiling.parts[group.row]
+        source = self.work.source.moved(mapping.picture(group.row))
         common = self._common(group, Space.ACT, TrafficClass.IFMAP)
         for load in group.loads:
             waits = 0
@@ -206,20 +207,21 @@ class _Emitter:
                 waits = tokens.wait(0, tokens.pace, 1)
             memory = tokens.act_memory(group.leader, load.number)
             tile, chunk = tiles[load.tile], mapping.chunks[load.key[-1]]
-            transfers = list(self.work.source.transfers(tile, mapping.frame, chunk))
+            transfers = list(source.transfers(tile, mapping.frame, chunk))
             words = self._transfers(load, transfers, memory, tokens.act_ready + memory, waits, common)
             yield _Placed(load.start, load.first, words, reads=True)
 
     def _residual_loads(self, group: Group) -> Iterator[_Placed]:
         mapping, tokens, residual = self.mapping, self.tokens, self.work.residual
         assert residual is not None
+        source = residual.source.moved(mapping.picture(group.row))
         frame, common = mapping.residual_frame, self._common(group, Space.ACT, TrafficClass.IFMAP)
-        tiles = [residual.source.tile(tile.y, tile.x) for tile in mapping.tiling.parts[group.row]]
+        tiles = [source.tile(tile.y, tile.x) for tile in mapping.tiling.parts[group.row]]
         for load in group.loads:
             waits = tokens.wait(0, tokens.residual_free, 1) if load.waits_free else 0
             memory = tokens.residual_memory(group.leader, load.number)
             word = load.key[-1]
-            transfers = list(residual.source.transfers(tiles[load.tile], frame, (word, word + 1)))
+            transfers = list(source.transfers(tiles[load.tile], frame, (word, word + 1)))
             words = self._transfers(load, transfers, memory, tokens.residual_ready + memory, waits, common)
             yield _Placed(load.start, load.first, words, reads=True)
 
@@ -433,7 +435,7 @@ class _Emitter:
         core, leader = self.sequence.core((r, o)), TokenMap.weight_leader(mapping, o)
         groups, loads = self.sequence.param_groups(o), self.sequence.params[o]
         where = {number: (index, at) for index, group in enumerate(groups) for at, number in enumerate(group)}
-        tiles = mapping.tiling.parts[r]
+        tiles, sink = mapping.tiling.parts[r], work.sink.moved(mapping.picture(r))
         units = [(t, mapping.channel_parts[o][number]) for t, number in mapping.units(o)]
         again = len(groups) > 1 and not mapping.blocks_first
         keys = [(t if again else 0, where[block.params][0]) for t, block in units]
@@ -468,10 +470,11 @@ class _Emitter:
             stores = [
                 (pool, pixel, pixels, target)
                 for pixel, pixels, rows, column, pool in regions_of[t]
-                for target in work.sink.targets(self.chip, core, block, rows, column)
+                for target in sink.targets(self.chip, core, block, rows, column)
             ]
             if not work.sink.in_memory:  # cores that compute the same rows begin at different ones: each has one port
-                turned = len(stores) * mapping.cores.index(core) // len(mapping.cores)
+                team = len(mapping.cores) // work.pictures
+                turned = len(stores) * (mapping.cores.index(core) % team) // team
                 stores = stores[turned:] + stores[:turned]
             if not stores:  # nobody wants these rows
                 words.append(encode(Opcode.SYNC, waits | signals))

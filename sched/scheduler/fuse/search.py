@@ -6,7 +6,7 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -29,10 +29,12 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import Sink, sink_of
 from scheduler.work.work import Work
 
-__all__ = ["LAUNCH_CYCLES", "RECOMPUTED", "Choice", "Search", "part_budget"]
+__all__ = ["LAUNCH_CYCLES", "RECOMPUTED", "Choice", "Search", "best_of", "part_budget"]
 
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
+Point = tuple[int | None, State]
+"""Pictures that are computed together, and where their tensors are; None where a launch ends: any number may go on."""
 
 LEVELS = (1, 2, 4, 8, 16, 32, 64)
 """Fractions of the activation scratchpad that an operation may get for what it loads."""
@@ -83,6 +85,8 @@ class Choice:
         It takes the whole weight scratchpad.
     chain : Chain, optional
         In which it is, if it is done strip by strip. The output then stays only by strips, but for the last one's.
+    pictures : int
+        That are computed together, each by cores of its own.
     """
 
     grid: Grid
@@ -91,6 +95,7 @@ class Choice:
     ring: int
     all_weights: bool = False
     chain: Chain | None = None
+    pictures: int = 1
 
 
 class Price(NamedTuple):
@@ -103,11 +108,44 @@ class Price(NamedTuple):
 
 @dataclass(frozen=True)
 class _Way:
-    """The cheapest way to a state."""
+    """The cheapest way to a point."""
 
     cost: float
-    before: State
+    before: Point
     choices: tuple[Choice, ...]
+
+
+def best_of(searches: Sequence[Search], first: int, end: int, capacity: int) -> list[Choice]:
+    """As `Search.best`, with as many pictures at once as any of several searches says; they change between launches.
+
+    Raises
+    ------
+    PlanError
+        If an operation fits in no way; that of the first such one.
+    """
+    of = {search.stays.pictures: search for search in searches}
+    begin: Point = (None, ())
+    ways: dict[int, dict[Point, _Way]] = {number: {} for number in range(first, end + 1)}
+    ways[first][begin] = _Way(0.0, begin, ())
+    for number in range(first, end):
+        errors: list[PlanError] = []
+        for point, way in ways[number].items():
+            pictures, state = point
+            for search in of.values() if pictures is None else (of[pictures],):
+                for choices, after in search.ways(number, dict(state), capacity, end, errors):
+                    total = way.cost + sum(choice.cost for choice in choices)
+                    found = ways[number + len(choices)]
+                    if after not in found or total < found[after].cost:
+                        found[after] = _Way(total, point, choices)
+        if not any(ways[behind] for behind in range(number + 1, end + 1)):
+            raise errors[0]
+    chosen: list[Choice] = []
+    point = begin
+    while len(chosen) < end - first:
+        way = ways[end - len(chosen)][point]
+        chosen = [*way.choices, *chosen]
+        point = way.before
+    return chosen
 
 
 class Search:
@@ -119,10 +157,20 @@ class Search:
         Cycles that a byte of DRAM traffic counts for, beside those that it takes.
     recomputed : float
         Share of the network's multiply-accumulates that a chain may do again.
+    rounds : int
+        How often everything is done, each time for as many pictures as are computed together.
     """
 
-    def __init__(self, stays: Stays, memory: MemoryTiming, byte_cost: float, recomputed: float = RECOMPUTED) -> None:
-        self.stays, self.memory, self.byte_cost, self.recomputed = stays, memory, byte_cost, recomputed
+    def __init__(
+        self,
+        stays: Stays,
+        memory: MemoryTiming,
+        byte_cost: float,
+        recomputed: float = RECOMPUTED,
+        rounds: int = 1,
+    ) -> None:
+        self.stays, self.memory, self.byte_cost = stays, memory, byte_cost
+        self.recomputed, self.rounds = recomputed, rounds
         self.chip, self.core, self.tensors = stays.chip, stays.core, stays.tensors
         self.coefficients = Coefficients.load()
         self.cores = tuple(range(self.chip.n_cores))
@@ -150,25 +198,7 @@ class Search:
         PlanError
             If an operation fits in no way; that of the first such one.
         """
-        ways: dict[int, dict[State, _Way]] = {number: {} for number in range(first, end + 1)}
-        ways[first][()] = _Way(0.0, (), ())
-        for number in range(first, end):
-            errors: list[PlanError] = []
-            for state, way in ways[number].items():
-                for choices, after in self._steps(number, dict(state), capacity, end, errors):
-                    total = way.cost + sum(choice.cost for choice in choices)
-                    found = ways[number + len(choices)]
-                    if after not in found or total < found[after].cost:
-                        found[after] = _Way(total, state, choices)
-            if not any(ways[behind] for behind in range(number + 1, end + 1)):
-                raise errors[0]
-        chosen: list[Choice] = []
-        state: State = ()
-        while len(chosen) < end - first:
-            way = ways[end - len(chosen)][state]
-            chosen = [*way.choices, *chosen]
-            state = way.before
-        return chosen
+        return best_of([self], first, end, capacity)
 
     def streamed(self, number: int) -> Choice:
         """The best for an operation with all its tensors in DRAM that shares a launch, and so has half of the weights.
@@ -183,7 +213,7 @@ class Search:
         errors: list[PlanError] = []
         for grid in self.stays.grids(number):
             try:
-                found.append(Choice(grid, None, *self.price(number, grid, where, None, self.core.act_bytes)))
+                found.append(self._choice(grid, None, self.price(number, grid, where, None, self.core.act_bytes)))
             except PlanError as error:
                 errors.append(error)
         if not found:
@@ -216,7 +246,7 @@ class Search:
             if chain is None:
                 where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
                 price = self.price(number, choice.grid, where, choice.stay, None if number in alone else left)
-                found[number] = Choice(choice.grid, choice.stay, *price)
+                found[number] = self._choice(choice.grid, choice.stay, price)
             else:
                 parts = self._chain(chain, stays, choices[last].stay, left)
                 found |= dict(zip(range(chain.first, chain.end), parts, strict=True))
@@ -224,9 +254,13 @@ class Search:
         return found
 
     def least(self, number: int) -> float:
-        """Cost of an operation with all its tensors in DRAM."""
+        """Cost of an operation with all its tensors in DRAM; infinite if it does not fit."""
         where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
-        return min(self.price(number, grid, where, None, None).cost for grid in self.stays.likely_grids(number))
+        found = [inf]
+        for grid in self.stays.likely_grids(number):
+            with suppress(PlanError):
+                found.append(self.price(number, grid, where, None, None).cost)
+        return min(found)
 
     def least_of_two(self, number: int, reader: int) -> float:
         """Cost of an operation and of another that reads its output alone, if all other tensors are in DRAM."""
@@ -246,12 +280,12 @@ class Search:
                 continue
         return min(found)
 
-    def _steps(
+    def ways(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]
-    ) -> Iterator[tuple[tuple[Choice, ...], State]]:
-        """What can be chosen for an operation or a chain that begins with it, and the state behind."""
+    ) -> Iterator[tuple[tuple[Choice, ...], Point]]:
+        """What can be chosen for an operation or a chain that begins with it, and the point behind."""
         where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
-        start = 0 if any(stays.values()) else LAUNCH_CYCLES
+        start = 0 if any(stays.values()) else LAUNCH_CYCLES * self.rounds
         for grid in self.stays.likely_grids(number):
             if not all(self.stays.suits(number, stay, grid) for stay in where.values()):
                 continue
@@ -266,7 +300,7 @@ class Search:
                     errors.append(error)
                     continue
                 price = price._replace(cost=price.cost + start)
-                yield (Choice(grid, stay, *price),), self._behind(number, alive)
+                yield (self._choice(grid, stay, price),), self._behind(number, alive)
         for parts in sorted({grid[1] for grid in self.stays.likely_grids(number) if grid[0] == 1}):
             for behind in self.stays.large_chains(number, parts):
                 if behind <= end and self.stays.chain_can_read(number, behind, parts, stays.get) is None:
@@ -279,9 +313,13 @@ class Search:
             return [None]
         return [stays.get(output)] if self.tensors.first[output] < first else self.stays.likely_options(output)
 
-    def _behind(self, number: int, alive: dict[str, Stay]) -> State:
-        """The state behind an operation."""
-        return tuple(sorted(item for item in alive.items() if self.tensors.last[item[0]] > number and item[1]))
+    def _choice(self, grid: Grid, stay: Stay, price: Price, chain: Chain | None = None) -> Choice:
+        return Choice(grid, stay, *price, chain, self.stays.pictures)
+
+    def _behind(self, number: int, alive: dict[str, Stay]) -> Point:
+        """The point behind an operation; of several that complete a node together, the next is in the same launch."""
+        state = tuple(sorted(item for item in alive.items() if self.tensors.last[item[0]] > number and item[1]))
+        return (self.stays.pictures if state or not self.stays.steps[number].done else None), state
 
     def _used(self, number: int, alive: dict[str, Stay], chain: Chain | None = None) -> int:
         """Bytes of what stays on the chip while an operation runs, or the chain that begins with it."""
@@ -293,8 +331,8 @@ class Search:
 
     def _chains(
         self, first: int, behind: int, parts: int, stays: dict[str, Stay], capacity: int, end: int
-    ) -> Iterator[tuple[tuple[Choice, ...], State]]:
-        """Choices of a chain, and the state behind it: in as few strips as fit, or somewhat more."""
+    ) -> Iterator[tuple[tuple[Choice, ...], Point]]:
+        """Choices of a chain, and the point behind it: in as few strips as fit, or somewhat more."""
         output = self.tensors.root(self.stays.steps[behind - 1].output)
         rows = self.tensors.shape(self.stays.steps[behind - 1].output)[1] // parts
         for stay in self._outputs(first, behind - 1, stays, end):
@@ -313,7 +351,7 @@ class Search:
                     break
             if found:
                 best = min(found, key=lambda choices: sum(choice.cost for choice in choices))
-                start = 0 if any(stays.values()) else LAUNCH_CYCLES
+                start = 0 if any(stays.values()) else LAUNCH_CYCLES * self.rounds
                 yield (replace(best[0], cost=best[0].cost + start), *best[1:]), self._behind(behind - 1, alive)
 
     def _worth(self, chain: Chain) -> bool:
@@ -341,7 +379,7 @@ class Search:
             }
             last = number == chain.end - 1
             price = self._strip_price(strips, number, where, stay if last else grid, self._level(left))
-            choices.append(Choice(grid, stay if last else grid, *price, chain))
+            choices.append(self._choice(grid, stay if last else grid, price, chain))
         return tuple(choices)
 
     def _strip_price(self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int) -> Price:
@@ -471,13 +509,13 @@ class Search:
         return best
 
     def cost(self, mapping: Mapping) -> float:
-        """Cycles, and what bytes count for beside."""
+        """Cycles, and what bytes count for beside, of all rounds."""
         cycles = predict(mapping, self.chip, self.memory, self.coefficients)
         if self._takes_all_weights(mapping):  # they hide behind no other part, nor do those of the part behind
             slots = min(mapping.weight_slots, mapping.steps_per_block)
             filled = mapping.weight_slot_bytes * slots * mapping.g_oc / len(self.chip.memory_nodes)
             cycles += 2 * (filled / self.memory.one_way(self.chip.link_bytes) + self.memory.latency_cycles)
-        return cycles + self.byte_cost * _dram_bytes(mapping)
+        return self.rounds * (cycles + self.byte_cost * _dram_bytes(mapping))
 
     def _takes_all_weights(self, mapping: Mapping) -> bool:
         """Whether it does beside other parts."""
@@ -563,4 +601,4 @@ def _dram_bytes(mapping: Mapping) -> float:
     )
     if not mapping.weights_once:
         weights *= tiles
-    return (acts + out + residual) * work.block + weights + program_bytes(mapping)
+    return (acts + (out + residual) * work.pictures) * work.block + weights + program_bytes(mapping)

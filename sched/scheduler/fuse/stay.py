@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from golden.int8.qnodes import QConv, QPool
+from golden.int8.qnodes import QConv, QHost, QPool
 from rtl.contract.params import ChipParams
 from scheduler.engines import bids
 from scheduler.errors import PlanError
@@ -19,7 +19,7 @@ from scheduler.work.sink import sink_of
 from scheduler.work.task import Task
 from scheduler.work.work import Work
 
-__all__ = ["WHOLE", "Grid", "Rows", "Stay", "Stays", "row_parts"]
+__all__ = ["WHOLE", "Grid", "Rows", "Stay", "Stays", "require_equal_cores", "row_parts"]
 
 Grid = tuple[int, int]
 """(channel parts, row parts)."""
@@ -53,12 +53,21 @@ class Stays:
     ----------
     placements : dict of str to Placement
         Of all tensors, were they all in DRAM.
+    pictures : int
+        That are computed together, each by cores of its own; splits are over those.
     """
 
     def __init__(
-        self, chip: ChipParams, steps: list[Operation], tensors: Tensors, placements: Mapping[str, Placement]
+        self,
+        chip: ChipParams,
+        steps: list[Operation],
+        tensors: Tensors,
+        placements: Mapping[str, Placement],
+        pictures: int = 1,
     ) -> None:
-        self.chip, self.steps, self.tensors, self.placements = chip, steps, tensors, placements
+        self.chip, self.steps, self.tensors, self.pictures = chip, steps, tensors, pictures
+        self.placements = {name: placement.some(pictures) for name, placement in placements.items()}
+        self.team = chip.n_cores // pictures
         self.core = chip.cores[0]
         self.groups = self.core.act_groups(chip.link_bytes)
         self.plain = cache(self._plain)
@@ -100,14 +109,15 @@ class Stays:
             return self.placements[name]
         root, channel = self.tensors.roots[name]
         layout = Blocked(self.tensors.shape(root), self.chip.link_bytes)
-        whole = Residence(layout, addr, self.groups, self.rows(root, stay))
+        team = self.team if self.pictures > 1 else None
+        whole = Residence(layout, addr, self.groups, self.rows(root, stay), team)
         return whole.channels(channel, self.tensors.shape(name)[0])
 
     # --- what may be --------------------------------------------------------------------------------------------
 
     def _grids(self, number: int) -> list[Grid]:
         """Splits of an operation over the cores."""
-        return list(grids(self.plain(number), self.chip.n_cores))
+        return list(grids(self.plain(number), self.team))
 
     def _likely_grids(self, number: int) -> list[Grid]:
         """Those among which the best is looked for: none that leaves the busiest core much more than another does.
@@ -149,6 +159,7 @@ class Stays:
         readers, layout = self.tensors.readers.get(root, []), self.placements[root].layout
         outside = self.tensors.first[root] < 0 or self.tensors.last[root] >= len(self.steps)
         parts = self.core.drain_groups(self.chip.link_bytes)
+        outside = outside or any(isinstance(self.steps[number].node, QHost) for number in readers)
         if outside or not readers or not isinstance(layout, Blocked) or (self.groups > 1 and parts > self.groups):
             return set()
         return {WHOLE} | set.intersection(*(set(map(row_parts, splits(number))) for number in readers))
@@ -187,9 +198,17 @@ class Stays:
 
     def _rows(self, root: str, stay: Grid) -> tuple[tuple[int, int, int], ...]:
         """(core, first, end): what each core keeps of a tensor."""
+        return tuple(
+            (picture * self.team + core, first, end)
+            for picture in range(self.pictures)
+            for core, first, end in self._rows_of_picture(root, stay)
+        )
+
+    def _rows_of_picture(self, root: str, stay: Grid) -> tuple[tuple[int, int, int], ...]:
+        """The same of the first picture."""
         height = self.tensors.shape(root)[1]
         if stay == WHOLE:
-            return tuple((core, 0, height) for core in range(self.chip.n_cores))
+            return tuple((core, 0, height) for core in range(self.team))
         lows, highs = [height] * stay[1], [0] * stay[1]
         for number in self.tensors.readers[root]:
             for part, (low, high) in enumerate(self._taken(number, root, stay)):
@@ -256,7 +275,8 @@ class Stays:
             return None
         return step.residual if self.rows(step.residual, stay) == self.rows(output, stay) else None
 
-    def require_equal_cores(self) -> None:
-        """Refuse a chip of unlike cores."""
-        if len(set(self.chip.cores)) > 1:
-            raise PlanError("fused schedules need cores that are all alike; use SCHEDULE=layers for this chip")
+
+def require_equal_cores(chip: ChipParams) -> None:
+    """Refuse a chip of unlike cores."""
+    if len(set(chip.cores)) > 1:
+        raise PlanError("fused schedules need cores that are all alike; use SCHEDULE=layers for this chip")

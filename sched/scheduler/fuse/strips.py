@@ -134,10 +134,12 @@ class Strips:
 
     def tensor(self, number: int, strip: int, at: int) -> Residence:
         """A strip of what an operation puts out, in slots from a byte of the scratchpads on."""
-        stays = self.stays
-        rows = tuple((core, *part) for core, part in enumerate(self.held[number][strip]))
+        stays, parts = self.stays, self.held[number][strip]
+        rows = tuple(
+            (picture * stays.team + core, *part) for picture in range(stays.pictures) for core, part in enumerate(parts)
+        )
         addr = at + strip % self.slots(number) * self._slot_bytes(number)
-        return Residence(self._layout(number), addr, stays.groups, rows)
+        return Residence(self._layout(number), addr, stays.groups, rows, stays.team if stays.pictures > 1 else None)
 
     def nbytes(self, number: int) -> int:
         """Scratchpad that the strips of what an operation puts out take on every core."""
@@ -166,7 +168,7 @@ def strip_kind(work: Work) -> Hashable:
     stored: list[Rows] = []
     if isinstance(work.sink, StripSink):
         for strip in work.sink.strips:
-            pairs = zip(strip.rows, work.row_parts, strict=True)
+            pairs = zip(strip.rows[: len(work.row_parts)], work.row_parts, strict=True)  # of the first picture
             stored += [(first - start, end - start) for (_, first, end), (start, _) in pairs]
         kept = replace(kept, sink=StripSink(tuple(_moved(strip) for strip in work.sink.strips)))
     if work.residual is not None:

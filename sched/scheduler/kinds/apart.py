@@ -31,7 +31,7 @@ class Apart:
     policy: Policy = field(default_factory=Policy)
     overlap: bool = True
 
-    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; a PlanError too for a sum that is part of a convolution."""
         for node in graph.nodes:
             if isinstance(node, QConv) and node.residual is not None:
@@ -39,4 +39,4 @@ class Apart:
                     f"node {node.name!r} adds {node.residual.input!r} to its sums, and apart takes one operator a "
                     "launch; quantise with fold_sums=False, or take SCHEDULE=layers"
                 )
-        return Layers(PoolFusion.NEVER, self.policy, overlap=self.overlap).plan(graph, chip, memory)
+        return Layers(PoolFusion.NEVER, self.policy, overlap=self.overlap).plan(graph, chip, memory, batch)

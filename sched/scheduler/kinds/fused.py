@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from estimator import MemoryTiming, estimate
+from golden.int8.batch import batched, of_picture
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost, QPool
 from rtl.contract.params import ChipParams
@@ -15,8 +17,8 @@ from scheduler.errors import PlanError
 from scheduler.fuse.cuts import fewest_launches, how_to_get_more, joined, staying_behind
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
-from scheduler.fuse.search import LAUNCH_CYCLES, RECOMPUTED, Choice, Search, part_budget
-from scheduler.fuse.stay import Stay, Stays
+from scheduler.fuse.search import LAUNCH_CYCLES, RECOMPUTED, Choice, Search, best_of, part_budget
+from scheduler.fuse.stay import Stay, Stays, require_equal_cores
 from scheduler.fuse.strips import Chain
 from scheduler.group import Pools, pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
@@ -24,8 +26,18 @@ from scheduler.map.budget import Range
 from scheduler.map.mapping import Mapping
 from scheduler.place import aliases, place_tensors
 from scheduler.plan.bump import Bump
-from scheduler.plan.program import HostStep, Part, Placement, Plan, Segment, Step
+from scheduler.plan.program import Part, Placement, Plan, Segment, Step
 from scheduler.plan.residence import Residence, Resident
+from scheduler.rounds import (
+    host_steps,
+    name_of,
+    nodes_of,
+    pictures_at_once,
+    require_batch,
+    require_own_launches,
+    rounds,
+    tensors_of,
+)
 
 __all__ = ["Fused", "Planner"]
 
@@ -50,7 +62,7 @@ class Fused:
         Whether the units of a core work at the same time (`scheduler.code.serial`); choices and mappings are the same.
     launches : int, optional
         Starts of the chip; otherwise as many as there can be, which costs next to nothing, and loses least when a run
-        is interrupted.
+        is interrupted. Of a single picture alone.
     """
 
     byte_cost: float = 0.5
@@ -59,35 +71,62 @@ class Fused:
     overlap: bool = True
     launches: int | None = None
 
-    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
-        """As `ScheduleKind.plan`."""
-        return Planner(self, graph, chip, memory).plan()
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
+        """As `ScheduleKind.plan`; of a batch, as many pictures at once as is cheapest, launch by launch."""
+        require_own_launches(self.launches, batch)
+        planner = Planner(self, graph, chip, memory, batch=batch)
+        return planner.plan() if batch == 1 else planner.plan_of_batch()
 
 
 class Planner:
-    """Plans of one graph.
+    """Plans of one network.
 
     Parameters
     ----------
     pools : dict of str to QPool, optional
         By the name of a convolution, the maximum pool that its part computes too; those with which it costs less than
         before the pool, if they are not given.
+    batch : int
+        Number of pictures.
+
+    Attributes
+    ----------
+    searches : dict of int to Search
+        By the number of pictures that are computed together.
+    stays, search : Stays, Search
+        Of one picture at a time.
     """
 
     def __init__(
-        self, kind: Fused, graph: QGraph, chip: ChipParams, memory: MemoryTiming, pools: Pools | None = None
+        self,
+        kind: Fused,
+        graph: QGraph,
+        chip: ChipParams,
+        memory: MemoryTiming,
+        pools: Pools | None = None,
+        batch: int = 1,
     ) -> None:
-        self.kind, self.graph, self.chip, self.memory = kind, graph, chip, memory
+        require_batch(batch)
+        require_equal_cores(chip)
+        self.kind, self.graph, self.chip, self.memory, self.batch = kind, graph, chip, memory, batch
         self.pools = self._joined() if pools is None else pools
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
         self.byte_cycles = 1 / (len(chip.memory_nodes) * memory.rate(chip.link_bytes))
-        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles)
-        self.stays = Stays(chip, self.steps, self.tensors, in_memory)
-        self.stays.require_equal_cores()
-        self.search = Search(self.stays, memory, kind.byte_cost * self.byte_cycles, kind.recomputed)
+        in_memory, _ = place_tensors(
+            graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles, batch=batch
+        )
+        byte_cost = kind.byte_cost * self.byte_cycles
+        self.searches: dict[int, Search] = {}
+        for count in pictures_at_once(batch, chip):
+            stays = Stays(chip, self.steps, self.tensors, in_memory, count)
+            self.searches[count] = Search(stays, memory, byte_cost, kind.recomputed, batch // count)
+        self.search = self.searches[1]
+        self.stays = self.search.stays
         self.chooser = Chooser(chip, memory, kind.policy)
+        self._apart: dict[int, Choice] = {}
+        """Operations with launches of their own, as far as these were asked for."""
 
     def _joined(self) -> Pools:
         """Pools that cost less with the convolution in front: rows of several cores are computed twice there."""
@@ -95,15 +134,23 @@ class Planner:
         if not candidates:
             return {}
         together, apart = (
-            Planner(self.kind, self.graph, self.chip, self.memory, pools) for pools in (candidates, dict[str, QPool]())
+            Planner(self.kind, self.graph, self.chip, self.memory, pools, self.batch)
+            for pools in (candidates, dict[str, QPool]())
         )
         return {
             name: pool
             for name, pool in candidates.items()
-            if together.search.least(together.numbered(name)) <= apart.search.least_of_two(
-                apart.numbered(name), apart.numbered(pool.name)
-            )
-        }  # fmt: skip
+            if together.least(together.numbered(name))
+            <= apart.least_of_two(apart.numbered(name), apart.numbered(pool.name))
+        }
+
+    def least(self, number: int) -> float:
+        """As `Search.least`, with as many pictures at once as is cheapest."""
+        return min(search.least(number) for search in self.searches.values())
+
+    def least_of_two(self, number: int, reader: int) -> float:
+        """As `Search.least_of_two`, with as many pictures at once as is cheapest."""
+        return min(search.least_of_two(number, reader) for search in self.searches.values())
 
     def numbered(self, name: str) -> int:
         """Number of the operation of a node."""
@@ -112,6 +159,21 @@ class Planner:
     def plan(self) -> Plan:
         """By the best choices."""
         return self.finish(*self.decided())
+
+    def plan_of_batch(self) -> Plan:
+        """The same, or the plan with all pools joined if that is estimated cheaper.
+
+        What a pool costs depends on how many pictures go together, which is not known when pools are joined.
+        """
+        choices = self.choices()
+        candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
+        if candidates != self.pools:
+            other = Planner(self.kind, self.graph, self.chip, self.memory, candidates, self.batch)
+            with suppress(PlanError):  # a convolution with its pool may not fit
+                joined = other.choices()
+                if other._total(joined) < self._total(choices):
+                    return other.finish(joined, other.launches(joined))
+        return self.finish(choices, self.launches(choices))
 
     def decided(self) -> tuple[dict[int, Choice], list[list[int]]]:
         """The best choices, and the operations of every launch, in as many launches as are wanted.
@@ -128,7 +190,17 @@ class Planner:
 
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
-        return self._confirmed(self._choices())
+        searches = list(self.searches.values())
+        best = self._confirmed(self._choices(searches))
+        if len(searches) == 1:
+            return best
+        found = [best]
+        for search in searches:
+            try:
+                found.append(self._confirmed(self._choices([search])))
+            except PlanError:  # so many pictures at once do not fit everywhere
+                continue
+        return min(found, key=self._total)
 
     def finish(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> Plan:
         """The plan of these choices.
@@ -146,30 +218,37 @@ class Planner:
         kept = {self._output(number) for number, choice in choices.items() if choice.stay}
         together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
         shared = filter(None, together)
-        placements, end = place_tensors(self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles)
+        placements, end = place_tensors(
+            self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles, self.batch
+        )
+        whole = batched(self.graph, self.batch)
         bump = Bump(end)
         steps: list[Step] = []
         segments: list[Segment] = []
         for numbers in launches:
             first = self.steps[numbers[0]]
             if isinstance(first.node, QHost):
-                steps.append(HostStep(first.name, tuple(node.name for node in first.done), first.node))
+                steps += host_steps(first.node, first.done, whole)
                 continue
             draft = self._draft(numbers, choices, placements, bump.top)
-            draft = draft if self.kind.overlap else draft.serial(self.chip, bump.top)
             chosen = {number: choices[number] for number in numbers}
-            launch, needed = draft.place(self._name(numbers), self._parts(chosen, draft), bump)
-            steps.append(replace(launch, residents=tuple(self._residents(chosen))))
-            segments += needed
-        return Plan(self.chip, self.graph, tuple(steps), tuple(segments), placements, bump.top + FETCH_SLACK)
+            for pictures in rounds(self.batch, choices[numbers[0]].pictures):
+                of_round = draft if pictures.start == 1 else draft.moved(pictures.start - 1, self.chip, bump.top)
+                of_round = of_round if self.kind.overlap else of_round.serial(self.chip, bump.top)
+                name = name_of(self._name(numbers), pictures, self.batch)
+                launch, needed = of_round.place(name, self._parts(chosen, draft, pictures), bump)
+                steps.append(replace(launch, residents=tuple(self._residents(chosen, pictures))))
+                segments += needed
+        tensors = tensors_of(placements, self.batch)
+        return Plan(self.chip, whole, tuple(steps), tuple(segments), tensors, bump.top + FETCH_SLACK)
 
     # --- what stays ---------------------------------------------------------------------------------------------
 
-    def _choices(self) -> dict[int, Choice]:
+    def _choices(self, searches: Sequence[Search]) -> dict[int, Choice]:
         """Of every operation of the chip."""
         choices: dict[int, Choice] = {}
         for first, end in self._stretches():
-            choices.update(zip(range(first, end), self._fitting(first, end), strict=True))
+            choices.update(zip(range(first, end), self._fitting(first, end, searches), strict=True))
         return choices
 
     def _confirmed(self, choices: dict[int, Choice]) -> dict[int, Choice]:
@@ -177,13 +256,14 @@ class Planner:
         confirmed = dict(choices)
         for numbers in self.launches(choices):
             if len(numbers) == 1:
+                if len(self.searches) > 1 and numbers[0] in choices:
+                    confirmed[numbers[0]] = self._alone(numbers[0])
                 continue
             together = sum(choices[number].cost for number in numbers)
-            if sum(map(self._alone, numbers)) > CLEAR * together:
+            if sum(map(self._predicted_alone, numbers)) > CLEAR * together:
                 continue
-            draft = self._draft(numbers, choices, dict(self.stays.placements), 0)
-            if self._dearer_than_apart(numbers, self._cost(draft)):
-                confirmed |= {number: Choice((1, 1), None, 0.0, 0) for number in numbers}
+            if self._dearer_than_apart(numbers, self._launch_cost(numbers, choices)):
+                confirmed |= {number: self._alone(number) for number in numbers}
         return confirmed
 
     def _dearer_than_apart(self, numbers: Sequence[int], together: float) -> bool:
@@ -191,18 +271,46 @@ class Planner:
 
         Layers whose turn has not come count as their multiply-accumulates at least, so that few need be estimated.
         """
-        of = self.stays.placements.__getitem__
-        apart = sum(self.steps[number].macs for number in numbers) / self.chip.pes
+        apart = self.batch * sum(self.steps[number].macs for number in numbers) / self.chip.pes
         for number in numbers:
-            apart += self._cost(self.chooser.choose_among(self.stays.works(number, of), 0))
-            apart -= self.steps[number].macs / self.chip.pes
+            apart += self._alone(number).cost
+            apart -= self.batch * self.steps[number].macs / self.chip.pes
             if apart >= together:
                 return False
         return True
 
-    def _alone(self, number: int) -> float:
-        """Predicted cost of an operation with all its tensors in DRAM."""
-        return LAUNCH_CYCLES + self.search.least(number)
+    def _predicted_alone(self, number: int) -> float:
+        """Predicted cost of an operation with all its tensors in DRAM, of all rounds."""
+        return min(search.rounds * LAUNCH_CYCLES + search.least(number) for search in self.searches.values())
+
+    def _alone(self, number: int) -> Choice:
+        """An operation with a launch of its own, with as many pictures at once as the estimator finds cheapest."""
+        if number not in self._apart:
+            found: list[Choice] = []
+            for count, search in self.searches.items():
+                of = search.stays.placements.__getitem__
+                try:
+                    draft = self.chooser.choose_among(search.stays.works(number, of), 0)
+                except PlanError:
+                    if not found and count == max(self.searches):
+                        raise
+                    continue
+                found.append(Choice((1, 1), None, search.rounds * self._cost(draft), 0, pictures=count))
+            self._apart[number] = min(found, key=lambda choice: choice.cost)
+        return self._apart[number]
+
+    def _total(self, choices: dict[int, Choice]) -> float:
+        """Estimated cost of everything."""
+        return sum(
+            self._launch_cost(numbers, choices) if len(numbers) > 1 else self._alone(numbers[0]).cost
+            for numbers in self.launches(choices)
+            if numbers[0] in choices
+        )
+
+    def _launch_cost(self, numbers: Sequence[int], choices: dict[int, Choice]) -> float:
+        """Estimated, of all rounds."""
+        search = self.searches[choices[numbers[0]].pictures]
+        return search.rounds * self._cost(self._draft(numbers, choices, search.stays.placements, 0))
 
     def _cost(self, draft: Draft) -> float:
         """Estimated cycles, and what bytes count for beside."""
@@ -220,11 +328,11 @@ class Planner:
         if first < len(self.steps):
             yield first, len(self.steps)
 
-    def _fitting(self, first: int, end: int) -> list[Choice]:
+    def _fitting(self, first: int, end: int, searches: Sequence[Search]) -> list[Choice]:
         """The best choices for which addresses are found: scratchpads may be too scattered to be filled whole."""
         capacity = self.stays.core.act_bytes
         while True:
-            choices = self.search.best(first, end, capacity)
+            choices = best_of(searches, first, end, capacity)
             if self._packed(dict(zip(range(first, end), choices, strict=True))) is not None:
                 return choices
             capacity -= capacity // 16
@@ -261,7 +369,11 @@ class Planner:
             raise PlanError(f"LAUNCHES={count}: the host computes in between; give {fewest} or more")
         alone = [len(piece) == 1 and not host for piece, host in zip(pieces, hosts, strict=True)]
         costs = [
-            0.0 if host else self._alone(piece[0]) if single else sum(choices[number].cost for number in piece)
+            0.0
+            if host
+            else self._predicted_alone(piece[0])
+            if single
+            else sum(choices[number].cost for number in piece)
             for piece, host, single in zip(pieces, hosts, alone, strict=True)
         ]
         launches = joined(pieces, hosts, costs, count)
@@ -286,7 +398,7 @@ class Planner:
         places: dict[str, str] = {}
         stays = self._stays(choices)
         for number, choice in choices.items():
-            root = self._output(number)
+            root, search = self._output(number), self.searches[choice.pictures]
             stay = stays[root]
             if stay is None or self.tensors.first[root] != number:
                 continue
@@ -294,16 +406,16 @@ class Planner:
             if choice.chain is not None:  # what a chain takes or puts out is there while all of it runs
                 first, end = choice.chain.first, choice.chain.end
                 inside = number < end - 1
-                nbytes = self.search.strips(choice.chain).nbytes(number) if inside else self.stays.nbytes(root, stay)
+                nbytes = search.strips(choice.chain).nbytes(number) if inside else search.stays.nbytes(root, stay)
                 items[root] = Item(first, last, nbytes)
                 continue
-            residual = self.stays.in_place(number, stays)
+            residual = search.stays.in_place(number, stays)
             if residual is not None:
                 place = places.get(residual, residual)
                 places[root] = place
                 items[place] = items[place]._replace(last=last)
             else:
-                items[root] = Item(number, last, self.stays.nbytes(root, stay))
+                items[root] = Item(number, last, search.stays.nbytes(root, stay))
         return items, places
 
     def _until(self, last: int, choices: dict[int, Choice]) -> int:
@@ -329,6 +441,8 @@ class Planner:
     def _draft(
         self, numbers: Sequence[int], choices: dict[int, Choice], placements: dict[str, Placement], top: int
     ) -> Draft:
+        """The launch of these operations, for the pictures of the first round."""
+        search = self.searches[choices[numbers[0]].pictures]
         chosen = {number: choices[number] for number in numbers}
         stays, packed = self._stays(chosen), self._packed(chosen)
         if packed is None:
@@ -342,21 +456,23 @@ class Planner:
         def of(name: str) -> Placement | Residence:
             root = self.tensors.root(name)
             stay = stays.get(root)
-            return placements[name] if stay is None else self.stays.tensor(name, stay, packed[root].first)
+            if stay is None:
+                return placements[name].some(search.stays.pictures)
+            return search.stays.tensor(name, stay, packed[root].first)
 
         if len(numbers) == 1:
-            return self.chooser.choose_among(self.stays.works(numbers[0], of), top)
+            return self.chooser.choose_among(search.stays.works(numbers[0], of), top)
         mappings: list[list[Mapping]] = []
         for place, (number, strip) in enumerate(self._pieces(chosen)):
             choice = choices[number]
             act = self._ring(number, choice, items, packed, number > numbers[0])
             budget = part_budget(self.chip, place, act, choice.all_weights)
             if choice.chain is None:
-                works = self.stays.works(number, of)
+                works = search.stays.works(number, of)
             else:
                 at = {root: place.first for root, place in packed.items()}
-                works = self.search.strip_works(self.search.strips(choice.chain), number, strip, of, at)
-            mappings.append([self.search.mapping(number, works, choice.grid, budget)])
+                works = search.strip_works(search.strips(choice.chain), number, strip, of, at)
+            mappings.append([search.mapping(number, works, choice.grid, budget)])
         return Draft.of(mappings, self.chip, top)
 
     @staticmethod
@@ -385,38 +501,47 @@ class Planner:
             gap = largest_gap(items, own, number, number, capacity)
         return Range(gap.end - choice.ring, gap.end) if number % 2 else Range(gap.first, gap.first + choice.ring)
 
-    def _parts(self, choices: dict[int, Choice], draft: Draft) -> tuple[Part, ...]:
+    def _parts(self, choices: dict[int, Choice], draft: Draft, pictures: range) -> tuple[Part, ...]:
         return tuple(
-            self._part(number, strip, choices[number].chain, draft, place)
+            self._part(number, strip, choices[number].chain, draft, place, pictures)
             for place, (number, strip) in enumerate(self._pieces(choices))
         )
 
-    def _residents(self, choices: dict[int, Choice]) -> Iterator[Resident]:
-        """What stays between the parts of a launch."""
+    def _residents(self, choices: dict[int, Choice], pictures: range) -> Iterator[Resident]:
+        """What stays between the parts of a launch, of each picture."""
+        for resident in self._residents_together(choices):
+            for picture, residence in zip(pictures, resident.residence.each(), strict=True):
+                name = of_picture(resident.tensor, picture, self.batch)
+                yield replace(resident, tensor=name, residence=residence)
+
+    def _residents_together(self, choices: dict[int, Choice]) -> Iterator[Resident]:
+        """The same, of all pictures together, by their names in the network."""
         packed = self._packed(choices) or {}
         places: dict[int, list[int]] = {}
         for place, (number, _) in enumerate(self._pieces(choices)):
             places.setdefault(number, []).append(place)
         for number, choice in choices.items():
-            root = self._output(number)
+            root, search = self._output(number), self.searches[choice.pictures]
             if choice.chain is not None and number < choice.chain.end - 1:
-                strips = self.search.strips(choice.chain)
+                strips = search.strips(choice.chain)
                 for strip in range(choice.chain.strips):
                     first = max(0, strip - strips.slots(number) + 1)  # rows that this strip shares with the one before
                     held = strips.tensor(number, strip, packed[root].first)
                     yield Resident(root, held, places[number][first], places[number + 1][strip])
             elif choice.stay is not None and self.tensors.first[root] == number:
-                residence = self.stays.tensor(root, choice.stay, packed[root].first)
+                residence = search.stays.tensor(root, choice.stay, packed[root].first)
                 assert isinstance(residence, Residence)
                 yield Resident(root, residence, places[number][0], places[self.tensors.last[root]][-1])
 
-    def _part(self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int) -> Part:
+    def _part(
+        self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int, pictures: range
+    ) -> Part:
         step, op, described = self.steps[number], draft.parts[place][0].work.op, draft.described(place)
-        done = tuple(node.name for node in step.done)
+        done, total = nodes_of(step.done, pictures, self.batch), step.macs * len(pictures)
         if chain is None:
-            return Part(done, op, described, step.macs)
+            return Part(done, op, described, total)
         count = chain.strips
-        macs = step.macs * (strip + 1) // count - step.macs * strip // count
+        macs = total * (strip + 1) // count - total * strip // count
         described = f"strip {strip + 1} of {count}: {described}"
         return Part(done if strip == count - 1 else (), op, described, macs)
 

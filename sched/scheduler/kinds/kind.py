@@ -15,8 +15,8 @@ __all__ = ["ScheduleKind"]
 class ScheduleKind(Protocol):
     """A strategy that makes plans."""
 
-    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
-        """Split, tile, place and program every layer; cut at nodes of the host.
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
+        """Split, tile, place and program every layer, for so many pictures; cut at nodes of the host.
 
         Raises
         ------

@@ -15,7 +15,7 @@ from scheduler.group import pool_candidates
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.plan.program import Plan
 
-__all__ = ["Written", "write_schedule"]
+__all__ = ["Written", "require_single", "write_schedule"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Written:
     path: Path
     overlap: bool = True
 
-    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming) -> Plan:
-        """As `ScheduleKind.plan`."""
+    def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
+        """As `ScheduleKind.plan`; of a single picture, which is all that a file speaks of."""
+        require_single(str(self.path), batch)
         try:
             text = self.path.read_text()
             planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, joined(text, pool_candidates(graph)))
@@ -48,6 +49,14 @@ class Written:
             raise PlanError(f"cannot read SCHEDULE={self.path}: {error.strerror}") from error
         except (PlanError, UnicodeDecodeError) as error:
             raise PlanError(f"SCHEDULE={self.path}: {error}") from error
+
+
+def require_single(schedule: str, batch: int) -> None:
+    """Refuse a batch for a schedule that is a file."""
+    if batch > 1 and schedule.endswith(".toml"):
+        raise PlanError(
+            f"BATCH={batch}: SCHEDULE={schedule} is a schedule of one picture; leave BATCH out, or use SCHEDULE=fused"
+        )
 
 
 def write_schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming, kind: Fused | None = None) -> str:

@@ -29,11 +29,13 @@ class Tiling:
     Attributes
     ----------
     row_parts : tuple of (first, end)
-        Rows of the output; parts may overlap.
+        Rows of the output, of a picture; parts may overlap.
     width : int
         Of the output.
     tiles_y, tiles_x : int
         Tiles of a row part, and tiles of a row.
+    pictures : int
+        That are computed together: row parts of the first come first.
     """
 
     source: Source
@@ -42,10 +44,11 @@ class Tiling:
     tiles_y: int
     tiles_x: int
     pool: Window | None = None
+    pictures: int = 1
 
     @cached_property
     def parts(self) -> list[list[Tile]]:
-        """Tiles of every row part, in order."""
+        """Tiles of every row part of every picture, in order."""
         columns = [self._side(1, column) for column in even_split(self.width, self.tiles_x)]
         parts = []
         for first, end in self.row_parts:
@@ -57,7 +60,7 @@ class Tiling:
                     for x, ix, dx, store_x in columns
                 ]
             )
-        return parts
+        return parts * self.pictures
 
     def _side(self, axis: int, store: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], int, tuple[int, int]]:
         """Of a tile: rows (columns) that are computed, those of the input, the first tap's offset, those stored."""
@@ -86,7 +89,8 @@ class Mapping:
     Attributes
     ----------
     cores : tuple of int
-        Node numbers; core ``cores[r * g_oc + o]`` computes row part r of output channel part o.
+        Node numbers; core ``cores[r * g_oc + o]`` computes row part r of output channel part o. Of several pictures,
+        the row parts of the first come first.
     budget : Budget
         What it may use of each core.
     chunk_words : int
@@ -122,7 +126,7 @@ class Mapping:
 
     def of(self, work: Work) -> Mapping:
         """The same mapping of another work of the same kind."""
-        rows = work.split_rows(self.g_row)
+        rows = work.split_rows(len(self.tiling.row_parts))
         return replace(self, work=work, tiling=replace(self.tiling, source=work.source, row_parts=rows))
 
     def describe(self) -> str:
@@ -140,15 +144,21 @@ class Mapping:
         if self.work.residual is not None:
             slots = f"in {self.residual_slots} slots"
             residual = f", residual {'resident' if self.work.residual.source.resident else slots}"
+        each = f"{self.work.pictures} pictures, each on " if self.work.pictures > 1 else ""
         return (
-            f"{self.g_oc} x {self.g_row} cores (channels x rows), {len(tiles)} tiles of "
+            f"{each}{self.g_oc} x {len(self.tiling.row_parts)} cores (channels x rows), {len(tiles)} tiles of "
             f"{max(t.height for t in tiles)} x {max(t.width for t in tiles)}, {len(self.chunks)} chunks"
             f"{acts}, {weights}{residual}"
         )
 
     @property
     def g_row(self) -> int:
-        return len(self.tiling.row_parts)
+        """Row parts, of all pictures."""
+        return len(self.tiling.row_parts) * self.tiling.pictures
+
+    def picture(self, row_part: int) -> int:
+        """Of those that are computed together, the one to which a row part belongs."""
+        return row_part // len(self.tiling.row_parts)
 
     @property
     def tiles(self) -> int:

@@ -72,7 +72,7 @@ def best_mappings(
     Parameters
     ----------
     grid : (channel parts, row parts), optional
-        The split over the cores, if only one is wanted.
+        The split over the cores of a picture, if only one is wanted.
 
     Raises
     ------
@@ -84,7 +84,8 @@ def best_mappings(
     coefficients = Coefficients.load()
     limits: list[_Limit] = []
     found: list[tuple[float, int, Mapping]] = []
-    for mapping in _candidates(work, cores, chip, budget, [grid] if grid else list(grids(work, len(cores))), limits):
+    team = len(cores) // work.pictures
+    for mapping in _candidates(work, cores, chip, budget, [grid] if grid else list(grids(work, team)), limits):
         instructions = _instructions(mapping, mapping.steps_per_block)
         if instructions > MAX_INSTRUCTIONS:
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
@@ -148,7 +149,7 @@ def _candidates(
             need, have = _extremes(work.split_rows(g_row))[1] * work.out_hw[1], work.core.acc_bank_entries
             limits.append(_Limit("the longest of unequal row parts", need, have, "core.acc_entries"))
         bases = [
-            Mapping(work, cores[: g_oc * g_row], g_oc, tiling, budget, chunk_words)
+            Mapping(work, _in_use(work, cores, g_oc * g_row), g_oc, tiling, budget, chunk_words)
             for tiling in tilings[g_row]
             for chunk_words in _chunk_sizes(work)
         ]
@@ -157,6 +158,12 @@ def _candidates(
             continue
         for base in bases:
             yield from _fit(base, limits)
+
+
+def _in_use(work: Work, cores: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """So many of the cores of each picture; pictures divide the cores evenly, and what is left over is idle."""
+    team = len(cores) // work.pictures
+    return tuple(core for picture in range(work.pictures) for core in cores[picture * team :][:count])
 
 
 def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
@@ -216,7 +223,7 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
 
 
 def grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
-    """(channel parts, row parts) that use most of the cores, or one."""
+    """(channel parts, row parts) that use most of so many cores, or one."""
     items, rows = len(work.items), work.height
     pairs = [
         (g_oc, g_row) for g_oc in range(1, min(cores, items) + 1) for g_row in range(1, min(cores // g_oc, rows) + 1)
@@ -252,7 +259,7 @@ def _tilings(work: Work, budget: Budget, g_row: int) -> Iterator[Tiling]:
         counts = {fewest, fewest + 1, fewest + 2, 2 * fewest, shortest} if columns == least else {fewest, shortest}
         for tiles_y in sorted(counts):
             if fewest <= tiles_y <= shortest:
-                yield Tiling(work.source, parts, width, tiles_y, columns)
+                yield Tiling(work.source, parts, width, tiles_y, columns, None, work.pictures)
 
 
 def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
@@ -278,7 +285,7 @@ def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
     for _, columns, fewest in {*found[:1], *sorted(found)[:POOLED_WIDTHS]}:
         for tiles_y in sorted({fewest, fewest + 1, 2 * fewest, shortest}):
             if fewest <= tiles_y <= shortest:
-                yield Tiling(work.source, parts, width, tiles_y, columns, pool)
+                yield Tiling(work.source, parts, width, tiles_y, columns, pool, work.pictures)
 
 
 def _extremes(parts: tuple[tuple[int, int], ...]) -> tuple[int, int]:
@@ -332,7 +339,7 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     once = sets if mapping.weights_resident else len(part)
     weight_core = set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * len(tiles))
     out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
-    out_dram *= work.sink.in_memory
+    out_dram *= work.sink.in_memory * work.pictures
     residual_core, residual_dram = _residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
     flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
@@ -378,9 +385,10 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
 
 def _crowds(mapping: Mapping) -> list[int]:
     """Of each tile, the pixels that come to one core, at most: all cores store their tiles at the same time."""
-    sink, parts = mapping.work.sink, mapping.tiling.parts
+    sink, tiling = mapping.work.sink, mapping.tiling
     if sink.in_memory:
         return [0] * mapping.tiles
+    parts = tiling.parts[: len(tiling.row_parts)]  # pictures are nothing to each other
     crowds = []
     for number, tile in enumerate(parts[0]):
         rows = sink.crowded(tuple([part[number].store_y for part in parts]))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 
+from golden.int8.batch import for_people
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
 from rtl.contract.isa import INSTRUCTION_BYTES, Unit
@@ -30,10 +31,23 @@ class Segment:
 
 @dataclass(frozen=True)
 class Placement:
-    """A tensor in DRAM."""
+    """A tensor in DRAM, of one picture or of several that are computed together.
+
+    Attributes
+    ----------
+    addr : int
+        Of the first picture's.
+    layout : Layout
+        Of one picture's.
+    pictures : int
+    stride : int
+        Bytes from one picture's to the next one's.
+    """
 
     addr: Annotated[int, UNMAPPED]
     layout: Layout
+    pictures: int = 1
+    stride: Annotated[int, UNMAPPED] = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -41,11 +55,30 @@ class Placement:
 
     @property
     def nbytes(self) -> int:
+        """Of one picture's."""
         return self.layout.nbytes
 
     @property
     def end(self) -> int:
+        """Behind the first picture's."""
         return self.addr + self.nbytes
+
+    @property
+    def end_of_all(self) -> int:
+        """Behind the last picture's."""
+        return self.end + (self.pictures - 1) * self.stride
+
+    def moved(self, pictures: int) -> Placement:
+        """As many pictures, so many behind these."""
+        return replace(self, addr=self.addr + pictures * self.stride) if pictures else self
+
+    def some(self, pictures: int) -> Placement:
+        """The first so many of its pictures."""
+        return self if pictures == self.pictures else replace(self, pictures=pictures)
+
+    def picture(self, number: int) -> Placement:
+        """A single one of its pictures, from 0 on."""
+        return self if self.pictures == 1 else Placement(self.addr + number * self.stride, self.layout)
 
     def holds(self, other: Placement) -> bool:
         """Whether another tensor lies inside this one, as inputs of a concatenation may."""
@@ -53,7 +86,8 @@ class Placement:
 
     def overlaps(self, other: Placement) -> bool:
         """Whether they share bytes."""
-        return self.addr < other.end and other.addr < self.end
+        mine, others = ([tensor.picture(n) for n in range(tensor.pictures)] for tensor in (self, other))
+        return any(one.addr < two.end and two.addr < one.end for one in mine for two in others)
 
     def write(self, memory: np.ndarray, x: np.ndarray) -> None:
         """Store int8[C, H, W] in uint8 memory."""
@@ -91,7 +125,7 @@ class Part:
     @property
     def name(self) -> str:
         """For reports."""
-        return "+".join(self.nodes) or self.op
+        return for_people(self.nodes) or self.op
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +179,10 @@ class Launch:
     def macs(self) -> int:
         return sum(part.macs for part in self.parts)
 
-    def completing(self, node: str) -> Launch:
-        """The same with one more node, which its last part completes without doing anything for it."""
+    def completing(self, *nodes: str) -> Launch:
+        """The same with more nodes, which its last part completes without doing anything for them."""
         *others, last = self.parts
-        return replace(self, parts=(*others, replace(last, nodes=(*last.nodes, node))))
+        return replace(self, parts=(*others, replace(last, nodes=(*last.nodes, *nodes))))
 
     @property
     def instructions(self) -> int:
@@ -197,9 +231,9 @@ class HostStep:
         """Itself, as the one part."""
         return (Part(self.nodes, self.op, self.mapping, self.macs),)
 
-    def completing(self, node: str) -> HostStep:
-        """The same with one more node, which only waited for this step."""
-        return replace(self, nodes=(*self.nodes, node))
+    def completing(self, *nodes: str) -> HostStep:
+        """The same with more nodes, which only waited for this step."""
+        return replace(self, nodes=(*self.nodes, *nodes))
 
 
 Step = Launch | HostStep
@@ -215,6 +249,8 @@ class Plan:
         In order.
     segments : tuple of Segment
         Weights, parameters and programs.
+    graph : QGraph
+        Of a batch, with every picture's nodes and tensors (`golden.int8.batch`).
     tensors : dict of str to Placement
         Every tensor of the graph but those inside a fused launch. Space is reused: a tensor is there from the step
         that completes it to the last step that reads it.
@@ -234,13 +270,18 @@ class Plan:
         """The steps of the chip."""
         return tuple(step for step in self.steps if isinstance(step, Launch))
 
-    def memory_image(self, image: np.ndarray | None = None) -> np.ndarray:
-        """uint8[dram_bytes] with all segments in place, and the network's input int8[C, H, W] if given."""
+    @property
+    def batch(self) -> int:
+        """Number of pictures."""
+        return len(self.graph.inputs)
+
+    def memory_image(self, *images: np.ndarray) -> np.ndarray:
+        """uint8[dram_bytes] with all segments in place, and every picture, int8[C, H, W], if any are given."""
         memory = np.zeros(self.dram_bytes, dtype=np.uint8)
         for segment in self.segments:
             memory[segment.addr : segment.addr + segment.data.size] = segment.data
-        if image is not None:
-            self.tensors[self.graph.input].write(memory, image)
+        for name, image in zip(self.graph.inputs, images, strict=True) if images else ():
+            self.tensors[name].write(memory, image)
         return memory
 
     def written(self, step: Step) -> list[str]:
@@ -250,7 +291,7 @@ class Plan:
 
     def live_after(self, step: int) -> tuple[str, ...]:
         """Tensors that a run resumed behind step number `step` needs in memory."""
-        done = {self.graph.input}
+        done = set(self.graph.inputs)
         for earlier in self.steps[: step + 1]:
             done.update(self.written(earlier))
         later = {name for item in self.steps[step + 1 :] for name in item.nodes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
@@ -30,12 +30,35 @@ class Residence:
         Channel blocks of a scratchpad word.
     rows : tuple of (core, first, end)
         What each core holds.
+    team : int, optional
+        So many cores hold one picture, the next so many another's, at the same address. Without, all hold one.
     """
 
     layout: Blocked
     addr: Annotated[int, UNMAPPED]
     groups: int
     rows: tuple[tuple[int, int, int], ...]
+    team: int | None = None
+
+    @property
+    def pictures(self) -> int:
+        """How many are held."""
+        return 1 if self.team is None else len({core // self.team for core, _, _ in self.rows})
+
+    def rows_beside(self, core: int) -> Iterator[tuple[int, int, int]]:
+        """(core, first, end) of the cores that hold the same picture as a core, itself perhaps among them."""
+        for row in self.rows:
+            if self.team is None or row[0] // self.team == core // self.team:
+                yield row
+
+    def each(self) -> Iterator[Residence]:
+        """Those of the single pictures."""
+        if self.team is None:
+            yield self
+            return
+        for team in dict.fromkeys(core // self.team for core, _, _ in self.rows):
+            own = tuple(row for row in self.rows if row[0] // self.team == team)
+            yield replace(self, rows=own, team=None)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from rtl.contract.codec import encode_fields
 from rtl.contract.isa import Opcode, Space, TrafficClass
@@ -68,6 +68,11 @@ class Sink:
         """What it writes of the scratchpads."""
         return ()
 
+    @property
+    def pictures(self) -> int:
+        """Pictures that are computed together."""
+        raise NotImplementedError
+
     def runs(self, tile: Tile) -> Iterator[Rows]:
         """Rows [first, end) of a tile that lie one behind the other, so that a STORE can take them together."""
         edges = self.edges()
@@ -89,8 +94,12 @@ class Sink:
         return 1.0
 
     def crowded(self, together: tuple[Rows, ...]) -> int:
-        """Rows that come to one core, at most, where cores store these at the same time."""
+        """Rows of a picture that come to one core, at most, where cores store these at the same time."""
         return 0
+
+    def moved(self, pictures: int) -> Self:
+        """The same for pictures so many behind; what stays on the chip lies in the same place."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,13 @@ class MemorySink(Sink):
     @property
     def block(self) -> int:
         return self.placement.layout.block
+
+    def moved(self, pictures: int) -> Self:
+        return replace(self, placement=self.placement.moved(pictures))
+
+    @property
+    def pictures(self) -> int:
+        return self.placement.pictures
 
     @property
     def plane(self) -> int:
@@ -127,7 +143,7 @@ class ScratchpadSink(Sink):
     """A tensor on the chip: every core stores each row to all cores that hold it, itself perhaps one of them.
 
     With `CoreParams.multicast` a STORE goes at once to all cores that follow each other and hold the same rows, so that
-    a pixel has the same address on each.
+    a pixel has the same address on each. Of several pictures each is between the cores that it belongs to.
     """
 
     in_memory: ClassVar[bool] = False
@@ -145,29 +161,34 @@ class ScratchpadSink(Sink):
     def residences(self) -> tuple[Residence, ...]:
         return (self.residence,)
 
+    @property
+    def pictures(self) -> int:
+        return self.residence.pictures
+
     def edges(self) -> set[int]:
         return {edge for _, first, end in self.residence.rows for edge in (first, end)}
 
     def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
-        for cores, first, end in self._holders(chip.cores[core]):
+        for cores, first, end in self._holders(core, chip.cores[core]):
             if first <= rows[0] < end:
                 yield _target(chip, self.residence, cores, block, rows[0], column)
 
     def copies(self, rows: Rows, sender: CoreParams) -> float:
-        return _mean(rows, [(first, end) for _, first, end in self._holders(sender)])
+        first_core = self.residence.rows[0][0]
+        return _mean(rows, [(first, end) for _, first, end in self._holders(first_core, sender)])
 
     def crowded(self, together: tuple[Rows, ...]) -> int:
         return _crowded(together, frozenset((first, end) for _, first, end in self.residence.rows))
 
-    def _holders(self, sender: CoreParams) -> list[tuple[range, int, int]]:
-        """Cores that take the same STOREs of a core, and the rows that they hold."""
+    def _holders(self, core: int, sender: CoreParams) -> list[tuple[range, int, int]]:
+        """Cores that take the same STOREs of a core, one of the picture's, and the rows that they hold."""
         holders: list[tuple[range, int, int]] = []
-        for core, first, end in self.residence.rows:
+        for target, first, end in self.residence.rows_beside(core):
             before, *rows = holders[-1] if holders else (range(0), 0, 0)
-            if sender.multicast and before.stop == core and rows == [first, end]:
-                holders[-1] = range(before.start, core + 1), first, end
+            if sender.multicast and before.stop == target and rows == [first, end]:
+                holders[-1] = range(before.start, target + 1), first, end
             else:
-                holders.append((range(core, core + 1), first, end))
+                holders.append((range(target, target + 1), first, end))
         return holders
 
 
@@ -195,6 +216,10 @@ class StripSink(Sink):
     @property
     def residences(self) -> tuple[Residence, ...]:
         return self.strips
+
+    @property
+    def pictures(self) -> int:
+        return self.strips[0].pictures
 
     def edges(self) -> set[int]:
         return {first for strip in self.strips[1:] for _, first, _ in strip.rows}

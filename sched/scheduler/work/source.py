@@ -16,8 +16,8 @@ tile, in planes of ``frame.rows x frame.cols`` pixels; all slots of a launch hav
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Self
 
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Blocked, Packed, ceil_div
@@ -176,6 +176,10 @@ class Source:
         """Tensors that it loads from DRAM."""
         return ()
 
+    def moved(self, pictures: int) -> Self:
+        """The same for pictures so many behind; what stays on the chip lies in the same place."""
+        return self
+
     def tile(self, y: tuple[int, int], x: tuple[int, int]) -> Tile:
         (iy, dy), (ix, dx) = self.side(0, y), self.side(1, x)
         return Tile(y, x, iy, ix, dy, dx, y, x)
@@ -251,6 +255,9 @@ class BlockedSource(PlanarSource):
     @property
     def in_memory(self) -> tuple[Placement, ...]:
         return self.placements
+
+    def moved(self, pictures: int) -> Self:
+        return replace(self, placements=tuple(placement.moved(pictures) for placement in self.placements))
 
     @property
     def layout(self) -> Blocked:
@@ -346,6 +353,9 @@ class FlatSource(Source):
     def in_memory(self) -> tuple[Placement, ...]:
         return (self.placement,)
 
+    def moved(self, pictures: int) -> Self:
+        return replace(self, placement=self.placement.moved(pictures))
+
     def slot_flits(self, frame: Frame) -> int:
         return ceil_div(frame.words * self.word_bytes, self.block)
 
@@ -393,6 +403,9 @@ class PackedSource(Source):
     @property
     def in_memory(self) -> tuple[Placement, ...]:
         return (self.placement,)
+
+    def moved(self, pictures: int) -> Self:
+        return replace(self, placement=self.placement.moved(pictures))
 
     @property
     def layout(self) -> Packed:

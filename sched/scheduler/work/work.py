@@ -7,7 +7,7 @@ and `scheduler.code.emit` writes the instructions. Everything that depends on th
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -127,6 +127,18 @@ class Work:
     def block(self) -> int:
         """Channels of a storage block."""
         return self.sink.block
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that are computed together, each by cores of its own: those share weights, and nothing else."""
+        return self.sink.pictures
+
+    def moved(self, pictures: int) -> Work:
+        """The same for pictures so many behind."""
+        residual = self.residual
+        if residual is not None:
+            residual = replace(residual, source=residual.source.moved(pictures))
+        return replace(self, source=self.source.moved(pictures), sink=self.sink.moved(pictures), residual=residual)
 
     @property
     def in_memory(self) -> tuple[Placement, ...]:

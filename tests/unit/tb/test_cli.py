@@ -58,6 +58,13 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--chip", "bad.toml"], "bad.toml is not valid TOML"),
         (["--net", "lenet5", "--chip", "tiny.toml"], "tiny.toml: core.rows is 3"),
         (["--net", "lenet5", "--layers", "conv7"], "lenet5 has no layer 'conv7'"),
+        (["--net", "lenet5", "--batch", "0"], "BATCH=0: give the number of pictures, 1 or more; or leave it out"),
+        (["--net", "lenet5", "--batch", "four"], "BATCH=four: give the number of pictures, 1 or more"),
+        (["--net", "lenet5", "--batch", "3", "--image", "a.png,b.png"], "IMAGE gives 2 pictures for BATCH=3; give 3"),
+        (
+            ["--net", "lenet5", "--batch", "2", "--schedule", "plan.toml"],
+            "BATCH=2: SCHEDULE=plan.toml is a schedule of one picture; leave BATCH out, or use SCHEDULE=fused",
+        ),
         (["--net", "lenet5", "--weights", "part.npz"], "is missing"),
         (["--net", "lenet5", "--weights", "nowhere.npz"], "nowhere.npz"),
         (["--net", "lenet5", "--image", "nowhere.png"], "nowhere.png"),
@@ -150,9 +157,9 @@ def test_a_schedule_and_its_picture_are_of_one_plan(
     assert _run(monkeypatch, *options, "plan.svg,plan.toml") == 0
     written, drawn = Path("plan.toml"), Path("plan.svg").read_text()
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["schedule:", "picture:"]
-    assert "5 layers in 1 launch, " in drawn
-    assert "conv2: 16 x" not in drawn
-    stays = '"conv2+pool2", split = [1, 4], output = '
+    assert "6 layers in 1 launch, " in drawn
+    assert "conv1: 6 x" not in drawn
+    stays = '"pool2", split = [1, 4], output = '
     edited = written.read_text().replace(f'{stays}"whole"', f'{stays}"dram"')
     assert edited != written.read_text()
     written.write_text(edited)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from golden.errors import ImageError
-from golden.net.inputs import load_image, load_input
+from golden.net.inputs import load_batch, load_image, load_input
 
 
 @pytest.mark.parametrize("shape", [(3, 224, 224), (1, 32, 32), (3, 17, 40)])
@@ -18,6 +18,26 @@ def test_the_default_is_a_photograph_that_needs_no_network(shape, monkeypatch):
     assert image.dtype == np.float32
     assert image.flags.c_contiguous
     assert image.std() > 0.3  # a picture, not a flat colour
+
+
+def test_pictures_of_a_batch_differ_and_the_first_is_the_default():
+    inputs, note = load_batch((), (3, 32, 40), 5)
+    assert note == ""
+    np.testing.assert_array_equal(inputs[0], load_image(None, (3, 32, 40)))
+    assert len({values.tobytes() for values in inputs}) == 5
+    assert {values.shape for values in inputs} == {(3, 32, 40)}
+    _, note = load_batch((), (8, 4, 4), 2)
+    assert "IMAGE=file.npy sets it" in note
+
+
+def test_each_picture_of_a_batch_has_a_file_or_none_has(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.full((2, 3, 3), number, np.float32))
+    files = [tmp_path / f"{number}.npy" for number in range(3)]
+    inputs, _ = load_batch(files, (2, 3, 3), 3)
+    assert [values[0, 0, 0] for values in inputs] == [0, 1, 2]
+    with pytest.raises(ImageError, match="IMAGE gives 3 pictures for BATCH=2; give 2, or leave IMAGE out"):
+        load_batch(files, (2, 3, 3), 2)
 
 
 def test_one_colour_is_normalised_by_channel(tmp_path):

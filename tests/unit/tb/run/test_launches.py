@@ -9,15 +9,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from estimator import MemoryTiming
 from golden.int8 import ops
+from golden.int8.batch import expected_of
 from golden.machine import Machine
 from rtl.contract.engines import ENGINES
+from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, schedule
+from scheduler.kinds.fused import Fused
+from scheduler.kinds.kind import ScheduleKind
+from scheduler.kinds.layers import Layers
 from tb.run.launches import Launches, check_counts, owner_of, units_of, writes_of
 from tb.run.workload import load_workload
 from tb.sim.job import POISON, HostJob
 from tests.cases import CHIPS, Case, random_case
+from tests.networks import pictures_of, random_network
 
+SMALL = default_chip(
+    4, CoreParams(8, 8, act_bytes=16 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64), link_bytes=8
+)
 SEEDS = [*range(17), *(("concat", seed) for seed in range(12)), *(("chain", seed) for seed in range(3))]
 
 
@@ -60,6 +70,27 @@ def test_units_in_any_order_write_their_outputs_whole_and_nothing_else(
             assert np.array_equal(memory[~allowed], before[~allowed]), f"{job.name} writes elsewhere\n{case}"
         for tensor in plan.written(plan.steps[unit[-1]]):
             assert np.array_equal(plan.tensors[tensor].read(memory), expected[tensor]), f"{tensor}\n{case}"
+
+
+@pytest.mark.parametrize("kind", [Layers(), Fused()], ids=["layers", "fused"])
+@pytest.mark.parametrize("seed", range(3))
+def test_units_of_a_batch_in_any_order(seed: int, kind: ScheduleKind, tmp_path: Path) -> None:
+    """Each with the inputs that it brings, as a process that begins in the middle does."""
+    case = random_network(seed, SMALL)
+    plan = kind.plan(case.graph, case.chip, MemoryTiming(bytes_per_cycle=2), 4)
+    expected = expected_of(ops.run(case.graph, picture) for picture in pictures_of(case, 4))
+    launches, memory, units = _launches(plan, expected, tmp_path), plan.memory_image(), units_of(plan)
+    for number in np.random.default_rng(seed).permutation(len(units)):
+        for place in plan.tensors.values():
+            memory[place.addr : place.end] = POISON
+        for job in launches.jobs(units[number], follows=False):
+            assert not isinstance(job, HostJob)
+            for file in job.memory:
+                memory[file.address : file.address + file.array().size] = file.array()
+            assert Machine(case.chip).run(memory, job.program_base, job.program_stride).ok
+        for index in units[number]:
+            for tensor in plan.written(plan.steps[index]):
+                assert np.array_equal(plan.tensors[tensor].read(memory), expected[tensor]), f"{tensor}\n{case}"
 
 
 def test_parts_of_a_concatenation_stay_together_and_clear_their_output_once(tmp_path: Path) -> None:

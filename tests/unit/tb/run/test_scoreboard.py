@@ -29,6 +29,12 @@ def test_scoreboard_counts_over_layers() -> None:
     assert (board.compared, board.mismatches, len(board.differences)) == (7, 3, 1)
 
 
+def test_a_difference_in_a_launch_of_many_layers_names_layer_and_picture() -> None:
+    board = Scoreboard({"b@2": np.ones((1, 1, 3), np.int8)})
+    assert not board.check("conv1..fc", "b@2", np.zeros((1, 1, 3), np.int8), "conv4 of picture 2")
+    assert str(board.differences[0]).startswith("conv1..fc, conv4 of picture 2: channel 0, row 0, column 0: got 0")
+
+
 def test_other_shapes_are_an_error_of_the_bench() -> None:
     with pytest.raises(ValueError, match="cannot be compared"):
         compare("x", np.zeros((1, 2, 2), np.int8), np.zeros((1, 2, 3), np.int8))

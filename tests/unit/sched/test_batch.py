@@ -1,0 +1,269 @@
+"""Batches: every picture is right in any order of events, and weights are loaded once where that is cheaper."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from estimator import MemoryTiming, estimate
+from golden.int8 import ops
+from golden.int8.batch import expected_of, plain
+from golden.int8.qnodes import QHost
+from golden.machine import Machine, machine
+from golden.onnx_import import QuantisedModel, load_onnx
+from rtl.contract.params import ChipParams, CoreParams, default_chip
+from scheduler import Plan, PlanError, schedule
+from scheduler.kinds.fused import Fused, Planner
+from scheduler.kinds.kind import ScheduleKind
+from scheduler.kinds.layers import Layers
+from scheduler.kinds.written import Written
+from scheduler.plan.program import HostStep, Launch
+from scheduler.plan.traffic import part_bytes
+from scheduler.rounds import pictures_at_once
+from scheduler.schedule import SCHEDULES, folds, schedule_kind
+from tests.cases import Case, GraphBuilder, random_image
+from tests.networks import chain_network, pictures_of, random_network
+from tests.onnx_models import host_model
+from tests.strips import plan_of_strips
+from tests.unit.sched.replay import Replay
+from tests.unit.sched.test_serial import Watched
+
+MEMORY = MemoryTiming(bytes_per_cycle=2)
+SMALL = CoreParams(8, 8, act_bytes=16 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64)
+CHIPS = {
+    "one core": default_chip(1, SMALL, link_bytes=8, vc_depth=32),
+    "two cores": default_chip(2, SMALL, link_bytes=8),
+    "tiny scratchpads": default_chip(2, replace(SMALL, act_bytes=4 * 1024), link_bytes=8),
+    "four cores": default_chip(4, SMALL, link_bytes=8),
+    "four cores, two blocks a word": default_chip(4, replace(SMALL, rows=16), link_bytes=8),
+    "four cores, multicast": default_chip(4, replace(SMALL, act_bytes=8 * 1024, multicast=True), link_bytes=8),
+}
+KINDS: dict[str, ScheduleKind] = {"fused": Fused(), "layers": Layers()}
+
+
+def run(case: Case, plan: Plan, pictures: list[np.ndarray], order_seed: int | None) -> None:
+    """All launches in the machine, on one memory; every tensor of every picture that reaches DRAM is compared."""
+    expected = expected_of(ops.run(case.graph, picture) for picture in pictures)
+    memory = plan.memory_image(*pictures)
+    for launch in plan.launches:
+        result = Machine(case.chip).run(
+            memory, launch.program_base, launch.program_stride, order_seed=order_seed, fill_seed=order_seed
+        )
+        assert result.ok, (str(case), launch.name, result)
+        assert not any(any(core.tokens) for core in result.cores)
+        for name in plan.written(launch):
+            np.testing.assert_array_equal(plan.tensors[name].read(memory), expected[name], f"{case}: {name}")
+    for name in plan.graph.outputs:
+        np.testing.assert_array_equal(plan.tensors[name].read(memory), expected[name], f"{case}: {name} at the end")
+
+
+def at_once(plan: Plan) -> Counter[tuple[int, bool]]:
+    """How many launches take so many pictures at once, and whether they have several parts."""
+    return Counter((pictures_in(launch), len(launch.parts) > 1) for launch in plan.launches if launch.nodes)
+
+
+def pictures_in(launch: Launch) -> int:
+    return len({name.rpartition("@")[2] for name in launch.nodes})
+
+
+def weights_loaded(plan: Plan) -> int:
+    chip = plan.chip
+    parts = [(launch, part) for launch in plan.launches for part in range(len(launch.parts))]
+    return sum(part_bytes(launch, part, chip.link_bytes)["weight"] for launch, part in parts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch", [2, 3, 4, 5])
+@pytest.mark.parametrize("chip", CHIPS)
+def test_random_networks_are_computed_right_in_any_order(chip: str, batch: int, kind: str) -> None:
+    for seed in range(batch, batch + 2):
+        case = random_network(seed, CHIPS[chip])
+        plan = KINDS[kind].plan(case.graph, case.chip, MEMORY, batch)
+        for launch in plan.launches:
+            Replay(launch, case.chip).run()
+        for order_seed in (None, 1):
+            run(case, plan, pictures_of(case, batch), order_seed)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_pictures_at_once_are_right_whatever_is_cheapest(count: int) -> None:
+    """With as many at once as said, in all launches: rows, whole maps and splits within the cores of a picture."""
+    for chip in ("four cores", "four cores, two blocks a word", "four cores, multicast"):
+        for seed in range(4):
+            case = random_network(seed, CHIPS[chip])
+            planner = Planner(Fused(), case.graph, case.chip, MEMORY, batch=2 * count)
+            search = planner.searches[count]
+            choices = dict(enumerate(search.best(0, len(planner.steps), case.chip.cores[0].act_bytes // 2)))
+            plan = planner.finish(choices, planner.launches(choices))
+            assert {pictures for pictures, _ in at_once(plan)} == {count}
+            for launch in plan.launches:
+                Replay(launch, case.chip).run()
+            run(case, plan, pictures_of(case, 2 * count), seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("cores", "count"), [(2, 1), (2, 2), (4, 2), (4, 4)])
+def test_chains_of_strips_are_right_for_pictures_at_once(cores: int, count: int, seed: int) -> None:
+    """Each picture goes strip by strip through its own cores, or all of them round by round through all cores."""
+    chip = default_chip(cores, replace(SMALL, act_bytes=8 * 1024), link_bytes=8)
+    case = chain_network(seed, chip)
+    planner = Planner(Fused(), case.graph, chip, MEMORY, batch=2 * count)
+    plan = plan_of_strips(planner, seed % 2 == 0, count)
+    assert {pictures for pictures, _ in at_once(plan)} == {count}
+    for launch in plan.launches:
+        Replay(launch, chip).run()
+    run(case, plan, pictures_of(case, 2 * count), seed)
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("chip", ["two cores", "four cores, multicast"])
+def test_the_serial_arm_of_a_batch_is_right(chip: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every round, and at most one unit of a core works at a time."""
+    case = random_network(3, CHIPS[chip], apart=not folds(kind))
+    both = [schedule_kind(kind, overlap=overlap).plan(case.graph, case.chip, MEMORY, 4) for overlap in (True, False)]
+    assert len({tuple(part.mapping for launch in plan.launches for part in launch.parts) for plan in both}) == 1
+    together, serial = (sum(estimate(launch, case.chip, MEMORY).cycles for launch in plan.launches) for plan in both)
+    assert together < serial
+    for launch in both[1].launches:
+        Replay(launch, case.chip).run()
+    run(case, both[0], pictures_of(case, 4), 2)
+    monkeypatch.setattr(machine, "_Run", Watched)
+    run(case, both[1], pictures_of(case, 4), 2)
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 4])
+def test_tensors_that_stay_are_noted_for_every_picture(pictures: int) -> None:
+    """By its own name, on its own cores, at one place in every round."""
+    case = random_network(2, CHIPS["four cores"])
+    planner = Planner(Fused(), case.graph, case.chip, MEMORY, batch=4)
+    search = planner.searches[pictures]
+    choices = dict(enumerate(search.best(0, len(planner.steps), case.chip.cores[0].act_bytes)))
+    plan = planner.finish(choices, planner.launches(choices))
+    found = [(resident, launch) for launch in plan.launches for resident in launch.residents]
+    assert found
+    assert Counter(plain(resident.tensor) for resident, _ in found) == {
+        plain(resident.tensor): 4 for resident, _ in found
+    }
+    assert not {resident.tensor for resident, _ in found} & set(plan.tensors)
+    team = 4 // pictures
+    for resident, launch in found:
+        number = int(resident.tensor.rpartition("@")[2])
+        cores = range((number - 1) % pictures * team, ((number - 1) % pictures + 1) * team)
+        assert set(resident.residence.rows_of) <= set(cores)
+        assert any(name.endswith(f"@{number}") for name in launch.nodes)
+
+
+def heavy(chip: ChipParams) -> Case:
+    """A large map with few weights, and then small maps with many: a batch is worth loading those once."""
+    rng = np.random.default_rng(5)
+    builder = GraphBuilder(rng, (8, 16, 16), 10**9)
+    at = builder.conv("in", 16, (3, 3), padding=(1, 1, 1, 1))
+    at = builder.conv(at, 16, (3, 3), padding=(1, 1, 1, 1), stride=(2, 2))
+    at = builder.pool("maxpool", at, (2, 2), (2, 2))
+    for _ in range(3):
+        at = builder.conv(at, 64, (3, 3), padding=(1, 1, 1, 1))
+    graph = builder.graph("heavy", builder.conv(at, 10, (4, 4), op="fc"))
+    return Case(5, "heavy", chip, graph, random_image(rng, graph))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_share_weights_where_those_are_what_takes_time(kind: str) -> None:
+    case = heavy(CHIPS["four cores"])
+    plan = KINDS[kind].plan(case.graph, case.chip, MEMORY, 4)
+    alone = KINDS[kind].plan(case.graph, case.chip, MEMORY)
+    assert max(pictures for pictures, _ in at_once(plan)) == 4
+    assert weights_loaded(plan) < 1.5 * weights_loaded(alone)
+    cycles = [sum(estimate(launch, case.chip, MEMORY).cycles for launch in each.launches) for each in (plan, alone)]
+    assert cycles[0] < 3 * cycles[1]
+    run(case, plan, pictures_of(case, 4), 3)
+
+
+def test_the_same_constants_serve_all_rounds() -> None:
+    case = heavy(CHIPS["two cores"])
+    plan = Layers().plan(case.graph, case.chip, MEMORY, 6)
+    assert max(pictures for pictures, _ in at_once(plan)) == 2
+    labels = Counter(segment.label for segment in plan.segments if not segment.label.endswith(" program"))
+    constants = [label for label in labels if label.endswith(" parameters")]
+    assert len(constants) == len(Layers().plan(case.graph, case.chip, MEMORY).launches)
+    assert set(labels.values()) == {1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_one_is_the_plan_of_a_picture(kind: str) -> None:
+    case = random_network(3, CHIPS["two cores"])
+    one, plan = (KINDS[kind].plan(case.graph, case.chip, MEMORY, *batch) for batch in ((), (1,)))
+    assert plan.graph is case.graph
+    assert plan.tensors == one.tensors
+    np.testing.assert_array_equal(plan.memory_image(), one.memory_image())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_multiplications_and_nodes_of_all_pictures_are_counted_once(kind: str) -> None:
+    case = random_network(4, CHIPS["four cores"])
+    plan = KINDS[kind].plan(case.graph, case.chip, MEMORY, 4)
+    assert sum(launch.macs for launch in plan.launches) == 4 * case.graph.macs
+    names = [name for launch in plan.launches for name in launch.nodes]
+    assert sorted(names) == sorted(node.name for node in plan.graph.nodes)
+    assert Counter(map(plain, names)) == {node.name: 4 for node in case.graph.nodes}
+    assert len({launch.name for launch in plan.launches}) == len(plan.launches)
+
+
+def test_all_rounds_have_as_many_pictures_and_each_picture_a_core_at_least() -> None:
+    assert pictures_at_once(4, CHIPS["four cores"]) == [1, 2, 4]
+    assert pictures_at_once(5, CHIPS["four cores"]) == [1]
+    assert pictures_at_once(6, CHIPS["four cores"]) == [1, 2, 3]
+    assert pictures_at_once(8, CHIPS["one core"]) == [1]
+    unlike = replace(CHIPS["two cores"], cores=(SMALL, replace(SMALL, rows=16)))
+    assert pictures_at_once(2, unlike) == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_host_computes_its_nodes_for_every_picture(kind: str, tmp_path: Path) -> None:
+    onnx.save(host_model(0), str(tmp_path / "model.onnx"))
+    loaded = load_onnx(tmp_path / "model.onnx", fallback=True)
+    assert isinstance(loaded, QuantisedModel)
+    chip = CHIPS["two cores"]
+    case = Case(0, "host", chip, loaded.graph, random_image(np.random.default_rng(0), loaded.graph))
+    plan = KINDS[kind].plan(case.graph, chip, MEMORY, 3)
+    assert sum(isinstance(step, HostStep) for step in plan.steps) == 3 * sum(
+        isinstance(node, QHost) for node in case.graph.nodes
+    )
+    pictures = pictures_of(case, 3)
+    expected, memory = expected_of(ops.run(case.graph, picture) for picture in pictures), plan.memory_image(*pictures)
+    for step in plan.steps:
+        if isinstance(step, HostStep):
+            inputs = [plan.tensors[name].read(memory) for name in step.node.inputs]
+            plan.tensors[step.node.output].write(memory, step.node.compute(inputs))
+        else:
+            assert Machine(chip).run(memory, step.program_base, step.program_stride).ok
+        for name in plan.written(step):
+            np.testing.assert_array_equal(plan.tensors[name].read(memory), expected[name], name)
+
+
+def test_unlike_cores_take_pictures_one_by_one() -> None:
+    chip = replace(CHIPS["two cores"], cores=(SMALL, replace(SMALL, cols=16)))
+    case = random_network(1, chip)
+    run(case, schedule(case.graph, chip, MEMORY, batch=2), pictures_of(case, 2), 1)
+
+
+@pytest.mark.parametrize("batch", [0, -3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_pictures_are_refused(kind: str, batch: int) -> None:
+    case = random_network(0, CHIPS["one core"])
+    with pytest.raises(PlanError, match=f"BATCH={batch}: give the number of pictures, 1 or more"):
+        KINDS[kind].plan(case.graph, case.chip, MEMORY, batch)
+
+
+def test_a_number_of_launches_is_of_one_picture() -> None:
+    case = random_network(0, CHIPS["one core"])
+    with pytest.raises(PlanError, match="LAUNCHES=3 goes with one picture, not with BATCH=2; leave one of the two out"):
+        Fused(launches=3).plan(case.graph, case.chip, MEMORY, 2)
+
+
+def test_a_written_schedule_is_of_one_picture() -> None:
+    case = random_network(0, CHIPS["one core"])
+    with pytest.raises(PlanError, match=r"BATCH=2: SCHEDULE=plan.toml is a schedule of one .* use SCHEDULE=fused"):
+        Written(Path("plan.toml")).plan(case.graph, case.chip, MEMORY, 2)

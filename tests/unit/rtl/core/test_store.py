@@ -364,9 +364,13 @@ def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall
 
 
 @pytest.mark.parametrize(("link_bytes", "cols", "pixels", "groups"), [(16, 16, 40, 1), (16, 16, 3, 1), (4, 16, 20, 4)])
-def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels: int, groups: int) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_cycles_of_a_store_are_as_documented(
+    link_bytes: int, cols: int, pixels: int, groups: int, multicast: bool
+) -> None:
     rng = random.Random(1)
     chip, core = build(4, cols, link_bytes)
+    core = replace(core, multicast=multicast)
     bench = StoreBench(chip, core, rng)
     dut = bench.dut
     fields = {"pixels": pixels, "groups": groups, "lanes": core.drain_lanes(link_bytes), "hi": 127}
@@ -397,9 +401,11 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
 
 
 @pytest.mark.parametrize("link_bytes", [4, 16, 64])
-def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: int) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: int, multicast: bool) -> None:
     rng = random.Random(1)
     chip, core = build(4, 16, link_bytes)
+    core = replace(core, multicast=multicast)
     bench = StoreBench(chip, core, rng)
     dut = bench.dut
     store = {"pixels": 20, "groups": 1, "lanes": 4, "lo": -128, "hi": 127, "table": 1}

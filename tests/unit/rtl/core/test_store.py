@@ -364,9 +364,13 @@ def test_flits_go_where_they_belong(rows: int, cols: int, link_bytes: int, stall
 
 
 @pytest.mark.parametrize(("link_bytes", "cols", "pixels", "groups"), [(16, 16, 40, 1), (16, 16, 3, 1), (4, 16, 20, 4)])
-def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels: int, groups: int) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_cycles_of_a_store_are_as_documented(
+    link_bytes: int, cols: int, pixels: int, groups: int, multicast: bool
+) -> None:
     rng = random.Random(1)
     chip, core = build(4, cols, link_bytes)
+    core = replace(core, multicast=multicast)
     bench = StoreBench(chip, core, rng)
     dut = bench.dut
     fields = {"pixels": pixels, "groups": groups, "lanes": core.drain_lanes(link_bytes), "hi": 127}
@@ -397,9 +401,11 @@ def test_cycles_of_a_store_are_as_documented(link_bytes: int, cols: int, pixels:
 
 
 @pytest.mark.parametrize("link_bytes", [4, 16, 64])
-def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: int) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_a_table_waits_for_post_processing_and_takes_a_cycle_a_byte(link_bytes: int, multicast: bool) -> None:
     rng = random.Random(1)
     chip, core = build(4, 16, link_bytes)
+    core = replace(core, multicast=multicast)
     bench = StoreBench(chip, core, rng)
     dut = bench.dut
     store = {"pixels": 20, "groups": 1, "lanes": 4, "lo": -128, "hi": 127, "table": 1}
@@ -480,14 +486,19 @@ def test_a_pooled_store_takes_a_cycle_per_tap_and_reads_only_inside(pixels: int,
         ({"memory": 1, "traffic": 4, "space": 3, "addr": 0xFFFFFFFC}, 0),
         ({"to_core": 1, "memory": 9, "addr": 7, "traffic": 7, "space": 2, "core": 3, "token": 127}, 0),
         ({"to_core": 1, "token_valid": 1, "token": 63}, 0),
-        ({"to_core": 1, "core": 1, "more": 3}, 0),
         ({"acc_base": 127, "param_base": 15, "core": 40, "token_valid": 1, "token": 100}, 0),
     ],
     ids=str,
 )
-def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_a_bad_store_stops_the_unit(fields: dict[str, int], code: int, multicast: bool) -> None:
     _, core = build(*SHAPE)
-    check_code(core, fields, code)
+    check_code(replace(core, multicast=multicast), fields, code)
+
+
+def test_a_unit_that_sends_to_one_core_does_not_look_for_more() -> None:
+    _, core = build(*SHAPE)
+    check_code(core, {"to_core": 1, "core": 1, "more": 3}, 0)
 
 
 def check_code(core: CoreParams, fields: dict[str, int], code: int) -> None:
@@ -560,9 +571,12 @@ POOL = dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "in_h", "i
     ],
     ids=str,
 )
-def test_a_bad_pool_or_its_store_stops_the_unit(pool: dict[str, int], store: dict[str, int], code: int) -> None:
+@pytest.mark.parametrize("multicast", [False, True], ids=["unicast", "multicast"])
+def test_a_bad_pool_or_its_store_stops_the_unit(
+    pool: dict[str, int], store: dict[str, int], code: int, multicast: bool
+) -> None:
     chip, core = build(*SHAPE)
-    dut = Store(core=core, chip=chip)
+    dut = Store(core=replace(core, multicast=multicast), chip=chip)
     words = [word({**POOL, **pool}, Opcode.POOL), word({"pixels": 1, "groups": 1, "lanes": 4, "pooled": 1} | store)]
 
     async def bench(ctx) -> None:

@@ -61,7 +61,7 @@ def test_random_networks_on_four_cores(settings: MemorySettings, tmp_path: Path)
 
 
 def test_random_networks_on_icarus(tmp_path: Path) -> None:
-    run(default_chip(2, SMALL, link_bytes=8), "icarus", range(8, 9), CALM, tmp_path, strips=0)
+    run(default_chip(2, SMALL, link_bytes=8), "icarus", range(8, 10), CALM, tmp_path, strips=0)
 
 
 @pytest.mark.slow

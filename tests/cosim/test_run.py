@@ -38,7 +38,7 @@ class Recorder(Watcher):
         self.simulated: list[int] = []
         self.interrupt_after = interrupt_after
 
-    def plan(self, launches: Sequence[Launch], estimates: Sequence[int]) -> None:
+    def plan(self, launches: Sequence[Launch], estimates: Sequence[int], parts: Sequence[Sequence[int]] = ()) -> None:
         self.total = len(launches)
 
     def kept(self, index: int, result: LaunchResult) -> None:

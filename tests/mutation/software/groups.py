@@ -36,6 +36,7 @@ _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
 _DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
+_STRIPS = "sched/scheduler/fuse/strips.py"
 _LINK, _SERIAL, _PACK = "sched/scheduler/code/link.py", "sched/scheduler/code/serial.py", "sched/scheduler/fuse/pack.py"
 _STAY = "sched/scheduler/fuse/stay.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
@@ -253,11 +254,26 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _SINK,
         "rows are not stored to the neighbour that reads them",
-        "if not first <= rows[0] < end:",
-        "if not first <= rows[0] < end or target != core:",
+        "for cores, first, end in self._holders(core, chip.cores[core]):",
+        "for cores, first, end in [held for held in self._holders(core, chip.cores[core]) if core in held[0]]:",
     ),
     Seeded(
-        _SINK, "runs of rows go on behind the last that a core holds", "yield from pairwise(cuts)", "yield first, end"
+        _SINK,
+        "runs of rows go on behind the last that a core holds",
+        "yield from pairwise([first, *sorted(edge for edge in edges if first < edge < end), end])",
+        "yield first, end",
+    ),
+    Seeded(
+        _STRIPS,
+        "strips lie in one slot that the next one overwrites",
+        "addr = at + strip % self.slots(number) * self._slot_bytes(number)",
+        "addr = at",
+    ),
+    Seeded(
+        _STRIPS,
+        "rows that the next strip needs are not stored to it",
+        "if self.slots(number) > 1 else strip + 1)",
+        "if self.slots(number) > 2 else strip + 1)",
     ),
     Seeded(
         _SINK,
@@ -275,7 +291,7 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _LINK,
         "weights come before the part two in front is done",
-        "self._load_waits(number - self.ahead), self",
+        "self._load_waits(self.before_loads[number]), self",
         "self._load_waits(-1), self",
     ),
     Seeded(
@@ -359,8 +375,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _EMIT,
         "a STORE's token comes with the first flits",
-        "last[target.core] = len(words)",
-        "last.setdefault(target.core, len(words))",
+        "last.update(dict.fromkeys(target.cores, len(words)))",
+        "last = {**dict.fromkeys(target.cores, len(words)), **last}",
     ),
     Seeded(
         _DRAFT,
@@ -456,8 +472,8 @@ _ESTIMATOR_FAULTS = (
     Seeded(
         _KINDS,
         "a STORE counts one group",
-        'fields["pixels"] * fields["groups"], fields["core"]',
-        'fields["pixels"], fields["core"]',
+        'flits = fields["pixels"] * fields["groups"]',
+        'flits = fields["pixels"]',
     ),
     Seeded(
         _TIMELINE,
@@ -520,7 +536,7 @@ GROUPS: dict[str, Group] = {
     "scheduler": Group(
         (
             _EMIT, _SEQUENCE, _DRAFT, _LINK, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
-            _PACK, _STAY, _SERIAL,
+            _PACK, _STAY, _STRIPS, _SERIAL,
         ),
         (
             *(f"tests/unit/sched/scheduler/{part}.py" for part in (

@@ -28,7 +28,7 @@ def found() -> list[Layer]:
 class Blind(Scoreboard):
     """Finds everything right."""
 
-    def check(self, layer: str, tensor: str, got: np.ndarray) -> bool:
+    def check(self, layer: str, tensor: str, got: np.ndarray, inside: str = "") -> bool:
         return True
 
 
@@ -38,8 +38,8 @@ class Forgetful(Scoreboard):
     def __init__(self, expected: Mapping[str, np.ndarray]) -> None:
         super().__init__({name: tensor[:1] for name, tensor in expected.items()})
 
-    def check(self, layer: str, tensor: str, got: np.ndarray) -> bool:
-        return super().check(layer, tensor, got[:1])
+    def check(self, layer: str, tensor: str, got: np.ndarray, inside: str = "") -> bool:
+        return super().check(layer, tensor, got[:1], inside)
 
 
 def test_upsets_are_masked_or_reported(found: list[Layer], tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_signals_reach_other_cores() -> None:
 def test_a_store_to_a_core_gives_its_token_once_its_last_flit_is_there() -> None:
     target = {"to_core": 1, "core": 1, "token_valid": 1, "token": 9}
     program = Pair(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, **target),))
-    alone = Handmade(TWO, store=(encode(Opcode.STORE, pixels=1000, groups=1, lanes=16, to_core=1, core=1),))
+    alone = Handmade(TWO, store=(encode(Opcode.STORE, pixels=100, groups=1, lanes=16, to_core=1, core=1),))
     base = estimate(program, TWO, QUICK, EXACT).cycles
     assert base >= estimate(alone, TWO, QUICK, EXACT).cycles >= 100
     for delay in ("store_drain", "signal_latency"):

@@ -52,6 +52,8 @@ from tb.structure.inventory import print_inventory, take_inventory
 
 __all__ = ["app", "main"]
 
+LAYERWISE = ("layers", "apart")
+"""Kinds of schedule whose launches have one part."""
 MARKS = 256
 """Entries of the cores' trace memories in the preset chips for launches of many layers."""
 FEW_CORES, MANY_TOKENS = 8, 128
@@ -134,7 +136,7 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params, count = _chip(cores, chip, fused=schedule not in ("layers", "apart")), parse_batch(batch)
+    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
     require_single(schedule, count)
     require_own_launches(launches, count)
     suffix = _suffix(schedule, fuse, overlap, launches, count)
@@ -198,7 +200,7 @@ def write_plan(
 ) -> None:
     """Write the schedule of a network: a file to edit, which sim --schedule FILE runs, and a picture of it."""
     require_network(net)
-    params = _chip(cores, chip, fused=schedule not in ("layers", "apart"))
+    params = _chip(cores, chip, fused=schedule not in LAYERWISE)
     files = outputs(out, schedule, core, params.n_cores)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)

@@ -36,15 +36,15 @@ def syncs(
     return words
 
 
-def wait(*ranges: Range, mark: int = 0) -> bytes:
-    """For all counters of up to three ranges, and then perhaps a mark."""
-    (word,) = syncs(ranges, mark=mark)
+def wait(*ranges: Range) -> bytes:
+    """For all counters of up to three ranges."""
+    (word,) = syncs(ranges)
     return word
 
 
-def waits(ranges: Sequence[Range], mark: int = 0) -> list[bytes]:
-    """For all counters of any number of ranges, and then perhaps a mark."""
-    return syncs(ranges, mark=mark) if ranges else []
+def waits(ranges: Sequence[Range]) -> list[bytes]:
+    """For all counters of any number of ranges."""
+    return syncs(ranges) if ranges else []
 
 
 def ranges_of(counters: Iterable[int]) -> list[Range]:

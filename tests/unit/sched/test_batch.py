@@ -29,6 +29,7 @@ from tests.networks import chain_network, pictures_of, random_network
 from tests.onnx_models import host_model
 from tests.strips import plan_of_strips
 from tests.unit.sched.replay import Replay
+from tests.unit.sched.test_fused import run_launches
 from tests.unit.sched.test_serial import Watched
 
 MEMORY = MemoryTiming(bytes_per_cycle=2)
@@ -48,14 +49,7 @@ def run(case: Case, plan: Plan, pictures: list[np.ndarray], order_seed: int | No
     """All launches in the machine, on one memory; every tensor of every picture that reaches DRAM is compared."""
     expected = expected_of(ops.run(case.graph, picture) for picture in pictures)
     memory = plan.memory_image(*pictures)
-    for launch in plan.launches:
-        result = Machine(case.chip).run(
-            memory, launch.program_base, launch.program_stride, order_seed=order_seed, fill_seed=order_seed
-        )
-        assert result.ok, (str(case), launch.name, result)
-        assert not any(any(core.tokens) for core in result.cores)
-        for name in plan.written(launch):
-            np.testing.assert_array_equal(plan.tensors[name].read(memory), expected[name], f"{case}: {name}")
+    run_launches(case, plan, memory, expected, order_seed)
     for name in plan.graph.outputs:
         np.testing.assert_array_equal(plan.tensors[name].read(memory), expected[name], f"{case}: {name} at the end")
 

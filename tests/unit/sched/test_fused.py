@@ -1,5 +1,6 @@
 """Fused schedules: what they compute in the machine, in the most hostile order, and what they keep from DRAM."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -40,8 +41,13 @@ CHIPS = {
 
 def run(case: Case, plan: Plan, order_seed: int | None) -> None:
     """All launches in the machine, on one memory; every tensor that reaches DRAM is compared."""
-    expected = ops.run(case.graph, case.image)
-    memory = plan.memory_image(case.image)
+    run_launches(case, plan, plan.memory_image(case.image), ops.run(case.graph, case.image), order_seed)
+
+
+def run_launches(
+    case: Case, plan: Plan, memory: np.ndarray, expected: Mapping[str, np.ndarray], order_seed: int | None
+) -> None:
+    """All launches on a memory; what each writes is compared."""
     for launch in plan.launches:
         result = Machine(case.chip).run(
             memory, launch.program_base, launch.program_stride, order_seed=order_seed, fill_seed=order_seed

@@ -1,6 +1,7 @@
 """A fused schedule as a file that a person reads and edits: launches of layers, how each is split, what stays.
 
     network = "resnet50"
+    input = "folded"
 
     [[launch]]
     layers = [
@@ -8,6 +9,7 @@
         { name = "layer1.0.conv1", split = [1, 4], output = "dram" },
     ]
 
+``input`` says how the network's input is stored (`scheduler.place.input_layouts`); without it, as seems best.
 ``split`` is (channel parts, row parts). ``output`` says where the layer's output stays: "dram"; "whole", on every core;
 or "rows", on each core those that its readers take there, which must all have one split. A maximum pool may be
 computed with the convolution in front, "conv1+maxpool", or be a layer of its own behind it. Two or three layers behind
@@ -23,6 +25,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from golden.int8.qnodes import QConv, QHost, QPool
@@ -32,7 +35,7 @@ from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
 from scheduler.fuse.strips import Chain, Strips
 
-__all__ = ["check_cuts", "joined", "read", "write"]
+__all__ = ["check_cuts", "input_layout", "joined", "read", "write"]
 
 DRAM, WHOLE_MAP, ROWS, STRIPS = "dram", "whole", "rows", "strips"
 KEYS = {"name", "split", "output"}
@@ -52,7 +55,13 @@ class _Row(NamedTuple):
         return f"launch {self.launch}, layer {self.name!r}"
 
 
-def write(network: str, stays: Stays, choices: Mapping[int, Choice], launches: Sequence[Sequence[int]]) -> str:
+def write(
+    network: str,
+    stays: Stays,
+    choices: Mapping[int, Choice],
+    launches: Sequence[Sequence[int]],
+    layout: str | None = None,
+) -> str:
     """The text of a file; comments say what each layer is predicted to cost, and what its output takes."""
     lines = [
         "# A fused schedule: edit it, and give it as SCHEDULE=. Of each layer, split = [channel parts, row parts] over",
@@ -60,6 +69,7 @@ def write(network: str, stays: Stays, choices: Mapping[int, Choice], launches: S
         '# they must have one split) or "strips", with strips = n at the last of the layers that are done by strips. A',
         "# launch may be cut wherever nothing stays.",
         f"network = {json.dumps(network)}",
+        *([] if layout is None else [f"input = {json.dumps(layout)}"]),
     ]
     for numbers in launches:
         if isinstance(stays.steps[numbers[0]].node, QHost):
@@ -98,6 +108,22 @@ def read(text: str, network: str, stays: Stays) -> tuple[dict[int, Choice], list
 def joined(text: str, candidates: Iterable[tuple[QConv, QPool]]) -> dict[str, QPool]:
     """The maximum pools of a file that are computed with the convolution in front: "conv1+pool1" is one layer."""
     return {node.name: pool for node, pool in candidates if json.dumps(f"{node.name}+{pool.name}") in text}
+
+
+def input_layout(text: str, layouts: Iterable[str]) -> str | None:
+    """How a file wants the network's input to be stored; None if it does not say.
+
+    Raises
+    ------
+    PlanError
+        If it is none of these layouts.
+    """
+    with suppress(tomllib.TOMLDecodeError):  # said when the file is read
+        found = tomllib.loads(text).get("input")
+        if found is None or found in (names := list(layouts)):
+            return found
+        raise PlanError(f"input = {found!r}: this network's input can be stored {' or '.join(names)}")
+    return None
 
 
 class _Reader:

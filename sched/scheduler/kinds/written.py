@@ -10,9 +10,10 @@ from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
-from scheduler.fuse.written import check_cuts, joined, read, write
+from scheduler.fuse.written import check_cuts, input_layout, joined, read, write
 from scheduler.group import pool_candidates
 from scheduler.kinds.fused import Fused, Planner
+from scheduler.place import input_layouts
 from scheduler.plan.program import Plan
 
 __all__ = ["Written", "require_single", "write_schedule"]
@@ -38,7 +39,9 @@ class Written:
         require_single(str(self.path), batch)
         try:
             text = self.path.read_text()
-            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, joined(text, pool_candidates(graph)))
+            pools = joined(text, pool_candidates(graph))
+            layout = input_layout(text, input_layouts(graph, chip))
+            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, pools, input_layout=layout)
             choices, launches = read(text, graph.name, planner.stays)
             choices = planner.search.priced(choices, {launch[0] for launch in launches if len(launch) == 1})
             alive = [planner.alive_behind(number, choices) for number in range(len(planner.steps))]
@@ -61,5 +64,6 @@ def require_single(schedule: str, batch: int) -> None:
 
 def write_schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming, kind: Fused | None = None) -> str:
     """The best fused schedule, as text."""
-    planner = Planner(kind or Fused(), graph, chip, memory)
-    return write(graph.name, planner.stays, *planner.decided())
+    planner = Planner(kind or Fused(), graph, chip, memory).settled()
+    layout = planner.input_layout if len(input_layouts(graph, chip)) > 1 else None
+    return write(graph.name, planner.stays, *planner.decided(), layout)

@@ -181,7 +181,7 @@ def test_a_pool_is_joined_with_its_convolution_or_not_as_the_file_says(cores: in
 
 
 def test_the_input_is_stored_as_the_file_says(tmp_path: Path) -> None:
-    """A kernel of 7x7 on three channels: the plan stores dense rows or folded ones, whichever is cheapest as a whole."""
+    """A kernel of 7x7 on three channels: the plan stores dense rows or folded ones, as is cheapest as a whole."""
     rng = np.random.default_rng(2)
     builder = GraphBuilder(rng, (3, 20, 20), 10**9)
     at = builder.conv("in", 16, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3))

@@ -182,7 +182,7 @@ class Campaign:
         """
         watcher = watcher or CampaignWatcher()
         key = self.sources()
-        order_of_start = sorted(set(cases), key=order)
+        order_of_start = sorted(dict.fromkeys(cases), key=order)
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = {case: pool.submit(self._one, case, key, watcher) for case in order_of_start}
             try:

@@ -36,7 +36,7 @@ class CampaignConsole(CampaignWatcher):
 
     def start(self, case: Task) -> None:
         if not self._console.is_terminal:
-            self._console.print(f"{case.name}: begins", markup=False, highlight=False)
+            self._console.print(f"{case.name}: begins", markup=False, highlight=False, soft_wrap=True)
         self.progress(case, "begins", 0.0)
 
     def progress(self, case: Task, text: str, share: float) -> None:
@@ -51,7 +51,8 @@ class CampaignConsole(CampaignWatcher):
             self._shares[result.case] = 1.0
             self._ended.add(result.case)
             self._show()
-            self._console.print(f"{result.case.name}: {_verdict(result)}", markup=False, highlight=False)
+            line = f"{result.case.name}: {_verdict(result)}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def done(self) -> None:
         """End the display: nothing more will come."""

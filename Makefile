@@ -8,9 +8,12 @@ STAMP  := $(VENV)/.ready
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
 SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH
+SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH ESTIMATE
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
+# And of `make experiment`.
+EXPERIMENT_OPTIONS := NAME ONLY NETS JOBS OUT
+EXPERIMENT_FLAGS := RTL ESTIMATES
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -18,13 +21,15 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim schedule nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
+.PHONY: help setup sim schedule nets test lint formal instructions inventory mutate mutate-software coverage bench experiment speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
 	@echo "    SCHEDULE=layers, fused, apart (sums and max pools are launches of their own) or a file; OVERLAP=0: load, compute, store one after the other"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
+	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
+	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"
 	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
@@ -53,6 +58,9 @@ formal: $(STAMP) ## proofs of the building blocks, each with its seeded bugs (un
 
 bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of all
 	@$(BIN)/python -m tb.cli bench $(call args,$(BENCH_OPTIONS))
+
+experiment: $(STAMP) ## a question to the chip, in many runs, what is not up to date: make experiment NAME=fusion; docs/experiments/NAME.md, .json and .svg
+	@$(BIN)/python -m tb.cli experiment $(call args,$(EXPERIMENT_OPTIONS)) $(call flags,$(EXPERIMENT_FLAGS))
 
 speed: $(STAMP) ## simulation speed of a chip, bench against a bare C++ loop, and where the time goes: make speed CORES=16 PROFILE=1
 	@$(BIN)/python -m tb.cli speed $(call args,NET LAYER CORES CHIP) $(call flags,PROFILE)

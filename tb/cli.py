@@ -31,6 +31,8 @@ from tb.bench.console import CampaignConsole
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
+from tb.experiment.catalogue import EXPERIMENTS, find_experiment
+from tb.experiment.run import run_experiment
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
@@ -39,10 +41,11 @@ from tb.model.build import SIMULATORS, build_model, emit_chip
 from tb.report.files import outputs, write_output
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
-from tb.report.terminal import print_summary
-from tb.run.capacity import parse_batch, parse_jobs
+from tb.report.terminal import print_prediction, print_summary
+from tb.run.capacity import parse_batch, parse_jobs, processors
 from tb.run.facts import describe_array
 from tb.run.options import RunOptions
+from tb.run.prediction import predict
 from tb.run.run import Run
 from tb.run.training import trainer
 from tb.run.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload, require_network
@@ -130,6 +133,9 @@ def sim(
     profile: Profile = False,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
+    estimate: Annotated[
+        bool, typer.Option(help="Only predict cycles and DRAM bytes, with nothing built or simulated.")
+    ] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Run a network through the RTL and compare every value with the golden model."""
@@ -171,6 +177,14 @@ def sim(
             apart=not folds(schedule), batch=count,
         )  # fmt: skip
 
+    if estimate:
+        try:
+            file, prediction = predict(options, workload, net, watcher)
+        finally:
+            watcher.done()
+        print_prediction(prediction, console)
+        console.print(f"prediction: {file}", highlight=False)
+        return
     try:
         summary = Run(options, workload, net, watcher).execute()
     finally:
@@ -256,9 +270,7 @@ def emit(
 
 
 @app.command()
-def build(
-    cores: Cores = 4, chip: ChipFile = None, sim: Simulator = "verilator", profile: Profile = False
-) -> None:
+def build(cores: Cores = 4, chip: ChipFile = None, sim: Simulator = "verilator", profile: Profile = False) -> None:
     """Build the simulation model into the cache."""
     params = _chip(cores, chip)
     model = build_model(emit_chip(params), sim, training=trainer(params), profile=profile)
@@ -289,6 +301,40 @@ def bench(
     table, data = write_report(out, records, revision)
     console.print(f"table: {table}, figures: {data}", highlight=False)
     if any(result.failure is not None for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def experiment(
+    name: Annotated[str | None, typer.Option(help=f"Which: {', '.join(EXPERIMENTS)}.")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Run these alone: groups of points, or names of runs with *, a,b,...; all otherwise."),
+    ] = None,
+    nets: Annotated[str | None, typer.Option(help="And of these the networks a,b,... alone.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; one for each processor otherwise.")] = None,
+    rtl: Annotated[bool, typer.Option(help="Simulate; otherwise write the page from what is there.")] = True,
+    estimates: Annotated[bool, typer.Option(help="Estimate what has not been run; otherwise leave it out.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="The report: OUT.md, OUT.json and OUT.svg; docs/experiments/NAME otherwise.")
+    ] = None,
+) -> None:
+    """Run an experiment on the RTL, what is not up to date of it, and write its page, its records and its picture.
+
+    An interrupted one goes on where it was: give the same command again.
+    """
+    chosen = find_experiment(name)
+    points = chosen.select(only, nets) if rtl else []
+    campaign = Campaign(processors() if jobs is None else jobs)
+    place = out or Path("docs/experiments") / chosen.name
+    require_writable(place)
+    console = Console()
+    book = run_experiment(chosen, points, place, campaign, console, estimates=estimates)
+    for suffix in (".md", ".json", ".svg"):
+        console.print(f"written: {place.with_name(place.name + suffix)}", highlight=False, soft_wrap=True)
+    for each in book.failed:
+        console.print(f"{each.point.name}: FAILED: {each.failure}", markup=False, highlight=False)
+    if book.failed:
         raise typer.Exit(1)
 
 

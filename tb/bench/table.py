@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tb
-from tb.bench.campaign import CaseResult
+from tb.bench.campaign import Case, CaseResult
 from tb.errors import BenchError
 from tb.files import write_atomically
 from tb.report.summary import CAUSES, largest_loss, percent, signed
@@ -69,7 +69,7 @@ def commit(*more: str) -> str:
         return "unknown"
 
 
-def record(result: CaseResult) -> dict[str, Any]:
+def record(result: CaseResult[Case]) -> dict[str, Any]:
     """One case: the figures of its summary, compared with the target, layers left out."""
     case, summary = result.case, result.summary
     facts: dict[str, Any] = {"net": case.net, "cores": case.cores, "failure": result.failure}

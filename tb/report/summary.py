@@ -119,6 +119,8 @@ class Summary:
     """Number of nodes of the quantised graph."""
     batch: int = 1
     """Number of pictures."""
+    repeated_macs: float | None = None
+    """Multiply-accumulates that are done again where tiles overlap (`scheduler.plan.repeated`), where that is known."""
     input_note: str = ""
     """The source of the input if that is no picture."""
     outputs: list[Mapping[str, Any]] = field(default_factory=list)

@@ -12,6 +12,7 @@ from rtl.contract.activity import Activity
 from rtl.contract.marks import intervals_of
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import HostStep, Part, Plan, Step
+from scheduler.plan.repeated import repeated_macs
 from scheduler.plan.traffic import part_bytes
 from tb.model.build import Model
 from tb.report.summary import LayerSummary, PartSummary, Summary
@@ -22,7 +23,7 @@ from tb.run.preparation import Scheduled
 from tb.run.workload import Workload
 from tb.sim.job import LaunchResult
 
-__all__ = ["begin_summary", "describe_array", "describe_schedule", "fill_summary"]
+__all__ = ["begin_summary", "describe_array", "describe_run", "describe_schedule", "fill_summary", "memory_facts"]
 
 
 def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: Scheduled, model: Model) -> Summary:
@@ -33,14 +34,10 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
         cores=chip.n_cores,
         array=describe_array(chip),
         sim=options.sim,
-        schedule=_described(scheduled.plan, options),
+        schedule=describe_run(scheduled.plan, options),
         seed=options.seed,
         pe_count=chip.pes,
-        memory={
-            "latency_cycles": settings.latency_cycles,
-            "bytes_per_cycle": settings.rate(chip.link_bytes),
-            "nodes": len(chip.memory_nodes),
-        },
+        memory=memory_facts(options),
         lower_bound_cycles=lower_bound_cycles(scheduled.plan, settings),
         model=model.made,
         build_s=model.build_s,
@@ -49,6 +46,7 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
         quantisation_error=asdict(workload.error) if workload.error else None,
         nodes=len(scheduled.plan.graph.nodes),
         batch=scheduled.plan.batch,
+        repeated_macs=repeated_macs(scheduled.plan),
         input_note=workload.note,
         outputs=[asdict(output) for output in workload.outputs],
         onnxruntime=asdict(workload.judgement) if workload.judgement else None,
@@ -99,7 +97,7 @@ def describe_schedule(plan: Plan) -> str:
     return f"{batch}layer by layer, max pools fused into {pools} convolution{'s' * (pools > 1)}"
 
 
-def _described(plan: Plan, options: RunOptions) -> str:
+def describe_run(plan: Plan, options: RunOptions) -> str:
     """The schedule of a run, in words."""
     kind = f"{_pictures(plan)}operator by operator" if options.schedule == "apart" else describe_schedule(plan)
     return kind if options.overlap else f"{kind}; load, compute and store one after the other"
@@ -108,6 +106,16 @@ def _described(plan: Plan, options: RunOptions) -> str:
 def _pictures(plan: Plan) -> str:
     """How many, of a batch."""
     return f"{plan.batch} pictures, " if plan.batch > 1 else ""
+
+
+def memory_facts(options: RunOptions) -> dict[str, float]:
+    """Latency and bandwidth of the external memory, and the number of its nodes."""
+    chip, settings = options.chip, options.settings
+    return {
+        "latency_cycles": settings.latency_cycles,
+        "bytes_per_cycle": settings.rate(chip.link_bytes),
+        "nodes": len(chip.memory_nodes),
+    }
 
 
 def describe_array(chip: ChipParams) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from estimator import Estimate, estimate
@@ -24,11 +24,19 @@ class Scheduled:
     """A plan, and what the estimator expects of it."""
 
     plan: Plan
-    estimated_cycles: list[int]
-    """Cycles expected of each step; 0 for one of the host."""
+    estimates: list[Estimate | None]
+    """What is expected of each step; nothing of one of the host."""
     schedule_s: float
-    estimated_parts: list[list[float]] = field(default_factory=list)
-    """Of each step, cycles of its parts; none where they are not estimated apart."""
+
+    @property
+    def estimated_cycles(self) -> list[int]:
+        """Of each step; 0 for one of the host."""
+        return [round(each.cycles) if each else 0 for each in self.estimates]
+
+    @property
+    def estimated_parts(self) -> list[list[float]]:
+        """Of each step, cycles of its parts; none where they are not estimated apart."""
+        return [each.part_cycles if each else [] for each in self.estimates]
 
 
 def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
@@ -42,9 +50,7 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
     start = time.perf_counter()
     plan = schedule(workload.graph, options.chip, options.settings, options.kind(), len(workload.images))
     estimates = [_predict(step, options) for step in plan.steps]
-    cycles = [round(each.cycles) if each else 0 for each in estimates]
-    parts = [each.part_cycles if each else [] for each in estimates]
-    return Scheduled(plan, cycles, time.perf_counter() - start, parts)
+    return Scheduled(plan, estimates, time.perf_counter() - start)
 
 
 def _predict(step: Step, options: RunOptions) -> Estimate | None:

@@ -574,7 +574,7 @@ class Planner:
         count = chain.strips
         macs = total * (strip + 1) // count - total * strip // count
         described = f"strip {strip + 1} of {count}: {described}"
-        return Part(done if strip == count - 1 else (), op, described, macs)
+        return Part(done if strip == count - 1 else (), op, described, macs, strip_of=done)
 
     def _name(self, numbers: Sequence[int]) -> str:
         last = self.steps[numbers[-1]].label

@@ -114,6 +114,8 @@ class Part:
         Multiply-accumulates of its nodes.
     rings : tuple of (core, first, end)
         Bytes of the activation scratchpads through which tensors are loaded from DRAM.
+    strip_of : tuple of str
+        Graph nodes of which it computes a strip, where `nodes` are complete only after a later one.
     """
 
     nodes: tuple[str, ...]
@@ -121,11 +123,17 @@ class Part:
     mapping: str
     macs: int
     rings: tuple[tuple[int, int, int], ...] = ()
+    strip_of: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """For reports."""
         return for_people(self.nodes) or self.op
+
+    @property
+    def works_on(self) -> tuple[str, ...]:
+        """Graph nodes of which it computes something."""
+        return self.strip_of or self.nodes
 
 
 @dataclass(frozen=True, eq=False)

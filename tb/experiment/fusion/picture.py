@@ -1,0 +1,133 @@
+"""The picture of the experiment on fused schedules: bytes and cycles by network, and speed against memory rate.
+
+Colours are those of Okabe and Ito, which the colour-blind can tell apart; bars also have hatches, lines markers.
+It needs Matplotlib, the extra `plot`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure as Canvas
+
+from tb.experiment.fusion.points import CURVE_RATES, KINDS, NETS, headline
+from tb.experiment.point import Point
+from tb.experiment.records import Book, Figure, Record, combine
+from tb.experiment.text import geometric
+
+__all__ = ["picture"]
+
+SIZE = (13.0, 10.5)
+"""Inches."""
+ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+COLOURS = {"apart": ORANGE, "layers": SKY, "fused": GREEN}
+HATCHES = {"apart": "", "layers": "//", "fused": ".."}
+FAINT = 0.45
+"""Opacity of what is estimated."""
+
+
+def picture(book: Book) -> str:
+    """The SVG; the same records give the same text."""
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "systomesh", "font.size": 9, "hatch.linewidth": 0.6}):
+        canvas = Canvas(figsize=SIZE, layout="constrained")
+        FigureCanvasSVG(canvas)
+        grid = canvas.add_gridspec(3, 2, height_ratios=(1, 1, 1.1))
+        _bytes(canvas.add_subplot(grid[0, :]), book)
+        _arms(canvas.add_subplot(grid[1, :]), book)
+        _curve(canvas.add_subplot(grid[2, 0]), book, "apart")
+        _curve(canvas.add_subplot(grid[2, 1]), book, "layers")
+        buffer = io.StringIO()
+        canvas.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _bars(
+    axes: Axes, place: float, width: float, figures: Sequence[Figure], label: str, colour: str, hatch: str
+) -> BarContainer:
+    """A bar a network; what is estimated is faint, what is missing leaves a gap."""
+    xs = [number + place * width for number in range(len(figures))]
+    heights = [figure.value or 0.0 for figure in figures]
+    bars = axes.bar(xs, heights, width, edgecolor="black", linewidth=0.5, color=colour, hatch=hatch, label=label)
+    for bar, figure in zip(bars.patches, figures, strict=True):
+        bar.set_alpha(FAINT if figure.estimated else 1.0)
+    return bars
+
+
+def _by_network(axes: Axes, label: str, title: str, columns: int) -> None:
+    axes.set_xticks([number for number, _ in enumerate(NETS)], NETS)
+    axes.set_ylabel(label)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.75, 1.17), ncols=columns, frameon=False)
+
+
+def _share(value: Record, whole: Record) -> float:
+    return 100 * value.megabytes / whole.megabytes
+
+
+def _bytes(axes: Axes, book: Book) -> None:
+    for place, kind in enumerate(KINDS):
+        shares = [book.figure(_share, headline(net, kind), headline(net, "apart")) for net in NETS]
+        bars = _bars(axes, place - 1, 0.27, shares, kind, COLOURS[kind], HATCHES[kind])
+        moved = [book.figure(lambda record: record.megabytes, headline(net, kind)) for net in NETS]
+        texts = ["" if figure.value is None else f"{figure.value:.3g}" for figure in moved]
+        axes.bar_label(bars, texts, fontsize=7, padding=1)
+    axes.set_ylim(0, 118)
+    _by_network(axes, "% of apart", "DRAM traffic on the headline chip, overlapped (above the bars: MB)", 3)
+
+
+def _relative(slow: Record, fast: Record) -> float:
+    return slow.cycles / fast.cycles
+
+
+def _arms(axes: Axes, book: Book) -> None:
+    arms = [("apart", False, ORANGE, ""), ("apart", True, VERMILION, "//"), ("fused", False, SKY, ""),
+            ("fused", True, BLUE, "//")]  # fmt: skip
+    for place, (kind, overlap, colour, hatch) in enumerate(arms):
+        speeds = [
+            book.figure(_relative, headline(net, "apart", overlap=False), headline(net, kind, overlap=overlap))
+            for net in NETS
+        ]
+        label = f"{'fused' if kind == 'fused' else 'apart'}, {'overlapped' if overlap else 'serial'}"
+        bars = _bars(axes, place - 1.5, 0.2, speeds, label, colour, hatch)
+        texts = ["" if figure.value is None else f"{figure.value:.2f}" for figure in speeds]
+        axes.bar_label(bars, texts, fontsize=6.5, padding=1)
+    axes.margins(y=0.12)
+    _by_network(axes, "times apart, serial", "Speed on the headline chip", 4)
+
+
+def _curve(axes: Axes, book: Book, base: str) -> None:
+    def speeds(net: str) -> list[Figure]:
+        return [book.figure(_relative, *_pair(net, base, rate)) for rate in CURVE_RATES]
+
+    balances = [512 / rate for rate in CURVE_RATES]
+    means = [combine(geometric, *figures) for figures in zip(*map(speeds, NETS), strict=True)]
+    chosen = (("resnet50", BLUE, "o"), ("mobilenet_v2", PURPLE, "v"), ("vgg16", ORANGE, "s"))
+    lines = [(net, speeds(net), colour, marker, "-") for net, colour, marker in chosen]
+    lines.append(("geometric mean of nine", means, "black", "D", "--"))
+    for label, figures, colour, marker, dashes in lines:
+        ys = [math.nan if figure.value is None else figure.value for figure in figures]
+        axes.plot(balances, ys, dashes, color=colour)
+        for x, y, figure in zip(balances, ys, figures, strict=True):
+            face = "white" if figure.estimated else colour
+            axes.plot([x], [y], marker, color=colour, markerfacecolor=face, markersize=6)
+        axes.plot([], [], dashes + marker, color=colour, label=label)  # the legend's
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(balances, [f"{512 / rate:.0f}\n{2 * rate} B/cycle" for rate in CURVE_RATES])
+    axes.minorticks_off()
+    axes.axhline(1, color="grey", linewidth=0.6)
+    axes.set_xlabel("multiply-accumulates a byte of DRAM bandwidth")
+    axes.set_ylabel(f"times {base}")
+    axes.set_title(f"Fused against {base}, overlapped (hollow: estimated)", loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+
+
+def _pair(net: str, base: str, rate: float) -> tuple[Point, Point]:
+    return headline(net, base, rate=rate), headline(net, "fused", rate=rate)

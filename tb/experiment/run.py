@@ -1,0 +1,113 @@
+"""A run of an experiment: points on the RTL, estimates for the rest, and its three files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from tb.bench.campaign import Campaign, CaseResult, Task, largest_first
+from tb.bench.console import CampaignConsole
+from tb.bench.table import commit
+from tb.errors import BenchError
+from tb.experiment.experiment import Experiment
+from tb.experiment.point import Forecast, Point
+from tb.experiment.records import ESTIMATE, RTL, Book, Record
+from tb.files import write_atomically
+
+__all__ = ["run_experiment"]
+
+T = TypeVar("T", bound=Task)
+
+
+def run_experiment(
+    experiment: Experiment, chosen: Sequence[Point], out: Path, campaign: Campaign, console: Console, *, estimates: bool
+) -> Book:
+    """Run what is not up to date of the chosen points, and write OUT.json, OUT.md and OUT.svg.
+
+    Points are run in the order of the experiment's groups, within one the longest first. All other points keep what
+    is known of them, from the folders of their runs or from OUT.json; what has no run is estimated. An interrupt
+    leaves files with what is there, and is raised again.
+
+    Parameters
+    ----------
+    estimates : bool
+        Without, what has no run and no estimate is left out.
+
+    Raises
+    ------
+    BenchError
+        If OUT.json is something else, or Matplotlib is missing.
+    """
+    picture = _drawing(experiment)
+    book = Book.load(out.with_name(f"{out.name}.json"), experiment.name, experiment.points)
+    book.sources, book.commit = campaign.sources(), commit()
+    _take_kept(book, campaign)
+    stages = [set(group) for group in experiment.groups.values()]
+
+    def stage_and_work(point: Point) -> tuple[int, float]:
+        return next(number for number, group in enumerate(stages) if point in group), -point.work
+
+    try:
+        for result in _run(campaign, chosen, console, stage_and_work):
+            book.records[result.case] = _record(book, campaign, result.case, RTL, result)
+        left = [Forecast(point) for point in experiment.points if _wants_estimate(book, point)]
+        if estimates and left:
+            for result in _run(campaign, left, console, largest_first):
+                point = result.case.point
+                book.records[point] = _record(book, campaign, point, ESTIMATE, result)
+    except KeyboardInterrupt:
+        _take_kept(book, campaign)
+        _write(book, experiment.page, picture, out)
+        raise
+    _write(book, experiment.page, picture, out)
+    return book
+
+
+def _run(campaign: Campaign, tasks: Sequence[T], console: Console, order: Callable[[T], Any]) -> list[CaseResult[T]]:
+    watcher = CampaignConsole(tasks, console)
+    try:
+        return campaign.run(tasks, watcher, order)
+    finally:
+        watcher.done()
+
+
+def _wants_estimate(book: Book, point: Point) -> bool:
+    """Whether a point has neither a run nor an estimate of the present sources."""
+    record = book.records.get(point)
+    return record is None or (record.source == ESTIMATE and book.is_older(record))
+
+
+def _take_kept(book: Book, campaign: Campaign) -> None:
+    """Enter all that is up to date in the folders of runs, whoever ran it."""
+    for point in book.points:
+        kept = campaign.kept(point, book.sources)
+        if kept is not None:
+            book.records[point] = _record(book, campaign, point, RTL, kept)
+        elif _wants_estimate(book, point):
+            forecast = campaign.kept(Forecast(point), book.sources)
+            if forecast is not None:
+                book.records[point] = _record(book, campaign, point, ESTIMATE, forecast)
+
+
+def _record(book: Book, campaign: Campaign, point: Point, source: str, result: CaseResult[Any]) -> Record:
+    mark = campaign.runs_dir / point.name / "fingerprint"
+    fingerprint = mark.read_text() if source == RTL and result.summary is not None else ""
+    return Record.of(point, source, result.summary, result.failure, book, fingerprint)
+
+
+def _drawing(experiment: Experiment) -> Callable[[Book], str]:
+    """The experiment's picture, once it is sure that it can be drawn: nobody wants to know that hours later."""
+    try:
+        import matplotlib  # noqa: F401 - whether it is there
+    except ModuleNotFoundError as error:
+        raise BenchError(f"pictures need {error.name}, which is not installed: run make setup") from error
+    return experiment.picture
+
+
+def _write(book: Book, page: Callable[[Book], str], picture: Callable[[Book], str], out: Path) -> None:
+    book.save(out.with_name(f"{out.name}.json"))
+    write_atomically(out.with_name(f"{out.name}.svg"), picture(book).encode())
+    write_atomically(out.with_name(f"{out.name}.md"), page(book).encode())

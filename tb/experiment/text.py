@@ -1,0 +1,88 @@
+"""Text of an experiment's page: tables, numbers, and what is missing, older, estimated or failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tb.experiment.records import RTL, Book, Figure
+
+__all__ = [
+    "change", "condition", "count", "geometric", "mean", "megabytes", "millions", "seconds", "table", "times", "verdict"
+]  # fmt: skip
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A table in Markdown, whose first columns are text and whose others are numbers."""
+    rules = [":---" if number < texts else "---:" for number in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rules, *rows]) + "\n"
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def millions(value: float) -> str:
+    return f"{value / 1e6:.2f} M"
+
+
+def megabytes(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def change(value: float) -> str:
+    """A share as a change: '-56.0 %'."""
+    return f"{100 * value:+.1f} %"
+
+
+def times(value: float) -> str:
+    return f"{value:.2f}x"
+
+
+def seconds(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def mean(*values: float) -> float:
+    """Arithmetic."""
+    return sum(values) / len(values)
+
+
+def geometric(*values: float) -> float:
+    """Geometric mean."""
+    return math.exp(mean(*map(math.log, values)))
+
+
+def verdict(figure: Figure, least: float | None = None, most: float | None = None) -> str:
+    """Whether a figure is within limits, in the form of a figure; '-' where it is missing."""
+    good = (least is None or (figure.value or 0) >= least) and (most is None or (figure.value or 0) <= most)
+    return figure.text(lambda _: "met" if good else "missed")
+
+
+def condition(book: Book) -> str:
+    """How many points are simulated, estimated, older, missing and failed, and which."""
+    found = [book.records.get(point) for point in book.points]
+    known = [record for record in found if record is not None]
+    good = [record for record in known if record.failure is None]
+    estimated = [record for record in good if record.source != RTL]
+    older = [record for record in good if book.is_older(record)]
+    missing = [point for point in book.points if point not in book.records]
+    lines = [
+        f"{len(book.points)} points: {len(good) - len(estimated)} simulated on the RTL, every bit compared and equal; "
+        f"{len(estimated)} estimated, *in italics*; {len(book.failed)} failed; {len(missing)} missing, shown as -. "
+        f"{len(older)} are of older sources than commit {book.commit}, with a dagger (\u2020)."
+    ]
+    if book.failed:
+        lines += ["", "Failed:", ""] + [f"- {record.point.name}: {record.failure}" for record in book.failed]
+    lines += _folded("missing", [point.name for point in missing])
+    lines += _folded("estimated", [record.point.name for record in estimated])
+    for commit in sorted({record.commit for record in older}):
+        lines += _folded(f"of commit {commit}", [each.point.name for each in older if each.commit == commit])
+    return "\n".join(lines) + "\n"
+
+
+def _folded(what: str, names: Sequence[str]) -> list[str]:
+    """A list that opens when it is clicked."""
+    if not names:
+        return []
+    return ["", f"<details><summary>{len(names)} {what}</summary>{', '.join(names)}</details>"]

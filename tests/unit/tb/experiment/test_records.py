@@ -19,8 +19,9 @@ FACTS = {
     "cycles": 1000,
     "estimated_cycles": 1100,
     "dram_bytes": {"weight": 3_000_000, "program": 1_000_000},
+    "macs": 400,
+    "repeated_macs": 4.0,
 }
-FACTS |= {"macs": 400, "repeated_macs": 4.0}
 
 
 def book(**records: Record) -> Book:
@@ -70,5 +71,5 @@ def test_records_of_another_chip_are_forgotten(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("text", ["[", "{}", '{"experiment": "other"}', '{"experiment": "test", "points": [3]}'])
 def test_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text(text)
-    with pytest.raises(BenchError, match="is no file of records: .*; move it away or give another OUT"):
+    with pytest.raises(BenchError, match=r"is no file of records: .*; move it away or give another OUT"):
         Book.load(tmp_path / "test.json", "test", [FAST])

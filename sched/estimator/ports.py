@@ -107,6 +107,8 @@ class Ports:
         """Time at which something has been taken or has left its store unit, if nothing else happens; or infinity."""
         event = inf
         for core, rate in zip(self.busy, self.rates, strict=True):
+            if not rate:  # two memory nodes turn to a port at once, and one of them has not yet heard of the other
+                continue
             queue = self.queues[core]
             event = min(event, self.now + max(0.0, queue[0].flits) / rate)
             for job, ahead in self._leaving(queue):

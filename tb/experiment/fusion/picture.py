@@ -64,7 +64,7 @@ def _by_network(axes: Axes, label: str, title: str, columns: int) -> None:
     axes.set_ylabel(label)
     axes.set_title(title, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.75, 1.17), ncols=columns, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.78, 1.14), ncols=columns, frameon=False)
 
 
 def _share(value: Record, whole: Record) -> float:
@@ -79,7 +79,7 @@ def _bytes(axes: Axes, book: Book) -> None:
         texts = ["" if figure.value is None else f"{figure.value:.3g}" for figure in moved]
         axes.bar_label(bars, texts, fontsize=7, padding=1)
     axes.set_ylim(0, 118)
-    _by_network(axes, "% of apart", "DRAM traffic on the headline chip, overlapped (above the bars: MB)", 3)
+    _by_network(axes, "% of apart", "DRAM traffic on the headline chip, overlapped (numbers: MB; faint: estimated)", 3)
 
 
 def _relative(slow: Record, fast: Record) -> float:
@@ -99,7 +99,7 @@ def _arms(axes: Axes, book: Book) -> None:
         texts = ["" if figure.value is None else f"{figure.value:.2f}" for figure in speeds]
         axes.bar_label(bars, texts, fontsize=6.5, padding=1)
     axes.margins(y=0.12)
-    _by_network(axes, "times apart, serial", "Speed on the headline chip", 4)
+    _by_network(axes, "times apart, serial", "Speed on the headline chip (faint: estimated)", 4)
 
 
 def _curve(axes: Axes, book: Book, base: str) -> None:
@@ -120,6 +120,7 @@ def _curve(axes: Axes, book: Book, base: str) -> None:
         axes.plot([], [], dashes + marker, color=colour, label=label)  # the legend's
     axes.set_xscale("log", base=2)
     axes.set_xticks(balances, [f"{512 / rate:.0f}\n{2 * rate} B/cycle" for rate in CURVE_RATES])
+    axes.set_xlim(balances[0] / 1.15, balances[-1] * 1.15)
     axes.minorticks_off()
     axes.axhline(1, color="grey", linewidth=0.6)
     axes.set_xlabel("multiply-accumulates a byte of DRAM bandwidth")

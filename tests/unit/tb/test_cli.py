@@ -128,6 +128,8 @@ def test_make_refuses_switches_that_are_neither_on_nor_off() -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "OVERLAP=2: give 1 or 0" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -352,6 +354,41 @@ def test_interrupt_is_one_line_and_status_130(
     monkeypatch.setattr("tb.cli.Campaign.run", interrupt)
     assert _run(monkeypatch, "bench") == 130
     assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
+
+
+def test_estimate_builds_nothing_and_keeps_what_a_run_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "lenet5-4cores-fused"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text("of an earlier run")
+    assert _run(monkeypatch, "sim", "--net", "lenet5", "--schedule", "fused", "--estimate") == 0
+    facts = json.loads((folder / "prediction.json").read_text())
+    assert facts["net"] == "lenet5"
+    assert facts["lower_bound_cycles"] < facts["estimated_cycles"] < 10_000
+    assert sum(facts["dram_bytes"].values()) > 60_000  # its weights are that many
+    assert sum(facts["compute_cycles"].values()) == pytest.approx(facts["estimated_cycles"], rel=0.01)
+    assert f"estimated {facts['estimated_cycles']:,} cycles" in capsys.readouterr().out
+    assert (folder / "summary.json").read_text() == "of an earlier run"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--name", "fission"], "NAME=fission: give the name of an experiment: fusion (what does it save"),
+        ([], "NAME=: give the name of an experiment: fusion (what does it save"),
+        (["--name", "fusion", "--only", "nothing"], "ONLY: fusion has nothing called 'nothing'; give groups (resnet50"),
+        (["--name", "fusion", "--jobs", "0"], "JOBS is 0: it must be 1 or more"),
+    ],
+)
+def test_bad_choice_of_an_experiment_is_one_line_and_status_2(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    assert _run(monkeypatch, "experiment", *arguments) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

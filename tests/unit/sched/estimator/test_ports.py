@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import pytest
 
 from estimator import estimate
-from estimator.ports import fair_rates
+from estimator.ports import Ports, SendJob, fair_rates
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, CoreParams
@@ -103,3 +104,14 @@ def test_loads_and_stores_share_a_port() -> None:
 )
 def test_ports_are_shared_fairly(senders: list[tuple[int, float]], room: tuple[float, ...], rates: list[float]) -> None:
     assert fair_rates(tuple(senders), room) == pytest.approx(tuple(rates))
+
+
+def test_port_that_is_taken_for_the_moment_makes_no_event() -> None:
+    """Two memory nodes may turn to a port at the same time; the second is heard of within that time."""
+    ports = Ports(2, buffered=4)
+    ports.send(0, SendJob(10, 0b10, 0.5, 0.0, lambda _: None, lambda _: None))
+    ports.find_heads()
+    ports.set_rates((1.0, 0.0))
+    assert ports.next_event() == inf
+    ports.set_rates((1.0, 0.5))
+    assert ports.next_event() == pytest.approx((10 - 4) / 0.5)

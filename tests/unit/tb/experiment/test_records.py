@@ -19,8 +19,9 @@ FACTS = {
     "cycles": 1000,
     "estimated_cycles": 1100,
     "dram_bytes": {"weight": 3_000_000, "program": 1_000_000},
+    "macs": 400,
+    "repeated_macs": 4.0,
 }
-FACTS |= {"macs": 400, "repeated_macs": 4.0}
 
 
 def book(**records: Record) -> Book:

@@ -74,8 +74,7 @@ class Fused:
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; of a batch, as many pictures at once as is cheapest, launch by launch."""
         require_own_launches(self.launches, batch)
-        planner = Planner(self, graph, chip, memory, batch=batch)
-        return planner.plan() if batch == 1 else planner.plan_of_batch()
+        return Planner(self, graph, chip, memory, batch=batch).plan()
 
 
 class Planner:
@@ -158,25 +157,14 @@ class Planner:
 
     def plan(self) -> Plan:
         """By the best choices."""
-        return self.finish(*self.decided())
+        planner, choices, launches = self.decided()
+        return planner.finish(choices, launches)
 
-    def plan_of_batch(self) -> Plan:
-        """The same, or the plan with all pools joined if that is estimated cheaper.
-
-        What a pool costs depends on how many pictures go together, which is not known when pools are joined.
-        """
-        choices = self.choices()
-        candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
-        if candidates != self.pools:
-            other = Planner(self.kind, self.graph, self.chip, self.memory, candidates, self.batch)
-            with suppress(PlanError):  # a convolution with its pool may not fit
-                joined = other.choices()
-                if other._total(joined) < self._total(choices):
-                    return other.finish(joined, other.launches(joined))
-        return self.finish(choices, self.launches(choices))
-
-    def decided(self) -> tuple[dict[int, Choice], list[list[int]]]:
+    def decided(self) -> tuple[Planner, dict[int, Choice], list[list[int]]]:
         """The best choices, and the operations of every launch, in as many launches as are wanted.
+
+        Of a batch, perhaps those of another planner, which joins all pools, if that is estimated cheaper: what a pool
+        costs depends on how many pictures go together, which is not known when pools are joined.
 
         Raises
         ------
@@ -184,9 +172,17 @@ class Planner:
             If there cannot be so many, or so few.
         """
         choices = self.choices()
+        candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
+        if self.batch > 1 and candidates != self.pools:
+            other = Planner(self.kind, self.graph, self.chip, self.memory, candidates, self.batch)
+            with suppress(PlanError):  # a convolution with its pool may not fit
+                joined = other.choices()
+                if other._total(joined) < self._total(choices):
+                    return other, joined, other.launches(joined)
         launches = self.launches(choices)
-        wanted = self.kind.launches
-        return (choices, launches) if wanted is None else self._in_launches(choices, launches, wanted)
+        if self.kind.launches is not None:
+            choices, launches = self._in_launches(choices, launches, self.kind.launches)
+        return self, choices, launches
 
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
@@ -201,6 +197,15 @@ class Planner:
             except PlanError:  # so many pictures at once do not fit everywhere
                 continue
         return min(found, key=self._total)
+
+    def priced(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> dict[int, Choice]:
+        """Choices that somebody else made, launch by launch; as `Search.priced`."""
+        found: dict[int, Choice] = {}
+        for numbers in launches:
+            search = self.searches[choices[numbers[0]].pictures]
+            alone = numbers if len(numbers) == 1 else ()
+            found |= search.priced({number: choices[number] for number in numbers}, alone)
+        return found
 
     def finish(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> Plan:
         """The plan of these choices.

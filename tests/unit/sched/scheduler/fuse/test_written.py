@@ -170,7 +170,7 @@ def test_a_pool_is_joined_with_its_convolution_or_not_as_the_file_says(cores: in
         planner = Planner(Fused(), graph, chip, memory, pools)
         choices = planner.choices()
         file = tmp_path / "plan.toml"
-        file.write_text(write(graph.name, planner.stays, choices, planner.launches(choices)))
+        file.write_text(write(graph.name, 1, {1: planner.stays}, choices, planner.launches(choices)))
         plan = Written(file).plan(graph, chip, memory)
         assert ["+" in step.label for step in planner.steps] == ([True, False] if pools else [False] * 3)
         run(case, plan, order_seed=1)

@@ -17,6 +17,9 @@ each other may be done strip by strip: the output of all but the last is then "s
         { name = "conv1_1", split = [1, 4], output = "strips" },
         { name = "conv1_2+pool1", split = [1, 4], output = "rows", strips = 7 },
 
+``tiles = n`` says in how many tiles, one below the other, each core computes its rows (of each strip); without it they
+are as many as are cheapest.
+
 Of a batch, the file says for how many pictures it is, ``batch = 4``, and each launch how many of them it computes at
 once, ``pictures = 2``: these share out the cores evenly, so that splits are over the cores of one. Otherwise it is one.
 """
@@ -34,11 +37,13 @@ from scheduler.fuse.operations import Operation
 from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE, Grid, Stay, Stays, row_parts
 from scheduler.fuse.strips import Chain, Strips
+from scheduler.map.mapping import Mapping as Mapped
+from scheduler.plan.layout import even_split
 
 __all__ = ["check_batch", "check_cuts", "joined", "read", "write"]
 
 DRAM, WHOLE_MAP, ROWS, STRIPS = "dram", "whole", "rows", "strips"
-KEYS = {"name", "split", "output"}
+KEYS, OPTIONAL = {"name", "split", "output"}, {"strips", "tiles"}
 
 
 class _Row(NamedTuple):
@@ -50,6 +55,7 @@ class _Row(NamedTuple):
     split: Any
     output: Any
     strips: Any = None
+    tiles: Any = None
 
     @property
     def where(self) -> str:
@@ -62,19 +68,22 @@ def write(
     stays: Mapping[int, Stays],
     choices: Mapping[int, Choice],
     launches: Sequence[Sequence[int]],
+    mappings: Mapping[int, Mapped],
 ) -> str:
-    """The text of a file; comments say what each layer is predicted to cost, and what its output takes.
+    """The text of a file; comments say what each layer is predicted to cost, its tiles, and what its output takes.
 
     Parameters
     ----------
     stays : dict of int to Stays
         By the number of pictures that are computed together.
+    mappings : dict of int to Mapping
+        How each operation is done; of strips, the first.
     """
     lines = [
         "# A fused schedule: edit it, and give it as SCHEDULE=. Of each layer, split = [channel parts, row parts] over",
         '# the cores; output = "dram", "whole" (on every core) or "rows" (on each core, those that its readers take;',
         '# they must have one split) or "strips", with strips = n at the last of the layers that are done by strips. A',
-        "# launch may be cut wherever nothing stays.",
+        "# launch may be cut wherever nothing stays. tiles = n cuts the rows of each core into so many tiles.",
         f"network = {json.dumps(network)}",
     ]
     if batch > 1:
@@ -85,23 +94,29 @@ def write(
             continue
         pictures = choices[numbers[0]].pictures
         lines += ["", "[[launch]]", *([f"pictures = {pictures}"] if batch > 1 else []), "layers = ["]
-        lines += [f"    {_line(stays[pictures], number, choices[number])}" for number in numbers]
+        lines += [f"    {_line(stays[pictures], number, choices[number], mappings[number])}" for number in numbers]
         lines.append("]")
     return "\n".join(lines) + "\n"
 
 
-def _line(stays: Stays, number: int, choice: Choice) -> str:
+def _line(stays: Stays, number: int, choice: Choice, mapping: Mapped) -> str:
     step = stays.steps[number]
     stay = DRAM if choice.stay is None else WHOLE_MAP if choice.stay == WHOLE else ROWS
     more = ""
     if choice.chain is not None:
         last = number == choice.chain.end - 1
         stay, more = (stay, f", strips = {choice.chain.strips}") if last else (STRIPS, "")
+    tiling = mapping.tiling
+    if choice.tiles is not None:
+        more += f", tiles = {choice.tiles}"
+    height = max(tile.store_rows for tile in tiling.parts[0])
     facts = [f"{choice.cost:,.0f} cycles"] if choice.cost else []
+    facts.append(f"tiles = {tiling.tiles_y} of {height} {'row' if height == 1 else 'rows'}")
     if stay not in (DRAM, STRIPS) and choice.stay and stays.tensors.first[stays.tensors.root(step.output)] == number:
         facts.append(f"keeps {stays.nbytes(stays.tensors.root(step.output), choice.stay):,} bytes a core")
+    split = [mapping.g_oc, len(tiling.row_parts)]
     comment = f"  # {', '.join(facts)}" if facts else ""
-    return f'{{ name = {json.dumps(step.label)}, split = {list(choice.grid)}, output = "{stay}"{more} }},{comment}'
+    return f'{{ name = {json.dumps(step.label)}, split = {split}, output = "{stay}"{more} }},{comment}'
 
 
 def read(text: str, network: str, stays: Mapping[int, Stays]) -> tuple[dict[int, Choice], list[list[int]]]:
@@ -170,6 +185,8 @@ class _Reader:
                 0,
                 chain=chains.get(number),
                 pictures=row.pictures,
+                tiles=self._tiles(number, row, grids[number], chains.get(number)),
+                written=True,
             )
             for number, row in by_number.items()
         }
@@ -192,11 +209,19 @@ class _Reader:
                 some = ", ".join(map(str, self.stays))
                 raise PlanError(f"launch {launch}: pictures = {pictures!r} cannot be done at once; it can be {some}")
             for layer in layers:
-                if not isinstance(layer, dict) or layer.keys() - {"strips"} != KEYS:
+                if not isinstance(layer, dict) or layer.keys() - OPTIONAL != KEYS:
                     raise PlanError(
-                        f"launch {launch}: {layer!r} must have name, split and output, perhaps strips, and nothing else"
+                        f"launch {launch}: {layer!r} must have name, split, output, perhaps strips and tiles, no more"
                     )
-                yield _Row(launch, pictures, str(layer["name"]), layer["split"], layer["output"], layer.get("strips"))
+                yield _Row(
+                    launch,
+                    pictures,
+                    str(layer["name"]),
+                    layer["split"],
+                    layer["output"],
+                    layer.get("strips"),
+                    layer.get("tiles"),
+                )
 
     def _launches(self, rows: list[_Row]) -> list[list[int]]:
         """Operations of every launch; all of the network's, in its order."""
@@ -305,6 +330,23 @@ class _Reader:
         if len(ends) > 1:
             raise PlanError(f'{where}: several readers are done by strips; use "{WHOLE_MAP}" or "{DRAM}"')
         return (*stay, *ends) if ends else stay  # pyright: ignore[reportReturnType]  # at most one end
+
+    def _tiles(self, number: int, row: _Row, grid: Grid, chain: Chain | None) -> int | None:
+        """Row tiles of each core, or of each strip of it."""
+        if row.tiles is None:
+            return None
+        if not isinstance(row.tiles, int) or row.tiles < 1:
+            raise PlanError(f"{row.where}: tiles = {row.tiles!r}; it must be 1 or more, or left out")
+        if chain is None:
+            parts, what = even_split(self.tensors.shape(self.steps[number].output)[1], grid[1]), "core"
+        else:
+            strips = Strips(self.stays[row.pictures], chain).computed[number]
+            parts, what = (part for parts in strips for part in parts), "strip"
+        fewest = min(end - first for first, end in parts)
+        if row.tiles > fewest:
+            rows = "1 row" if fewest == 1 else f"{fewest} rows"
+            raise PlanError(f"{row.where}: tiles = {row.tiles}, but a {what} has only {rows} to compute; use fewer")
+        return row.tiles
 
     def _check_chains(
         self, choices: Mapping[int, Choice], rows: Mapping[int, _Row], stay_of: Mapping[str, Stay]

@@ -67,7 +67,8 @@ def write_schedule(
     kind = kind or Fused()
     require_own_launches(kind.launches, batch)
     planner, choices, launches = Planner(kind, graph, chip, memory, batch=batch).decided()
-    return write(graph.name, batch, _stays(planner), choices, launches)
+    mappings = planner.mappings(choices, launches)
+    return write(graph.name, batch, _stays(planner), choices, launches, mappings)
 
 
 def _stays(planner: Planner) -> dict[int, Stays]:

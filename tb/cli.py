@@ -137,8 +137,9 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
     params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
-    require_same_batch(schedule, count)
+    schedule_kind(schedule, pools=fuse, overlap=overlap, launches=launches)  # refuses what cannot be, early
     require_own_launches(launches, count)
+    require_same_batch(schedule, count)
     suffix = _suffix(schedule, fuse, overlap, launches, count)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
@@ -203,11 +204,11 @@ def write_plan(
     require_network(net)
     params = _chip(cores, chip, fused=schedule not in LAYERWISE)
     files, count = outputs(out, schedule, core, params.n_cores), parse_batch(batch)
-    require_same_batch(schedule, count)
     require_own_launches(launches, count)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)
     kind = schedule_kind(schedule, launches=launches)
+    require_same_batch(schedule, count)
     graph = load_workload(net, layers=layers, apart=not folds(schedule)).graph
     console = Console()
     of_batch = f" BATCH={count}" if count > 1 else ""

@@ -496,9 +496,7 @@ class Search:
     def _misfit(self, number: int, tiles: int) -> PlanError:
         name = self.stays.steps[number].label
         count = "tile" if tiles == 1 else "tiles"
-        return PlanError(
-            f"layer {name!r} does not fit in {tiles} {count}; give more tiles, or leave tiles out"
-        )
+        return PlanError(f"layer {name!r} does not fit in {tiles} {count}; give more tiles, or leave tiles out")
 
     def _first_alike(self, number: int) -> int:
         """The first operation that costs the same, wherever its tensors are: networks repeat themselves."""

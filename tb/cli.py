@@ -137,9 +137,7 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
     params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
-    schedule_kind(schedule, pools=fuse, overlap=overlap, launches=launches)  # refuses what cannot be, early
     require_own_launches(launches, count)
-    require_same_batch(schedule, count)
     suffix = _suffix(schedule, fuse, overlap, launches, count)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
@@ -157,6 +155,8 @@ def sim(
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
         jobs=parse_jobs(jobs),
     )
+    schedule_kind(schedule, pools=fuse, overlap=overlap, launches=launches)  # refuses what cannot be, early
+    require_same_batch(schedule, count)
     console = Console()
     watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
     onnx = OnnxOptions(

@@ -13,7 +13,7 @@ __all__ = ["plan_of_all_weights"]
 
 def plan_of_all_weights(planner: Planner, every: int) -> Plan:
     """The best choices, but the first operation of a launch and every so many behind it take all of the weights."""
-    choices = planner.choices()
+    choices = planner.choices
     launches = planner.launches(choices)
     forced: dict[int, Choice] = {
         number: replace(choices[number], all_weights=True)

@@ -14,7 +14,7 @@ from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP
 from scheduler.plan.program import Placement
 from scheduler.work.lower import is_flat
 
-__all__ = ["aliases", "place_tensors", "root_of"]
+__all__ = ["aliases", "input_layouts", "likely_layout", "place_tensors", "root_of"]
 
 Parents = dict[str, tuple[str, int]]
 """Of a tensor that lies inside another: that one, and the first channel there."""
@@ -27,8 +27,8 @@ def place_tensors(
     parents: Parents | None = None,
     kept: Collection[str] = (),
     launches: Iterable[Collection[str]] = (),
-    byte_cycles: float = 0.0,
     batch: int = 1,
+    input_layout: str | None = None,
 ) -> tuple[dict[str, Placement], int]:
     """Where every tensor lies, and the end of them all; tensors between a convolution and its fused pool lie nowhere.
 
@@ -43,14 +43,16 @@ def place_tensors(
     launches : iterable of collection of str
         Nodes that share a launch: what one reads or writes is there from its start to its end, so that a launch can be
         checked, and done again.
-    byte_cycles : float
-        What a byte that is loaded costs, in cycles of all arrays together: it decides whether the network's input is
-        stored several times over, so that it takes fewer passes.
     batch : int
         Number of pictures: each has its own of every tensor, at one distance. A launch does its nodes for all of them.
+    input_layout : str, optional
+        One of `input_layouts`; that of fewest passes, nearly, if it is not given.
     """
     parents = aliases(graph, chip.link_bytes) if parents is None else parents
-    layouts = {name: _layout(graph, name, chip, byte_cycles) for name in graph.tensors}
+    layouts: dict[str, Layout] = {
+        name: Blocked(tensor.shape, chip.link_bytes) for name, tensor in graph.tensors.items()
+    }
+    layouts[graph.input] = input_layouts(graph, chip)[input_layout or likely_layout(graph, chip)]
     spans = _spans(graph, launches)
     lives = {
         name: (spans[first][0], spans[last][1])
@@ -146,44 +148,61 @@ def aliases(graph: QGraph, block: int) -> Parents:
     return parents
 
 
-def _layout(graph: QGraph, name: str, chip: ChipParams, byte_cycles: float) -> Layout:
-    blocked = Blocked(graph.tensors[name].shape, chip.link_bytes)
-    readers = [node for node in graph.nodes if name in node.inputs]
-    if name != graph.input or name in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
-        return blocked
-    if readers[0].residual is not None and readers[0].residual.input == name:
-        return blocked
-    return _packed(graph, readers[0], chip, byte_cycles) or blocked
-
-
-def _packed(graph: QGraph, node: QConv, chip: ChipParams, byte_cycles: float) -> Packed | None:
-    """Packed layout of the network's input, if that takes fewer passes than one per kernel tap."""
-    tensor = graph.tensors[node.input]
-    rows = min(core.rows for core in chip.cores)
-    channels = tensor.shape[0]
-    kernel = (node.weight.shape[2], node.weight.shape[3])
-    if node.groups != 1 or is_flat(node, tensor.shape):
-        return None
+def input_layouts(graph: QGraph, chip: ChipParams) -> dict[str, Layout]:
+    """How the network's input can be stored, by name: "blocked" like every tensor; or, where a convolution then takes
+    fewer passes than one per kernel tap, in dense rows, "packed", or every row once for each row of the kernel,
+    "folded", which takes fewest, and most bytes."""
+    tensor = graph.tensors[graph.input]
+    found: dict[str, Layout] = {"blocked": Blocked(tensor.shape, chip.link_bytes)}
+    readers = [node for node in graph.nodes if graph.input in node.inputs]
+    if graph.input in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
+        return found
+    node = readers[0]
+    if node.groups != 1 or is_flat(node, tensor.shape) or (node.residual and node.residual.input == graph.input):
+        return found
     stride = (node.stride[0] if node.out_hw[0] > 1 else 1, node.stride[1] if node.out_hw[1] > 1 else 1)
-    plain = kernel[0] * kernel[1] * ceil_div(channels, rows)
-
-    def cost_of(passes: float, nbytes: int, weight: float) -> float:
-        if not byte_cycles:
-            return passes * weight
-        blocks = ceil_div(node.weight.shape[0], min(core.cols for core in chip.cores))
-        computed = passes * blocks * node.out_hw[0] * node.out_hw[1] / chip.n_cores
-        return max(computed, nbytes * byte_cycles) + nbytes * byte_cycles / 2
-
-    best: tuple[float, Packed | None] = (cost_of(plain, Blocked(tensor.shape, chip.link_bytes).nbytes, 1.0), None)
-    for fold in (False, True):
+    kernel = (node.weight.shape[2], node.weight.shape[3])
+    plain = _passes(found["blocked"], node, chip)
+    for name, fold in (("packed", False), ("folded", True)):
         layout = Packed(
             tensor.shape, chip.link_bytes, kernel, stride, node.padding, node.dilation, node.pad_value, fold
         )
-        taps = ceil_div(layout.window_bytes, rows)
-        passes = taps * (1 if fold else kernel[0])
         fits = stride[1] * layout.pixel_bytes <= MAX_STEP and layout.row_bytes * 2 < chip.cores[0].act_bytes
-        # A folded input is read several times over: it must save clearly more than a pass in ten.
-        cost = cost_of(passes, layout.nbytes, 1.1 if fold else 1.0)
-        if fits and passes < plain and cost < best[0]:
-            best = (cost, layout)
-    return best[1]
+        if fits and _passes(layout, node, chip) < plain:
+            found[name] = layout
+    return found
+
+
+def _passes(layout: Layout, node: QConv, chip: ChipParams) -> int:
+    """Passes of the convolution that alone reads the network's input, for each block of output channels."""
+    rows = min(core.rows for core in chip.cores)
+    height, width = node.weight.shape[2:]
+    if isinstance(layout, Packed):
+        return ceil_div(layout.window_bytes, rows) * (1 if layout.fold else height)
+    return height * width * ceil_div(layout.shape[0], rows)
+
+
+def likely_layout(graph: QGraph, chip: ChipParams, byte_cycles: float = 0.0) -> str:
+    """Name of the layout of the network's input that seems best when nothing else is known.
+
+    Parameters
+    ----------
+    byte_cycles : float
+        What a byte that is loaded costs, in cycles of all arrays together.
+    """
+    found = input_layouts(graph, chip)
+    if len(found) == 1:
+        return "blocked"
+    (node,) = (node for node in graph.nodes if graph.input in node.inputs)
+    assert isinstance(node, QConv)
+    blocks = ceil_div(node.weight.shape[0], min(core.cols for core in chip.cores))
+
+    def cost(name: str) -> float:
+        layout = found[name]
+        passes = _passes(layout, node, chip)
+        if not byte_cycles:  # a folded input is read several times over: it must save clearly more than a pass in ten
+            return passes * (1.1 if name == "folded" else 1.0)
+        computed = passes * blocks * node.out_hw[0] * node.out_hw[1] / chip.n_cores
+        return max(computed, layout.nbytes * byte_cycles) + layout.nbytes * byte_cycles / 2
+
+    return min(found, key=cost)

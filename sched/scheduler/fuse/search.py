@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import inf
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.sink import Sink, sink_of
 from scheduler.work.work import Work
 
-__all__ = ["LAUNCH_CYCLES", "RECOMPUTED", "Choice", "Search", "best_of", "part_budget"]
+__all__ = ["LAUNCH_CYCLES", "RECOMPUTED", "Choice", "Memo", "Search", "best_of", "part_budget"]
 
 State = tuple[tuple[str, Stay], ...]
 """Roots that are alive, and where."""
@@ -112,6 +112,27 @@ class Price(NamedTuple):
     all_weights: bool = False
 
 
+@dataclass
+class Memo:
+    """What searches have found so far for every kind of operation; those of one chip, memory and cost may share it.
+
+    Attributes
+    ----------
+    found : dict
+        The best few mappings by kind of work, split and size of budget.
+    kinds : dict
+        Numbers of kinds of operations, by which the others are known.
+    mapped : dict
+        Mappings of an operation, whatever becomes of its output.
+    prices : dict
+    """
+
+    found: dict[object, list[Mapping]] = field(default_factory=dict)
+    kinds: dict[Hashable, int] = field(default_factory=dict)
+    mapped: dict[object, list[Mapping]] = field(default_factory=dict)
+    prices: dict[object, Price] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class _Way:
     """The cheapest way to a point."""
@@ -165,6 +186,8 @@ class Search:
         Share of the network's multiply-accumulates that a chain may do again.
     rounds : int
         How often everything is done, each time for as many pictures as are computed together.
+    memo : Memo, optional
+        Of searches with the same chip, memory and costs, in the same or another form of the network.
     """
 
     def __init__(
@@ -174,7 +197,9 @@ class Search:
         byte_cost: float,
         recomputed: float = RECOMPUTED,
         rounds: int = 1,
+        memo: Memo | None = None,
     ) -> None:
+        self.memo = memo or Memo()
         self.stays, self.memory, self.byte_cost = stays, memory, byte_cost
         self.recomputed, self.rounds = recomputed, rounds
         self.chip, self.core, self.tensors = stays.chip, stays.core, stays.tensors
@@ -182,14 +207,9 @@ class Search:
         self.cores = tuple(range(self.chip.n_cores))
         self.strips = cache(partial(Strips, stays))
         self.macs = sum(step.macs for step in stays.steps)
-        self._found: dict[object, list[Mapping]] = {}
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
-        self._prices: dict[object, Price] = {}
-        self._mapped: dict[object, list[Mapping]] = {}
-        self._first: dict[Hashable, int] = {}
-        """Of every kind of operation, the first that was met."""
-        self._alike = cache(self._first_alike)
+        self._alike = cache(self._kind)
 
     def best(self, first: int, end: int, capacity: int) -> list[Choice]:
         """Of operations [first, end); tensors that are alive at either end are in DRAM there.
@@ -400,17 +420,17 @@ class Search:
         """Of all strips of an operation."""
         loads = tuple(place is None for place in where.values())
         level = level if any(loads) else 0
-        key = number, strips.chain, loads, stay, level, tiles
-        if key not in self._prices:
-            prices = [
-                self._of_strip(strips, number, strip, where, stay, level, tiles) for strip in range(strips.chain.strips)
-            ]
-            self._prices[key] = Price(
+        chain = strips.chain
+        kinds = tuple(map(self._alike, range(chain.first, chain.end)))
+        key = kinds, number - chain.first, chain.row_parts, chain.strips, loads, stay, level, tiles
+        if key not in self.memo.prices:
+            prices = [self._of_strip(strips, number, n, where, stay, level, tiles) for n in range(chain.strips)]
+            self.memo.prices[key] = Price(
                 sum(price.cost for price in prices),
                 max(price.ring for price in prices),
                 any(price.all_weights for price in prices),
             )
-        return self._affordable(number, self._prices[key], tiles)
+        return self._affordable(number, self.memo.prices[key], tiles)
 
     def _of_strip(
         self,
@@ -481,9 +501,9 @@ class Search:
         loads = any(place is None for place in where.values())
         level = None if left is None else self._level(left) if loads else 0
         key = self._alike(number), grid, tuple(place is None for place in where.values()), stay, level, tiles
-        if key not in self._prices:
-            self._prices[key] = self._price(number, grid, where, stay, level, tiles)
-        return self._affordable(number, self._prices[key], tiles)
+        if key not in self.memo.prices:
+            self.memo.prices[key] = self._price(number, grid, where, stay, level, tiles)
+        return self._affordable(number, self.memo.prices[key], tiles)
 
     def _affordable(self, number: int, price: Price, tiles: int | None) -> Price:
         """The same price; raises a PlanError if it is infinite."""
@@ -498,8 +518,8 @@ class Search:
         count = "tile" if tiles == 1 else "tiles"
         return PlanError(f"layer {name!r} does not fit in {tiles} {count}; give more tiles, or leave tiles out")
 
-    def _first_alike(self, number: int) -> int:
-        """The first operation that costs the same, wherever its tensors are: networks repeat themselves."""
+    def _kind(self, number: int) -> int:
+        """Of operations that cost the same, wherever their tensors are: networks repeat themselves."""
         step, stays = self.stays.steps[number], self.stays
         options = {name: stays.options(self.tensors.root(name)) for name in step.reads}
 
@@ -518,7 +538,7 @@ class Search:
         read = tuple((place, kinds(place)) for place in places)
         outputs = stays.options(self.tensors.root(step.output))
         written = tuple((stay, kind_of(stays.tensor(step.output, stay))) for stay in outputs)
-        return self._first.setdefault((read, written), number)
+        return self.memo.kinds.setdefault((read, written), len(self.memo.kinds))
 
     def _error(self, number: int) -> PlanError:
         """Why an operation does not fit: as was found for it, or for one of its kind."""
@@ -537,9 +557,9 @@ class Search:
     ) -> Price:
         sink = sink_of(self.stays.tensor(self.stays.steps[number].output, stay))
         key = self._alike(number), grid, tuple(place is None for place in where.values()), level, tiles
-        if key not in self._mapped:
-            self._mapped[key] = self._mappings(number, grid, where, level, tiles)
-        return self._cheapest(self._mapped[key], sink)
+        if key not in self.memo.mapped:
+            self.memo.mapped[key] = self._mappings(number, grid, where, level, tiles)
+        return self._cheapest(self.memo.mapped[key], sink)
 
     def _cheapest(self, mappings: list[Mapping], sink: Sink) -> Price:
         """Of the cheapest with such a sink; infinite if there is none."""
@@ -593,9 +613,9 @@ class Search:
         for work in works:
             kind = work.kind if work.row_parts is None else strip_kind(work)
             key = kind, grid, budget.act.size, budget.weight.size, budget.tokens.size, tiles
-            if key not in self._found:
-                self._found[key] = self._fitting(number, work, grid, budget, tiles)
-            found += [replace(mapping.of(work), budget=budget) for mapping in self._found[key]]
+            if key not in self.memo.found:
+                self.memo.found[key] = self._fitting(number, work, grid, budget, tiles)
+            found += [replace(mapping.of(work), budget=budget) for mapping in self.memo.found[key]]
         return found
 
     def _fitting(self, number: int, work: Work, grid: Grid, budget: Budget, tiles: int | None) -> list[Mapping]:

@@ -1,6 +1,7 @@
 """A fused schedule as a file that a person reads and edits: launches of layers, how each is split, what stays.
 
     network = "resnet50"
+    input = "folded"
 
     [[launch]]
     layers = [
@@ -8,6 +9,7 @@
         { name = "layer1.0.conv1", split = [1, 4], output = "dram" },
     ]
 
+``input`` says how the network's input is stored (`scheduler.place.input_layouts`); without it, as seems best.
 ``split`` is (channel parts, row parts). ``output`` says where the layer's output stays: "dram"; "whole", on every core;
 or "rows", on each core those that its readers take there, which must all have one split. A maximum pool may be
 computed with the convolution in front, "conv1+maxpool", or be a layer of its own behind it. Two or three layers behind
@@ -40,7 +42,7 @@ from scheduler.fuse.strips import Chain, Strips
 from scheduler.map.mapping import Mapping as Mapped
 from scheduler.plan.layout import even_split
 
-__all__ = ["check_batch", "check_cuts", "joined", "read", "write"]
+__all__ = ["check_batch", "check_cuts", "input_layout", "joined", "read", "write"]
 
 DRAM, WHOLE_MAP, ROWS, STRIPS = "dram", "whole", "rows", "strips"
 KEYS, OPTIONAL = {"name", "split", "output"}, {"strips", "tiles"}
@@ -69,6 +71,7 @@ def write(
     choices: Mapping[int, Choice],
     launches: Sequence[Sequence[int]],
     mappings: Mapping[int, Mapped],
+    layout: str | None = None,
 ) -> str:
     """The text of a file; comments say what each layer is predicted to cost, its tiles, and what its output takes.
 
@@ -78,6 +81,8 @@ def write(
         By the number of pictures that are computed together.
     mappings : dict of int to Mapping
         How each operation is done; of strips, the first.
+    layout : str, optional
+        Of the network's input.
     """
     lines = [
         "# A fused schedule: edit it, and give it as SCHEDULE=. Of each layer, split = [channel parts, row parts] over",
@@ -85,6 +90,7 @@ def write(
         '# they must have one split) or "strips", with strips = n at the last of the layers that are done by strips. A',
         "# launch may be cut wherever nothing stays. tiles = n cuts the rows of each core into so many tiles.",
         f"network = {json.dumps(network)}",
+        *([] if layout is None else [f"input = {json.dumps(layout)}"]),
     ]
     if batch > 1:
         lines += ["# Pictures: how many a launch computes at once; splits are over the cores of each."]
@@ -151,6 +157,20 @@ def check_batch(text: str, batch: int) -> None:
 def joined(text: str, candidates: Iterable[tuple[QConv, QPool]]) -> dict[str, QPool]:
     """The maximum pools of a file that are computed with the convolution in front: "conv1+pool1" is one layer."""
     return {node.name: pool for node, pool in candidates if json.dumps(f"{node.name}+{pool.name}") in text}
+
+
+def input_layout(text: str, layouts: Iterable[str]) -> str | None:
+    """How a file wants the network's input to be stored; None if it does not say.
+
+    Raises
+    ------
+    PlanError
+        If it is none of these layouts.
+    """
+    found = _parsed(text).get("input")
+    if found is None or found in (names := list(layouts)):
+        return found
+    raise PlanError(f"input = {found!r}: this network's input can be stored {' or '.join(names)}")
 
 
 def _parsed(text: str) -> dict[str, Any]:

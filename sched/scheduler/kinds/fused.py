@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 from estimator import MemoryTiming, estimate
 from golden.int8.batch import batched, of_picture
@@ -18,7 +18,7 @@ from scheduler.errors import PlanError
 from scheduler.fuse.cuts import fewest_launches, how_to_get_more, joined, staying_behind
 from scheduler.fuse.operations import Tensors, operations, word_channels
 from scheduler.fuse.pack import Item, largest_gap, pack
-from scheduler.fuse.search import LAUNCH_CYCLES, RECOMPUTED, Choice, Search, best_of, part_budget
+from scheduler.fuse.search import LAUNCH_CYCLES, RECOMPUTED, Choice, Memo, Search, best_of, part_budget
 from scheduler.fuse.stay import Stay, Stays, require_equal_cores
 from scheduler.fuse.strips import Chain
 from scheduler.group import Pools, pool_candidates
@@ -26,7 +26,7 @@ from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import Range
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
-from scheduler.place import aliases, place_tensors
+from scheduler.place import aliases, input_layouts, likely_layout, place_tensors
 from scheduler.plan.bump import Bump
 from scheduler.plan.program import Part, Placement, Plan, Segment, Step
 from scheduler.plan.residence import Residence, Resident
@@ -77,7 +77,7 @@ class Fused:
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; of a batch, as many pictures at once as is cheapest, launch by launch."""
         require_own_launches(self.launches, batch)
-        return Planner(self, graph, chip, memory, batch=batch).plan()
+        return Planner(self, graph, chip, memory, batch=batch).settled().plan()
 
 
 class Planner:
@@ -90,6 +90,10 @@ class Planner:
         before the pool, if they are not given.
     batch : int
         Number of pictures.
+    input_layout : str, optional
+        How the network's input is stored (`scheduler.place.input_layouts`); as seems best, if it is not given.
+    memos : dict of int to Memo, optional
+        By the number of pictures that are computed together, what planners of other forms of the network have found.
 
     Attributes
     ----------
@@ -107,21 +111,27 @@ class Planner:
         memory: MemoryTiming,
         pools: Pools | None = None,
         batch: int = 1,
+        input_layout: str | None = None,
+        memos: dict[int, Memo] | None = None,
     ) -> None:
         require_batch(batch)
         require_equal_cores(chip)
         self.kind, self.graph, self.chip, self.memory, self.batch = kind, graph, chip, memory, batch
+        self.byte_cycles = 1 / (len(chip.memory_nodes) * memory.rate(chip.link_bytes))
+        self.input_layout = input_layout or likely_layout(graph, chip, self.byte_cycles)
+        self.memos = {} if memos is None else memos
         self.pools = self._joined() if pools is None else pools
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
-        self.byte_cycles = 1 / (len(chip.memory_nodes) * memory.rate(chip.link_bytes))
-        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles, batch=batch)
+        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, batch=batch, input_layout=self.input_layout)
         byte_cost = kind.byte_cost * self.byte_cycles
         self.searches: dict[int, Search] = {}
         for count in pictures_at_once(batch, chip):
             stays = Stays(chip, self.steps, self.tensors, in_memory, count)
-            self.searches[count] = Search(stays, memory, byte_cost, kind.recomputed, batch // count)
+            self.searches[count] = Search(
+                stays, memory, byte_cost, kind.recomputed, batch // count, self.memos.setdefault(count, Memo())
+            )
         self.search = self.searches[1]
         self.stays = self.search.stays
         self.chooser = Chooser(chip, memory, kind.policy)
@@ -133,10 +143,7 @@ class Planner:
         candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
         if not candidates:
             return {}
-        together, apart = (
-            Planner(self.kind, self.graph, self.chip, self.memory, pools, self.batch)
-            for pools in (candidates, dict[str, QPool]())
-        )
+        together, apart = (self._variant(pools, self.input_layout) for pools in (candidates, dict[str, QPool]()))
         return {
             name: pool
             for name, pool in candidates.items()
@@ -156,35 +163,60 @@ class Planner:
         """Number of the operation of a node."""
         return next(number for number, step in enumerate(self.steps) if step.name == name)
 
+    def _variant(self, pools: Pools, input_layout: str) -> Planner:
+        """The planner of the network in another form."""
+        return Planner(self.kind, self.graph, self.chip, self.memory, pools, self.batch, input_layout, self.memos)
+
+    def settled(self) -> Planner:
+        """This planner, or one of another form of the network, if its whole plan is estimated cheaper.
+
+        What a pool costs, and what a layout of the input, depends on what stays on the chip around it and on how many
+        pictures go together, which is not known when these are chosen.
+        """
+        best = self
+        for pools, layout in self._other_forms():
+            other = self._variant(pools, layout)
+            with suppress(PlanError):  # a convolution with its pool may not fit
+                if other.total < best.total:
+                    best = other
+        return best
+
+    def _other_forms(self) -> Iterator[tuple[Pools, str]]:
+        """Other ways to store the input, with or without the first pool in its convolution; of batches all pools."""
+        candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
+        first = next((node.name for node in self.graph.nodes if self.graph.input in node.inputs), None)
+        forms: list[Pools] = [self.pools]
+        if first in candidates:
+            forms.append({name: pool for name, pool in candidates.items() if (name in self.pools) != (name == first)})
+        if self.batch > 1 and candidates not in forms:
+            forms.append(candidates)
+        layouts = list(input_layouts(self.graph, self.chip))
+        for layout in layouts[1:] or layouts:  # dense rows are fewer bytes and fewer passes than blocks
+            yield from ((pools, layout) for pools in forms if (pools, layout) != (self.pools, self.input_layout))
+
     def plan(self) -> Plan:
         """By the best choices."""
-        planner, choices, launches = self.decided()
-        return planner.finish(choices, launches)
+        return self.finish(*self.decided())
 
-    def decided(self) -> tuple[Planner, dict[int, Choice], list[list[int]]]:
+    def decided(self) -> tuple[dict[int, Choice], list[list[int]]]:
         """The best choices, and the operations of every launch, in as many launches as are wanted.
-
-        Of a batch, perhaps those of another planner, which joins all pools, if that is estimated cheaper: what a pool
-        costs depends on how many pictures go together, which is not known when pools are joined.
 
         Raises
         ------
         PlanError
             If there cannot be so many, or so few.
         """
-        choices = self.choices()
-        candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
-        if self.batch > 1 and candidates != self.pools:
-            other = Planner(self.kind, self.graph, self.chip, self.memory, candidates, self.batch)
-            with suppress(PlanError):  # a convolution with its pool may not fit
-                joined = other.choices()
-                if other._total(joined) < self._total(choices):
-                    return other, joined, other.launches(joined)
+        choices = self.choices
         launches = self.launches(choices)
-        if self.kind.launches is not None:
-            choices, launches = self._in_launches(choices, launches, self.kind.launches)
-        return self, choices, launches
+        wanted = self.kind.launches
+        return (choices, launches) if wanted is None else self._in_launches(choices, launches, wanted)
 
+    @cached_property
+    def total(self) -> float:
+        """Estimated cost of the best choices."""
+        return self._total(self.choices)
+
+    @cached_property
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
         searches = list(self.searches.values())
@@ -240,7 +272,7 @@ class Planner:
         together = [[node.name for n in numbers for node in self.steps[n].done] for numbers in launches]
         shared = filter(None, together)
         placements, end = place_tensors(
-            self.graph, self.chip, self.pools, self.parents, kept, shared, self.byte_cycles, self.batch
+            self.graph, self.chip, self.pools, self.parents, kept, shared, self.batch, self.input_layout
         )
         whole = batched(self.graph, self.batch)
         bump = Bump(end)

@@ -13,9 +13,10 @@ from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.fuse.stay import Stays
-from scheduler.fuse.written import check_batch, check_cuts, joined, read, write
+from scheduler.fuse.written import check_batch, check_cuts, input_layout, joined, read, write
 from scheduler.group import pool_candidates
 from scheduler.kinds.fused import Fused, Planner
+from scheduler.place import input_layouts
 from scheduler.plan.program import Plan
 from scheduler.rounds import require_own_launches
 
@@ -43,7 +44,8 @@ class Written:
             text = self.path.read_text()
             check_batch(text, batch)
             pools = joined(text, pool_candidates(graph))
-            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, pools, batch)
+            layout = input_layout(text, input_layouts(graph, chip))
+            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, pools, batch, layout)
             choices, launches = read(text, graph.name, _stays(planner))
             alive = [planner.alive_behind(number, choices) for number in range(len(planner.steps))]
             check_cuts(planner.steps, launches, alive)
@@ -66,9 +68,10 @@ def write_schedule(
     """The best fused schedule, as text."""
     kind = kind or Fused()
     require_own_launches(kind.launches, batch)
-    planner, choices, launches = Planner(kind, graph, chip, memory, batch=batch).decided()
-    mappings = planner.mappings(choices, launches)
-    return write(graph.name, batch, _stays(planner), choices, launches, mappings)
+    planner = Planner(kind, graph, chip, memory, batch=batch).settled()
+    choices, launches = planner.decided()
+    layout = planner.input_layout if len(input_layouts(graph, chip)) > 1 else None
+    return write(graph.name, batch, _stays(planner), choices, launches, planner.mappings(choices, launches), layout)
 
 
 def _stays(planner: Planner) -> dict[int, Stays]:

@@ -96,7 +96,7 @@ def test_parts_with_all_of_the_weight_scratchpad_are_computed_right_in_any_order
     """As the search wants it, and with others made to: first, behind each other, and last in a launch."""
     case = random_network(seed, little_weights(cores))
     planner = Planner(Fused(), case.graph, case.chip, MEMORY)
-    assert any(choice.all_weights for choice in planner.choices().values())
+    assert any(choice.all_weights for choice in planner.choices.values())
     for plan in (planner.plan(), plan_of_all_weights(planner, 1), plan_of_all_weights(planner, 3)):
         for launch in plan.launches:
             Replay(launch, case.chip).run()

@@ -11,10 +11,12 @@ import pytest
 from estimator import MemoryTiming
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, PlanError
+from scheduler.fuse.search import Choice
 from scheduler.fuse.written import read, write
 from scheduler.group import pool_candidates
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.kinds.written import Written, write_schedule
+from scheduler.place import input_layouts
 from tests.cases import Case, GraphBuilder, random_image
 from tests.networks import random_network
 from tests.unit.sched.test_fused import run
@@ -26,6 +28,12 @@ SLOW = MemoryTiming(bytes_per_cycle=1)
 
 def streams(plan: Plan) -> list[bytes]:
     return [b"".join(launch.streams[place]) for launch in plan.launches for place in sorted(launch.streams)]
+
+
+def text_of(planner: Planner, choices: dict[int, Choice], launches: list[list[int]], layout: str | None = None) -> str:
+    """The file of these choices, of one picture."""
+    mappings = planner.mappings(choices, launches)
+    return write(planner.graph.name, 1, {1: planner.stays}, choices, launches, mappings, layout)
 
 
 def chain() -> Case:
@@ -104,10 +112,10 @@ def test_tiles_that_are_as_they_were_change_nothing(seed: int, tmp_path: Path) -
     assert changes == text.count("name = ")
     file.write_text(text)
     assert streams(Written(file).plan(case.graph, CHIP, SLOW)) == streams(Fused().plan(case.graph, CHIP, SLOW))
-    planner = Planner(Fused(), case.graph, CHIP, SLOW)
+    planner = Planner(Fused(), case.graph, CHIP, SLOW).settled()
     choices, launches = read(text, case.graph.name, {1: planner.stays})
     choices = planner.priced(choices, launches)
-    again = write(case.graph.name, 1, {1: planner.stays}, choices, launches, planner.mappings(choices, launches))
+    again = text_of(planner, choices, launches, tomllib.loads(text).get("input"))
     assert tomllib.loads(again) == tomllib.loads(text)
 
 
@@ -241,15 +249,41 @@ def test_a_pool_is_joined_with_its_convolution_or_not_as_the_file_says(cores: in
     costs = {}
     for pools in (candidates, {}):
         planner = Planner(Fused(), graph, chip, memory, pools)
-        choices = planner.choices()
+        choices = planner.choices
         launches = planner.launches(choices)
         file = tmp_path / "plan.toml"
-        file.write_text(
-            write(graph.name, 1, {1: planner.stays}, choices, launches, planner.mappings(choices, launches))
-        )
+        file.write_text(text_of(planner, choices, launches))
         plan = Written(file).plan(graph, chip, memory)
         assert ["+" in step.label for step in planner.steps] == ([True, False] if pools else [False] * 3)
         run(case, plan, order_seed=1)
         costs[len(pools)] = sum(choice.cost for choice in choices.values())
     chosen = Planner(Fused(), graph, chip, memory).pools
     assert costs[len(chosen)] == min(costs.values())
+
+
+def test_the_input_is_stored_as_the_file_says(tmp_path: Path) -> None:
+    """A kernel of 7x7 on three channels: the plan stores dense rows or folded ones, whichever is cheapest."""
+    rng = np.random.default_rng(2)
+    builder = GraphBuilder(rng, (3, 20, 20), 10**9)
+    at = builder.conv("in", 16, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3))
+    at = builder.pool("maxpool", at, (3, 3), (2, 2), (1, 1, 1, 1))
+    graph = builder.graph("shallow", builder.conv(at, 16, (1, 1)))
+    case = Case(0, "shallow", CHIP, graph, random_image(rng, graph))
+    file = tmp_path / "plan.toml"
+    file.write_text(text := write_schedule(graph, CHIP, SLOW))
+    settled = Planner(Fused(), graph, CHIP, SLOW).settled()
+    assert f'input = "{settled.input_layout}"' in text
+    assert streams(Written(file).plan(graph, CHIP, SLOW)) == streams(Fused().plan(graph, CHIP, SLOW))
+    totals = {}
+    for layout in input_layouts(graph, CHIP):
+        planner = Planner(Fused(), graph, CHIP, SLOW, settled.pools, input_layout=layout)
+        totals[layout] = planner.total
+        file.write_text(text_of(planner, *planner.decided(), layout))
+        plan = Written(file).plan(graph, CHIP, SLOW)
+        assert plan.tensors["in"].layout == input_layouts(graph, CHIP)[layout]
+        run(case, plan, order_seed=2)
+    assert settled.total == min(totals.values())
+    assert len(set(totals.values())) == len(totals) == 3
+    file.write_text(re.sub(r'input = ".*"', 'input = "folder"', text))
+    with pytest.raises(PlanError, match=r"input = 'folder': this network's input can be stored blocked or packed or"):
+        Written(file).plan(graph, CHIP, SLOW)

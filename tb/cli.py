@@ -22,7 +22,7 @@ from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.kinds.fused import Fused
-from scheduler.kinds.written import Written, require_single, write_schedule
+from scheduler.kinds.written import Written, require_same_batch, write_schedule
 from scheduler.rounds import require_own_launches
 from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
 from scheduler.schedule import schedule as make_plan
@@ -143,7 +143,6 @@ def sim(
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
     params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
-    require_single(schedule, count)
     require_own_launches(launches, count)
     suffix = _suffix(schedule, fuse, overlap, launches, count)
     options = RunOptions(
@@ -162,6 +161,8 @@ def sim(
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
         jobs=parse_jobs(jobs),
     )
+    schedule_kind(schedule, pools=fuse, overlap=overlap, launches=launches)  # refuses what cannot be, early
+    require_same_batch(schedule, count)
     console = Console()
     watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
     onnx = OnnxOptions(
@@ -207,6 +208,7 @@ def write_plan(
         str, typer.Option(help="What to draw: a kind of schedule, or a .toml file; only fused can be written as one.")
     ] = "fused",
     launches: Launches = None,
+    batch: Annotated[str | None, typer.Option(help="Number of pictures that go through one plan; 1 otherwise.")] = None,
     core: Annotated[int | None, typer.Option(help="Core whose scratchpad the picture shows; 0 otherwise.")] = None,
     out: Annotated[
         str, typer.Option(help="Files a,b: the schedule as .toml to read and edit, its picture as .svg.")
@@ -215,24 +217,27 @@ def write_plan(
     """Write the schedule of a network: a file to edit, which sim --schedule FILE runs, and a picture of it."""
     require_network(net)
     params = _chip(cores, chip, fused=schedule not in LAYERWISE)
-    files = outputs(out, schedule, core, params.n_cores)
+    files, count = outputs(out, schedule, core, params.n_cores), parse_batch(batch)
+    require_own_launches(launches, count)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)
     kind = schedule_kind(schedule, launches=launches)
+    require_same_batch(schedule, count)
     graph = load_workload(net, layers=layers, apart=not folds(schedule)).graph
     console = Console()
+    of_batch = f" BATCH={count}" if count > 1 else ""
     for file in files:
         if file.suffix == ".toml":
             assert isinstance(kind, Fused)
-            write_output(file, write_schedule(graph, params, settings, kind))
+            write_output(file, write_schedule(graph, params, settings, kind, count))
             kind = Written(file)
-            console.print(f"schedule: {file}; run it with make sim NET={net} SCHEDULE={file}", highlight=False,
-                          soft_wrap=True)  # fmt: skip
+            line = f"schedule: {file}; run it with make sim NET={net} SCHEDULE={file}{of_batch}"
+            console.print(line, highlight=False, soft_wrap=True)
         else:
             draw_plan = _drawing()
-            plan = kind.plan(graph, _with_marks(params), settings)
+            plan = kind.plan(graph, _with_marks(params), settings, count)
             mesh = f"{params.mesh_width} x {params.mesh_height} cores of {describe_array(params)}"
-            title = f"{net} on {mesh}, {schedule}"
+            title = f"{net} on {mesh}, {schedule}{of_batch and f', {count} pictures'}"
             write_output(file, draw_plan(plan, settings, title, core or 0))
             console.print(f"picture: {file}", highlight=False, soft_wrap=True)
 

@@ -33,6 +33,8 @@ from rtl.noc.flit import Kind, flit_layout
 __all__ = ["Packets", "Store", "job_layout"]
 
 """Flits of a parameter block."""
+TURN_BITS = 2
+"""Of the turn of a STORE: more turns than those of the jobs that have packets to begin, and of the STORE in front."""
 BUFFER_FLITS = 8
 """Enough that a flit enters every cycle: 5 cycles from the read to the buffer, 2 for the buffer's credit."""
 
@@ -40,11 +42,12 @@ BUFFER_FLITS = 8
 def job_layout(*, multicast: bool = False) -> data.StructLayout:
     """One group of a STORE: ``flits`` flits from ``addr`` on (a byte address in memory, a flit address in a core).
 
-    With ``multicast`` they go to the cores from ``core`` to ``last``.
+    With ``multicast`` they go to the cores from ``core`` to ``last``. ``turn`` counts STOREs.
     """
     names = ("to_core", "memory", "core", "space", "planar", "addr", "flits", "lanes", "lane_offset", "traffic")
     layout = {name: isa.Store["pixels" if name == "flits" else name].shape for name in names}
     layout |= {name: isa.Store[name].shape for name in ("token_valid", "token")}
+    layout |= {"turn": unsigned(TURN_BITS)}
     return data.StructLayout(layout | ({"last": isa.Store["core"].shape} if multicast else {}))
 
 
@@ -72,6 +75,8 @@ class Packets(wiring.Component):
         A WRITE packet leaves with this flit.
     busy
         A job is under way.
+    turn, hold
+        Of the job whose packets begin now; no further one of them does.
     """
 
     def __init__(self, *, chip: ChipParams, lanes: int, multicast: bool = False) -> None:
@@ -85,6 +90,8 @@ class Packets(wiring.Component):
                 "o": Out(stream.Signature(flit_layout(chip))),
                 "write_sent": Out(1),
                 "busy": Out(1),
+                "turn": Out(TURN_BITS),
+                "hold": In(1),
             }
         )
 
@@ -106,7 +113,8 @@ class Packets(wiring.Component):
         page_left = Signal(range(page_flits + 1))
         limit = Signal(range(page_flits + chip.max_packet_flits + 1))
         final = Signal()
-        with m.If(rest_valid & (~head_valid | head_taken)):
+        m.d.comb += self.turn.eq(rest.turn)
+        with m.If(rest_valid & (~head_valid | head_taken) & ~self.hold):
             m.d.comb += [
                 page_left.eq(page_flits - rest.addr[flit_bits:12]),
                 limit.eq(chip.max_packet_flits),
@@ -256,6 +264,7 @@ class Store(wiring.Component):
         begin = Signal()  # the next group's job starts draining
         is_table = Signal()
         final = Signal()  # it is the last group
+        turn = Signal(TURN_BITS)  # of the STORE in front
         opcode = self.instruction.payload[: Opcode.as_shape().width]
         is_pool = opcode == Opcode.POOL
         m.d.comb += [is_table.eq(opcode == Opcode.TABLE), drain.pool.eq(self.instruction.payload)]
@@ -272,7 +281,7 @@ class Store(wiring.Component):
         self._load_params(m, post, store, group, start=checked & ~loaded & ~is_table, restart=begin, loaded=loaded)
 
         addr = store.addr + Mux(store.to_core, group_offset, group_offset << exact_log2(chip.link_bytes))
-        job, made = jobs.i.payload, {"addr", "flits", "token_valid", "last"}
+        job, made = jobs.i.payload, {"addr", "flits", "token_valid", "last", "turn"}
         m.d.comb += [
             final.eq(group + 1 == store.groups),
             begin.eq(loaded & (~drain.busy | drain.last) & jobs.i.ready),
@@ -281,6 +290,7 @@ class Store(wiring.Component):
             *([job.last.eq(store.core + store.more)] if core.multicast else ()),
             job.addr.eq(addr),
             job.flits.eq(store.pixels),
+            job.turn.eq(turn),
             job.token_valid.eq(store.token_valid & store.to_core & final),
             post.swap.eq(begin),
             *(post.levels[field].eq(store[field]) for field, _ in LEVELS),
@@ -305,7 +315,7 @@ class Store(wiring.Component):
             ]
             with m.If(final):
                 m.d.comb += self.instruction.ready.eq(1)
-                m.d.sync += [checked.eq(0), signals.eq(own_signals)]
+                m.d.sync += [checked.eq(0), signals.eq(own_signals), turn.eq(turn + 1)]
 
         credits = Signal(range(BUFFER_FLITS + 1), init=BUFFER_FLITS)
         left_buffer = Signal()
@@ -313,6 +323,10 @@ class Store(wiring.Component):
             drain.go.eq(credits != 0),
             # The last read waits for the signals of the STORE before.
             drain.hold.eq(fire & sender.busy),
+            # No packet begins that would so wait for signals: these may wait for the end of the packet.
+            packets.hold.eq(
+                sender.busy & ((packets.turn == turn) | (drain.busy & fire & ((packets.turn + 1)[:TURN_BITS] == turn)))
+            ),
             left_buffer.eq(buffer.o.valid & buffer.o.ready),
             sender.fire.eq(drain.last & fire),
             sender.signals.eq(signals),

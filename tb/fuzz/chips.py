@@ -120,7 +120,7 @@ FUZZ_CHIPS: dict[str, ChipParams] = CHIPS | {
         1,
         (
             replace(_SMALL, multicast=True),
-            replace(_SMALL, rows=32, cols=4, act_bytes=16384, acc_entries=64, param_blocks=32, queue_depth=4),
+            replace(_SMALL, rows=32, cols=4, act_bytes=16384, acc_entries=64, param_blocks=32, queue_depth=4, marks=16),
             replace(_SMALL, rows=4, cols=32, weight_bytes=8192, tap_columns=4),
         ),
         (MemoryNodeParams(2, 0, Direction.EAST),),

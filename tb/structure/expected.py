@@ -31,8 +31,8 @@ __all__ = ["expected_chip"]
 COUNTER = COUNTER_BITS
 PORTS = len(Direction)
 ADDRESS = 32
-TOKEN, CORE = 7, 6
-"""Fields that name a token counter and a core."""
+TOKEN, CORE, TURN = 7, 6, 2
+"""Fields that name a token counter and a core; the turn of a STORE."""
 NODE = 7
 SPACE = Load["space"].width
 ENGINE = Setup["engine"].width
@@ -191,8 +191,9 @@ def _packets(core: CoreParams, chip: ChipParams) -> Block:
 
 
 def _job_bits(core: CoreParams) -> int:
-    """to_core, memory, core, space, planar, addr, flits, lanes, lane_offset, traffic, token_valid, token; last core."""
-    return 1 + 4 + CORE + SPACE + 1 + ADDRESS + 13 + 7 + 6 + 3 + 1 + TOKEN + (CORE if core.multicast else 0)
+    """to_core, memory, core, space, planar, addr, flits, lanes, lane_offset, traffic, token_valid, token; turn of the
+    STORE; last core."""
+    return 1 + 4 + CORE + SPACE + 1 + ADDRESS + 13 + 7 + 6 + 3 + 1 + TOKEN + TURN + (CORE if core.multicast else 0)
 
 
 def _postprocessor(lanes: int) -> Block:
@@ -225,8 +226,8 @@ def _store(core: CoreParams, chip: ChipParams) -> Block:
     """One STORE in work, credits for the buffer, parameters or a table being loaded."""
     buffer_flits, param_flits = 8, PARAM_FLITS
     lanes = core.drain_lanes(chip.link_bytes)
-    # checked, loaded, fire; group and its offset; error; acknowledgements outstanding.
-    work = 3 + 5 + ADDRESS + ERROR + 16 + Signals.size + buffer_flits.bit_length()
+    # checked, loaded, fire; turn; group and its offset; error; acknowledgements outstanding.
+    work = 3 + TURN + 5 + ADDRESS + ERROR + 16 + Signals.size + buffer_flits.bit_length()
     params = param_flits.bit_length() + index_bits(param_flits) + 1
     table = TABLE.bit_length() + index_bits(TABLE) + 1
     inside = {

@@ -17,26 +17,28 @@ from tb.sim.settings import MemorySettings
 from tests.layers import run_plans
 from tests.networks import chain_network, random_network
 from tests.strips import plan_of_strips
+from tests.weights import plan_of_all_weights
 
 SMALL = CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64, marks=32)
 MULTICAST = replace(SMALL, multicast=True)
-STRIPS = 2
-"""Networks that are done strip by strip; large ones."""
+FORCED = 2
+"""Networks that are done strip by strip, large ones; and as many that take whole weight scratchpads."""
 CALM = MemorySettings(latency_cycles=20, bytes_per_cycle=3)
 ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, seed=7)
 
 
-def run(
-    chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, folder: Path, strips: int = STRIPS
-) -> None:
+def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, folder: Path, forced: int = FORCED) -> None:
     """Plans of several launches and parts, each bit for bit; their parts add up, and are what the estimator says."""
     planned = []
     for seed in seeds:
         case = random_network(seed, chip)
         planned.append((case, Fused().plan(case.graph, chip, settings)))
-    for seed in seeds[:strips]:
+    for seed in seeds[:forced]:
         case = chain_network(1000 + seed, chip)
         planned.append((case, plan_of_strips(Planner(Fused(), case.graph, chip, settings), longest=seed % 2 == 0)))
+    for seed in seeds[:forced]:
+        case = random_network(2000 + seed, chip)
+        planned.append((case, plan_of_all_weights(Planner(Fused(), case.graph, chip, settings), every=3)))
     parts = [len(launch.parts) for _, plan in planned for launch in plan.launches]
     assert max(parts) >= 4
     results = run_plans(
@@ -61,7 +63,7 @@ def test_random_networks_on_four_cores(settings: MemorySettings, tmp_path: Path)
 
 
 def test_random_networks_on_icarus(tmp_path: Path) -> None:
-    run(default_chip(2, SMALL, link_bytes=8), "icarus", range(8, 10), CALM, tmp_path, strips=0)
+    run(default_chip(2, SMALL, link_bytes=8), "icarus", range(8, 10), CALM, tmp_path, forced=0)
 
 
 @pytest.mark.slow

@@ -155,6 +155,11 @@ class Functional:
         ).cross("opcode_waits", ("opcode", "waits"))
         self._group("sync").point("unit", units).point("fence", flags).point("waits", flags).point(
             "signals", flags
+        ).point("mark", ("none", "inner", "last")).cross(
+            "unit_mark",
+            ("unit", "mark"),
+            # Only the compute unit passes marks.
+            [(unit, mark) for unit in ("load", "store") for mark in ("inner", "last")],
         ).cross(
             "unit_fence_waits_signals",
             ("unit", "fence", "waits", "signals"),
@@ -198,6 +203,16 @@ class Functional:
             "target_cores",
             ("target", "cores"),
             [("memory", "one"), ("memory", "several"), *((space, "none") for space in spaces)],
+        ).cross(
+            "cores_planar_pooled",
+            ("cores", "planar", "pooled"),
+            # Memory takes no planes,
+            [("none", _YES, None)],
+        ).cross(
+            "cores_token",
+            ("cores", "token"),
+            # and sends no tokens.
+            [("none", _YES)],
         ).cross("lanes_offset", ("lanes", "offset"))
         self._group("pool").point("kernel", ("1", "2", "3", "more")).point("stride", ("1", "2", "more")).point(
             "pad", flags
@@ -240,8 +255,10 @@ class Functional:
             if opcode == Opcode.SETUP:
                 geometry = fields
             elif opcode == Opcode.SYNC:
+                mark = fields.get("mark", 0)
                 self._sample(
                     "sync",
+                    mark="none" if not mark else "last" if mark == params.marks else "inner",
                     unit=unit.name.lower(),
                     fence=_flag(fields["fence"]),
                     waits=_flag(waits),

@@ -111,7 +111,11 @@ def noisy_program(chip: ChipParams, seed: int) -> Program:
     rng = np.random.default_rng([seed, 12])
     return Program(
         chip,
-        {(core, unit): [_noisy_sync(rng) for _ in range(_NOISY)] for core in range(chip.n_cores) for unit in Unit},
+        {
+            (core, unit): [_noisy_sync(rng, marks=params.marks > 0) for _ in range(_NOISY)]
+            for core, params in enumerate(chip.cores)
+            for unit in Unit
+        },
         seed,
         name=f"legal noise {seed}",
     )
@@ -120,9 +124,10 @@ def noisy_program(chip: ChipParams, seed: int) -> Program:
 _NOISY = 24
 
 
-def _noisy_sync(rng: np.random.Generator) -> Instruction:
+def _noisy_sync(rng: np.random.Generator, marks: bool) -> Instruction:
+    """Without a mark where those mean something."""
     silent = {f"wait{i}_count": 0 for i in range(_RANGES)} | {f"signal{i}_valid": 0 for i in range(_RANGES)}
-    silent["fence"] = 0
+    silent |= {"fence": 0} | ({"mark": 0} if marks else {})
     word = int.from_bytes(rng.bytes(INSTRUCTION_BYTES), "little")
     for name, value in {"opcode": int(Opcode.SYNC), **silent}.items():
         at = LAYOUTS[Opcode.SYNC][name]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Const
 
-from rtl.contract.codec import decode
+from rtl.contract.codec import decode, encode
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import CoreCounter
@@ -193,9 +193,16 @@ def test_functional_points_count_what_a_program_does() -> None:
         "fence": 1,
     }
     functional.instructions(0, Unit.STORE, [(Opcode.SYNC, fence), (Opcode.END, zero)], CoreParams(), 8)
+    marks = [(Opcode.SYNC, {**fence, "fence": 0, "mark": mark}) for mark in (3, 16)]
+    functional.instructions(0, Unit.COMPUTE, marks, CoreParams(marks=16), 8)
+    stored = decode(encode(Opcode.STORE, to_core=1, more=2, token_valid=1, groups=1, pixels=4, lanes=8))
+    functional.instructions(0, Unit.STORE, [stored], CoreParams(multicast=True), 8)
     functional.turn("east", "local", "some")
     covers = {cover.name: cover for cover in functional.covers()}
-    assert covers["instruction.opcode"].covered == 2
+    assert covers["instruction.opcode"].covered == 3
+    assert covers["sync.unit_mark"].missed == [("load", "none"), ("compute", "none")]
+    assert covers["store.cores_token"].covered == covers["store.cores_planar_pooled"].covered == 1
+    assert ("several", "yes") not in covers["store.cores_token"].missed
     assert ("store", "yes", "no", "no") not in covers["sync.unit_fence_waits_signals"].missed
     assert not any(bin_[:2] == ("load", "yes") for bin_ in covers["sync.unit_fence_waits_signals"].hits)
     assert covers["router.turn_occupancy"].missed == [("east->local", "empty"), ("east->local", "half")]

@@ -59,7 +59,7 @@ def packets(*, multicast: bool = False) -> Harness:
     job, out = dut.job.payload, dut.o.payload
     header = out.header
     m.d.comb += dut.node.eq(1)
-    h.drive(dut.o.ready)
+    h.drive(dut.o.ready, dut.hold)
     source(h, "job", dut.job)
     source(h, "flit", dut.flit)
     h.assume((job.flits != 0) & (job.lane_offset < 4) & cores_of(job)[1] & (job.memory == 0))
@@ -340,7 +340,7 @@ def _drain(old: str, new: str) -> Bug:
 
 
 _PACKET_BUGS = {
-    STAYS: [_store("with m.If(rest_valid & (~head_valid | head_taken)):", "with m.If(rest_valid):")],
+    STAYS: [_store("with m.If(rest_valid & (~head_valid | head_taken) & ~self.hold):", "with m.If(rest_valid):")],
     CUT: [
         _store("with m.If(~rest.to_core & (page_left < chip.max_packet_flits)):", "with m.If(0):"),
         _store("Mux(first, head.flits == 1, left == 1)", "left == 1"),

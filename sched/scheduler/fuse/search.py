@@ -87,6 +87,10 @@ class Choice:
         In which it is, if it is done strip by strip. The output then stays only by strips, but for the last one's.
     pictures : int
         That are computed together, each by cores of its own.
+    tiles : int, optional
+        Row tiles of every core, or of every strip of it; otherwise as many as are cheapest.
+    written : bool
+        Somebody wrote it: with a launch of its own, the operation has this split too.
     """
 
     grid: Grid
@@ -96,6 +100,8 @@ class Choice:
     all_weights: bool = False
     chain: Chain | None = None
     pictures: int = 1
+    tiles: int | None = None
+    written: bool = False
 
 
 class Price(NamedTuple):
@@ -265,11 +271,14 @@ class Search:
             left = self.core.act_bytes - self._used(number, alive, chain)
             if chain is None:
                 where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
-                price = self.price(number, choice.grid, where, choice.stay, None if number in alone else left)
-                found[number] = self._choice(choice.grid, choice.stay, price)
+                room = None if number in alone else left
+                price = self.price(number, choice.grid, where, choice.stay, room, choice.tiles)
+                priced = [self._choice(choice.grid, choice.stay, price)]
             else:
-                parts = self._chain(chain, stays, choices[last].stay, left)
-                found |= dict(zip(range(chain.first, chain.end), parts, strict=True))
+                tiles = [choices[n].tiles for n in range(chain.first, chain.end)]
+                priced = self._chain(chain, stays, choices[last].stay, left, tiles)
+            for n, one in enumerate(priced, number):
+                found[n] = replace(one, tiles=choices[n].tiles, written=choices[n].written)
             stays = {root: stay for root, stay in alive.items() if stay and self.tensors.last[root] > last}
         return found
 
@@ -382,8 +391,10 @@ class Search:
             return strips.recomputed <= self.recomputed * self.macs
         return False
 
-    def _chain(self, chain: Chain, stays: dict[str, Stay], stay: Stay, left: int) -> tuple[Choice, ...]:
-        """Choices of a chain.
+    def _chain(
+        self, chain: Chain, stays: dict[str, Stay], stay: Stay, left: int, tiles: Sequence[int | None] = ()
+    ) -> tuple[Choice, ...]:
+        """Choices of a chain, in so many row tiles where that is said.
 
         Raises
         ------
@@ -398,33 +409,43 @@ class Search:
                 for name in self.stays.steps[number].reads
             }
             last = number == chain.end - 1
-            price = self._strip_price(strips, number, where, stay if last else grid, self._level(left))
+            count = tiles[number - chain.first] if tiles else None
+            price = self._strip_price(strips, number, where, stay if last else grid, self._level(left), count)
             choices.append(self._choice(grid, stay if last else grid, price, chain))
         return tuple(choices)
 
-    def _strip_price(self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int) -> Price:
+    def _strip_price(
+        self, strips: Strips, number: int, where: dict[str, Stay], stay: Stay, level: int, tiles: int | None
+    ) -> Price:
         """Of all strips of an operation."""
         loads = tuple(place is None for place in where.values())
         level = level if any(loads) else 0
         chain = strips.chain
         kinds = tuple(map(self._alike, range(chain.first, chain.end)))
-        key = kinds, number - chain.first, chain.row_parts, chain.strips, loads, stay, level
+        key = kinds, number - chain.first, chain.row_parts, chain.strips, loads, stay, level, tiles
         if key not in self.memo.prices:
-            prices = [self._of_strip(strips, number, strip, where, stay, level) for strip in range(strips.chain.strips)]
+            prices = [self._of_strip(strips, number, n, where, stay, level, tiles) for n in range(chain.strips)]
             self.memo.prices[key] = Price(
                 sum(price.cost for price in prices),
                 max(price.ring for price in prices),
                 any(price.all_weights for price in prices),
             )
-        return self._affordable(number, self.memo.prices[key])
+        return self._affordable(number, self.memo.prices[key], tiles)
 
     def _of_strip(
-        self, strips: Strips, number: int, strip: int, where: dict[str, Stay], stay: Stay, level: int
+        self,
+        strips: Strips,
+        number: int,
+        strip: int,
+        where: dict[str, Stay],
+        stay: Stay,
+        level: int,
+        tiles: int | None,
     ) -> Price:
         works = self.strip_works(strips, number, strip, lambda name: self.stays.tensor(name, where.get(name)), {})
         output = self.stays.steps[number].output
         sink = works[0].sink if number in strips.held else sink_of(self.stays.tensor(output, stay))
-        return self._cheapest(self._of_budgets(number, works, (1, strips.chain.row_parts), level), sink)
+        return self._cheapest(self._of_budgets(number, works, (1, strips.chain.row_parts), level, tiles), sink)
 
     def strip_works(
         self, strips: Strips, number: int, strip: int, of: Callable[[str], Placement | Residence], at: dict[str, int]
@@ -449,7 +470,15 @@ class Search:
 
     # --- prices -------------------------------------------------------------------------------------------------
 
-    def price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, left: int | None) -> Price:
+    def price(
+        self,
+        number: int,
+        grid: Grid,
+        where: dict[str, Stay],
+        stay: Stay,
+        left: int | None,
+        tiles: int | None = None,
+    ) -> Price:
         """Of an operation.
 
         Parameters
@@ -461,6 +490,8 @@ class Search:
         left : int, optional
             Bytes of scratchpad that nothing stays in; None for an operation with a launch of its own, which has all of
             the core.
+        tiles : int, optional
+            Row tiles of every core; otherwise as many as are cheapest.
 
         Raises
         ------
@@ -469,16 +500,23 @@ class Search:
         """
         loads = any(place is None for place in where.values())
         level = None if left is None else self._level(left) if loads else 0
-        key = self._alike(number), grid, tuple(place is None for place in where.values()), stay, level
+        key = self._alike(number), grid, tuple(place is None for place in where.values()), stay, level, tiles
         if key not in self.memo.prices:
-            self.memo.prices[key] = self._price(number, grid, where, stay, level)
-        return self._affordable(number, self.memo.prices[key])
+            self.memo.prices[key] = self._price(number, grid, where, stay, level, tiles)
+        return self._affordable(number, self.memo.prices[key], tiles)
 
-    def _affordable(self, number: int, price: Price) -> Price:
+    def _affordable(self, number: int, price: Price, tiles: int | None) -> Price:
         """The same price; raises a PlanError if it is infinite."""
+        if price.cost == inf and tiles is not None:
+            raise self._misfit(number, tiles)
         if price.cost == inf:
             raise self._error(number)
         return price
+
+    def _misfit(self, number: int, tiles: int) -> PlanError:
+        name = self.stays.steps[number].label
+        count = "tile" if tiles == 1 else "tiles"
+        return PlanError(f"layer {name!r} does not fit in {tiles} {count}; give more tiles, or leave tiles out")
 
     def _kind(self, number: int) -> int:
         """Of operations that cost the same, wherever their tensors are: networks repeat themselves."""
@@ -514,11 +552,13 @@ class Search:
         fits = (self.core.act_bytes // level for level in LEVELS if self.core.act_bytes // level <= left)
         return next(fits, 0)
 
-    def _price(self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None) -> Price:
+    def _price(
+        self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None, tiles: int | None
+    ) -> Price:
         sink = sink_of(self.stays.tensor(self.stays.steps[number].output, stay))
-        key = self._alike(number), grid, tuple(place is None for place in where.values()), level
+        key = self._alike(number), grid, tuple(place is None for place in where.values()), level, tiles
         if key not in self.memo.mapped:
-            self.memo.mapped[key] = self._mappings(number, grid, where, level)
+            self.memo.mapped[key] = self._mappings(number, grid, where, level, tiles)
         return self._cheapest(self.memo.mapped[key], sink)
 
     def _cheapest(self, mappings: list[Mapping], sink: Sink) -> Price:
@@ -544,54 +584,73 @@ class Search:
         budget, whole = mapping.budget, Budget.whole(self.core, self.chip)
         return budget.weight == whole.weight and budget.tokens != whole.tokens
 
-    def _mappings(self, number: int, grid: Grid, where: dict[str, Stay], level: int | None) -> list[Mapping]:
+    def _mappings(
+        self, number: int, grid: Grid, where: dict[str, Stay], level: int | None, tiles: int | None
+    ) -> list[Mapping]:
         """The best few, with the output in DRAM; none if it does not fit."""
         works = self.stays.works(number, lambda name: self.stays.tensor(name, where.get(name)))
         if level is None:
-            return self._of_works(number, works, grid, Budget.whole(self.core, self.chip))
-        return self._of_budgets(number, works, grid, level)
+            whole = Budget.whole(self.core, self.chip)
+            return _in_tiles(tiles, lambda count: self._of_works(number, works, grid, whole, count))
+        return self._of_budgets(number, works, grid, level, tiles)
 
-    def _of_budgets(self, number: int, works: list[Work], grid: Grid, level: int) -> list[Mapping]:
+    def _of_budgets(self, number: int, works: list[Work], grid: Grid, level: int, tiles: int | None) -> list[Mapping]:
         """The best few; with all of the weight scratchpad too, if with half of it they load weights again and again."""
         act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
-        found = self._of_works(number, works, grid, part_budget(self.chip, 0, act))
-        if all(mapping.weights_once for mapping in found):
-            return found
-        return found + self._of_works(number, works, grid, part_budget(self.chip, 0, act, all_weights=True))
 
-    def _of_works(self, number: int, works: list[Work], grid: Grid, budget: Budget) -> list[Mapping]:
+        def search(count: int | None) -> list[Mapping]:
+            found = self._of_works(number, works, grid, part_budget(self.chip, 0, act), count)
+            if all(mapping.weights_once for mapping in found):
+                return found
+            budget = part_budget(self.chip, 0, act, all_weights=True)
+            return found + self._of_works(number, works, grid, budget, count)
+
+        return _in_tiles(tiles, search)
+
+    def _of_works(self, number: int, works: list[Work], grid: Grid, budget: Budget, tiles: int | None) -> list[Mapping]:
         """The best few of every bid; searched once for works of a kind and budgets of a size."""
         found: list[Mapping] = []
         for work in works:
             kind = work.kind if work.row_parts is None else strip_kind(work)
-            key = kind, grid, budget.act.size, budget.weight.size, budget.tokens.size
+            key = kind, grid, budget.act.size, budget.weight.size, budget.tokens.size, tiles
             if key not in self.memo.found:
-                self.memo.found[key] = self._fitting(number, work, grid, budget)
+                self.memo.found[key] = self._fitting(number, work, grid, budget, tiles)
             found += [replace(mapping.of(work), budget=budget) for mapping in self.memo.found[key]]
         return found
 
-    def _fitting(self, number: int, work: Work, grid: Grid, budget: Budget) -> list[Mapping]:
+    def _fitting(self, number: int, work: Work, grid: Grid, budget: Budget, tiles: int | None) -> list[Mapping]:
         """The best few that load beside computing: a ring of one slot is not what the closed form takes it for."""
         try:
-            found = best_mappings(work, self.cores, self.chip, self.memory, 4 * CANDIDATES, budget, grid)
+            found = best_mappings(work, self.cores, self.chip, self.memory, 4 * CANDIDATES, budget, grid, tiles)
         except PlanError as error:
             self._errors[number] = error
             return []
         self._errors.setdefault(number, PlanError(f"layer {work.name!r} cannot load beside computing"))
         return [mapping for mapping in found if work.source.resident or mapping.act_slots > 1][:CANDIDATES]
 
-    def mapping(self, number: int, works: list[Work], grid: Grid, budget: Budget) -> Mapping:
-        """The best mapping of several bids.
+    def mapping(self, number: int, works: list[Work], grid: Grid, budget: Budget, tiles: int | None = None) -> Mapping:
+        """The best mapping of several bids, in so many row tiles if that is said.
 
         Raises
         ------
         PlanError
             If none fits.
         """
-        found = self._of_works(number, works, grid, budget)
+        found = _in_tiles(tiles, lambda count: self._of_works(number, works, grid, budget, count))
         if not found:
-            raise self._error(number)
+            raise self._error(number) if tiles is None else self._misfit(number, tiles)
         return min(found, key=self.cost)
+
+
+def _in_tiles(tiles: int | None, search: Callable[[int | None], list[Mapping]]) -> list[Mapping]:
+    """What a search finds; of that, the mappings in so many row tiles, or what it finds if it looks for those alone.
+
+    So the number that the best one has anyway changes nothing.
+    """
+    found = search(None)
+    if tiles is None:
+        return found
+    return [mapping for mapping in found if mapping.tiling.tiles_y == tiles] or search(tiles)
 
 
 def _with_sink(mapping: Mapping, sink: Sink) -> Mapping:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from estimator import MemoryTiming, estimate
 from golden.int8.batch import batched, of_picture
@@ -25,6 +25,7 @@ from scheduler.group import Pools, pool_candidates
 from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import Range
 from scheduler.map.mapping import Mapping
+from scheduler.map.search import best_mappings
 from scheduler.place import aliases, input_layouts, likely_layout, place_tensors
 from scheduler.plan.bump import Bump
 from scheduler.plan.program import Part, Placement, Plan, Segment, Step
@@ -39,6 +40,7 @@ from scheduler.rounds import (
     rounds,
     tensors_of,
 )
+from scheduler.work.work import Work
 
 __all__ = ["Fused", "Planner"]
 
@@ -122,9 +124,7 @@ class Planner:
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, self.pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
-        in_memory, _ = place_tensors(
-            graph, chip, self.pools, self.parents, batch=batch, input_layout=self.input_layout
-        )
+        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, batch=batch, input_layout=self.input_layout)
         byte_cost = kind.byte_cost * self.byte_cycles
         self.searches: dict[int, Search] = {}
         for count in pictures_at_once(batch, chip):
@@ -143,9 +143,7 @@ class Planner:
         candidates = {node.name: pool for node, pool in pool_candidates(self.graph)}
         if not candidates:
             return {}
-        together, apart = (
-            self._variant(pools, self.input_layout) for pools in (candidates, dict[str, QPool]())
-        )
+        together, apart = (self._variant(pools, self.input_layout) for pools in (candidates, dict[str, QPool]()))
         return {
             name: pool
             for name, pool in candidates.items()
@@ -232,6 +230,30 @@ class Planner:
             except PlanError:  # so many pictures at once do not fit everywhere
                 continue
         return min(found, key=self._total)
+
+    def priced(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> dict[int, Choice]:
+        """Choices that somebody else made, launch by launch; as `Search.priced`."""
+        found: dict[int, Choice] = {}
+        for place, numbers in enumerate(launches, 1):
+            search = self.searches[choices[numbers[0]].pictures]
+            alone = numbers if len(numbers) == 1 else ()
+            try:
+                found |= search.priced({number: choices[number] for number in numbers}, alone)
+            except PlanError as error:
+                raise PlanError(f"launch {place}, {error}") from error
+        return found
+
+    def mappings(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> dict[int, Mapping]:
+        """How every operation of the chip is done, of strips the first."""
+        found: dict[int, Mapping] = {}
+        for numbers in launches:
+            if numbers[0] in choices:
+                search = self.searches[choices[numbers[0]].pictures]
+                draft = self._draft(numbers, choices, search.stays.placements, 0)
+                pieces = self._pieces({number: choices[number] for number in numbers})
+                for (number, _), (mapping,) in zip(pieces, draft.parts, strict=True):
+                    found.setdefault(number, mapping)
+        return found
 
     def finish(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> Plan:
         """The plan of these choices.
@@ -492,7 +514,7 @@ class Planner:
             return search.stays.tensor(name, stay, packed[root].first)
 
         if len(numbers) == 1:
-            return self.chooser.choose_among(search.stays.works(numbers[0], of), top)
+            return self._draft_alone(search.stays.works(numbers[0], of), choices[numbers[0]], top)
         mappings: list[list[Mapping]] = []
         for place, (number, strip) in enumerate(self._pieces(chosen)):
             choice = choices[number]
@@ -503,8 +525,18 @@ class Planner:
             else:
                 at = {root: place.first for root, place in packed.items()}
                 works = search.strip_works(search.strips(choice.chain), number, strip, of, at)
-            mappings.append([search.mapping(number, works, choice.grid, budget)])
+            mappings.append([search.mapping(number, works, choice.grid, budget, choice.tiles)])
         return Draft.of(mappings, self.chip, top)
+
+    def _draft_alone(self, works: list[Work], choice: Choice, top: int) -> Draft:
+        """A launch of one operation: as the estimator finds it fastest, or as somebody wrote it."""
+        draft = self.chooser.choose_among(works, top)
+        ((mapping,),) = draft.parts
+        grid, tiles = (mapping.g_oc, len(mapping.tiling.row_parts)), mapping.tiling.tiles_y
+        if not choice.written or (grid == choice.grid and choice.tiles in (None, tiles)):
+            return draft
+        search = partial(best_mappings, grid=choice.grid, tiles=choice.tiles)
+        return Chooser(self.chip, self.memory, self.kind.policy, search).choose_among(works, top)
 
     @staticmethod
     def _pieces(choices: dict[int, Choice]) -> Iterator[tuple[int, int]]:
@@ -564,9 +596,7 @@ class Planner:
                 assert isinstance(residence, Residence)
                 yield Resident(root, residence, places[number][0], places[self.tensors.last[root]][-1])
 
-    def _part(
-        self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int, pictures: range
-    ) -> Part:
+    def _part(self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int, pictures: range) -> Part:
         step, op, described = self.steps[number], draft.parts[place][0].work.op, draft.described(place)
         done, total = nodes_of(step.done, pictures, self.batch), step.macs * len(pictures)
         if chain is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +12,15 @@ from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
-from scheduler.fuse.written import check_cuts, input_layout, joined, read, write
+from scheduler.fuse.stay import Stays
+from scheduler.fuse.written import check_batch, check_cuts, input_layout, joined, read, write
 from scheduler.group import pool_candidates
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.place import input_layouts
 from scheduler.plan.program import Plan
+from scheduler.rounds import require_own_launches
 
-__all__ = ["Written", "require_single", "write_schedule"]
+__all__ = ["Written", "require_same_batch", "write_schedule"]
 
 
 @dataclass(frozen=True)
@@ -35,35 +39,52 @@ class Written:
     overlap: bool = True
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
-        """As `ScheduleKind.plan`; of a single picture, which is all that a file speaks of."""
-        require_single(str(self.path), batch)
-        try:
+        """As `ScheduleKind.plan`; of the batch that the file speaks of."""
+        with _naming(self.path):
             text = self.path.read_text()
+            check_batch(text, batch)
             pools = joined(text, pool_candidates(graph))
             layout = input_layout(text, input_layouts(graph, chip))
-            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, pools, input_layout=layout)
-            choices, launches = read(text, graph.name, planner.stays)
-            choices = planner.search.priced(choices, {launch[0] for launch in launches if len(launch) == 1})
+            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, pools, batch, layout)
+            choices, launches = read(text, graph.name, _stays(planner))
             alive = [planner.alive_behind(number, choices) for number in range(len(planner.steps))]
             check_cuts(planner.steps, launches, alive)
+            choices = planner.priced(choices, launches)
             hosts = [[number] for number, step in enumerate(planner.steps) if isinstance(step.node, QHost)]
             return planner.finish(choices, sorted([*launches, *hosts]))
-        except OSError as error:
-            raise PlanError(f"cannot read SCHEDULE={self.path}: {error.strerror}") from error
-        except (PlanError, UnicodeDecodeError) as error:
-            raise PlanError(f"SCHEDULE={self.path}: {error}") from error
 
 
-def require_single(schedule: str, batch: int) -> None:
-    """Refuse a batch for a schedule that is a file."""
-    if batch > 1 and schedule.endswith(".toml"):
-        raise PlanError(
-            f"BATCH={batch}: SCHEDULE={schedule} is a schedule of one picture; leave BATCH out, or use SCHEDULE=fused"
-        )
+def require_same_batch(schedule: str, batch: int) -> None:
+    """Refuse a batch for a schedule that is a file of another, before anything takes time."""
+    if schedule.endswith(".toml"):
+        path = Path(schedule)
+        with _naming(path):
+            check_batch(path.read_text(), batch)
 
 
-def write_schedule(graph: QGraph, chip: ChipParams, memory: MemoryTiming, kind: Fused | None = None) -> str:
+def write_schedule(
+    graph: QGraph, chip: ChipParams, memory: MemoryTiming, kind: Fused | None = None, batch: int = 1
+) -> str:
     """The best fused schedule, as text."""
-    planner = Planner(kind or Fused(), graph, chip, memory).settled()
+    kind = kind or Fused()
+    require_own_launches(kind.launches, batch)
+    planner = Planner(kind, graph, chip, memory, batch=batch).settled()
+    choices, launches = planner.decided()
     layout = planner.input_layout if len(input_layouts(graph, chip)) > 1 else None
-    return write(graph.name, planner.stays, *planner.decided(), layout)
+    return write(graph.name, batch, _stays(planner), choices, launches, planner.mappings(choices, launches), layout)
+
+
+def _stays(planner: Planner) -> dict[int, Stays]:
+    """By pictures at once."""
+    return {pictures: search.stays for pictures, search in planner.searches.items()}
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors that name the file."""
+    try:
+        yield
+    except OSError as error:
+        raise PlanError(f"cannot read SCHEDULE={path}: {error.strerror}") from error
+    except (PlanError, UnicodeDecodeError) as error:
+        raise PlanError(f"SCHEDULE={path}: {error}") from error

@@ -66,6 +66,7 @@ def best_mappings(
     count: int = 1,
     budget: Budget | None = None,
     grid: tuple[int, int] | None = None,
+    tiles: int | None = None,
 ) -> list[Mapping]:
     """Best mappings by prediction, best first; within a budget, or with all of the cores.
 
@@ -73,6 +74,8 @@ def best_mappings(
     ----------
     grid : (channel parts, row parts), optional
         The split over the cores of a picture, if only one is wanted.
+    tiles : int, optional
+        Row tiles of each row part, if only so many are wanted.
 
     Raises
     ------
@@ -85,7 +88,8 @@ def best_mappings(
     limits: list[_Limit] = []
     found: list[tuple[float, int, Mapping]] = []
     team = len(cores) // work.pictures
-    for mapping in _candidates(work, cores, chip, budget, [grid] if grid else list(grids(work, team)), limits):
+    splits = [grid] if grid else list(grids(work, team))
+    for mapping in _candidates(work, cores, chip, budget, splits, tiles, limits):
         instructions = _instructions(mapping, mapping.steps_per_block)
         if instructions > MAX_INSTRUCTIONS:
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
@@ -130,6 +134,7 @@ def _candidates(
     chip: ChipParams,
     budget: Budget,
     splits: list[tuple[int, int]],
+    tiles: int | None,
     limits: list[_Limit],
 ) -> Iterator[Mapping]:
     blocks = work.requant.blocks * (1 if len(work.requant.sets) == 1 else 2)
@@ -141,7 +146,7 @@ def _candidates(
     tilings: dict[int, list[Tiling]] = {}
     for g_oc, g_row in splits:
         if g_row not in tilings:
-            tilings[g_row] = list(_tilings(work, budget, g_row))
+            tilings[g_row] = list(_tilings(work, budget, g_row, tiles))
         if not tilings[g_row] and work.pool is not None:
             need, have = prod(work.pool.kernel), work.core.acc_bank_entries
             limits.append(_Limit("a window of the pool", need, have, "core.acc_entries"))
@@ -234,10 +239,13 @@ def grids(work: Work, cores: int) -> Iterator[tuple[int, int]]:
             yield g_oc, g_row
 
 
-def _tilings(work: Work, budget: Budget, g_row: int) -> Iterator[Tiling]:
-    """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos."""
+def _tilings(work: Work, budget: Budget, g_row: int, tiles: int | None) -> Iterator[Tiling]:
+    """As few tiles as the accumulators allow, and some more; narrow ones only where whole rows make many halos.
+
+    Or so many row tiles as are wanted; if whole rows of those are too many for the accumulators, narrow ones too.
+    """
     if work.pool is not None:
-        yield from _pooled_tilings(work, work.pool, g_row)
+        yield from _pooled_tilings(work, work.pool, g_row, tiles)
         return
     bank = work.core.acc_bank_entries
     width, parts = work.out_hw[1], work.split_rows(g_row)
@@ -254,15 +262,18 @@ def _tilings(work: Work, budget: Budget, g_row: int) -> Iterator[Tiling]:
             fits = row * min(window.stride[0] + halo, window.in_hw[0]) * 2 <= budget.act.size
             columns = MIN_COLUMNS if fits else 1
             splits += [n for n in (2, 4, 8, 16, 32, 64) if least < n and n * columns <= width]
+    tall = ceil_div(longest, tiles or longest)
+    if tiles is not None and tall * ceil_div(width, least) > bank >= tall:
+        splits = sorted({*splits, ceil_div(width, bank // tall)})
     for columns in splits:
         fewest = ceil_div(longest, max(1, min(bank // ceil_div(width, columns), MAX_OUT)))
         counts = {fewest, fewest + 1, fewest + 2, 2 * fewest, shortest} if columns == least else {fewest, shortest}
-        for tiles_y in sorted(counts):
+        for tiles_y in sorted(counts) if tiles is None else (tiles,):
             if fewest <= tiles_y <= shortest:
                 yield Tiling(work.source, parts, width, tiles_y, columns, None, work.pictures)
 
 
-def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
+def _pooled_tilings(work: Work, pool: Window, g_row: int, tiles: int | None) -> Iterator[Tiling]:
     """The widths with which tiles recompute least, and the widest that fits: that one needs fewest instructions."""
     bank, width, parts = work.core.acc_bank_entries, work.out_hw[1], work.split_rows(g_row)
     shortest, longest = _extremes(parts)
@@ -280,10 +291,10 @@ def _pooled_tilings(work: Work, pool: Window, g_row: int) -> Iterator[Tiling]:
         tallest = longest if reach(0, longest) <= room else (room - pool.kernel[0]) // pool.stride[0] + 1
         if tallest < 1:
             continue
-        rows = ceil_div(longest, tallest)
+        rows = max(ceil_div(longest, tallest), tiles or 1)
         found.append((rows * reach(0, ceil_div(longest, rows)) * columns * across, columns, rows))
     for _, columns, fewest in {*found[:1], *sorted(found)[:POOLED_WIDTHS]}:
-        for tiles_y in sorted({fewest, fewest + 1, 2 * fewest, shortest}):
+        for tiles_y in sorted({fewest, fewest + 1, 2 * fewest, shortest}) if tiles is None else (tiles,):
             if fewest <= tiles_y <= shortest:
                 yield Tiling(work.source, parts, width, tiles_y, columns, pool, work.pictures)
 

@@ -1,5 +1,6 @@
 """Batches: every picture is right in any order of events, and weights are loaded once where that is cheaper."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from scheduler import Plan, PlanError, schedule
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers
-from scheduler.kinds.written import Written
+from scheduler.kinds.written import Written, write_schedule
 from scheduler.plan.program import HostStep, Launch
 from scheduler.plan.traffic import part_bytes
 from scheduler.rounds import pictures_at_once
@@ -257,7 +258,46 @@ def test_a_number_of_launches_is_of_one_picture() -> None:
         Fused(launches=3).plan(case.graph, case.chip, MEMORY, 2)
 
 
-def test_a_written_schedule_is_of_one_picture() -> None:
-    case = random_network(0, CHIPS["one core"])
-    with pytest.raises(PlanError, match=r"BATCH=2: SCHEDULE=plan.toml is a schedule of one .* use SCHEDULE=fused"):
-        Written(Path("plan.toml")).plan(case.graph, case.chip, MEMORY, 2)
+@pytest.mark.parametrize("chip", ["two cores", "four cores", "four cores, multicast"])
+def test_what_is_written_of_a_batch_is_read_back(chip: str, tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    for case in (heavy(CHIPS[chip]), random_network(1, CHIPS[chip])):
+        plan = Fused().plan(case.graph, case.chip, MEMORY, 4)
+        file.write_text(write_schedule(case.graph, case.chip, MEMORY, batch=4))
+        again = Written(file).plan(case.graph, case.chip, MEMORY, 4)
+        assert at_once(again) == at_once(plan)
+        assert again.tensors == plan.tensors
+        np.testing.assert_array_equal(again.memory_image(), plan.memory_image())
+
+
+def test_so_many_pictures_are_computed_at_once_as_somebody_writes(tmp_path: Path) -> None:
+    case, file = heavy(CHIPS["four cores"]), tmp_path / "plan.toml"
+    text = write_schedule(case.graph, case.chip, MEMORY, batch=4)
+    assert "pictures = 4" in text
+    edited = re.sub("split = [^]]*]", "split = [1, 2]", text.replace("pictures = 4", "pictures = 2"))
+    last = edited.rindex("split = [1, 2]")  # a single row
+    file.write_text(edited[:last] + edited[last:].replace("[1, 2]", "[1, 1]", 1).replace('"whole"', '"rows"'))
+    plan = Written(file).plan(case.graph, case.chip, MEMORY, 4)
+    assert 2 in {pictures for pictures, _ in at_once(plan)}
+    run(case, plan, pictures_of(case, 4), 1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "old", "new", "line"),
+    [
+        (1, "", "", "it is a schedule of batch = 4, not of one picture; give BATCH=4, or write another"),
+        (2, "", "", "it is a schedule of batch = 4, not of BATCH=2; give BATCH=4, or write another"),
+        (4, "batch = 4", "", "it is a schedule of one picture, not of BATCH=4; leave BATCH out, or write another"),
+        (4, "batch = 4", "batch = 0", "batch = 0; it must be the number of pictures, 1 or more"),
+        (4, "pictures = 4", "pictures = 3", "pictures = 3 cannot be done at once; it can be 1, 2, 4"),
+        (4, "pictures = 4", "picture = 4", "picture is nothing that a launch has; take it out"),
+        (4, r"split = \[1, 1\]", "split = [1, 4]", r"split = \[1, 4\] cannot be; it can be \[1, 1\]$"),
+    ],
+)
+def test_batches_that_cannot_be_are_refused(batch: int, old: str, new: str, line: str, tmp_path: Path) -> None:
+    case, file = heavy(CHIPS["four cores"]), tmp_path / "plan.toml"
+    file.write_text(re.sub(old, new, write_schedule(case.graph, case.chip, MEMORY, batch=4)))
+    with pytest.raises(PlanError, match=line) as refusal:
+        Written(file).plan(case.graph, case.chip, MEMORY, batch)
+    assert str(refusal.value).startswith(f"SCHEDULE={file}: ")
+    assert "\n" not in str(refusal.value)

@@ -14,6 +14,7 @@ from rtl.contract.isa import Opcode, Unit
 from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Launch, Plan, Segment, schedule
+from scheduler.code import link
 from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE
 from scheduler.kinds.fused import Fused, Planner
@@ -24,6 +25,7 @@ from tests.networks import chain_network, random_network
 from tests.resident import resident_case, resident_plan
 from tests.strips import plan_of_strips
 from tests.unit.sched.replay import Replay
+from tests.weights import plan_of_all_weights
 
 MEMORY = MemoryTiming(bytes_per_cycle=2)
 SMALL = CoreParams(8, 8, act_bytes=16 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64)
@@ -81,6 +83,39 @@ def test_strips_are_computed_right_in_any_order(cores: int, seed: int) -> None:
         Replay(launch, chip).run()
     for order_seed in (None, 1):
         run(case, plan, order_seed)
+
+
+def little_weights(cores: int) -> ChipParams:
+    """Weight scratchpads so small that some layers want all of theirs."""
+    core = replace(SMALL, act_bytes=8 * 1024, weight_bytes=2 * 1024)
+    return default_chip(cores, core, link_bytes=8, vc_depth=32)
+
+
+@pytest.mark.parametrize(("cores", "seed"), [(1, 5), (2, 1), (4, 1)])
+def test_parts_with_all_of_the_weight_scratchpad_are_computed_right_in_any_order(cores: int, seed: int) -> None:
+    """As the search wants it, and with others made to: first, behind each other, and last in a launch."""
+    case = random_network(seed, little_weights(cores))
+    planner = Planner(Fused(), case.graph, case.chip, MEMORY)
+    assert any(choice.all_weights for choice in planner.choices.values())
+    for plan in (planner.plan(), plan_of_all_weights(planner, 1), plan_of_all_weights(planner, 3)):
+        for launch in plan.launches:
+            Replay(launch, case.chip).run()
+        for order_seed in (None, 1):
+            run(case, plan, order_seed)
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_weights_loaded_while_the_part_in_front_has_all_of_the_scratchpad_are_caught(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were load units to run ahead as they do between halves, parts would compute with the weights of others."""
+    case = random_network(5, little_weights(cores))
+    planner = Planner(Fused(), case.graph, case.chip, MEMORY)
+    plan = plan_of_all_weights(planner, 3)
+    assert all(_is_right(case, plan, order_seed) for order_seed in range(3))
+    monkeypatch.setattr(link, "_share_weights", lambda part, before: False)
+    spoilt = plan_of_all_weights(planner, 3)
+    assert not all(_is_right(case, spoilt, order_seed) for order_seed in range(3))
 
 
 def test_what_stays_never_reaches_dram() -> None:

@@ -63,7 +63,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--batch", "3", "--image", "a.png,b.png"], "IMAGE gives 2 pictures for BATCH=3; give 3"),
         (
             ["--net", "lenet5", "--batch", "2", "--schedule", "plan.toml"],
-            "BATCH=2: SCHEDULE=plan.toml is a schedule of one picture; leave BATCH out, or use SCHEDULE=fused",
+            "cannot read SCHEDULE=plan.toml: No such file",
         ),
         (["--net", "lenet5", "--weights", "part.npz"], "is missing"),
         (["--net", "lenet5", "--weights", "nowhere.npz"], "nowhere.npz"),
@@ -138,6 +138,8 @@ def test_make_refuses_switches_that_are_neither_on_nor_off() -> None:
         (["--out", "plan.svg", "--core", "4"], "CORE=4: the chip has cores 0 to 3"),
         (["--schedule", "layers", "--out", "a.toml"], "OUT=a.toml: SCHEDULE=layers is drawn alone; give an .svg file"),
         (["--schedule", "layers", "--launches", "2", "--out", "a.svg"], "LAUNCHES=2 goes with SCHEDULE=fused"),
+        (["--batch", "0"], "BATCH=0: give the number of pictures, 1 or more"),
+        (["--batch", "2", "--launches", "2"], "LAUNCHES=2 goes with one picture, not with BATCH=2; leave one of"),
         (["--launches", "9"], "LAUNCHES=9: 1 at most can be; tensors stay"),
     ],
 )
@@ -168,6 +170,18 @@ def test_a_schedule_and_its_picture_are_of_one_plan(
     assert _run(monkeypatch, *options, "edited.svg", "--schedule", "plan.toml") == 0
     assert "pool2: 16 x 5 x 5 in DRAM" in Path("edited.svg").read_text()
     assert "pool2: 16 x 5 x 5 in DRAM" not in drawn
+
+
+def test_the_schedule_of_a_batch_is_of_that_batch_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert _run(monkeypatch, "schedule", "--net", "lenet5", "--batch", "4", "--out", "plan.svg,plan.toml") == 0
+    assert "run it with make sim NET=lenet5 SCHEDULE=plan.toml BATCH=4" in capsys.readouterr().out
+    assert "4 pictures" in Path("plan.svg").read_text()
+    assert "@1..4" in Path("plan.svg").read_text()
+    assert _run(monkeypatch, "sim", "--net", "lenet5", "--schedule", "plan.toml") == 2
+    line = "SCHEDULE=plan.toml: it is a schedule of batch = 4, not of one picture; give BATCH=4, or write another"
+    assert line in capsys.readouterr().err
 
 
 def _onnx(path: Path, change: Callable[[onnx.ModelProto], object] = lambda _: None) -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.hdl import Module
+from amaranth.lib.wiring import connect
 
 from rtl.contract import codec, isa
 from rtl.contract.isa import PARAM_FLITS, Opcode
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
+from rtl.core.interface import Outbound
+from rtl.core.signals import SignalRouter
 from rtl.core.store import Store
 from rtl.lib.ram import Ram
 from rtl.noc.flit import Kind
@@ -592,3 +595,48 @@ def test_a_bad_pool_or_its_store_stops_the_unit(
         assert ctx.get(dut.acc.valid) == (not code)
 
     simulate(dut, bench)
+
+
+@pytest.mark.parametrize("pixels", [4, 8])
+def test_a_packet_that_has_begun_never_waits_for_signals(pixels: int) -> None:
+    """Another unit's signals keep the way to the own counters busy, so that signals to other cores come late.
+
+    Those wait for the way out of the core, which a packet of the next STORE must not hold until they are gone.
+    """
+    for begin in range(9 + pixels, 13 + pixels):
+        assert _packets_and_signals(pixels, begin) == [Kind.WRITE] * (pixels + 16) + [Kind.SIGNAL] * 2
+
+
+def _packets_and_signals(pixels: int, begin: int) -> list[Kind]:
+    """Flits of two STOREs, the first with three signals; in twelve cycles, from one on, something else signals."""
+    chip, core = build(4, 16, 16)
+    m = Module()
+    m.submodules.dut = dut = Store(core=core, chip=chip)
+    m.submodules.signals = signals = SignalRouter(chip=chip, n_sources=2)
+    m.submodules.out = out = Outbound(chip=chip, n_sources=2)
+    for source, sink in ((dut.signal, signals.i[1]), (signals.o, out.i[0]), (dut.o, out.i[1])):
+        connect(m, source, sink)
+    m.d.comb += [dut.acc.ready.eq(1), out.o.ready.eq(1)]
+    near = {"signal0_valid": 1, "signal0_core": 0}
+    far = {f"signal{i}_{name}": 1 for i in (1, 2) for name in ("valid", "core")}
+    fields = {"groups": 1, "lanes": 4, "lo": -128, "hi": 127}
+    stores = [{"pixels": pixels, **near, **far}, {"pixels": 16}]
+    words = [int.from_bytes(codec.encode(Opcode.STORE, **fields, **store), "little") for store in stores]
+    left: list[Kind] = []
+
+    async def bench(ctx: Any) -> None:
+        kind, other = Kind.WRITE, signals.i[0]
+        for cycle in range(100):
+            ctx.set(dut.instruction.valid, bool(words))
+            ctx.set(dut.instruction.payload, words[0] if words else 0)
+            ctx.set(other.valid, begin <= cycle < begin + 12)  # to the own core
+            _, _, taken, valid, first, header_kind = await ctx.tick().sample(
+                dut.instruction.ready, out.o.valid, out.o.payload.first, out.o.payload.header.kind
+            )
+            if words and taken:
+                words.pop(0)
+            kind = Kind(header_kind) if first else kind
+            left.extend([kind] * valid)
+
+    simulate(m, bench)
+    return sorted(left, key=lambda kind: kind == Kind.SIGNAL)

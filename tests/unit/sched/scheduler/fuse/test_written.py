@@ -1,6 +1,7 @@
 """Fused schedules as files: what is written is read back, what is edited is done, what cannot be is refused."""
 
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from estimator import MemoryTiming
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, PlanError
-from scheduler.fuse.written import write
+from scheduler.fuse.search import Choice
+from scheduler.fuse.written import read, write
 from scheduler.group import pool_candidates
 from scheduler.kinds.fused import Fused, Planner
 from scheduler.kinds.written import Written, write_schedule
@@ -26,6 +28,12 @@ SLOW = MemoryTiming(bytes_per_cycle=1)
 
 def streams(plan: Plan) -> list[bytes]:
     return [b"".join(launch.streams[place]) for launch in plan.launches for place in sorted(launch.streams)]
+
+
+def text_of(planner: Planner, choices: dict[int, Choice], launches: list[list[int]], layout: str | None = None) -> str:
+    """The file of these choices, of one picture."""
+    mappings = planner.mappings(choices, launches)
+    return write(planner.graph.name, 1, {1: planner.stays}, choices, launches, mappings, layout)
 
 
 def chain() -> Case:
@@ -81,7 +89,7 @@ def test_what_is_edited_is_done(tmp_path: Path) -> None:
         (r"    \{ name = \"conv2\".*\n", "", "layer 'conv2' is missing"),
         (r"(    \{ name = \"conv1\")", "]\n[[launch]]\nlayers = [\n\\1", "launch 1 ends behind layer 'conv0' while"),
         ("layers", "groups", "launch 1 has no layers"),
-        ("split", "cores", "must have name, split and output, perhaps strips, and nothing else"),
+        ("split", "cores", "must have name, split, output, perhaps strips and tiles, no more"),
         (r"\]\n", "\n", "it is no TOML"),
     ],
 )  # fmt: skip
@@ -96,6 +104,75 @@ def test_what_cannot_be_is_refused(old: str, new: str, message: str, tmp_path: P
     assert str(refusal.value).startswith(f"SCHEDULE={file}: ")
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_tiles_that_are_as_they_were_change_nothing(seed: int, tmp_path: Path) -> None:
+    """Of every layer, as the comment says; what is read is written again."""
+    case, file = random_network(seed, CHIP), tmp_path / "plan.toml"
+    text, changes = re.subn(r" \},(  # .*)(tiles = \d+) of", r", \2 },\1\2 of", write_schedule(case.graph, CHIP, SLOW))
+    assert changes == text.count("name = ")
+    file.write_text(text)
+    assert streams(Written(file).plan(case.graph, CHIP, SLOW)) == streams(Fused().plan(case.graph, CHIP, SLOW))
+    planner = Planner(Fused(), case.graph, CHIP, SLOW).settled()
+    choices, launches = read(text, case.graph.name, {1: planner.stays})
+    choices = planner.priced(choices, launches)
+    again = text_of(planner, choices, launches, tomllib.loads(text).get("input"))
+    assert tomllib.loads(again) == tomllib.loads(text)
+
+
+@pytest.mark.parametrize("counts", [(1, 2, 3), (5, 5, 5), (3, 4, 1)])
+def test_rows_are_cut_into_as_many_tiles_as_written(counts: tuple[int, ...], tmp_path: Path) -> None:
+    """In one launch, and each layer with one of its own, of which the split is as written, too."""
+    case, file = chain(), tmp_path / "plan.toml"
+    layers = [f'name = "conv{n}", split = [1, 2], tiles = {count}, output = ' for n, count in enumerate(counts)]
+    for outputs, border in ((("rows", "rows", "dram"), ","), (("dram",) * 3, "]\n[[launch]]\nlayers = [")):
+        lines = [f'{{ {layer}"{output}" }}' for layer, output in zip(layers, outputs, strict=True)]
+        file.write_text(f'network = "chain"\n[[launch]]\nlayers = [{border.join(lines)}]')
+        plan = Written(file).plan(case.graph, CHIP, SLOW)
+        done = [part.mapping for launch in plan.launches for part in launch.parts]
+        for mapping, count in zip(done, counts, strict=True):
+            assert "1 x 2 cores" in mapping
+            assert f" {count} tiles of {-(-5 // count)} x 10," in mapping
+        run(case, plan, 1)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "message"),
+    [
+        ("0", "launch 1, layer 'conv1': tiles = 0; it must be 1 or more, or left out"),
+        ('"many"', "launch 1, layer 'conv1': tiles = 'many'; it must be 1 or more, or left out"),
+        ("6", "launch 1, layer 'conv1': tiles = 6, but a core has only 5 rows to compute; use fewer"),
+    ],
+)
+def test_tiles_that_cannot_be_are_refused(tiles: str, message: str, tmp_path: Path) -> None:
+    case, file = chain(), tmp_path / "plan.toml"
+    text = write_schedule(case.graph, CHIP, SLOW)
+    edited = re.sub(r"split = \[\d, \d\]", "split = [1, 2]", text).replace('"whole"', '"rows"')
+    file.write_text(edited.replace('name = "conv1"', f'name = "conv1", tiles = {tiles}'))
+    with pytest.raises(PlanError, match=message):
+        Written(file).plan(case.graph, CHIP, SLOW)
+
+
+def test_tiles_that_do_not_fit_are_refused_and_the_remedies_work(tmp_path: Path) -> None:
+    """A column of all rows is more than a bank of accumulators."""
+    rng, file = np.random.default_rng(0), tmp_path / "plan.toml"
+    builder = GraphBuilder(rng, (8, 140, 4), 10**9)
+    graph = builder.graph("tall", builder.conv(builder.conv("in", 8, (3, 3), padding=(1, 1, 1, 1)), 8, (1, 1)))
+    case = Case(0, "tall", CHIP, graph, random_image(rng, graph))
+    text = """network = "tall"
+[[launch]]
+layers = [
+    { name = "conv0", split = [1, 2], output = "rows", tiles = 1 },
+    { name = "conv1", split = [1, 2], output = "dram" },
+]"""
+    file.write_text(text)
+    line = "launch 1, layer 'conv0' does not fit in 1 tile; give more tiles, or leave tiles out"
+    with pytest.raises(PlanError, match=line):
+        Written(file).plan(graph, CHIP, SLOW)
+    for remedy in ("tiles = 4", ""):
+        file.write_text(text.replace(", tiles = 1", f", {remedy}" if remedy else ""))
+        run(case, Written(file).plan(graph, CHIP, SLOW), 1)
+
+
 STRIPS = """
 network = "chain"
 [[launch]]
@@ -107,13 +184,15 @@ layers = [
 """
 
 
-def test_strips_are_done_as_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tiles", [None, 1, 2])
+def test_strips_are_done_as_written(tiles: int | None, tmp_path: Path) -> None:
     case, file = chain(), tmp_path / "plan.toml"
-    file.write_text(STRIPS)
+    file.write_text(STRIPS.replace("strips = 2", f"strips = 2, tiles = {tiles}") if tiles else STRIPS)
     plan = Written(file).plan(case.graph, CHIP, SLOW)
     (launch,) = plan.launches
     strips = [part.mapping.split(":")[0] for part in launch.parts]
     assert strips[:4] == ["strip 1 of 2", "strip 1 of 2", "strip 2 of 2", "strip 2 of 2"]
+    assert all(f" {tiles or 1} tiles of" in launch.parts[number].mapping for number in (1, 3))
     assert sum(part.macs for part in launch.parts) == sum(node.macs for node in case.graph.nodes)
     run(case, plan, 1)
 
@@ -124,8 +203,9 @@ def test_strips_are_done_as_written(tmp_path: Path) -> None:
         ("strips = 2", "strips = 1", "layer 'conv1': strips = 1; it must be 2 or more"),
         ("strips = 2", "strips = 6", "layer 'conv1': strips = 6, but a core has only 5 rows; use fewer"),
         ("strips = 2", "strips = 5", "layer 'conv1': strips of 'conv0' are too low; use fewer than 5"),
+        ("strips = 2", "strips = 2, tiles = 3", "tiles = 3, but a strip has only 2 rows to compute; use fewer"),
         (", strips = 2", "", "layer 'conv1': strips = None; it must be 2 or more"),
-        ('"strips"', '"rows"', "strips = 2, but the layer before has no output = \"strips\""),
+        ('"strips"', '"rows"', 'strips = 2, but the layer before has no output = "strips"'),
         ('"strips" }', '"strips", strips = 2 }', "layer 'conv0': strips = 2 belongs to the last layer of them"),
         ("split = [1, 2]", "split = [2, 1]", r"split = \[2, 1\]; layers done by strips need one \[1, n\]"),
         ('"rows", strips = 2', '"strips"', "layer 'conv2': strips = None"),
@@ -170,8 +250,9 @@ def test_a_pool_is_joined_with_its_convolution_or_not_as_the_file_says(cores: in
     for pools in (candidates, {}):
         planner = Planner(Fused(), graph, chip, memory, pools)
         choices = planner.choices
+        launches = planner.launches(choices)
         file = tmp_path / "plan.toml"
-        file.write_text(write(graph.name, planner.stays, choices, planner.launches(choices)))
+        file.write_text(text_of(planner, choices, launches))
         plan = Written(file).plan(graph, chip, memory)
         assert ["+" in step.label for step in planner.steps] == ([True, False] if pools else [False] * 3)
         run(case, plan, order_seed=1)
@@ -181,7 +262,7 @@ def test_a_pool_is_joined_with_its_convolution_or_not_as_the_file_says(cores: in
 
 
 def test_the_input_is_stored_as_the_file_says(tmp_path: Path) -> None:
-    """A kernel of 7x7 on three channels: the plan stores dense rows or folded ones, as is cheapest as a whole."""
+    """A kernel of 7x7 on three channels: the plan stores dense rows or folded ones, whichever is cheapest."""
     rng = np.random.default_rng(2)
     builder = GraphBuilder(rng, (3, 20, 20), 10**9)
     at = builder.conv("in", 16, (7, 7), stride=(2, 2), padding=(3, 3, 3, 3))
@@ -197,7 +278,7 @@ def test_the_input_is_stored_as_the_file_says(tmp_path: Path) -> None:
     for layout in input_layouts(graph, CHIP):
         planner = Planner(Fused(), graph, CHIP, SLOW, settled.pools, input_layout=layout)
         totals[layout] = planner.total
-        file.write_text(write(graph.name, planner.stays, *planner.decided(), layout))
+        file.write_text(text_of(planner, *planner.decided(), layout))
         plan = Written(file).plan(graph, CHIP, SLOW)
         assert plan.tensors["in"].layout == input_layouts(graph, CHIP)[layout]
         run(case, plan, order_seed=2)

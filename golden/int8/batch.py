@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QHost, QMove, QNode, QPool
 
 __all__ = ["batched", "expected_of", "for_people", "of_picture", "plain", "spoken"]
 
@@ -95,7 +95,7 @@ def _node(node: QNode, picture: int, batch: int) -> QNode:
             return replace(node, input=of(node.input), residual=residual, **renamed)
         case QPool():
             return replace(node, input=of(node.input), **renamed)
-        case QAdd():
+        case QAdd() | QGate():
             return replace(node, inputs=(of(node.inputs[0]), of(node.inputs[1])), **renamed)
-        case QConcat() | QHost():
+        case QConcat() | QMove() | QHost():
             return replace(node, inputs=tuple(map(of, node.inputs)), **renamed)

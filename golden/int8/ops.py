@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QHost, QMove, QNode, QPool
 from golden.int8.requant import Requant
 from golden.net.float_ops import check_image, run_float
+from golden.net.pieces import assemble
 from golden.net.window import correlate, pad, windows
 
 __all__ = ["accumulate", "requantize", "run", "run_float", "run_node"]
@@ -55,6 +56,8 @@ def run_node(node: QNode, tensors: Tensors) -> np.ndarray:
     """Output int8[C, H, W] of one node, given its inputs by name."""
     if isinstance(node, QConcat):
         return np.concatenate([tensors[name] for name in node.inputs])
+    if isinstance(node, QMove):
+        return assemble(node.pieces, node.view, node.shape, node.fill, [tensors[name] for name in node.inputs])
     if isinstance(node, QHost):
         return node.compute([tensors[name] for name in node.inputs])
     if isinstance(node, QPool) and node.op == "maxpool":
@@ -64,11 +67,14 @@ def run_node(node: QNode, tensors: Tensors) -> np.ndarray:
     return requantize(accumulate(node, tensors), node.requant)
 
 
-def accumulate(node: QConv | QPool | QAdd, tensors: Tensors) -> np.ndarray:
+def accumulate(node: QConv | QPool | QAdd | QGate, tensors: Tensors) -> np.ndarray:
     """Accumulators int64[O, Ho, Wo] before requantisation, bias included; each fits int32."""
     if isinstance(node, QAdd):
         a, b = (tensors[name].astype(np.int64) for name in node.inputs)
         return node.weights[0] * a + node.weights[1] * b + node.bias
+    if isinstance(node, QGate):
+        x, gate = (tensors[name].astype(np.int64) for name in node.inputs)
+        return (x - node.zero_points[0]) * (gate - node.zero_points[1])
     x = tensors[node.input]
     if isinstance(node, QPool):
         taps = windows(pad(x, node.padding, node.pad_value), node.kernel, node.stride)

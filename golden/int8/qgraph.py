@@ -6,8 +6,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from golden.errors import QuantError
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool, require, require_channels
+from golden.int8.qnodes import (
+    QAdd,
+    QConcat,
+    QConv,
+    QGate,
+    QHost,
+    QMove,
+    QNode,
+    QPool,
+    require,
+    require_channels,
+)
 from golden.int8.requant import INT8, dequantize, quantize
+from golden.net.pieces import fault_of
 from golden.net.window import out_hw
 
 __all__ = ["QGraph", "QTensor"]
@@ -98,6 +110,14 @@ class QGraph:
                 fits = math.prod(shape) == math.prod(port.shape)
                 require(node, fits, f"input {name!r} has shape {shape}", f"the host takes {port.shape}")
             return node.part.output.chw
+        if isinstance(node, QMove):
+            fault = fault_of(node.pieces, node.view, node.shape, shapes)
+            require(node, fault is None, f"{fault}", "give pieces that do")
+            return node.shape
+        if isinstance(node, QGate):
+            require(node, shapes[1] == (channels, 1, 1), f"its gate has shape {shapes[1]}", f"give ({channels}, 1, 1)")
+            require_channels(node, node.requant, channels)
+            return shapes[0]
         if isinstance(node, QAdd):
             require(node, shapes[0] == shapes[1], f"inputs have shapes {shapes}", "they must agree")
             require_channels(node, node.requant, channels)

@@ -14,9 +14,12 @@ import numpy as np
 from golden.errors import QuantError
 from golden.int8.fallback import HostPart
 from golden.int8.requant import Requant
+from golden.net.pieces import Piece
 from golden.net.window import Padding, Pair
 
-__all__ = ["QAdd", "QConcat", "QConv", "QHost", "QNode", "QPool", "Residual", "require", "require_channels"]
+__all__ = [
+    "QAdd", "QConcat", "QConv", "QGate", "QHost", "QMove", "QNode", "QPool", "Residual", "require", "require_channels",
+]  # fmt: skip
 
 ACCUMULATOR_LIMIT = 1 << 31
 ADD_WEIGHT_LIMIT = 1 << 21
@@ -252,6 +255,60 @@ class QConcat:
 
 
 @dataclass(frozen=True, eq=False)
+class QMove:
+    """Copy of rectangles of the inputs, which all share one scale and zero point: slices, joins, padding, repetition.
+
+    Attributes
+    ----------
+    shape : (C, H, W)
+        Of the output.
+    view : (H, W)
+        Size as which the pieces see the output's map.
+    fill : int
+        What pieces read where their source has no pixel.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    shape: tuple[int, int, int]
+    view: Pair
+    pieces: tuple[Piece, ...]
+    fill: int
+    op: str = field(default="copy", kw_only=True)
+
+    @property
+    def macs(self) -> int:
+        """None: nothing is computed."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class QGate:
+    """Product of a map and one value a channel: ``acc[c] = (map[c] - zero[0]) * (gate[c] - zero[1])``, requantised.
+
+    Attributes
+    ----------
+    inputs : (str, str)
+        A map (C, H, W), and its gate (C, 1, 1).
+    zero_points : (int, int)
+        Of both.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    zero_points: tuple[int, int]
+    requant: Requant
+    op: str = field(default="gate", kw_only=True)
+
+    @property
+    def macs(self) -> int:
+        """None: only convolutions and fully connected layers count."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
 class QHost:
     """Part of an ONNX model that the host computes between two runs of the chip.
 
@@ -288,7 +345,7 @@ class QHost:
         return self.part.run([port.to_model(raw, *scale) for port, raw, scale in scaled])
 
 
-QNode = QConv | QPool | QAdd | QConcat | QHost
+QNode = QConv | QPool | QAdd | QGate | QConcat | QMove | QHost
 
 
 def require(node: Any, holds: bool | np.bool_, what: str, remedy: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from golden.int8 import ops
-from golden.int8.qnodes import QAdd, QConcat, QConv, QNode, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QMove, QNode, QPool
 from golden.int8.requant import INT8, TABLE_ENTRIES
 from golden.net.activations import Activation, Expression
 from golden.net.evaluate import evaluate
@@ -127,9 +127,9 @@ def other_side(
     others : dict of str to int8[C, H, W]
         Other sides of inputs that are no values of the file.
     """
-    if isinstance(node, QConcat):
-        return np.concatenate([others.get(name, values[name]) for name in node.inputs])
-    if not isinstance(node, QConv | QPool | QAdd) or node.requant is None:
+    if isinstance(node, QConcat | QMove):
+        return ops.run_node(node, {name: others.get(name, values[name]) for name in node.inputs})
+    if not isinstance(node, QConv | QPool | QAdd | QGate) or node.requant is None:
         return got
     requant = node.requant
     scale = np.ldexp(requant.multiplier.astype(np.float64), -requant.shift)[:, None, None]
@@ -142,10 +142,12 @@ def other_side(
     return np.where(tie, side, got)
 
 
-def _accumulator_slack(node: QConv | QPool | QAdd, values: Mapping[str, np.ndarray]) -> np.ndarray | float:
+def _accumulator_slack(node: QConv | QPool | QAdd | QGate, values: Mapping[str, np.ndarray]) -> np.ndarray | float:
     """Distance float64, in units of the accumulator, that the integers here or float32 there may be off."""
     if isinstance(node, QAdd):
         return UNIT * SINGLE_ROUNDINGS * TABLE_ENTRIES * sum(map(abs, node.weights))
+    if isinstance(node, QGate):
+        return UNIT * SINGLE_ROUNDINGS * np.abs(ops.accumulate(node, values))
     zero = node.pad_value
     x = values[node.input].astype(np.float64) - zero
     if isinstance(node, QPool):

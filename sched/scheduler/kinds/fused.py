@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from estimator import MemoryTiming, estimate
 from golden.int8.batch import batched, of_picture
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QHost, QPool
+from golden.int8.qnodes import QGate, QHost, QPool
 from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
@@ -114,12 +114,11 @@ class Planner:
         self.steps = operations(graph, self.pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
         self.byte_cycles = 1 / (len(chip.memory_nodes) * memory.rate(chip.link_bytes))
-        in_memory, _ = place_tensors(
-            graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles, batch=batch
-        )
+        in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, byte_cycles=self.byte_cycles, batch=batch)
         byte_cost = kind.byte_cost * self.byte_cycles
         self.searches: dict[int, Search] = {}
-        for count in pictures_at_once(batch, chip):
+        gates = any(isinstance(node, QGate) for node in graph.nodes)  # each picture has its own, and weights are shared
+        for count in [1] if gates else pictures_at_once(batch, chip):
             stays = Stays(chip, self.steps, self.tensors, in_memory, count)
             self.searches[count] = Search(stays, memory, byte_cost, kind.recomputed, batch // count)
         self.search = self.searches[1]
@@ -263,7 +262,7 @@ class Planner:
             if sum(map(self._predicted_alone, numbers)) > CLEAR * together:
                 continue
             if self._dearer_than_apart(numbers, self._launch_cost(numbers, choices)):
-                confirmed |= {number: self._alone(number) for number in numbers}
+                confirmed |= {number: self._apart_from(number) for number in numbers}
         return confirmed
 
     def _dearer_than_apart(self, numbers: Sequence[int], together: float) -> bool:
@@ -298,6 +297,11 @@ class Planner:
                 found.append(Choice((1, 1), None, search.rounds * self._cost(draft), 0, pictures=count))
             self._apart[number] = min(found, key=lambda choice: choice.cost)
         return self._apart[number]
+
+    def _apart_from(self, number: int) -> Choice:
+        """An operation with nothing that stays; several that complete a node together still share a launch."""
+        joined = number and not self.steps[number - 1].done
+        return self._alone(number) if self.steps[number].done and not joined else self.search.streamed(number)
 
     def _total(self, choices: dict[int, Choice]) -> float:
         """Estimated cost of everything."""
@@ -533,9 +537,7 @@ class Planner:
                 assert isinstance(residence, Residence)
                 yield Resident(root, residence, places[number][0], places[self.tensors.last[root]][-1])
 
-    def _part(
-        self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int, pictures: range
-    ) -> Part:
+    def _part(self, number: int, strip: int, chain: Chain | None, draft: Draft, place: int, pictures: range) -> Part:
         step, op, described = self.steps[number], draft.parts[place][0].work.op, draft.described(place)
         done, total = nodes_of(step.done, pictures, self.batch), step.macs * len(pictures)
         if chain is None:

@@ -98,12 +98,15 @@ class GraphBuilder:
         groups: int = 1,
         op: str = "conv",
         residual: str | None = None,
+        wide: bool = False,
     ) -> str:
         channels, height, width = self.shape(source)
         size = out_hw((height, width), kernel, stride, padding, dilation)
         depth = channels // groups
         target = self._tensor(op, (filters, *size))
         weight = self._noise((filters, depth, *kernel))
+        if wide:
+            weight = weight + self.rng.integers(-127, 128, (filters, 1, 1, 1), np.int16)
         spread = 40.0 * 74.0 * (depth * prod(kernel)) ** 0.5
         bias = self.rng.normal(0, spread / 3, filters).astype(np.int32)
         added = None
@@ -464,6 +467,17 @@ def _wide(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
             return builder, builder.pool("avgpool", "in", (20, 3), stride)
 
 
+def _asymmetric(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Weights with zero points, on every way into the array and on the tap unit."""
+    channels = int(rng.choice([1, 3, 20, 40]))
+    builder = GraphBuilder(rng, (channels, *_sizes(rng, (4, 4), budget / channels / 400)), budget)
+    same = (1, 1, 1, 1)
+    at = builder.conv("in", 24, (3, 3), padding=same, wide=True)
+    at = builder.conv(at, 24, (3, 3), padding=same, groups=24, op="depthwise", wide=True)
+    at = builder.conv(at, int(rng.choice([8, 36])), (3, 1), groups=int(rng.choice([1, 2])), wide=True)
+    return builder, builder.conv(at, 9, builder.shape(at)[1:], op="fc", wide=True)
+
+
 KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]] = {
     "conv3x3": _conv3x3,
     "conv1x1": _conv1x1,
@@ -489,6 +503,7 @@ MORE_KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, s
     "move": _move,
     "gate": _gate,
     "wide": _wide,
+    "asymmetric": _asymmetric,
 }
 """Kinds that do not come in turn: of networks from other tools."""
 

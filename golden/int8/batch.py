@@ -95,7 +95,7 @@ def _node(node: QNode, picture: int, batch: int) -> QNode:
             return replace(node, input=of(node.input), residual=residual, **renamed)
         case QPool():
             return replace(node, input=of(node.input), **renamed)
-        case QAdd() | QGate():
+        case QGate():
             return replace(node, inputs=(of(node.inputs[0]), of(node.inputs[1])), **renamed)
-        case QConcat() | QMove() | QHost():
+        case QAdd() | QConcat() | QMove() | QHost():
             return replace(node, inputs=tuple(map(of, node.inputs)), **renamed)

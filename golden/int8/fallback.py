@@ -46,7 +46,7 @@ class Port:
     name : str
         Of the ONNX value.
     shape : tuple of int
-        Of the ONNX value; the chip holds the same elements in the same order.
+        Of the ONNX value; the chip holds the same elements in the same order, but where `last`.
     dtype : str
         "int8" and "uint8" are the chip's integers (uint8 moved down by 128), "float32" is what they stand for.
     """
@@ -54,23 +54,38 @@ class Port:
     name: str
     shape: tuple[int, ...]
     dtype: str
+    last: bool = False
+    """Whether the last dimension is that of the channels: the chip then holds [C, H, W] of what ONNX sees as
+    [H, W, C]."""
 
     @property
     def chw(self) -> tuple[int, int, int]:
         """Shape on the chip: a batch of 1 is dropped, missing dimensions are 1, surplus ones are the map's width."""
-        return storage_shape(self.shape)
+        if not self.last:
+            return storage_shape(self.shape)
+        height, width, rest = storage_shape((1, *self.shape[self.shape[0] == 1 : -1]))
+        return self.shape[-1], height, width * rest
+
+    def seen(self, value: np.ndarray) -> np.ndarray:
+        """The ONNX value that any[C, H, W] is."""
+        return (value.transpose(1, 2, 0) if self.last else value).reshape(self.shape)
+
+    def held(self, value: np.ndarray) -> np.ndarray:
+        """The same the other way round: any[C, H, W] of an ONNX value."""
+        channels, height, width = self.chw
+        return value.reshape(height, width, channels).transpose(2, 0, 1) if self.last else value.reshape(self.chw)
 
     def to_model(self, raw: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
         """The ONNX value that int8[C, H, W] stands for."""
         if self.dtype == "float32":
-            return dequantize(raw.reshape(self.shape), scale, zero_point)
+            return dequantize(self.seen(raw), scale, zero_point)
         if self.dtype == "uint8":
-            return (raw.reshape(self.shape).astype(np.int16) + 128).astype(np.uint8)
-        return raw.reshape(self.shape)
+            return (self.seen(raw).astype(np.int16) + 128).astype(np.uint8)
+        return self.seen(raw)
 
     def from_model(self, value: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
         """int8[C, H, W] of an ONNX value; what is no number becomes the zero point."""
-        value = value.reshape(self.chw)
+        value = self.held(value)
         if self.dtype == "float32":
             return quantize(np.nan_to_num(value.astype(np.float64)), scale, zero_point)
         return as_int8(value)

@@ -119,7 +119,9 @@ class QGraph:
             require_channels(node, node.requant, channels)
             return shapes[0]
         if isinstance(node, QAdd):
-            require(node, shapes[0] == shapes[1], f"inputs have shapes {shapes}", "they must agree")
+            require(node, len(set(shapes)) == 1, f"inputs have shapes {shapes}", "they must agree")
+            fits = isinstance(node.bias, int) or node.bias.shape == (channels,)
+            require(node, fits, f"bias is {np.shape(node.bias)}", f"give one for each of {channels} channels")
             require_channels(node, node.requant, channels)
             return shapes[0]
         if isinstance(node, QPool):

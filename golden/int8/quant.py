@@ -21,12 +21,26 @@ from golden.errors import QuantError
 from golden.int8.fuse import FusedGraph, FusedLayer, fuse
 from golden.int8.ops import run
 from golden.int8.qgraph import QGraph, QTensor
-from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QHost, QNode, QPool, Residual
+from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QGate, QHost, QMove, QNode, QPool, Residual
 from golden.int8.requant import INT8, Requant
 from golden.net.activations import Activation
 from golden.net.evaluate import evaluate, norm_affine
 from golden.net.float_ops import iterate_float
-from golden.net.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Host, Linear, MaxPool, Relu
+from golden.net.graph import (
+    Add,
+    AvgPool,
+    Clip,
+    Concat,
+    Conv2d,
+    Gate,
+    GlobalAvgPool,
+    Graph,
+    Host,
+    Linear,
+    MaxPool,
+    Move,
+    Relu,
+)
 
 __all__ = [
     "QAdd", "QConcat", "QConv", "QGraph", "QHost", "QNode", "QPool", "QTensor", "QuantisationError", "Requant",
@@ -183,13 +197,17 @@ def _tensors(graph: Graph, plan: FusedGraph, ranges: dict[str, tuple[float, floa
         return name
 
     for step in plan.steps:
-        if isinstance(step.node, MaxPool | Concat):
+        if isinstance(step.node, MaxPool | Concat | Move):
             for name in step.inputs:
                 group[root(name)] = root(step.output)
     merged: dict[str, tuple[float, float]] = {}
     for name in plan.shapes:
         low, high = merged.get(root(name), (0.0, 0.0))
         merged[root(name)] = (min(low, ranges[name][0]), max(high, ranges[name][1]))
+    for step in plan.steps:
+        if isinstance(step.node, Move):
+            low, high = merged[root(step.output)]
+            merged[root(step.output)] = (min(low, step.node.fill), max(high, step.node.fill))
     return {name: QTensor(name, shape, *affine(*merged[root(name)])) for name, shape in plan.shapes.items()}
 
 
@@ -209,7 +227,7 @@ def _lower(
         return _lower_plain(step, tensors[step.output], tensors, weights, graph)
     before = hidden[step.before] if step.before in hidden else tensors[step.before]
     node = _lower_plain(step, replace(before, name=step.output), tensors, weights, graph)
-    assert not isinstance(node, QConcat | QHost)
+    assert not isinstance(node, QConcat | QMove | QHost)
     assert node.requant is not None  # copies have no functions behind them
     return replace(node, requant=replace(node.requant, table=_table(step, before, tensors[step.output])))
 
@@ -238,6 +256,14 @@ def _lower_plain(
             return QPool(
                 node.name, "maxpool", first.name, step.output, node.kernel, node.stride, node.padding, None, INT8[0]
             )
+        case Move():
+            fill = int(output.quantize(np.array(node.fill)))
+            return QMove(node.name, step.inputs, step.output, node.shape, node.view, node.pieces, fill)
+        case Gate():
+            gate = tensors[step.inputs[1]]
+            scale = np.full(output.shape[0], first.scale * gate.scale / output.scale)
+            zeros, pair = (first.zero_point, gate.zero_point), (step.inputs[0], step.inputs[1])
+            return QGate(node.name, pair, step.output, zeros, _requant(step, scale, output))
         case Add():
             return _lower_add(step, first, tensors[step.inputs[1]], output)
         case AvgPool():

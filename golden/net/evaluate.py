@@ -13,13 +13,16 @@ from golden.net.graph import (
     Concat,
     Conv2d,
     Flatten,
+    Gate,
     GlobalAvgPool,
     Host,
     Linear,
     MaxPool,
+    Move,
     Node,
     Relu,
 )
+from golden.net.pieces import assemble
 from golden.net.window import correlate, pad, windows
 
 __all__ = ["evaluate", "norm_affine"]
@@ -65,12 +68,16 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
             return x.mean(axis=(1, 2), keepdims=True)
         case Add():
             return values[0] + values[1]
+        case Gate():
+            return values[0] * values[1]
+        case Move():
+            return assemble(node.pieces, node.view, node.shape, node.fill, values)
         case Concat():
             return np.concatenate(values)
         case Host():
             ports = node.part.inputs
-            value = node.part.run([v.astype(np.float32).reshape(p.shape) for v, p in zip(values, ports, strict=True)])
-            return value.reshape(node.part.output.chw)
+            value = node.part.run([p.seen(v.astype(np.float32)) for v, p in zip(values, ports, strict=True)])
+            return node.part.output.held(value)
         case Relu():
             return np.maximum(x, 0)
         case Clip():

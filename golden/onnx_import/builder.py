@@ -123,7 +123,7 @@ class Builder:
         lo, hi = params.bound(pending.lo, INT8[0]), params.bound(pending.hi, INT8[1])
         tensor = self.tensor(name, pending.chw, params)
         pending.emit(Target(tensor, params, lo, hi))
-        return Activation(tensor, pending.chw, pending.shape, params)
+        return Activation(tensor, pending.chw, pending.shape, params, last=pending.last and pending.chw[1:] != (1, 1))
 
     def is_tensor(self, tensor: str) -> Callable[[str], bool]:
         """Whether an ONNX value holds the integers of a tensor."""

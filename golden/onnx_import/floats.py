@@ -1,6 +1,5 @@
 """Import of float models: a layer graph and its weights, batch normalisation folded into them."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -26,51 +25,26 @@ from golden.net.graph import (
     Relu,
     Shape,
 )
-from golden.net.window import Padding
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.draft import Draft
+from golden.onnx_import.float_maps import FloatMaps
+from golden.onnx_import.geometry import spatial
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs
 from golden.onnx_import.islands import OnHost, cut, fold
+from golden.onnx_import.maps import Function, Map
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.operands import (
+    channel_dimension,
     constant,
     filter_window,
     optional_constant,
     require_inference,
     require_joined,
     require_stored,
-    require_unpadded,
-    require_whole_windows,
 )
 from golden.onnx_import.walk import VIEWS, on_chip_or_host, require_known, require_shape, translate
 
 __all__ = ["import_float"]
-
-
-@dataclass(frozen=True)
-class _Map:
-    """A value of the layer graph, seen through a view, with padding that the next layer has to add."""
-
-    name: str
-    chw: Shape
-    shape: tuple[int, ...]
-    padding: Padding = (0, 0, 0, 0)
-    function: "_Function | None" = None
-    """What it is of another map."""
-
-    @property
-    def channels_second(self) -> bool:
-        """Whether the second dimension that ONNX sees is that of the channels."""
-        return self.shape[:2] == (1, self.chw[0])
-
-
-@dataclass(frozen=True)
-class _Function:
-    """An element-wise function of a map; it becomes a layer once something else reads it."""
-
-    name: str
-    base: _Map
-    terms: tuple[Term, ...]
 
 
 PARAMETERS: dict[str, dict[str, float]] = {
@@ -83,7 +57,7 @@ PARAMETERS: dict[str, dict[str, float]] = {
 }
 """Attributes of element-wise operators, with ONNX's defaults."""
 
-_Value = _Map | _Function | OnHost | np.ndarray
+_Value = Map | Function | OnHost | np.ndarray
 
 
 def import_float(model: Model) -> FloatModel:
@@ -108,7 +82,7 @@ class _FloatDraft(Draft):
     """Magnitudes of what is in a bias that is a sum, by layer."""
 
 
-class _FloatWalk:
+class _FloatWalk(FloatMaps):
     """The walk over the operators of a float model, and what it leaves."""
 
     def __init__(self, model: Model) -> None:
@@ -119,7 +93,7 @@ class _FloatWalk:
         shape = model.input_shape
         chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
         self.input = self.names.new(model.input)
-        picture = _Map(self.input, chw, shape)
+        picture = Map(self.input, chw, shape)
         self.draft = _FloatDraft({**model.constants, model.input: picture}, {self.input: chw})
 
     def step(self, op: Op) -> None:
@@ -129,10 +103,12 @@ class _FloatWalk:
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
         require_known(op, FLOAT_OPS)
-        self.draft.values[op.outputs[0]] = value = self._dispatch(op)
-        seen = value.base if isinstance(value, _Function) else value
-        if isinstance(seen, _Map) and not any(seen.padding):
-            require_shape(self.model, op, seen.shape)
+        made = self._dispatch(op)
+        for name, value in zip(op.outputs, made if isinstance(made, list) else [made], strict=True):
+            self.draft.values[name] = value
+            seen = value.base if isinstance(value, Function) else value
+            if isinstance(seen, Map) and not any(seen.padding):
+                require_shape(self.model, op, seen.shape, name)
 
     def host(self, op: Op) -> None:
         """Import one operator for the host; its values become tensors once the chip reads them."""
@@ -140,22 +116,26 @@ class _FloatWalk:
         for name in filter(None, op.outputs):
             self.draft.values[name] = OnHost() if folded is None else folded[name]
 
-    def _bring(self, name: str) -> _Map:
+    def _bring(self, name: str) -> Map:
         """Have the host compute a value, for the chip to read."""
         op = self.model.maker[name]
         part, read = cut(self.model, op, name, self._port)
         if part.output.dtype != "float32":
             op.cannot(f"its output {name!r} is {part.output.dtype}", "only float32 can be quantised")
         sources = [self.draft.values[source] for source in read]
-        made = self._put(Host(self.names.new(part.name), tuple(x.name for x in sources if isinstance(x, _Map)), part))
+        made = self._put(Host(self.names.new(part.name), tuple(x.name for x in sources if isinstance(x, Map)), part))
         self.draft.values[name] = made = replace(made, shape=part.output.shape)
         return made
 
     def _port(self, name: str) -> Port | None:
         value = self.draft.values[name]
-        if isinstance(value, _Function):  # the chip's table computes it
+        if isinstance(value, Function):  # the chip's table computes it
             value = self._settled(name)
-        return Port(name, value.shape, "float32") if isinstance(value, _Map) and not any(value.padding) else None
+        return (
+            Port(name, value.shape, "float32", value.last)
+            if isinstance(value, Map) and not any(value.padding)
+            else None
+        )
 
     def finish(self) -> FloatModel:
         """The model, once every operator is in."""
@@ -164,15 +144,19 @@ class _FloatWalk:
         nodes = self._read_nodes(computed)
         graph = Graph(Names().new(self.model.name), self.input, self.draft.shapes[self.input], nodes, computed)
         weights = {name: self.draft.weights[name] for name in graph.tensors}
-        names = {
-            value.name: name
+        shown = {
+            value.name: (name, value.last)
             for name, value in self.draft.values.items()
-            if isinstance(value, _Map) and not any(value.padding) and name != self.model.input
+            if isinstance(value, Map) and not any(value.padding) and name != self.model.input
         }
+        names = {value: name for value, (name, _) in shown.items()}
+        last = frozenset(value for value, (_, is_last) in shown.items() if is_last)
         for name, array in weights.items():
             if not np.isfinite(array).all():
                 raise OnnxError(f"weight {name!r} holds NaN or infinite values; export the model again")
-        return FloatModel(graph, weights, self.model.port, tuple(outputs), names, self.draft.folded, self.refusals)
+        return FloatModel(
+            graph, weights, self.model.port, tuple(outputs), names, self.draft.folded, self.refusals, last
+        )
 
     def _read_nodes(self, outputs: Iterable[str]) -> tuple[Node, ...]:
         """Nodes on which an output depends: what was made a layer for a reader may have become part of that."""
@@ -191,9 +175,9 @@ class _FloatWalk:
             if not self.model.fallback:
                 op.cannot(f"it makes output {name!r}", "only a convolution can take up the padding")
             value = self._bring(name)
-        return Output(name, value.shape, value.name)
+        return Output(name, value.shape, value.name, value.last)
 
-    def _dispatch(self, op: Op) -> "_Value":
+    def _dispatch(self, op: Op) -> "_Value | list[Map]":
         kind = op.kind
         function = self._function(op) if kind in ELEMENTWISE_OPS else None
         if function is not None:
@@ -207,37 +191,46 @@ class _FloatWalk:
             return self._add(op)
         if kind == "Concat":
             return self._concat(op)
+        if kind in ("Div", "Mul", "Sub") and (made := self._per_channel(op)) is not None:
+            return made
+        if kind == "Mul":
+            return self._product(op)
+        if kind == "Sub":
+            return self._difference(op)
+        if kind in self.TAKEN:
+            return self.TAKEN[kind](self, op)
         if kind in ELEMENTWISE_OPS - {"Clip", "Relu"} and not isinstance(first, np.ndarray):
             op.cannot("it works on more than one map", "element-wise operators run on one map and single constants")
+        if kind in ("Conv", "Pad"):
+            x = self._map(op, 0, padded=True)
+            require_stored(op, x.name, x)
+            return self._conv(op, x) if kind == "Conv" else self._pad(op, x)
         x = self._map(op, 0)
         if kind in VIEWS:
             require_inference(self.draft.values, op)
-            if kind not in ("Dropout", "Identity"):
-                require_unpadded(op, x)
-            return replace(x, shape=reshaped(op, x.shape, self._optional(op, 1) if kind != "Dropout" else None))
+            shape = reshaped(op, x.shape, self._optional(op, 1) if kind != "Dropout" else None)
+            return replace(x, shape=shape, last=x.last and x.chw[1:] != (1, 1))
         if kind in ("Relu", "Clip"):
-            require_unpadded(op, x)
             name = self._name(op)
             low, high = clip_bounds(op, [self._optional(op, 1), self._optional(op, 2)])
-            return self._put(Relu(name, x.name) if kind == "Relu" else Clip(name, x.name, low, high), x.shape)
+            node = Relu(name, x.name) if kind == "Relu" else Clip(name, x.name, low, high)
+            return self._put(node, x.shape, last=x.last)
         if kind in ("MatMul", "Gemm"):
             return self._dense(op, x)
-        require_stored(op, x.name, x)
-        if kind == "Conv":
-            return self._conv(op, x)
-        if kind == "Pad":
-            return self._pad(op, x)
-        require_unpadded(op, x)
         if kind == "BatchNormalization":
+            if channel_dimension(x) != 1:
+                op.cannot(f"it normalises {x.shape} of {x.chw}", "its channels must be the second dimension")
             return self._normalise(op, x)
+        require_stored(op, x.name, x)
         if kind in ("MaxPool", "AveragePool"):
             return self._pool(op, x)
         if kind == "ReduceMean" and not mean_axes_ok(op, len(x.shape), self._optional(op, 1)):
             op.cannot("its axes are not height and width", "only a mean over the whole map can run")
         flat = kind == "ReduceMean" and not op.attributes.get("keepdims", 1)
-        return self._put(GlobalAvgPool(self._name(op), x.name), (1, x.chw[0]) if flat else None)
+        shape = (1, x.chw[0]) if flat else spatial(x, (x.chw[0], 1, 1))
+        return self._put(GlobalAvgPool(self._name(op), x.name), shape)
 
-    def _function(self, op: Op) -> _Function | None:
+    def _function(self, op: Op) -> Function | None:
         """What an element-wise operator makes of one map and single constants, if it reads no more.
 
         Not of a clamp or bias right behind a layer: that layer, or a requantisation, can do these.
@@ -250,18 +243,18 @@ class _FloatWalk:
         for name in hosted:
             self._bring(name)
         read = [self.draft.values[name] for name in names]
-        maps = [value for value in read if isinstance(value, _Map | _Function)]
+        maps = [value for value in read if isinstance(value, Map | Function)]
         alone = len(read) > len(maps) and any(
-            isinstance(value, _Map) and value.channels_second and self.readers[name] == 1
+            isinstance(value, Map) and channel_dimension(value) is not None and self.readers[name] == 1
             for name, value in zip(names, read, strict=True)
         )
-        if (op.kind in ("Relu", "Clip") and isinstance(read[0], _Map)) or (op.kind == "Add" and alone):
+        if (op.kind in ("Relu", "Clip") and isinstance(read[0], Map)) or (op.kind == "Add" and alone):
             return None
         if not maps or any(isinstance(value, np.ndarray) and value.size != 1 for value in read):
             return None
-        functions = [value if isinstance(value, _Function) else _Function("", value, ()) for value in maps]
-        for function in functions:
-            require_unpadded(op, function.base)
+        functions = [value if isinstance(value, Function) else Function("", value, ()) for value in maps]
+        if any(any(function.base.padding) for function in functions):
+            return None
         if len({(f.base.name, f.base.shape) for f in functions}) > 1:  # then what the maps are functions of
             functions = [_root(f) for f in functions]
         base = functions[0].base
@@ -273,23 +266,27 @@ class _FloatWalk:
         results = iter([_merge(terms, f.terms) for f in functions])
         operands = [float(x.reshape(-1)[0]) if isinstance(x, np.ndarray) else next(results) for x in read]
         terms.append(_term(op, operands, [self._optional(op, 1), self._optional(op, 2)] if op.kind == "Clip" else []))
-        return _Function(op.name, base, tuple(terms))
+        return Function(op.name, base, tuple(terms))
 
-    def _settled(self, name: str) -> _Map | np.ndarray:
+    def _settled(self, name: str) -> Map | np.ndarray:
         """A value; a function becomes a layer, and the host computes what only it can."""
         value = self.draft.values[name]
         if isinstance(value, OnHost):
             return self._bring(name)
-        if not isinstance(value, _Function):
+        if not isinstance(value, Function):
             return value
         node = Expression(self.names.new(value.name), value.base.name, value.terms)
-        self.draft.values[name] = made = replace(self._put(node, value.base.shape), function=value)
+        made = self._put(node, value.base.shape, last=value.base.last)
+        self.draft.values[name] = made = replace(made, function=value)
         return made
 
-    def _map(self, op: Op, index: int) -> _Map:
+    def _map(self, op: Op, index: int, *, padded: bool = False) -> Map:
+        """A computed operand, with its padding in it unless the operator takes that up."""
         value = self._settled(op.inputs[index])
-        if not isinstance(value, _Map):
+        if not isinstance(value, Map):
             op.cannot(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
+        if any(value.padding) and not padded:
+            self.draft.values[op.inputs[index]] = value = self._unpadded(op, value)
         return value
 
     def _optional(self, op: Op, index: int) -> np.ndarray | None:
@@ -306,17 +303,18 @@ class _FloatWalk:
     def _name(self, op: Op) -> str:
         return self.names.new(op.name)
 
-    def _put(self, node: Node, shape: tuple[int, ...] | None = None) -> _Map:
+    def _put(self, node: Node, shape: tuple[int, ...] | None = None, *, last: bool = False) -> Map:
         chw = node.infer(*(self.draft.shapes[name] for name in node.inputs))
         require_bounded(f"layer {node.name!r}", chw)
         self.draft.nodes[node.name] = node
         self.draft.shapes[node.name] = chw
-        return _Map(node.name, chw, shape or (1, *chw))
+        return Map(node.name, chw, shape or (1, *chw), last=last and chw[1:] != (1, 1))
 
-    def _conv(self, op: Op, x: _Map) -> _Map:
+    def _conv(self, op: Op, x: Map) -> Map:
         weight = self._floats(op, 1)
-        if weight.ndim != 4:
-            op.cannot(f"weight {op.inputs[1]!r} has shape {weight.shape}", "only two-dimensional convolutions can run")
+        if weight.ndim != len(x.shape) or weight.ndim not in (3, 4):
+            op.cannot(f"weight {op.inputs[1]!r} has shape {weight.shape}", "one and two dimensions can run")
+        weight = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
         win = filter_window(op, x, weight.shape)
         groups = int(op.attributes.get("group", 1))
         node = Conv2d(
@@ -328,28 +326,36 @@ class _FloatWalk:
         self.draft.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight)
         if op.has(2):
             self.draft.weights[f"{node.name}.bias"] = np.array(self._floats(op, 2, weight.shape[0]))
-        return self._put(node)
+        made = self._put(node)
+        return replace(made, shape=spatial(x, made.chw))
 
-    def _dense(self, op: Op, x: _Map) -> _Map:
-        require_unpadded(op, x)
+    def _dense(self, op: Op, x: Map) -> Map:
         weight = self._floats(op, 1)
         gemm = op.kind == "Gemm"
         if gemm and op.attributes.get("transA", 0):
             op.cannot("transA is set", "only transA = 0 can run")
         weight = weight if gemm and op.attributes.get("transB", 0) else weight.T
-        if weight.ndim != 2 or x.shape != (1, weight.shape[1]):
-            op.cannot(f"input {x.shape} and weight {weight.T.shape} do not fit", "give (1, F) and (F, O)")
-        if x.chw[1:] != (1, 1):
-            x = self._put(Flatten(self.names.new(f"{op.name}_flatten"), x.name), x.shape)
-        bias = gemm and op.has(2)
-        node = Linear(self._name(op), x.name, weight.shape[0], bias)
         alpha, beta = np.float32(op.attributes.get("alpha", 1.0)), np.float32(op.attributes.get("beta", 1.0))
-        self.draft.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight * alpha if gemm else weight)
+        weight = weight * alpha if gemm else weight
+        bias = gemm and op.has(2)
+        if weight.ndim == 2 and x.last and x.chw[0] == x.shape[-1] == weight.shape[1]:  # a convolution of each pixel
+            node = Conv2d(self._name(op), x.name, weight.shape[0], (1, 1), bias=bias)
+            weight = weight.reshape(*weight.shape, 1, 1)
+        else:
+            if weight.ndim != 2 or x.shape != (1, weight.shape[1]):
+                op.cannot(f"input {x.shape} and weight {weight.T.shape} do not fit", "give (1, F) and (F, O)")
+            if x.last:  # to the order of the chip
+                order = (x.chw[1], x.chw[2], x.chw[0])
+                weight = weight.reshape(-1, *order).transpose(0, 3, 1, 2).reshape(weight.shape)
+            if x.chw[1:] != (1, 1):
+                x = self._put(Flatten(self.names.new(f"{op.name}_flatten"), x.name), x.shape)
+            node = Linear(self._name(op), x.name, weight.shape[0], bias)
+        self.draft.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight)
         if bias:
             self.draft.weights[f"{node.name}.bias"] = self._floats(op, 2, weight.shape[0]) * beta
-        return self._put(node, (1, weight.shape[0]))
+        return self._put(node, (*x.shape[:-1], weight.shape[0]), last=x.last)
 
-    def _normalise(self, op: Op, x: _Map) -> _Map:
+    def _normalise(self, op: Op, x: Map) -> Map:
         if op.attributes.get("training_mode", 0):
             op.fail("it is in training mode", "export the model for inference")
         gamma, beta, mean, variance = (self._floats(op, i, x.chw[0]).astype(np.float64) for i in range(1, 5))
@@ -357,7 +363,7 @@ class _FloatWalk:
             gain = gamma / np.sqrt(variance + op.attributes.get("epsilon", 1e-5))
             return self._affine(op, x, gain, beta - mean * gain, np.abs(beta) + np.abs(mean * gain))
 
-    def _affine(self, op: Op, x: _Map, gain: np.ndarray, offset: np.ndarray, magnitude: np.ndarray) -> _Map:
+    def _affine(self, op: Op, x: Map, gain: np.ndarray, offset: np.ndarray, magnitude: np.ndarray) -> Map:
         """Gain and offset per channel: into the layer before, or a 1x1 depthwise convolution.
 
         `magnitude` float64[C] is the sum of the magnitudes of what the offset is the sum of.
@@ -369,7 +375,7 @@ class _FloatWalk:
             self.draft.weights[f"{name}.weight"] = gain.astype(np.float32).reshape(-1, 1, 1, 1)
             self.draft.weights[f"{name}.bias"] = offset.astype(np.float32)
             self.draft.folded[name] = magnitude
-            return self._put(Conv2d(name, x.name, x.chw[0], (1, 1), groups=x.chw[0]), x.shape)
+            return self._put(Conv2d(name, x.name, x.chw[0], (1, 1), groups=x.chw[0]), x.shape, last=x.last)
         key = node.name
         weight = self.draft.weights[f"{key}.weight"]
         with np.errstate(all="ignore"):
@@ -382,57 +388,56 @@ class _FloatWalk:
         self.draft.nodes[key] = replace(node, bias=True)
         return x
 
-    def _read_elsewhere(self, x: _Map) -> bool:
+    def _read_elsewhere(self, x: Map) -> bool:
         """Whether another layer reads the map or another ONNX value shows it."""
         read = any(x.name in node.inputs for node in self.draft.nodes.values())
-        return read or sum(isinstance(value, _Map) and value.name == x.name for value in self.draft.values.values()) > 1
+        return read or sum(isinstance(value, Map) and value.name == x.name for value in self.draft.values.values()) > 1
 
-    def _pool(self, op: Op, x: _Map) -> _Map:
+    def _pool(self, op: Op, x: Map) -> Map:
         win = window(op, (x.chw[1], x.chw[2]), op.attributes["kernel_shape"])
         if win.dilation != (1, 1):
             op.cannot(f"dilations are {win.dilation}", "pools run without dilation")
         if op.kind == "MaxPool":
-            return self._put(MaxPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
-        require_whole_windows(op, win)
-        return self._put(AvgPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
+            made = self._put(MaxPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
+        elif any(win.padding) and (not op.attributes.get("count_include_pad", 0) or op.attributes.get("ceil_mode", 0)):
+            made = self._average(op, x, win)
+        else:
+            made = self._put(AvgPool(self._name(op), x.name, win.kernel, win.stride, win.padding))
+        return replace(made, shape=spatial(x, made.chw))
 
-    def _pad(self, op: Op, x: _Map) -> _Map:
-        require_unpadded(op, x)
+    def _pad(self, op: Op, x: Map) -> Map:
+        x = self._unpadded(op, x)
         fill = self._optional(op, 2)
         if fill is not None and fill.size and fill.reshape(-1)[0] != 0:
             op.cannot(f"it pads with {fill}", "only zeros can be taken up by the next layer")
         padding = pad_amount(op, len(x.shape), self._optional(op, 1), self._optional(op, 3))
+        if min(padding) < 0:
+            return self._unpadded(op, replace(x, padding=padding))
         return replace(x, padding=padding, function=None)
 
-    def _add(self, op: Op) -> _Map:
-        values = [self._settled(name) for name in op.inputs]
-        maps = [value for value in values if isinstance(value, _Map)]
-        for x in maps:
-            require_unpadded(op, x)
-        if len(maps) == 2:
-            if maps[0].shape != maps[1].shape or maps[0].chw != maps[1].chw:
-                op.cannot(f"it adds {maps[0].shape} and {maps[1].shape}", "both need one shape")
-            return self._put(Add(self._name(op), maps[0].name, maps[1].name), maps[0].shape)
-        if not maps:
+    def _add(self, op: Op) -> Map:
+        if (made := self._per_channel(op)) is not None:
+            return made
+        if any(isinstance(self.draft.values[name], np.ndarray) for name in op.inputs):
             op.cannot("it adds constants", "simplify the model (onnxsim)")
-        if not isinstance(values[0], _Map):
-            op = replace(op, inputs=(op.inputs[1], op.inputs[0]))
-        (x,), constant = maps, self._floats(op, 1)
-        sizes = (1,) * (len(x.shape) - constant.ndim) + constant.shape
-        fits = len(sizes) == len(x.shape) and x.channels_second
-        if not fits or sizes[1] not in (1, x.chw[0]) or math.prod(sizes) != sizes[1]:
-            op.cannot(f"it adds a constant of shape {constant.shape} to {x.shape}", "one value per channel can run")
-        offset = np.broadcast_to(constant.reshape(-1).astype(np.float64), (x.chw[0],))
-        return self._affine(op, x, np.ones(x.chw[0]), offset, np.abs(offset))
+        a, b = self._map(op, 0), self._map(op, 1)
+        if (a.shape, a.chw, a.last) != (b.shape, b.chw, b.last):
+            op.cannot(f"it adds {a.shape} and {b.shape}", "both need one shape")
+        return self._put(Add(self._name(op), a.name, b.name), a.shape, last=a.last)
 
-    def _concat(self, op: Op) -> _Map:
+    def _concat(self, op: Op) -> Map:
         parts = [self._map(op, index) for index in range(len(op.inputs))]
-        require_joined(op, parts, op.attributes["axis"])
+        axis = int(op.attributes["axis"])
+        if any(channel_dimension(x) != axis % len(x.shape) for x in parts):
+            return self._joined(op, parts, axis)
+        require_joined(op, parts, axis)
         made = self._put(Concat(self._name(op), tuple(x.name for x in parts)))
-        return replace(made, shape=(1, made.chw[0], *parts[0].shape[2:]))
+        shape = list(parts[0].shape)
+        shape[axis] = made.chw[0]
+        return replace(made, shape=tuple(shape), last=parts[0].last and made.chw[1:] != (1, 1))
 
 
-def _root(function: _Function) -> _Function:
+def _root(function: Function) -> Function:
     """A map that is a function of another one, seen in its own shape, as that function."""
     base = function.base
     deeper = base.function

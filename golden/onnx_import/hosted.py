@@ -22,7 +22,7 @@ def bring(build: Builder, op: Op, name: str, params: QParams | None) -> Activati
         value = build.draft.values[source]
         if not isinstance(value, Activation) or value.real or value.padding != NO_PADDING:
             return None
-        return Port(source, value.shape, "uint8" if value.params.unsigned else "int8")
+        return Port(source, value.shape, "uint8" if value.params.unsigned else "int8", value.last)
 
     draft = build.draft
     part, read = cut(build.model, op, name, port)

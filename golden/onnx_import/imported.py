@@ -31,6 +31,8 @@ class Output:
     name: str
     shape: tuple[int, ...]
     value: str | None
+    last: bool = False
+    """Whether ONNX sees the channels of that value last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,8 @@ class QuantisedModel:
     """Why the chip cannot run an ONNX node that the host runs, by the node's name."""
     unscaled: tuple[str, ...] = ()
     """Real outputs of the host, whose scales are to be set by `golden.onnx_import.settle`."""
+    last: frozenset[str] = frozenset()
+    """Tensors of the graph whose channels ONNX sees last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,8 @@ class FloatModel:
     """Sum float64[O] of the magnitudes of what is in the bias of a layer, where that is a sum."""
     refusals: dict[str, str]
     """Why the chip cannot run an ONNX node that the host runs, by the node's name."""
+    last: frozenset[str] = frozenset()
+    """Values of the graph whose channels ONNX sees last."""
 
 
 def computed_outputs(model: Model, outputs: Sequence[Output], source: str) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def judge_float(path: Path, model: FloatModel, image: np.ndarray, real: Values) 
     except RuntimeRefusal as refusal:
         return Judgement(str(refusal))
     distances = {
-        output.name: _relative(real[output.value], found.values[output.name])
+        output.name: _relative(real[output.value], found.value(output.name, real[output.value].shape, last=output.last))
         for output in model.outputs
         if output.value is not None and output.value in real
     }
@@ -102,7 +102,7 @@ def judge_float(path: Path, model: FloatModel, image: np.ndarray, real: Values) 
             values[node.name] = got = evaluate(node, inputs, tensors)
             if node.name not in model.names:  # no value of the file: what reads it is compared
                 continue
-            values[node.name] = expected = found.value(model.names[node.name], got.shape)
+            values[node.name] = expected = found.value(model.names[node.name], got.shape, last=node.name in model.last)
             slack = float_slack(node, inputs, tensors, got, model.folded.get(node.name))
             distance = _distance(got, expected)
         beyond = distance > slack
@@ -146,7 +146,9 @@ def judge_quantised(
     except RuntimeRefusal as refusal:
         return Judgement(str(refusal))
     reference = {
-        tensor: _integers(graph.tensors[tensor], found.value(name, graph.tensors[tensor].shape))
+        tensor: _integers(
+            graph.tensors[tensor], found.value(name, graph.tensors[tensor].shape, last=tensor in model.last)
+        )
         for tensor, name in model.names.items()
     }
     distances = {
@@ -214,7 +216,7 @@ class _Run:
                     f"{self.values[output.name].shape}; this is a fault of systomesh: report the model"
                 )
 
-    def value(self, name: str, shape: tuple[int, int, int]) -> np.ndarray:
+    def value(self, name: str, shape: tuple[int, int, int], *, last: bool = False) -> np.ndarray:
         """A value as the chip holds it."""
         value = self.values[name]
         if value.size != np.prod(shape):
@@ -222,7 +224,7 @@ class _Run:
                 f"value {name!r} has shape {shape} on the chip, but ONNX Runtime gives {value.shape}; this is a fault "
                 "of systomesh: report the model"
             )
-        return value.reshape(shape)
+        return value.reshape(*shape[1:], shape[0]).transpose(2, 0, 1) if last else value.reshape(shape)
 
     def levels(self) -> tuple[str, ...]:
         """How other optimisation levels differ at the outputs, a line for each output and difference.

@@ -28,9 +28,9 @@ ELEMENTWISE_OPS = frozenset({
 """Operators that work on every element alone: of one tensor and single constants they make a table."""
 
 FLOAT_OPS = frozenset({
-    "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "Dropout", "Flatten", "Gemm",
-    "GlobalAveragePool", "Identity", "MatMul", "MaxPool", "Pad", "ReduceMean", "Relu", "Reshape", "Squeeze",
-    "Unsqueeze",
+    "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "Dropout",
+    "Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MatMul", "MaxPool", "Pad", "ReduceMean",
+    "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Sum", "Transpose", "Unsqueeze",
 }) | ELEMENTWISE_OPS  # fmt: skip
 """Operators that a float model may hold."""
 

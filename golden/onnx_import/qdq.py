@@ -27,6 +27,7 @@ from golden.onnx_import.layers import (
     require_plain_gemm,
 )
 from golden.onnx_import.model import ELEMENTWISE_OPS, Op
+from golden.onnx_import.quantised_maps import arithmetic, gate, prelu, transposed_convolution
 from golden.onnx_import.values import Activation, Curve, Input, Pending, QParams, Value, require_same
 
 __all__ = ["dequantize", "import_float_op", "quantize"]
@@ -87,11 +88,23 @@ def import_float_op(build: Builder, op: Op) -> Pending | Curve:
         return _clamp(build, op)
     if kind == "Concat":
         return concatenation(build, op, [build.activation(op, index) for index in range(len(op.inputs))])
+    if kind in ("Add", "Div", "Mul", "Sub") and (made := arithmetic(build, op)) is not None:
+        return made
+    if kind == "PRelu" and (made := prelu(build, op)) is not None:
+        return made
+    if kind == "Sum" and len(op.inputs) == 2:
+        return add(build, op, build.activation(op, 0), build.activation(op, 1))
+    if kind == "Sub":
+        return add(build, op, build.activation(op, 0), build.activation(op, 1), negative=True)
+    if kind == "Mul":
+        return gate(build, op, build.activation(op, 0), build.activation(op, 1))
     if kind in ELEMENTWISE_OPS - {"Add"}:
         op.cannot("it works on more than one tensor, or not on a quantised one", ONE_TENSOR)
     x = build.activation(op, 0)
     if kind == "Conv":
         return convolution(build, op, x, weight_of(build, op, 1), bias_of(build, op, 2))
+    if kind == "ConvTranspose":
+        return transposed_convolution(build, op, x, weight_of(build, op, 1), bias_of(build, op, 2))
     if kind == "MatMul":
         return dense(build, op, x, weight_of(build, op, 1), None, transposed=False)
     if kind == "Gemm":
@@ -106,6 +119,8 @@ def import_float_op(build: Builder, op: Op) -> Pending | Curve:
         return average_pool(build, op, x)
     if kind == "GlobalAveragePool":
         return global_average(build, op, x)
+    if kind == "GlobalMaxPool":
+        return max_pool(build, replace(op, attributes={"kernel_shape": x.chw[1:][: len(x.shape) - 2]}), x)
     if kind == "ReduceMean" and mean_axes_ok(op, len(x.shape), build.optional(op, 1)):
         pending = global_average(build, op, x)
         return pending if op.attributes.get("keepdims", 1) else replace(pending, shape=pending.shape[:2])

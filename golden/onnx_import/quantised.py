@@ -12,9 +12,10 @@ from golden.onnx_import.layers import plain_max_pool
 from golden.onnx_import.model import FLOAT_OPS, QUANTISED_OPS, WAY_OUT, Model, Op
 from golden.onnx_import.qdq import dequantize, import_float_op, quantize
 from golden.onnx_import.qlinear import import_qlinear
+from golden.onnx_import.quantised_maps import COPIES
 from golden.onnx_import.tables import merge_tables
 from golden.onnx_import.values import NO_PADDING, Activation, Fixed, Input, QParams, Value
-from golden.onnx_import.views import pad, view
+from golden.onnx_import.views import view
 from golden.onnx_import.walk import MALFORMED, VIEWS, on_chip_or_host, require_known, require_shape, translate
 
 __all__ = ["import_quantised"]
@@ -61,9 +62,11 @@ class _QuantisedWalk:
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
         require_known(op, FLOAT_OPS | QUANTISED_OPS)
-        self.draft.values[op.outputs[0]] = value = self._dispatch(op)
-        if not isinstance(value, Fixed | OnHost) and getattr(value, "padding", NO_PADDING) == NO_PADDING:
-            require_shape(self.model, op, value.shape)
+        made = self._dispatch(op)
+        for name, value in zip(op.outputs, made if isinstance(made, list) else [made], strict=True):
+            self.draft.values[name] = value
+            if not isinstance(value, Fixed | OnHost) and getattr(value, "padding", NO_PADDING) == NO_PADDING:
+                require_shape(self.model, op, value.shape, name)
 
     def host(self, op: Op) -> None:
         """Import one operator for the host: integers become tensors at once, real numbers where they are quantised."""
@@ -77,7 +80,7 @@ class _QuantisedWalk:
             else:
                 values[name] = OnHost()
 
-    def _dispatch(self, op: Op) -> Value | OnHost:
+    def _dispatch(self, op: Op) -> Value | OnHost | list[Activation]:
         """The value that an operator puts out."""
         build, kind = self.build, op.kind
         if kind == "QuantizeLinear":
@@ -91,7 +94,7 @@ class _QuantisedWalk:
         first = build.value(op)
         if kind == "MaxPool" and isinstance(first, Activation) and not first.real:
             return plain_max_pool(build, op, first)
-        return pad(build, op) if kind == "Pad" else import_float_op(build, op)
+        return COPIES[kind](build, op) if kind in COPIES else import_float_op(build, op)
 
     def finish(self) -> QuantisedModel:
         """The model, once every operator is in."""
@@ -103,13 +106,15 @@ class _QuantisedWalk:
         kept = {source, *computed, *(node.output for node in nodes)}
         tensors = {name: tensor for name, tensor in draft.tensors.items() if name in kept}
         graph = QGraph(self.build.names.new(self.model.name), source, computed, tensors, tuple(nodes))
-        names = {
-            value.tensor: name
+        shown = {
+            value.tensor: (name, value.last)
             for name, value in draft.values.items()
             if isinstance(value, Activation) and not value.real and value.padding == NO_PADDING and value.tensor in kept
         }
+        names = {tensor: name for tensor, (name, _) in shown.items()}
+        last = frozenset(tensor for tensor, (_, is_last) in shown.items() if is_last)
         return QuantisedModel(
-            graph, draft.unsigned, self.model.port, outputs, names, self.refusals, tuple(draft.unscaled)
+            graph, draft.unsigned, self.model.port, outputs, names, self.refusals, tuple(draft.unscaled), last
         )
 
     def _output(self, name: str) -> Output:
@@ -125,4 +130,4 @@ class _QuantisedWalk:
         elif not there:
             raise OnnxError(f"output {name!r} is not quantised; end the model by QuantizeLinear of a layer{WAY_OUT}")
         assert isinstance(value, Activation)
-        return Output(name, value.shape, value.tensor)
+        return Output(name, value.shape, value.tensor, value.last)

@@ -17,7 +17,7 @@ from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QMove, QNode, QPool
 from golden.int8.requant import INT8, TABLE_ENTRIES
 from golden.net.activations import Activation, Expression
 from golden.net.evaluate import evaluate
-from golden.net.graph import Add, AvgPool, BatchNorm, Conv2d, GlobalAvgPool, Host, Linear, Node
+from golden.net.graph import Add, AvgPool, BatchNorm, Conv2d, Gate, GlobalAvgPool, Host, Linear, Move, Node
 from golden.net.window import Padding, Pair, correlate, pad, windows
 
 __all__ = ["across_tie", "float_slack", "largest", "other_side"]
@@ -72,10 +72,14 @@ def float_slack(
             return _sum_error(taps) * evaluate(node, [np.abs(x).astype(np.float64)], tensors)
         case Add():
             return _sum_error(2) * (np.abs(values[0]).astype(np.float64) + np.abs(values[1]))
+        case Gate():
+            return UNIT * SINGLE_ROUNDINGS * np.abs(output).astype(np.float64)
         case Activation():
             return _function_slack(node, x, output)
         case Host():
             return SINGLE_ROUNDINGS * UNIT * largest(output)
+        case Move():  # of parts, perhaps, that are no values of the file
+            return CONFIDENCE * SINGLE_ROUNDINGS * UNIT * largest(output)
         case BatchNorm():
             raise AssertionError("the import folds normalisations")
     return 0.0  # copies and comparisons
@@ -145,7 +149,7 @@ def other_side(
 def _accumulator_slack(node: QConv | QPool | QAdd | QGate, values: Mapping[str, np.ndarray]) -> np.ndarray | float:
     """Distance float64, in units of the accumulator, that the integers here or float32 there may be off."""
     if isinstance(node, QAdd):
-        return UNIT * SINGLE_ROUNDINGS * TABLE_ENTRIES * sum(map(abs, node.weights))
+        return UNIT * SINGLE_ROUNDINGS * (TABLE_ENTRIES * sum(map(abs, node.weights)) + np.abs(node.bias).max())
     if isinstance(node, QGate):
         return UNIT * SINGLE_ROUNDINGS * np.abs(ops.accumulate(node, values))
     zero = node.pad_value

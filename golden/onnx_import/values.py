@@ -68,6 +68,8 @@ class Activation:
     real: bool = False
     padding: Padding = NO_PADDING
     """Zeros around it that the next operator has to add."""
+    last: bool = False
+    """Whether ONNX sees it as [H, W, C], not [C, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Pending:
     shape: tuple[int, ...]
     lo: float = -inf
     hi: float = inf
+    last: bool = False
+    """As of `Activation`."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class Curve:
 
     source: Activation
     shape: tuple[int, ...]
+    last: bool = False
+    """As of `Activation`."""
 
 
 Value = Input | Activation | Pending | Curve | Fixed | np.ndarray

@@ -426,8 +426,8 @@ class _Emitter:
             rows, _ = source.rows_of(tile, step.ky)
             geometry["block_pitch"] *= step.pitch_words
             self.setups[key] = encode(
-                Opcode.SETUP, kernel_h=step.nky, kernel_w=step.nkx, out_w=tile.width, pad_value=passes.pad_value, **rows,
-                **passes.setup(self.work.core, window, step), **source.columns(tile, step.kx), **geometry,
+                Opcode.SETUP, kernel_h=step.nky, kernel_w=step.nkx, out_w=tile.width, pad_value=passes.pad_value,
+                **rows, **passes.setup(self.work.core, window, step), **source.columns(tile, step.kx), **geometry,
             )  # fmt: skip
         return self.setups[key]
 

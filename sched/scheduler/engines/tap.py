@@ -18,6 +18,7 @@ from scheduler.plan.layout import Packed, round_up
 from scheduler.plan.program import Placement
 from scheduler.work.lower import (
     conv_window,
+    int8_parts,
     is_depthwise,
     is_flat,
     own_blocks,
@@ -45,6 +46,8 @@ class TapPasses(Passes):
     mode : TapMode
     digits : tuple of (tap_shift, first tensor, tensors)
         Of an addition: its COMPUTEs, in each of which a pass is a tensor.
+    times : int
+        How often each pass comes: wide weights are sums of several.
     """
 
     timing: ClassVar[EngineTiming] = TIMINGS["tap"]
@@ -52,6 +55,10 @@ class TapPasses(Passes):
     halo_cost: ClassVar[int] = 4  # it waits for memory, so that halos cost it more than the array
     mode: TapMode
     digits: tuple[tuple[int, int, int], ...] = ()
+    times: int = 1
+
+    def offsets(self, block: OutBlock) -> tuple[int, ...]:
+        return super().offsets(block) * self.times
 
     def of_word(self, taps: int) -> int:
         return max(tensors for _, _, tensors in self.digits) if self.digits else taps
@@ -155,13 +162,14 @@ def _depthwise(task: Task, node: QConv, core: CoreParams) -> Work | None:
         return None
     if task.residual is not None or task.pool is not None:
         return None
-    block, lanes = task.sink.block, core.tap_lanes
+    block, lanes, kernel = task.sink.block, core.tap_lanes, node.weight.shape[2] * node.weight.shape[3]
     acts = blocked_source((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
+    parts = int8_parts(node.weight)
 
     def weights(out: OutBlock, order: Order) -> np.ndarray:
-        taps = node.weight[out.channel : out.channel + lanes, 0]
-        rows = np.zeros((taps.shape[1] * taps.shape[2], core.cols), np.int8)
-        rows[:, : len(taps)] = taps.reshape(len(taps), -1).T
+        taps = np.concatenate([part[out.channel : out.channel + lanes].reshape(-1, kernel) for part in parts], axis=1)
+        rows = np.zeros((taps.shape[1], core.cols), np.int8)
+        rows[:, : len(taps)] = taps.T
         return rows.view(np.uint8).reshape(-1)
 
     return Work(
@@ -169,7 +177,12 @@ def _depthwise(task: Task, node: QConv, core: CoreParams) -> Work | None:
         op=task.op,
         core=core,
         source=acts,
-        passes=TapPasses(mode=TapMode.MAC, weights=Weights(pass_bytes=core.cols, of=weights), pad_value=node.pad_value),
+        passes=TapPasses(
+            mode=TapMode.MAC,
+            weights=Weights(pass_bytes=core.cols, of=weights),
+            pad_value=node.pad_value,
+            times=len(parts),
+        ),
         items=own_blocks(source.shape[0], lanes, block, acts.word_bytes, same_weights=False, same_params=False),
         requant=parameters(node.requant, node.bias, lanes, block),
         sink=task.sink,
@@ -210,7 +223,7 @@ def _add(task: Task, node: QAdd, core: CoreParams) -> Work:
     split = [_digits(weight) for weight in node.weights]
     digits, rows = [], []
     for place in range(3):
-        used = [tensor for tensor in range(2) if split[tensor][place]]
+        used = [tensor for tensor in range(len(split)) if split[tensor][place]]
         if used:
             digits.append((8 * place, used[0], len(used)))
             rows += [split[tensor][place] for tensor in used]
@@ -220,7 +233,7 @@ def _add(task: Task, node: QAdd, core: CoreParams) -> Work:
     def weights(out: OutBlock, order: Order) -> np.ndarray:
         return np.repeat(np.array(rows, np.int8), core.cols).view(np.uint8)
 
-    same = same_parameters(node.requant)
+    same = same_parameters(node.requant) and isinstance(node.bias, int)
     return Work(
         name=task.name,
         op=task.op,
@@ -228,7 +241,7 @@ def _add(task: Task, node: QAdd, core: CoreParams) -> Work:
         source=acts,
         passes=TapPasses(mode=TapMode.MAC, weights=Weights(pass_bytes=core.cols, of=weights), digits=tuple(digits)),
         items=own_blocks(shape[0], lanes, block, acts.word_bytes, same_weights=True, same_params=same),
-        requant=parameters(node.requant, np.full(shape[0], node.bias, np.int32), lanes, block, same),
+        requant=parameters(node.requant, np.broadcast_to(np.int32(node.bias), shape[:1]), lanes, block, same),
         sink=task.sink,
     )
 

@@ -15,6 +15,7 @@ from scheduler.work.work import Requantisation
 
 __all__ = [
     "conv_window",
+    "int8_parts",
     "is_depthwise",
     "is_flat",
     "own_blocks",
@@ -43,6 +44,16 @@ def is_flat(node: QConv, in_shape: tuple[int, int, int]) -> bool:
 def is_depthwise(node: QConv, in_shape: tuple[int, int, int]) -> bool:
     """Every channel has a filter of its own."""
     return node.groups == in_shape[0] == node.weight.shape[0]
+
+
+def int8_parts(weight: np.ndarray) -> list[np.ndarray]:
+    """int8 arrays whose sum is a weight: one, but for wide weights."""
+    parts = [weight.clip(-128, 127).astype(np.int8)]
+    rest = weight - parts[0]
+    while weight.dtype != np.int8 and rest.any():
+        parts.append(rest.clip(-128, 127).astype(np.int8))
+        rest = rest - parts[-1]
+    return parts
 
 
 # --- windows --------------------------------------------------------------------------------------------------------

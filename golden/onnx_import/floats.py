@@ -28,7 +28,7 @@ from golden.net.graph import (
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.draft import Draft
 from golden.onnx_import.float_maps import FloatMaps
-from golden.onnx_import.geometry import spatial
+from golden.onnx_import.geometry import alike, reshaped_map, spatial
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs
 from golden.onnx_import.islands import OnHost, cut, fold
 from golden.onnx_import.maps import Function, Map
@@ -42,6 +42,7 @@ from golden.onnx_import.operands import (
     require_joined,
     require_stored,
 )
+from golden.onnx_import.order import channels_last
 from golden.onnx_import.walk import VIEWS, on_chip_or_host, require_known, require_shape, translate
 
 __all__ = ["import_float"]
@@ -123,8 +124,10 @@ class _FloatWalk(FloatMaps):
         if part.output.dtype != "float32":
             op.cannot(f"its output {name!r} is {part.output.dtype}", "only float32 can be quantised")
         sources = [self.draft.values[source] for source in read]
+        last = channels_last(self.model, name, part.output.shape)
+        part = replace(part, output=replace(part.output, last=last))
         made = self._put(Host(self.names.new(part.name), tuple(x.name for x in sources if isinstance(x, Map)), part))
-        self.draft.values[name] = made = replace(made, shape=part.output.shape)
+        self.draft.values[name] = made = replace(made, shape=part.output.shape, last=last)
         return made
 
     def _port(self, name: str) -> Port | None:
@@ -421,8 +424,10 @@ class _FloatWalk(FloatMaps):
         if any(isinstance(self.draft.values[name], np.ndarray) for name in op.inputs):
             op.cannot("it adds constants", "simplify the model (onnxsim)")
         a, b = self._map(op, 0), self._map(op, 1)
-        if (a.shape, a.chw, a.last) != (b.shape, b.chw, b.last):
+        if not alike(a, b):
             op.cannot(f"it adds {a.shape} and {b.shape}", "both need one shape")
+        if a.chw != b.chw:
+            b = self._move(op, [b], reshaped_map(b.chw, (a.chw[1], a.chw[2])), b.shape)
         return self._put(Add(self._name(op), a.name, b.name), a.shape, last=a.last)
 
     def _concat(self, op: Op) -> Map:

@@ -13,8 +13,24 @@ from golden.onnx_import.model import Op
 from golden.onnx_import.operands import Seen
 
 __all__ = [
-    "Moved", "Region", "axes_of", "concatenated", "nearest", "padded_map", "piece_at", "regions", "resize_index",
-    "resized", "slice_bounds", "slices", "spatial", "split", "stuffed", "transposed_window",
+    "Moved",
+    "Region",
+    "alike",
+    "axes_of",
+    "concatenated",
+    "nearest",
+    "padded_map",
+    "piece_at",
+    "regions",
+    "reshaped_map",
+    "resize_index",
+    "resized",
+    "slice_bounds",
+    "slices",
+    "spatial",
+    "split",
+    "stuffed",
+    "transposed_window",
     "transposition",
 ]  # fmt: skip
 
@@ -248,6 +264,18 @@ def _runs(
 def _require_few(op: Op, pieces: Sequence[Piece]) -> None:
     if len(pieces) > PIECES:
         op.cannot(f"it takes {len(pieces)} copies", f"at most {PIECES} can run")
+
+
+def reshaped_map(chw: Shape, hw: Pair) -> Moved:
+    """A map of another size and as many pixels, in the same order."""
+    piece = piece_at(0, chw, (0, 0))
+    return Moved((piece,), piece.size, (chw[0], *hw))
+
+
+def alike(a: Seen, b: Seen) -> bool:
+    """Whether ONNX sees two maps alike; their rows may still be of other lengths."""
+    pixels = a.chw[1] * a.chw[2] == b.chw[1] * b.chw[2]
+    return (a.shape, a.last, a.chw[0]) == (b.shape, b.last, b.chw[0]) and pixels
 
 
 def piece_at(source: int, chw: Shape, first: Pair) -> Piece:

@@ -8,7 +8,7 @@ from golden.int8.qnodes import QConcat
 from golden.net.window import out_hw
 from golden.onnx_import.attributes import Window, window
 from golden.onnx_import.builder import Builder
-from golden.onnx_import.geometry import spatial
+from golden.onnx_import.geometry import alike, reshaped_map, spatial
 from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_conv, lower_max
 from golden.onnx_import.model import Op
 from golden.onnx_import.operands import (
@@ -17,7 +17,7 @@ from golden.onnx_import.operands import (
     require_stored,
     require_unpadded,
 )
-from golden.onnx_import.quantised_maps import average_in_parts, joined, unpadded
+from golden.onnx_import.quantised_maps import average_in_parts, joined, move, unpadded
 from golden.onnx_import.values import Activation, Fixed, Pending, Target
 
 __all__ = [
@@ -96,8 +96,10 @@ def _filters(
 def add(build: Builder, op: Op, a: Activation, b: Activation, *, negative: bool = False) -> Pending:
     """The element-wise sum of two tensors of one shape, or their difference."""
     a, b = unpadded(build, op, a), unpadded(build, op, b)
-    if (a.shape, a.chw, a.last) != (b.shape, b.chw, b.last):
+    if not alike(a, b):
         op.cannot(f"it adds {a.shape} and {b.shape}", "both need one shape")
+    if a.chw != b.chw:
+        b = move(build, op, [b], reshaped_map(b.chw, (a.chw[1], a.chw[2])), b.shape)
 
     def emit(target: Target) -> None:
         # On x86, ONNX Runtime makes QLinearAdd of the QDQ form where it is uint8 and has no clamp of its own;

@@ -33,7 +33,7 @@ from golden.onnx_import.tables import identity
 from golden.onnx_import.values import NO_PADDING, Activation, Fixed, Pending, Target
 
 __all__ = [
-    "COPIES", "arithmetic", "average_in_parts", "gate", "joined", "prelu", "real_constant", "transposed_convolution",
+    "COPIES", "arithmetic", "average_in_parts", "gate", "joined", "move", "prelu", "real_constant", "transposed_convolution",
     "unpadded", "with_constant",
 ]  # fmt: skip
 
@@ -43,7 +43,7 @@ def _fill(x: Activation) -> int:
     return x.params.zero_point
 
 
-def _move(
+def move(
     build: Builder, op: Op, sources: Sequence[Activation], moved: Moved, shape: tuple[int, ...], fill: int | None = None
 ) -> Activation:
     """A copy, which keeps the scale."""
@@ -57,7 +57,7 @@ def _move(
 
 def _moves(build: Builder, op: Op, x: Activation, chain: Sequence[Moved]) -> Activation:
     for moved in chain:
-        x = _move(build, op, [x], moved, spatial(x, moved.chw))
+        x = move(build, op, [x], moved, spatial(x, moved.chw))
     return x
 
 
@@ -82,14 +82,14 @@ def _operand(build: Builder, op: Op, index: int = 0) -> Activation:
 def _slice(build: Builder, op: Op) -> Activation:
     x = _operand(build, op)
     moved, shape = slices(op, x, slice_bounds(op, x.shape, [build.optional(op, i) for i in range(1, 5)]))
-    return x if shape == x.shape else _move(build, op, [x], moved, shape)
+    return x if shape == x.shape else move(build, op, [x], moved, shape)
 
 
 def _split(build: Builder, op: Op) -> list[Activation]:
     x = _operand(build, op)
     parts = split(op, x, build.optional(op, 1))
     return [
-        _move(build, replace(op, outputs=(name,)), [x], moved, shape)
+        move(build, replace(op, outputs=(name,)), [x], moved, shape)
         for name, (moved, shape) in zip(op.outputs, parts, strict=True)
     ]
 
@@ -134,7 +134,7 @@ def _pad(build: Builder, op: Op) -> Activation:
     if raw != round(raw) or not INT8[0] <= raw <= INT8[1]:
         op.cannot(f"it pads with {fill}", "a value of the tensor's scale can run")
     moved = padded_map(x.chw, padding)
-    return _move(build, op, [x], moved, spatial(x, moved.chw), round(raw))
+    return move(build, op, [x], moved, spatial(x, moved.chw), round(raw))
 
 
 def joined(build: Builder, op: Op, parts: Sequence[Activation], axis: int) -> Pending | None:
@@ -197,7 +197,7 @@ def arithmetic(build: Builder, op: Op) -> Pending | None:
 
 
 def with_constant(build: Builder, op: Op, kind: str, x: Activation, index: int, constant: np.ndarray) -> Pending | None:
-    """An Add, Div, Mul or Sub whose operand `index` is a tensor and whose other one is float64; None if none can run."""
+    """An Add, Div, Mul or Sub whose operand `index` is a tensor and whose other one is float64; or None."""
     x = unpadded(build, op, x)
     value = per_channel(op, x, constant)
     with np.errstate(all="ignore"):

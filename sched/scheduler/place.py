@@ -12,7 +12,6 @@ from scheduler.group import Pools
 from scheduler.plan.layout import Blocked, Layout, Packed, ceil_div, round_up
 from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP
 from scheduler.plan.program import Placement
-from scheduler.work.lower import is_flat
 
 __all__ = ["aliases", "place_tensors", "root_of"]
 
@@ -162,7 +161,7 @@ def _packed(graph: QGraph, node: QConv, chip: ChipParams, byte_cycles: float) ->
     rows = min(core.rows for core in chip.cores)
     channels = tensor.shape[0]
     kernel = (node.weight.shape[2], node.weight.shape[3])
-    if node.groups != 1 or is_flat(node, tensor.shape):
+    if node.groups != 1:
         return None
     stride = (node.stride[0] if node.out_hw[0] > 1 else 1, node.stride[1] if node.out_hw[1] > 1 else 1)
     plain = kernel[0] * kernel[1] * ceil_div(channels, rows)

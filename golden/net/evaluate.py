@@ -42,7 +42,7 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
     tensors : list of float array
         Its parameters, then its statistics, in the order of ``Graph.node_tensors``.
     """
-    x = values[0]
+    x = values[0] if values else np.empty(0)
     match node:
         case Conv2d():
             weight, *bias = tensors
@@ -69,8 +69,8 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
             return np.concatenate(values)
         case Host():
             ports = node.part.inputs
-            value = node.part.run([v.astype(np.float32).reshape(p.shape) for v, p in zip(values, ports, strict=True)])
-            return value.reshape(node.part.output.chw)
+            reals = [port.of_reals(value) for value, port in zip(values, ports, strict=True)]
+            return node.part.run(reals, node.feeds).reshape(node.part.output.chw).astype(np.float32)
         case Relu():
             return np.maximum(x, 0)
         case Clip():

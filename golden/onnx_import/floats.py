@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from golden.errors import OnnxError
-from golden.int8.fallback import Port
+from golden.errors import OnnxError, UnsupportedError
+from golden.int8.fallback import REALS, Port
 from golden.net.activations import Expression, Term
 from golden.net.graph import (
     Add,
@@ -29,8 +29,8 @@ from golden.net.graph import (
 from golden.net.window import Padding
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.draft import Draft
-from golden.onnx_import.imported import FloatModel, Output, computed_outputs
-from golden.onnx_import.islands import OnHost, cut, fold
+from golden.onnx_import.imported import FloatModel, Output, computed_outputs, nothing_runs
+from golden.onnx_import.islands import OnHost, cut, tail
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.operands import (
     constant,
@@ -43,6 +43,7 @@ from golden.onnx_import.operands import (
     require_whole_windows,
 )
 from golden.onnx_import.walk import VIEWS, on_chip_or_host, require_known, require_shape, translate
+from golden.onnx_import.work import share_of
 
 __all__ = ["import_float"]
 
@@ -57,6 +58,8 @@ class _Map:
     padding: Padding = (0, 0, 0, 0)
     function: "_Function | None" = None
     """What it is of another map."""
+    hosted: bool = False
+    """Whether the host has it too, and more exactly."""
 
     @property
     def channels_second(self) -> bool:
@@ -73,6 +76,12 @@ class _Function:
     terms: tuple[Term, ...]
 
 
+LAYERS = ("Conv", "Gemm", "MatMul")
+"""Operators with weights."""
+
+REAL_TYPES = {"float": "float32", "float16": "float16", "double": "float64"}
+"""NumPy's names of ONNX's data types of real numbers."""
+
 PARAMETERS: dict[str, dict[str, float]] = {
     "Celu": {"alpha": 1.0},
     "Elu": {"alpha": 1.0},
@@ -88,8 +97,6 @@ _Value = _Map | _Function | OnHost | np.ndarray
 
 def import_float(model: Model) -> FloatModel:
     """Layer graph and weights of a float model."""
-    if model.input_type != "float32":
-        raise OnnxError(f"input {model.input!r} is {model.input_type}, but no layer brings a scale; use float32")
     walk = _FloatWalk(model)
     return translate(model, walk.step, walk.finish)
 
@@ -100,8 +107,8 @@ class _FloatDraft(Draft):
 
     values: dict[str, _Value]
     """What each ONNX value is, by its name."""
-    shapes: dict[str, Shape]
-    """Shapes of what layers compute, and of the input, by name."""
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """Shapes of what layers compute, and of what the host brings, by name."""
     nodes: dict[str, Node] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     folded: dict[str, np.ndarray] = field(default_factory=dict)
@@ -115,16 +122,33 @@ class _FloatWalk:
         self.model = model
         self.names = Names()
         self.refusals: dict[str, str] = {}
-        self.readers = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
-        shape = model.input_shape
-        chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
-        self.input = self.names.new(model.input)
-        picture = _Map(self.input, chw, shape)
-        self.draft = _FloatDraft({**model.constants, model.input: picture}, {self.input: chw})
+        self.origins: dict[str, str] = {}
+        self.readers = Counter(name for op in model.ops for name in op.reads) + Counter(model.outputs)
+        self.reals = {port.name for port in model.inputs if port.dtype in REALS}
+        given = {port.name: OnHost() for port in model.inputs}
+        self.draft = _FloatDraft({**model.constants, **given})
 
     def step(self, op: Op) -> None:
         """Import one operator."""
-        on_chip_or_host(self, op)
+        if self._stays(op):
+            self.host(op)
+        else:
+            on_chip_or_host(self, op)
+
+    def _stays(self, op: Op) -> bool:
+        """Whether an operator is for the host although the chip knows it: all that it reads is there.
+
+        Layers with weights are worth the way to the chip, and so are functions of the model's own input.
+        """
+        if op.kind not in FLOAT_OPS or op.kind in LAYERS:
+            return False
+        on_host = [isinstance(self.draft.values[name], OnHost) for name in op.reads if name not in self.model.constants]
+        if not all(on_host):
+            return False
+        if op.kind in VIEWS:
+            self.reals.update(op.outputs[:1] if op.inputs[0] in self.reals else ())
+            return True
+        return not self.reals.intersection(op.reads)
 
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
@@ -135,44 +159,61 @@ class _FloatWalk:
             require_shape(self.model, op, seen.shape)
 
     def host(self, op: Op) -> None:
-        """Import one operator for the host; its values become tensors once the chip reads them."""
-        folded = fold(self.model, op, lambda name: isinstance(self.draft.values[name], np.ndarray))
-        for name in filter(None, op.outputs):
-            self.draft.values[name] = OnHost() if folded is None else folded[name]
+        """Import a node for the host; its values become tensors once the chip reads them."""
+        self.draft.values |= {name: OnHost() for name in op.outputs if name}
 
     def _bring(self, name: str) -> _Map:
         """Have the host compute a value, for the chip to read."""
-        op = self.model.maker[name]
-        part, read = cut(self.model, op, name, self._port)
-        if part.output.dtype != "float32":
-            op.cannot(f"its output {name!r} is {part.output.dtype}", "only float32 can be quantised")
+        part, read = cut(self.model, name, self._port)
+        if part.output.dtype not in REALS:
+            raise UnsupportedError(f"value {name!r} is {part.output.dtype}; only real numbers can be quantised")
         sources = [self.draft.values[source] for source in read]
         made = self._put(Host(self.names.new(part.name), tuple(x.name for x in sources if isinstance(x, _Map)), part))
-        self.draft.values[name] = made = replace(made, shape=part.output.shape)
+        self.draft.values[name] = made = replace(made, shape=part.output.shape, hosted=True)
         return made
 
     def _port(self, name: str) -> Port | None:
         value = self.draft.values[name]
-        if isinstance(value, _Function):  # the chip's table computes it
+        if isinstance(value, _Function) and not value.base.hosted:  # the chip's table computes it
             value = self._settled(name)
-        return Port(name, value.shape, "float32") if isinstance(value, _Map) and not any(value.padding) else None
+        if not isinstance(value, _Map) or value.hosted or any(value.padding):
+            return None
+        return Port(name, value.shape, REAL_TYPES.get(self.model.types.get(name, ""), "float32"))
 
     def finish(self) -> FloatModel:
         """The model, once every operator is in."""
         outputs = [self._output(name) for name in self.model.outputs]
-        computed = computed_outputs(self.model, outputs, self.input)
+        left = [output.name for output in outputs if output.value is None and not output.constant]
+        behind = tail(self.model, left, self._port, self._map_name) if left else None
+        read = [name for _, name in behind.inputs] if behind else []
+        computed = computed_outputs(self.model, outputs, read, self.refusals)
         nodes = self._read_nodes(computed)
-        graph = Graph(Names().new(self.model.name), self.input, self.draft.shapes[self.input], nodes, computed)
+        source = next((node for node in nodes if isinstance(node, Host) and not node.values), None)
+        if source is None or all(isinstance(node, Host) for node in nodes):
+            raise OnnxError(nothing_runs(self.model, self.refusals))
+        nodes = tuple(node for node in nodes if node is not source)
+        shape = self.draft.shapes[source.name]
+        graph = Graph(Names().new(self.model.name), source.name, shape, nodes, computed)
         weights = {name: self.draft.weights[name] for name in graph.tensors}
         names = {
             value.name: name
             for name, value in self.draft.values.items()
-            if isinstance(value, _Map) and not any(value.padding) and name != self.model.input
+            if isinstance(value, _Map) and not any(value.padding)
         }
         for name, array in weights.items():
             if not np.isfinite(array).all():
                 raise OnnxError(f"weight {name!r} holds NaN or infinite values; export the model again")
-        return FloatModel(graph, weights, self.model.port, tuple(outputs), names, self.draft.folded, self.refusals)
+        parts = [source.part, *(node.part for node in nodes if isinstance(node, Host)), *([behind] if behind else [])]
+        share = share_of(self.model, self.refusals, parts)
+        return FloatModel(
+            self.model.inputs, source.part, tuple(outputs), behind, share, self.refusals, self.origins, graph, weights,
+            names, self.draft.folded,
+        )  # fmt: skip
+
+    def _map_name(self, name: str) -> str:
+        value = self.draft.values[name]
+        assert isinstance(value, _Map)
+        return value.name
 
     def _read_nodes(self, outputs: Iterable[str]) -> tuple[Node, ...]:
         """Nodes on which an output depends: what was made a layer for a reader may have become part of that."""
@@ -183,14 +224,14 @@ class _FloatWalk:
         return tuple(node for node in self.draft.nodes.values() if node.name in wanted)
 
     def _output(self, name: str) -> Output:
-        value = self._settled(name)
+        value = self.draft.values[name]
         if isinstance(value, np.ndarray):
-            return Output(name, value.shape, None)
-        if any(value.padding):
-            op = self.model.maker[name]
-            if not self.model.fallback:
-                op.cannot(f"it makes output {name!r}", "only a convolution can take up the padding")
-            value = self._bring(name)
+            return Output(name, value.shape, None, constant=True)
+        shape = self.model.shapes.get(name)
+        if self._port(name) is None:
+            return Output(name, shape, None)
+        value = self._settled(name)
+        assert isinstance(value, _Map)
         return Output(name, value.shape, value.name)
 
     def _dispatch(self, op: Op) -> "_Value":
@@ -201,8 +242,6 @@ class _FloatWalk:
         first = self.draft.values[op.inputs[0]]
         if kind == "Identity" and isinstance(first, np.ndarray):
             return first
-        if kind in VIEWS and isinstance(first, OnHost):  # so that the chip gets it in its last shape
-            op.cannot("what it reads is on the host", "there it costs nothing")
         if kind == "Add":
             return self._add(op)
         if kind == "Concat":
@@ -283,13 +322,14 @@ class _FloatWalk:
         if not isinstance(value, _Function):
             return value
         node = Expression(self.names.new(value.name), value.base.name, value.terms)
+        self.origins[node.name] = value.name
         self.draft.values[name] = made = replace(self._put(node, value.base.shape), function=value)
         return made
 
     def _map(self, op: Op, index: int) -> _Map:
         value = self._settled(op.inputs[index])
         if not isinstance(value, _Map):
-            op.cannot(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
+            op.cannot(f"input {op.inputs[index]!r} is a constant", "the chip takes computed values there")
         return value
 
     def _optional(self, op: Op, index: int) -> np.ndarray | None:
@@ -297,14 +337,17 @@ class _FloatWalk:
 
     def _floats(self, op: Op, index: int, size: int | None = None) -> np.ndarray:
         array = constant(self.draft.values, op, index)
-        if array.dtype != np.float32:
-            op.fail(f"tensor {op.inputs[index]!r} has data type {array.dtype}", "supported is float32")
+        if str(array.dtype) not in REALS:
+            op.fail(f"tensor {op.inputs[index]!r} has data type {array.dtype}", f"supported are {', '.join(REALS)}")
+        array = array.astype(np.float32)
         if size is not None and array.size not in (1, size):
             op.fail(f"tensor {op.inputs[index]!r} has {array.size} values", f"give {size}")
         return array if size is None else np.broadcast_to(array.reshape(-1), (size,))
 
     def _name(self, op: Op) -> str:
-        return self.names.new(op.name)
+        name = self.names.new(op.name)
+        self.origins[name] = op.name
+        return name
 
     def _put(self, node: Node, shape: tuple[int, ...] | None = None) -> _Map:
         chw = node.infer(*(self.draft.shapes[name] for name in node.inputs))
@@ -414,7 +457,7 @@ class _FloatWalk:
                 op.cannot(f"it adds {maps[0].shape} and {maps[1].shape}", "both need one shape")
             return self._put(Add(self._name(op), maps[0].name, maps[1].name), maps[0].shape)
         if not maps:
-            op.cannot("it adds constants", "simplify the model (onnxsim)")
+            op.cannot("it adds constants", "the chip adds maps")
         if not isinstance(values[0], _Map):
             op = replace(op, inputs=(op.inputs[1], op.inputs[0]))
         (x,), constant = maps, self._floats(op, 1)

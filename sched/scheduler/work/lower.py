@@ -68,7 +68,7 @@ def conv_window(node: QConv, in_hw: HW) -> Window:
     stride = stride_that_matters(node.stride, node.out_hw)
     for what, value in (("stride", max(stride)), ("dilation", max(node.dilation))):
         if value > MAX_STRIDE:
-            raise PlanError(f"layer {node.name!r}: {what} {value} exceeds the hardware's {MAX_STRIDE}")
+            raise PlanError(f"layer {node.name!r}: {what} {value} exceeds the hardware's {MAX_STRIDE}", node.name)
     return Window(kernel, stride, node.dilation, top, left, in_hw)
 
 

@@ -11,6 +11,8 @@ SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTIL
 SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
+# Those of `make check`.
+CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -18,7 +20,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim schedule nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
+.PHONY: help setup sim check schedule nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,9 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
+
+check: $(STAMP) ## all but the simulation, in seconds: what runs where and why, estimated cycles, int8 error: make check NET=model.onnx
+	@$(BIN)/python -m tb.cli check $(call args,$(CHECK_OPTIONS))
 
 schedule: $(STAMP) ## write a network's fused schedule to edit, and draw it: make schedule NET=resnet50 OUT=plan.toml,plan.svg CORE=0; then make sim SCHEDULE=plan.toml
 	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH LAUNCHES CORE OUT)

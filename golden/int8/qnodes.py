@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from golden.errors import QuantError
-from golden.int8.fallback import HostPart
+from golden.int8.fallback import Feeds, HostPart
 from golden.int8.requant import Requant
 from golden.net.pieces import Piece
 from golden.net.window import Padding, Pair
@@ -324,6 +324,8 @@ class QHost:
     ----------
     scales : tuple of (float, int)
         Scale and zero point of each input, then of the output, where the part works on real numbers.
+    feeds : tuple of mapping of str to array
+        Of each picture, the model's own inputs that the part reads.
     """
 
     name: str
@@ -331,10 +333,12 @@ class QHost:
     output: str
     part: HostPart
     scales: tuple[tuple[float, int], ...]
+    feeds: tuple[Feeds, ...] = ()
     op: str = field(default="host", kw_only=True)
 
     def __post_init__(self) -> None:
-        require(self, bool(self.inputs), "it reads nothing", "a constant is no work for the host")
+        reads = bool(self.inputs or self.part.given)
+        require(self, reads, "it reads nothing", "a constant is no work for the host")
         count = len(self.inputs) + 1
         require(self, len(self.scales) == count, f"it has {len(self.scales)} scales", f"give {count}")
 
@@ -348,9 +352,10 @@ class QHost:
         return self.part.output.from_model(self.real(raws), *self.scales[-1])
 
     def real(self, raws: Sequence[np.ndarray]) -> np.ndarray:
-        """Output as ONNX Runtime gives it."""
+        """Output as ONNX Runtime gives it, of the first picture."""
         scaled = zip(self.part.inputs, raws, self.scales[:-1], strict=True)
-        return self.part.run([port.to_model(raw, *scale) for port, raw, scale in scaled])
+        feeds = self.feeds[0] if self.feeds else None
+        return self.part.run([port.to_model(raw, *scale) for port, raw, scale in scaled], feeds)
 
 
 def magnitudes(weight: np.ndarray) -> np.ndarray:

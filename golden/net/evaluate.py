@@ -45,7 +45,7 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
     tensors : list of float array
         Its parameters, then its statistics, in the order of ``Graph.node_tensors``.
     """
-    x = values[0]
+    x = values[0] if values else np.empty(0)
     match node:
         case Conv2d():
             weight, *bias = tensors
@@ -76,8 +76,8 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
             return np.concatenate(values)
         case Host():
             ports = node.part.inputs
-            value = node.part.run([p.seen(v.astype(np.float32)) for v, p in zip(values, ports, strict=True)])
-            return node.part.output.held(value)
+            reals = [port.of_reals(value) for value, port in zip(values, ports, strict=True)]
+            return node.part.output.held(node.part.run(reals, node.feeds)).astype(np.float32)
         case Relu():
             return np.maximum(x, 0)
         case Clip():

@@ -5,11 +5,11 @@ output shape. Shapes are (C, H, W) with a batch of one; padding is (top, left, b
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from golden.errors import GraphError
-from golden.int8.fallback import HostPart
+from golden.int8.fallback import Feeds, HostPart
 from golden.net.pieces import Piece, fault_of
 from golden.net.window import Padding, Pair, out_hw
 
@@ -54,9 +54,9 @@ class Node:
 
     def require_positive(self, **fields: tuple[int, ...] | int) -> None:
         """Refuse values below one."""
-        for field, value in fields.items():
+        for name, value in fields.items():
             if min(value if isinstance(value, tuple) else (value,)) < 1:
-                self.fail(f"{field} is {value}", "every entry must be at least 1")
+                self.fail(f"{name} is {value}", "every entry must be at least 1")
 
     def require_padding(self, padding: Padding) -> None:
         """Refuse a malformed padding."""
@@ -316,6 +316,8 @@ class Host(Node):
 
     values: tuple[str, ...]
     part: HostPart
+    feeds: Feeds = field(default_factory=dict, compare=False)
+    """The model's own inputs that the part reads."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

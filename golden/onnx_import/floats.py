@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from golden.errors import OnnxError
-from golden.int8.fallback import Port
+from golden.errors import OnnxError, UnsupportedError
+from golden.int8.fallback import REALS, Port
 from golden.net.activations import Expression, Term
 from golden.net.graph import (
     Add,
@@ -29,14 +29,15 @@ from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_
 from golden.onnx_import.draft import Draft
 from golden.onnx_import.float_maps import FloatMaps
 from golden.onnx_import.geometry import alike, reshaped_map, spatial
-from golden.onnx_import.imported import FloatModel, Output, computed_outputs
-from golden.onnx_import.islands import OnHost, cut, fold
+from golden.onnx_import.imported import FloatModel, Output, computed_outputs, nothing_runs
+from golden.onnx_import.islands import OnHost, cut, tail
 from golden.onnx_import.maps import Function, Map
 from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
 from golden.onnx_import.operands import (
     channel_dimension,
     constant,
     filter_window,
+    of_pixels,
     optional_constant,
     require_inference,
     require_joined,
@@ -44,9 +45,16 @@ from golden.onnx_import.operands import (
 )
 from golden.onnx_import.order import channels_last
 from golden.onnx_import.walk import VIEWS, on_chip_or_host, require_known, require_shape, translate
+from golden.onnx_import.work import share_of
 
 __all__ = ["import_float"]
 
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators with weights."""
+
+REAL_TYPES = {"float": "float32", "float16": "float16", "double": "float64"}
+"""NumPy's names of ONNX's data types of real numbers."""
 
 PARAMETERS: dict[str, dict[str, float]] = {
     "Celu": {"alpha": 1.0},
@@ -63,8 +71,6 @@ _Value = Map | Function | OnHost | np.ndarray
 
 def import_float(model: Model) -> FloatModel:
     """Layer graph and weights of a float model."""
-    if model.input_type != "float32":
-        raise OnnxError(f"input {model.input!r} is {model.input_type}, but no layer brings a scale; use float32")
     walk = _FloatWalk(model)
     return translate(model, walk.step, walk.finish)
 
@@ -75,8 +81,8 @@ class _FloatDraft(Draft):
 
     values: dict[str, _Value]
     """What each ONNX value is, by its name."""
-    shapes: dict[str, Shape]
-    """Shapes of what layers compute, and of the input, by name."""
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """Shapes of what layers compute, and of what the host brings, by name."""
     nodes: dict[str, Node] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     folded: dict[str, np.ndarray] = field(default_factory=dict)
@@ -90,16 +96,33 @@ class _FloatWalk(FloatMaps):
         self.model = model
         self.names = Names()
         self.refusals: dict[str, str] = {}
-        self.readers = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
-        shape = model.input_shape
-        chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
-        self.input = self.names.new(model.input)
-        picture = Map(self.input, chw, shape)
-        self.draft = _FloatDraft({**model.constants, model.input: picture}, {self.input: chw})
+        self.origins: dict[str, str] = {}
+        self.readers = Counter(name for op in model.ops for name in op.reads) + Counter(model.outputs)
+        self.reals = {port.name for port in model.inputs if port.dtype in REALS}
+        given = {port.name: OnHost() for port in model.inputs}
+        self.draft = _FloatDraft({**model.constants, **given})
 
     def step(self, op: Op) -> None:
         """Import one operator."""
-        on_chip_or_host(self, op)
+        if self._stays(op):
+            self.host(op)
+        else:
+            on_chip_or_host(self, op)
+
+    def _stays(self, op: Op) -> bool:
+        """Whether an operator is for the host although the chip knows it: all that it reads is there.
+
+        Layers with weights are worth the way to the chip, and so are functions of the model's own input.
+        """
+        if op.kind not in FLOAT_OPS or op.kind in LAYERS:
+            return False
+        on_host = [isinstance(self.draft.values[name], OnHost) for name in op.reads if name not in self.model.constants]
+        if not all(on_host):
+            return False
+        if op.kind in VIEWS:
+            self.reals.update(op.outputs[:1] if op.inputs[0] in self.reals else ())
+            return True
+        return not self.reals.intersection(op.reads)
 
     def chip(self, op: Op) -> None:
         """Import one operator for the chip."""
@@ -112,54 +135,65 @@ class _FloatWalk(FloatMaps):
                 require_shape(self.model, op, seen.shape, name)
 
     def host(self, op: Op) -> None:
-        """Import one operator for the host; its values become tensors once the chip reads them."""
-        folded = fold(self.model, op, lambda name: isinstance(self.draft.values[name], np.ndarray))
-        for name in filter(None, op.outputs):
-            self.draft.values[name] = OnHost() if folded is None else folded[name]
+        """Import a node for the host; its values become tensors once the chip reads them."""
+        self.draft.values |= {name: OnHost() for name in op.outputs if name}
 
     def _bring(self, name: str) -> Map:
         """Have the host compute a value, for the chip to read."""
-        op = self.model.maker[name]
-        part, read = cut(self.model, op, name, self._port)
-        if part.output.dtype != "float32":
-            op.cannot(f"its output {name!r} is {part.output.dtype}", "only float32 can be quantised")
+        part, read = cut(self.model, name, self._port)
+        if part.output.dtype not in REALS:
+            raise UnsupportedError(f"value {name!r} is {part.output.dtype}; only real numbers can be quantised")
         sources = [self.draft.values[source] for source in read]
         last = channels_last(self.model, name, part.output.shape)
         part = replace(part, output=replace(part.output, last=last))
         made = self._put(Host(self.names.new(part.name), tuple(x.name for x in sources if isinstance(x, Map)), part))
-        self.draft.values[name] = made = replace(made, shape=part.output.shape, last=last)
+        self.draft.values[name] = made = replace(made, shape=part.output.shape, hosted=True, last=last)
         return made
 
     def _port(self, name: str) -> Port | None:
         value = self.draft.values[name]
-        if isinstance(value, Function):  # the chip's table computes it
+        if isinstance(value, Function) and not value.base.hosted:  # the chip's table computes it
             value = self._settled(name)
-        return (
-            Port(name, value.shape, "float32", value.last)
-            if isinstance(value, Map) and not any(value.padding)
-            else None
-        )
+        if not isinstance(value, Map) or value.hosted or any(value.padding):
+            return None
+        return Port(name, value.shape, REAL_TYPES.get(self.model.types.get(name, ""), "float32"), value.last)
 
     def finish(self) -> FloatModel:
         """The model, once every operator is in."""
         outputs = [self._output(name) for name in self.model.outputs]
-        computed = computed_outputs(self.model, outputs, self.input)
+        left = [output.name for output in outputs if output.value is None and not output.constant]
+        behind = tail(self.model, left, self._port, self._map_name) if left else None
+        read = [name for _, name in behind.inputs] if behind else []
+        computed = computed_outputs(self.model, outputs, read, self.refusals)
         nodes = self._read_nodes(computed)
-        graph = Graph(Names().new(self.model.name), self.input, self.draft.shapes[self.input], nodes, computed)
+        source = next((node for node in nodes if isinstance(node, Host) and not node.values), None)
+        if source is None or all(isinstance(node, Host) for node in nodes):
+            raise OnnxError(nothing_runs(self.model, self.refusals))
+        nodes = tuple(node for node in nodes if node is not source)
+        shape = self.draft.shapes[source.name]
+        graph = Graph(Names().new(self.model.name), source.name, shape, nodes, computed)
         weights = {name: self.draft.weights[name] for name in graph.tensors}
         shown = {
             value.name: (name, value.last)
             for name, value in self.draft.values.items()
-            if isinstance(value, Map) and not any(value.padding) and name != self.model.input
+            if isinstance(value, Map) and not any(value.padding)
         }
         names = {value: name for value, (name, _) in shown.items()}
         last = frozenset(value for value, (_, is_last) in shown.items() if is_last)
         for name, array in weights.items():
             if not np.isfinite(array).all():
                 raise OnnxError(f"weight {name!r} holds NaN or infinite values; export the model again")
+        parts = [source.part, *(node.part for node in nodes if isinstance(node, Host)), *([behind] if behind else [])]
+        share = share_of(self.model, self.refusals, parts)
         return FloatModel(
-            graph, weights, self.model.port, tuple(outputs), names, self.draft.folded, self.refusals, last
-        )
+            self.model.inputs, source.part, tuple(outputs), behind, share, self.refusals, self.origins, graph, weights,
+            names, self.draft.folded, last,
+        )  # fmt: skip
+
+    def _map_name(self, name: str) -> str:
+        value = self.draft.values[name]
+        assert isinstance(value, Map)
+        return value.name
 
     def _read_nodes(self, outputs: Iterable[str]) -> tuple[Node, ...]:
         """Nodes on which an output depends: what was made a layer for a reader may have become part of that."""
@@ -170,15 +204,15 @@ class _FloatWalk(FloatMaps):
         return tuple(node for node in self.draft.nodes.values() if node.name in wanted)
 
     def _output(self, name: str) -> Output:
-        value = self._settled(name)
+        value = self.draft.values[name]
         if isinstance(value, np.ndarray):
-            return Output(name, value.shape, None)
-        if any(value.padding):
-            op = self.model.maker[name]
-            if not self.model.fallback:
-                op.cannot(f"it makes output {name!r}", "only a convolution can take up the padding")
-            value = self._bring(name)
-        return Output(name, value.shape, value.name, value.last)
+            return Output(name, value.shape, None, constant=True)
+        shape = self.model.shapes.get(name)
+        if self._port(name) is None:
+            return Output(name, shape, None)
+        value = self._settled(name)
+        assert isinstance(value, Map)
+        return Output(name, value.shape, value.name, last=value.last)
 
     def _dispatch(self, op: Op) -> "_Value | list[Map]":
         kind = op.kind
@@ -188,8 +222,6 @@ class _FloatWalk(FloatMaps):
         first = self.draft.values[op.inputs[0]]
         if kind == "Identity" and isinstance(first, np.ndarray):
             return first
-        if kind in VIEWS and isinstance(first, OnHost):  # so that the chip gets it in its last shape
-            op.cannot("what it reads is on the host", "there it costs nothing")
         if kind == "Add":
             return self._add(op)
         if kind == "Concat":
@@ -279,6 +311,7 @@ class _FloatWalk(FloatMaps):
         if not isinstance(value, Function):
             return value
         node = Expression(self.names.new(value.name), value.base.name, value.terms)
+        self.origins[node.name] = value.name
         made = self._put(node, value.base.shape, last=value.base.last)
         self.draft.values[name] = made = replace(made, function=value)
         return made
@@ -287,7 +320,7 @@ class _FloatWalk(FloatMaps):
         """A computed operand, with its padding in it unless the operator takes that up."""
         value = self._settled(op.inputs[index])
         if not isinstance(value, Map):
-            op.cannot(f"input {op.inputs[index]!r} is a constant", "simplify the model (onnxsim)")
+            op.cannot(f"input {op.inputs[index]!r} is a constant", "the chip takes computed values there")
         if any(value.padding) and not padded:
             self.draft.values[op.inputs[index]] = value = self._unpadded(op, value)
         return value
@@ -297,14 +330,17 @@ class _FloatWalk(FloatMaps):
 
     def _floats(self, op: Op, index: int, size: int | None = None) -> np.ndarray:
         array = constant(self.draft.values, op, index)
-        if array.dtype != np.float32:
-            op.fail(f"tensor {op.inputs[index]!r} has data type {array.dtype}", "supported is float32")
+        if str(array.dtype) not in REALS:
+            op.fail(f"tensor {op.inputs[index]!r} has data type {array.dtype}", f"supported are {', '.join(REALS)}")
+        array = array.astype(np.float32)
         if size is not None and array.size not in (1, size):
             op.fail(f"tensor {op.inputs[index]!r} has {array.size} values", f"give {size}")
         return array if size is None else np.broadcast_to(array.reshape(-1), (size,))
 
     def _name(self, op: Op) -> str:
-        return self.names.new(op.name)
+        name = self.names.new(op.name)
+        self.origins[name] = op.name
+        return name
 
     def _put(self, node: Node, shape: tuple[int, ...] | None = None, *, last: bool = False) -> Map:
         chw = node.infer(*(self.draft.shapes[name] for name in node.inputs))
@@ -341,22 +377,22 @@ class _FloatWalk(FloatMaps):
         alpha, beta = np.float32(op.attributes.get("alpha", 1.0)), np.float32(op.attributes.get("beta", 1.0))
         weight = weight * alpha if gemm else weight
         bias = gemm and op.has(2)
-        if weight.ndim == 2 and x.last and x.chw[0] == x.shape[-1] == weight.shape[1]:  # a convolution of each pixel
+        if weight.ndim == 2 and of_pixels(x, weight.shape[1]):  # a convolution of each pixel
             node = Conv2d(self._name(op), x.name, weight.shape[0], (1, 1), bias=bias)
-            weight = weight.reshape(*weight.shape, 1, 1)
+            weight = weight[..., None, None]
         else:
             if weight.ndim != 2 or x.shape != (1, weight.shape[1]):
                 op.cannot(f"input {x.shape} and weight {weight.T.shape} do not fit", "give (1, F) and (F, O)")
             if x.last:  # to the order of the chip
-                order = (x.chw[1], x.chw[2], x.chw[0])
-                weight = weight.reshape(-1, *order).transpose(0, 3, 1, 2).reshape(weight.shape)
+                apart = weight.reshape(len(weight), x.chw[1], x.chw[2], x.chw[0])
+                weight = np.moveaxis(apart, 3, 1).reshape(len(weight), -1)
             if x.chw[1:] != (1, 1):
                 x = self._put(Flatten(self.names.new(f"{op.name}_flatten"), x.name), x.shape)
-            node = Linear(self._name(op), x.name, weight.shape[0], bias)
+            node = Linear(self._name(op), x.name, len(weight), bias)
         self.draft.weights[f"{node.name}.weight"] = np.ascontiguousarray(weight)
         if bias:
-            self.draft.weights[f"{node.name}.bias"] = self._floats(op, 2, weight.shape[0]) * beta
-        return self._put(node, (*x.shape[:-1], weight.shape[0]), last=x.last)
+            self.draft.weights[f"{node.name}.bias"] = self._floats(op, 2, len(weight)) * beta
+        return self._put(node, (*x.shape[:-1], len(weight)), last=x.last)
 
     def _normalise(self, op: Op, x: Map) -> Map:
         if op.attributes.get("training_mode", 0):
@@ -422,7 +458,7 @@ class _FloatWalk(FloatMaps):
         if (made := self._per_channel(op)) is not None:
             return made
         if any(isinstance(self.draft.values[name], np.ndarray) for name in op.inputs):
-            op.cannot("it adds constants", "simplify the model (onnxsim)")
+            op.cannot("it adds constants", "the chip adds maps")
         a, b = self._map(op, 0), self._map(op, 1)
         if not alike(a, b):
             op.cannot(f"it adds {a.shape} and {b.shape}", "both need one shape")

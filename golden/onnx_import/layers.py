@@ -13,6 +13,7 @@ from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_
 from golden.onnx_import.model import Op
 from golden.onnx_import.operands import (
     filter_window,
+    of_pixels,
     require_joined,
     require_stored,
     require_unpadded,
@@ -47,7 +48,7 @@ def dense(
 ) -> Pending:
     """A fully connected layer; its weight is (F, O), or (O, F) transposed."""
     x = unpadded(build, op, x)
-    if weight.raw.ndim == 2 and x.last and x.chw[0] == x.shape[-1] == weight.raw.shape[transposed]:
+    if weight.raw.ndim == 2 and of_pixels(x, weight.raw.shape[transposed]):
         return _of_pixels(build, op, x, weight, bias, transposed=transposed)
     if weight.raw.ndim != 2 or x.shape != (1, weight.raw.shape[transposed]):
         op.cannot(f"input {x.shape} and weight {weight.raw.shape} do not fit", "give (1, F) and (F, O)")
@@ -55,10 +56,10 @@ def dense(
         op.cannot(f"scales lie along axis {weight.axis}", "they must belong to output channels")
     raw = weight.raw if transposed else weight.raw.T
     if x.last:  # to the order of the chip
-        raw = raw.reshape(-1, *x.chw[1:], x.chw[0]).transpose(0, 3, 1, 2).reshape(raw.shape)
+        raw = np.moveaxis(raw.reshape(len(raw), *x.chw[1:], x.chw[0]), 3, 1).reshape(len(raw), -1)
     reordered = replace(weight, raw=np.ascontiguousarray(raw).reshape(-1, *x.chw), axis=0)
-    chw = (raw.shape[0], 1, 1)
-    return _filters(build, op, "fc", x, reordered, bias, NO_WINDOW, 1, chw, (1, raw.shape[0]))
+    chw = (len(raw), 1, 1)
+    return _filters(build, op, "fc", x, reordered, bias, NO_WINDOW, 1, chw, (1, len(raw)))
 
 
 def _of_pixels(

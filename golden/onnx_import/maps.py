@@ -21,6 +21,8 @@ class Map:
     padding: Padding = (0, 0, 0, 0)
     function: "Function | None" = None
     """What it is of another map."""
+    hosted: bool = False
+    """Whether the host has it too, and more exactly."""
     last: bool = False
     """Whether the channels are the last dimension that ONNX sees, not the first: it then sees [H, W, C] flattened."""
 

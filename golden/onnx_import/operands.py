@@ -12,8 +12,8 @@ from golden.onnx_import.attributes import Window, window
 from golden.onnx_import.model import Op
 
 __all__ = [
-    "Seen", "channel_dimension", "constant", "filter_window", "optional_constant", "per_channel", "require_inference",
-    "require_joined", "require_stored", "require_unpadded",
+    "Seen", "channel_dimension", "constant", "filter_window", "of_pixels", "optional_constant", "per_channel",
+    "require_inference", "require_joined", "require_stored", "require_unpadded",
 ]  # fmt: skip
 
 
@@ -82,6 +82,11 @@ def channel_dimension(x: Seen) -> int | None:
     if x.last:
         return len(x.shape) - 1 if x.shape[-1] == x.chw[0] else None
     return 1 if x.shape[:2] == (1, x.chw[0]) else None
+
+
+def of_pixels(x: Seen, features: int) -> bool:
+    """Whether a product with the last dimension that ONNX sees, of so many features, is one of each pixel."""
+    return x.last and x.chw[0] == features and x.shape[-1] == features
 
 
 def per_channel(op: Op, x: Seen, constant: np.ndarray) -> np.ndarray:

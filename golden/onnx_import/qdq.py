@@ -13,8 +13,6 @@ from golden.onnx_import.attributes import clip_bounds, mean_axes_ok
 from golden.onnx_import.builder import Builder
 from golden.onnx_import.constants import bias_of, fixed, quantised_constant, weight_of
 from golden.onnx_import.curves import ONE_TENSOR, curve_of_float, tabulate
-from golden.onnx_import.hosted import bring
-from golden.onnx_import.islands import OnHost
 from golden.onnx_import.layers import (
     add,
     average_pool,
@@ -28,9 +26,9 @@ from golden.onnx_import.layers import (
 )
 from golden.onnx_import.model import ELEMENTWISE_OPS, Op
 from golden.onnx_import.quantised_maps import arithmetic, gate, prelu, transposed_convolution
-from golden.onnx_import.values import Activation, Curve, Input, Pending, QParams, Value, require_same
+from golden.onnx_import.values import Activation, Curve, Pending, QParams, Value, require_same
 
-__all__ = ["dequantize", "import_float_op", "quantize"]
+__all__ = ["dequantize", "import_float_op", "quantize", "target_params"]
 
 
 def quantize(build: Builder, op: Op) -> Value:
@@ -40,26 +38,23 @@ def quantize(build: Builder, op: Op) -> Value:
     value = build.value(op)
     if isinstance(value, np.ndarray):
         return quantised_constant(build, op, value)
-    params = build.params(op, 1, 2)
-    if not op.has(2) and op.attributes.get("output_dtype", 2) == 3:
-        params = QParams(params.scale, 0, False)
-    if isinstance(value, Input):
-        picture = build.draft.picture
-        if picture is None:
-            return build.take_picture(op.outputs[0], value.shape, params)
-        require_same(op, op.inputs[0], picture.params, params)
-        return picture
+    params = target_params(build, op)
     if isinstance(value, Activation) and value.real:
         if value.params == params:
             return replace(value, real=False)
         value = pass_on(build, op, value)
-    if isinstance(value, OnHost):
-        return bring(build, op, op.outputs[0], params)
     if isinstance(value, Curve):
         return tabulate(build, op, value, params)
     if not isinstance(value, Pending):
         op.fail(f"input {op.inputs[0]!r} is quantised already", "drop this node")
     return build.write(op.outputs[0], value, params)
+
+
+def target_params(build: Builder, op: Op) -> QParams:
+    """Parameters of what a QuantizeLinear puts out."""
+    params = build.params(op, 1, 2)
+    unsigned = op.has(2) or op.attributes.get("output_dtype", 2) != 3
+    return params if unsigned else QParams(params.scale, 0, False)
 
 
 def dequantize(build: Builder, op: Op) -> Value:

@@ -33,8 +33,8 @@ from golden.onnx_import.tables import identity
 from golden.onnx_import.values import NO_PADDING, Activation, Fixed, Pending, Target
 
 __all__ = [
-    "COPIES", "arithmetic", "average_in_parts", "gate", "joined", "move", "prelu", "real_constant", "transposed_convolution",
-    "unpadded", "with_constant",
+    "COPIES", "arithmetic", "average_in_parts", "gate", "joined", "move", "prelu", "real_constant",
+    "transposed_convolution", "unpadded", "with_constant",
 ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def float_slack(
     folded : float64[O], optional
         Sum of the magnitudes of what the layer's bias is the sum of.
     """
-    x = values[0]
+    x = values[0] if values else output
     match node:
         case Conv2d() | Linear():
             weight, *bias = tensors

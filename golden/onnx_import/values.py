@@ -12,7 +12,7 @@ from golden.net.window import Padding
 from golden.onnx_import.model import Op
 
 __all__ = [
-    "Activation", "Curve", "Fixed", "Input", "Pending", "QParams", "Target", "Value", "params_of",
+    "Activation", "Curve", "Fixed", "Pending", "QParams", "Target", "Value", "params_of",
     "require_same", "scale_of", "zero_of",
 ]  # fmt: skip
 
@@ -37,13 +37,6 @@ class QParams:
             return edge
         raw = float(np.rint(np.float32(real) / self.scale)) + self.zero_point
         return int(max(INT8[0], min(INT8[1], raw)))
-
-
-@dataclass(frozen=True)
-class Input:
-    """The float picture before its QuantizeLinear."""
-
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +103,7 @@ class Curve:
     """As of `Activation`."""
 
 
-Value = Input | Activation | Pending | Curve | Fixed | np.ndarray
+Value = Activation | Pending | Curve | Fixed | np.ndarray
 
 
 def scale_of(op: Op, name: str, array: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int
     try:
         return _Emitter(mapping, chip, weights_addr, params_addr, turns).streams()
     except ValueError as error:
-        raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}") from error
+        raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}", mapping.work.name) from error
 
 
 @dataclass(eq=False)

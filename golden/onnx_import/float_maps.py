@@ -180,6 +180,7 @@ class FloatMaps:
         x = self._map(op, 0)
         require_stored(op, x.name, x)
         weight, groups = self._floats(op, 1), int(op.attributes.get("group", 1))
+        weight = weight[..., None] if weight.ndim == len(x.shape) == 3 else weight
         if weight.ndim != 4 or weight.shape[0] != x.chw[0] or groups < 1 or x.chw[0] % groups:
             op.cannot(f"weight {weight.shape} for {x.chw[0]} channels", "two-dimensional ones can run")
         win, padding = transposed_window(op, x, weight.shape)
@@ -197,7 +198,8 @@ class FloatMaps:
         node = Conv2d(
             name, x.name, filters, win.kernel, (1, 1), (top, left, bottom, right), win.dilation, groups, op.has(2)
         )  # fmt: skip
-        return self._put(node)
+        made = self._put(node)
+        return replace(made, shape=spatial(x, made.chw))
 
     def _average(self, op: Op, x: Map, win: Window) -> Map:
         """An average pool whose windows have fewer elements at the border: in parts."""

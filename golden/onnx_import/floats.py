@@ -334,7 +334,7 @@ class _FloatWalk(FloatMaps):
             op.fail(f"tensor {op.inputs[index]!r} has data type {array.dtype}", f"supported are {', '.join(REALS)}")
         array = array.astype(np.float32)
         if size is not None and array.size not in (1, size):
-            op.fail(f"tensor {op.inputs[index]!r} has {array.size} values", f"give {size}")
+            op.cannot(f"tensor {op.inputs[index]!r} has {array.size} values", f"the chip takes {size}")
         return array if size is None else np.broadcast_to(array.reshape(-1), (size,))
 
     def _name(self, op: Op) -> str:

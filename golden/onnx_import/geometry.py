@@ -298,27 +298,34 @@ def _spatial_dimensions(x: Seen) -> int:
 def transposed_window(op: Op, x: Seen, weight: tuple[int, ...]) -> tuple[Window, Padding]:
     """Window of a ConvTranspose, and the padding, perhaps negative, of the stuffed map that its convolution takes."""
     attributes = op.attributes
-    kernel, stride = (weight[2], weight[3]), tuple(int(s) for s in attributes.get("strides", (1, 1)))
-    dilation = tuple(int(d) for d in attributes.get("dilations", (1, 1)))
-    extra = tuple(int(e) for e in attributes.get("output_padding", (0, 0)))
+
+    def pair(field: str, default: int) -> Pair:
+        values = [int(v) for v in attributes.get(field, [default] * len(x.shape[2:]))]
+        if len(values) not in (1, 2):
+            op.cannot(f"{field} is {values}", "one and two dimensions can run")
+        return (values[0], values[1]) if len(values) == 2 else (values[0], default)
+
+    kernel, stride, dilation = (weight[2], weight[3]), pair("strides", 1), pair("dilations", 1)
+    extra = pair("output_padding", 0)
     pads = [int(p) for p in attributes.get("pads", (0, 0, 0, 0))]
+    pads = [pads[0], 0, pads[1], 0] if len(pads) == 2 else pads
     wanted, mode = attributes.get("output_shape"), attributes.get("auto_pad", b"NOTSET")
-    if len(stride) != 2 or len(pads) != 4:
-        op.cannot(f"strides are {stride}, pads {pads}", "two-dimensional ones can run")
+    wanted = None if wanted is None else [*wanted[2 - len(x.shape) :], 1][:2]
     padding = [0, 0, 0, 0]
     for axis in (0, 1):
         span = (kernel[axis] - 1) * dilation[axis]
         full = (x.chw[axis + 1] - 1) * stride[axis] + span + 1 + extra[axis]
         if wanted is not None or mode in (b"SAME_UPPER", b"SAME_LOWER"):
-            size = int(wanted[axis - 2]) if wanted is not None else x.chw[axis + 1] * stride[axis]
+            size = int(wanted[axis]) if wanted is not None else x.chw[axis + 1] * stride[axis]
             total = max(0, full - size)
             less = total // 2
             pads[axis] = total - less if mode == b"SAME_LOWER" else less
             pads[axis + 2] = total - pads[axis]
-            extra = tuple(e + max(0, size - full) * (i == axis) for i, e in enumerate(extra))
+            more = max(0, size - full)
+            extra = (extra[0] + more * (axis == 0), extra[1] + more * (axis == 1))
         padding[axis] = span - pads[axis]
         padding[axis + 2] = span - pads[axis + 2] + extra[axis] - (stride[axis] - 1)
-    win = Window(kernel, (stride[0], stride[1]), (0, 0, 0, 0), (dilation[0], dilation[1]))
+    win = Window(kernel, stride, (0, 0, 0, 0), dilation)
     return win, (padding[0], padding[1], padding[2], padding[3])
 
 

@@ -9,6 +9,9 @@ __all__ = ["channels_last"]
 PASSING = ELEMENTWISE_OPS | {"DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", "Sum"}
 """Operators behind which a value has the same dimensions."""
 
+WEIGHTS = {"Gemm": 1, "MatMul": 1, "QGemm": 3, "QLinearMatMul": 3}
+"""Operators that multiply the last dimension of their first operand, and the number of that with the weights."""
+
 
 def channels_last(model: Model, name: str, shape: tuple[int, ...]) -> bool:
     """Whether the first layer behind a value multiplies its last dimension with constant weights.
@@ -23,7 +26,7 @@ def channels_last(model: Model, name: str, shape: tuple[int, ...]) -> bool:
         for op in model.ops:
             if value not in op.inputs:
                 continue
-            if op.kind in ("Gemm", "MatMul") and op.inputs[0] == value and _is_constant(model, op.inputs[1]):
+            if op.kind in WEIGHTS and op.inputs[0] == value and _is_constant(model, op.inputs[WEIGHTS[op.kind]]):
                 return True
             if op.kind in PASSING and op.outputs[0] not in seen:
                 seen.add(op.outputs[0])

@@ -316,6 +316,7 @@ def transposed_convolution(
     x = unpadded(build, op, x)
     require_stored(op, x.tensor, x)
     raw, groups = weight.raw, int(op.attributes.get("group", 1))
+    raw = raw[..., None] if raw.ndim == len(x.shape) == 3 else raw
     alone = weight.scale.size == 1 and weight.zero.size == 1
     if raw.ndim != 4 or raw.shape[0] != x.chw[0] or groups < 1 or x.chw[0] % groups:
         op.cannot(f"weight {raw.shape} for {x.chw[0]} channels", "two-dimensional ones can run")
@@ -338,7 +339,7 @@ def transposed_convolution(
     def emit(target: Target) -> None:
         build.add(lower_conv(op, build.name(op), "conv", x, turned, bias, win, groups, target))
 
-    return Pending(emit, chw, (1, *chw))
+    return Pending(emit, chw, spatial(x, chw))
 
 
 def average_in_parts(build: Builder, op: Op, x: Activation, win: Window, *, zero_first: bool) -> Pending:

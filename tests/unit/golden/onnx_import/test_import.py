@@ -118,12 +118,12 @@ def test_shape_that_inference_contradicts_is_refused_by_name(monkeypatch: pytest
         _load(float_model(0), tmp_path)
 
 
-def test_average_without_its_padding_is_refused(tmp_path: Path) -> None:
-    node = helper.make_node("AveragePool", ["x"], ["y"], "pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+def test_dilated_pool_is_refused(tmp_path: Path) -> None:
+    node = helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[3, 3], pads=[2] * 4, dilations=[2, 2])
     source = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 8, 8])
     graph = helper.make_graph([node], "net", [source], [result])
-    with pytest.raises(OnnxError, match=r"node 'pool' \(AveragePool\): its padded windows have fewer elements"):
+    with pytest.raises(OnnxError, match=r"node 'pool' \(MaxPool\): dilations are \(2, 2\)"):
         _load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path)
 
 

@@ -46,7 +46,7 @@ def _kinds(loaded: QuantisedModel | FloatModel) -> list[str]:
 
 
 def test_refusal_names_node_operator_support_and_the_way_out(tmp_path: Path) -> None:
-    line = r"6 of 13 nodes cannot run on the chip; leave FALLBACK out.*: node '.*' \(Global.* \(Split\).* \(Softmax\): "
+    line = r"4 of 13 nodes cannot run on the chip; leave FALLBACK out.*: node '.*' \(Global.* \(Mul\).* \(Softmax\): "
     with pytest.raises(OnnxError, match=line):
         _load(host_model(0), tmp_path, refuse=True)
 
@@ -55,7 +55,7 @@ def test_refusal_names_node_operator_support_and_the_way_out(tmp_path: Path) -> 
 def test_islands_between_quantisations_run_whole_on_the_host(seed: int, tmp_path: Path) -> None:
     graph = _agrees(host_model(seed), tmp_path).graph
     islands = [node.part.kinds for node in graph.nodes if isinstance(node, QHost)]
-    assert islands == [("GlobalAveragePool", "HardSigmoid", "Mul"), ("Split", "Concat"), ("Softmax",)]
+    assert islands == [("GlobalAveragePool", "HardSigmoid", "Mul"), ("Softmax",)]
     assert graph.nodes[0].requant.table is not None, "what is a function of one tensor stays on the chip"
 
 
@@ -203,7 +203,7 @@ def _bits(b: QuantBuilder) -> onnx.ModelProto:
 
 def _batch(b: QuantBuilder) -> onnx.ModelProto:
     x = b.conv(("image", (3, 8, 8), np.float32(0.1), 0), same=True)
-    turned = b.node("Transpose", [b.real(x)], perm=[1, 0, 2, 3])
+    turned = b.node("Transpose", [b.real(x)], perm=[1, 0, 3, 2])
     y = b.write(turned, x[1], x[2], 0)
     return b.model(("image", b.kind, [1, 3, 8, 8]), [(y[0], b.kind, 4)])
 
@@ -248,8 +248,8 @@ def test_the_host_computes_any_type_and_shape(make: Callable, tmp_path: Path) ->
     assert not any(node.op == "host" for node in loaded.graph.nodes)
 
 
-def test_views_behind_the_host_cost_the_chip_nothing(tmp_path: Path) -> None:
-    """A channel shuffle is one node for the host, and the chip goes on with a map."""
+def test_channel_shuffle_is_a_layer_of_ones(tmp_path: Path) -> None:
+    """Between its views, which cost nothing."""
     b = FloatBuilder(0)
     x = b.conv(("image", (3, 8, 8)), 8, normalise=False)
     split = b.node("Reshape", [x[0], b.constant(np.array([1, 2, 4, 8, 8]))])
@@ -257,7 +257,7 @@ def test_views_behind_the_host_cost_the_chip_nothing(tmp_path: Path) -> None:
     shuffled = b.node("Reshape", [turned, b.constant(np.array([1, 8, 8, 8]))])
     y = b.conv((shuffled, (8, 8, 8)), 4, normalise=False)
     loaded = _load(b.model(("image", TensorProto.FLOAT, [1, 3, 8, 8]), [(y[0], TensorProto.FLOAT, 4)]), tmp_path)
-    assert [type(node).__name__ for node in loaded.graph.nodes] == ["Conv2d", "Host", "Conv2d"]
+    assert [type(node).__name__ for node in loaded.graph.nodes] == ["Conv2d", "Conv2d", "Conv2d"]
 
 
 def test_broken_scale_is_not_hidden_by_the_fallback(tmp_path: Path) -> None:
@@ -280,4 +280,4 @@ def test_result_of_another_size_than_promised_is_refused(tmp_path: Path) -> None
     output = replace(part.output, name="less")
     smaller = HostPart(part.name, part.kinds, graph.SerializeToString(), part.inputs, output)
     with pytest.raises(OnnxError, match=r"value 'less' came out of ONNX Runtime as float32\(\), not as float32\(1, 4"):
-        smaller.run([np.zeros(part.inputs[0].shape, np.float32)])
+        smaller.run([np.zeros(port.shape, np.float32) for port in part.inputs])

@@ -341,10 +341,6 @@ def test_model_that_computes_nothing_of_its_input_is_refused_in_one_line(tmp_pat
 # What the host computes, and what ONNX Runtime's levels make of a file.
 
 ISLANDS: dict[str, Callable[[QuantBuilder, str], str]] = {
-    "average with partial windows": lambda b, x: b.node(
-        "AveragePool", [x], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1
-    ),
-    "average without its padding": lambda b, x: b.node("AveragePool", [x], kernel_shape=[3, 3], pads=[1] * 4),
     "softmax": lambda b, x: b.node("Softmax", [x], axis=1),
     "gate": lambda b, x: b.node("Mul", [x, b.node("Sigmoid", [b.node("GlobalAveragePool", [x])])]),
     "norm": lambda b, x: b.node("ReduceL2", [x], axes=[1]),

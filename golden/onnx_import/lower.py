@@ -32,16 +32,16 @@ def lower_conv(
     zero = weight.zero.astype(np.int32).reshape(-1, 1, 1, 1)
     integers = weight.raw.astype(np.int32) - zero
     if integers.size and not INT8[0] <= integers.min() <= integers.max() <= INT8[1]:
-        op.fail(
+        op.cannot(
             f"weights less zero point span {integers.min()}..{integers.max()}, which is no int8",
-            "quantise the weights symmetrically",
+            "with symmetric weights it runs",
         )
     with np.errstate(over="ignore", under="ignore"):
         product = x.params.scale * np.broadcast_to(weight.scale, (filters,))
         scale = product / target.params.scale
     folded = _bias(op, bias, product) - x.params.zero_point * integers.reshape(filters, -1).sum(axis=1, dtype=np.int64)
     if np.abs(folded).max() >= 1 << 31:
-        op.fail(f"bias reaches {np.abs(folded).max()} with the zero point folded in", "it must stay below 2**31")
+        op.cannot(f"bias reaches {np.abs(folded).max()} with the zero point folded in", "it must stay below 2**31")
     if kind == "conv" and groups > 1 and groups == x.chw[0]:
         kind = "depthwise"
     return QConv(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from golden.errors import OnnxError
+from golden.errors import DisagreementError, OnnxError
 from golden.int8.fallback import run_model
 from golden.int8.ops import run_float
 from golden.int8.qnodes import QHost
@@ -150,7 +151,8 @@ def _several(outputs: list[Value]) -> onnx.ModelProto:
         _node("Conv", "a w", "ca", pads=[1] * 4), _node("Conv", "b w", "cb", pads=[1] * 4),
         _node("Concat", "ca cb", "cat", axis=1), _node("Conv", "cat w2", "y"),
         _node("Gather", "table ids", "e", axis=0), _node("ReduceMean", "e", "m", axes=[1], keepdims=0),
-        _node("Gemm", "m wd", "z"), _node("Cast", "mask", "mf", to=FLOAT), _node("Mul", "z mf", "masked"), _node("ArgMax", "y", "best", axis=1),
+        _node("Gemm", "m wd", "z"), _node("Cast", "mask", "mf", to=FLOAT), _node("Mul", "z mf", "masked"),
+        _node("ArgMax", "y", "best", axis=1),
         _node("NonZero", "best", "where"),
     ]  # fmt: skip
     inputs: list[Value] = [
@@ -255,6 +257,39 @@ def test_map_and_vector_reach_a_fully_connected_layer_alike(tmp_path: Path) -> N
     assert loaded.graph.input_shape == (64, 1, 1)
     assert not loaded.share.host
     assert len(loaded.graph.nodes) == 1
+
+
+@pytest.mark.parametrize("sizes", [(1,), (4,)], ids=["per tensor", "per channel"])
+def test_layers_that_quantise_their_input_as_it_comes_are_layers_of_the_chip(sizes: tuple[int], tmp_path: Path) -> None:
+    """As quantize_dynamic makes them; what the chip does instead lies within a step of the file's own quantisation."""
+    weight = np.random.default_rng(3).integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
+    nodes = [
+        _node("DynamicQuantizeLinear", "x", "q s z"), _node("ConvInteger", "q w z wz", "i", pads=[1] * 4),
+        _node("Cast", "i", "f", to=FLOAT), _node("Mul", "s ws", "both"), _node("Mul", "f both", "m"),
+        _node("Add", "m b", "a"), _node("Relu", "a", "r"), _node("Flatten", "r", "v"),
+        _node("DynamicQuantizeLinear", "v", "q2 s2 z2"), _node("MatMulInteger", "q2 w2 z2 wz2", "i2"),
+        _node("Cast", "i2", "f2", to=FLOAT), _node("Mul", "s2 ws2", "both2"), _node("Mul", "f2 both2", "y"),
+    ]  # fmt: skip
+    model = _model(
+        nodes, [PICTURE], [("y", FLOAT, None)], w=weight, wz=np.zeros(sizes, np.int8)[0],
+        ws=np.full((1,) if sizes == (1,) else (1, 4, 1, 1), 0.01, np.float32), b=_normal(1, 4, 1, 1),
+        w2=np.random.default_rng(4).integers(0, 256, (256, 5)).astype(np.uint8), wz2=np.uint8(120),
+        ws2=np.float32(0.02),
+    )  # fmt: skip
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    loaded = load_onnx(path)
+    assert isinstance(loaded, FloatModel)
+    assert not loaded.share.host
+    assert len(loaded.dynamic) == 2
+    feeds = sample_feeds(loaded.inputs)
+    values = run_float(loaded.bound(feeds), loaded.weights, loaded.image(feeds))
+    got = loaded.results(feeds, loaded.onnx_values(values))
+    found = Reference(path, loaded, feeds)
+    assert 0 < np.abs(got["y"] - found.outputs["y"]).max() < 0.05 * np.abs(got["y"]).max()
+    judge_float(found, loaded, feeds, got)
+    with pytest.raises(DisagreementError, match="differs from ONNX Runtime's"):
+        judge_float(found, replace(loaded, dynamic=frozenset()), feeds, got)
 
 
 def test_model_that_onnx_runtime_does_not_survive_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

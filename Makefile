@@ -20,7 +20,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim check schedule nets test lint formal instructions inventory mutate mutate-software coverage bench speed fuzz nightly clean
+.PHONY: help setup sim check schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ instructions: $(STAMP) ## docs/instructions.md, written anew from rtl/contract
 
 inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
 	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)
+
+models: $(STAMP) ## check the trained ONNX files of some packages, which pip fetches once: make models ONLY=magika OUT=docs/models
+	@$(BIN)/python -m tests.packages $(call args,ONLY OUT)
 
 mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40 JOBS=2; SHOW=1 OUT=docs/mutants
 	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED JOBS OUT) $(call flags,SHOW)

@@ -53,7 +53,7 @@ from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "parse_shapes"]
 
 LAYERWISE = ("layers", "apart")
 """Kinds of schedule whose launches have one part."""
@@ -415,10 +415,10 @@ def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
 
 def _onnx_options(shape: str | None, calibration: str | None, percentile: float, fallback: str) -> OnnxOptions:
     files = tuple(Path(file) for file in calibration.split(",")) if calibration else ()
-    return OnnxOptions(_shapes(shape), files, percentile, fallback)
+    return OnnxOptions(parse_shapes(shape), files, percentile, fallback)
 
 
-def _shapes(text: str | None) -> Shapes | None:
+def parse_shapes(text: str | None) -> Shapes | None:
     """Shapes by input; without names, under the empty one."""
     if text is None:
         return None

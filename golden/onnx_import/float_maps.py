@@ -146,6 +146,8 @@ class FloatMaps:
         if a.chw[1:] == (1, 1) and b.chw[1:] != (1, 1):
             a, b = b, a
         fits = a.chw[0] == b.chw[0] and b.chw[1:] == (1, 1) and not (a.last or b.last) and len(a.shape) == len(b.shape)
+        if a.chw[1:] == (1, 1) and (a.hosted or b.hosted):
+            op.cannot("it multiplies vectors that the host has", "there it costs nothing")
         if not fits or channel_dimension(a) != 1 or channel_dimension(b) != 1:
             op.cannot(f"it multiplies {a.shape} and {b.shape}", "a map times one value a channel can run")
         return self._put(Gate(self._name(op), a.name, b.name), a.shape)

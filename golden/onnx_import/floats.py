@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from golden.errors import OnnxError, UnsupportedError
+from golden.errors import GraphError, OnnxError, UnsupportedError
 from golden.int8.fallback import REALS, Port
 from golden.net.activations import Expression, Term
 from golden.net.graph import (
@@ -27,6 +27,7 @@ from golden.net.graph import (
 )
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.draft import Draft
+from golden.onnx_import.dynamic import dynamic_layers
 from golden.onnx_import.float_maps import FloatMaps
 from golden.onnx_import.geometry import alike, reshaped_map, spatial
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs, nothing_runs
@@ -93,7 +94,10 @@ class _FloatWalk(FloatMaps):
     """The walk over the operators of a float model, and what it leaves."""
 
     def __init__(self, model: Model) -> None:
-        self.model = model
+        self.model, self.dynamic_layers = dynamic_layers(model)
+        model = self.model
+        self.dynamic: set[str] = set()
+        """Layers of the graph whose input the file quantises as it comes."""
         self.names = Names()
         self.refusals: dict[str, str] = {}
         self.origins: dict[str, str] = {}
@@ -104,10 +108,27 @@ class _FloatWalk(FloatMaps):
 
     def step(self, op: Op) -> None:
         """Import one operator."""
+        if self._dynamic(self.dynamic_layers.get(op.outputs[0])):
+            return
         if self._stays(op):
             self.host(op)
         else:
             on_chip_or_host(self, op)
+
+    def _dynamic(self, layer: Op | None) -> bool:
+        """Whether the chip takes what an operator ends as one layer of real numbers."""
+        if layer is None:
+            return False
+        try:
+            with self.draft.transaction():
+                self.chip(layer)
+        except (UnsupportedError, GraphError) as error:
+            self.refusals[layer.name] = str(error)
+            return False
+        value = self.draft.values[layer.outputs[0]]
+        assert isinstance(value, Map)
+        self.dynamic.add(value.name)
+        return True
 
     def _stays(self, op: Op) -> bool:
         """Whether an operator is for the host although the chip knows it: all that it reads is there.
@@ -187,7 +208,7 @@ class _FloatWalk(FloatMaps):
         share = share_of(self.model, self.refusals, parts)
         return FloatModel(
             self.model.inputs, source.part, tuple(outputs), behind, share, self.refusals, self.origins, graph, weights,
-            names, self.draft.folded, last,
+            names, self.draft.folded, frozenset(self.dynamic), last,
         )  # fmt: skip
 
     def _map_name(self, name: str) -> str:

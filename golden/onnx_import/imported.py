@@ -129,6 +129,8 @@ class FloatModel(_Imported):
     """Name of the ONNX value that holds the elements of a value of the graph, by the latter."""
     folded: dict[str, np.ndarray]
     """Sum float64[O] of the magnitudes of what is in the bias of a layer, where that is a sum."""
+    dynamic: frozenset[str]
+    """Layers whose input the file quantises as it comes, so that its values are not those of real numbers."""
     last: frozenset[str] = frozenset()
     """Of the graph's values, those whose channels ONNX sees last."""
 

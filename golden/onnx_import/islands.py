@@ -10,7 +10,7 @@ from golden.errors import OnnxError, UnsupportedError
 from golden.int8.fallback import INTEGERS, REALS, HostPart, Port, Tail, run_part
 from golden.onnx_import.folding import submodel
 from golden.onnx_import.model import Model, Op, require_bounded
-from golden.onnx_import.walk import VIEWS
+from golden.onnx_import.walk import CONVERSIONS, VIEWS
 
 __all__ = ["OnHost", "cut", "tail"]
 
@@ -125,7 +125,7 @@ class _Slice:
 
     def nodes(self) -> tuple[Op, ...]:
         """The nodes that compute something: neither views nor conversions between integers and reals."""
-        return tuple(op for op in self._all() if op.kind not in (*VIEWS, "DequantizeLinear", "QuantizeLinear"))
+        return tuple(op for op in self._all() if op.kind not in (*VIEWS, *CONVERSIONS))
 
     def serialise(self, outputs: Iterable[str]) -> bytes:
         """The slice as a model of its own, serialised."""

@@ -22,7 +22,7 @@ from golden.int8.fallback import LEVELS, MEANING, RuntimeRefusal, as_int8, run_m
 from golden.net.evaluate import evaluate
 from golden.onnx_import.imported import FloatModel, QuantisedModel
 from golden.onnx_import.reading import parse
-from golden.onnx_import.rounding import float_slack, largest, other_side
+from golden.onnx_import.rounding import dynamic_slack, float_slack, largest, other_side
 
 __all__ = ["Judgement", "Reference", "judge_float", "judge_quantised"]
 
@@ -185,6 +185,8 @@ def judge_float(found: Reference, model: FloatModel, feeds: Values, real: Values
             values[node.name] = expected = value.astype(np.float32)
             slack = float_slack(node, inputs, tensors, got, model.folded.get(node.name))
             slack = slack + HALF_UNIT * np.abs(expected).max(initial=0.0) * (value.dtype == np.float16)
+            if node.name in model.dynamic:
+                slack = slack + dynamic_slack(inputs[0], tensors[0])
             distance = _distance(got, expected)
         beyond = distance > slack
         if beyond.any():

@@ -37,7 +37,7 @@ def lower_conv(
         scale = product / target.params.scale
     folded = _bias(op, bias, product) - x.params.zero_point * integers.reshape(filters, -1).sum(axis=1, dtype=np.int64)
     if np.abs(folded).max() >= 1 << 31:
-        op.fail(f"bias reaches {np.abs(folded).max()} with the zero point folded in", "it must stay below 2**31")
+        op.cannot(f"bias reaches {np.abs(folded).max()} with the zero point folded in", "it must stay below 2**31")
     if kind == "conv" and groups > 1 and groups == x.chw[0]:
         kind = "depthwise"
     return QConv(

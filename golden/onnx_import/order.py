@@ -6,10 +6,10 @@ from golden.onnx_import.model import ELEMENTWISE_OPS, Model
 
 __all__ = ["channels_last"]
 
-PASSING = ELEMENTWISE_OPS | {"DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", "Sum"}
+PASSING = ELEMENTWISE_OPS | {"DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "Identity", "QuantizeLinear", "Sum"}
 """Operators behind which a value has the same dimensions."""
 
-WEIGHTS = {"Gemm": 1, "MatMul": 1, "QGemm": 3, "QLinearMatMul": 3}
+WEIGHTS = {"Gemm": 1, "MatMul": 1, "MatMulInteger": 1, "QGemm": 3, "QLinearMatMul": 3}
 """Operators that multiply the last dimension of their first operand, and the number of that with the weights."""
 
 

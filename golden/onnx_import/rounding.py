@@ -20,7 +20,7 @@ from golden.net.evaluate import evaluate
 from golden.net.graph import Add, AvgPool, BatchNorm, Conv2d, Gate, GlobalAvgPool, Host, Linear, Move, Node
 from golden.net.window import Padding, Pair, correlate, pad, windows
 
-__all__ = ["across_tie", "float_slack", "largest", "other_side"]
+__all__ = ["across_tie", "dynamic_slack", "float_slack", "largest", "other_side"]
 
 BIAS_ROUNDING = 0.5
 """Error of a bias that the file holds in other units than those of the accumulator."""
@@ -83,6 +83,14 @@ def float_slack(
         case BatchNorm():
             raise AssertionError("the import folds normalisations")
     return 0.0  # copies and comparisons
+
+
+def dynamic_slack(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Distance float64[O, 1, 1] that DynamicQuantizeLinear before a layer explains: a step of 255 in every operand, and
+    one of the accumulator where the bias is rounded down."""
+    step = (max(float(x.max()), 0.0) - min(float(x.min()), 0.0)) / (TABLE_ENTRIES - 1)
+    weights = np.abs(weight).reshape(weight.shape[0], -1)
+    return step * (weights.sum(axis=1, dtype=np.float64) + weights.max(axis=1))[:, None, None]
 
 
 def _function_slack(node: Activation, x: np.ndarray, output: np.ndarray) -> float:

@@ -7,10 +7,21 @@ from golden.errors import GoldenError, GraphError, OnnxError, UnsupportedError
 from golden.onnx_import.draft import Draft
 from golden.onnx_import.model import Model, Op
 
-__all__ = ["MALFORMED", "VIEWS", "Walk", "on_chip_or_host", "require_known", "require_shape", "translate"]
+__all__ = [
+    "CONVERSIONS",
+    "MALFORMED",
+    "VIEWS",
+    "Walk",
+    "on_chip_or_host",
+    "require_known",
+    "require_shape",
+    "translate",
+]
 
 VIEWS = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 """Operators that only see their input in another shape."""
+CONVERSIONS = ("DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear")
+"""Operators between integers and real numbers, which count for no work."""
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading attributes and inputs that contradict each other may raise."""
 

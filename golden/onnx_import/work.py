@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from golden.int8.fallback import HostPart, Tail
 from golden.onnx_import.model import Model, Op
-from golden.onnx_import.walk import VIEWS
+from golden.onnx_import.walk import CONVERSIONS, VIEWS
 
 __all__ = ["HostNode", "Share", "macs_of", "share_of", "why_nothing"]
-
-CONVERSIONS = ("DequantizeLinear", "QuantizeLinear")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ class Launches:
         Every tensor. A process that begins somewhere in the plan finds its inputs as the golden model computed them.
     """
 
-    def __init__(self, plan: Plan, expected: Mapping[str, np.ndarray], folder: RunDir, *, watchdog_cycles: int) -> None:
+    def __init__(
+        self, plan: Plan, expected: Mapping[str, np.ndarray], folder: RunDir, *, watchdog_cycles: int
+    ) -> None:
         self.plan = plan
         self._expected = expected
         self._folder = folder

@@ -61,7 +61,9 @@ class Simulation:
         self.processes = count
         began = time.perf_counter()
         try:
-            run_fleet(self._model, job, self._folder.work, count, self._launches, Shares(units, count), self._on_event)
+            run_fleet(
+                self._model, job, self._folder.work, count, self._launches, Shares(units, count), self._on_event
+            )
         except RunError as error:
             return str(error)
         finally:

@@ -329,7 +329,8 @@ def _float_source(
             _facts(model, output, tensor_of.get(output.value or ""), got, wanted, exact=False)
             for output in model.outputs
         )
-        pairs = {name: (got[name], wanted[name]) for name in got if _comparable(got[name], wanted[name])}
+        computed = [fact.name for fact in facts if fact.error is not None]
+        pairs = {name: (got[name], wanted[name]) for name in computed}
         error = distance(*map(_joined, zip(*pairs.values(), strict=True))) if pairs else None
         return error, facts, judgement
 

@@ -224,8 +224,8 @@ class HostStep:
 
     @property
     def mapping(self) -> str:
-        """The operators it computes, for reports."""
-        return " + ".join(self.node.part.kinds)
+        """The operators it computes, for reports; none where it brings an input of the model."""
+        return " + ".join(self.node.part.kinds) or "input"
 
     @property
     def macs(self) -> int:

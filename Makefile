@@ -14,6 +14,8 @@ BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make experiment`.
 EXPERIMENT_OPTIONS := NAME ONLY NETS JOBS OUT
 EXPERIMENT_FLAGS := RTL ESTIMATES
+# Those of `make check`.
+CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -21,7 +23,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim schedule nets test lint formal instructions inventory mutate mutate-software coverage bench experiment speed fuzz nightly clean
+.PHONY: help setup sim check schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,9 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
+
+check: $(STAMP) ## all but the simulation, in seconds: what runs where and why, estimated cycles, int8 error: make check NET=model.onnx
+	@$(BIN)/python -m tb.cli check $(call args,$(CHECK_OPTIONS))
 
 schedule: $(STAMP) ## write a network's fused schedule to edit, and draw it: make schedule NET=resnet50 OUT=plan.toml,plan.svg CORE=0; then make sim SCHEDULE=plan.toml
 	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH LAUNCHES BATCH CORE OUT)
@@ -76,6 +81,9 @@ instructions: $(STAMP) ## docs/instructions.md, written anew from rtl/contract
 
 inventory: $(STAMP) ## structure of a chip, read back from its Verilog: make inventory CORES=4 (or CHIP=)
 	@$(BIN)/python -m tb.cli inventory $(call args,CORES CHIP)
+
+models: $(STAMP) ## check the trained ONNX files of some packages, which pip fetches once: make models ONLY=magika OUT=docs/models
+	@$(BIN)/python -m tests.packages $(call args,ONLY OUT)
 
 mutate: $(STAMP) ## mutants of the hardware that its benches must kill: make mutate BLOCK=fifo MUTANTS=40 JOBS=2; SHOW=1 OUT=docs/mutants
 	@$(BIN)/python -m tests.mutation $(call args,BLOCK MUTANTS SEED JOBS OUT) $(call flags,SHOW)

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from golden.errors import GoldenError
+from golden.onnx_import import Shapes
 from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
@@ -38,22 +39,24 @@ from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.build import SIMULATORS, build_model, emit_chip
+from tb.report.check import print_check
 from tb.report.files import outputs, write_output
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_prediction, print_summary
 from tb.run.capacity import parse_batch, parse_jobs, processors
-from tb.run.facts import describe_array
+from tb.run.facts import describe_array, estimated_summary
 from tb.run.options import RunOptions
 from tb.run.prediction import predict
+from tb.run.preparation import schedule_on_chip
 from tb.run.run import Run
 from tb.run.training import trainer
-from tb.run.workload import DEFAULT_SEED, OnnxOptions, Workload, is_onnx, load_workload, require_network
+from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_onnx, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "parse_shapes"]
 
 LAYERWISE = ("layers", "apart")
 """Kinds of schedule whose launches have one part."""
@@ -78,6 +81,30 @@ Launches = Annotated[
         help="Launches of --schedule fused, cut where nothing stays on the chip; as many as there can be otherwise."
     ),
 ]
+ShapeText = Annotated[
+    str | None,
+    typer.Option(help="Input C,H,W of an .onnx file that leaves it open; of several inputs a=1,128,b=1,128."),
+]
+Calibration = Annotated[
+    str | None, typer.Option(help="Pictures a,b that set the ranges of a float .onnx file; --image otherwise.")
+]
+Percentile = Annotated[float, typer.Option(help="Part of the values, in %, within these ranges; 100 is min-max.")]
+Fallback = Annotated[
+    str,
+    typer.Option(
+        help="Nodes of an .onnx file that the chip cannot run: host (ONNX Runtime computes them) or refuse."
+    ),
+]
+Picture = Annotated[
+    str | None,
+    typer.Option(
+        help="Picture, .npy file, or .npz file with several inputs by name; of a batch one for each: a,b,...; a "
+        "photograph otherwise."
+    ),
+]
+Batch = Annotated[
+    str | None, typer.Option(help="Number of pictures that go through one plan, each checked; 1 otherwise.")
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -88,24 +115,13 @@ def sim(
     chip: ChipFile = None,
     sim: Simulator = "verilator",
     weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
-    image: Annotated[
-        str | None,
-        typer.Option(help="Picture or .npy file, of a batch one for each: a,b,...; a photograph otherwise."),
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="Number of pictures that go through one plan, each checked; 1 otherwise.")
-    ] = None,
+    image: Picture = None,
+    batch: Batch = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
-    shape: Annotated[str | None, typer.Option(help="Input C,H,W of an .onnx file that leaves it open.")] = None,
-    calibration: Annotated[
-        str | None, typer.Option(help="Pictures a,b that set the ranges of a float .onnx file; --image otherwise.")
-    ] = None,
-    percentile: Annotated[
-        float, typer.Option(help="Part of the values, in %, within these ranges; 100 is min-max.")
-    ] = 100.0,
-    fallback: Annotated[
-        str, typer.Option(help="Nodes of an .onnx file that the chip cannot run: none (refused) or host.")
-    ] = "none",
+    shape: ShapeText = None,
+    calibration: Calibration = None,
+    percentile: Percentile = 100.0,
+    fallback: Fallback = FALLBACKS[0],
     layers: Annotated[str | None, typer.Option(help="Only these layers: a, a,b or a..c.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; results are in runs/NAME.")] = None,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
@@ -165,12 +181,7 @@ def sim(
     require_same_batch(schedule, count)
     console = Console()
     watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
-    onnx = OnnxOptions(
-        _shape(shape),
-        tuple(Path(file) for file in calibration.split(",")) if calibration else (),
-        percentile,
-        fallback,
-    )
+    onnx = _onnx_options(shape, calibration, percentile, fallback)
 
     def workload() -> Workload:
         return load_workload(
@@ -194,6 +205,37 @@ def sim(
     console.print(f"summary: {options.folder / 'summary.json'}", highlight=False)
     if not summary.bit_exact:
         raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    net: Net = "vgg16",
+    cores: Cores = 4,
+    chip: ChipFile = None,
+    weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
+    image: Picture = None,
+    batch: Batch = None,
+    shape: ShapeText = None,
+    calibration: Calibration = None,
+    percentile: Percentile = 100.0,
+    fallback: Fallback = FALLBACKS[0],
+    schedule: Annotated[str, typer.Option(help="Kind of schedule, as of sim.")] = DEFAULT_SCHEDULE,
+    latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
+    bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+) -> None:
+    """Everything but the simulation: what would run where and why, estimated cycles, int8 error."""
+    require_network(net)
+    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
+    require_same_batch(schedule, count)
+    options = RunOptions(
+        name="check",
+        chip=params,
+        settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
+        schedule=schedule,
+    )
+    onnx = _onnx_options(shape, calibration, percentile, fallback)
+    loaded = load_workload(net, weights=weights, image=image, onnx=onnx, apart=not folds(schedule), batch=count)
+    print_check(estimated_summary(net, options, *schedule_on_chip(loaded, options)), Console())
 
 
 @app.command(name="schedule")
@@ -424,13 +466,24 @@ def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
         sys.exit(1)
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
+def _onnx_options(shape: str | None, calibration: str | None, percentile: float, fallback: str) -> OnnxOptions:
+    files = tuple(Path(file) for file in calibration.split(",")) if calibration else ()
+    return OnnxOptions(parse_shapes(shape), files, percentile, fallback)
+
+
+def parse_shapes(text: str | None) -> Shapes | None:
+    """Shapes by input; without names, under the empty one."""
     if text is None:
         return None
-    parts = text.lower().replace("x", ",").strip("()").split(",")
-    if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 15 for part in parts):
-        raise BenchError(f"SHAPE={text}: give the input's C,H,W such as 3,224,224")
-    return tuple(int(part) for part in parts)
+    shapes: dict[str, list[str]] = {}
+    name = ""
+    for part in text.split(","):
+        before, given, size = part.rpartition("=")
+        name = before.strip() if given else name
+        shapes.setdefault(name, []).extend(size.lower().strip(" ()").split("x"))
+    if not all(size.isdecimal() and 0 < int(size) < 1 << 31 for sizes in shapes.values() for size in sizes):
+        raise BenchError(f"SHAPE={text}: give C,H,W such as 3,224,224; of several inputs a=1,128,b=1,128")
+    return {name: tuple(map(int, sizes)) for name, sizes in shapes.items()}
 
 
 def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:

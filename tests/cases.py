@@ -11,14 +11,18 @@ from math import prod
 import numpy as np
 
 from golden.int8.qgraph import QGraph, QTensor
-from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QNode, QPool, Residual
+from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QGate, QMove, QNode, QPool, Residual
 from golden.int8.requant import Requant
+from golden.net.pieces import Piece, joined, padded, repeated, sliced
 from golden.net.window import out_hw
 from rtl.contract.codec import table_blocks
 from rtl.contract.params import ChipParams
 from tests.chips import CHIPS, random_chip
 
-__all__ = ["CHIPS", "KINDS", "Case", "GraphBuilder", "random_case", "random_chip", "random_graph", "random_image"]
+__all__ = [
+    "CHIPS", "KINDS", "MORE_KINDS", "Case", "GraphBuilder", "random_case", "random_chip", "random_graph",
+    "random_image",
+]  # fmt: skip
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
@@ -58,7 +62,7 @@ def _describe(node: QNode, shape: dict[str, tuple[int, int, int]]) -> str:
         text += f" k{kernel} s{node.stride} p{node.padding} d{node.dilation} g{node.groups}"
     elif isinstance(node, QPool):
         text += f" k{node.kernel} s{node.stride} p{node.padding}"
-    if not isinstance(node, QConcat) and node.requant is not None and node.requant.table is not None:
+    if not isinstance(node, QConcat | QMove) and node.requant is not None and node.requant.table is not None:
         text += " with a table"
     return text
 
@@ -94,12 +98,15 @@ class GraphBuilder:
         groups: int = 1,
         op: str = "conv",
         residual: str | None = None,
+        wide: bool = False,
     ) -> str:
         channels, height, width = self.shape(source)
         size = out_hw((height, width), kernel, stride, padding, dilation)
         depth = channels // groups
         target = self._tensor(op, (filters, *size))
         weight = self._noise((filters, depth, *kernel))
+        if wide:
+            weight = weight + self.rng.integers(-127, 128, (filters, 1, 1, 1), np.int16)
         spread = 40.0 * 74.0 * (depth * prod(kernel)) ** 0.5
         bias = self.rng.normal(0, spread / 3, filters).astype(np.int32)
         added = None
@@ -145,6 +152,20 @@ class GraphBuilder:
         channels = sum(self.shape(part)[0] for part in parts)
         target = self._tensor("concat", (channels, *self.shape(parts[0])[1:]))
         self.nodes.append(QConcat(target, parts, target))
+        return target
+
+    def move(self, sources: tuple[str, ...], pieces: tuple[Piece, ...], shape: tuple[int, int, int],
+             view: Pair | None = None, fill: int = 0) -> str:  # fmt: skip
+        target = self._tensor("copy", shape)
+        self.nodes.append(QMove(target, sources, target, shape, view or shape[1:], pieces, fill))
+        return target
+
+    def gate(self, source: str, gate: str) -> str:
+        target = self._tensor("gate", self.shape(source))
+        zeros = self.tensors[source].zero_point, self.tensors[gate].zero_point
+        self.nodes.append(
+            QGate(target, (source, gate), target, zeros, self._requant(self.shape(source)[0], 5000.0, target))
+        )
         return target
 
     def _tensor(self, stem: str, shape: tuple[int, int, int], zero_point: int | None = None) -> str:
@@ -377,6 +398,86 @@ def _pooled(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
     return builder, builder.pool("maxpool", target, kernel, stride, padding)
 
 
+def _move(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Slices, joins, padding, repetition and stuffing, between two convolutions."""
+    builder = GraphBuilder(rng, (int(rng.choice(CHANNELS[2:])), *_sizes(rng, (4, 4), budget / 2000)), budget)
+    at = builder.conv("in", int(rng.choice(CHANNELS[3:])), (1, 1))
+    channels, height, width = shape = builder.shape(at)
+    fill = int(rng.integers(-128, 128))
+    match int(rng.integers(6)):
+        case 0:
+            first = int(rng.integers(0, channels))
+            end = int(rng.integers(first + 1, channels + 1))
+            step = (int(rng.choice([1, 1, 3])), int(rng.choice([1, 2])), int(rng.choice([1, 3])))
+            at = builder.move((at,), *sliced(shape, (first, 1, 2), (end, height, width), step))
+        case 1:
+            other = builder.move((at,), *padded(shape, (2, 1, -1, 3)), fill=fill)
+            at = builder.move((other,), *padded(builder.shape(other), (-2, -1, 1, -3)), fill=fill)
+        case 2:
+            other = builder.pool("maxpool", at, (2, 2), (1, 2))
+            back = builder.move((other,), *padded(builder.shape(other), (0, 0, 0, 0)))
+            joint = (builder.shape(back), builder.shape(back), builder.shape(other))
+            at = builder.move((back, back, other), *joined(joint, int(rng.integers(3))))
+        case 3:
+            times = int(rng.integers(2, 4))
+            pieces, view, out = repeated(shape, times)
+            at = builder.move((at,), pieces, out, view)
+            rows = tuple(
+                Piece(0, out[1:], (0, channels), (0, 0), (1, 1), out[1:], (0, 0, number * out[2]))
+                for number in range(2)
+            )
+            at = builder.move((at,), rows, (channels, 2 * height, out[2]), (height, 2 * out[2]))
+        case 4:
+            piece = Piece(0, (height * width, 1), (0, channels), (0, 0), (1, 1), (height * width, 3), (0, 0, 0))
+            at = builder.move((at,), (piece,), (channels, height, 3 * width), (height * width, 3), fill)
+        case _:
+            piece = Piece(0, shape[1:], (0, channels), (1, 0), (17, 1), (1, width), (0, 0, 0))
+            at = builder.move((at,), (piece,), (channels, 1, width), fill=fill)
+    return builder, builder.conv(at, 8, (1, 1))
+
+
+def _gate(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Squeeze and excitation."""
+    channels = int(rng.choice(CHANNELS))
+    builder = GraphBuilder(rng, (3, *_sizes(rng, (2, 2), budget / channels / 40)), budget)
+    at = builder.conv("in", channels, (1, 1))
+    mean = builder.pool("avgpool", at, builder.shape(at)[1:], (1, 1))
+    gate = builder.conv(builder.conv(mean, 5, (1, 1)), channels, (1, 1))
+    return builder, builder.conv(builder.gate(at, gate), 4, (1, 1))
+
+
+def _wide(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Strides and dilations beyond the fields of a SETUP, with and without padding."""
+    channels, pads = int(rng.choice([2, 8, 17])), tuple(int(pad) for pad in rng.choice([0, 0, 1, 5, 16], 4))
+    padding = (pads[0], pads[1], pads[2], pads[3])
+    builder = GraphBuilder(rng, (channels, int(rng.integers(35, 50)), int(rng.integers(35, 50))), budget)
+    stride = (int(rng.choice([1, 16, 19])), int(rng.choice([2, 17])))
+    match int(rng.integers(5)):
+        case 0:
+            return builder, builder.conv("in", 4, (2, 3), stride=stride, padding=padding)
+        case 1:
+            dilation = (int(rng.choice([1, 16, 18])), int(rng.choice([2, 17])))
+            return builder, builder.conv("in", 5, (3, 3), padding=padding, dilation=dilation)
+        case 2:
+            return builder, builder.conv("in", channels, (2, 2), stride=stride, padding=padding, dilation=(3, 18),
+                                         groups=channels, op="depthwise")  # fmt: skip
+        case 3:
+            return builder, builder.pool("maxpool", "in", (16, 17), stride, padding)
+        case _:
+            return builder, builder.pool("avgpool", "in", (20, 3), stride)
+
+
+def _asymmetric(rng: np.random.Generator, budget: int) -> tuple[GraphBuilder, str]:
+    """Weights with zero points, on every way into the array and on the tap unit."""
+    channels = int(rng.choice([1, 3, 20, 40]))
+    builder = GraphBuilder(rng, (channels, *_sizes(rng, (4, 4), budget / channels / 400)), budget)
+    same = (1, 1, 1, 1)
+    at = builder.conv("in", 24, (3, 3), padding=same, wide=True)
+    at = builder.conv(at, 24, (3, 3), padding=same, groups=24, op="depthwise", wide=True)
+    at = builder.conv(at, int(rng.choice([8, 36])), (3, 1), groups=int(rng.choice([1, 2])), wide=True)
+    return builder, builder.conv(at, 9, builder.shape(at)[1:], op="fc", wide=True)
+
+
 KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]] = {
     "conv3x3": _conv3x3,
     "conv1x1": _conv1x1,
@@ -398,9 +499,18 @@ KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]]
 }
 
 
+MORE_KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, str]]] = {
+    "move": _move,
+    "gate": _gate,
+    "wide": _wide,
+    "asymmetric": _asymmetric,
+}
+"""Kinds that do not come in turn: of networks from other tools."""
+
+
 def random_graph(rng: np.random.Generator, kind: str, budget_macs: int = 300_000) -> QGraph:
     """A network of a kind, its layers of about `budget_macs` each at most."""
-    builder, output = KINDS[kind](rng, budget_macs)
+    builder, output = (KINDS | MORE_KINDS)[kind](rng, budget_macs)
     return builder.graph(kind, output)
 
 
@@ -413,7 +523,7 @@ def _with_tables(rng: np.random.Generator, graph: QGraph) -> QGraph:
     """The network with random activation tables behind some of its requantisations."""
     nodes = []
     for node in graph.nodes:
-        if not isinstance(node, QConcat) and node.requant is not None and rng.random() < 0.3:
+        if not isinstance(node, QConcat | QMove) and node.requant is not None and rng.random() < 0.3:
             table = rng.integers(-128, 128, 256, np.int8)
             node = replace(node, requant=replace(node.requant, table=table))
         nodes.append(node)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,12 +17,14 @@ import onnxruntime
 from onnx import helper
 
 from golden.int8 import ops
+from golden.int8.fallback import run_model
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QAdd, QConv, QNode, QPool
 from golden.int8.requant import INT8
+from golden.onnx_import import QuantisedModel
 from golden.onnx_import.attributes import Names
 
-__all__ = ["Verdict", "explain", "judge", "outputs", "session"]
+__all__ = ["Verdict", "bytes_for", "explain", "judge", "outputs", "require_equal_outputs", "session"]
 
 FLOAT32_UNIT = Fraction(1, 1 << 24)
 """Largest relative error of one float32 rounding."""
@@ -38,6 +41,25 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 def outputs(model: onnx.ModelProto, graph: QGraph, image: np.ndarray) -> dict[str, np.ndarray]:
     """ONNX Runtime's outputs of a model as it is, int8[C, H, W] by tensor."""
     return _values(model, graph, image, dict(zip(graph.outputs, (v.name for v in model.graph.output), strict=True)))
+
+
+def require_equal_outputs(path: Path, model: QuantisedModel, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All tensors for these inputs; fails unless every output of the model is ONNX Runtime's, bit for bit."""
+    graph = model.bound([feeds])
+    tensors = ops.run(graph, model.image(feeds))
+    got = model.results(feeds, model.onnx_values(tensors))
+    for name, expected in zip(got, run_model(str(path), feeds, list(got)), strict=True):
+        np.testing.assert_array_equal(got[name], expected, err_msg=name)
+    return tensors
+
+
+def bytes_for(model: QuantisedModel, seed: int) -> dict[str, np.ndarray]:
+    """Random integers for the inputs of a model that takes them."""
+    rng = np.random.default_rng(seed)
+    infos = {port.name: (np.iinfo(port.dtype), port.shape) for port in model.inputs}
+    return {
+        name: rng.integers(info.min, info.max + 1, shape).astype(info.dtype) for name, (info, shape) in infos.items()
+    }
 
 
 def _all_tensors(model: onnx.ModelProto, graph: QGraph, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -205,8 +205,8 @@ def quantised_model(seed: int, *, power_of_two: bool, qdq: bool, unsigned: bool)
 
 
 def host_model(seed: int) -> onnx.ModelProto:
-    """A QDQ network with an activation for the table; and a gate of another tensor, a node of two outputs and a
-    softmax, none of which the chip can run.
+    """A QDQ network with an activation for the table; a node of two outputs; and a gate of another
+    tensor that is not quantised in between and a softmax, which the chip cannot run.
     """
     b = QuantBuilder(seed, power_of_two=True, qdq=True, unsigned=True)
     source = ("image", (3, 8, 8), b.scale(0.05), b.zero())

@@ -12,9 +12,9 @@ from itertools import groupby
 import numpy as np
 
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QHost, QMove, QNode, QPool
 
-__all__ = ["batched", "expected_of", "for_people", "of_picture", "plain", "spoken"]
+__all__ = ["batched", "expected_of", "for_people", "of_picture", "plain", "single", "spoken"]
 
 MARK = "@"
 
@@ -38,6 +38,15 @@ def batched(graph: QGraph, batch: int) -> QGraph:
     outputs = tuple(of_picture(name, picture, batch) for picture in pictures for name in graph.outputs)
     nodes = tuple(_node(node, picture, batch) for picture in pictures for node in graph.nodes)
     return QGraph(graph.name, first, outputs, tensors, nodes, tuple(others))
+
+
+def single(graph: QGraph, picture: int) -> QGraph:
+    """The network as it is for one picture of a batch: its host reads that picture's inputs."""
+    nodes = tuple(
+        replace(node, feeds=node.feeds[picture - 1 : picture]) if isinstance(node, QHost) and node.feeds else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
 
 
 def expected_of(runs: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -95,7 +104,9 @@ def _node(node: QNode, picture: int, batch: int) -> QNode:
             return replace(node, input=of(node.input), residual=residual, **renamed)
         case QPool():
             return replace(node, input=of(node.input), **renamed)
-        case QAdd():
+        case QGate():
             return replace(node, inputs=(of(node.inputs[0]), of(node.inputs[1])), **renamed)
-        case QConcat() | QHost():
+        case QAdd() | QConcat() | QMove():
             return replace(node, inputs=tuple(map(of, node.inputs)), **renamed)
+        case QHost():
+            return replace(node, inputs=tuple(map(of, node.inputs)), feeds=node.feeds[picture - 1 : picture], **renamed)

@@ -6,7 +6,21 @@ from dataclasses import dataclass
 
 from golden.errors import QuantError
 from golden.net.activations import Activation
-from golden.net.graph import Add, BatchNorm, Clip, Concat, Conv2d, Flatten, Graph, Host, Linear, MaxPool, Node, Relu
+from golden.net.graph import (
+    Add,
+    BatchNorm,
+    Clip,
+    Concat,
+    Conv2d,
+    Flatten,
+    Graph,
+    Host,
+    Linear,
+    MaxPool,
+    Move,
+    Node,
+    Relu,
+)
 
 __all__ = ["Elementwise", "FusedGraph", "FusedLayer", "fuse"]
 
@@ -128,7 +142,7 @@ def _norms_after(graph: Graph, node: Node) -> tuple[BatchNorm, ...]:
 def _elementwise_after(graph: Graph, node: Node) -> list[Elementwise]:
     """Chain of element-wise nodes that can be computed by the node itself."""
     chain: list[Elementwise] = []
-    if isinstance(node, MaxPool | Concat | Host):  # these have no requantisation
+    if isinstance(node, MaxPool | Concat | Move | Host):  # these have no requantisation
         return chain
     value = node.name
     while value not in graph.outputs:

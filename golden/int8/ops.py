@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QHost, QMove, QNode, QPool, magnitudes
 from golden.int8.requant import Requant
 from golden.net.float_ops import check_image, run_float
+from golden.net.pieces import assemble
 from golden.net.window import correlate, pad, windows
 
 __all__ = ["accumulate", "requantize", "run", "run_float", "run_node"]
@@ -55,6 +56,8 @@ def run_node(node: QNode, tensors: Tensors) -> np.ndarray:
     """Output int8[C, H, W] of one node, given its inputs by name."""
     if isinstance(node, QConcat):
         return np.concatenate([tensors[name] for name in node.inputs])
+    if isinstance(node, QMove):
+        return assemble(node.pieces, node.view, node.shape, node.fill, [tensors[name] for name in node.inputs])
     if isinstance(node, QHost):
         return node.compute([tensors[name] for name in node.inputs])
     if isinstance(node, QPool) and node.op == "maxpool":
@@ -64,11 +67,14 @@ def run_node(node: QNode, tensors: Tensors) -> np.ndarray:
     return requantize(accumulate(node, tensors), node.requant)
 
 
-def accumulate(node: QConv | QPool | QAdd, tensors: Tensors) -> np.ndarray:
+def accumulate(node: QConv | QPool | QAdd | QGate, tensors: Tensors) -> np.ndarray:
     """Accumulators int64[O, Ho, Wo] before requantisation, bias included; each fits int32."""
     if isinstance(node, QAdd):
-        a, b = (tensors[name].astype(np.int64) for name in node.inputs)
-        return node.weights[0] * a + node.weights[1] * b + node.bias
+        terms = (w * tensors[name].astype(np.int64) for w, name in zip(node.weights, node.inputs, strict=True))
+        return sum(terms, np.reshape(np.asarray(node.bias, np.int64), (-1, 1, 1)))
+    if isinstance(node, QGate):
+        x, gate = (tensors[name].astype(np.int64) for name in node.inputs)
+        return (x - node.zero_points[0]) * (gate - node.zero_points[1])
     x = tensors[node.input]
     if isinstance(node, QPool):
         taps = windows(pad(x, node.padding, node.pad_value), node.kernel, node.stride)
@@ -118,8 +124,6 @@ def requantize(acc: np.ndarray, requant: Requant) -> np.ndarray:
 def _exact_type(weight: np.ndarray) -> type:
     """Narrowest float type in which every partial sum of ``weight * int8`` is an exact integer."""
     depth = weight[0].size
-    if depth << 14 <= 1 << 24:
+    if depth << 15 <= 1 << 24:
         return np.float32
-    # abs(-128) wraps to -128 in int8, which reads as 128 in uint8: just what is wanted.
-    magnitude = np.abs(weight).view(np.uint8).reshape(weight.shape[0], -1).sum(axis=1, dtype=np.int64)
-    return np.float32 if int(magnitude.max()) << 7 <= 1 << 24 else np.float64
+    return np.float32 if int(magnitudes(weight).max()) << 7 <= 1 << 24 else np.float64

@@ -1,16 +1,30 @@
 """The quantised graph: int8 tensors and integer nodes in topological order."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from golden.errors import QuantError
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool, require, require_channels
+from golden.int8.fallback import Feeds
+from golden.int8.qnodes import (
+    QAdd,
+    QConcat,
+    QConv,
+    QGate,
+    QHost,
+    QMove,
+    QNode,
+    QPool,
+    require,
+    require_channels,
+)
 from golden.int8.requant import INT8, dequantize, quantize
+from golden.net.pieces import fault_of
 from golden.net.window import out_hw
 
-__all__ = ["QGraph", "QTensor"]
+__all__ = ["QGraph", "QTensor", "fed"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,6 @@ class QGraph:
 
     def _infer(self, node: QNode) -> tuple[int, int, int]:
         shapes = [self.tensors[name].shape for name in node.inputs]
-        channels, *size = shapes[0]
         if isinstance(node, QConcat):
             require(node, len({shape[1:] for shape in shapes}) == 1, f"inputs have shapes {shapes}", "sizes must agree")
             return (sum(shape[0] for shape in shapes), *shapes[0][1:])
@@ -98,8 +111,19 @@ class QGraph:
                 fits = math.prod(shape) == math.prod(port.shape)
                 require(node, fits, f"input {name!r} has shape {shape}", f"the host takes {port.shape}")
             return node.part.output.chw
+        if isinstance(node, QMove):
+            fault = fault_of(node.pieces, node.view, node.shape, shapes)
+            require(node, fault is None, f"{fault}", "give pieces that do")
+            return node.shape
+        channels, *size = shapes[0]
+        if isinstance(node, QGate):
+            require(node, shapes[1] == (channels, 1, 1), f"its gate has shape {shapes[1]}", f"give ({channels}, 1, 1)")
+            require_channels(node, node.requant, channels)
+            return shapes[0]
         if isinstance(node, QAdd):
-            require(node, shapes[0] == shapes[1], f"inputs have shapes {shapes}", "they must agree")
+            require(node, len(set(shapes)) == 1, f"inputs have shapes {shapes}", "they must agree")
+            fits = isinstance(node.bias, int) or node.bias.shape == (channels,)
+            require(node, fits, f"bias is {np.shape(node.bias)}", f"give one for each of {channels} channels")
             require_channels(node, node.requant, channels)
             return shapes[0]
         if isinstance(node, QPool):
@@ -124,3 +148,14 @@ class QGraph:
             f"its output has {shape}",
         )
         return shape
+
+
+def fed(graph: QGraph, feeds: Sequence[Feeds]) -> QGraph:
+    """The network whose host has the inputs of the model for every picture."""
+    nodes = tuple(
+        replace(node, feeds=tuple({name: feed[name] for name in node.part.given} for feed in feeds))
+        if isinstance(node, QHost)
+        else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)

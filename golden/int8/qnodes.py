@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 
 from golden.errors import QuantError
-from golden.int8.fallback import HostPart
+from golden.int8.fallback import Feeds, HostPart
 from golden.int8.requant import Requant
+from golden.net.pieces import Piece
 from golden.net.window import Padding, Pair
 
-__all__ = ["QAdd", "QConcat", "QConv", "QHost", "QNode", "QPool", "Residual", "require", "require_channels"]
+__all__ = [
+    "QAdd", "QConcat", "QConv", "QGate", "QHost", "QMove", "QNode", "QPool", "Residual", "magnitudes",
+    "require", "require_channels",
+]  # fmt: skip
 
 ACCUMULATOR_LIMIT = 1 << 31
 ADD_WEIGHT_LIMIT = 1 << 21
+WEIGHT_LIMIT = 255
+"""Of a wide weight."""
 RESIDUAL_SHIFT_LIMIT = 17
 """Beyond, the residual alone could leave the accumulator."""
 
@@ -60,7 +66,8 @@ class QConv:
     op : str
         "conv", "depthwise" or "fc"; for reports, the arithmetic is the same.
     weight : int8[O, I/groups, Kh, Kw]
-        A fully connected layer's kernel covers the whole input map, channel-major as PyTorch flattens.
+        A fully connected layer's kernel covers the whole input map, channel-major as PyTorch flattens. Wide weights
+        are int16 from -255 to 255: what uint8 less a zero point may be. They take more passes.
     bias : int32[O]
         Real bias in accumulator scale minus ``input zero point * sum(weight[o])``, and minus the residual's zero point
         times its factor.
@@ -90,9 +97,9 @@ class QConv:
         filters = self.weight.shape[0]
         require(
             self,
-            self.weight.dtype == np.int8 and self.weight.ndim == 4,
+            self.weight.dtype in (np.int8, np.int16) and self.weight.ndim == 4,
             f"weight is {self.weight.dtype}{self.weight.shape}",
-            "give int8[O, I/groups, Kh, Kw]",
+            "give int8[O, I/groups, Kh, Kw], or int16",
         )
         require(
             self,
@@ -100,13 +107,16 @@ class QConv:
             f"bias is {self.bias.dtype}{self.bias.shape}",
             f"give int32[{filters}]",
         )
+        wide = self.weight.dtype == np.int16
+        most = int(np.abs(self.weight).max(initial=0)) if wide else 0
+        require(self, most <= WEIGHT_LIMIT, f"a weight's magnitude is {most}", f"it must not exceed {WEIGHT_LIMIT}")
         require(self, filters % self.groups == 0, f"groups is {self.groups}", f"it must divide {filters} filters")
         require_channels(self, self.requant, filters)
         if self.residual is not None:
             self._check_residual(self.residual, filters)
         # The cheap bound settles all but pathological layers without touching the weights.
         depth = math.prod(self.weight.shape[1:])
-        most = (depth << 14) + np.abs(self.bias.astype(np.int64))
+        most = (depth << 14 + wide) + np.abs(self.bias.astype(np.int64))
         if int((most + self._residual_reach()).max()) >= ACCUMULATOR_LIMIT:
             self._prove_accumulator()
 
@@ -140,8 +150,7 @@ class QConv:
     def _prove_accumulator(self) -> None:
         taps = self.weight.reshape(self.weight.shape[0], -1)
         total = taps.sum(axis=1, dtype=np.int64)
-        # abs(-128) wraps to -128 in int8, which reads as 128 in uint8: just what is wanted.
-        magnitude = np.abs(taps).view(np.uint8).sum(axis=1, dtype=np.int64)
+        magnitude = magnitudes(self.weight)
         positive, negative = (magnitude + total) // 2, (magnitude - total) // 2
         bias = self.bias.astype(np.int64)
         reach = self._residual_reach()
@@ -206,28 +215,30 @@ class QPool:
 
 @dataclass(frozen=True, eq=False)
 class QAdd:
-    """Element-wise sum: ``acc = weights[0]*a + weights[1]*b + bias``, requantised.
+    """Element-wise sum of one or two tensors: ``acc = weights[0]*a + weights[1]*b + bias``, requantised.
 
     `weights` are signed with a magnitude of at most 2**21 and bring both inputs to one scale; `bias` takes
-    the zero points out.
+    the zero points out, and may be int32[C], a summand for each channel.
     """
 
     name: str
-    inputs: tuple[str, str]
+    inputs: tuple[str, ...]
     output: str
-    weights: tuple[int, int]
-    bias: int
+    weights: tuple[int, ...]
+    bias: int | np.ndarray
     requant: Requant
     op: str = field(default="add", kw_only=True)
 
     def __post_init__(self) -> None:
+        count = len(self.inputs)
+        require(self, 1 <= count <= 2 and len(self.weights) == count, f"it adds {count} tensors", "give one or two")
         require(
             self,
             max(map(abs, self.weights)) <= ADD_WEIGHT_LIMIT,
             f"weights are {self.weights}",
             "their magnitude must not exceed 2**21",
         )
-        worst = 128 * sum(map(abs, self.weights)) + abs(self.bias)
+        worst = 128 * sum(map(abs, self.weights)) + int(np.abs(self.bias).max())
         require(self, worst < ACCUMULATOR_LIMIT, f"its accumulator can reach {worst}", "it must stay below 2**31")
 
     @property
@@ -252,6 +263,60 @@ class QConcat:
 
 
 @dataclass(frozen=True, eq=False)
+class QMove:
+    """Copy of rectangles of the inputs, which all share one scale and zero point: slices, joins, padding, repetition.
+
+    Attributes
+    ----------
+    shape : (C, H, W)
+        Of the output.
+    view : (H, W)
+        Size as which the pieces see the output's map.
+    fill : int
+        What pieces read where their source has no pixel.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    shape: tuple[int, int, int]
+    view: Pair
+    pieces: tuple[Piece, ...]
+    fill: int
+    op: str = field(default="copy", kw_only=True)
+
+    @property
+    def macs(self) -> int:
+        """None: nothing is computed."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class QGate:
+    """Product of a map and one value a channel: ``acc[c] = (map[c] - zero[0]) * (gate[c] - zero[1])``, requantised.
+
+    Attributes
+    ----------
+    inputs : (str, str)
+        A map (C, H, W), and its gate (C, 1, 1).
+    zero_points : (int, int)
+        Of both.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    zero_points: tuple[int, int]
+    requant: Requant
+    op: str = field(default="gate", kw_only=True)
+
+    @property
+    def macs(self) -> int:
+        """None: only convolutions and fully connected layers count."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
 class QHost:
     """Part of an ONNX model that the host computes between two runs of the chip.
 
@@ -259,6 +324,8 @@ class QHost:
     ----------
     scales : tuple of (float, int)
         Scale and zero point of each input, then of the output, where the part works on real numbers.
+    feeds : tuple of mapping of str to array
+        Of each picture, the model's own inputs that the part reads.
     """
 
     name: str
@@ -266,10 +333,12 @@ class QHost:
     output: str
     part: HostPart
     scales: tuple[tuple[float, int], ...]
+    feeds: tuple[Feeds, ...] = ()
     op: str = field(default="host", kw_only=True)
 
     def __post_init__(self) -> None:
-        require(self, bool(self.inputs), "it reads nothing", "a constant is no work for the host")
+        reads = bool(self.inputs or self.part.given)
+        require(self, reads, "it reads nothing", "a constant is no work for the host")
         count = len(self.inputs) + 1
         require(self, len(self.scales) == count, f"it has {len(self.scales)} scales", f"give {count}")
 
@@ -283,12 +352,21 @@ class QHost:
         return self.part.output.from_model(self.real(raws), *self.scales[-1])
 
     def real(self, raws: Sequence[np.ndarray]) -> np.ndarray:
-        """Output as ONNX Runtime gives it."""
+        """Output as ONNX Runtime gives it, of the first picture."""
         scaled = zip(self.part.inputs, raws, self.scales[:-1], strict=True)
-        return self.part.run([port.to_model(raw, *scale) for port, raw, scale in scaled])
+        feeds = self.feeds[0] if self.feeds else None
+        return self.part.run([port.to_model(raw, *scale) for port, raw, scale in scaled], feeds)
 
 
-QNode = QConv | QPool | QAdd | QConcat | QHost
+def magnitudes(weight: np.ndarray) -> np.ndarray:
+    """Sums int64[O] of the magnitudes of int8[O, ...] or int16[O, ...]."""
+    taps = weight.reshape(weight.shape[0], -1)
+    if taps.dtype == np.int8:  # abs(-128) wraps to -128 in int8, which reads as 128 in uint8: just what is wanted.
+        return np.abs(taps).view(np.uint8).sum(axis=1, dtype=np.int64)
+    return np.abs(taps).sum(axis=1, dtype=np.int64)
+
+
+QNode = QConv | QPool | QAdd | QGate | QConcat | QMove | QHost
 
 
 def require(node: Any, holds: bool | np.bool_, what: str, remedy: str) -> None:

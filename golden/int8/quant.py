@@ -12,7 +12,7 @@ A tensor is named after the last float value fused into it ("relu1_1"), so it co
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,16 +21,30 @@ from golden.errors import QuantError
 from golden.int8.fuse import FusedGraph, FusedLayer, fuse
 from golden.int8.ops import run
 from golden.int8.qgraph import QGraph, QTensor
-from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QHost, QNode, QPool, Residual
+from golden.int8.qnodes import ADD_WEIGHT_LIMIT, QAdd, QConcat, QConv, QGate, QHost, QMove, QNode, QPool, Residual
 from golden.int8.requant import INT8, Requant
 from golden.net.activations import Activation
 from golden.net.evaluate import evaluate, norm_affine
 from golden.net.float_ops import iterate_float
-from golden.net.graph import Add, AvgPool, Clip, Concat, Conv2d, GlobalAvgPool, Graph, Host, Linear, MaxPool, Relu
+from golden.net.graph import (
+    Add,
+    AvgPool,
+    Clip,
+    Concat,
+    Conv2d,
+    Gate,
+    GlobalAvgPool,
+    Graph,
+    Host,
+    Linear,
+    MaxPool,
+    Move,
+    Relu,
+)
 
 __all__ = [
     "QAdd", "QConcat", "QConv", "QGraph", "QHost", "QNode", "QPool", "QTensor", "QuantisationError", "Requant",
-    "affine", "float_outputs", "output_error", "quantisation_error", "quantize",
+    "affine", "distance", "float_outputs", "output_error", "quantisation_error", "quantize",
 ]  # fmt: skip
 
 SCALE_BITS = 12
@@ -46,6 +60,9 @@ RESIDUAL_LIMIT = 1 << 21
 RESIDUAL_SPREAD = 16
 """Filters whose scale is smaller than that of the coarsest by more than this get a coarser one, so that the weight of
 the residual, 7 bits with a shift for all filters, follows the scale of each closely."""
+
+LEAST_SCALE = 2.0**-100
+"""Below this, scales of filters would lose precision in float32."""
 
 BLOCK_ELEMENTS = 1 << 22
 
@@ -77,19 +94,17 @@ def float_outputs(graph: Graph, weights: Weights, image: np.ndarray) -> dict[str
     return {name: computed[name] for name in graph.outputs}
 
 
-def output_error(
-    real: Weights, quantised: QGraph, tensors: Weights, only: Collection[str] | None = None
-) -> QuantisationError:
-    """Compare the float outputs, or `only` some of them, with those among the int8 tensors; both in the order of the
-    network's outputs."""
-    differences, values = [], []
-    for (name, output), tensor in zip(real.items(), quantised.outputs, strict=True):
-        if only is not None and name not in only:
-            continue
-        value = output.astype(np.float64).reshape(-1)
-        differences.append(quantised.tensors[tensor].dequantize(tensors[tensor]).reshape(-1) - value)
-        values.append(value)
-    difference, value = np.concatenate(differences), np.concatenate(values)
+def output_error(real: Weights, quantised: QGraph, tensors: Weights) -> QuantisationError:
+    """Compare the float outputs with those among the int8 tensors; both in the order of the network's outputs."""
+    got = [quantised.tensors[tensor].dequantize(tensors[tensor]).reshape(-1) for tensor in quantised.outputs]
+    wanted = [output.astype(np.float64).reshape(-1) for _, output in zip(quantised.outputs, real.values(), strict=True)]
+    return distance(np.concatenate(got), np.concatenate(wanted))
+
+
+def distance(got: np.ndarray, wanted: np.ndarray) -> QuantisationError:
+    """Of real numbers from those that they should be."""
+    value = wanted.astype(np.float64)
+    difference = got.astype(np.float64) - value
     power = math.sqrt(float(np.mean(value**2)))
     relative = math.sqrt(float(np.mean(difference**2))) / power if power else 0.0
     return QuantisationError(relative, float(np.abs(difference).max()))
@@ -103,6 +118,7 @@ def quantize(
     percentile: float = 100.0,
     outputs: dict[str, np.ndarray] | None = None,
     fold_sums: bool = True,
+    graphs: Sequence[Graph] = (),
 ) -> QGraph:
     """Quantise a network, with activation ranges (zero included) from one image or several.
 
@@ -116,6 +132,8 @@ def quantize(
         Takes the float outputs of the last image, in the order of ``graph.outputs``.
     fold_sums : bool
         Without, every Add stays a node of its own, and rounds on its own.
+    graphs : sequence of Graph, optional
+        The same network once for each image, where its nodes for the host read more than the image.
 
     Raises
     ------
@@ -134,7 +152,7 @@ def quantize(
     real: dict[str, np.ndarray] = {}
     while True:
         plan = fuse(graph, apart)
-        ranges = _ranges(graph, plan, weights, images, percentile, real)
+        ranges = _ranges(graphs or [graph] * len(images), plan, weights, images, percentile, real)
         tensors = _tensors(graph, plan, ranges)
         coarse = {step.add.name for step in plan.steps if step.add and _too_coarse(step, tensors, weights, graph)}
         if not coarse:
@@ -149,7 +167,7 @@ def quantize(
 
 
 def _ranges(
-    graph: Graph,
+    graphs: Sequence[Graph],
     plan: FusedGraph,
     weights: Weights,
     images: Sequence[np.ndarray],
@@ -158,7 +176,7 @@ def _ranges(
 ) -> dict[str, tuple[float, float]]:
     """Range, zero included, of each surviving or hidden tensor over the images; `outputs` takes the last outputs."""
     ranges: dict[str, tuple[float, float]] = {}
-    for image in images:
+    for graph, image in zip(graphs, images, strict=True):
         for name, value in iterate_float(graph, weights, image):
             if name in graph.outputs:
                 outputs[name] = value
@@ -183,13 +201,17 @@ def _tensors(graph: Graph, plan: FusedGraph, ranges: dict[str, tuple[float, floa
         return name
 
     for step in plan.steps:
-        if isinstance(step.node, MaxPool | Concat):
+        if isinstance(step.node, MaxPool | Concat | Move):
             for name in step.inputs:
                 group[root(name)] = root(step.output)
     merged: dict[str, tuple[float, float]] = {}
     for name in plan.shapes:
         low, high = merged.get(root(name), (0.0, 0.0))
         merged[root(name)] = (min(low, ranges[name][0]), max(high, ranges[name][1]))
+    for step in plan.steps:
+        if isinstance(step.node, Move):
+            low, high = merged[root(step.output)]
+            merged[root(step.output)] = (min(low, step.node.fill), max(high, step.node.fill))
     return {name: QTensor(name, shape, *affine(*merged[root(name)])) for name, shape in plan.shapes.items()}
 
 
@@ -209,7 +231,7 @@ def _lower(
         return _lower_plain(step, tensors[step.output], tensors, weights, graph)
     before = hidden[step.before] if step.before in hidden else tensors[step.before]
     node = _lower_plain(step, replace(before, name=step.output), tensors, weights, graph)
-    assert not isinstance(node, QConcat | QHost)
+    assert not isinstance(node, QConcat | QMove | QHost)
     assert node.requant is not None  # copies have no functions behind them
     return replace(node, requant=replace(node.requant, table=_table(step, before, tensors[step.output])))
 
@@ -227,17 +249,25 @@ def _lower_plain(
 ) -> QNode:
     """The step without its functions."""
     node = step.node
+    if isinstance(node, Host):
+        scales = tuple((tensors[name].scale, tensors[name].zero_point) for name in (*step.inputs, step.output))
+        return QHost(node.name, step.inputs, step.output, node.part, scales)
     first = tensors[step.inputs[0]]
     match node:
         case Concat():
             return QConcat(node.name, step.inputs, step.output)
-        case Host():
-            scales = tuple((tensors[name].scale, tensors[name].zero_point) for name in (*step.inputs, step.output))
-            return QHost(node.name, step.inputs, step.output, node.part, scales)
         case MaxPool():
             return QPool(
                 node.name, "maxpool", first.name, step.output, node.kernel, node.stride, node.padding, None, INT8[0]
             )
+        case Move():
+            fill = int(output.quantize(np.array(node.fill)))
+            return QMove(node.name, step.inputs, step.output, node.shape, node.view, node.pieces, fill)
+        case Gate():
+            gate = tensors[step.inputs[1]]
+            scale = np.full(output.shape[0], first.scale * gate.scale / output.scale)
+            zeros, pair = (first.zero_point, gate.zero_point), (step.inputs[0], step.inputs[1])
+            return QGate(node.name, pair, step.output, zeros, _requant(step, scale, output))
         case Add():
             return _lower_add(step, first, tensors[step.inputs[1]], output)
         case AvgPool():
@@ -341,7 +371,7 @@ def _filter_scales(flat: np.ndarray, bias: np.ndarray, source: QTensor) -> np.nd
     largest = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
     # A filter that is tiny against its bias gives up precision in its taps, so that the bias fits.
     scale = np.maximum(largest / INT8[1], np.abs(bias) / (source.scale * BIAS_LIMIT))
-    scale[scale == 0] = 1.0
+    scale[scale < LEAST_SCALE] = 1.0  # of such filters nothing is left
     return scale
 
 

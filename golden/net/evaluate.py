@@ -13,13 +13,16 @@ from golden.net.graph import (
     Concat,
     Conv2d,
     Flatten,
+    Gate,
     GlobalAvgPool,
     Host,
     Linear,
     MaxPool,
+    Move,
     Node,
     Relu,
 )
+from golden.net.pieces import assemble
 from golden.net.window import correlate, pad, windows
 
 __all__ = ["evaluate", "norm_affine"]
@@ -42,7 +45,7 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
     tensors : list of float array
         Its parameters, then its statistics, in the order of ``Graph.node_tensors``.
     """
-    x = values[0]
+    x = values[0] if values else np.empty(0)
     match node:
         case Conv2d():
             weight, *bias = tensors
@@ -65,12 +68,16 @@ def evaluate(node: Node, values: Sequence[np.ndarray], tensors: Sequence[np.ndar
             return x.mean(axis=(1, 2), keepdims=True)
         case Add():
             return values[0] + values[1]
+        case Gate():
+            return values[0] * values[1]
+        case Move():
+            return assemble(node.pieces, node.view, node.shape, node.fill, values)
         case Concat():
             return np.concatenate(values)
         case Host():
             ports = node.part.inputs
-            value = node.part.run([v.astype(np.float32).reshape(p.shape) for v, p in zip(values, ports, strict=True)])
-            return value.reshape(node.part.output.chw)
+            reals = [port.of_reals(value) for value, port in zip(values, ports, strict=True)]
+            return node.part.output.held(node.part.run(reals, node.feeds)).astype(np.float32)
         case Relu():
             return np.maximum(x, 0)
         case Clip():

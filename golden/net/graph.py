@@ -12,18 +12,20 @@ from golden.net.nodes import (
     Concat,
     Conv2d,
     Flatten,
+    Gate,
     GlobalAvgPool,
     Host,
     Linear,
     MaxPool,
+    Move,
     Node,
     Relu,
     Shape,
 )
 
 __all__ = [
-    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Graph", "GraphError",
-    "Host", "Linear", "MaxPool", "Node", "Relu", "Shape",
+    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "Gate", "GlobalAvgPool", "Graph",
+    "GraphError", "Host", "Linear", "MaxPool", "Move", "Node", "Relu", "Shape",
 ]  # fmt: skip
 
 

@@ -5,16 +5,17 @@ output shape. Shapes are (C, H, W) with a batch of one; padding is (top, left, b
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from golden.errors import GraphError
-from golden.int8.fallback import HostPart
+from golden.int8.fallback import Feeds, HostPart
+from golden.net.pieces import Piece, fault_of
 from golden.net.window import Padding, Pair, out_hw
 
 __all__ = [
-    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "GlobalAvgPool", "Host", "Linear",
-    "MaxPool", "Node", "Relu", "Shape",
+    "Add", "AvgPool", "BatchNorm", "Clip", "Concat", "Conv2d", "Flatten", "Gate", "GlobalAvgPool", "Host", "Linear",
+    "MaxPool", "Move", "Node", "Relu", "Shape",
 ]  # fmt: skip
 
 Shape = tuple[int, int, int]
@@ -53,9 +54,9 @@ class Node:
 
     def require_positive(self, **fields: tuple[int, ...] | int) -> None:
         """Refuse values below one."""
-        for field, value in fields.items():
+        for name, value in fields.items():
             if min(value if isinstance(value, tuple) else (value,)) < 1:
-                self.fail(f"{field} is {value}", "every entry must be at least 1")
+                self.fail(f"{name} is {value}", "every entry must be at least 1")
 
     def require_padding(self, padding: Padding) -> None:
         """Refuse a malformed padding."""
@@ -173,7 +174,6 @@ class _Pool(_Unary):
     def infer(self, *shapes: Shape) -> Shape:
         channels, height, width = shapes[0]
         self.require_positive(kernel=self.kernel, stride=self.stride)
-        self.require_padding(self.padding)
         top, left, bottom, right = self.padding
         if max(top, bottom) >= self.kernel[0] or max(left, right) >= self.kernel[1]:
             self.fail(
@@ -190,10 +190,14 @@ class _Pool(_Unary):
 class MaxPool(_Pool):
     """Maximum over a window; padding never wins."""
 
+    def infer(self, *shapes: Shape) -> Shape:
+        self.require_padding(self.padding)
+        return super().infer(*shapes)
+
 
 @dataclass(frozen=True)
 class AvgPool(_Pool):
-    """Mean over a window; padding counts as real zeros (PyTorch's ``count_include_pad=True``)."""
+    """Mean over a window; padding counts as real zeros (PyTorch's ``count_include_pad=True``), negative cuts off."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,45 @@ class Concat(Node):
 
 
 @dataclass(frozen=True)
+class Move(Node):
+    """Copies of rectangles of its inputs; `fill` where a piece reads outside of its source."""
+
+    values: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+    view: Pair
+    shape: Shape
+    fill: float = 0.0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.values
+
+    def infer(self, *shapes: Shape) -> Shape:
+        fault = fault_of(self.pieces, self.view, self.shape, shapes)
+        if fault is not None:
+            self.fail(fault, "give pieces that cover the output once")
+        return self.shape
+
+
+@dataclass(frozen=True)
+class Gate(Node):
+    """Product of a map (C, H, W) and a value a channel (C, 1, 1)."""
+
+    map: str
+    gate: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.map, self.gate)
+
+    def infer(self, *shapes: Shape) -> Shape:
+        if shapes[1] != (shapes[0][0], 1, 1):
+            what = f"{self.map!r} has shape {shapes[0]} but {self.gate!r} has {shapes[1]}"
+            self.fail(what, "give one value a channel")
+        return shapes[0]
+
+
+@dataclass(frozen=True)
 class Relu(_Unary):
     """max(x, 0)."""
 
@@ -273,6 +316,8 @@ class Host(Node):
 
     values: tuple[str, ...]
     part: HostPart
+    feeds: Feeds = field(default_factory=dict, compare=False)
+    """The model's own inputs that the part reads."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

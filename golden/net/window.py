@@ -43,10 +43,14 @@ def ceil_padding(in_hw: Pair, kernel: Pair, stride: Pair, padding: Padding) -> P
 
 
 def pad(x: np.ndarray, padding: Padding, value: float) -> np.ndarray:
-    """Surround ``x[C, H, W]`` with `value`; returns `x` itself when there is nothing to add."""
-    top, left, bottom, right = padding
+    """Surround ``x[C, H, W]`` with `value`, or cut off where negative; `x` itself if there is nothing to do."""
     if not any(padding):
         return x
+    if min(padding) < 0:
+        top, left, bottom, right = (max(0, -amount) for amount in padding)
+        x = x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
+        padding = (max(0, padding[0]), max(0, padding[1]), max(0, padding[2]), max(0, padding[3]))
+    top, left, bottom, right = padding
     channels, height, width = x.shape
     out = np.full((channels, height + top + bottom, width + left + right), value, dtype=x.dtype)
     out[:, top : top + height, left : left + width] = x

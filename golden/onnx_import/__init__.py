@@ -1,59 +1,54 @@
 """Networks from ONNX files: quantised ones as they are, float ones as a graph to quantise."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from golden.int8 import ops
-from golden.int8.qgraph import QGraph, QTensor
-from golden.int8.qnodes import QHost
-from golden.int8.quant import affine
+from golden.errors import OnnxError
+from golden.onnx_import.feeds import load_feeds, sample_feeds
 from golden.onnx_import.floats import import_float
 from golden.onnx_import.imported import FloatModel, Output, QuantisedModel
-from golden.onnx_import.islands import largest_refusal
-from golden.onnx_import.judge import Judgement, judge_float, judge_quantised
-from golden.onnx_import.model import read
+from golden.onnx_import.judge import Judgement, Reference, judge_float, judge_quantised
+from golden.onnx_import.model import Shapes
 from golden.onnx_import.quantised import import_quantised
+from golden.onnx_import.reading import read
+from golden.onnx_import.work import HostNode, Share
 
 __all__ = [
-    "FloatModel", "Judgement", "Output", "QuantisedModel", "judge_float", "judge_quantised", "largest_refusal",
-    "load_onnx", "settle",
+    "FloatModel", "HostNode", "Judgement", "Output", "QuantisedModel", "Reference", "Shapes", "Share", "judge_float",
+    "judge_quantised", "load_feeds", "load_onnx", "sample_feeds",
 ]  # fmt: skip
 
 
 def load_onnx(
-    path: str | Path, shape: tuple[int, ...] | None = None, *, fallback: bool = False
+    path: str | Path,
+    shapes: Shapes | tuple[int, ...] | None = None,
+    *,
+    refuse: bool = False,
+    banned: Mapping[str, str] | None = None,
 ) -> QuantisedModel | FloatModel:
-    """Import an ONNX file.
+    """Import an ONNX file; nodes that the chip cannot run become nodes for the host.
 
     Parameters
     ----------
-    shape : (C, H, W), (F,) or the same behind a batch of 1, optional
-        Of the input; needed where the file leaves it open.
-    fallback : bool
-        Nodes that the chip cannot run become nodes for the host; otherwise they are refused.
+    shapes : mapping of str to tuple, or (C, H, W), (F,) or the same behind a batch of 1, optional
+        Of inputs by name, or of the one input; needed where the file leaves more than the batch open.
+    refuse : bool
+        Refuse nodes that the chip cannot run, all at once.
+    banned : mapping of str to str, optional
+        Why nodes are to stay on the host, by name.
 
     Raises
     ------
     OnnxError
         In one line, with the node or tensor and the remedy.
     """
-    model = read(path, shape, fallback=fallback)
-    return import_quantised(model) if model.quantised else import_float(model)
-
-
-def settle(model: QuantisedModel, image: np.ndarray) -> QuantisedModel:
-    """Scale the real outputs of the host by what they are for one input int8[C, H, W]."""
-    if not model.unscaled:
-        return model
-    values = ops.run(model.graph, image)
-    tensors, nodes = dict(model.graph.tensors), list(model.graph.nodes)
-    for index, node in enumerate(nodes):
-        if isinstance(node, QHost) and node.output in model.unscaled:
-            real = node.real([values[name] for name in node.inputs])
-            old = tensors[node.output]
-            tensors[node.output] = made = QTensor(old.name, old.shape, *affine(float(real.min()), float(real.max())))
-            nodes[index] = replace(node, scales=(*node.scales[:-1], (made.scale, made.zero_point)))
-    graph = QGraph(model.graph.name, model.graph.input, model.graph.outputs, tensors, tuple(nodes))
-    return replace(model, graph=graph, unscaled=())
+    given = {"": tuple(shapes)} if shapes is not None and not isinstance(shapes, Mapping) else shapes
+    model = read(path, given, banned=banned)
+    made = import_quantised(model) if model.quantised else import_float(model)
+    if refuse and made.share.host:
+        reasons = [node.why or f"node {node.name!r} ({node.kind}): it reads the host's" for node in made.share.host]
+        raise OnnxError(
+            f"{len(reasons)} of {made.share.nodes} nodes cannot run on the chip; leave FALLBACK out, and the host runs "
+            f"them: {' | '.join(reasons)}"
+        )
+    return made

@@ -45,6 +45,7 @@ class Window:
 
 def window(op: Op, in_hw: Pair, kernel: Iterable[int]) -> Window:
     """Window of a convolution or pool, with auto_pad and ceil_mode worked out as explicit padding."""
+    kernel = tuple(kernel)
     size = _pair(op, "kernel", kernel)
     stride = _pair(op, "strides", op.attributes.get("strides", (1, 1)))
     dilation = _pair(op, "dilations", op.attributes.get("dilations", (1, 1)))
@@ -52,6 +53,7 @@ def window(op: Op, in_hw: Pair, kernel: Iterable[int]) -> Window:
         if not 1 <= min(value) <= max(value) < 1 << 15:
             op.fail(f"{field} is {value}", "every entry must be at least 1")
     pads = tuple(int(p) for p in op.attributes.get("pads", (0, 0, 0, 0)))
+    pads = (pads[0], 0, pads[1], 0) if len(pads) == 2 else pads
     if len(pads) != 4 or min(pads) < 0 or max(pads) >= 1 << 15:
         op.fail(f"pads is {pads}", "give (top, left, bottom, right), none negative")
     mode = op.attributes.get("auto_pad", b"NOTSET")
@@ -70,8 +72,9 @@ def window(op: Op, in_hw: Pair, kernel: Iterable[int]) -> Window:
 
 def _pair(op: Op, field: str, values: Iterable[int]) -> Pair:
     pair = tuple(int(v) for v in values)
+    pair = (*pair, 1) if len(pair) == 1 else pair  # a map of one column
     if len(pair) != 2:
-        op.cannot(f"{field} is {pair}", "only two-dimensional windows can run")
+        op.cannot(f"{field} is {pair}", "windows of one and two dimensions can run")
     return pair[0], pair[1]
 
 
@@ -142,7 +145,7 @@ def _unsqueeze(op: Op, shape: tuple[int, ...], axes: list[int]) -> tuple[int, ..
 def pad_amount(op: Op, rank: int, pads: np.ndarray | None, axes: np.ndarray | None) -> Padding:
     """Padding (top, left, bottom, right) of a Pad operator."""
     mode = op.attributes.get("mode", b"constant")
-    if mode != b"constant" or rank != 4 or pads is None:
+    if mode != b"constant" or rank not in (3, 4) or pads is None:
         op.cannot(f"mode {mode!r} on {rank} dimensions", "only constant padding of (1, C, H, W) by a constant can run")
     values = [int(v) for v in pads.reshape(-1)]
     where = [int(a) % rank for a in axes.reshape(-1)] if axes is not None else list(range(rank))
@@ -151,8 +154,9 @@ def pad_amount(op: Op, rank: int, pads: np.ndarray | None, axes: np.ndarray | No
     before, after = [0] * rank, [0] * rank
     for index, axis in enumerate(where):
         before[axis], after[axis] = values[index], values[index + len(where)]
-    if any(before[:2] + after[:2]) or min(before + after) < 0 or max(before + after) >= 1 << 15:
-        op.cannot(f"pads is {values}", "only height and width can be padded, by amounts that are not negative")
+    if any(before[:2] + after[:2]) or min(before + after) <= -1 << 15 or max(before + after) >= 1 << 15:
+        op.cannot(f"pads is {values}", "only height and width can be padded")
+    before, after = [*before, 0], [*after, 0]
     return before[2], before[3], after[2], after[3]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from golden.int8.fallback import Port
 from golden.int8.qgraph import QTensor
 from golden.int8.qnodes import QNode
 from golden.int8.requant import INT8
@@ -13,7 +14,17 @@ from golden.onnx_import.draft import Draft
 from golden.onnx_import.islands import OnHost
 from golden.onnx_import.model import QUANTISED_OPS, Model, Op, require_bounded
 from golden.onnx_import.operands import constant, optional_constant
-from golden.onnx_import.values import Activation, Fixed, Pending, QParams, Target, Value, params_of, require_same
+from golden.onnx_import.values import (
+    NO_PADDING,
+    Activation,
+    Fixed,
+    Pending,
+    QParams,
+    Target,
+    Value,
+    params_of,
+    require_same,
+)
 from golden.onnx_import.walk import VIEWS
 
 __all__ = ["Builder", "QuantisedDraft"]
@@ -28,13 +39,11 @@ class QuantisedDraft(Draft):
     tensors: dict[str, QTensor] = field(default_factory=dict)
     unsigned: dict[str, bool] = field(default_factory=dict)
     """Tensors that ONNX holds as uint8."""
-    unscaled: list[str] = field(default_factory=list)
-    """Tensors of real outputs of the host."""
     nodes: list[QNode] = field(default_factory=list)
+    hosted: dict[str, None] = field(default_factory=dict)
+    """Tensors that the host writes, so that it need not read them."""
     roots: dict[str, Activation] = field(default_factory=dict)
     """What a tensor that a table writes is a function of, through other tables too."""
-    picture: Activation | None = None
-    """The quantised input, once that is known."""
 
 
 class Builder:
@@ -44,6 +53,8 @@ class Builder:
         self.model = model
         self.draft = QuantisedDraft(dict(model.constants))
         self.names = Names()
+        self.origins: dict[str, str] = {}
+        """Name of the operator that a node comes of, by the latter's name."""
         self._tensor_names = Names()
 
     # Operands
@@ -98,7 +109,9 @@ class Builder:
 
     def name(self, op: Op) -> str:
         """A fresh name for a node that an operator becomes."""
-        return self.names.new(op.name)
+        name = self.names.new(op.name)
+        self.origins[name] = op.name
+        return name
 
     def tensor(self, name: str, chw: tuple[int, int, int], params: QParams) -> str:
         """A new tensor for an ONNX value; its name."""
@@ -107,12 +120,6 @@ class Builder:
         self.draft.tensors[safe] = QTensor(safe, chw, float(params.scale), params.zero_point)
         self.draft.unsigned[safe] = params.unsigned
         return safe
-
-    def take_picture(self, name: str, shape: tuple[int, ...], params: QParams) -> Activation:
-        """The tensor of the network's input."""
-        chw = (shape[1], 1, 1) if len(shape) == 2 else (shape[1], shape[2], shape[3])
-        self.draft.picture = made = Activation(self.tensor(name, chw, params), chw, shape, params)
-        return made
 
     def add(self, node: QNode) -> None:
         """Append a node."""
@@ -123,7 +130,16 @@ class Builder:
         lo, hi = params.bound(pending.lo, INT8[0]), params.bound(pending.hi, INT8[1])
         tensor = self.tensor(name, pending.chw, params)
         pending.emit(Target(tensor, params, lo, hi))
-        return Activation(tensor, pending.chw, pending.shape, params)
+        return Activation(tensor, pending.chw, pending.shape, params, last=pending.last and pending.chw[1:] != (1, 1))
+
+    def port(self, name: str) -> Port | None:
+        """How the host reads a value that is a tensor of the chip."""
+        value = self.draft.values[name]
+        if not isinstance(value, Activation) or value.real or value.padding != NO_PADDING:
+            return None
+        if value.tensor in self.draft.hosted:
+            return None
+        return Port(name, value.shape, "uint8" if value.params.unsigned else "int8", value.last)
 
     def is_tensor(self, tensor: str) -> Callable[[str], bool]:
         """Whether an ONNX value holds the integers of a tensor."""

@@ -38,7 +38,7 @@ def quantised_constant(build: Builder, op: Op, value: np.ndarray) -> np.ndarray:
     info = np.iinfo(zero.dtype)
     if np.isnan(raw).any():
         op.fail(f"tensor {op.inputs[0]!r} holds NaN", "export the model again")
-    return np.clip(raw, info.min, info.max).astype(zero.dtype)
+    return np.asarray(np.clip(raw, info.min, info.max), dtype=zero.dtype)
 
 
 def require_bytes(build: Builder, op: Op, index: int) -> None:

@@ -54,10 +54,16 @@ def curve_of(build: Builder, op: Op, read: Sequence[Activation]) -> Curve:
 
 def _common(build: Builder, read: Sequence[Activation | Curve]) -> Curve | None:
     """Curve of an operator on these values, if they are functions of one tensor and of one shape."""
-    sources = [x.source if isinstance(x, Curve) else build.draft.roots.get(x.tensor, x) for x in read]
-    if len({source.tensor for source in sources}) != 1 or len({x.shape for x in read}) != 1:
+    sources = [x.source if isinstance(x, Curve) else _root(build, x) for x in read]
+    if len({source.tensor for source in sources}) != 1 or len({(x.shape, x.last) for x in read}) != 1:
         return None
-    return Curve(sources[0], read[0].shape)
+    return Curve(sources[0], read[0].shape, read[0].last)
+
+
+def _root(build: Builder, x: Activation) -> Activation:
+    """What a tensor is a function of, if ONNX sees both in one order."""
+    root = build.draft.roots.get(x.tensor, x)
+    return root if root.last == x.last else x
 
 
 def tabulate(build: Builder, op: Op, curve: Curve, params: QParams) -> Activation:
@@ -70,4 +76,4 @@ def tabulate(build: Builder, op: Op, curve: Curve, params: QParams) -> Activatio
     window = (NO_WINDOW.kernel, NO_WINDOW.stride, NO_WINDOW.padding)
     build.add(QPool(build.name(op), "avgpool", x.tensor, tensor, *window, requant, zero, -zero))
     build.draft.roots[tensor] = x
-    return Activation(tensor, x.chw, curve.shape, params)
+    return Activation(tensor, x.chw, curve.shape, params, last=curve.last)

@@ -31,22 +31,18 @@ def lower_conv(
     filters = weight.raw.shape[0]
     zero = weight.zero.astype(np.int32).reshape(-1, 1, 1, 1)
     integers = weight.raw.astype(np.int32) - zero
-    if integers.size and not INT8[0] <= integers.min() <= integers.max() <= INT8[1]:
-        op.fail(
-            f"weights less zero point span {integers.min()}..{integers.max()}, which is no int8",
-            "quantise the weights symmetrically",
-        )
+    wide = integers.size and not INT8[0] <= integers.min() <= integers.max() <= INT8[1]
     with np.errstate(over="ignore", under="ignore"):
         product = x.params.scale * np.broadcast_to(weight.scale, (filters,))
         scale = product / target.params.scale
     folded = _bias(op, bias, product) - x.params.zero_point * integers.reshape(filters, -1).sum(axis=1, dtype=np.int64)
     if np.abs(folded).max() >= 1 << 31:
-        op.fail(f"bias reaches {np.abs(folded).max()} with the zero point folded in", "it must stay below 2**31")
+        op.cannot(f"bias reaches {np.abs(folded).max()} with the zero point folded in", "it must stay below 2**31")
     if kind == "conv" and groups > 1 and groups == x.chw[0]:
         kind = "depthwise"
     return QConv(
-        name, kind, x.tensor, target.tensor, integers.astype(np.int8), folded.astype(np.int32), window.stride,
-        window.padding, window.dilation, groups, x.params.zero_point, _requant(scale, target),
+        name, kind, x.tensor, target.tensor, integers.astype(np.int16 if wide else np.int8), folded.astype(np.int32),
+        window.stride, window.padding, window.dilation, groups, x.params.zero_point, _requant(scale, target),
     )  # fmt: skip
 
 
@@ -73,8 +69,10 @@ def lower_max(name: str, x: Activation, window: Window, tensor: str) -> QPool:
     )  # fmt: skip
 
 
-def lower_add(name: str, a: Activation, b: Activation, target: Target, *, zero_first: bool) -> QAdd:
-    """Element-wise sum with weights up to 2**21.
+def lower_add(
+    name: str, a: Activation, b: Activation, target: Target, *, zero_first: bool, negative: bool = False
+) -> QAdd:
+    """Element-wise sum, or difference, with weights up to 2**21.
 
     With `zero_first` the output's zero point is added before rounding half to even, as ONNX Runtime's QLinearAdd does.
     The parity of the zero point then decides ties, so an odd one leaves its one in the accumulator.
@@ -84,10 +82,10 @@ def lower_add(name: str, a: Activation, b: Activation, target: Target, *, zero_f
     limit = ADD_WEIGHT_LIMIT
     while True:
         unit = max(scale_a, scale_b) / limit
-        weights = round(scale_a / unit), round(scale_b / unit)
+        weights = round(scale_a / unit), round(scale_b / unit) * (-1 if negative else 1)
         one = round(scale_y / unit) if odd else 0
         bias = one - weights[0] * a.params.zero_point - weights[1] * b.params.zero_point
-        if limit == 1 or 128 * sum(weights) + abs(bias) < 1 << 31:
+        if limit == 1 or 128 * sum(map(abs, weights)) + abs(bias) < 1 << 31:
             break
         limit //= 2
     scale = np.full(a.chw[0], unit / scale_y)

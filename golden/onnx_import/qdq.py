@@ -13,8 +13,6 @@ from golden.onnx_import.attributes import clip_bounds, mean_axes_ok
 from golden.onnx_import.builder import Builder
 from golden.onnx_import.constants import bias_of, fixed, quantised_constant, weight_of
 from golden.onnx_import.curves import ONE_TENSOR, curve_of_float, tabulate
-from golden.onnx_import.hosted import bring
-from golden.onnx_import.islands import OnHost
 from golden.onnx_import.layers import (
     add,
     average_pool,
@@ -27,9 +25,10 @@ from golden.onnx_import.layers import (
     require_plain_gemm,
 )
 from golden.onnx_import.model import ELEMENTWISE_OPS, Op
-from golden.onnx_import.values import Activation, Curve, Input, Pending, QParams, Value, require_same
+from golden.onnx_import.quantised_maps import arithmetic, gate, prelu, transposed_convolution
+from golden.onnx_import.values import Activation, Curve, Pending, QParams, Value, require_same
 
-__all__ = ["dequantize", "import_float_op", "quantize"]
+__all__ = ["dequantize", "import_float_op", "quantize", "target_params"]
 
 
 def quantize(build: Builder, op: Op) -> Value:
@@ -39,26 +38,23 @@ def quantize(build: Builder, op: Op) -> Value:
     value = build.value(op)
     if isinstance(value, np.ndarray):
         return quantised_constant(build, op, value)
-    params = build.params(op, 1, 2)
-    if not op.has(2) and op.attributes.get("output_dtype", 2) == 3:
-        params = QParams(params.scale, 0, False)
-    if isinstance(value, Input):
-        picture = build.draft.picture
-        if picture is None:
-            return build.take_picture(op.outputs[0], value.shape, params)
-        require_same(op, op.inputs[0], picture.params, params)
-        return picture
+    params = target_params(build, op)
     if isinstance(value, Activation) and value.real:
         if value.params == params:
             return replace(value, real=False)
         value = pass_on(build, op, value)
-    if isinstance(value, OnHost):
-        return bring(build, op, op.outputs[0], params)
     if isinstance(value, Curve):
         return tabulate(build, op, value, params)
     if not isinstance(value, Pending):
         op.fail(f"input {op.inputs[0]!r} is quantised already", "drop this node")
     return build.write(op.outputs[0], value, params)
+
+
+def target_params(build: Builder, op: Op) -> QParams:
+    """Parameters of what a QuantizeLinear puts out."""
+    params = build.params(op, 1, 2)
+    unsigned = op.has(2) or op.attributes.get("output_dtype", 2) != 3
+    return params if unsigned else QParams(params.scale, 0, False)
 
 
 def dequantize(build: Builder, op: Op) -> Value:
@@ -87,11 +83,23 @@ def import_float_op(build: Builder, op: Op) -> Pending | Curve:
         return _clamp(build, op)
     if kind == "Concat":
         return concatenation(build, op, [build.activation(op, index) for index in range(len(op.inputs))])
+    if kind in ("Add", "Div", "Mul", "Sub") and (made := arithmetic(build, op)) is not None:
+        return made
+    if kind == "PRelu" and (made := prelu(build, op)) is not None:
+        return made
+    if kind == "Sum" and len(op.inputs) == 2:
+        return add(build, op, build.activation(op, 0), build.activation(op, 1))
+    if kind == "Sub":
+        return add(build, op, build.activation(op, 0), build.activation(op, 1), negative=True)
+    if kind == "Mul":
+        return gate(build, op, build.activation(op, 0), build.activation(op, 1))
     if kind in ELEMENTWISE_OPS - {"Add"}:
         op.cannot("it works on more than one tensor, or not on a quantised one", ONE_TENSOR)
     x = build.activation(op, 0)
     if kind == "Conv":
         return convolution(build, op, x, weight_of(build, op, 1), bias_of(build, op, 2))
+    if kind == "ConvTranspose":
+        return transposed_convolution(build, op, x, weight_of(build, op, 1), bias_of(build, op, 2))
     if kind == "MatMul":
         return dense(build, op, x, weight_of(build, op, 1), None, transposed=False)
     if kind == "Gemm":
@@ -106,6 +114,8 @@ def import_float_op(build: Builder, op: Op) -> Pending | Curve:
         return average_pool(build, op, x)
     if kind == "GlobalAveragePool":
         return global_average(build, op, x)
+    if kind == "GlobalMaxPool":
+        return max_pool(build, replace(op, attributes={"kernel_shape": x.chw[1:][: len(x.shape) - 2]}), x)
     if kind == "ReduceMean" and mean_axes_ok(op, len(x.shape), build.optional(op, 1)):
         pending = global_average(build, op, x)
         return pending if op.attributes.get("keepdims", 1) else replace(pending, shape=pending.shape[:2])

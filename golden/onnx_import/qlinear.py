@@ -1,5 +1,7 @@
 """QLinear operators: a layer and the quantisation of its output at once."""
 
+import numpy as np
+
 from golden.onnx_import.builder import Builder
 from golden.onnx_import.constants import fixed, require_bytes
 from golden.onnx_import.curves import curve_of, tabulate
@@ -13,6 +15,7 @@ from golden.onnx_import.layers import (
     require_plain_gemm,
 )
 from golden.onnx_import.model import Op
+from golden.onnx_import.quantised_maps import gate, real_constant, with_constant
 from golden.onnx_import.values import Activation
 
 __all__ = ["import_qlinear"]
@@ -23,6 +26,16 @@ def import_qlinear(build: Builder, op: Op) -> Activation:
     if op.kind == "QLinearConcat":
         pending = concatenation(build, op, _parts(build, op))
         return build.write(op.outputs[0], pending, build.params(op, 0, 1))
+    if op.kind in ("QLinearAdd", "QLinearMul"):
+        for index in (0, 3):
+            array = build.value(op, 3 - index)
+            if isinstance(array, np.ndarray):
+                constant = real_constant(fixed(build, op, array, 4 - index, 5 - index, 0))
+                x = build.activation(op, index, build.params(op, index + 1, index + 2))
+                assert constant is not None
+                pending = with_constant(build, op, op.kind.removeprefix("QLinear"), x, 0, constant)
+                assert pending is not None
+                return build.write(op.outputs[0], pending, build.params(op, 6, 7))
     x = build.activation(op, 0, build.params(op, 1, 2))
     if op.kind == "QLinearConv":
         require_bytes(build, op, 3)
@@ -47,6 +60,8 @@ def import_qlinear(build: Builder, op: Op) -> Activation:
         return tabulate(build, op, curve_of(build, op, [x]), build.params(op, 3, 4))
     if op.kind == "QLinearMul":
         b = build.activation(op, 3, build.params(op, 4, 5))
+        if x.tensor != b.tensor and (x.chw[1:] == (1, 1)) != (b.chw[1:] == (1, 1)):
+            return build.write(op.outputs[0], gate(build, op, x, b), build.params(op, 6, 7))
         return tabulate(build, op, curve_of(build, op, [x, b]), build.params(op, 6, 7))
     if op.kind == "QLinearAdd":
         b = build.activation(op, 3, build.params(op, 4, 5))

@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from golden.int8 import ops
-from golden.int8.qnodes import QAdd, QConcat, QConv, QNode, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QMove, QNode, QPool
 from golden.int8.requant import INT8, TABLE_ENTRIES
 from golden.net.activations import Activation, Expression
 from golden.net.evaluate import evaluate
-from golden.net.graph import Add, AvgPool, BatchNorm, Conv2d, GlobalAvgPool, Host, Linear, Node
+from golden.net.graph import Add, AvgPool, BatchNorm, Conv2d, Gate, GlobalAvgPool, Host, Linear, Move, Node
 from golden.net.window import Padding, Pair, correlate, pad, windows
 
-__all__ = ["across_tie", "float_slack", "largest", "other_side"]
+__all__ = ["across_tie", "dynamic_slack", "float_slack", "largest", "other_side"]
 
 BIAS_ROUNDING = 0.5
 """Error of a bias that the file holds in other units than those of the accumulator."""
@@ -54,7 +54,7 @@ def float_slack(
     folded : float64[O], optional
         Sum of the magnitudes of what the layer's bias is the sum of.
     """
-    x = values[0]
+    x = values[0] if values else output
     match node:
         case Conv2d() | Linear():
             weight, *bias = tensors
@@ -72,13 +72,25 @@ def float_slack(
             return _sum_error(taps) * evaluate(node, [np.abs(x).astype(np.float64)], tensors)
         case Add():
             return _sum_error(2) * (np.abs(values[0]).astype(np.float64) + np.abs(values[1]))
+        case Gate():
+            return UNIT * SINGLE_ROUNDINGS * np.abs(output).astype(np.float64)
         case Activation():
             return _function_slack(node, x, output)
         case Host():
             return SINGLE_ROUNDINGS * UNIT * largest(output)
+        case Move():  # of parts, perhaps, that are no values of the file
+            return CONFIDENCE * SINGLE_ROUNDINGS * UNIT * largest(output)
         case BatchNorm():
             raise AssertionError("the import folds normalisations")
     return 0.0  # copies and comparisons
+
+
+def dynamic_slack(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Distance float64[O, 1, 1] that DynamicQuantizeLinear before a layer explains: a step of 255 in every operand, and
+    one of the accumulator where the bias is rounded down."""
+    step = (max(float(x.max()), 0.0) - min(float(x.min()), 0.0)) / (TABLE_ENTRIES - 1)
+    weights = np.abs(weight).reshape(weight.shape[0], -1)
+    return step * (weights.sum(axis=1, dtype=np.float64) + weights.max(axis=1))[:, None, None]
 
 
 def _function_slack(node: Activation, x: np.ndarray, output: np.ndarray) -> float:
@@ -127,9 +139,9 @@ def other_side(
     others : dict of str to int8[C, H, W]
         Other sides of inputs that are no values of the file.
     """
-    if isinstance(node, QConcat):
-        return np.concatenate([others.get(name, values[name]) for name in node.inputs])
-    if not isinstance(node, QConv | QPool | QAdd) or node.requant is None:
+    if isinstance(node, QConcat | QMove):
+        return ops.run_node(node, {name: others.get(name, values[name]) for name in node.inputs})
+    if not isinstance(node, QConv | QPool | QAdd | QGate) or node.requant is None:
         return got
     requant = node.requant
     scale = np.ldexp(requant.multiplier.astype(np.float64), -requant.shift)[:, None, None]
@@ -142,10 +154,12 @@ def other_side(
     return np.where(tie, side, got)
 
 
-def _accumulator_slack(node: QConv | QPool | QAdd, values: Mapping[str, np.ndarray]) -> np.ndarray | float:
+def _accumulator_slack(node: QConv | QPool | QAdd | QGate, values: Mapping[str, np.ndarray]) -> np.ndarray | float:
     """Distance float64, in units of the accumulator, that the integers here or float32 there may be off."""
     if isinstance(node, QAdd):
-        return UNIT * SINGLE_ROUNDINGS * TABLE_ENTRIES * sum(map(abs, node.weights))
+        return UNIT * SINGLE_ROUNDINGS * (TABLE_ENTRIES * sum(map(abs, node.weights)) + np.abs(node.bias).max())
+    if isinstance(node, QGate):
+        return UNIT * SINGLE_ROUNDINGS * np.abs(ops.accumulate(node, values))
     zero = node.pad_value
     x = values[node.input].astype(np.float64) - zero
     if isinstance(node, QPool):

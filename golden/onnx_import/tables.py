@@ -94,7 +94,7 @@ def merge_tables(nodes: Iterable[QNode], outputs: Sequence[str]) -> list[QNode]:
     merged: dict[str, QNode] = {}  # by output, in order
     for node in reversed(alive):
         table = _lone_table(node)
-        before = merged.get(node.inputs[0])
+        before = merged.get(node.inputs[0]) if node.inputs else None
         if table is not None and readers[node.inputs[0]] == 1 and isinstance(before, QConv | QPool | QAdd):
             requant = before.requant
             if requant is not None:  # else a maximum pool

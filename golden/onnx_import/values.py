@@ -12,7 +12,7 @@ from golden.net.window import Padding
 from golden.onnx_import.model import Op
 
 __all__ = [
-    "Activation", "Curve", "Fixed", "Input", "Pending", "QParams", "Target", "Value", "params_of",
+    "Activation", "Curve", "Fixed", "Pending", "QParams", "Target", "Value", "params_of",
     "require_same", "scale_of", "zero_of",
 ]  # fmt: skip
 
@@ -39,13 +39,6 @@ class QParams:
         return int(max(INT8[0], min(INT8[1], raw)))
 
 
-@dataclass(frozen=True)
-class Input:
-    """The float picture before its QuantizeLinear."""
-
-    shape: tuple[int, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Fixed:
     """A quantised constant: integers, float32 scale and zero point (single, or one per entry of `axis`)."""
@@ -68,6 +61,8 @@ class Activation:
     real: bool = False
     padding: Padding = NO_PADDING
     """Zeros around it that the next operator has to add."""
+    last: bool = False
+    """Whether ONNX sees it as [H, W, C], not [C, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +89,8 @@ class Pending:
     shape: tuple[int, ...]
     lo: float = -inf
     hi: float = inf
+    last: bool = False
+    """As of `Activation`."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +99,11 @@ class Curve:
 
     source: Activation
     shape: tuple[int, ...]
+    last: bool = False
+    """As of `Activation`."""
 
 
-Value = Input | Activation | Pending | Curve | Fixed | np.ndarray
+Value = Activation | Pending | Curve | Fixed | np.ndarray
 
 
 def scale_of(op: Op, name: str, array: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from scheduler.group import Pools
 from scheduler.plan.layout import Blocked, Layout, Packed, ceil_div, round_up
 from scheduler.plan.limits import ADDRESS_SPACE, MAX_STEP
 from scheduler.plan.program import Placement
-from scheduler.work.lower import is_flat
 
 __all__ = ["aliases", "input_layouts", "likely_layout", "place_tensors", "root_of"]
 
@@ -158,7 +157,7 @@ def input_layouts(graph: QGraph, chip: ChipParams) -> dict[str, Layout]:
     if graph.input in graph.outputs or len(readers) != 1 or not isinstance(readers[0], QConv):
         return found
     node = readers[0]
-    if node.groups != 1 or is_flat(node, tensor.shape) or (node.residual and node.residual.input == graph.input):
+    if node.groups != 1 or (node.residual and node.residual.input == graph.input):
         return found
     stride = (node.stride[0] if node.out_hw[0] > 1 else 1, node.stride[1] if node.out_hw[1] > 1 else 1)
     kernel = (node.weight.shape[2], node.weight.shape[3])

@@ -125,6 +125,10 @@ class Summary:
     """The source of the input if that is no picture."""
     outputs: list[Mapping[str, Any]] = field(default_factory=list)
     """The outputs of a whole ONNX model (`tb.run.workload.OutputFacts`), in its order."""
+    share: Mapping[str, Any] | None = None
+    """How an ONNX model is divided between chip and host (`golden.onnx_import.Share`)."""
+    ends: list[Mapping[str, Any]] = field(default_factory=list)
+    """What the host does before the first launch and behind the last: operators and bytes that pass."""
     onnxruntime: Mapping[str, Any] | None = None
     """What the comparison with ONNX Runtime found (`golden.onnx_import.Judgement`), of an ONNX model."""
     bit_exact: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,12 +16,14 @@ from rich.text import Text
 from golden.int8.quant import QuantisationError
 from tb.report.summary import CAUSES, LayerSummary, Summary, largest_loss, percent, signed
 
-__all__ = ["print_prediction", "print_summary", "shorten"]
+__all__ = ["PIPE_WIDTH", "notes", "print_prediction", "print_summary", "shorten"]
 
 PIPE_WIDTH = 112
 """Width of the report where the output is no terminal."""
 NAME_WIDTH = 16
 """Width to which names of layers are shortened before a column is left out."""
+CUTS = 6
+"""Cuts that are told; the table and summary.json have them all."""
 LEAST_NAME = 5
 """Width that a name keeps on the narrowest terminal."""
 GAP, EDGE = 2, 1
@@ -78,7 +81,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     times += [f"golden {summary.golden_s:.1f} s"]
     times += [f"simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s{shared}"]
     console.print(", ".join(times))
-    for line in _notes(summary):
+    for line in notes(summary):
         console.print(line, markup=False, highlight=False)
     if summary.first_difference:
         console.print(f"[bold red]first difference:[/] {summary.first_difference}")
@@ -176,32 +179,57 @@ def _longest(texts: list[str]) -> int:
     return max(map(len, texts))
 
 
-def _notes(summary: Summary) -> Iterator[str]:
+def notes(summary: Summary) -> Iterator[str]:
     """What there is to know besides."""
-    if summary.host_layers:
-        yield (
-            f"{len(summary.host_layers)} of {summary.nodes} nodes ran on the host: cut at "
-            f"{', '.join(summary.host_layers)}"
-        )
+    yield from _share_notes(summary)
     if summary.quantisation_error:
-        yield f"int8 against float at the outputs: {QuantisationError(**summary.quantisation_error)}"
+        of = "" if summary.onnxruntime is None or summary.onnxruntime["refusal"] else " of ONNX Runtime"
+        yield f"int8 against float{of} at the outputs: {QuantisationError(**summary.quantisation_error)}"
     yield from _output_notes(summary)
     yield from _runtime_notes(summary)
     if summary.input_note:
         yield summary.input_note
 
 
+def _share_notes(summary: Summary) -> Iterator[str]:
+    """What ran where, and what passed between chip and host."""
+    share = summary.share
+    if share is None:
+        return
+    host, macs = share["host"], share["macs"]
+    on_chip = macs - sum(node["macs"] for node in host)
+    yield (
+        f"on the chip: {share['nodes'] - len(host)} of {share['nodes']} nodes, "
+        f"{percent(on_chip / macs if macs else None, 2)} of {macs:,} multiply-accumulates"
+    )
+    if not host:
+        return
+    kinds = Counter(node["kind"] for node in host)
+    yield f"on the host: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}"
+    cuts = [f"{layer.mapping} ({layer.host_bytes:,} bytes)" for layer in summary.layers if layer.on_host]
+    ends = [f"{' + '.join(end['kinds'])} ({end['bytes']:,} bytes)" for end in summary.ends]
+    if cuts:
+        shown = [*cuts[:CUTS], f"{len(cuts) - CUTS} more"] if len(cuts) > CUTS else cuts
+        yield f"{len(cuts)} cut{'s' * (len(cuts) > 1)} between launches: {'; '.join(shown)}"
+    if ends:
+        yield f"before the first launch or behind the last: {'; '.join(ends)}"
+
+
 def _output_notes(summary: Summary) -> Iterator[str]:
     """What each output of a model is, where it has several."""
     first: dict[str, str] = {}
     for output in summary.outputs if len(summary.outputs) > 1 else ():
-        before = first.setdefault(output["tensor"] or "", output["name"])
-        if output["source"] != "layer":
+        before = first.setdefault(output["tensor"] or output["name"], output["name"])
+        if output["source"] in ("input", "constant"):
             what = "the input itself" if output["source"] == "input" else "a constant"
         elif before != output["name"]:
             what = f"the values of {before}"
+        elif output["error"]:
+            what = str(QuantisationError(**output["error"]))
+        elif output["differ"]:
+            what = f"{percent(output['differ'])} of the elements are not ONNX Runtime's"
         else:
-            what = str(QuantisationError(**output["error"])) if output["error"] else f"tensor {output['tensor']}"
+            what = f"tensor {output['tensor']}" if output["tensor"] else "computed on the host"
         yield f"output {output['name']} {output['shape']}: {what}"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from golden.int8.batch import plain
+from golden.int8.batch import of_picture, plain
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
 from rtl.contract.activity import Activity
@@ -20,14 +21,19 @@ from tb.run.bound import lower_bound_cycles
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled
-from tb.run.workload import Workload
+from tb.run.workload import HostEnd, Workload
 from tb.sim.job import LaunchResult
 
-__all__ = ["begin_summary", "describe_array", "describe_run", "describe_schedule", "fill_summary", "memory_facts"]
+__all__ = [
+    "begin_summary", "describe_array", "describe_run", "describe_schedule", "estimated_summary", "fill_summary",
+    "memory_facts",
+]  # fmt: skip
 
 
-def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: Scheduled, model: Model) -> Summary:
-    """The summary of a run as far as it is known before the simulation."""
+def begin_summary(
+    net: str, options: RunOptions, workload: Workload, scheduled: Scheduled, model: Model | None
+) -> Summary:
+    """The summary of a run as far as it is known before the simulation, or without one."""
     chip, settings = options.chip, options.settings
     return Summary(
         net=net,
@@ -39,8 +45,8 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
         pe_count=chip.pes,
         memory=memory_facts(options),
         lower_bound_cycles=lower_bound_cycles(scheduled.plan, settings),
-        model=model.made,
-        build_s=model.build_s,
+        model=model.made if model else "",
+        build_s=model.build_s if model else 0.0,
         schedule_s=scheduled.schedule_s,
         golden_s=workload.golden_s,
         quantisation_error=asdict(workload.error) if workload.error else None,
@@ -49,8 +55,22 @@ def begin_summary(net: str, options: RunOptions, workload: Workload, scheduled: 
         repeated_macs=repeated_macs(scheduled.plan),
         input_note=workload.note,
         outputs=[asdict(output) for output in workload.outputs],
+        share=asdict(workload.share) if workload.share else None,
+        ends=[_end(end, scheduled.plan) for end in workload.ends],
         onnxruntime=asdict(workload.judgement) if workload.judgement else None,
     )
+
+
+def estimated_summary(net: str, options: RunOptions, workload: Workload, scheduled: Scheduled) -> Summary:
+    """The summary of a run that is not simulated: cycles of its layers are estimates alone."""
+    summary = begin_summary(net, options, workload, scheduled, None)
+    for step, cycles in zip(scheduled.plan.steps, scheduled.estimated_cycles, strict=True):
+        done = LayerSummary(
+            step.name, step.op, 0, cycles, step.macs, 0.0, {}, False, 0.0, mapping=step.mapping,
+            host_bytes=_moved_by_host(scheduled.plan, step), on_host=isinstance(step, HostStep),
+        )  # fmt: skip
+        summary.layers.append(done)
+    return summary
 
 
 def fill_summary(
@@ -176,6 +196,12 @@ def _fuses_pool(graph: QGraph, part: Part) -> bool:
     nodes = [node for node in graph.nodes if node.name in part.nodes]
     pools = any(isinstance(node, QPool) and node.op == "maxpool" for node in nodes)
     return pools and any(isinstance(node, QConv) for node in nodes)
+
+
+def _end(end: HostEnd, plan: Plan) -> dict[str, object]:
+    """The operators and bytes of what the host does at one end."""
+    shapes = (plan.graph.tensors[of_picture(name, 1, plan.batch)].shape for name in end.tensors)
+    return {"kinds": end.kinds, "bytes": plan.batch * sum(map(math.prod, shapes))}
 
 
 def _moved_by_host(plan: Plan, step: Step) -> int:

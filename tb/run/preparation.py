@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from estimator import Estimate, estimate
+from golden.int8.batch import plain
+from scheduler.errors import PlanError
 from scheduler.plan.program import HostStep, Plan, Step
 from scheduler.schedule import schedule
 from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
@@ -16,7 +18,7 @@ from tb.run.options import RunOptions
 from tb.run.training import trainer
 from tb.run.workload import Workload
 
-__all__ = ["ModelBuild", "Scheduled", "schedule_workload"]
+__all__ = ["ModelBuild", "Scheduled", "schedule_on_chip", "schedule_workload"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,26 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
     plan = schedule(workload.graph, options.chip, options.settings, options.kind(), len(workload.images))
     estimates = [_predict(step, options) for step in plan.steps]
     return Scheduled(plan, estimates, time.perf_counter() - start)
+
+
+def schedule_on_chip(workload: Workload, options: RunOptions) -> tuple[Workload, Scheduled]:
+    """The plan of a workload, and the workload itself: layers of an ONNX file that the chip cannot hold go to the host.
+
+    Raises
+    ------
+    PlanError
+        If the chip cannot hold it all the same.
+    """
+    banned: dict[str, str] = {}
+    while True:
+        try:
+            return workload, schedule_workload(workload, options)
+        except PlanError as error:
+            node = workload.origins.get(plain(error.layer).split("+")[0])
+            if node is None or node in banned or workload.without is None:
+                raise
+            banned[node] = str(error)
+            workload = workload.without(banned)
 
 
 def _predict(step: Step, options: RunOptions) -> Estimate | None:

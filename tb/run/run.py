@@ -11,7 +11,7 @@ from tb.run.identity import fingerprint
 from tb.run.launches import Launches
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
-from tb.run.preparation import ModelBuild, Scheduled, schedule_workload
+from tb.run.preparation import ModelBuild, Scheduled, schedule_on_chip
 from tb.run.rundir import RunDir
 from tb.run.simulation import Simulation
 from tb.run.workload import Workload
@@ -48,7 +48,7 @@ class Run:
             watcher.stage("quantising the network and computing the golden results")
             workload = self._load()
             watcher.stage("scheduling")
-            scheduled = schedule_workload(workload, options)
+            workload, scheduled = schedule_on_chip(workload, options)
             watcher.stage("building the simulation model")
             design, model = build.result(scheduled.plan.dram_bytes)
         plan = scheduled.plan

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from golden.errors import DisagreementError
 from golden.int8 import ops
-from golden.int8.batch import expected_of
+from golden.int8.batch import expected_of, single
+from golden.int8.fallback import Feeds, RuntimeRefusal
 from golden.int8.pools import pools_before_concats
-from golden.int8.qgraph import QGraph
+from golden.int8.qgraph import QGraph, fed
 from golden.int8.qnodes import QHost
-from golden.int8.quant import QuantisationError, float_outputs, output_error, quantize
-from golden.net.inputs import load_batch, load_input
+from golden.int8.quant import QuantisationError, distance, float_outputs, output_error, quantize
+from golden.net.inputs import load_batch
 from golden.net.weights import from_npz, seeded
 from golden.onnx_import import (
+    FloatModel,
     Judgement,
     Output,
     QuantisedModel,
+    Reference,
+    Shapes,
+    Share,
     judge_float,
     judge_quantised,
-    largest_refusal,
+    load_feeds,
     load_onnx,
-    settle,
 )
 from golden.zoo import ZOO, load
 from tb.errors import BenchError, RunError
@@ -38,8 +42,8 @@ __all__ = [
 
 DEFAULT_SEED = 1
 
-FALLBACKS = ("none", "host")
-"""What can become of nodes that the chip cannot run."""
+FALLBACKS = ("host", "refuse")
+"""What becomes of nodes that the chip cannot run: the host computes them, or the model is refused."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,32 @@ class OutputFacts:
     """One output of a whole ONNX model."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
+    """None where the data decide it."""
     tensor: str | None
-    """What holds its elements; None for a constant."""
+    """What holds its elements on the chip."""
     source: str
-    """"layer", "input" or "constant"."""
-    error: QuantisationError | None
-    """Distance from the float output, where a layer of a float model computes it."""
+    """"layer", "host", "input" or "constant"."""
+    error: QuantisationError | None = None
+    """Distance of what comes out of the int8 network from ONNX Runtime's output of a float model."""
+    differ: float | None = None
+    """Part of the elements that are not ONNX Runtime's, where these are no real numbers or the model is quantised."""
+
+
+@dataclass(frozen=True)
+class HostEnd:
+    """What the host computes before the first launch, for the graph's input, or behind the last, of its outputs.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Operators.
+    tensors : tuple of str
+        Tensors of the graph that pass.
+    """
+
+    kinds: tuple[str, ...]
+    tensors: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +92,22 @@ class Workload:
     note: str = ""
     """What the user should know about the input, in one line."""
     error: QuantisationError | None = None
-    """Distance of the int8 outputs from those of the float network, where there is one and all of it runs."""
+    """Distance of the int8 outputs from those of the float network, which ONNX Runtime computes if that is a file;
+    where there is one and all of it runs."""
     outputs: tuple[OutputFacts, ...] = ()
     """The outputs of a whole ONNX model."""
     judgement: Judgement | None = None
     """What the comparison of an ONNX file with ONNX Runtime found, on the first picture."""
     others: tuple[np.ndarray, ...] = ()
     """Further pictures of a batch."""
+    share: Share | None = None
+    """How an ONNX model is divided between chip and host."""
+    ends: tuple[HostEnd, ...] = ()
+    """What the host does of a whole ONNX model before the first launch and behind the last."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Nodes of an ONNX file by the nodes of the graph that come of them."""
+    without: Callable[[Mapping[str, str]], Workload] | None = None
+    """The same with nodes of the ONNX file on the host, given why by name."""
 
     @property
     def images(self) -> tuple[np.ndarray, ...]:
@@ -87,14 +119,16 @@ class Workload:
 class OnnxOptions:
     """How to read a network from an ONNX file."""
 
-    shape: tuple[int, ...] | None = None
-    """Shape of the input, where the file leaves it open."""
+    shape: tuple[int, ...] | Shapes | None = None
+    """Shape of the input, where the file leaves it open; of several, by name."""
     calibration: tuple[Path, ...] = ()
     """Pictures that set the ranges of a float model's activations; the run's own picture otherwise."""
     percentile: float = 100.0
     """Part of the values, in %, that the ranges cover; 100 is min-max."""
-    fallback: str = "none"
-    """The way of nodes that the chip cannot run: "none" refuses them, "host" has the host compute them."""
+    fallback: str = "host"
+    """The way of nodes that the chip cannot run, one of `FALLBACKS`."""
+    banned: Mapping[str, str] = field(default_factory=dict)
+    """Why nodes are to stay on the host, by name."""
 
 
 def is_onnx(net: str) -> bool:
@@ -145,33 +179,36 @@ def load_workload(
     """
     start = time.perf_counter()
     files = [] if image is None else [image] if batch == 1 else str(image).split(",")
-    pictures = _Pictures(files, batch)
     if is_onnx(net):
         for option, given in (("WEIGHTS", weights), ("SEED", seed)):
             if given is not None:
                 raise BenchError(f"{option}={given} makes no sense: {net} holds its weights; leave it out")
-        source = _read_onnx(Path(net), pictures, onnx or OnnxOptions(), fold_sums=not apart)
+        options = onnx or OnnxOptions()
+        source = _read_onnx(Path(net), files, batch, options, fold_sums=not apart)
+        if options.fallback == "host":
+
+            def without(banned: Mapping[str, str]) -> Workload:
+                return load_workload(
+                    net, image=image, layers=layers, onnx=replace(options, banned=banned), fuse=fuse, apart=apart,
+                    batch=batch,
+                )  # fmt: skip
+
+            source = replace(source, without=without)
     else:
         if onnx is not None and onnx != OnnxOptions():
             raise BenchError(
                 f"SHAPE, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them out"
             )
-        source = _read_zoo(net, weights, pictures, seed, fold_sums=not apart)
+        source = _read_zoo(net, weights, files, batch, seed, fold_sums=not apart)
     graph = source.graph
     selected = select_layers(graph, layers) if layers else graph
     if all(isinstance(node, QHost) for node in selected.nodes):
-        parts = [node.part for node in selected.nodes if isinstance(node, QHost)]
-        raise BenchError(
-            f"nothing of {f'LAYERS={layers}' if layers else net} runs on the chip, so there is nothing to simulate; "
-            f"its largest part: {largest_refusal(parts, source.refusals)}"
-        )
+        raise BenchError(f"LAYERS={layers} run on the host, so there is nothing to simulate; name layers of the chip")
     needed = _up_to(graph, selected)
-    runs = [ops.run(needed, raw) for raw in source.raws]
+    runs = [ops.run(single(needed, number), raw) for number, raw in enumerate(source.raws, 1)]
     expected = runs[0]
-    error = output_error(source.real, graph, expected) if source.real and not layers else None
-    outputs = _output_facts(source, expected) if not layers else ()
     try:
-        judgement = source.judge(expected)
+        error, outputs, judgement = source.compare(expected, whole=not layers)
     except DisagreementError as disagreement:
         raise RunError(str(disagreement)) from disagreement
     if fuse and not apart:
@@ -183,20 +220,12 @@ def load_workload(
     first, *others = (tensors[selected.input] for tensors in runs)
     return Workload(
         selected, first, expected_of(runs), time.perf_counter() - start, source.note, error, outputs, judgement,
-        tuple(others),
+        tuple(others), source.share, () if layers else source.ends, source.origins, source.without,
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """Where the pictures of a batch come from; without files, from the default one."""
-
-    files: Sequence[str | Path]
-    batch: int
-
-    def load(self, shape: tuple[int, int, int]) -> tuple[list[np.ndarray], str]:
-        """As `load_batch`."""
-        return load_batch(self.files, shape, self.batch)
+Compared = tuple[QuantisationError | None, tuple[OutputFacts, ...], Judgement | None]
+"""The error of the int8 outputs, what each output is, and what the comparison with ONNX Runtime found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,83 +233,156 @@ class _Source:
     """A quantised network as it was read."""
 
     graph: QGraph
+    """Its host given the inputs of every picture."""
     raws: Sequence[np.ndarray]
     """Its input, int8[C, H, W], of every picture."""
-    real: Mapping[str, np.ndarray]
-    """Its float outputs, where it has some, in its order."""
     note: str
     """A remark on the input."""
-    outputs: tuple[Output, ...] = ()
-    """The outputs of an ONNX model; those of a float one by the names of float values."""
-    refusals: Mapping[str, str] = field(default_factory=dict)
-    """Why the chip cannot run nodes that the host runs."""
-    judge: Callable[[Mapping[str, np.ndarray]], Judgement | None] = lambda _: None
-    """Compares it with ONNX Runtime, given its tensors."""
+    compare: Callable[..., Compared]
+    """Compares its tensors, for the first picture, with what they should be; of the `whole` network also outputs."""
+    share: Share | None = None
+    ends: tuple[HostEnd, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
+    without: Callable[[Mapping[str, str]], Workload] | None = None
 
 
-def _read_zoo(net: str, weights: Path | None, pictures: _Pictures, seed: int | None, *, fold_sums: bool) -> _Source:
+def _read_zoo(
+    net: str, weights: Path | None, files: Sequence[str | Path], batch: int, seed: int | None, *, fold_sums: bool
+) -> _Source:
     graph = load(net)
-    inputs, note = pictures.load(graph.input_shape)
+    inputs, note = load_batch(files, graph.input_shape, batch)
     picture = inputs[0]
     values = from_npz(weights, graph) if weights is not None else seeded(graph, DEFAULT_SEED if seed is None else seed)
     real: dict[str, np.ndarray] = {}
     quantised = quantize(graph, values, picture, outputs=real, fold_sums=fold_sums)
-    return _Source(quantised, _raws(quantised, inputs), real, note)
+
+    def compare(tensors: Mapping[str, np.ndarray], *, whole: bool) -> Compared:
+        return output_error(real, quantised, tensors) if whole else None, (), None
+
+    raws = [quantised.tensors[quantised.input].quantize(values) for values in inputs]
+    return _Source(quantised, raws, note, compare)
 
 
-def _raws(graph: QGraph, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Quantised as the network wants its input."""
-    return [graph.tensors[graph.input].quantize(values) for values in inputs]
-
-
-def _read_onnx(path: Path, pictures: _Pictures, options: OnnxOptions, *, fold_sums: bool) -> _Source:
+def _read_onnx(
+    path: Path, files: Sequence[str | Path], batch: int, options: OnnxOptions, *, fold_sums: bool
+) -> _Source:
     if options.fallback not in FALLBACKS:
         raise BenchError(f"FALLBACK={options.fallback}: use {' or '.join(FALLBACKS)}")
-    loaded = load_onnx(path, options.shape, fallback=options.fallback == "host")
+    loaded = load_onnx(path, options.shape, refuse=options.fallback == "refuse", banned=options.banned)
     if isinstance(loaded, QuantisedModel):
         if options.calibration or options.percentile != 100.0:
             raise BenchError(f"{path} is quantised already: leave CALIBRATION and PERCENTILE out")
-        tensor = loaded.graph.tensors[loaded.graph.input]
-        inputs, note = pictures.load(tensor.shape)
-        raws = _raws(loaded.graph, inputs)
-        picture, raw = inputs[0], raws[0]
-        settled = settle(loaded, raw)
+        return _quantised_source(path, loaded, *load_feeds(loaded.inputs, files, batch, loaded.scales))
+    return _float_source(path, loaded, *load_feeds(loaded.inputs, files, batch, {}), options, fold_sums=fold_sums)
 
-        def judge_integers(known: Mapping[str, np.ndarray]) -> Judgement:
-            return judge_quantised(path, settled, picture, raw, known)
 
-        return _Source(settled.graph, raws, {}, note, loaded.outputs, loaded.refusals, judge_integers)
-    graph, shape = loaded.graph, loaded.graph.input_shape
-    inputs, note = pictures.load(shape)
-    picture = inputs[0]
-    others = [load_input(file, shape)[0] for file in options.calibration]
-    real: dict[str, np.ndarray] = {}
-    if others:
-        quantised = quantize(graph, loaded.weights, others, percentile=options.percentile, fold_sums=fold_sums)
-        real = float_outputs(graph, loaded.weights, picture)
-    else:
-        quantised = quantize(
-            graph, loaded.weights, picture, percentile=options.percentile, outputs=real, fold_sums=fold_sums
+def _quantised_source(path: Path, model: QuantisedModel, feeds: Sequence[Feeds], note: str) -> _Source:
+    def compare(tensors: Mapping[str, np.ndarray], *, whole: bool) -> Compared:
+        try:
+            found = Reference(path, model, feeds[0])
+        except RuntimeRefusal as refusal:
+            return None, (), Judgement(str(refusal))
+        judgement = judge_quantised(found, model, feeds[0], tensors)
+        if not whole:
+            return None, (), judgement
+        got = model.results(feeds[0], model.onnx_values(tensors))
+        facts = tuple(
+            _facts(model, output, output.value or output.layer, got, found.outputs, exact=True)
+            for output in model.outputs
         )
+        return None, facts, judgement
 
-    def judge_reals(_: Mapping[str, np.ndarray]) -> Judgement:
-        return judge_float(path, loaded, picture, real)
+    ends = _ends(model, {})
+    raws = [model.image(feed) for feed in feeds]
+    return _Source(model.bound(feeds), raws, note, compare, model.share, ends, model.origins)
 
-    return _Source(quantised, _raws(quantised, inputs), real, note, loaded.outputs, loaded.refusals, judge_reals)
+
+def _float_source(
+    path: Path, model: FloatModel, feeds: Sequence[Feeds], note: str, options: OnnxOptions, *, fold_sums: bool
+) -> _Source:
+    graph, first = model.bound(feeds[0]), feeds[0]
+    images = [model.image(feed) for feed in feeds]
+    seen, graphs = [images[0]], [graph]
+    real: dict[str, np.ndarray] = {}
+    if options.calibration:
+        others = [load_feeds(model.inputs, [file], 1, {})[0][0] for file in options.calibration]
+        seen, graphs = [model.image(feed) for feed in others], [model.bound(feed) for feed in others]
+    quantised = quantize(
+        graph, model.weights, seen, percentile=options.percentile, outputs=real, fold_sums=fold_sums, graphs=graphs
+    )
+    if options.calibration:
+        real = float_outputs(graph, model.weights, images[0])
+    tensor_of = dict(zip(graph.outputs, quantised.outputs, strict=True))
+
+    def compare(tensors: Mapping[str, np.ndarray], *, whole: bool) -> Compared:
+        exact = model.results(first, model.onnx_values(real))
+        try:
+            found = Reference(path, model, first)
+            judgement, wanted = judge_float(found, model, first, exact), found.outputs
+        except RuntimeRefusal as refusal:
+            judgement, wanted = Judgement(str(refusal)), exact
+        if not whole:
+            return None, (), judgement
+        values = {name: quantised.tensors[tensor].dequantize(tensors[tensor]) for name, tensor in tensor_of.items()}
+        got = model.results(first, model.onnx_values(values))
+        facts = tuple(
+            _facts(model, output, tensor_of.get(output.value or ""), got, wanted, exact=False)
+            for output in model.outputs
+        )
+        computed = [fact.name for fact in facts if fact.error is not None]
+        pairs = {name: (got[name], wanted[name]) for name in computed}
+        error = distance(*map(_joined, zip(*pairs.values(), strict=True))) if pairs else None
+        return error, facts, judgement
+
+    raws = [quantised.tensors[quantised.input].quantize(image) for image in images]
+    ends = _ends(model, tensor_of)
+    return _Source(fed(quantised, feeds), raws, note, compare, model.share, ends, model.origins)
 
 
-def _output_facts(source: _Source, tensors: Mapping[str, np.ndarray]) -> tuple[OutputFacts, ...]:
-    """The source of each output of an ONNX model, and how far a computed one is from the float one."""
-    tensor_of = dict(zip(source.real, source.graph.outputs, strict=True)) if source.real else {}
-    facts = []
-    for output in source.outputs:
-        tensor = tensor_of.get(output.value or "", output.value)
-        kind = "constant" if tensor is None else "input" if tensor == source.graph.input else "layer"
-        error = None
-        if output.value is not None and output.value in source.real:
-            error = output_error(source.real, source.graph, tensors, (output.value,))
-        facts.append(OutputFacts(output.name, output.shape, tensor, kind, error))
-    return tuple(facts)
+def _ends(model: QuantisedModel | FloatModel, tensor_of: Mapping[str, str]) -> tuple[HostEnd, ...]:
+    """What the host does at either end, if it computes anything there."""
+    kinds = {node.name: node.kind for node in model.share.host}
+    tail = (model.tail.nodes, tuple(tensor_of.get(name, name) for _, name in model.tail.inputs)) if model.tail else None
+    found = [(model.head.nodes, (model.graph.input,)), *([tail] if tail else [])]
+    return tuple(HostEnd(tuple(kinds[name] for name in nodes), tensors) for nodes, tensors in found if nodes)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([array.astype(np.float64).reshape(-1) for array in arrays])
+
+
+def _comparable(got: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether two outputs are real numbers of one shape."""
+    return got.dtype.kind == "f" and got.shape == wanted.shape and got.size > 0
+
+
+def _facts(
+    model: QuantisedModel | FloatModel,
+    output: Output,
+    tensor: str | None,
+    got: Mapping[str, np.ndarray],
+    wanted: Mapping[str, np.ndarray],
+    *,
+    exact: bool,
+) -> OutputFacts:
+    """What an output is, and how far it is from the one that it should be."""
+    if output.constant:
+        return OutputFacts(output.name, output.shape, None, "constant")
+    name, value = output.name, got[output.name]
+    source = "input" if name in {port.name for port in model.inputs} else "host" if tensor is None else "layer"
+    if source == "input":
+        return OutputFacts(name, output.shape, tensor, source)
+    if _comparable(value, wanted[name]) and not exact:
+        return OutputFacts(name, output.shape, tensor, source, distance(value, wanted[name]))
+    return OutputFacts(name, output.shape, tensor, source, None, _unlike(value, wanted[name]))
+
+
+def _unlike(got: np.ndarray, wanted: np.ndarray) -> float:
+    """Part of the elements that are not equal; 1 for other shapes."""
+    if got.shape != wanted.shape or got.dtype == object:
+        return 1.0
+    same = (got == wanted) | ((got != got) & (wanted != wanted))
+    return float(1 - same.mean()) if got.size else 0.0
 
 
 def _up_to(graph: QGraph, selected: QGraph) -> QGraph:

@@ -14,7 +14,7 @@ from golden.int8 import ops
 from golden.onnx_import import QuantisedModel, load_onnx
 from tb.run.options import RunOptions
 from tb.run.run import Run
-from tb.run.workload import OnnxOptions, Workload, load_workload
+from tb.run.workload import Workload, load_workload
 from tests.cases import CHIPS
 from tests.cosim.test_run import Recorder
 from tests.onnx_judge import judge, outputs
@@ -83,7 +83,7 @@ def test_many_models_agree_with_onnx_runtime(qdq: bool, unsigned: bool, seed: in
 
 def _host_workload(model: onnx.ModelProto, folder: Path) -> Workload:
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return load_workload(str(folder / "model.onnx"), onnx=OnnxOptions(fallback="host"))
+    return load_workload(str(folder / "model.onnx"))
 
 
 def test_nodes_on_the_host_are_cuts_between_launches(options: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +125,10 @@ def test_float_model_with_nodes_on_the_host(options: RunOptions) -> None:
 def test_part_behind_a_node_on_the_host(options: RunOptions) -> None:
     path = options.runs_dir.parent / "model.onnx"
     path.write_bytes(host_model(0).SerializeToString())
-    whole = load_workload(str(path), onnx=OnnxOptions(fallback="host"))
+    whole = load_workload(str(path))
     names = [node.name for node in whole.graph.nodes]
     (cut, *_) = (index for index, node in enumerate(whole.graph.nodes) if node.op == "host")
-    part = load_workload(str(path), onnx=OnnxOptions(fallback="host"), layers=f"{names[cut]}..{names[cut + 1]}")
+    part = load_workload(str(path), layers=f"{names[cut]}..{names[cut + 1]}")
     summary = Run(options, lambda: part, "host").execute()
     assert summary.bit_exact
     assert [layer.name for layer in summary.layers] == names[cut : cut + 2]

@@ -22,7 +22,7 @@ from tb.run.launches import Launches, units_of
 from tb.run.options import RunOptions
 from tb.run.run import Run
 from tb.run.rundir import RunDir
-from tb.run.workload import OnnxOptions, Workload, load_workload
+from tb.run.workload import Workload, load_workload
 from tb.sim.job import MemoryFile, ProcessJob
 from tb.sim.session import run_job
 from tb.sim.settings import MemorySettings
@@ -46,7 +46,7 @@ def lenet5() -> Workload:
 
 def _host(folder: Path) -> Workload:
     (folder / "model.onnx").write_bytes(host_model(0).SerializeToString())
-    return load_workload(str(folder / "model.onnx"), onnx=OnnxOptions(fallback="host"))
+    return load_workload(str(folder / "model.onnx"))
 
 
 def _concat(folder: Path) -> Workload:

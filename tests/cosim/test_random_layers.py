@@ -12,10 +12,12 @@ import pytest
 
 from rtl.contract.params import ChipParams
 from scheduler import schedule
+from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
+from scheduler.kinds.layers import Layers
 from tb.model.build import Model, build_model, emit_chip
 from tb.sim.settings import MemorySettings
-from tests.cases import CHIPS, KINDS, Case, random_case
+from tests.cases import CHIPS, KINDS, MORE_KINDS, Case, random_case
 from tests.fused import ALL_POOLS, pools_in_front
 from tests.layers import run_cases
 
@@ -57,6 +59,19 @@ def test_rtl_equals_ops_with_fused_pools(chip: str, tmp_path: Path) -> None:
     launches = [launch for case in cases for launch in schedule(case.graph, case.chip, kind=ALL_POOLS).launches]
     assert sum(launch.op == "conv+maxpool" for launch in launches) >= len(cases)
     _run(CHIPS[chip], cases, ROUGH, "verilator", tmp_path, ALL_POOLS)
+
+
+def test_rtl_equals_ops_with_copies_gates_and_wide_windows(tmp_path: Path) -> None:
+    """What networks of other tools bring, layer by layer and fused, on the chip of two unlike words."""
+    chip = CHIPS["2x1_16x4"]
+    for first, schedule_kind in ((400, Layers()), (410, Fused())):
+        cases = [
+            random_case(first + number, kind=kind, chip=chip, budget_macs=BUDGET_MACS)
+            for number, kind in enumerate(MORE_KINDS)
+        ]
+        folder = tmp_path / str(first)
+        folder.mkdir()
+        _run(chip, cases, ROUGH, "verilator", folder, schedule_kind)
 
 
 @pytest.mark.parametrize("chip", ["1x1_8x8", "2x1_16x4"])

@@ -47,9 +47,7 @@ class Turns(NamedTuple):
     total: int
 
 
-def emit(
-    mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int, turns: dict[int, Turns]
-) -> Emitted:
+def emit(mapping: Mapping, chip: ChipParams, weights_addr: int, params_addr: int, turns: dict[int, Turns]) -> Emitted:
     """Streams of the cores that the mapping uses; `turns` is by core.
 
     Raises
@@ -60,7 +58,7 @@ def emit(
     try:
         return _Emitter(mapping, chip, weights_addr, params_addr, turns).streams()
     except ValueError as error:
-        raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}") from error
+        raise PlanError(f"layer {mapping.work.name!r} cannot be programmed: {error}", mapping.work.name) from error
 
 
 @dataclass(eq=False)
@@ -245,15 +243,23 @@ class _Emitter:
         tokens, block = self.tokens, self.work.block
         common = self._common(group, Space.WEIGHT, TrafficClass.WEIGHT)
         common |= encode_fields(Opcode.LOAD, runs=1, token_valid=1)
+        weights = self.work.passes.weights
+        computed = None if weights is None else weights.computed
+        channels = {out.weights: out.channel for out in self.mapping.weight_blocks()} if computed else {}
         for load in group.loads:
             number, offset, size = load.key[-3:]
             memory = tokens.weight_memory(group.leader, load.number)
             waits = tokens.wait(0, tokens.weight_free, len(group.cores)) if load.waits_free else 0
             addr = self.weights_addr + self.weight_offset[number] + offset
+            reads = False
+            if computed is not None and not offset:
+                reads = True
+                addr = computed.addr + channels[number] // block * block
+                size = min(size, computed.end - addr)
             word = _WEIGHTS(
                 common | waits, addr, size // block, load.slot // block, memory, tokens.weight_ready + memory
             )
-            yield _Placed(load.start, load.first, [word])
+            yield _Placed(load.start, load.first, [word], reads)
 
     @staticmethod
     def _common(group: Group, space: Space, traffic: TrafficClass) -> int:
@@ -335,7 +341,8 @@ class _Emitter:
                 events |= tokens.signal(2, tokens.acc_ready, core)
             weight_base = 0
             if visit.weight is not None:
-                weight_base = visit.weight.slot
+                out = mapping.channel_parts[o][visit.block]
+                weight_base = visit.weight.slot + self.work.passes.weight_at(out, visit.step, self.work.block)
                 events |= self._weight_tokens(core, visit, visit.weight, seen)
             elif visit.adds:
                 weight_base = mapping.residual_weights_at + visit.block * self.work.weight_align
@@ -356,14 +363,14 @@ class _Emitter:
             if residual:
                 assert work.residual is not None
                 passes, source, frame = work.residual.passes, work.residual.source, mapping.residual_frame
-                iy0, in_h, offset = 0, tile.height, step.offset
+                offset, rows = step.offset, {"iy0": 0, "in_h": tile.height}
                 tile = source.tile(tile.y, tile.x)
             else:
                 passes, source, frame = work.passes, work.source, mapping.frame
-                iy0, in_h = tile.dy + step.ky * source.window.dilation[0], tile.in_rows
+                _, rows = source.rows_of(tile, step.ky)
                 offset = step.offset + source.address(tile, frame, step.word, step.ky, step.kx)
             setup = self._setup(passes, source, frame, tile, step)
-            fields = encode_fields(Opcode.COMPUTE, blocks=step.words, out_h=tile.height, iy0=iy0, in_h=in_h)
+            fields = encode_fields(Opcode.COMPUTE, blocks=step.words, out_h=tile.height, **rows)
             self.jobs[key] = _Job(setup, fields, offset)
         return self.jobs[key]
 
@@ -416,11 +423,11 @@ class _Emitter:
         )  # fmt: skip
         if key not in self.setups:
             window, geometry = source.window, source.geometry(frame)
+            rows, _ = source.rows_of(tile, step.ky)
             geometry["block_pitch"] *= step.pitch_words
             self.setups[key] = encode(
-                Opcode.SETUP, kernel_h=step.nky, kernel_w=step.nkx, stride_h=window.stride[0],
-                dilation_h=window.dilation[0], out_w=tile.width, pad_value=passes.pad_value,
-                **passes.setup(self.work.core, window, step), **source.columns(tile, step.kx), **geometry,
+                Opcode.SETUP, kernel_h=step.nky, kernel_w=step.nkx, out_w=tile.width, pad_value=passes.pad_value,
+                **rows, **passes.setup(self.work.core, window, step), **source.columns(tile, step.kx), **geometry,
             )  # fmt: skip
         return self.setups[key]
 

@@ -42,7 +42,7 @@ def build_weights(mapping: Mapping) -> np.ndarray:
         raw = weights.of(block, mapping.weight_order(block))
         if weights.repeated:
             raw = np.tile(raw, mapping.slice_passes)
-        elif weights.pass_bytes % work.block:
+        elif weights.pass_bytes % work.block and weights.computed is None:
             raw = _pad_steps(mapping, block, raw)
         first = offsets[block.weights]
         data[first : first + raw.size] = raw

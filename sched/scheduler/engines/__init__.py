@@ -39,6 +39,7 @@ def bids(task: Task, core: CoreParams) -> list[Work]:
     works = [work for engine in engines.values() if (work := engine.bid(task, core)) is not None]
     if not works:
         raise PlanError(
-            f"layer {task.name!r} ({task.op}) suits none of the core's engines ({', '.join(engines)}); add one that can"
+            f"layer {task.name!r} ({task.op}) suits none of the core's engines ({', '.join(engines)}); add one",
+            task.name,
         )
     return works

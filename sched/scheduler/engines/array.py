@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +21,7 @@ from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
 from scheduler.work.lower import (
     conv_window,
+    int8_parts,
     is_depthwise,
     is_flat,
     parameters,
@@ -43,7 +46,7 @@ class ArrayPasses(Passes):
     Attributes
     ----------
     starts : tuple of int
-        Bytes in a word at which passes start: a read covers R of them.
+        Bytes in a word at which passes start: a read covers R of them. Wide weights take each several times.
     """
 
     timing: ClassVar[EngineTiming] = TIMINGS["array"]
@@ -66,21 +69,23 @@ class _Array:
         block, lanes = task.sink.block, _lanes(core, task.residual)
         filters = node.weight.shape[0]
         words: Callable[[int], tuple[int, int]]
+        tiles_of: Callable[[QConv], Tiles]
         if isinstance(source, Placement) and isinstance(source.layout, Packed):
             acts: Source = PackedSource.of(source, core.rows)
             starts, words = (0,), lambda channel: (0, 1)
-            tiles = _packed_tiles(node, core, lanes, source.layout)
+            tiles_of = partial(_packed_tiles, core=core, lanes=lanes, layout=source.layout)
         elif is_flat(node, source.shape) and isinstance(source, Placement):
             acts = FlatSource.of(source, core.rows, block)
             starts, words = (0,), lambda channel: (0, acts.words)
-            tiles = _flat_tiles(node, core, lanes, block, source.shape)
+            tiles_of = partial(_flat_tiles, core=core, lanes=lanes, block=block, in_shape=source.shape)
         elif task.residual is None and is_depthwise(node, source.shape):
             return None  # a filter would have one row of PEs at work, and the others' weights zero
         else:
             acts = blocked_source((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
             starts = tuple(range(0, acts.word_bytes, core.rows))
             words = _grouped_words(node, lanes, acts.word_bytes)
-            tiles = _grouped_tiles(node, core, lanes, acts.word_bytes)
+            tiles_of = partial(_grouped_tiles, core=core, lanes=lanes, word=acts.word_bytes)
+        parts = [tiles_of(replace(node, weight=part)) for part in int8_parts(node.weight)]
         items = tuple(
             (shared_block(channel, filters, lanes, block, words(channel), 0, number, number),)
             for number, channel in enumerate(range(0, filters, lanes))
@@ -91,7 +96,9 @@ class _Array:
             core=core,
             source=acts,
             passes=ArrayPasses(
-                weights=Weights(pass_bytes=core.pes, of=tiles), pad_value=node.pad_value, starts=starts
+                weights=Weights(pass_bytes=core.pes, of=_of_parts(parts)),
+                pad_value=node.pad_value,
+                starts=starts * len(parts),
             ),
             items=items,
             shared_input=node.groups == 1,
@@ -129,6 +136,27 @@ def _residual(task: Task, node: QConv, core: CoreParams) -> ResidualInput | None
         weights=node.residual.weight,
         shift=node.residual.shift,
     )
+
+
+def _of_parts(parts: list[Tiles]) -> Tiles:
+    """Weights whose passes come once for each of several parts, a word and start at a time."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def weights(out: OutBlock, order: Order) -> np.ndarray:
+        assert order is not None  # there are several starts
+        met = Counter[tuple[int, int]]()
+        numbers = []
+        for item in order:
+            numbers.append(met[item])
+            met[item] += 1
+        raws = []
+        for number, part in enumerate(parts):
+            own = [item for item, of in zip(order, numbers, strict=True) if of == number]
+            raws.append(iter(part(out, own).reshape(len(own), -1)))
+        return np.concatenate([next(raws[number]) for number in numbers])
+
+    return weights
 
 
 def _grouped_words(node: QConv, lanes: int, word: int) -> Callable[[int], tuple[int, int]]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QNode, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QHost, QMove, QNode, QPool
 from rtl.contract.params import ChipParams
 from scheduler.group import Pools
 from scheduler.place import Parents, root_of
-from scheduler.work.task import Copy
+from scheduler.work.task import Copy, copies_of
 
 __all__ = ["Operation", "Tensors", "operations", "word_channels"]
 
@@ -22,7 +22,7 @@ class Operation:
     Attributes
     ----------
     name : str
-    node : QConv, QPool, QAdd, Copy or QHost
+    node : QConv, QPool, QAdd, QGate, Copy or QHost
     pool : QPool, optional
         The maximum pool behind a convolution.
     inputs : tuple of str
@@ -34,12 +34,24 @@ class Operation:
     """
 
     name: str
-    node: QConv | QPool | QAdd | Copy | QHost
+    node: QConv | QPool | QAdd | QGate | Copy | QHost
     inputs: tuple[str, ...]
     output: str
     done: tuple[QNode, ...]
     pool: QPool | None = None
     residual: str | None = None
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """Tensors that it must find in DRAM, or leave there."""
+        match self.node:
+            case Copy():
+                return () if self.node.plain else (*self.inputs, self.output)
+            case QGate():
+                return self.inputs[1:]
+            case QHost():
+                return (*self.inputs, self.output)
+        return ()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -49,7 +61,7 @@ class Operation:
     def label(self) -> str:
         """Unique, for plans that people read."""
         if isinstance(self.node, Copy):
-            return f"{self.name}[{self.node.channel}]"
+            return f"{self.name}[{','.join(map(str, self.node.piece.to[: 1 if self.node.plain else 3]))}]"
         return self.name if self.pool is None else f"{self.name}+{self.pool.name}"
 
     @property
@@ -77,12 +89,12 @@ def _of_node(graph: QGraph, node: QNode, pool: QPool | None, parents: Parents) -
             residual = None if node.residual is None else node.residual.input
             output, done = (node.output, (node,)) if pool is None else (pool.output, (node, pool))
             yield Operation(node.name, node, (node.input,), output, done, pool, residual)
-        case QConcat():
-            copies, channel = [], 0
-            for name in node.inputs:
-                if parents.get(name) != (node.output, channel):
-                    copies.append(Operation(node.name, Copy(node.name, channel), (name,), node.output, ()))
-                channel += graph.tensors[name].shape[0]
+        case QConcat() | QMove():
+            copies = [
+                Operation(node.name, copy, (name,), node.output, ())
+                for copy, name in copies_of(node, graph.tensors)
+                if parents.get(name) != (node.output, copy.channel)
+            ]
             if copies:
                 yield from copies[:-1]
                 yield replace(copies[-1], done=(node,))

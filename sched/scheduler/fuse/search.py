@@ -626,7 +626,9 @@ class Search:
             self._errors[number] = error
             return []
         self._errors.setdefault(number, PlanError(f"layer {work.name!r} cannot load beside computing"))
-        return [mapping for mapping in found if work.source.resident or mapping.act_slots > 1][:CANDIDATES]
+        beside = [mapping for mapping in found if work.source.resident or mapping.act_slots > 1]
+        alone = budget == Budget.whole(self.core, self.chip)
+        return (beside or (found if alone else []))[:CANDIDATES]
 
     def mapping(self, number: int, works: list[Work], grid: Grid, budget: Budget, tiles: int | None = None) -> Mapping:
         """The best mapping of several bids, in so many row tiles if that is said.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from golden.int8.qnodes import QConv, QHost, QPool
+from golden.int8.qnodes import QConv, QPool
 from rtl.contract.params import ChipParams
 from scheduler.engines import bids
 from scheduler.errors import PlanError
@@ -69,6 +69,7 @@ class Stays:
         self.placements = {name: placement.some(pictures) for name, placement in placements.items()}
         self.team = chip.n_cores // pictures
         self.core = chip.cores[0]
+        self.in_memory = {tensors.root(name) for step in steps for name in step.in_memory}
         self.groups = self.core.act_groups(chip.link_bytes)
         self.plain = cache(self._plain)
         self.rows = cache(self._rows)
@@ -159,7 +160,7 @@ class Stays:
         readers, layout = self.tensors.readers.get(root, []), self.placements[root].layout
         outside = self.tensors.first[root] < 0 or self.tensors.last[root] >= len(self.steps)
         parts = self.core.drain_groups(self.chip.link_bytes)
-        outside = outside or any(isinstance(self.steps[number].node, QHost) for number in readers)
+        outside = outside or root in self.in_memory
         if outside or not readers or not isinstance(layout, Blocked) or (self.groups > 1 and parts > self.groups):
             return set()
         return {WHOLE} | set.intersection(*(set(map(row_parts, splits(number))) for number in readers))

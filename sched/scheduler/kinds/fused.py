@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from estimator import MemoryTiming, estimate
 from golden.int8.batch import batched, of_picture
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QHost, QPool
+from golden.int8.qnodes import QGate, QHost, QPool
 from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy
 from scheduler.code.draft import Draft
@@ -127,7 +127,8 @@ class Planner:
         in_memory, _ = place_tensors(graph, chip, self.pools, self.parents, batch=batch, input_layout=self.input_layout)
         byte_cost = kind.byte_cost * self.byte_cycles
         self.searches: dict[int, Search] = {}
-        for count in pictures_at_once(batch, chip):
+        gates = any(isinstance(node, QGate) for node in graph.nodes)  # each picture has its own, and weights are shared
+        for count in [1] if gates else pictures_at_once(batch, chip):
             stays = Stays(chip, self.steps, self.tensors, in_memory, count)
             self.searches[count] = Search(
                 stays, memory, byte_cost, kind.recomputed, batch // count, self.memos.setdefault(count, Memo())
@@ -316,7 +317,7 @@ class Planner:
             if sum(map(self._predicted_alone, numbers)) > CLEAR * together:
                 continue
             if self._dearer_than_apart(numbers, self._launch_cost(numbers, choices)):
-                confirmed |= {number: self._alone(number) for number in numbers}
+                confirmed |= {number: self._apart_from(number) for number in numbers}
         return confirmed
 
     def _dearer_than_apart(self, numbers: Sequence[int], together: float) -> bool:
@@ -351,6 +352,11 @@ class Planner:
                 found.append(Choice((1, 1), None, search.rounds * self._cost(draft), 0, pictures=count))
             self._apart[number] = min(found, key=lambda choice: choice.cost)
         return self._apart[number]
+
+    def _apart_from(self, number: int) -> Choice:
+        """An operation with nothing that stays; several that complete a node together still share a launch."""
+        joined = number and not self.steps[number - 1].done
+        return self._alone(number) if self.steps[number].done and not joined else self.search.streamed(number)
 
     def _total(self, choices: dict[int, Choice]) -> float:
         """Estimated cost of everything."""

@@ -10,7 +10,7 @@ from math import inf
 from estimator import MemoryTiming, estimate
 from golden.int8.batch import batched
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QPool
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QHost, QMove, QPool
 from rtl.contract.params import ChipParams
 from scheduler.choose import Chooser, Policy, Search
 from scheduler.code.draft import Draft
@@ -22,7 +22,7 @@ from scheduler.plan.bump import Bump
 from scheduler.plan.program import Launch, Part, Placement, Plan, Segment, Step
 from scheduler.rounds import host_steps, name_of, nodes_of, pictures_at_once, require_batch, rounds, tensors_of
 from scheduler.work.sink import MemorySink
-from scheduler.work.task import Copy, Task
+from scheduler.work.task import Task, copies_of
 
 __all__ = ["Layers", "PoolFusion"]
 
@@ -30,7 +30,7 @@ FETCH_SLACK = 4096
 """Bytes behind the last program that the fetch units may read ahead."""
 
 Tensors = dict[str, Placement]
-Layer = QConv | QPool | QAdd | QConcat
+Layer = QConv | QPool | QAdd | QGate | QConcat | QMove
 
 
 class PoolFusion(Enum):
@@ -171,12 +171,9 @@ def _tasks(graph: QGraph, node: Layer, tensors: Tensors, pool: QPool | None = No
         case QConv():
             residual = None if node.residual is None else tensors[node.residual.input]
             yield Task(node=node, inputs=(tensors[node.input],), residual=residual, pool=pool, sink=MemorySink(output))
-        case QPool() | QAdd():
+        case QPool() | QAdd() | QGate():
             yield Task(node=node, inputs=tuple(tensors[name] for name in node.inputs), sink=MemorySink(output))
-        case QConcat():
-            channel = 0
-            for name in node.inputs:
+        case QConcat() | QMove():
+            for copy, name in copies_of(node, graph.tensors):
                 if not output.holds(tensors[name]):
-                    copy = Copy(node.name, channel)
                     yield Task(node=copy, inputs=(tensors[name],), sink=MemorySink(output))
-                channel += graph.tensors[name].shape[0]

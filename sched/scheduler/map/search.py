@@ -100,7 +100,8 @@ def best_mappings(
         limit = min(limits, key=lambda item: item.need / max(1, item.have))
         raise PlanError(
             f"layer {work.name!r} does not fit: {limit.what} takes {limit.need}, there is room for {limit.have}; "
-            f"raise {limit.parameter}"
+            f"raise {limit.parameter}",
+            work.name,
         )
     found.sort(key=lambda item: item[:2])
     one_by_one = work.source.resident and memory.one_way(chip.link_bytes) == chip.link_bytes

@@ -107,6 +107,11 @@ class Packed:
     def rows(self) -> int:
         if not self.fold:
             return self.shape[1]
+        return self.out_rows
+
+    @property
+    def out_rows(self) -> int:
+        """Rows of the consumer's output."""
         top, _, bottom, _ = self.padding
         span = (self.kernel[0] - 1) * self.dilation[0] + 1
         return (self.shape[1] + top + bottom - span) // self.stride[0] + 1

@@ -14,7 +14,7 @@ from golden.int8.qnodes import QHost
 from rtl.contract.isa import INSTRUCTION_BYTES, Unit
 from rtl.contract.params import ChipParams
 from scheduler.alike import UNMAPPED
-from scheduler.plan.layout import Layout
+from scheduler.plan.layout import Blocked, Layout
 from scheduler.plan.residence import Resident
 
 __all__ = ["HostStep", "Launch", "Part", "Placement", "Plan", "Segment", "Step"]
@@ -67,6 +67,11 @@ class Placement:
     def end_of_all(self) -> int:
         """Behind the last picture's."""
         return self.end + (self.pictures - 1) * self.stride
+
+    def seen_as(self, hw: tuple[int, int]) -> Placement:
+        """The same bytes, of a map of another size and as many pixels."""
+        assert isinstance(self.layout, Blocked)
+        return replace(self, layout=replace(self.layout, shape=(self.shape[0], *hw)))
 
     def moved(self, pictures: int) -> Placement:
         """As many pictures, so many behind these."""
@@ -227,8 +232,8 @@ class HostStep:
 
     @property
     def mapping(self) -> str:
-        """The operators it computes, for reports."""
-        return " + ".join(self.node.part.kinds)
+        """The operators it computes, for reports; none where it brings an input of the model."""
+        return " + ".join(self.node.part.kinds) or "input"
 
     @property
     def macs(self) -> int:

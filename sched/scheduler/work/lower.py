@@ -8,15 +8,14 @@ from golden.int8.qnodes import QConv
 from golden.int8.requant import Requant
 from rtl.contract.codec import pack_params
 from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL
-from scheduler.errors import PlanError
 from scheduler.plan.layout import ceil_div
-from scheduler.plan.limits import MAX_STRIDE
 from scheduler.work.passes import OutBlock
-from scheduler.work.source import Window
+from scheduler.work.source import Window, wide_window
 from scheduler.work.work import Requantisation
 
 __all__ = [
     "conv_window",
+    "int8_parts",
     "is_depthwise",
     "is_flat",
     "own_blocks",
@@ -47,6 +46,16 @@ def is_depthwise(node: QConv, in_shape: tuple[int, int, int]) -> bool:
     return node.groups == in_shape[0] == node.weight.shape[0]
 
 
+def int8_parts(weight: np.ndarray) -> list[np.ndarray]:
+    """int8 arrays whose sum is a weight: one, but for wide weights."""
+    parts = [weight.clip(-128, 127).astype(np.int8)]
+    rest = weight - parts[0]
+    while weight.dtype != np.int8 and rest.any():
+        parts.append(rest.clip(-128, 127).astype(np.int8))
+        rest = rest - parts[-1]
+    return parts
+
+
 # --- windows --------------------------------------------------------------------------------------------------------
 
 
@@ -56,20 +65,12 @@ def stride_that_matters(stride: HW, out_hw: HW) -> HW:
 
 
 def conv_window(node: QConv, in_hw: HW) -> Window:
-    """Of a convolution.
-
-    Raises
-    ------
-    PlanError
-        If SETUP cannot hold it.
-    """
+    """Of a convolution."""
     kernel = (node.weight.shape[2], node.weight.shape[3])
     top, left = node.padding[:2]
     stride = stride_that_matters(node.stride, node.out_hw)
-    for what, value in (("stride", max(stride)), ("dilation", max(node.dilation))):
-        if value > MAX_STRIDE:
-            raise PlanError(f"layer {node.name!r}: {what} {value} exceeds the hardware's {MAX_STRIDE}")
-    return Window(kernel, stride, node.dilation, top, left, in_hw)
+    dilation = stride_that_matters(node.dilation, kernel)
+    return wide_window(Window(kernel, stride, dilation, top, left, in_hw), node.out_hw)
 
 
 def pixel_window(hw: HW) -> Window:

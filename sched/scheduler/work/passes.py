@@ -7,8 +7,9 @@ a pass costs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rtl.contract.params import CoreParams
 from scheduler.alike import UNMAPPED
 from scheduler.plan.layout import round_up
 from scheduler.plan.limits import MAX_BLOCKS, MAX_TAPS
+from scheduler.plan.program import Placement
 from scheduler.work.source import Tile, Window
 
 __all__ = ["Order", "OutBlock", "Passes", "Step", "Weights"]
@@ -87,11 +89,15 @@ class Weights:
         ``of(block, order)`` -> uint8[passes * pass_bytes].
     repeated : bool
         All passes have the same weights: one set of the longest step serves all.
+    computed : Placement, optional
+        A tensor (C, 1, 1) that the first pass of every block takes as its weights, in the place of those that `of` has
+        there.
     """
 
     pass_bytes: int
     of: Callable[[OutBlock, Order], np.ndarray]
     repeated: bool = False
+    computed: Placement | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -136,6 +142,18 @@ class Passes:
         """Passes of a word and an offset, which a COMPUTE keeps together where it can."""
         return taps
 
+    def moved(self, pictures: int) -> Self:
+        """The same for pictures so many behind."""
+        weights = self.weights
+        if weights is None or weights.computed is None:
+            return self
+        return replace(self, weights=replace(weights, computed=weights.computed.moved(pictures)))
+
+    def weight_at(self, block: OutBlock, step: Step, row: int) -> int:
+        """Byte of its loaded weights at which those of a step begin, of blocks of so many bytes."""
+        computed = self.weights is not None and self.weights.computed is not None and not step.weight
+        return block.channel % row if computed else 0
+
     def count(self, block: OutBlock, taps: int) -> int:
         """Passes of a block."""
         return (block.words[1] - block.words[0]) * taps * len(self.offsets(block))
@@ -150,7 +168,7 @@ class Passes:
         first, end = max(chunk[0], block.words[0]), min(chunk[1], block.words[1])
         weight = 0
         for offset in self.offsets(block):
-            for word, words, ky, nky, kx, nkx in _slices(first, end, limit, window.kernel):
+            for word, words, ky, nky, kx, nkx in _slices(first, end, limit, window):
                 size = self.weight_bytes(limit if self.repeated else words * nky * nkx, align)
                 yield Step(word - chunk[0], words, offset, ky, nky, kx, nkx, 0 if self.repeated else weight, size)
                 weight += size
@@ -172,11 +190,18 @@ class Passes:
         return self.timing.pass_cycles(core, Pass(tile.height, tile.width))
 
 
-def _slices(
-    first: int, end: int, limit: int, kernel: tuple[int, int]
-) -> Iterator[tuple[int, int, int, int, int, int]]:
+def _slices(first: int, end: int, limit: int, window: Window) -> Iterator[tuple[int, int, int, int, int, int]]:
     """(word, words, kernel row, rows, kernel column, columns) of pieces of at most `limit` passes."""
-    kh, kw = kernel
+    kh, kw = window.kernel
+    if any(window.apart):
+        rows, columns = (
+            1 if apart else min(size, limit, MAX_TAPS) for apart, size in zip(window.apart, (kh, kw), strict=True)
+        )
+        rows = rows if columns == kw else 1
+        rows = max(1, min(rows, limit // columns))
+        for word, ky, kx in product(range(first, end), range(0, kh, rows), range(0, kw, columns)):
+            yield word, 1, ky, min(rows, kh - ky), kx, min(columns, kw - kx)
+        return
     if kh * kw <= limit and max(kh, kw) <= MAX_TAPS:
         count = min(limit // (kh * kw), MAX_BLOCKS)
         for word in range(first, end, count):

@@ -2,6 +2,8 @@
 
 `MemorySink`
     A blocked tensor in DRAM.
+`RectangleSink`
+    Some of its pixels.
 `ScratchpadSink`
     A tensor that stays in the scratchpads of the cores that read it.
 `StripSink`
@@ -26,7 +28,7 @@ from scheduler.plan.residence import Residence
 from scheduler.work.passes import OutBlock
 from scheduler.work.source import Tile
 
-__all__ = ["MemorySink", "ScratchpadSink", "Sink", "StripSink", "Target", "sink_of"]
+__all__ = ["MemorySink", "RectangleSink", "ScratchpadSink", "Sink", "StripSink", "Target", "sink_of"]
 
 Rows = tuple[int, int]
 
@@ -136,6 +138,35 @@ class MemorySink(Sink):
 
     def address(self, block: OutBlock, pixel: int) -> int:
         return self.placement.addr + (block.channel // self.block * self.plane + pixel) * self.block
+
+
+@dataclass(frozen=True)
+class RectangleSink(MemorySink):
+    """A rectangle of the pixels of a tensor in DRAM, whose layout is that of the view in which it is one.
+
+    Attributes
+    ----------
+    first : (row, column)
+    size : (rows, columns)
+    """
+
+    first: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.placement.shape[0], *self.size
+
+    def runs(self, tile: Tile) -> Iterator[Rows]:
+        if self.size[1] == self.placement.shape[2]:
+            yield from super().runs(tile)
+        else:
+            yield from ((row, row + 1) for row in range(*tile.store_y))
+
+    def targets(self, chip: ChipParams, core: int, block: OutBlock, rows: Rows, column: int) -> Iterator[Target]:
+        fields = _to_memory(chip.home_memory[core], self.plane)
+        pixel = (self.first[0] + rows[0]) * self.placement.shape[2] + self.first[1] + column
+        yield Target(fields, self.address(block, pixel))
 
 
 @dataclass(frozen=True)

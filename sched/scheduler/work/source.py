@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import ClassVar, NamedTuple, Self
 
 from scheduler.errors import PlanError
 from scheduler.plan.layout import Blocked, Packed, ceil_div
-from scheduler.plan.limits import MAX_RUN_FLITS, MAX_WIDTH
+from scheduler.plan.limits import MAX_RUN_FLITS, MAX_STRIDE, MAX_WIDTH
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
 
@@ -31,13 +32,23 @@ __all__ = [
     "Frame",
     "PackedSource",
     "PlanarSource",
+    "Reach",
     "ResidentSource",
     "Source",
     "Tile",
     "Transfer",
     "Window",
     "blocked_source",
+    "wide_window",
 ]
+
+
+class Reach(Enum):
+    """How COMPUTEs find out, along an axis, which positions of a window are padding."""
+
+    FIELDS = "by stride and dilation"
+    INSIDE = "none is; stride and dilation may be larger than their fields"
+    APART = "each COMPUTE takes one tap, for which the padding is so many first and last outputs"
 
 
 class Window(NamedTuple):
@@ -49,6 +60,31 @@ class Window(NamedTuple):
     top: int
     left: int
     in_hw: tuple[int, int]
+    reach: tuple[Reach, Reach] = (Reach.FIELDS, Reach.FIELDS)
+
+    @property
+    def apart(self) -> tuple[bool, bool]:
+        """Whether kernel rows (columns) are taken one by one."""
+        return self.reach[0] is Reach.APART, self.reach[1] is Reach.APART
+
+    def bounds(self, axis: int, start: int, outputs: int, size: int) -> tuple[int, int, int, int]:
+        """(stride, dilation, first, size) that say which inputs of a COMPUTE are none of the loaded ones.
+
+        Parameters
+        ----------
+        start : int
+            Loaded row (column) of the first tap of the first output.
+        outputs, size : int
+            Rows (columns) of the tile, and of the loaded input.
+        """
+        if self.reach[axis] is Reach.FIELDS:
+            return self.stride[axis], self.dilation[axis], start, size
+        if self.reach[axis] is Reach.INSIDE:
+            return 0, 0, 0, 1
+        step = max(1, self.stride[axis])
+        first = min(max(0, ceil_div(-start, step)), outputs)
+        end = min(max(first, ceil_div(size - start, step)), outputs)
+        return (1, 0, -first, end - first) if end > first else (1, 0, -outputs, 0)
 
     def span(self, axis: int, first: int, end: int) -> tuple[int, int, int]:
         """Input rows (columns) [low, high) of output rows (columns) [first, end), and first tap's offset from low."""
@@ -207,14 +243,21 @@ class Source:
         """Byte offset from the start of the slot of the first pixel's tap (ky, kx); may be negative."""
         raise NotImplementedError
 
+    def rows_of(self, tile: Tile, ky: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Vertical bounds of SETUP, and of COMPUTE, for a step that starts at kernel row ky."""
+        start = tile.dy + ky * self.window.dilation[0]
+        stride, dilation, first, size = self.window.bounds(0, start, tile.height, tile.in_rows)
+        return {"stride_h": stride, "dilation_h": dilation}, {"iy0": first, "in_h": size}
+
     def columns(self, tile: Tile, kx: int) -> dict[str, int]:
         """SETUP's horizontal bounds for a step that starts at kernel column kx."""
         start = tile.dx + kx * self.window.dilation[1]
+        stride, dilation, first, size = self.window.bounds(1, start, tile.width, tile.in_cols)
         return {
-            "stride_w": self.window.stride[1],
-            "dilation_w": self.window.dilation[1],
-            "pad_left": max(0, -start),
-            "in_w": max(0, tile.in_cols - max(0, start)),
+            "stride_w": stride,
+            "dilation_w": dilation,
+            "pad_left": max(0, -first),
+            "in_w": max(0, size - max(0, first)),
         }
 
 
@@ -226,7 +269,7 @@ class PlanarSource(Source):
         pixel, row = self.word_bytes, frame.cols * self.word_bytes
         return {
             "step_x": self.window.stride[1] * pixel,
-            "tap_x": self.window.dilation[1] * pixel,
+            "tap_x": 0 if self.window.apart[1] else self.window.dilation[1] * pixel,
             "step_y": self.window.stride[0] * row,
             "tap_y": self.window.dilation[0] * row,
             "block_pitch": frame.plane * self.word_bytes,
@@ -320,6 +363,19 @@ class ResidentSource(PlanarSource):
         return flit * self.residence.layout.block
 
 
+def wide_window(window: Window, out_hw: tuple[int, int]) -> Window:
+    """The window of so many outputs, with a way to reach each of its positions if fields are too small for it."""
+    reach = []
+    for axis in (0, 1):
+        first = (window.top, window.left)[axis]
+        last = (out_hw[axis] - 1) * window.stride[axis] + (window.kernel[axis] - 1) * window.dilation[axis] - first
+        if max(window.stride[axis], window.dilation[axis]) <= MAX_STRIDE:
+            reach.append(Reach.FIELDS)
+        else:
+            reach.append(Reach.INSIDE if first <= 0 and last < window.in_hw[axis] else Reach.APART)
+    return window._replace(reach=(reach[0], reach[1]))
+
+
 def blocked_source(tensors: tuple[Placement | Residence, ...], window: Window, word_bytes: int) -> PlanarSource:
     """Blocked tensors of equal shape, wherever they lie.
 
@@ -398,6 +454,7 @@ class PackedSource(Source):
                 (layout.kernel[0], kernel_w), (layout.stride[0], 1), (layout.dilation[0], 1), layout.padding[0], 0,
                 (layout.rows, 1),
             )  # fmt: skip
+            window = wide_window(window, (layout.out_rows, 1))
         return PackedSource(window, 1, layout.row_bytes, 1, placement, rows)
 
     @property

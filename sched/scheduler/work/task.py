@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from golden.int8.qnodes import QAdd, QConv, QPool
+from golden.int8.qgraph import QTensor
+from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QMove, QPool
+from golden.net.pieces import Piece, joined
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
 from scheduler.work.sink import Sink
 
-__all__ = ["Copy", "Task"]
+__all__ = ["Copy", "Task", "copies_of"]
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One input of a concatenation, which goes to the channels from `channel` on of the output."""
+    """A rectangle of a tensor that goes to a rectangle of another, from `channel` on.
+
+    Attributes
+    ----------
+    piece : Piece
+    view : (H, W)
+        Size as which the piece sees the output's map.
+    fill : int
+        What it reads where its source has no pixel.
+    """
 
     name: str
-    channel: int
+    op: str
+    piece: Piece
+    view: tuple[int, int]
+    fill: int = 0
+
+    @property
+    def channel(self) -> int:
+        """First one of the output."""
+        return self.piece.to[0]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it takes whole maps as they are, so that source and output may be anywhere."""
+        piece = self.piece
+        return piece.view == piece.size == self.view and piece.start == (0, 0) and piece.step == (1, 1)
+
+
+def copies_of(node: QConcat | QMove, tensors: Mapping[str, QTensor]) -> Iterator[tuple[Copy, str]]:
+    """The copies that a node is made of, each with the tensor that it reads."""
+    if isinstance(node, QMove):
+        for piece in node.pieces:
+            yield Copy(node.name, node.op, piece, node.view, node.fill), node.inputs[piece.source]
+        return
+    pieces, shape = joined([tensors[name].shape for name in node.inputs], 0)
+    for piece in pieces:
+        yield Copy(node.name, node.op, piece, shape[1:]), node.inputs[piece.source]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -26,7 +63,7 @@ class Task:
 
     Attributes
     ----------
-    node : QConv, QPool, QAdd or Copy
+    node : QConv, QPool, QAdd, QGate or Copy
     inputs : tuple of Placement or Residence
         The node's own tensors, in its order.
     residual : Placement or Residence, optional
@@ -37,7 +74,7 @@ class Task:
         Where the output goes: the pool's, if there is one.
     """
 
-    node: QConv | QPool | QAdd | Copy
+    node: QConv | QPool | QAdd | QGate | Copy
     inputs: tuple[Placement | Residence, ...]
     residual: Placement | Residence | None = None
     pool: QPool | None = None
@@ -50,5 +87,4 @@ class Task:
     @property
     def op(self) -> str:
         """For reports."""
-        own = "concat" if isinstance(self.node, Copy) else self.node.op
-        return own if self.pool is None else f"{own}+{self.pool.op}"
+        return self.node.op if self.pool is None else f"{self.node.op}+{self.pool.op}"

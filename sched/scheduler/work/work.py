@@ -138,13 +138,18 @@ class Work:
         residual = self.residual
         if residual is not None:
             residual = replace(residual, source=residual.source.moved(pictures))
-        return replace(self, source=self.source.moved(pictures), sink=self.sink.moved(pictures), residual=residual)
+        return replace(
+            self, source=self.source.moved(pictures), passes=self.passes.moved(pictures),
+            sink=self.sink.moved(pictures), residual=residual,
+        )  # fmt: skip
 
     @property
     def in_memory(self) -> tuple[Placement, ...]:
         """Tensors that it loads from DRAM."""
         added = () if self.residual is None else self.residual.source.in_memory
-        return self.source.in_memory + added
+        weights = self.passes.weights
+        computed = () if weights is None or weights.computed is None else (weights.computed,)
+        return self.source.in_memory + added + computed
 
     @property
     def table_blocks(self) -> int:

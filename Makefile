@@ -8,14 +8,14 @@ STAMP  := $(VENV)/.ready
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
 SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH ESTIMATE
+SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make experiment`.
 EXPERIMENT_OPTIONS := NAME ONLY NETS JOBS OUT
 EXPERIMENT_FLAGS := RTL ESTIMATES
 # Those of `make check`.
-CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH
+CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH NAME
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -44,7 +44,7 @@ sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
 
 check: $(STAMP) ## all but the simulation, in seconds: what runs where and why, estimated cycles, int8 error: make check NET=model.onnx
-	@$(BIN)/python -m tb.cli check $(call args,$(CHECK_OPTIONS))
+	@$(BIN)/python -m tb.cli check $(call args,$(CHECK_OPTIONS)) $(call flags,OVERLAP)
 
 schedule: $(STAMP) ## write a network's fused schedule to edit, and draw it: make schedule NET=resnet50 OUT=plan.toml,plan.svg CORE=0; then make sim SCHEDULE=plan.toml
 	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH LAUNCHES BATCH CORE OUT)

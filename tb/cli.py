@@ -6,6 +6,7 @@ Exit status: 0 every bit equal; 1 a bit differs, the simulation failed, or an im
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import tempfile
@@ -39,15 +40,14 @@ from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.build import SIMULATORS, build_model, emit_chip
-from tb.report.check import print_check
+from tb.report.check import CHECK, facts_of, print_check
 from tb.report.files import outputs, write_output
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
-from tb.report.terminal import print_prediction, print_summary
+from tb.report.terminal import print_summary
 from tb.run.capacity import parse_batch, parse_jobs, processors
 from tb.run.facts import describe_array, estimated_summary
 from tb.run.options import RunOptions
-from tb.run.prediction import predict
 from tb.run.preparation import schedule_on_chip
 from tb.run.run import Run
 from tb.run.training import trainer
@@ -149,9 +149,6 @@ def sim(
     profile: Profile = False,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
-    estimate: Annotated[
-        bool, typer.Option(help="Only predict cycles and DRAM bytes, with nothing built or simulated.")
-    ] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Run a network through the RTL and compare every value with the golden model."""
@@ -189,14 +186,6 @@ def sim(
             apart=not folds(schedule), batch=count,
         )  # fmt: skip
 
-    if estimate:
-        try:
-            file, prediction = predict(options, workload, net, watcher)
-        finally:
-            watcher.done()
-        print_prediction(prediction, console)
-        console.print(f"prediction: {file}", highlight=False)
-        return
     try:
         summary = Run(options, workload, net, watcher).execute()
     finally:
@@ -220,22 +209,38 @@ def check(
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
     schedule: Annotated[str, typer.Option(help="Kind of schedule, as of sim.")] = DEFAULT_SCHEDULE,
+    overlap: Annotated[bool, typer.Option(help="As of sim.")] = True,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run: its figures are in runs/NAME/check.json.")] = None,
+    progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
-    """Everything but the simulation: what would run where and why, estimated cycles, int8 error."""
+    """Everything but the simulation: what would run where and why, estimated cycles and DRAM bytes, int8 error."""
     require_network(net)
     params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
     require_same_batch(schedule, count)
+    suffix = _suffix(schedule, True, overlap, None, count)
     options = RunOptions(
-        name="check",
+        name=_checked_name(name or _default_name(net, params, chip, SIMULATORS[0], None) + suffix),
         chip=params,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         schedule=schedule,
+        overlap=overlap,
     )
+    console = Console()
+    watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
     onnx = _onnx_options(shape, calibration, percentile, fallback)
-    loaded = load_workload(net, weights=weights, image=image, onnx=onnx, apart=not folds(schedule), batch=count)
-    print_check(estimated_summary(net, options, *schedule_on_chip(loaded, options)), Console())
+    try:
+        watcher.stage("quantising the network and computing the golden results")
+        loaded = load_workload(net, weights=weights, image=image, onnx=onnx, apart=not folds(schedule), batch=count)
+        watcher.stage("scheduling")
+        summary = estimated_summary(net, options, *schedule_on_chip(loaded, options))
+    finally:
+        watcher.done()
+    print_check(summary, console)
+    file = options.folder / CHECK
+    write_output(file, json.dumps(facts_of(summary), indent=1) + "\n")
+    console.print(f"figures: {file}", highlight=False)
 
 
 @app.command(name="schedule")

@@ -55,7 +55,7 @@ class Task(Protocol):
 
     @property
     def arguments(self) -> Sequence[str]:
-        """Options of `tb.cli sim` beside the name."""
+        """The command of `tb.cli`, `sim` or `check`, and its options beside the name."""
         ...
 
     @property
@@ -91,7 +91,7 @@ class Case:
 
     @property
     def arguments(self) -> Sequence[str]:
-        return "--net", self.net, "--cores", str(self.cores)
+        return "sim", "--net", self.net, "--cores", str(self.cores)
 
     @property
     def identity(self) -> str:
@@ -135,9 +135,9 @@ def largest_first(case: Task) -> float:
 
 def sim_command(case: Task, progress_fd: int, processes: int | None) -> list[str]:
     """The command of a run, which reports its progress to a descriptor; None: as many simulators as it likes."""
+    limit = [] if processes is None or case.arguments[0] != "sim" else ["--jobs", str(processes)]
     return [
-        sys.executable, "-m", "tb.cli", "sim", *case.arguments, "--name", case.name,
-        "--progress-fd", str(progress_fd), *([] if processes is None else ["--jobs", str(processes)]),
+        sys.executable, "-m", "tb.cli", *case.arguments, "--name", case.name, "--progress-fd", str(progress_fd), *limit
     ]  # fmt: skip
 
 
@@ -224,7 +224,7 @@ class Campaign:
             return CaseResult(case, None, _explain(status, folder / "bench.log"))
         content = file.read_bytes()
         summary = json.loads(content)
-        if status or not summary.get("bit_exact", True):  # a prediction has no bits
+        if status or not summary.get("bit_exact", True):  # a check has no bits
             failure = summary["first_difference"] or summary["failure"] or f"ended with status {status}"
             return CaseResult(case, summary, failure.splitlines()[0])
         if self.sources() == key:  # else the sources were edited meanwhile, and nobody knows which of them it ran

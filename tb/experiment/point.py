@@ -9,8 +9,8 @@ from pathlib import Path
 
 from golden.zoo import load
 from rtl.contract.params import ChipParams, load_chip
+from tb.report.check import CHECK
 from tb.report.nets import NetSize
-from tb.run.prediction import PREDICTION
 
 __all__ = ["CHIPS", "Forecast", "Point"]
 
@@ -58,7 +58,7 @@ class Point:
     @property
     def arguments(self) -> Sequence[str]:
         return (
-            "--net", self.net, "--chip", str(self.chip_file), "--schedule", self.schedule,
+            "sim", "--net", self.net, "--chip", str(self.chip_file), "--schedule", self.schedule,
             "--bandwidth", f"{self.bytes_per_cycle:g}", "--batch", str(self.batch),
             "--overlap" if self.overlap else "--no-overlap",
         )  # fmt: skip
@@ -102,7 +102,7 @@ class Forecast:
 
     @property
     def arguments(self) -> Sequence[str]:
-        return *self.point.arguments, "--estimate"
+        return "check", *self.point.arguments[1:]
 
     @property
     def identity(self) -> str:
@@ -110,7 +110,7 @@ class Forecast:
 
     @property
     def result(self) -> str:
-        return PREDICTION
+        return CHECK
 
     @property
     def work(self) -> float:

@@ -22,7 +22,7 @@ _KEPT = (
     "schedule", "batch", "pe_count", "memory", "macs", "repeated_macs", "lower_bound_cycles", "cycles", "efficiency",
     "estimated_cycles", "dram_bytes", "compute_cycles", "schedule_s", "bit_exact", "processes", "sim_s", "model",
 )  # fmt: skip
-"""Figures of a summary, or of a prediction, that a record keeps."""
+"""Figures of a summary, or of a check, that a record keeps."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Record:
     source : str
         `RTL`: simulated, every bit compared. `ESTIMATE`: predicted.
     facts : dict
-        Figures of the run's summary, or of its prediction.
+        Figures of the run's summary, or of its check.
     sources : str
         Key of the source files that they come from.
     commit : str

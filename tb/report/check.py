@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 
 from tb.report.summary import LayerSummary, Summary, percent
 from tb.report.terminal import PIPE_WIDTH, notes, shorten
 
-__all__ = ["print_check"]
+__all__ = ["CHECK", "facts_of", "print_check"]
+
+CHECK = "check.json"
+"""The file with its figures in the folder of the run."""
+RUN_ALONE = {
+    "sim", "model", "build_s", "bit_exact", "mismatches", "first_difference", "failure", "processes", "simulation_s",
+    "cycles", "cycles_per_picture", "utilization", "efficiency", "estimate_error", "sim_s", "sim_hz",
+}  # fmt: skip
+"""Figures of a summary that only a run has."""
 
 NAME_WIDTH = 40
 
@@ -25,6 +34,13 @@ def print_check(summary: Summary, console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def facts_of(summary: Summary) -> dict[str, Any]:
+    """The figures of a summary that are known without a run, by their names there."""
+    facts = summary.as_dict()
+    layers = [{name: value for name, value in layer.items() if name not in RUN_ALONE} for layer in facts["layers"]]
+    return {name: value for name, value in facts.items() if name not in RUN_ALONE} | {"layers": layers}
+
+
 def _lines(summary: Summary) -> Iterator[str]:
     yield f"{summary.net} on {summary.cores} cores of {summary.array}, {summary.schedule}; nothing is simulated"
     width = max([len(shorten(layer.name, NAME_WIDTH)) for layer in summary.layers], default=0)
@@ -33,7 +49,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     pes = summary.pe_count * summary.estimated_cycles
     yield (
         f"estimated: {summary.estimated_cycles:,} cycles, {percent(summary.macs / pes if pes else None)} utilised, "
-        f"{percent(summary.lower_bound_cycles / summary.estimated_cycles if pes else None)} of the lower bound"
+        f"{percent(summary.lower_bound_cycles / summary.estimated_cycles if pes else None)} of the lower bound; "
+        f"{sum(summary.dram_bytes.values()) / 1e6:.2f} MB of DRAM traffic"
     )
     for node in summary.share["host"] if summary.share else ():
         if node["why"]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -16,7 +14,7 @@ from rich.text import Text
 from golden.int8.quant import QuantisationError
 from tb.report.summary import CAUSES, LayerSummary, Summary, largest_loss, percent, signed
 
-__all__ = ["PIPE_WIDTH", "notes", "print_prediction", "print_summary", "shorten"]
+__all__ = ["PIPE_WIDTH", "notes", "print_summary", "shorten"]
 
 PIPE_WIDTH = 112
 """Width of the report where the output is no terminal."""
@@ -87,18 +85,6 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(f"[bold red]first difference:[/] {summary.first_difference}")
     if summary.failure:
         console.print(f"[bold red]failed:[/] {summary.failure}")
-
-
-def print_prediction(facts: Mapping[str, Any], console: Console) -> None:
-    """What `tb.run.prediction` expects of a run."""
-    by_class = ", ".join(f"{name} {count / 1e6:.1f}" for name, count in facts["dram_bytes"].items())
-    megabytes = sum(facts["dram_bytes"].values()) / 1e6
-    print_line = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    print_line(f"{facts['net']}, {facts['schedule']}: estimated {facts['estimated_cycles']:,} cycles and "
-               f"{megabytes:.2f} MB of DRAM traffic; nothing was simulated")  # fmt: skip
-    print_line(f"efficiency {percent(facts['lower_bound_cycles'] / facts['estimated_cycles'])} of the lower bound of "
-               f"{facts['lower_bound_cycles']:,.0f} cycles; DRAM MB: {by_class}")  # fmt: skip
-    print_line(f"schedule {facts['schedule_s']:.1f} s")
 
 
 def _table(summary: Summary, width: int) -> Table:

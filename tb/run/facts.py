@@ -64,9 +64,11 @@ def begin_summary(
 def estimated_summary(net: str, options: RunOptions, workload: Workload, scheduled: Scheduled) -> Summary:
     """The summary of a run that is not simulated: cycles of its layers are estimates alone."""
     summary = begin_summary(net, options, workload, scheduled, None)
-    for step, cycles in zip(scheduled.plan.steps, scheduled.estimated_cycles, strict=True):
+    for step, estimate in zip(scheduled.plan.steps, scheduled.estimates, strict=True):
+        cycles, moved = (round(estimate.cycles), estimate.dram_bytes) if estimate else (0, {})
+        computed = estimate.compute if estimate else {}
         done = LayerSummary(
-            step.name, step.op, 0, cycles, step.macs, 0.0, {}, False, 0.0, mapping=step.mapping,
+            step.name, step.op, 0, cycles, step.macs, 0.0, moved, False, 0.0, computed, mapping=step.mapping,
             host_bytes=_moved_by_host(scheduled.plan, step), on_host=isinstance(step, HostStep),
         )  # fmt: skip
         summary.layers.append(done)

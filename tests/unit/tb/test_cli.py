@@ -367,19 +367,19 @@ def test_interrupt_is_one_line_and_status_130(
     assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
 
 
-def test_estimate_builds_nothing_and_keeps_what_a_run_left(
+def test_check_builds_nothing_and_keeps_what_a_run_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "lenet5-4cores-fused"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text("of an earlier run")
-    assert _run(monkeypatch, "sim", "--net", "lenet5", "--schedule", "fused", "--estimate") == 0
-    facts = json.loads((folder / "prediction.json").read_text())
+    assert _run(monkeypatch, "check", "--net", "lenet5", "--schedule", "fused") == 0
+    facts = json.loads((folder / "check.json").read_text())
     assert facts["net"] == "lenet5"
     assert facts["lower_bound_cycles"] < facts["estimated_cycles"] < 10_000
     assert sum(facts["dram_bytes"].values()) > 60_000  # its weights are that many
     assert sum(facts["compute_cycles"].values()) == pytest.approx(facts["estimated_cycles"], rel=0.01)
-    assert f"estimated {facts['estimated_cycles']:,} cycles" in capsys.readouterr().out
+    assert f"estimated: {facts['estimated_cycles']:,} cycles" in capsys.readouterr().out
     assert (folder / "summary.json").read_text() == "of an earlier run"
 
 

@@ -1,6 +1,6 @@
 """Runs of experiments: what is up to date is not run again, a kill or a failure loses nothing, a part is a part.
 
-The runs are real processes, but stand-ins that write a summary or a prediction and simulate nothing.
+The runs are real processes, but stand-ins that write a summary or a check and simulate nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RUN = """
 import json, os, pathlib, signal, sys
 folder, result, cycles, plan = pathlib.Path(sys.argv[1]), *sys.argv[2:]
 with (folder.parent / "started").open("a") as file:
-    file.write(folder.name + (" estimate" if "prediction" in result else "") + "\\n")
+    file.write(folder.name + (" estimate" if "check" in result else "") + "\\n")
 if plan == "fail":
     sys.exit("systomesh: no compiler")
 if plan == "kill":

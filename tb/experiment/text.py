@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from tb.experiment.records import RTL, Book, Figure
 
 __all__ = [
-    "change", "condition", "count", "geometric", "mean", "megabytes", "millions", "seconds", "table", "times", "verdict"
+    "change", "condition", "count", "geometric", "mean", "megabytes", "millions", "seconds", "table", "times",
+    "times_exactly", "verdict",
 ]  # fmt: skip
 
 
@@ -37,6 +38,11 @@ def change(value: float) -> str:
 
 def times(value: float) -> str:
     return f"{value:.2f}x"
+
+
+def times_exactly(value: float) -> str:
+    """Where it is judged: 2.099 is not 2.10."""
+    return f"{value:.3f}x"
 
 
 def seconds(value: float) -> str:

@@ -6,7 +6,9 @@ from golden.onnx_import.model import ELEMENTWISE_OPS, Model
 
 __all__ = ["channels_last"]
 
-PASSING = ELEMENTWISE_OPS | {"DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "Identity", "QuantizeLinear", "Sum"}
+PASSING = ELEMENTWISE_OPS | {
+    "DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "Identity", "QuantizeLinear", "Sum",
+}  # fmt: skip
 """Operators behind which a value has the same dimensions."""
 
 WEIGHTS = {"Gemm": 1, "MatMul": 1, "MatMulInteger": 1, "QGemm": 3, "QLinearMatMul": 3}

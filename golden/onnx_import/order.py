@@ -7,7 +7,7 @@ from golden.onnx_import.model import ELEMENTWISE_OPS, Model
 __all__ = ["channels_last"]
 
 PASSING = ELEMENTWISE_OPS | {
-    "DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "Identity", "QuantizeLinear", "Sum"
+    "DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "Identity", "QuantizeLinear", "Sum",
 }  # fmt: skip
 """Operators behind which a value has the same dimensions."""
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/schedules.md", "docs/verification.md")
+DOCUMENTS = (
+    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operators.md", "docs/schedules.md", "docs/verification.md",
+)
 FOLDERS = ("docs", "golden", "rtl", "sched", "tb", "tests")
 MODULES = ("golden", "rtl", "scheduler", "estimator", "tb", "tests")
 SUFFIXES = (".py", ".v", ".sv", ".cpp", ".md", ".toml")

@@ -164,6 +164,7 @@ class _QuantisedWalk:
             behind,
             share,
             self.refusals,
+            self.model.pictures,
             self.build.origins,
             graph,
             draft.unsigned,

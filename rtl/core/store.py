@@ -76,7 +76,7 @@ class Packets(wiring.Component):
     busy
         A job is under way.
     turn, hold
-        Of the job whose packets begin now; no further one of them does.
+        Of the job whose packets begin now, while busy; no further one of them does.
     """
 
     def __init__(self, *, chip: ChipParams, lanes: int, multicast: bool = False) -> None:

@@ -215,7 +215,9 @@ _FORGOTTEN: list[tuple[str, Callable[[], Harness], int, list[Bug]]] = [
     ),
     (
         "Packets",
-        lambda: forgotten(lambda: Packets(chip=_LINE, lanes=4), assume=_job_has_flits),
+        lambda: forgotten(
+            lambda: Packets(chip=_LINE, lanes=4), guards={"turn": lambda dut: dut.busy}, assume=_job_has_flits
+        ),
         6,
         _bug(
             "core.store",

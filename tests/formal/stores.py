@@ -26,6 +26,7 @@ CUT = "a packet has as many flits as its header says, at most the limit, within 
 ALL_OF_IT = (
     "a job's packets hold its flits, each once, at consecutive addresses, with its header; the token is in the last"
 )
+KEPT_BACK = "no packet begins while that is held, but for the one that had begun"
 COUNTED = "busy while a flit is missing, and told of each WRITE packet once"
 
 PIXELS = "a job takes its pixels, the last of them marked, and busy is until then; each comes out in the next cycle"
@@ -81,6 +82,9 @@ def packets(*, multicast: bool = False) -> Harness:
     h.always(COUNTED, ~dut.o.valid | ((owed != 0) & dut.flit.valid))
     h.always(COUNTED, (dut.flit.valid & dut.flit.ready) == fired)
     h.always(COUNTED, dut.write_sent == (begins & (header.kind == Kind.WRITE)))
+    may_begin = Signal()  # since the packet in front did
+    m.d.sync += may_begin.eq(~dut.hold | (may_begin & ~begins))
+    h.always(KEPT_BACK, ~(dut.o.valid & out.first) | may_begin)
 
     # One job is followed, any one: flits in front of it, its own that are missing, its next packet's address.
     start, followed, word = h.free(1, "start"), Signal(), Signal(layout, name="word")
@@ -119,7 +123,7 @@ def packets(*, multicast: bool = False) -> Harness:
     # Invariants: where the followed job's flits are.
     rest, head = layouts.View(layout, inside.signal("rest")), layouts.View(header.shape(), inside.signal("head"))
     rest_valid, head_valid, left = (inside.signal(name) for name in ("rest_valid", "head_valid", "left"))
-    cut = rest_valid & (~head_valid | begins)
+    cut = rest_valid & (~head_valid | begins) & ~dut.hold
     in_rest, in_head, in_left = (Signal(name=f"in_{part}") for part in ("rest", "head", "left"))
     unfinished = ~inside.signal("final")
     with m.If(follows):
@@ -134,6 +138,7 @@ def packets(*, multicast: bool = False) -> Harness:
         m.d.sync += in_left.eq(Mux(out.first, in_head & (header.flits != 1), in_left & (inner != 1)))
     rest_flits, head_flits = Mux(rest_valid, rest.flits, 0), Mux(head_valid, head.flits, 0)
     h.invariant((owed == rest_flits + head_flits + left) & (inner == left))
+    h.invariant(~head_valid | may_begin)
     h.invariant(~rest_valid | (rest.flits != 0))
     h.invariant(~rest_valid | ((rest.lane_offset < 4) & cores_of(rest)[1] & (rest.memory == 0)))
     h.invariant(~rest_valid | rest.to_core | (rest.addr[:2] == 0))
@@ -345,6 +350,7 @@ _PACKET_BUGS = {
         _store("with m.If(~rest.to_core & (page_left < chip.max_packet_flits)):", "with m.If(0):"),
         _store("Mux(first, head.flits == 1, left == 1)", "left == 1"),
     ],
+    KEPT_BACK: [_store("(~head_valid | head_taken) & ~self.hold", "(~head_valid | head_taken)")],
     COUNTED: [
         _store("rest_valid | head_valid | (left != 0)", "head_valid | (left != 0)"),
         _store("head_taken & (head.kind == Kind.WRITE)", "head_valid & (head.kind == Kind.WRITE)"),

@@ -51,6 +51,7 @@ def random_job(rng: random.Random, multicast: bool = False) -> dict[str, int]:
         "traffic": rng.choice(list(TrafficClass)),
         "token_valid": rng.randrange(2),
         "token": rng.randrange(128),
+        "turn": rng.randrange(4),
     }
 
 
@@ -84,13 +85,17 @@ def expected(chip: ChipParams, node: int, job: dict[str, int]) -> list[dict[str,
 
 @dataclass
 class PacketBench:
-    """Gives jobs and flits, takes what comes out, and compares ``busy`` and ``write_sent`` in every cycle."""
+    """Gives jobs and flits, takes what comes out, compares ``busy``, ``write_sent`` and ``turn`` in every cycle.
+
+    In a share `hold` of the cycles, in runs of random length, no packet may begin.
+    """
 
     chip: ChipParams
     jobs: list[dict[str, int]]
     rng: random.Random
     stall: float
     multicast: bool = False
+    hold: float = 0.0
     node: int = 0
     words: list[int] = field(default_factory=list)
 
@@ -104,12 +109,17 @@ class PacketBench:
         dut = self.dut
         ends = list(itertools.accumulate(job["flits"] for job in self.jobs))
         accepted = sent = 0
+        may_begin = False  # since the packet in front did
         while True:
             _, _, *values = await ctx.tick().sample(
                 dut.job.valid & dut.job.ready, dut.flit.valid & dut.flit.ready, dut.o.valid & dut.o.ready,
-                dut.o.payload.first, dut.o.payload.header.kind, dut.write_sent, dut.busy,
+                dut.o.payload.first, dut.o.payload.header.kind, dut.write_sent, dut.busy, dut.turn, dut.hold,
+                dut.o.valid,
             )  # fmt: skip
-            job, flit, o, first, kind, write_sent, busy = values
+            job, flit, o, first, kind, write_sent, busy, turn, hold, offered = values
+            assert not accepted or turn == self.jobs[accepted - 1]["turn"]
+            assert may_begin or not (offered and first), "a packet began while held"
+            may_begin = not hold or (may_begin and not (o and first))
             assert busy == (sent < (ends[accepted - 1] if accepted else 0))
             assert flit == o, "a flit goes through in its own cycle"
             assert write_sent == bool(o and first and kind == Kind.WRITE)
@@ -126,7 +136,13 @@ class PacketBench:
                 await ctx.tick()
             assert not ctx.get(self.dut.busy)
 
-        simulate(self.dut, give_jobs, give_flits, background=[self._watch, self.sink.run])
+        async def hold(ctx: Any) -> None:
+            while True:
+                ctx.set(self.dut.hold, self.rng.random() < self.hold)
+                for _ in range(self.rng.randint(1, 20)):
+                    await ctx.tick()
+
+        simulate(self.dut, give_jobs, give_flits, background=[self._watch, self.sink.run, hold])
         packets = packets_of([flit for _, flit in self.sink.words])
         assert [packet.header for packet in packets] == [
             header for job in self.jobs for header in expected(self.chip, self.node, job)
@@ -147,6 +163,14 @@ def test_packets_of_random_jobs(stall: float, alike: bool, multicast: bool) -> N
     if alike:
         chip = replace(chip, cores=(replace(core, rows=32),) * 4)
     PacketBench(chip, [random_job(rng, multicast) for _ in range(40)], rng, stall, multicast).run()
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3])
+def test_no_packet_begins_while_it_is_held(stall: float) -> None:
+    """One that has begun goes on to its end; the others come later, as they were."""
+    rng = random.Random(f"hold {stall}")
+    chip, _ = build(16, 16, LINK_BYTES)
+    PacketBench(chip, [random_job(rng) for _ in range(30)], rng, stall, hold=0.6).run()
 
 
 @pytest.mark.parametrize("to_core", [0, 1])

@@ -1,4 +1,4 @@
-"""Random models of ranks 1 to 5 from seeds, float and QDQ, for tests that compare the import with ONNX Runtime."""
+"""Random models of ranks 1 to 5 from seeds, float and QDQ, for chip and host, compared with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ Value = tuple[str, tuple[int, ...]]
 ELEMENT_LIMIT = 4096
 """Of one value."""
 
+OTHERS = "other"
+"""How names of values begin that are no real numbers."""
+
 UNARY = (
     ("Relu", {}), ("Relu", {}), ("Sigmoid", {}), ("Tanh", {}), ("Abs", {}), ("Neg", {}), ("LeakyRelu", {"alpha": 0.2}),
     ("HardSwish", {}), ("Elu", {}), ("Softplus", {}), ("Identity", {}), ("Dropout", {}),
@@ -23,7 +26,8 @@ UNARY = (
 
 
 def random_model(seed: int, nodes: int = 9) -> onnx.ModelProto:
-    """A model of about so many nodes with one input, (1, C, H, W) or (1, F), and one to three outputs.
+    """A model of about so many nodes with one to three outputs: of one input (1, C, H, W) or (1, F), whose batch may be
+    open, and sometimes of indices besides.
 
     ONNX Runtime runs it; values stay near one, so that no difference drowns.
     """
@@ -69,7 +73,9 @@ def quantised_random_model(seed: int, nodes: int = 9) -> onnx.ModelProto:
             made.append(helper.make_node("DequantizeLinear", operands, [f"{weight}/q"]))
             copy.input[1] = f"{weight}/q"
         made.append(copy)
-        requantise(node.output[0])
+        for name in node.output:
+            if not name.startswith(OTHERS):
+                requantise(name)
     del graph.node[:]
     graph.node.extend(made)
     for output in graph.output:
@@ -87,11 +93,17 @@ class _Random:
     def model(self, nodes: int) -> onnx.ModelProto:
         rng = self.rng
         picture = rng.random() < 0.8
+        self.indices = ""
         shape = (1, *(int(rng.integers(1, 7)) for _ in range(3))) if picture else (1, int(rng.integers(2, 25)))
         values: list[Value] = [("image", shape)]
         layers = [self.conv, self.conv, self.convolved_pool, self.reshape, self.transpose, self.concat, self.concat,
                   self.softmax, self.reduction, self.dense, self.dense, self.unary, self.unary, self.constant_operand,
-                  self.two_operands, self.flatten, self.squeeze, self.unsqueeze, self.normalise, self.pad]  # fmt: skip
+                  self.two_operands, self.flatten, self.squeeze, self.unsqueeze, self.normalise, self.pad,
+                  self.gate, self.compare, self.split, self.slice, self.largest, self.open_reshape,
+                  self.lookup]  # fmt: skip
+        first = self.conv if picture else self.dense
+        while len(values) == 1 and rng.random() < 0.95:  # so that there is work for the chip
+            values += [made] if (made := first(values[0], values)) is not None else []
         while len(self.nodes) < nodes:
             # Mostly on from the last value, so that chains get long.
             x = values[-1] if rng.random() < 0.7 else values[int(rng.integers(len(values)))]
@@ -101,8 +113,12 @@ class _Random:
         read = {name for node in self.nodes for name in node.input}
         ends = [value for value in values[1:] if value[0] not in read]
         outputs = dict([*ends[-2:], values[int(rng.integers(1, len(values)))]])
+        given = ("N", *shape[1:]) if rng.random() < 0.3 else shape
+        inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, given)]
+        if self.indices:
+            inputs.append(helper.make_tensor_value_info(self.indices, TensorProto.INT64, [1, 3]))
         graph = helper.make_graph(
-            self.nodes, "random", [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+            self.nodes, "random", inputs,
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in outputs.items()],
             self.constants,
         )  # fmt: skip
@@ -129,7 +145,74 @@ class _Random:
         axis = int(self.rng.integers(min(first, len(shape) - 1), len(shape)))
         return axis - len(shape) if self.rng.random() < 0.5 else axis
 
+    def other(self, kind: str, inputs: list[str], **attributes: object) -> str:
+        """A node whose result is no real number."""
+        self.count += 1
+        name = f"{OTHERS}{self.count}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
+
     # Layers, each None where the value does not suit it.
+
+    def gate(self, x: Value, _: list[Value]) -> Value | None:
+        """Squeeze and excitation, in short."""
+        name, shape = x
+        if len(shape) != 4:
+            return None
+        mean, dims = self.node("GlobalAveragePool", [name], (*shape[:2], 1, 1))
+        gate, _ = self.node("Sigmoid", [mean], dims)
+        return self.node("Mul", [name, gate], shape)
+
+    def compare(self, x: Value, _: list[Value]) -> Value | None:
+        name, shape = x
+        less, _ = self.node("Mul", [name, self.constant(np.float32(0.25))], shape)
+        bits = self.other("Greater", [name, self.constant(np.float32(0))])
+        return self.node("Where", [bits, name, less], shape)
+
+    def split(self, x: Value, values: list[Value]) -> Value | None:
+        name, shape = x
+        axis = self.axis(shape, 1)
+        size = shape[axis]
+        if size < 2:
+            return None
+        sizes = [size // 2, size - size // 2]
+        place = axis % len(shape)
+        first, second = ((*shape[:place], part, *shape[place + 1 :]) for part in sizes)
+        made = self.node("Split", [name, self.constant(np.array(sizes))], first, axis=axis)
+        self.nodes[-1].output.append(f"{made[0]}b")
+        values.append((f"{made[0]}b", second))
+        return made
+
+    def slice(self, x: Value, _: list[Value]) -> Value | None:
+        name, shape = x
+        axis = self.axis(shape, 1)
+        if shape[axis] < 2:
+            return None
+        place, step = axis % len(shape), int(self.rng.integers(1, 3))
+        bounds = [self.constant(np.array([value])) for value in (1, 1 << 40, axis, step)]
+        size = -(-(shape[axis] - 1) // step)
+        return self.node("Slice", [name, *bounds], (*shape[:place], size, *shape[place + 1 :]))
+
+    def largest(self, x: Value, _: list[Value]) -> Value | None:
+        name, shape = x
+        count = min(2, shape[-1])
+        made = self.node("TopK", [name, self.constant(np.array([count]))], (*shape[:-1], count), axis=-1)
+        self.nodes[-1].output.append(f"{OTHERS}{made[0]}")
+        return made
+
+    def open_reshape(self, x: Value, _: list[Value]) -> Value | None:
+        """To a shape that is computed, as exports with an open batch do."""
+        name, shape = x
+        sizes = self.other("Shape", [name])
+        batch = self.other("Gather", [sizes, self.constant(np.array(0))], axis=0)
+        first = self.other("Unsqueeze", [batch, self.constant(np.array([0]))])
+        wanted = self.other("Concat", [first, self.constant(np.array([-1]))], axis=0)
+        return self.node("Reshape", [name, wanted], (shape[0], math.prod(shape[1:])))
+
+    def lookup(self, _: Value, __: list[Value]) -> Value | None:
+        """Of indices that are an input."""
+        self.indices = "indices"
+        return self.node("Gather", [self.normal(4, 5), self.indices], (1, 3, 5), axis=0)
 
     def conv(self, x: Value, _: list[Value]) -> Value | None:
         rng, (name, shape) = self.rng, x

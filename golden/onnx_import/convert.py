@@ -11,7 +11,7 @@ from golden.int8.fallback import Port, RuntimeRefusal
 from golden.onnx_import.feeds import sample_feeds
 from golden.onnx_import.trial import try_model
 
-__all__ = ["FIRST_OPSET", "convert"]
+__all__ = ["FIRST_OPSET", "convert", "near"]
 
 FIRST_OPSET = 13
 """The oldest operator set whose operators the import knows."""
@@ -53,10 +53,11 @@ def _same(old: onnx.ModelProto, new: onnx.ModelProto, inputs: Sequence[Port]) ->
         before, after = (try_model(proto.SerializeToString(), feeds, names) for proto in (old, new))
     except RuntimeRefusal:
         return False
-    return all(_near(a, b) for a, b in zip(before, after, strict=True))
+    return all(near(a, b) for a, b in zip(before, after, strict=True))
 
 
-def _near(a: np.ndarray, b: np.ndarray) -> bool:
+def near(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two outputs are one but for the order of sums."""
     if a.shape != b.shape or a.dtype != b.dtype or a.dtype.kind not in "fiub":
         return False
     with np.errstate(all="ignore"):

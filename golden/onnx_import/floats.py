@@ -206,8 +206,8 @@ class _FloatWalk(FloatMaps):
         parts = [source.part, *(node.part for node in nodes if isinstance(node, Host)), *([behind] if behind else [])]
         share = share_of(self.model, self.refusals, parts)
         return FloatModel(
-            self.model.inputs, source.part, tuple(outputs), behind, share, self.refusals, self.origins, graph, weights,
-            names, self.draft.folded, frozenset(self.dynamic), last,
+            self.model.inputs, source.part, tuple(outputs), behind, share, self.refusals, self.model.pictures,
+            self.origins, graph, weights, names, self.draft.folded, frozenset(self.dynamic), last,
         )  # fmt: skip
 
     def _map_name(self, name: str) -> str:

@@ -57,6 +57,8 @@ class _Imported:
     """How the model is divided."""
     refusals: dict[str, str]
     """Why the chip cannot run ONNX nodes, by name."""
+    pictures: int
+    """How many pictures the file takes at once."""
     origins: dict[str, str]
     """Name of the ONNX node that a node of the graph comes of, by the latter's name."""
 

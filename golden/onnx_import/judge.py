@@ -82,7 +82,13 @@ class Reference:
         If an output has another shape than the import says.
     """
 
-    def __init__(self, path: Path, model: FloatModel | QuantisedModel, feeds: Values) -> None:
+    def __init__(self, path: Path, model: FloatModel | QuantisedModel, *pictures: Values) -> None:
+        """Of the first picture; a file that takes several at once gets as many."""
+        count = model.pictures
+        feeds = pictures[0]
+        if count > 1:
+            together = [pictures[number % len(pictures)] for number in range(count)]
+            feeds = {name: np.concatenate([each[name] for each in together]) for name in feeds}
         self._path, self._feeds = path, feeds
         self.names = list(dict.fromkeys(output.name for output in model.outputs))
         """Of its outputs."""
@@ -98,7 +104,8 @@ class Reference:
             shown = proto.SerializeToString()
         except (EncodeError, ValueError) as error:
             raise RuntimeRefusal("it is larger than 2 GB") from error
-        self.values = dict(feeds) | dict(zip(wanted, run_model(shown, feeds, wanted), strict=True))
+        self._all = dict(feeds) | dict(zip(wanted, run_model(shown, feeds, wanted), strict=True))
+        self.values = {name: value[: len(value) // count] if value.ndim else value for name, value in self._all.items()}
         for output in model.outputs:
             given = self.values[output.name].shape
             if output.shape is not None and given != output.shape and self.values[output.name].dtype != object:
@@ -144,7 +151,7 @@ class Reference:
             return [f"no result: {refusal}"]
         lines = []
         for name, value in zip(self.names, values, strict=True):
-            meant = self.values[name]
+            meant = self._all[name]
             if value.dtype == object or value.shape != meant.shape:
                 continue
             distance = _distance(value, meant)

@@ -95,6 +95,8 @@ class Model:
     """Values whose shape depends on the data."""
     banned: Mapping[str, str] = field(default_factory=dict)
     """Why nodes must stay on the host, by name."""
+    pictures: int = 1
+    """How many pictures the file takes at once; the model is that of one."""
     native: bool = True
     """Whether the operators are those of opset 13 or later; of older ones only those that never changed are known."""
 

@@ -169,6 +169,7 @@ class _QuantisedWalk:
             behind,
             share,
             self.refusals,
+            self.model.pictures,
             self.build.origins,
             graph,
             draft.unsigned,

@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from golden.errors import OnnxError
 from golden.int8.fallback import Port
+from golden.onnx_import.batch import one_picture
 from golden.onnx_import.convert import convert
 from golden.onnx_import.folding import fold
 from golden.onnx_import.model import Model, Op, Shapes, captured, require_bounded
@@ -65,6 +66,10 @@ def read(path: str | Path, shapes: Shapes | None = None, *, banned: Mapping[str,
         _check(proto)
     except (onnx.checker.ValidationError, ValueError, RuntimeError, TypeError) as error:
         raise OnnxError(f"{str(path)!r} is not a valid model ({_reason(error)}); export it again") from error
+    pictures = 1
+    if not shapes:
+        proto, pictures = one_picture(proto)
+    graph = proto.graph
     inputs = _inputs(graph, shapes or {})
     proto, native = convert(proto, inputs)
     graph = proto.graph
@@ -89,6 +94,7 @@ def read(path: str | Path, shapes: Shapes | None = None, *, banned: Mapping[str,
         proto.ir_version,
         banned=banned or {},
         native=native,
+        pictures=pictures,
     )
     return fold(model)
 

@@ -269,6 +269,8 @@ def _read_onnx(
     if options.fallback not in FALLBACKS:
         raise BenchError(f"FALLBACK={options.fallback}: use {' or '.join(FALLBACKS)}")
     loaded = load_onnx(path, options.shape, refuse=options.fallback == "refuse", banned=options.banned)
+    if loaded.pictures not in (1, batch):
+        raise BenchError(f"{path} takes {loaded.pictures} pictures at once; say BATCH={loaded.pictures}")
     if isinstance(loaded, QuantisedModel):
         if options.calibration or options.percentile != 100.0:
             raise BenchError(f"{path} is quantised already: leave CALIBRATION and PERCENTILE out")
@@ -279,7 +281,7 @@ def _read_onnx(
 def _quantised_source(path: Path, model: QuantisedModel, feeds: Sequence[Feeds], note: str) -> _Source:
     def compare(tensors: Mapping[str, np.ndarray], *, whole: bool) -> Compared:
         try:
-            found = Reference(path, model, feeds[0])
+            found = Reference(path, model, *feeds)
         except RuntimeRefusal as refusal:
             return None, (), Judgement(str(refusal))
         judgement = judge_quantised(found, model, feeds[0], tensors)
@@ -317,7 +319,7 @@ def _float_source(
     def compare(tensors: Mapping[str, np.ndarray], *, whole: bool) -> Compared:
         exact = model.results(first, model.onnx_values(real))
         try:
-            found = Reference(path, model, first)
+            found = Reference(path, model, *feeds)
             judgement, wanted = judge_float(found, model, first, exact), found.outputs
         except RuntimeRefusal as refusal:
             judgement, wanted = Judgement(str(refusal)), exact

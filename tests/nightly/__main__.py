@@ -45,6 +45,7 @@ CAMPAIGNS = (
     Campaign("upsets", "-m tests.faults --upsets 2000"),
     Campaign("kills", "-m pytest -q -m slow tests/faults/test_kills.py tests/faults/test_fused_kills.py"),
     Campaign("slow tests", "-m pytest -q -m slow -n 2 --dist worksteal tests/cosim tests/unit"),
+    Campaign("random ONNX models", "-m tests.onnx_campaign --seeds 0..4999"),
     Campaign("packaged models", "-m tests.packages --out docs/models"),
     Campaign("coverage", "-m tests.coverage"),
     Campaign("software mutants", "-m tests.mutation.software --mutants 24"),

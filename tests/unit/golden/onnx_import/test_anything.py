@@ -292,6 +292,26 @@ def test_layers_that_quantise_their_input_as_it_comes_are_layers_of_the_chip(siz
         judge_float(found, replace(loaded, dynamic=frozenset()), feeds, got)
 
 
+def test_a_fixed_batch_is_the_model_of_one_picture_where_pictures_do_not_meet(tmp_path: Path) -> None:
+    nodes = [_node("Conv", "x w", "c"), _node("GlobalAveragePool", "c", "y")]
+    model = _model(nodes, [("x", FLOAT, (3, 3, 8, 8))], [("y", FLOAT, (3, 4, 1, 1))], w=_normal(4, 3, 3, 3))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    loaded = load_onnx(path)
+    assert isinstance(loaded, FloatModel)
+    assert (loaded.pictures, loaded.graph.input_shape) == (3, (3, 8, 8))
+    feeds, _ = load_feeds(loaded.inputs, [], 3, {})
+    values = run_float(loaded.graph, loaded.weights, loaded.image(feeds[0]))
+    found = Reference(path, loaded, *feeds)
+    assert judge_float(found, loaded, feeds[0], loaded.results(feeds[0], loaded.onnx_values(values))).values > 0
+    nodes.insert(1, _node("ReduceMean", "c", "m", axes=[0], keepdims=1))
+    nodes[2].input[0] = "m"
+    model = _model(nodes, [("x", FLOAT, (3, 3, 8, 8))], [("y", FLOAT, None)], w=_normal(4, 3, 3, 3))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(OnnxError, match="nothing of model 'net' runs on the chip"):
+        load_onnx(path)
+
+
 def test_model_that_onnx_runtime_does_not_survive_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The first contact is in a process of its own; here it ends at once."""
     monkeypatch.setattr("golden.onnx_import.trial.sys.executable", "false")

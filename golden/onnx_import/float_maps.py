@@ -33,6 +33,9 @@ from golden.onnx_import.operands import channel_dimension, per_channel, require_
 
 __all__ = ["FloatMaps"]
 
+TWICE_TAPS = 128
+"""Taps of a filter up to which a convolution costs less than two passes over its output and back."""
+
 
 class FloatMaps:
     """Part of a walk: the operators that it takes, each by a method that gives a value or one for each output."""
@@ -55,6 +58,9 @@ class FloatMaps:
 
     @abstractmethod
     def _floats(self, op: Op, index: int, size: int | None = None) -> np.ndarray: ...
+
+    @abstractmethod
+    def _alone(self, name: str, x: Map) -> bool: ...
 
     @abstractmethod
     def _affine(self, op: Op, x: Map, gain: np.ndarray, offset: np.ndarray, magnitude: np.ndarray) -> Map: ...
@@ -126,8 +132,9 @@ class FloatMaps:
         x, constant = self._map(op, index), self._floats(op, 1 - index).astype(np.float64)
         value = per_channel(op, x, constant)
         ones, zeros = np.ones(x.chw[0]), np.zeros(x.chw[0])
+        kind, op = op.kind, replace(op, inputs=(op.inputs[index], op.inputs[1 - index]))  # the map first
         with np.errstate(all="ignore"):  # what comes out not finite is refused with the weights
-            match op.kind, index:
+            match kind, index:
                 case "Mul", _:
                     return self._affine(op, x, value, zeros, zeros)
                 case "Div", 0:
@@ -167,13 +174,37 @@ class FloatMaps:
         return self._put(node, x.shape, last=x.last)
 
     def _prelu(self, op: Op) -> Map:
-        """max(x, 0) + slope * min(x, 0), a slope for each channel."""
+        """A slope for each channel below zero.
+
+        Behind a small convolution, that convolution twice: slope * x + max((1 - slope) * x, 0), of which the second is
+        added to the sums of the first. Else max(x, 0) + min(slope * x, 0).
+        """
         x = self._map(op, 0)
         slope = per_channel(op, x, self._floats(op, 1).astype(np.float64))
+        conv = self.draft.nodes.get(x.name)
+        small = isinstance(conv, Conv2d) and math.prod(self.draft.weights[f"{x.name}.weight"].shape[1:]) <= TWICE_TAPS
+        if small and self._alone(op.inputs[0], x) and slope.max() <= 1:
+            above = self._again(op, x, 1 - slope)
+            above = self._put(Relu(self._name(op), above.name), x.shape, last=x.last)
+            below = self._again(op, x, slope)
+            return self._put(Add(self._name(op), below.name, above.name), x.shape, last=x.last)
         above = self._put(Relu(self._name(op), x.name), x.shape, last=x.last)
-        below = self._put(Clip(self._name(op), x.name, -math.inf, 0.0), x.shape, last=x.last)
-        below = self._depthwise(op, below, slope)
+        if slope.min() >= 0:
+            below = self._depthwise(op, x, slope)
+            below = self._put(Clip(self._name(op), below.name, -math.inf, 0.0), x.shape, last=x.last)
+        else:
+            below = self._put(Clip(self._name(op), x.name, -math.inf, 0.0), x.shape, last=x.last)
+            below = self._depthwise(op, below, slope)
         return self._put(Add(self._name(op), above.name, below.name), x.shape, last=x.last)
+
+    def _again(self, op: Op, x: Map, gain: np.ndarray) -> Map:
+        """The convolution that made a map once more, times a factor for each channel."""
+        conv, name, draft = self.draft.nodes[x.name], self._name(op), self.draft
+        weight, bias = draft.weights[f"{x.name}.weight"], draft.weights.get(f"{x.name}.bias", np.zeros(x.chw[0]))
+        draft.weights[f"{name}.weight"] = (weight * gain.reshape(-1, 1, 1, 1)).astype(np.float32)
+        draft.weights[f"{name}.bias"] = (bias * gain).astype(np.float32)
+        draft.folded[name] = draft.folded.get(x.name, np.abs(bias).astype(np.float64)) * np.abs(gain)
+        return self._put(replace(conv, name=name, bias=True), x.shape, last=x.last)
 
     # Windows
 

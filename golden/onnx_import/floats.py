@@ -172,9 +172,8 @@ class _FloatWalk(FloatMaps):
         return made
 
     def _port(self, name: str) -> Port | None:
+        """How the host reads a value that is a tensor of the chip; functions of one it computes for itself."""
         value = self.draft.values[name]
-        if isinstance(value, Function) and not value.base.hosted:  # the chip's table computes it
-            value = self._settled(name)
         if not isinstance(value, Map) or value.hosted or any(value.padding):
             return None
         return Port(name, value.shape, REAL_TYPES.get(self.model.types.get(name, ""), "float32"), value.last)
@@ -229,6 +228,8 @@ class _FloatWalk(FloatMaps):
         if isinstance(value, np.ndarray):
             return Output(name, value.shape, None, constant=True)
         shape = self.model.shapes.get(name)
+        if isinstance(value, Function) and not value.base.hosted:  # the chip's table computes it
+            self._settled(name)
         if self._port(name) is None:
             return Output(name, shape, None)
         value = self._settled(name)
@@ -429,8 +430,7 @@ class _FloatWalk(FloatMaps):
         `magnitude` float64[C] is the sum of the magnitudes of what the offset is the sum of.
         """
         node = self.draft.nodes.get(x.name)
-        shared = self.readers[op.inputs[0]] != 1 or self._read_elsewhere(x)
-        if not isinstance(node, Conv2d | Linear) or shared:
+        if not isinstance(node, Conv2d | Linear) or not self._alone(op.inputs[0], x):
             name = self._name(op)
             self.draft.weights[f"{name}.weight"] = gain.astype(np.float32).reshape(-1, 1, 1, 1)
             self.draft.weights[f"{name}.bias"] = offset.astype(np.float32)
@@ -446,7 +446,12 @@ class _FloatWalk(FloatMaps):
             self.draft.folded[key] = before * np.abs(gain) + magnitude
             self.draft.weights[f"{key}.bias"] = (bias * gain + offset).astype(np.float32)
         self.draft.nodes[key] = replace(node, bias=True)
+        self.draft.values[op.inputs[0]] = OnHost()  # the map is no longer that value, and nothing else reads it
         return x
+
+    def _alone(self, name: str, x: Map) -> bool:
+        """Whether one operator alone reads a value, and nothing else shows its map."""
+        return self.readers[name] == 1 and not self._read_elsewhere(x)
 
     def _read_elsewhere(self, x: Map) -> bool:
         """Whether another layer reads the map or another ONNX value shows it."""

@@ -283,21 +283,22 @@ def prelu(build: Builder, op: Op) -> Pending | None:
         return None
     slope, zero = per_channel(op, x, constant), x.params.zero_point
 
-    def half(name: str, lo: int, hi: int) -> Activation:
-        tensor = build.tensor(name, x.chw, x.params)
-        requant = replace(identity(x.chw[0], zero), lo=lo, hi=hi)
-        build.add(QPool(build.name(op), "avgpool", x.tensor, tensor, (1, 1), (1, 1), NO_PADDING, requant, zero, -zero))
-        return replace(x, tensor=tensor)
-
     def emit(target: Target) -> None:
         params, parts = target.params, []
-        whole = replace(target, lo=INT8[0], hi=INT8[1])
-        for name, part, gain in (
-            ("above", half(f"{x.tensor}.above", zero, INT8[1]), np.ones(x.chw[0])),
-            ("below", half(f"{x.tensor}.below", INT8[0], zero), slope),
-        ):
+        least, most = replace(target, lo=params.zero_point, hi=INT8[1]), replace(target, lo=INT8[0], hi=INT8[1])
+        below = x
+        if slope.min() < 0:  # then a clamp behind the product would cut at the wrong end
+            tensor = build.tensor(f"{x.tensor}.below", x.chw, x.params)
+            requant = replace(identity(x.chw[0], zero), hi=zero)
+            build.add(
+                QPool(build.name(op), "avgpool", x.tensor, tensor, (1, 1), (1, 1), NO_PADDING, requant, zero, -zero)
+            )
+            below = replace(x, tensor=tensor)
+        else:
+            most = replace(most, hi=params.zero_point)
+        for name, part, gain, bounds in (("above", x, np.ones(x.chw[0]), least), ("below", below, slope, most)):
             tensor = build.tensor(f"{target.tensor}.{name}", x.chw, params)
-            build.add(_scaled(build, op, part, gain, replace(whole, tensor=tensor)))
+            build.add(_scaled(build, op, part, gain, replace(bounds, tensor=tensor)))
             parts.append(tensor)
         requant = Requant.from_scale(np.ones(x.chw[0]), params.zero_point, target.lo, target.hi)
         pair = (parts[0], parts[1])

@@ -213,11 +213,15 @@ def test_a_layer_that_cannot_fit_is_refused(graph: QGraph, core: CoreParams, par
         schedule(graph, default_chip(1, core))
 
 
-def test_strides_beyond_the_hardware_are_refused() -> None:
-    builder = GraphBuilder(np.random.default_rng(0), (4, 40, 40), BUDGET)
-    graph = builder.graph("net", builder.conv("in", 4, (1, 1), stride=(17, 17)))
-    with pytest.raises(PlanError, match="stride 17 exceeds the hardware's 15"):
-        schedule(graph, default_chip(1))
+def test_a_dense_layer_of_a_shallow_input_costs_little_more_than_one_of_a_vector() -> None:
+    """Its bytes lie as densely: not a channel in each storage block."""
+
+    def dense(shape: tuple[int, int, int]) -> QGraph:
+        builder = GraphBuilder(np.random.default_rng(0), shape, BUDGET)
+        return builder.graph("net", builder.conv("in", 64, shape[1:], op="fc"))
+
+    of_map, of_vector = (cycles(dense(shape), default_chip(2)) for shape in ((1, 28, 28), (784, 1, 1)))
+    assert of_map < 1.3 * of_vector
 
 
 def test_unequal_cores_share_a_layer_in_proportion_to_their_speed() -> None:

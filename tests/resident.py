@@ -9,13 +9,12 @@ from golden.int8.qnodes import QConv, QPool
 from rtl.contract.params import ChipParams
 from scheduler.code.draft import Draft
 from scheduler.engines import bids
-from scheduler.kinds.layers import FETCH_SLACK
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.plan.bump import Bump
 from scheduler.plan.layout import Blocked, even_split, round_up
-from scheduler.plan.program import Part, Placement, Plan, Segment
+from scheduler.plan.program import FETCH_SLACK, Part, Placement, Plan, Segment
 from scheduler.plan.residence import Residence
 from scheduler.work.sink import MemorySink, ScratchpadSink
 from scheduler.work.task import Task

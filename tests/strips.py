@@ -5,18 +5,18 @@ from __future__ import annotations
 from contextlib import suppress
 
 from scheduler import Plan, PlanError
+from scheduler.fuse.decide import Decider
 from scheduler.fuse.search import Choice
 from scheduler.fuse.strips import Chain
-from scheduler.kinds.fused import Planner
 
 __all__ = ["plan_of_strips"]
 
 
-def plan_of_strips(planner: Planner, longest: bool, pictures: int = 1) -> Plan:
+def plan_of_strips(decider: Decider, longest: bool, pictures: int = 1) -> Plan:
     """Everything in DRAM but for chains, as many as can be, the longest or the shortest, in as few strips as fit."""
-    cores, search = planner.chip.n_cores // pictures, planner.searches[pictures]
+    cores, search = decider.form.chip.n_cores // pictures, decider.form.searches[pictures]
     choices: dict[int, Choice] = {}
-    while len(choices) < len(planner.steps):
+    while len(choices) < len(decider.form.steps):
         number = len(choices)
         ends = sorted(search.stays.chains(number, cores), reverse=longest)
         for chain in (Chain(number, end, cores, strips) for end in ends for strips in (3, 5, 7, 9)):
@@ -30,4 +30,4 @@ def plan_of_strips(planner: Planner, longest: bool, pictures: int = 1) -> Plan:
         else:
             choices[number] = Choice((1, 1), None, 0.0, 0, pictures=pictures)
     assert any(choice.chain for choice in choices.values())
-    return planner.finish(choices, planner.launches(choices))
+    return decider.writer.plan(choices, decider.launches(choices))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scheduler import Plan
+from scheduler.fuse.decide import Decider
 from scheduler.fuse.search import Choice
-from scheduler.kinds.fused import Planner
 
 __all__ = ["plan_of_all_weights"]
 
 
-def plan_of_all_weights(planner: Planner, every: int) -> Plan:
+def plan_of_all_weights(decider: Decider, every: int) -> Plan:
     """The best choices, but the first operation of a launch and every so many behind it take all of the weights."""
-    choices = planner.choices
-    launches = planner.launches(choices)
+    choices = decider.choices
+    launches = decider.launches(choices)
     forced: dict[int, Choice] = {
         number: replace(choices[number], all_weights=True)
         for launch in launches
@@ -23,4 +23,4 @@ def plan_of_all_weights(planner: Planner, every: int) -> Plan:
         if choices[number].chain is None
     }
     assert forced
-    return planner.finish(choices | forced, launches)
+    return decider.writer.plan(choices | forced, launches)

@@ -11,7 +11,8 @@ from estimator import estimate
 from rtl.contract.activity import Activity
 from rtl.contract.marks import intervals_of
 from rtl.contract.params import ChipParams, CoreParams, default_chip
-from scheduler.kinds.fused import Fused, Planner
+from scheduler.fuse.forms import Forms
+from scheduler.kinds.fused import Fused
 from tb.model.build import build_model, emit_chip
 from tb.sim.settings import MemorySettings
 from tests.layers import run_plans
@@ -35,10 +36,12 @@ def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, fold
         planned.append((case, Fused().plan(case.graph, chip, settings)))
     for seed in seeds[:forced]:
         case = chain_network(1000 + seed, chip)
-        planned.append((case, plan_of_strips(Planner(Fused(), case.graph, chip, settings), longest=seed % 2 == 0)))
+        planned.append(
+            (case, plan_of_strips(Forms(Fused(), case.graph, chip, settings).decider(), longest=seed % 2 == 0))
+        )
     for seed in seeds[:forced]:
         case = random_network(2000 + seed, chip)
-        planned.append((case, plan_of_all_weights(Planner(Fused(), case.graph, chip, settings), every=3)))
+        planned.append((case, plan_of_all_weights(Forms(Fused(), case.graph, chip, settings).decider(), every=3)))
     parts = [len(launch.parts) for _, plan in planned for launch in plan.launches]
     assert max(parts) >= 4
     results = run_plans(

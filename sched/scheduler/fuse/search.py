@@ -23,6 +23,7 @@ from scheduler.fuse.strips import Chain, Strips, strip_kind
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings, predict, program_bytes
+from scheduler.map.traffic import input_flits, output_flits, residual_flits
 from scheduler.plan.layout import round_up
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
@@ -669,19 +670,15 @@ def _ring(mapping: Mapping) -> int:
 
 
 def _dram_bytes(mapping: Mapping) -> float:
-    """Bytes that cross the memory nodes."""
-    work, tiles = mapping.work, mapping.tiles
-    repeats = 1 if mapping.act_resident else mapping.blocks_per_core
-    groups = 1 if work.shared_input else mapping.g_oc
-    words = work.source.words if work.shared_input else len({b.words for b in mapping.channel_parts[0]})
-    acts = sum(mapping.tiling.in_pixels) * work.source.pixel_flits(words) * repeats * groups
-    out = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item) * work.sink.in_memory
-    residual = 0
-    if work.residual is not None:
-        residual = work.residual.source.pixel_flits(work.residual.source.words) * work.height * work.out_hw[1]
+    """Bytes that cross the memory nodes.
+
+    Weights are counted block by block: `predict` takes as many for every channel part as for the longest.
+    """
+    work = mapping.work
+    flits = input_flits(mapping)[1] + output_flits(mapping) + residual_flits(mapping)[1]
     weights = sum(
         work.passes.count(block, work.taps) * work.pass_bytes for part in mapping.channel_parts for block in part
     )
     if not mapping.weights_once:
-        weights *= tiles
-    return (acts + (out + residual) * work.pictures) * work.block + weights + program_bytes(mapping)
+        weights *= mapping.tiles
+    return flits * work.block + weights + program_bytes(mapping)

@@ -19,15 +19,12 @@ from scheduler.group import Pools, pool_candidates
 from scheduler.map.search import best_mappings
 from scheduler.place import place_tensors
 from scheduler.plan.bump import Bump
-from scheduler.plan.program import Launch, Part, Placement, Plan, Segment, Step
+from scheduler.plan.program import FETCH_SLACK, Launch, Part, Placement, Plan, Segment, Step
 from scheduler.rounds import host_steps, name_of, nodes_of, pictures_at_once, require_batch, rounds, tensors_of
 from scheduler.work.sink import MemorySink
 from scheduler.work.task import Task, copies_of
 
 __all__ = ["Layers", "PoolFusion"]
-
-FETCH_SLACK = 4096
-"""Bytes behind the last program that the fetch units may read ahead."""
 
 Tensors = dict[str, Placement]
 Layer = QConv | QPool | QAdd | QGate | QConcat | QMove

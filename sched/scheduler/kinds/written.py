@@ -9,13 +9,14 @@ from pathlib import Path
 
 from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QHost
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
+from scheduler.fuse.form import Form
+from scheduler.fuse.forms import Forms
 from scheduler.fuse.stay import Stays
 from scheduler.fuse.written import check_batch, check_cuts, input_layout, joined, read, write
 from scheduler.group import pool_candidates
-from scheduler.kinds.fused import Fused, Planner
+from scheduler.kinds.fused import Fused
 from scheduler.place import input_layouts
 from scheduler.plan.program import Plan
 from scheduler.rounds import require_own_launches
@@ -45,13 +46,14 @@ class Written:
             check_batch(text, batch)
             pools = joined(text, pool_candidates(graph))
             layout = input_layout(text, input_layouts(graph, chip))
-            planner = Planner(Fused(overlap=self.overlap), graph, chip, memory, pools, batch, layout)
-            choices, launches = read(text, graph.name, _stays(planner))
-            alive = [planner.alive_behind(number, choices) for number in range(len(planner.steps))]
-            check_cuts(planner.steps, launches, alive)
-            choices = planner.priced(choices, launches)
-            hosts = [[number] for number, step in enumerate(planner.steps) if isinstance(step.node, QHost)]
-            return planner.finish(choices, sorted([*launches, *hosts]))
+            decider = Forms(Fused(overlap=self.overlap), graph, chip, memory, batch).decider(pools, layout)
+            form = decider.form
+            choices, launches = read(text, graph.name, _stays(form))
+            alive = [decider.alive_behind(number, choices) for number in range(len(form.steps))]
+            check_cuts(form.steps, launches, alive)
+            choices = decider.priced(choices, launches)
+            hosts = [[number] for number in range(len(form.steps)) if form.on_host(number)]
+            return decider.writer.plan(choices, sorted([*launches, *hosts]))
 
 
 def require_same_batch(schedule: str, batch: int) -> None:
@@ -68,15 +70,16 @@ def write_schedule(
     """The best fused schedule, as text."""
     kind = kind or Fused()
     require_own_launches(kind.launches, batch)
-    planner = Planner(kind, graph, chip, memory, batch=batch).settled()
-    choices, launches = planner.decided()
-    layout = planner.input_layout if len(input_layouts(graph, chip)) > 1 else None
-    return write(graph.name, batch, _stays(planner), choices, launches, planner.mappings(choices, launches), layout)
+    decider = Forms(kind, graph, chip, memory, batch).settled()
+    form, (choices, launches) = decider.form, decider.decided()
+    layout = form.input_layout if len(input_layouts(graph, chip)) > 1 else None
+    mappings = decider.writer.mappings(choices, launches)
+    return write(graph.name, batch, _stays(form), choices, launches, mappings, layout)
 
 
-def _stays(planner: Planner) -> dict[int, Stays]:
+def _stays(form: Form) -> dict[int, Stays]:
     """By pictures at once."""
-    return {pictures: search.stays for pictures, search in planner.searches.items()}
+    return {pictures: search.stays for pictures, search in form.searches.items()}
 
 
 @contextmanager

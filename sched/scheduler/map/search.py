@@ -20,6 +20,7 @@ from scheduler.errors import PlanError
 from scheduler.map.budget import Budget
 from scheduler.map.mapping import Mapping, Tiling
 from scheduler.map.tokens import TokenMap
+from scheduler.map.traffic import input_flits, output_flits, residual_flits
 from scheduler.plan.layout import ceil_div, round_up
 from scheduler.plan.limits import MAX_BLOCKS
 from scheduler.work.source import BlockedSource, Window
@@ -324,7 +325,6 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     part = mapping.channel_parts[0]
     block = part[0]
     tiles = tiling.parts[0]
-    words = block.words[1] - block.words[0]
     passes = work.passes.count(block, work.taps)
     steps = mapping.steps_per_block
     start = work.passes.timing.start_cycles(c)
@@ -340,19 +340,13 @@ def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coeffic
     copies, crowds = _copies(mapping), _crowds(mapping)
     drain = max(drain * copies, len(part) * block.groups * sum(crowds))
 
-    repeats = 1 if mapping.act_resident else len(part)
-    per_core_words = work.source.words if work.shared_input else len({b.words for b in part}) * words
-    word_flits = work.source.pixel_flits(per_core_words) * repeats
-    act_core = tiling.in_pixels[0] * word_flits
-    groups = 1 if work.shared_input else mapping.g_oc
-    act_dram = sum(tiling.in_pixels) * word_flits * groups
+    act_core, act_dram = input_flits(mapping)
     set_flits = ceil_div(passes * work.pass_bytes, work.block)
     sets = len({b.weights for b in part})
     once = sets if mapping.weights_resident else len(part)
     weight_core = set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * len(tiles))
-    out_dram = work.height * work.out_hw[1] * sum(b.groups for item in work.items for b in item)
-    out_dram *= work.sink.in_memory * work.pictures
-    residual_core, residual_dram = _residual_flits(mapping)
+    out_dram = output_flits(mapping)
+    residual_core, residual_dram = residual_flits(mapping)
     program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
     flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
     flits += program * len(mapping.cores) / memories
@@ -416,17 +410,6 @@ def _copies(mapping: Mapping) -> float:
     rows = [(part[0].store_y[0], part[-1].store_y[1]) for part in mapping.tiling.parts]
     core = mapping.work.core
     return max((end - first) * sink.copies((first, end), core) for first, end in rows) / max(1, rows[0][1] - rows[0][0])
-
-
-def _residual_flits(mapping: Mapping) -> tuple[int, int]:
-    """Flits of the residual for one core, and for all; words that blocks of several cores share are loaded by each."""
-    residual = mapping.work.residual
-    if residual is None:
-        return 0, 0
-    words = [len({residual.word(block) for block in part}) for part in mapping.channel_parts]
-    flits = residual.source.pixel_flits(1)
-    pixels = [sum(tile.pixels for tile in part) for part in mapping.tiling.parts]
-    return pixels[0] * words[0] * flits, sum(pixels) * sum(words) * flits
 
 
 def program_bytes(mapping: Mapping) -> int:

@@ -17,7 +17,10 @@ from scheduler.alike import UNMAPPED
 from scheduler.plan.layout import Blocked, Layout
 from scheduler.plan.residence import Resident
 
-__all__ = ["HostStep", "Launch", "Part", "Placement", "Plan", "Segment", "Step"]
+__all__ = ["FETCH_SLACK", "HostStep", "Launch", "Part", "Placement", "Plan", "Segment", "Step"]
+
+FETCH_SLACK = 4096
+"""Bytes behind the last program that the fetch units may read ahead."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ from golden.machine import Machine, machine
 from golden.onnx_import import QuantisedModel, load_onnx
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Plan, PlanError, schedule
-from scheduler.kinds.fused import Fused, Planner
+from scheduler.fuse.forms import Forms
+from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers
 from scheduler.kinds.written import Written, write_schedule
@@ -89,10 +90,10 @@ def test_pictures_at_once_are_right_whatever_is_cheapest(count: int) -> None:
     for chip in ("four cores", "four cores, two blocks a word", "four cores, multicast"):
         for seed in range(4):
             case = random_network(seed, CHIPS[chip])
-            planner = Planner(Fused(), case.graph, case.chip, MEMORY, batch=2 * count)
-            search = planner.searches[count]
-            choices = dict(enumerate(search.best(0, len(planner.steps), case.chip.cores[0].act_bytes // 2)))
-            plan = planner.finish(choices, planner.launches(choices))
+            decider = Forms(Fused(), case.graph, case.chip, MEMORY, 2 * count).decider()
+            search = decider.form.searches[count]
+            choices = dict(enumerate(search.best(0, len(decider.form.steps), case.chip.cores[0].act_bytes // 2)))
+            plan = decider.writer.plan(choices, decider.launches(choices))
             assert {pictures for pictures, _ in at_once(plan)} == {count}
             for launch in plan.launches:
                 Replay(launch, case.chip).run()
@@ -105,8 +106,8 @@ def test_chains_of_strips_are_right_for_pictures_at_once(cores: int, count: int,
     """Each picture goes strip by strip through its own cores, or all of them round by round through all cores."""
     chip = default_chip(cores, replace(SMALL, act_bytes=8 * 1024), link_bytes=8)
     case = chain_network(seed, chip)
-    planner = Planner(Fused(), case.graph, chip, MEMORY, batch=2 * count)
-    plan = plan_of_strips(planner, seed % 2 == 0, count)
+    decider = Forms(Fused(), case.graph, chip, MEMORY, 2 * count).decider()
+    plan = plan_of_strips(decider, seed % 2 == 0, count)
     assert {pictures for pictures, _ in at_once(plan)} == {count}
     for launch in plan.launches:
         Replay(launch, chip).run()
@@ -133,10 +134,10 @@ def test_the_serial_arm_of_a_batch_is_right(chip: str, kind: str, monkeypatch: p
 def test_tensors_that_stay_are_noted_for_every_picture(pictures: int) -> None:
     """By its own name, on its own cores, at one place in every round."""
     case = random_network(2, CHIPS["four cores"])
-    planner = Planner(Fused(), case.graph, case.chip, MEMORY, batch=4)
-    search = planner.searches[pictures]
-    choices = dict(enumerate(search.best(0, len(planner.steps), case.chip.cores[0].act_bytes)))
-    plan = planner.finish(choices, planner.launches(choices))
+    decider = Forms(Fused(), case.graph, case.chip, MEMORY, 4).decider()
+    search = decider.form.searches[pictures]
+    choices = dict(enumerate(search.best(0, len(decider.form.steps), case.chip.cores[0].act_bytes)))
+    plan = decider.writer.plan(choices, decider.launches(choices))
     found = [(resident, launch) for launch in plan.launches for resident in launch.residents]
     assert found
     assert Counter(plain(resident.tensor) for resident, _ in found) == {

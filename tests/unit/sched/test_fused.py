@@ -15,9 +15,10 @@ from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Launch, Plan, Segment, schedule
 from scheduler.code import link
+from scheduler.fuse.forms import Forms
 from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE
-from scheduler.kinds.fused import Fused, Planner
+from scheduler.kinds.fused import Fused
 from scheduler.map.budget import Barriers, Range
 from scheduler.plan.traffic import part_bytes
 from tests.cases import Case, GraphBuilder
@@ -77,8 +78,8 @@ def test_strips_are_computed_right_in_any_order(cores: int, seed: int) -> None:
     """Chains of tall maps of which the scratchpads hold a few rows, with halos, strides, pools and residuals."""
     chip = default_chip(cores, replace(SMALL, act_bytes=8 * 1024), link_bytes=8)
     case = chain_network(seed, chip)
-    planner = Planner(Fused(), case.graph, chip, MEMORY)
-    plan = plan_of_strips(planner, longest=seed % 2 == 0)
+    decider = Forms(Fused(), case.graph, chip, MEMORY).decider()
+    plan = plan_of_strips(decider, longest=seed % 2 == 0)
     for launch in plan.launches:
         Replay(launch, chip).run()
     for order_seed in (None, 1):
@@ -95,9 +96,9 @@ def little_weights(cores: int) -> ChipParams:
 def test_parts_with_all_of_the_weight_scratchpad_are_computed_right_in_any_order(cores: int, seed: int) -> None:
     """As the search wants it, and with others made to: first, behind each other, and last in a launch."""
     case = random_network(seed, little_weights(cores))
-    planner = Planner(Fused(), case.graph, case.chip, MEMORY)
-    assert any(choice.all_weights for choice in planner.choices.values())
-    for plan in (planner.plan(), plan_of_all_weights(planner, 1), plan_of_all_weights(planner, 3)):
+    decider = Forms(Fused(), case.graph, case.chip, MEMORY).decider()
+    assert any(choice.all_weights for choice in decider.choices.values())
+    for plan in (decider.plan(), plan_of_all_weights(decider, 1), plan_of_all_weights(decider, 3)):
         for launch in plan.launches:
             Replay(launch, case.chip).run()
         for order_seed in (None, 1):
@@ -110,11 +111,11 @@ def test_weights_loaded_while_the_part_in_front_has_all_of_the_scratchpad_are_ca
 ) -> None:
     """Were load units to run ahead as they do between halves, parts would compute with the weights of others."""
     case = random_network(5, little_weights(cores))
-    planner = Planner(Fused(), case.graph, case.chip, MEMORY)
-    plan = plan_of_all_weights(planner, 3)
+    decider = Forms(Fused(), case.graph, case.chip, MEMORY).decider()
+    plan = plan_of_all_weights(decider, 3)
     assert all(_is_right(case, plan, order_seed) for order_seed in range(3))
     monkeypatch.setattr(link, "_share_weights", lambda part, before: False)
-    spoilt = plan_of_all_weights(planner, 3)
+    spoilt = plan_of_all_weights(decider, 3)
     assert not all(_is_right(case, spoilt, order_seed) for order_seed in range(3))
 
 
@@ -145,9 +146,9 @@ def test_a_tensor_that_stays_whole_takes_one_store_for_all_cores_where_cores_mul
     arriving = []
     for multicast in (False, True):
         chip = default_chip(4, replace(SMALL, multicast=multicast), link_bytes=8)
-        planner = Planner(Fused(), graph, chip, MEMORY)
+        decider = Forms(Fused(), graph, chip, MEMORY).decider()
         choices = {0: Choice((4, 1), WHOLE, 0.0, 2048), 1: Choice((4, 1), None, 0.0, 0)}
-        plan = planner.finish(choices, planner.launches(choices))
+        plan = decider.writer.plan(choices, decider.launches(choices))
         (launch,) = plan.launches
         Replay(launch, chip).run()
         case = Case(0, "wide", chip, graph, rng.integers(-128, 128, (32, 6, 6)).astype(np.int8))

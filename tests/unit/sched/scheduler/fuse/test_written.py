@@ -11,10 +11,12 @@ import pytest
 from estimator import MemoryTiming
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, PlanError
+from scheduler.fuse.decide import Decider
+from scheduler.fuse.forms import Forms
 from scheduler.fuse.search import Choice
 from scheduler.fuse.written import read, write
 from scheduler.group import pool_candidates
-from scheduler.kinds.fused import Fused, Planner
+from scheduler.kinds.fused import Fused
 from scheduler.kinds.written import Written, write_schedule
 from scheduler.place import input_layouts
 from tests.cases import Case, GraphBuilder, random_image
@@ -30,10 +32,10 @@ def streams(plan: Plan) -> list[bytes]:
     return [b"".join(launch.streams[place]) for launch in plan.launches for place in sorted(launch.streams)]
 
 
-def text_of(planner: Planner, choices: dict[int, Choice], launches: list[list[int]], layout: str | None = None) -> str:
+def text_of(decider: Decider, choices: dict[int, Choice], launches: list[list[int]], layout: str | None = None) -> str:
     """The file of these choices, of one picture."""
-    mappings = planner.mappings(choices, launches)
-    return write(planner.graph.name, 1, {1: planner.stays}, choices, launches, mappings, layout)
+    mappings = decider.writer.mappings(choices, launches)
+    return write(decider.form.graph.name, 1, {1: decider.form.stays}, choices, launches, mappings, layout)
 
 
 def chain() -> Case:
@@ -112,10 +114,10 @@ def test_tiles_that_are_as_they_were_change_nothing(seed: int, tmp_path: Path) -
     assert changes == text.count("name = ")
     file.write_text(text)
     assert streams(Written(file).plan(case.graph, CHIP, SLOW)) == streams(Fused().plan(case.graph, CHIP, SLOW))
-    planner = Planner(Fused(), case.graph, CHIP, SLOW).settled()
-    choices, launches = read(text, case.graph.name, {1: planner.stays})
-    choices = planner.priced(choices, launches)
-    again = text_of(planner, choices, launches, tomllib.loads(text).get("input"))
+    decider = Forms(Fused(), case.graph, CHIP, SLOW).settled()
+    choices, launches = read(text, case.graph.name, {1: decider.form.stays})
+    choices = decider.priced(choices, launches)
+    again = text_of(decider, choices, launches, tomllib.loads(text).get("input"))
     assert tomllib.loads(again) == tomllib.loads(text)
 
 
@@ -248,16 +250,16 @@ def test_a_pool_is_joined_with_its_convolution_or_not_as_the_file_says(cores: in
     memory = MemoryTiming(bytes_per_cycle=8)
     costs = {}
     for pools in (candidates, {}):
-        planner = Planner(Fused(), graph, chip, memory, pools)
-        choices = planner.choices
-        launches = planner.launches(choices)
+        decider = Forms(Fused(), graph, chip, memory).decider(pools)
+        choices = decider.choices
+        launches = decider.launches(choices)
         file = tmp_path / "plan.toml"
-        file.write_text(text_of(planner, choices, launches))
+        file.write_text(text_of(decider, choices, launches))
         plan = Written(file).plan(graph, chip, memory)
-        assert ["+" in step.label for step in planner.steps] == ([True, False] if pools else [False] * 3)
+        assert ["+" in step.label for step in decider.form.steps] == ([True, False] if pools else [False] * 3)
         run(case, plan, order_seed=1)
         costs[len(pools)] = sum(choice.cost for choice in choices.values())
-    chosen = Planner(Fused(), graph, chip, memory).pools
+    chosen = Forms(Fused(), graph, chip, memory).decider().form.pools
     assert costs[len(chosen)] == min(costs.values())
 
 
@@ -271,14 +273,14 @@ def test_the_input_is_stored_as_the_file_says(tmp_path: Path) -> None:
     case = Case(0, "shallow", CHIP, graph, random_image(rng, graph))
     file = tmp_path / "plan.toml"
     file.write_text(text := write_schedule(graph, CHIP, SLOW))
-    settled = Planner(Fused(), graph, CHIP, SLOW).settled()
-    assert f'input = "{settled.input_layout}"' in text
+    settled = Forms(Fused(), graph, CHIP, SLOW).settled()
+    assert f'input = "{settled.form.input_layout}"' in text
     assert streams(Written(file).plan(graph, CHIP, SLOW)) == streams(Fused().plan(graph, CHIP, SLOW))
     totals = {}
     for layout in input_layouts(graph, CHIP):
-        planner = Planner(Fused(), graph, CHIP, SLOW, settled.pools, input_layout=layout)
-        totals[layout] = planner.total
-        file.write_text(text_of(planner, *planner.decided(), layout))
+        decider = Forms(Fused(), graph, CHIP, SLOW).decider(settled.form.pools, layout)
+        totals[layout] = decider.total
+        file.write_text(text_of(decider, *decider.decided(), layout))
         plan = Written(file).plan(graph, CHIP, SLOW)
         assert plan.tensors["in"].layout == input_layouts(graph, CHIP)[layout]
         run(case, plan, order_seed=2)

@@ -9,8 +9,9 @@ import pytest
 
 from estimator import MemoryTiming
 from rtl.contract.params import CoreParams, default_chip
+from scheduler.fuse.forms import Forms
 from scheduler.kinds.apart import Apart
-from scheduler.kinds.fused import Fused, Planner
+from scheduler.kinds.fused import Fused
 from scheduler.plan.repeated import repeated_macs
 from tests.cases import GraphBuilder
 from tests.networks import random_network
@@ -25,7 +26,7 @@ def test_rows_at_the_borders_of_four_cores_are_computed_twice() -> None:
     first = builder.conv("in", 24, (3, 3), padding=(1, 1, 1, 1))
     last = builder.conv(first, 16, (3, 3), padding=(1, 1, 1, 1))
     graph = builder.graph("chain", last)
-    plan = plan_of_strips(Planner(Fused(), graph, CHIP, MemoryTiming()), longest=True)
+    plan = plan_of_strips(Forms(Fused(), graph, CHIP, MemoryTiming()).decider(), longest=True)
     (chain,) = (launch for launch in plan.launches if len(launch.parts) > 1)
     assert len({part.works_on for part in chain.parts}) == 2
     borders, rows_each = 3, 2  # the second layer reads a row beyond its own on either side

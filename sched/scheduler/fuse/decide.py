@@ -1,0 +1,232 @@
+"""The choices of one form of a network: what the search finds, where addresses are found, and the estimator agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from estimator import estimate
+from scheduler.code.draft import Draft
+from scheduler.errors import PlanError
+from scheduler.fuse.addresses import Addresses
+from scheduler.fuse.cuts import fewest_launches, how_to_get_more, joined, staying_behind
+from scheduler.fuse.form import Form
+from scheduler.fuse.launches import LaunchWriter
+from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, best_of
+from scheduler.plan.program import Plan
+
+__all__ = ["Decider"]
+
+CLEAR = 1.25
+"""A launch whose layers would cost so much more one by one, as predicted, needs no estimate."""
+
+
+class Decider:
+    """Decides how every operation of a form is done, and which share a launch.
+
+    Attributes
+    ----------
+    writer : LaunchWriter
+        What makes programs of that.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self.form, self.writer = form, LaunchWriter(form)
+        self._apart: dict[int, Choice] = {}
+        """Operations with launches of their own, as far as these were asked for."""
+
+    def plan(self) -> Plan:
+        """By the best choices."""
+        return self.writer.plan(*self.decided())
+
+    def decided(self) -> tuple[dict[int, Choice], list[list[int]]]:
+        """The best choices, and the operations of every launch, in as many launches as are wanted.
+
+        Raises
+        ------
+        PlanError
+            If there cannot be so many, or so few.
+        """
+        choices = self.choices
+        launches = self.launches(choices)
+        wanted = self.form.terms.launches
+        return (choices, launches) if wanted is None else self._in_launches(choices, launches, wanted)
+
+    @cached_property
+    def total(self) -> float:
+        """Estimated cost of the best choices."""
+        return self._total(self.choices)
+
+    @cached_property
+    def choices(self) -> dict[int, Choice]:
+        """The best that the search finds and the estimator confirms, of every operation of the chip."""
+        searches = list(self.form.searches.values())
+        best = self._confirmed(self._choices(searches))
+        if len(searches) == 1:
+            return best
+        found = [best]
+        for search in searches:
+            try:
+                found.append(self._confirmed(self._choices([search])))
+            except PlanError:  # so many pictures at once do not fit everywhere
+                continue
+        return min(found, key=self._total)
+
+    def priced(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> dict[int, Choice]:
+        """Choices that somebody else made, launch by launch; as `Search.priced`."""
+        found: dict[int, Choice] = {}
+        for place, numbers in enumerate(launches, 1):
+            search = self.form.searches[choices[numbers[0]].pictures]
+            alone = numbers if len(numbers) == 1 else ()
+            try:
+                found |= search.priced({number: choices[number] for number in numbers}, alone)
+            except PlanError as error:
+                raise PlanError(f"launch {place}, {error}") from error
+        return found
+
+    def launches(self, choices: dict[int, Choice]) -> list[list[int]]:
+        """Numbers of the operations of every launch, and of the host between them: cut where nothing goes on."""
+        launches: list[list[int]] = []
+        goes_on = False
+        for number in range(len(self.form.steps)):
+            if not goes_on:
+                launches.append([])
+            launches[-1].append(number)
+            goes_on = not self.form.on_host(number) and self.alive_behind(number, choices)
+        return launches
+
+    def alive_behind(self, number: int, choices: dict[int, Choice]) -> bool:
+        """Whether something stays behind an operation, or it is one of several that complete a node together."""
+        steps = self.form.steps
+        return not steps[number].done or bool(staying_behind(number, self.form.tensors, steps, choices))
+
+    # --- what the search finds ----------------------------------------------------------------------------------
+
+    def _choices(self, searches: Sequence[Search]) -> dict[int, Choice]:
+        """Of every operation of the chip."""
+        choices: dict[int, Choice] = {}
+        for first, end in self.form.stretches():
+            choices.update(zip(range(first, end), self._fitting(first, end, searches), strict=True))
+        return choices
+
+    def _fitting(self, first: int, end: int, searches: Sequence[Search]) -> list[Choice]:
+        """The best choices for which addresses are found: scratchpads may be too scattered to be filled whole."""
+        capacity = self.form.stays.core.act_bytes
+        while True:
+            choices = best_of(searches, first, end, capacity)
+            if Addresses.found(self.form, dict(zip(range(first, end), choices, strict=True))) is not None:
+                return choices
+            capacity -= capacity // 16
+
+    # --- what the estimator says of it --------------------------------------------------------------------------
+
+    def _confirmed(self, choices: dict[int, Choice]) -> dict[int, Choice]:
+        """The same, but launches that the estimator finds dearer than their layers one by one are taken apart."""
+        confirmed = dict(choices)
+        for numbers in self.launches(choices):
+            if len(numbers) == 1:
+                if len(self.form.searches) > 1 and numbers[0] in choices:
+                    confirmed[numbers[0]] = self._alone(numbers[0])
+                continue
+            together = sum(choices[number].cost for number in numbers)
+            if sum(map(self._predicted_alone, numbers)) > CLEAR * together:
+                continue
+            if self._dearer_than_apart(numbers, self._launch_cost(numbers, choices)):
+                confirmed |= {number: self._apart_from(number) for number in numbers}
+        return confirmed
+
+    def _apart_from(self, number: int) -> Choice:
+        """An operation with nothing that stays; several that complete a node together still share a launch."""
+        steps = self.form.steps
+        joined = number and not steps[number - 1].done
+        return self._alone(number) if steps[number].done and not joined else self.form.search.streamed(number)
+
+    def _dearer_than_apart(self, numbers: Sequence[int], together: float) -> bool:
+        """Whether a launch of such a cost is dearer than its layers one by one.
+
+        Layers whose turn has not come count as their multiply-accumulates at least, so that few need be estimated.
+        """
+        steps, batch, pes = self.form.steps, self.form.batch, self.form.chip.pes
+        apart = batch * sum(steps[number].macs for number in numbers) / pes
+        for number in numbers:
+            apart += self._alone(number).cost
+            apart -= batch * steps[number].macs / pes
+            if apart >= together:
+                return False
+        return True
+
+    def _predicted_alone(self, number: int) -> float:
+        """Predicted cost of an operation with all its tensors in DRAM, of all rounds."""
+        return min(search.rounds * LAUNCH_CYCLES + search.least(number) for search in self.form.searches.values())
+
+    def _alone(self, number: int) -> Choice:
+        """An operation with a launch of its own, with as many pictures at once as the estimator finds cheapest."""
+        if number not in self._apart:
+            searches = self.form.searches
+            found: list[Choice] = []
+            for count, search in searches.items():
+                of = search.stays.placements.__getitem__
+                try:
+                    draft = self.form.chooser.choose_among(search.stays.works(number, of), 0)
+                except PlanError:
+                    if not found and count == max(searches):
+                        raise
+                    continue
+                found.append(Choice((1, 1), None, search.rounds * self._cost(draft), 0, pictures=count))
+            self._apart[number] = min(found, key=lambda choice: choice.cost)
+        return self._apart[number]
+
+    def _total(self, choices: dict[int, Choice]) -> float:
+        """Estimated cost of everything."""
+        return sum(
+            self._launch_cost(numbers, choices) if len(numbers) > 1 else self._alone(numbers[0]).cost
+            for numbers in self.launches(choices)
+            if numbers[0] in choices
+        )
+
+    def _launch_cost(self, numbers: Sequence[int], choices: dict[int, Choice]) -> float:
+        """Estimated, of all rounds."""
+        search = self.form.searches[choices[numbers[0]].pictures]
+        return search.rounds * self._cost(self.writer.draft(numbers, choices).draft)
+
+    def _cost(self, draft: Draft) -> float:
+        """Estimated cycles, and what bytes count for beside."""
+        estimated = estimate(draft, self.form.chip, self.form.memory)
+        return estimated.cycles + self.form.search.byte_cost * sum(estimated.dram_bytes.values())
+
+    # --- as many launches as are wanted -------------------------------------------------------------------------
+
+    def _in_launches(
+        self, choices: dict[int, Choice], pieces: list[list[int]], count: int
+    ) -> tuple[dict[int, Choice], list[list[int]]]:
+        """The same in so many launches: neighbours share one, and weights are loaded ahead across the border."""
+        hosts = [self.form.on_host(piece[0]) for piece in pieces]
+        most, fewest = hosts.count(False), fewest_launches(pieces, hosts)
+        if count > most:
+            remedy = how_to_get_more(pieces, self.form.tensors, self.form.steps, choices, self._fit)
+            raise PlanError(f"LAUNCHES={count}: {most} at most can be; {remedy}")
+        if count < fewest:
+            raise PlanError(f"LAUNCHES={count}: the host computes in between; give {fewest} or more")
+        alone = [len(piece) == 1 and not host for piece, host in zip(pieces, hosts, strict=True)]
+        costs = [
+            0.0
+            if host
+            else self._predicted_alone(piece[0])
+            if single
+            else sum(choices[number].cost for number in piece)
+            for piece, host, single in zip(pieces, hosts, alone, strict=True)
+        ]
+        launches = joined(pieces, hosts, costs, count)
+        shared = {number for launch in launches if len(launch) > 1 for number in launch}
+        singles = {piece[0] for piece, single in zip(pieces, alone, strict=True) if single}
+        streamed = {number: self.form.search.streamed(number) for number in sorted(singles & shared)}
+        return choices | streamed, launches
+
+    def _fit(self, choices: dict[int, Choice], launches: Sequence[Sequence[int]]) -> bool:
+        """Whether the scratchpads have room for these choices."""
+        try:
+            priced = self.form.search.priced(choices, {launch[0] for launch in launches if len(launch) == 1})
+        except PlanError:
+            return False
+        own = [{number: priced[number] for number in launch if number in priced} for launch in launches]
+        return all(Addresses.found(self.form, chosen) is not None for chosen in own)

@@ -1,0 +1,100 @@
+"""Forms of a network, compared: which pools are joined with the convolution in front, how the input is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from estimator import MemoryTiming
+from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QPool
+from rtl.contract.params import ChipParams
+from scheduler.errors import PlanError
+from scheduler.fuse.decide import Decider
+from scheduler.fuse.form import Form, Terms, byte_cycles
+from scheduler.fuse.search import Memo
+from scheduler.fuse.stay import require_equal_cores
+from scheduler.group import Pools, pool_candidates
+from scheduler.place import input_layouts, likely_layout
+from scheduler.rounds import require_batch
+
+__all__ = ["Forms"]
+
+
+class Forms:
+    """Forms of one network, which share what they find of every kind of layer.
+
+    Parameters
+    ----------
+    batch : int
+        Number of pictures.
+
+    Raises
+    ------
+    PlanError
+        If the batch is none, or the cores differ.
+    """
+
+    def __init__(self, terms: Terms, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> None:
+        require_batch(batch)
+        require_equal_cores(chip)
+        self.terms, self.graph, self.chip, self.memory, self.batch = terms, graph, chip, memory, batch
+        self.candidates: Pools = {node.name: pool for node, pool in pool_candidates(graph)}
+        self._memos: dict[int, Memo] = {}
+
+    def form(self, pools: Pools, input_layout: str) -> Form:
+        """The network with these pools joined, and its input stored so."""
+        return Form(self.terms, self.graph, self.chip, self.memory, self.batch, pools, input_layout, self._memos)
+
+    def decider(self, pools: Pools | None = None, input_layout: str | None = None) -> Decider:
+        """What decides for a form; for the one that seems best, as far as nothing is said.
+
+        Parameters
+        ----------
+        pools : dict of str to QPool, optional
+            By the name of a convolution, the maximum pool that its part computes too; those with which it costs less
+            than before the pool, if they are not given.
+        input_layout : str, optional
+            Of `scheduler.place.input_layouts`.
+        """
+        layout = input_layout or likely_layout(self.graph, self.chip, byte_cycles(self.chip, self.memory))
+        return Decider(self.form(self._joined(layout) if pools is None else pools, layout))
+
+    def settled(self) -> Decider:
+        """What decides for the form that seems best, or for another one, if its whole plan is estimated cheaper.
+
+        What a pool costs, and what a layout of the input, depends on what stays on the chip around it and on how many
+        pictures go together, which is not known when these are chosen.
+        """
+        best = likely = self.decider()
+        for pools, layout in self._others(likely.form):
+            other = self.decider(pools, layout)
+            with suppress(PlanError):  # a convolution with its pool may not fit
+                if other.total < best.total:
+                    best = other
+        return best
+
+    def _joined(self, input_layout: str) -> Pools:
+        """Pools that cost less with the convolution in front: rows of several cores are computed twice there."""
+        if not self.candidates:
+            return {}
+        together, apart = (self.form(pools, input_layout) for pools in (self.candidates, dict[str, QPool]()))
+        return {
+            name: pool
+            for name, pool in self.candidates.items()
+            if together.least(together.numbered(name))
+            <= apart.least_of_two(apart.numbered(name), apart.numbered(pool.name))
+        }
+
+    def _others(self, likely: Form) -> Iterator[tuple[Pools, str]]:
+        """Other ways to store the input, with or without the first pool in its convolution; of batches all pools."""
+        joined, candidates = likely.pools, self.candidates
+        first = next((node.name for node in self.graph.nodes if self.graph.input in node.inputs), None)
+        forms: list[Pools] = [joined]
+        if first in candidates:
+            forms.append({name: pool for name, pool in candidates.items() if (name in joined) != (name == first)})
+        if self.batch > 1 and candidates not in forms:
+            forms.append(candidates)
+        layouts = list(input_layouts(self.graph, self.chip))
+        for layout in layouts[1:] or layouts:  # dense rows are fewer bytes and fewer passes than blocks
+            yield from ((pools, layout) for pools in forms if (pools, layout) != (joined, likely.input_layout))

@@ -181,7 +181,9 @@ class Tail:
         try:
             found = run_model(self.model, feeds, wanted) if wanted else []
         except RuntimeRefusal as error:
-            raise OnnxError(f"ONNX Runtime cannot compute the outputs {', '.join(wanted)} ({error})") from error
+            raise OnnxError(
+                f"ONNX Runtime cannot compute the outputs {', '.join(wanted)} ({error}); give another SHAPE or IMAGE"
+            ) from error
         return passed | dict(zip(wanted, found, strict=True))
 
 
@@ -196,7 +198,7 @@ def run_part(model: bytes, feeds: Mapping[str, np.ndarray], output: str) -> np.n
     try:
         (value,) = run_model(model, feeds, [output])
     except RuntimeRefusal as error:
-        raise OnnxError(f"ONNX Runtime cannot compute {output!r} ({error}); simplify the model") from error
+        raise OnnxError(f"ONNX Runtime cannot compute {output!r} ({error}); give another SHAPE or IMAGE") from error
     return value
 
 

@@ -111,7 +111,7 @@ def reshaped(op: Op, shape: tuple[int, ...], constant: np.ndarray | None) -> tup
         result = (math.prod(shape[:axis]), math.prod(shape[axis:]))
     elif op.kind in ("Reshape", "Squeeze", "Unsqueeze"):
         if constant is None and (op.kind != "Squeeze" or len(op.inputs) > 1):
-            op.cannot("its shape is computed, not a constant", "simplify the model (onnxsim) or export fixed shapes")
+            op.cannot("its shape is computed of the data", "the chip takes a constant")
         wanted = [] if constant is None else [int(v) for v in constant.reshape(-1)]
         result = {"Reshape": _reshape, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze}[op.kind](op, shape, wanted)
     else:

@@ -45,7 +45,7 @@ def constant(values: Mapping[str, object], op: Op, index: int) -> np.ndarray:
     """A constant operand; refuses a computed one."""
     value = values[op.inputs[index]]
     if not isinstance(value, np.ndarray):
-        op.cannot(f"input {op.inputs[index]!r} is computed", "it must be a constant; simplify the model (onnxsim)")
+        op.cannot(f"input {op.inputs[index]!r} is computed", "the chip takes a constant")
     return value
 
 

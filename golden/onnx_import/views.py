@@ -20,7 +20,7 @@ def view(build: Builder, op: Op) -> Value:
     if isinstance(value, np.ndarray) and op.kind == "Identity":
         return value
     if not isinstance(value, Activation | Pending | Curve):
-        op.cannot(f"input {op.inputs[0]!r} is a constant or not quantised", "simplify the model (onnxsim)")
+        op.cannot(f"input {op.inputs[0]!r} is a constant or not quantised", "the chip sees quantised tensors")
     if isinstance(value, Activation):
         value = unpadded(build, op, value)
     require_inference(build.draft.values, op)

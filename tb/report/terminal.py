@@ -184,10 +184,8 @@ def _share_notes(summary: Summary) -> Iterator[str]:
         return
     host, macs = share["host"], share["macs"]
     on_chip = macs - sum(node["macs"] for node in host)
-    yield (
-        f"on the chip: {share['nodes'] - len(host)} of {share['nodes']} nodes, "
-        f"{percent(on_chip / macs if macs else None, 2)} of {macs:,} multiply-accumulates"
-    )
+    work = f", {percent(on_chip / macs, 2)} of {macs:,} multiply-accumulates" if macs else ""
+    yield f"on the chip: {share['nodes'] - len(host)} of {share['nodes']} nodes{work}"
     if not host:
         return
     kinds = Counter(node["kind"] for node in host)

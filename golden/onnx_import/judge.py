@@ -22,7 +22,7 @@ from golden.int8.fallback import LEVELS, MEANING, RuntimeRefusal, as_int8, run_m
 from golden.net.evaluate import evaluate
 from golden.onnx_import.imported import FloatModel, QuantisedModel
 from golden.onnx_import.reading import parse
-from golden.onnx_import.rounding import dynamic_slack, float_slack, largest, other_side
+from golden.onnx_import.rounding import carried_slack, dynamic_slack, float_slack, largest, other_side
 
 __all__ = ["Judgement", "Reference", "judge_float", "judge_quantised"]
 
@@ -179,6 +179,7 @@ def judge_float(found: Reference, model: FloatModel, feeds: Values, real: Values
     graph = model.bound(feeds)
     distances = {name: _relative(value, found.values[name]) for name, value in real.items() if value.dtype.kind == "f"}
     values = {graph.input: model.image(feeds)}
+    inner: dict[str, np.ndarray | float] = {}
     compared = 0
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
@@ -186,11 +187,13 @@ def judge_float(found: Reference, model: FloatModel, feeds: Values, real: Values
         with np.errstate(all="ignore"):
             values[node.name] = got = evaluate(node, inputs, tensors)
             name = model.names.get(node.name, "")
+            slack = float_slack(node, inputs, tensors, got, model.folded.get(node.name))
+            slack = slack + carried_slack(node, tensors, [inner.get(source, 0.0) for source in node.inputs])
             if name not in found.values:  # no value of the file: what reads it is compared
+                inner[node.name] = slack
                 continue
             value = found.value(name, got.shape, last=node.name in model.last)
             values[node.name] = expected = value.astype(np.float32)
-            slack = float_slack(node, inputs, tensors, got, model.folded.get(node.name))
             slack = slack + HALF_UNIT * np.abs(expected).max(initial=0.0) * (value.dtype == np.float16)
             if node.name in model.dynamic:
                 slack = slack + dynamic_slack(inputs[0], tensors[0])

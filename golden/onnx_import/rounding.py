@@ -17,10 +17,10 @@ from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QMove, QNode, QPool
 from golden.int8.requant import INT8, TABLE_ENTRIES
 from golden.net.activations import Activation, Expression
 from golden.net.evaluate import evaluate
-from golden.net.graph import Add, AvgPool, BatchNorm, Conv2d, Gate, GlobalAvgPool, Host, Linear, Move, Node
+from golden.net.graph import Add, AvgPool, BatchNorm, Clip, Conv2d, Gate, GlobalAvgPool, Host, Linear, Move, Node, Relu
 from golden.net.window import Padding, Pair, correlate, pad, windows
 
-__all__ = ["across_tie", "dynamic_slack", "float_slack", "largest", "other_side"]
+__all__ = ["across_tie", "carried_slack", "dynamic_slack", "float_slack", "largest", "other_side"]
 
 BIAS_ROUNDING = 0.5
 """Error of a bias that the file holds in other units than those of the accumulator."""
@@ -78,8 +78,6 @@ def float_slack(
             return _function_slack(node, x, output)
         case Host():
             return SINGLE_ROUNDINGS * UNIT * largest(output)
-        case Move():  # of parts, perhaps, that are no values of the file
-            return CONFIDENCE * SINGLE_ROUNDINGS * UNIT * largest(output)
         case BatchNorm():
             raise AssertionError("the import folds normalisations")
     return 0.0  # copies and comparisons
@@ -91,6 +89,25 @@ def dynamic_slack(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     step = (max(float(x.max()), 0.0) - min(float(x.min()), 0.0)) / (TABLE_ENTRIES - 1)
     weights = np.abs(weight).reshape(weight.shape[0], -1)
     return step * (weights.sum(axis=1, dtype=np.float64) + weights.max(axis=1))[:, None, None]
+
+
+def carried_slack(
+    node: Node, tensors: Sequence[np.ndarray], slacks: Sequence[np.ndarray | float]
+) -> np.ndarray | float:
+    """What the distances of inputs that are no values of the file add to that of the output.
+
+    Of the nodes that one operator of the file may become; others have no such inputs.
+    """
+    match node:
+        case Add():
+            return slacks[0] + slacks[1]
+        case Move():
+            return max((float(np.max(slack)) for slack in slacks), default=0.0)
+        case Conv2d() if tensors[0].shape[1:] == (1, 1, 1):
+            return slacks[0] * np.abs(tensors[0]).reshape(-1, 1, 1)
+        case Relu() | Clip():
+            return slacks[0]
+    return 0.0
 
 
 def _function_slack(node: Activation, x: np.ndarray, output: np.ndarray) -> float:

@@ -21,7 +21,7 @@ def view(build: Builder, op: Op) -> Value:
         return value
     if not isinstance(value, Activation | Pending | Curve):
         op.cannot(f"input {op.inputs[0]!r} is a constant or not quantised", "the chip sees quantised tensors")
-    if isinstance(value, Activation) and op.kind not in ("Dropout", "Identity"):
+    if isinstance(value, Activation):
         value = unpadded(build, op, value)
     require_inference(build.draft.values, op)
     constant = build.optional(op, 1) if op.kind != "Dropout" else None

@@ -1,6 +1,7 @@
 """Small models of the operators that the chip takes, with random parameters, in float and between quantisations."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,7 +102,8 @@ def operator_models(seed: int) -> Iterator[tuple[str, onnx.ModelProto]]:
     constants = {"w": f(c, filters, *kernel), "b": f(filters * groups)}
     yield "transposed convolution", _model([transposed], x, ["y"], constants)
     kernel, stride = [int(k) for k in rng.integers(2, 5, 2)], [int(s) for s in rng.integers(1, 4, 2)]
-    window = {"kernel_shape": kernel, "strides": stride, "pads": [int(rng.integers(0, k)) for k in kernel * 2]}
+    pad = [int(rng.integers(0, k)) for k in kernel * 2]
+    window: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "pads": pad}
     for include in (0, 1):
         average = node("AveragePool", ["x"], ["y"], count_include_pad=include, ceil_mode=seed % 2, **window)
         yield f"average, include pad {include}", _model([average], x, ["y"], {})

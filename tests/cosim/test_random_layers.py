@@ -53,8 +53,7 @@ def test_rtl_equals_ops(chip: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("chip", CHIPS)
 def test_rtl_equals_ops_with_fused_pools(chip: str, tmp_path: Path) -> None:
     cases = [
-        pools_in_front(random_case(300 + i, kind="pooled", chip=CHIPS[chip], budget_macs=BUDGET_MACS))
-        for i in range(6)
+        pools_in_front(random_case(300 + i, kind="pooled", chip=CHIPS[chip], budget_macs=BUDGET_MACS)) for i in range(6)
     ]
     launches = [launch for case in cases for launch in schedule(case.graph, case.chip, kind=ALL_POOLS).launches]
     assert sum(launch.op == "conv+maxpool" for launch in launches) >= len(cases)

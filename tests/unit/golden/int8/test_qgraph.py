@@ -42,7 +42,7 @@ def graph(*nodes, y_shape=(4, 5, 6), outputs=("y",)):
     ("changes", "message"),
     [
         ({"op": "linear"}, "op is 'linear'"),
-        ({"weight": np.ones((4, 3, 3, 3), np.int16)}, "weight is int16"),
+        ({"weight": np.ones((4, 3, 3, 3), np.int32)}, "weight is int32"),
         ({"bias": np.zeros(3, np.int32)}, r"bias is int32\(3,\)"),
         ({"groups": 3}, "groups is 3"),
         ({"requant": unit(5)}, "requantisation has 5 channels"),

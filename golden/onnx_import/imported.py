@@ -59,6 +59,8 @@ class _Imported:
     """Why the chip cannot run ONNX nodes, by name."""
     pictures: int
     """How many pictures the file takes at once."""
+    taken: tuple[Mapping[str, bool], ...]
+    """The branches of the file that are taken: `golden.onnx_import.branches`."""
     origins: dict[str, str]
     """Name of the ONNX node that a node of the graph comes of, by the latter's name."""
 

@@ -20,6 +20,7 @@ from golden.errors import DisagreementError
 from golden.int8 import ops
 from golden.int8.fallback import LEVELS, MEANING, RuntimeRefusal, as_int8, run_model
 from golden.net.evaluate import evaluate
+from golden.onnx_import.branches import inlined
 from golden.onnx_import.imported import FloatModel, QuantisedModel
 from golden.onnx_import.reading import parse
 from golden.onnx_import.rounding import carried_slack, dynamic_slack, float_slack, largest, other_side
@@ -92,7 +93,8 @@ class Reference:
         self._path, self._feeds = path, feeds
         self.names = list(dict.fromkeys(output.name for output in model.outputs))
         """Of its outputs."""
-        proto = parse(path)
+        file = parse(path)
+        proto = inlined(file, model.taken) if model.taken else file
         graph = proto.graph
         self.kinds = {name: node.op_type for node in graph.node for name in node.output}
         """The operator behind each value."""
@@ -105,6 +107,8 @@ class Reference:
         except (EncodeError, ValueError) as error:
             raise RuntimeRefusal("it is larger than 2 GB") from error
         self._all = dict(feeds) | dict(zip(wanted, run_model(shown, feeds, wanted), strict=True))
+        if model.taken:  # the file's own outputs, to which those of the branches are to lead
+            self._require_outputs(run_model(file.SerializeToString(), feeds, self.names))
         self.values = {name: value[: len(value) // count] if value.ndim else value for name, value in self._all.items()}
         for output in model.outputs:
             given = self.values[output.name].shape
@@ -112,6 +116,16 @@ class Reference:
                 raise DisagreementError(
                     f"output {output.name!r} has shape {output.shape}, but ONNX Runtime gives {given}; this is a fault "
                     "of systomesh: report the model"
+                )
+
+    def _require_outputs(self, given: list[np.ndarray]) -> None:
+        """Refuse branches that lead to other outputs than the file's."""
+        for name, value in zip(self.names, given, strict=True):
+            taken = self._all[name]
+            if value.dtype != object and not np.array_equal(value, taken, equal_nan=value.dtype.kind == "f"):
+                raise DisagreementError(
+                    f"output {name!r} of the branches that are taken is not that of the file; this is a fault of "
+                    "systomesh: report the model"
                 )
 
     @property

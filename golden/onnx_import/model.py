@@ -100,6 +100,9 @@ class Model:
     native: bool = True
     """Whether the operators are those of opset 13 or later; of older ones only those that never changed are known."""
 
+    taken: tuple[Mapping[str, bool], ...] = ()
+    """The branches of `golden.onnx_import.branches` that the nodes stand for."""
+
     @cached_property
     def sample(self) -> Feeds:
         """Some values of the inputs, to try parts of the model."""

@@ -170,6 +170,7 @@ class _QuantisedWalk:
             share,
             self.refusals,
             self.model.pictures,
+            self.model.taken,
             self.build.origins,
             graph,
             draft.unsigned,

@@ -1,6 +1,7 @@
 """Reading an ONNX file: checked, of a new operator set, its input shapes settled, its constants folded."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from golden.errors import OnnxError
 from golden.int8.fallback import Port
 from golden.onnx_import.batch import one_picture
+from golden.onnx_import.branches import decided, inlined
 from golden.onnx_import.convert import convert
 from golden.onnx_import.folding import fold
 from golden.onnx_import.model import Model, Op, Shapes, captured, require_bounded
@@ -72,18 +74,32 @@ def read(path: str | Path, shapes: Shapes | None = None, *, banned: Mapping[str,
     graph = proto.graph
     inputs = _inputs(graph, shapes or {})
     proto, native = convert(proto, inputs)
+    taken: tuple[Mapping[str, bool], ...] = ()
+    while True:  # branches may hold others
+        whole = _model(proto, Path(path), inputs)
+        model = fold(replace(whole, banned=banned or {}, native=native, pictures=pictures, taken=taken))
+        decisions = decided(model) if pictures == 1 else {}  # shapes of one picture are not those of the file
+        if not decisions:
+            return model
+        taken = (*taken, decisions)
+        proto = inlined(proto, [decisions])
+        _check_operators(proto.graph)
+
+
+def _model(proto: onnx.ModelProto, path: Path, inputs: tuple[Port, ...]) -> Model:
+    """A checked file of settled inputs as it stands."""
     graph = proto.graph
     _sort(graph)
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+        inferred = _inferred(proto)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, TypeError) as error:
         raise OnnxError(f"shapes of {str(path)!r} contradict each other ({_reason(error)}); export it again") from error
     _check_sizes(inferred.graph)
     ops = [_op(node) for node in _live(graph)]
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
     constants |= {op.outputs[0]: _constant(op) for op in ops if op.kind == "Constant"}
-    model = Model(
-        graph.name or Path(path).stem,
+    return Model(
+        graph.name or path.stem,
         inputs,
         tuple(op for op in ops if op.kind != "Constant"),
         constants,
@@ -92,11 +108,15 @@ def read(path: str | Path, shapes: Shapes | None = None, *, banned: Mapping[str,
         _known_shapes(inferred.graph) | {port.name: port.shape for port in inputs},
         tuple(proto.opset_import),
         proto.ir_version,
-        banned=banned or {},
-        native=native,
-        pictures=pictures,
     )
-    return fold(model)
+
+
+def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """With the shapes that onnx finds; those that follow from values only where no two branches share names."""
+    try:
+        return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
 
 
 def parse(path: Path) -> onnx.ModelProto:

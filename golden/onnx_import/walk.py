@@ -117,6 +117,8 @@ def _require_free(model: Model, op: Op) -> None:
         raise UnsupportedError(f"node {op.name!r} ({op.kind}): {model.banned[op.name]}")
     if not model.native and op.kind not in UNCHANGED_OPS:
         op.cannot("onnx's converter cannot bring the model to opset 13", "export it with opset 13 or later")
+    if op.kind == "If":
+        op.cannot(f"its condition {op.inputs[0]!r} depends on the inputs", "make what decides it a constant")
     if any(op.proto.attribute[i].HasField("g") or op.proto.attribute[i].graphs for i in range(len(op.proto.attribute))):
         op.cannot("it holds a graph of its own", "control flow runs on the host")
     if op.reads and model.loose.intersection(op.reads):

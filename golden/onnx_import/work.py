@@ -63,13 +63,17 @@ def share_of(model: Model, refusals: Mapping[str, str], parts: Iterable[HostPart
 
 
 def why_nothing(model: Model, refusals: Mapping[str, str]) -> str:
-    """Why the chip cannot run, of the nodes that it refused, the one with most work, or else most constants."""
+    """Why the chip cannot run, of the nodes that it refused, the one with most work, or else most constants.
+
+    Work that nobody can know comes first: that of branches.
+    """
     refused = [op for op in model.ops if op.name in refusals]
     if not refused:
         return "its outputs are its inputs or constants"
 
-    def size(op: Op) -> tuple[int, int]:
-        return macs_of(model, op), sum(model.constants[name].size for name in op.reads if name in model.constants)
+    def size(op: Op) -> tuple[bool, int, int]:
+        constants = sum(model.constants[name].size for name in op.reads if name in model.constants)
+        return op.kind == "If", macs_of(model, op), constants
 
     return refusals[max(refused, key=size).name]
 

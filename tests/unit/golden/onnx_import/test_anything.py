@@ -15,7 +15,7 @@ from golden.errors import DisagreementError, OnnxError
 from golden.int8.fallback import run_model
 from golden.int8.ops import run_float
 from golden.int8.qnodes import QHost
-from golden.net.graph import Host
+from golden.net.graph import Conv2d, Host
 from golden.onnx_import import (
     FloatModel,
     QuantisedModel,
@@ -321,3 +321,50 @@ def test_model_that_onnx_runtime_does_not_survive_is_one_line(monkeypatch: pytes
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     with pytest.raises(OnnxError, match=r"ONNX Runtime does not run model 'net' .* \(it brings ONNX Runtime down\)"):
         _runs(model, tmp_path)
+
+
+def _branch(name: str, nodes: list[onnx.NodeProto], result: str, **constants: object) -> onnx.GraphProto:
+    tensors = [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()]
+    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(result, FLOAT, None)], tensors)
+
+
+def _branches(condition: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """A condition "c", and two Ifs of it whose branches use the same names, with layers and another If in them."""
+    inner = [
+        _branch(
+            f"inner {channels}", [_node("Conv", "clamped filter", "made")], "made", filter=_normal(channels, 4, 1, 1)
+        )
+        for channels in (5, 6)
+    ]
+    branches = [
+        _branch("then", [_node("Relu", "x", "made")], "made"),
+        _branch(
+            "else",
+            [
+                _node("Conv", "x kernel", "mapped"), _node("Relu", "mapped", "clamped"),
+                _node("Shape", "clamped", "size"), _node("Gather", "size one", "channels"),
+                _node("Equal", "channels four", "is_four"),
+                _node("If", "is_four", "last", then_branch=inner[0], else_branch=inner[1]),
+            ],
+            "last", kernel=_normal(4, 3, 3, 3), one=1, four=4,
+        ),
+    ]  # fmt: skip
+    ifs = [_node("If", "c", name, then_branch=branches[0], else_branch=branches[1]) for name in ("y", "z")]
+    results: list[Value] = [("y", FLOAT, None), ("z", FLOAT, None)]
+    return _model([*condition, *ifs], [PICTURE, ("mode", INT64, ())], results, three=3)
+
+
+def test_branches_that_shapes_decide_are_taken_and_run_on_the_chip(tmp_path: Path) -> None:
+    shape = [_node("Shape", "x", "shape"), _node("ReduceMax", "shape", "most", keepdims=0)]
+    loaded = _runs(_branches([*shape, _node("Equal", "most three", "c")]), tmp_path, {"x": (1, 3, 8, 8)})
+    assert _kinds(loaded) == []
+    assert [node.out_channels for node in loaded.graph.nodes if isinstance(node, Conv2d)] == [4, 5, 4, 5]
+
+
+def test_branches_that_an_input_decides_run_on_the_host_until_it_is_a_constant(tmp_path: Path) -> None:
+    model = _branches([_node("Equal", "mode three", "c")])
+    with pytest.raises(OnnxError, match="condition 'c' depends on the inputs; make what decides it a constant"):
+        _runs(model, tmp_path)
+    del model.graph.input[1]
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(4), "mode"))
+    assert _kinds(_runs(model, tmp_path)) == []

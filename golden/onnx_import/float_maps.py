@@ -43,6 +43,7 @@ class FloatMaps:
     # What the walk brings.
 
     draft: Any
+    dynamic: set[str]
 
     @abstractmethod
     def _put(self, node: Node, shape: tuple[int, ...] | None = None, *, last: bool = False) -> Map: ...
@@ -204,6 +205,8 @@ class FloatMaps:
         draft.weights[f"{name}.weight"] = (weight * gain.reshape(-1, 1, 1, 1)).astype(np.float32)
         draft.weights[f"{name}.bias"] = (bias * gain).astype(np.float32)
         draft.folded[name] = draft.folded.get(x.name, np.abs(bias).astype(np.float64)) * np.abs(gain)
+        if x.name in self.dynamic:
+            self.dynamic.add(name)
         return self._put(replace(conv, name=name, bias=True), x.shape, last=x.last)
 
     # Windows

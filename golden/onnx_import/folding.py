@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from golden.errors import OnnxError
 from golden.int8.fallback import RuntimeRefusal
-from golden.onnx_import.model import QUANTISED_OPS, Model, Op
+from golden.onnx_import.model import QUANTISED_OPS, Model, Op, brings_scales
 from golden.onnx_import.trial import Seen, try_model, try_shapes
 
 __all__ = ["fold", "submodel"]
@@ -120,8 +120,7 @@ class _Sorted:
 
 def _sorted(model: Model) -> _Sorted:
     every = _sort(model, quantised=False)
-    quantised = any(op.kind in QUANTISED_OPS for op in every.left)
-    return _sort(model, quantised=True) if quantised else every
+    return _sort(model, quantised=True) if brings_scales(every.left) else every
 
 
 def _sort(model: Model, *, quantised: bool) -> _Sorted:

@@ -203,14 +203,14 @@ def judge_float(found: Reference, model: FloatModel, feeds: Values, real: Values
             name = model.names.get(node.name, "")
             slack = float_slack(node, inputs, tensors, got, model.folded.get(node.name))
             slack = slack + carried_slack(node, tensors, [inner.get(source, 0.0) for source in node.inputs])
+            if node.name in model.dynamic:
+                slack = slack + dynamic_slack(inputs[0], tensors[0])
             if name not in found.values:  # no value of the file: what reads it is compared
                 inner[node.name] = slack
                 continue
             value = found.value(name, got.shape, last=node.name in model.last)
             values[node.name] = expected = value.astype(np.float32)
             slack = slack + HALF_UNIT * np.abs(expected).max(initial=0.0) * (value.dtype == np.float16)
-            if node.name in model.dynamic:
-                slack = slack + dynamic_slack(inputs[0], tensors[0])
             distance = _distance(got, expected)
         beyond = distance > slack
         if beyond.any():

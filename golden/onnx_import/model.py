@@ -15,7 +15,7 @@ from golden.onnx_import.feeds import sample_feeds
 
 __all__ = [
     "ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op",
-    "Shapes", "captured", "require_bounded",
+    "Shapes", "brings_scales", "captured", "require_bounded",
 ]  # fmt: skip
 
 ELEMENTWISE_OPS = frozenset({
@@ -116,7 +116,12 @@ class Model:
     @property
     def quantised(self) -> bool:
         """Whether it brings its own scales."""
-        return any(op.kind in QUANTISED_OPS for op in self.ops)
+        return brings_scales(self.ops)
+
+
+def brings_scales(ops: Iterable[Op]) -> bool:
+    """Whether operators quantise values; what only dequantises stored integers, as of an embedding, does not."""
+    return any(op.kind in QUANTISED_OPS and op.kind != "DequantizeLinear" for op in ops)
 
 
 def captured(node: onnx.NodeProto) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from golden.onnx_import.geometry import (
     padded_map,
     piece_at,
     regions,
+    require_alike,
+    reshaped_map,
     resize_index,
     resized,
     slice_bounds,
@@ -160,10 +162,16 @@ class FloatMaps:
             op.cannot(f"it multiplies {a.shape} and {b.shape}", "a map times one value a channel can run")
         return self._put(Gate(self._name(op), a.name, b.name), a.shape)
 
-    def _difference(self, op: Op) -> Map:
+    def _pair(self, op: Op) -> tuple[Map, Map]:
+        """Two maps that ONNX and the chip see alike."""
         a, b = self._map(op, 0), self._map(op, 1)
-        if (a.shape, a.chw, a.last) != (b.shape, b.chw, b.last):
-            op.cannot(f"it subtracts {b.shape} from {a.shape}", "both need one shape")
+        require_alike(op, a, b)
+        if a.chw != b.chw:
+            b = self._move(op, [b], reshaped_map(b.chw, (a.chw[1], a.chw[2])), b.shape)
+        return a, b
+
+    def _difference(self, op: Op) -> Map:
+        a, b = self._pair(op)
         negative = self._depthwise(op, b, np.full(b.chw[0], -1.0))
         return self._put(Add(self._name(op), a.name, negative.name), a.shape, last=a.last)
 

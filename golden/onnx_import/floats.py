@@ -29,7 +29,7 @@ from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_
 from golden.onnx_import.draft import Draft
 from golden.onnx_import.dynamic import dynamic_layers
 from golden.onnx_import.float_maps import FloatMaps
-from golden.onnx_import.geometry import alike, reshaped_map, spatial
+from golden.onnx_import.geometry import spatial
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs, nothing_runs
 from golden.onnx_import.islands import OnHost, cut, tail
 from golden.onnx_import.maps import Function, Map
@@ -133,11 +133,15 @@ class _FloatWalk(FloatMaps):
     def _stays(self, op: Op) -> bool:
         """Whether an operator is for the host although the chip knows it: all that it reads is there.
 
-        Layers with weights are worth the way to the chip, and so are functions of the model's own input.
+        Layers with weights are worth the way to the chip, and so are functions of the model's own input. A last Concat
+        of what the host computes with other values is not: one scale would hold coordinates and probabilities.
         """
         if op.kind not in FLOAT_OPS or op.kind in LAYERS:
             return False
         on_host = [isinstance(self.draft.values[name], OnHost) for name in op.reads if name not in self.model.constants]
+        last = self.readers[op.outputs[0]] == (op.outputs[0] in self.model.outputs)
+        if op.kind == "Concat" and last and any(on_host) and not self.reals.intersection(op.reads):
+            return True
         if not all(on_host):
             return False
         if op.kind in VIEWS:
@@ -485,11 +489,7 @@ class _FloatWalk(FloatMaps):
             return made
         if any(isinstance(self.draft.values[name], np.ndarray) for name in op.inputs):
             op.cannot("it adds constants", "the chip adds maps")
-        a, b = self._map(op, 0), self._map(op, 1)
-        if not alike(a, b):
-            op.cannot(f"it adds {a.shape} and {b.shape}", "both need one shape")
-        if a.chw != b.chw:
-            b = self._move(op, [b], reshaped_map(b.chw, (a.chw[1], a.chw[2])), b.shape)
+        a, b = self._pair(op)
         return self._put(Add(self._name(op), a.name, b.name), a.shape, last=a.last)
 
     def _concat(self, op: Op) -> Map:

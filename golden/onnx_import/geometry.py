@@ -15,13 +15,13 @@ from golden.onnx_import.operands import Seen
 __all__ = [
     "Moved",
     "Region",
-    "alike",
     "axes_of",
     "concatenated",
     "nearest",
     "padded_map",
     "piece_at",
     "regions",
+    "require_alike",
     "reshaped_map",
     "resize_index",
     "resized",
@@ -37,6 +37,8 @@ __all__ = [
 Shape = tuple[int, int, int]
 PIECES = 32
 """Most of a node: each is a part of a launch."""
+ROW = 512
+"""Longest row, in pixels, of a copy that may choose it; the chip's fields hold 1023."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def split(op: Op, x: Seen, sizes: np.ndarray | None) -> list[tuple[Moved, tuple[
 def concatenated(op: Op, parts: Sequence[Seen], axis: int) -> tuple[Moved, tuple[int, ...]]:
     """Maps one behind the other."""
     first = parts[0]
+    if all(_flat(x) == axis % len(x.shape) for x in parts) and len({(x.chw[0], x.last) for x in parts}) == 1:
+        return _pixels_behind(op, parts, axis)
     at = _axis(op, first, axis)
     for x in parts:
         others = [size for index, size in enumerate(x.chw) if index != at]
@@ -130,6 +134,28 @@ def concatenated(op: Op, parts: Sequence[Seen], axis: int) -> tuple[Moved, tuple
     shape = list(first.shape)
     shape[axis % len(shape)] = sum(x.shape[axis % len(shape)] for x in parts)
     return Moved(pieces, (chw[1], chw[2]), chw), tuple(shape)
+
+
+def _flat(x: Seen) -> int | None:
+    """The one dimension that ONNX sees rows and columns of a map as, if it does."""
+    pixels = x.chw[1] * x.chw[2]
+    if len(x.shape) != 3 or x.chw[2] == 1:
+        return None
+    dimension, wanted = (1, (1, pixels, x.chw[0])) if x.last else (2, (1, x.chw[0], pixels))
+    return dimension if x.shape == wanted else None
+
+
+def _pixels_behind(op: Op, parts: Sequence[Seen], axis: int) -> tuple[Moved, tuple[int, ...]]:
+    """Maps one behind the other, pixel by pixel, as one column; rows of the copies are as long as all parts allow."""
+    counts = [x.chw[1] * x.chw[2] for x in parts]
+    common = math.gcd(*counts)
+    width = next(size for size in range(min(common, ROW), 0, -1) if common % size == 0)
+    channels = parts[0].chw[0]
+    pieces, _ = joined([(channels, count // width, width) for count in counts], 1)
+    _require_few(op, pieces)
+    total, shape = sum(counts), list(parts[0].shape)
+    shape[axis % 3] = total
+    return Moved(pieces, (total // width, width), (channels, total, 1)), tuple(shape)
 
 
 def padded_map(chw: Shape, padding: Padding) -> Moved:
@@ -272,10 +298,12 @@ def reshaped_map(chw: Shape, hw: Pair) -> Moved:
     return Moved((piece,), piece.size, (chw[0], *hw))
 
 
-def alike(a: Seen, b: Seen) -> bool:
-    """Whether ONNX sees two maps alike; their rows may still be of other lengths."""
-    pixels = a.chw[1] * a.chw[2] == b.chw[1] * b.chw[2]
-    return (a.shape, a.last, a.chw[0]) == (b.shape, b.last, b.chw[0]) and pixels
+def require_alike(op: Op, a: Seen, b: Seen) -> None:
+    """Refuse two maps that ONNX does not see alike; their rows may still be of other lengths."""
+    if a.shape != b.shape:
+        op.cannot(f"it reads {a.shape} and {b.shape}", "both need one shape")
+    if (a.last, a.chw[0], a.chw[1] * a.chw[2]) != (b.last, b.chw[0], b.chw[1] * b.chw[2]):
+        op.cannot(f"its operands {a.shape} have their channels in different dimensions", "the host computes it")
 
 
 def piece_at(source: int, chw: Shape, first: Pair) -> Piece:

@@ -8,7 +8,7 @@ from golden.int8.qnodes import QConcat
 from golden.net.window import out_hw
 from golden.onnx_import.attributes import Window, window
 from golden.onnx_import.builder import Builder
-from golden.onnx_import.geometry import alike, reshaped_map, spatial
+from golden.onnx_import.geometry import require_alike, reshaped_map, spatial
 from golden.onnx_import.lower import NO_WINDOW, lower_add, lower_average, lower_conv, lower_max
 from golden.onnx_import.model import Op
 from golden.onnx_import.operands import (
@@ -97,8 +97,7 @@ def _filters(
 def add(build: Builder, op: Op, a: Activation, b: Activation, *, negative: bool = False) -> Pending:
     """The element-wise sum of two tensors of one shape, or their difference."""
     a, b = unpadded(build, op, a), unpadded(build, op, b)
-    if not alike(a, b):
-        op.cannot(f"it adds {a.shape} and {b.shape}", "both need one shape")
+    require_alike(op, a, b)
     if a.chw != b.chw:
         b = move(build, op, [b], reshaped_map(b.chw, (a.chw[1], a.chw[2])), b.shape)
 

@@ -1,6 +1,7 @@
 """Which dimension of a value that the host brings becomes the chip's channels: what its readers take for them."""
 
 import math
+from collections.abc import Sequence
 
 from golden.onnx_import.model import ELEMENTWISE_OPS, Model
 
@@ -16,7 +17,8 @@ WEIGHTS = {"Gemm": 1, "MatMul": 1, "MatMulInteger": 1, "QGemm": 3, "QLinearMatMu
 
 
 def channels_last(model: Model, name: str, shape: tuple[int, ...]) -> bool:
-    """Whether the first layer behind a value multiplies its last dimension with constant weights.
+    """Whether the first layer behind a value multiplies its last dimension with constant weights, or a transposition
+    brings that to the front.
 
     The dimensions before are then pixels. A vector is the same either way, and counts as channels first.
     """
@@ -30,10 +32,17 @@ def channels_last(model: Model, name: str, shape: tuple[int, ...]) -> bool:
                 continue
             if op.kind in WEIGHTS and op.inputs[0] == value and _is_constant(model, op.inputs[WEIGHTS[op.kind]]):
                 return True
+            if op.kind == "Transpose" and _to_front(len(shape), op.attributes.get("perm")):
+                return True
             if op.kind in PASSING and op.outputs[0] not in seen:
                 seen.add(op.outputs[0])
                 waiting.append(op.outputs[0])
     return False
+
+
+def _to_front(rank: int, order: Sequence[int] | None) -> bool:
+    """Whether a permutation brings the last of at least three dimensions behind the batch, and leaves the others."""
+    return rank > 2 and order is not None and list(order) == [0, rank - 1, *range(1, rank - 1)]
 
 
 def _is_constant(model: Model, name: str) -> bool:

@@ -216,11 +216,29 @@ def test_layout_before_the_first_layer_and_weights_of_half_precision(tmp_path: P
         nodes, [("x", FLOAT, (1, 8, 8, 3))], [("y", FLOAT, None)], w16=_normal(4, 3, 3, 3).astype(np.float16)
     )
     loaded = _runs(model, tmp_path)
-    assert loaded.head.kinds == ("Transpose",)
-    assert _kinds(loaded) == ["Transpose"]
+    assert (loaded.head.kinds, _kinds(loaded)) == ((), []), "the channels that the layer wants are those of the picture"
     ((feed,), note) = load_feeds(loaded.inputs, [], 1, {})
     assert feed["x"].shape == (1, 8, 8, 3)
     assert note == "", "a picture, its channels last"
+
+
+def test_maps_of_several_sizes_are_joined_pixel_by_pixel(tmp_path: Path) -> None:
+    """As detectors do; the last Concat, of what only the host has, is the host's, or one scale would hold both."""
+    nodes = [_node("MaxPool", "x", "small", kernel_shape=[2, 2], strides=[2, 2])]
+    for name in ("x", "small"):
+        nodes += [_node("Conv", f"{name} w", f"c{name}"), _node("Reshape", f"c{name} flat", f"f{name}")]
+        nodes.append(_node("Transpose", f"f{name}", f"t{name}", perm=[0, 2, 1]))
+    nodes += [
+        _node("Concat", "fx fsmall", "all", axis=2), _node("Split", "all sizes", "a b", axis=1),
+        _node("Sigmoid", "b", "score"), _node("Softmax", "a", "soft", axis=1), _node("Mul", "soft hundred", "box"),
+        _node("Concat", "box score", "y", axis=1), _node("Concat", "tx tsmall", "z", axis=1),
+    ]  # fmt: skip
+    model = _model(
+        nodes, [PICTURE], [("y", FLOAT, None), ("z", FLOAT, None)], w=_normal(20, 3, 1, 1),
+        flat=np.asarray([1, 20, -1]), sizes=np.asarray([4, 16]), hundred=_normal(1, 4, 80),
+    )  # fmt: skip
+    loaded = _runs(model, tmp_path)
+    assert _kinds(loaded) == ["Sigmoid", "Softmax", "Mul", "Concat"]
 
 
 def test_control_flow_and_what_depends_on_its_shapes_stay_on_the_host(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def _with_shapes(model: Model) -> Model:
         values = try_shapes(proto.SerializeToString(), model.sample, unknown)
     except (RuntimeRefusal, ValueError) as error:  # of a file that is too large for one message
         raise OnnxError(
-            f"ONNX Runtime does not run model {model.name!r} on inputs {_shown(model)} ({error}); give another "
-            "SHAPE, or mend the node that it names"
+            f"ONNX Runtime does not run model {model.name!r} on seeded inputs {_shown(model)} ({error}); give another "
+            "SHAPE, mend the node that it names, or make an input that decides branches a constant"
         ) from error
     found = {name: value for name, value in zip(unknown, values, strict=True) if value.dtype != "object"}
     return replace(

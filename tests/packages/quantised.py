@@ -152,7 +152,7 @@ def _line(workload: Workload, found: Judgement) -> str:
 def main() -> int:
     """Quantise and check the chosen models in every form; the exit status is 1 where one fails."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.packages.quantised", description=__doc__.partition("\n")[0] if __doc__ else None
+        prog="python -m tests.packages.quantised", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--only", help="models a,b; all of them otherwise")
     arguments = parser.parse_args()

@@ -68,8 +68,8 @@ _OPS_FAULTS = (
     Seeded(
         _OPS,
         "an addition mixes up its weights",
-        "node.weights[0] * a + node.weights[1] * b",
-        "node.weights[1] * a + node.weights[0] * b",
+        "in zip(node.weights, node.inputs, strict=True)",
+        "in zip(node.weights[::-1], node.inputs, strict=True)",
     ),
     Seeded(_OPS, "sums are always float32", "<= 1 << 24 else np.float64", "<= 1 << 62 else np.float64"),
     Seeded(
@@ -235,8 +235,8 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _ARRAY,
         "the zero point of padding is 0",
-        "pad_value=node.pad_value, starts=starts",
-        "pad_value=0, starts=starts",
+        "pad_value=node.pad_value",
+        "pad_value=0",
     ),
     Seeded(_TAP, "the highest digit of a sum is lost", "for place in range(3):", "for place in range(2):"),
     Seeded(

@@ -22,6 +22,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from golden.onnx_import import Judgement, load_onnx, sample_feeds
 from tb.cli import parse_shapes
@@ -108,6 +109,7 @@ def quantise(model: Packaged, form: Form, folder: Path) -> Path:
         if any(entry.version < OPSET for entry in proto.opset_import if entry.domain in ("", "ai.onnx")):
             proto = version_converter.convert_version(proto, OPSET)
         onnx.save(proto, str(source))
+        quant_pre_process(str(source), str(source), skip_symbolic_shape=True)  # normalisations go into the layers
     if form.static is None:
         quantize_dynamic(str(source), str(made), weight_type=form.weights)
         return made

@@ -33,6 +33,8 @@ def import_qlinear(build: Builder, op: Op) -> Activation:
                 constant = real_constant(fixed(build, op, array, 4 - index, 5 - index, 0))
                 x = build.activation(op, index, build.params(op, index + 1, index + 2))
                 assert constant is not None
+                if constant.size == 1 and constant.ndim <= len(x.shape):  # a table of ONNX Runtime's, to the last bit
+                    return tabulate(build, op, curve_of(build, op, [x]), build.params(op, 6, 7))
                 pending = with_constant(build, op, op.kind.removeprefix("QLinear"), x, 0, constant)
                 assert pending is not None
                 return build.write(op.outputs[0], pending, build.params(op, 6, 7))

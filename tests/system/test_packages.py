@@ -18,7 +18,7 @@ from tests.packages.quantised import FORMS, QUANTISED, Form, judged
 
 pytestmark = pytest.mark.slow
 
-TIES = 4e-3
+TIES = 1e-4
 """Part of int8 values that may lie on rounding ties, of which float32 cannot tell the side."""
 
 

@@ -41,7 +41,7 @@ from tb.fuzz.campaign import replay as replay_program
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.build import SIMULATORS, build_model, emit_chip
 from tb.report.check import CHECK, facts_of, print_check
-from tb.report.files import outputs, write_output
+from tb.report.files import outputs, require_pictures, write_output
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
@@ -177,7 +177,7 @@ def sim(
     schedule_kind(schedule, pools=fuse, overlap=overlap, launches=launches)  # refuses what cannot be, early
     require_same_batch(schedule, count)
     console = Console()
-    watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
+    watcher = _watcher(console, progress_fd)
     onnx = _onnx_options(shape, calibration, percentile, fallback)
 
     def workload() -> Workload:
@@ -228,7 +228,7 @@ def check(
         overlap=overlap,
     )
     console = Console()
-    watcher = ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
+    watcher = _watcher(console, progress_fd)
     onnx = _onnx_options(shape, calibration, percentile, fallback)
     try:
         watcher.stage("quantising the network and computing the golden results")
@@ -289,12 +289,16 @@ def write_plan(
             console.print(f"picture: {file}", highlight=False, soft_wrap=True)
 
 
+def _watcher(console: Console, progress_fd: int | None) -> ConsoleWatcher:
+    """What shows the progress of a command, and passes it on to whoever gave a descriptor."""
+    return ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
+
+
 def _drawing() -> Callable[..., str]:
     """`tb.report.picture.draw_plan`, which not every command should wait for."""
-    try:
-        from tb.report.picture import draw_plan
-    except ModuleNotFoundError as error:
-        raise BenchError(f"pictures need {error.name}, which is not installed: run make setup") from error
+    require_pictures()
+    from tb.report.picture import draw_plan
+
     return draw_plan
 
 

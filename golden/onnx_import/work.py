@@ -46,11 +46,6 @@ class Share:
     macs: int
     host: tuple[HostNode, ...]
 
-    @property
-    def host_macs(self) -> int:
-        """Multiply-accumulates on the host."""
-        return sum(node.macs for node in self.host)
-
 
 def share_of(model: Model, refusals: Mapping[str, str], parts: Iterable[HostPart | Tail]) -> Share:
     """What the parts for the host are of a model."""

@@ -189,10 +189,8 @@ class Campaign:
                 wait(futures.values(), return_when=FIRST_EXCEPTION)
                 return [futures[case].result() for case in cases]
             except BaseException:
-                for future in futures.values():
-                    future.cancel()
-                self._stop()
                 pool.shutdown(wait=False, cancel_futures=True)
+                self._stop()
                 raise
 
     def kept(self, case: T, key: str) -> CaseResult[T] | None:

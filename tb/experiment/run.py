@@ -11,11 +11,11 @@ from rich.console import Console
 from tb.bench.campaign import Campaign, CaseResult, Task, largest_first
 from tb.bench.console import CampaignConsole
 from tb.bench.table import commit
-from tb.errors import BenchError
 from tb.experiment.experiment import Experiment
 from tb.experiment.point import Forecast, Point
 from tb.experiment.records import ESTIMATE, RTL, Book, Record
 from tb.files import write_atomically
+from tb.report.files import require_pictures
 
 __all__ = ["run_experiment"]
 
@@ -41,7 +41,7 @@ def run_experiment(
     BenchError
         If OUT.json is something else, or Matplotlib is missing.
     """
-    picture = _drawing(experiment)
+    require_pictures()
     book = Book.load(out.with_name(f"{out.name}.json"), experiment.name, experiment.points)
     book.sources, book.commit = campaign.sources(), commit()
     _take_kept(book, campaign)
@@ -60,9 +60,9 @@ def run_experiment(
                 book.records[point] = _record(book, campaign, point, ESTIMATE, result)
     except KeyboardInterrupt:
         _take_kept(book, campaign)
-        _write(book, experiment.page, picture, out)
+        _write(book, experiment, out)
         raise
-    _write(book, experiment.page, picture, out)
+    _write(book, experiment, out)
     return book
 
 
@@ -98,16 +98,7 @@ def _record(book: Book, campaign: Campaign, point: Point, source: str, result: C
     return Record.of(point, source, result.summary, result.failure, book, fingerprint)
 
 
-def _drawing(experiment: Experiment) -> Callable[[Book], str]:
-    """The experiment's picture, once it is sure that it can be drawn: nobody wants to know that hours later."""
-    try:
-        import matplotlib  # noqa: F401 - whether it is there
-    except ModuleNotFoundError as error:
-        raise BenchError(f"pictures need {error.name}, which is not installed: run make setup") from error
-    return experiment.picture
-
-
-def _write(book: Book, page: Callable[[Book], str], picture: Callable[[Book], str], out: Path) -> None:
+def _write(book: Book, experiment: Experiment, out: Path) -> None:
     book.save(out.with_name(f"{out.name}.json"))
-    write_atomically(out.with_name(f"{out.name}.svg"), picture(book).encode())
-    write_atomically(out.with_name(f"{out.name}.md"), page(book).encode())
+    write_atomically(out.with_name(f"{out.name}.svg"), experiment.picture(book).encode())
+    write_atomically(out.with_name(f"{out.name}.md"), experiment.page(book).encode())

@@ -1,4 +1,4 @@
-"""The files of a schedule: which are wanted, and what goes together."""
+"""The files that commands write: those of a schedule, which are wanted and what goes together; pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tb.errors import BenchError
 
-__all__ = ["outputs", "write_output"]
+__all__ = ["outputs", "require_pictures", "write_output"]
 
 
 def outputs(out: str, schedule: str, core: int | None, n_cores: int) -> list[Path]:
@@ -37,6 +37,20 @@ def outputs(out: str, schedule: str, core: int | None, n_cores: int) -> list[Pat
     if core is not None and not 0 <= core < n_cores:
         raise BenchError(f"CORE={core}: the chip has cores 0 to {n_cores - 1}")
     return sorted(files, key=lambda file: file.suffix != ".toml")
+
+
+def require_pictures() -> None:
+    """Refuse to go on where no picture can be drawn: nobody wants to know that hours later.
+
+    Raises
+    ------
+    BenchError
+        If Matplotlib is missing.
+    """
+    try:
+        import matplotlib  # noqa: F401 - whether it is there
+    except ModuleNotFoundError as error:
+        raise BenchError(f"pictures need {error.name}, which is not installed: run make setup") from error
 
 
 def write_output(file: Path, text: str) -> None:

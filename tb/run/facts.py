@@ -24,10 +24,7 @@ from tb.run.preparation import Scheduled
 from tb.run.workload import HostEnd, Workload
 from tb.sim.job import LaunchResult
 
-__all__ = [
-    "begin_summary", "describe_array", "describe_run", "describe_schedule", "estimated_summary", "fill_summary",
-    "memory_facts",
-]  # fmt: skip
+__all__ = ["begin_summary", "describe_array", "describe_schedule", "estimated_summary", "fill_summary"]
 
 
 def begin_summary(
@@ -40,10 +37,14 @@ def begin_summary(
         cores=chip.n_cores,
         array=describe_array(chip),
         sim=options.sim,
-        schedule=describe_run(scheduled.plan, options),
+        schedule=_described(scheduled.plan, options),
         seed=options.seed,
         pe_count=chip.pes,
-        memory=memory_facts(options),
+        memory={
+            "latency_cycles": settings.latency_cycles,
+            "bytes_per_cycle": settings.rate(chip.link_bytes),
+            "nodes": len(chip.memory_nodes),
+        },
         lower_bound_cycles=lower_bound_cycles(scheduled.plan, settings),
         model=model.made if model else "",
         build_s=model.build_s if model else 0.0,
@@ -119,7 +120,7 @@ def describe_schedule(plan: Plan) -> str:
     return f"{batch}layer by layer, max pools fused into {pools} convolution{'s' * (pools > 1)}"
 
 
-def describe_run(plan: Plan, options: RunOptions) -> str:
+def _described(plan: Plan, options: RunOptions) -> str:
     """The schedule of a run, in words."""
     kind = f"{_pictures(plan)}operator by operator" if options.schedule == "apart" else describe_schedule(plan)
     return kind if options.overlap else f"{kind}; load, compute and store one after the other"
@@ -128,16 +129,6 @@ def describe_run(plan: Plan, options: RunOptions) -> str:
 def _pictures(plan: Plan) -> str:
     """How many, of a batch."""
     return f"{plan.batch} pictures, " if plan.batch > 1 else ""
-
-
-def memory_facts(options: RunOptions) -> dict[str, float]:
-    """Latency and bandwidth of the external memory, and the number of its nodes."""
-    chip, settings = options.chip, options.settings
-    return {
-        "latency_cycles": settings.latency_cycles,
-        "bytes_per_cycle": settings.rate(chip.link_bytes),
-        "nodes": len(chip.memory_nodes),
-    }
 
 
 def describe_array(chip: ChipParams) -> str:

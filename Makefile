@@ -14,6 +14,8 @@ BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make experiment`.
 EXPERIMENT_OPTIONS := NAME ONLY NETS JOBS OUT
 EXPERIMENT_FLAGS := RTL ESTIMATES
+# And of `make calibrate`.
+CALIBRATE_OPTIONS := KERNELS CHIPS NETS CORES MAPPINGS JOBS OUT COEFFICIENTS
 # Those of `make check`.
 CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH NAME
 # And of `make fuzz`.
@@ -23,7 +25,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim check schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment speed fuzz nightly clean
+.PHONY: help setup sim check schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment calibrate speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +34,8 @@ help: ## show this
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
 	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"
+	@echo "  options of calibrate: $(CALIBRATE_OPTIONS)"
+	@echo "    KERNELS=quick writes to runs/calibration, full to docs/calibration.* and the estimator's coefficients; NETS=none simulates no network"
 	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
@@ -66,6 +70,9 @@ bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of 
 
 experiment: $(STAMP) ## a question to the chip, in many runs, what is not up to date: make experiment NAME=fusion; docs/experiments/NAME.md, .json and .svg
 	@$(BIN)/python -m tb.cli experiment $(call args,$(EXPERIMENT_OPTIONS)) $(call flags,$(EXPERIMENT_FLAGS))
+
+calibrate: $(STAMP) ## fit the estimator to micro-kernels on the RTL and validate it with networks: make calibrate KERNELS=quick (or full, MAPPINGS=30)
+	@$(BIN)/python -m tb.cli calibrate $(call args,$(CALIBRATE_OPTIONS))
 
 speed: $(STAMP) ## simulation speed of a chip, bench against a bare C++ loop, and where the time goes: make speed CORES=16 PROFILE=1
 	@$(BIN)/python -m tb.cli speed $(call args,NET LAYER CORES CHIP) $(call flags,PROFILE)

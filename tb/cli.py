@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from estimator.coefficients import DEFAULT_PATH
 from golden.errors import GoldenError
 from golden.onnx_import import Shapes
 from golden.zoo import ZOO
@@ -32,6 +33,11 @@ from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
+from tb.calibration.chips import chips_of
+from tb.calibration.console import print_calibration
+from tb.calibration.run import FOLDER
+from tb.calibration.run import Plan as CalibrationPlan
+from tb.calibration.run import calibrate as run_calibration
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
@@ -64,6 +70,8 @@ MARKS = 256
 """Entries of the cores' trace memories in the preset chips for launches of many layers."""
 FEW_CORES, MANY_TOKENS = 8, 128
 """Beyond so many cores these chips have more token counters: a part of a launch needs some for each core."""
+FULL_NETS = "lenet5,squeezenet1_1,mobilenet_v2,resnet18,googlenet"
+"""Networks that validate a full calibration."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""
 
@@ -392,6 +400,49 @@ def experiment(
         console.print(f"{each.point.name}: FAILED: {each.failure}", markup=False, highlight=False)
     if book.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    kernels: Annotated[str, typer.Option(help="quick, in minutes, or full.")] = "quick",
+    chips: Annotated[
+        str | None, typer.Option(help="TOML files of the chips whose kernels are fitted, a,b,...; the usual otherwise.")
+    ] = None,
+    nets: Annotated[
+        str | None, typer.Option(help="Networks of the zoo to validate with, a,b,...; none simulates nothing.")
+    ] = None,
+    cores: Annotated[str, typer.Option(help="Cores of the preset chips that these run on.")] = "1,4",
+    mappings: Annotated[int, typer.Option(help="Layers, at least, to run with 20 mappings each.")] = 0,
+    jobs: Annotated[str | None, typer.Option(help="Processes at once; one for each processor otherwise.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The report: OUT.md, OUT.json, OUT.svg; docs/calibration of full otherwise.")
+    ] = None,
+    coefficients: Annotated[
+        Path | None, typer.Option(help="File of coefficients to write; of full that of the estimator otherwise.")
+    ] = None,
+) -> None:
+    """Fit the estimator's coefficients to kernels on the RTL, and validate them with networks that were never fitted.
+
+    An interrupted one goes on where it was: give the same command again.
+    """
+    if kernels not in ("quick", "full"):
+        raise BenchError(f"KERNELS={kernels}: give quick or full")
+    full = kernels == "full"
+    chosen = [] if nets == "none" else _cases(nets or ("lenet5" if not full else FULL_NETS), cores)
+    place = out or (Path("docs/calibration") if full else FOLDER / "quick")
+    target = coefficients or (DEFAULT_PATH if full else FOLDER / "coefficients.json")
+    if mappings and target.resolve() != DEFAULT_PATH:
+        raise BenchError(f"MAPPINGS={mappings} judges what the scheduler chooses: it goes with KERNELS=full alone")
+    require_pictures()
+    require_writable(place)
+    plan = CalibrationPlan(
+        full, chips_of(chips, full=full), [(case.net, case.cores) for case in chosen], mappings,
+        parse_jobs(jobs) or processors(), place, target,
+    )  # fmt: skip
+    console = Console()
+    found = run_calibration(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+    print_calibration(found, console)
+    console.print(f"written: {target}, {place}.md, {place}.json, {place}.svg", highlight=False, soft_wrap=True)
 
 
 @app.command()

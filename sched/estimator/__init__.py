@@ -1,24 +1,25 @@
 """Prediction of cycles and traffic of the scheduler's programs, from their instructions alone."""
 
-from estimator.calibrate import Fit, Sample, calibrate
-from estimator.coefficients import Coefficients, EngineCycles
+from estimator.bands import Bands, Residual
+from estimator.coefficients import Coefficients, EngineCycles, Evidence, Provenance
 from estimator.estimates import Program, activity, estimate, fastest
 from estimator.timeline import Estimate, EstimateError
 from estimator.timing import MemoryTiming
 from estimator.trace import Trace
 
 __all__ = [
+    "Bands",
     "Coefficients",
     "EngineCycles",
     "Estimate",
     "EstimateError",
-    "Fit",
+    "Evidence",
     "MemoryTiming",
     "Program",
-    "Sample",
+    "Provenance",
+    "Residual",
     "Trace",
     "activity",
-    "calibrate",
     "estimate",
     "fastest",
 ]

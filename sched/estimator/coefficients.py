@@ -1,17 +1,20 @@
-"""Coefficients of the timing model: one versioned file, one frozen dataclass."""
+"""Coefficients of the timing model: one versioned file, one frozen dataclass; and where they come from."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-__all__ = ["DEFAULT_PATH", "Coefficients", "EngineCycles"]
+from estimator.bands import Bands
+
+__all__ = ["DEFAULT_PATH", "Coefficients", "EngineCycles", "Evidence", "Provenance"]
 
 DEFAULT_PATH = Path(__file__).with_name("coefficients.json")
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,71 @@ class EngineCycles:
     start: float
     drain: float
     idle: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the value of one coefficient.
+
+    Attributes
+    ----------
+    design : float or None
+        The value that was read off the design, where every fit begins; None of a coefficient that nobody read off.
+    interval : (float, float) or None
+        Of 95 %, by bootstrap over the kernels; None of a value that was not fitted.
+    kernels : tuple of str
+        Effects of the kernels that constrain it, the strongest first. None constrains it if there are none: its value
+        is the one that it had.
+    """
+
+    design: float | None = None
+    interval: tuple[float, float] | None = None
+    kernels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the values of a coefficient file come from.
+
+    Attributes
+    ----------
+    hardware : str
+        Fingerprint of the hardware that was measured; empty if none was.
+    commit : str
+    seed : int
+        Of the bootstrap, and of the division of the networks.
+    chips : tuple of str
+        Whose kernels were fitted.
+    held_out : tuple of tuple of str
+        Networks in groups; the bands of each were checked with those of the others.
+    evidence : dict of str to Evidence
+        By coefficient.
+    bands : Bands
+        Within which layers that were never fitted lie.
+    """
+
+    hardware: str = ""
+    commit: str = ""
+    seed: int = 0
+    chips: tuple[str, ...] = ()
+    held_out: tuple[tuple[str, ...], ...] = ()
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    bands: Bands = field(default_factory=Bands)
+
+    @property
+    def unconstrained(self) -> list[str]:
+        """Coefficients on which no kernel says anything."""
+        return [name for name, evidence in self.evidence.items() if not evidence.kernels]
+
+    def designed(self, coefficients: Coefficients) -> Coefficients:
+        """The coefficients as read off the design."""
+        known = {name: each.design for name, each in self.evidence.items() if each.design is not None}
+        return replace(coefficients.with_values(known), origin="read off the design")
+
+    @staticmethod
+    def load(path: Path = DEFAULT_PATH) -> Provenance:
+        """Read it from a coefficient file; errors as of `Coefficients.load`."""
+        return _load(path)[1]
 
 
 @dataclass(frozen=True)
@@ -84,12 +152,18 @@ class Coefficients:
         ValueError
             For another version, or missing or unknown coefficients.
         """
-        return _load(path)
+        return _load(path)[0]
 
-    def save(self, path: Path = DEFAULT_PATH) -> None:
-        """Write a coefficient file."""
-        engines = {name: asdict(cycles) for name, cycles in self.engines}
-        path.write_text(json.dumps({"version": VERSION, **asdict(self), "engines": engines}, indent=2) + "\n")
+    def save(self, path: Path = DEFAULT_PATH, provenance: Provenance | None = None) -> None:
+        """Write a coefficient file, with where the values come from if that is known."""
+        provenance = provenance or Provenance()
+        whole = asdict(provenance)
+        evidence = whole.pop("evidence")
+        none = asdict(Evidence())
+        values = {name: {"value": value, **evidence.get(name, none)} for name, value in self.values().items()}
+        head = {"version": VERSION, "origin": self.origin, "coefficients": values}
+        path.write_text(json.dumps({**head, **whole}, indent=1) + "\n")
+        _load.cache_clear()
 
     def of(self, engine: str, unmeasured: EngineCycles | None = None) -> EngineCycles:
         """Cycles of an engine; `unmeasured` if there are none for it.
@@ -131,19 +205,39 @@ class Coefficients:
 
 
 @cache
-def _load(path: Path) -> Coefficients:
+def _load(path: Path) -> tuple[Coefficients, Provenance]:
     table = json.loads(path.read_text())
     version = table.pop("version", None)
     if version != VERSION:
         raise ValueError(f"{path}: version is {version}: it must be {VERSION}")
-    _check_names(f"{path}: coefficients", table, Coefficients)
-    for name, cycles in table["engines"].items():
-        _check_names(f"{path}: coefficients of engine {name!r}", cycles, EngineCycles)
-    engines = tuple((name, EngineCycles(**cycles)) for name, cycles in table.pop("engines").items())
-    return Coefficients(engines=engines, **table)
+    known = {"origin", "coefficients", *(item.name for item in fields(Provenance))} - {"evidence"}
+    _require_names(f"{path}: entries", set(table), known)
+    entries: dict[str, dict[str, Any]] = table.pop("coefficients")
+    origin = table.pop("origin")
+    own = {item.name for item in fields(Coefficients)} - {"engines", "origin"}
+    of_engines = [name.partition(".")[::2] for name in entries if "." in name]
+    engines = tuple(dict.fromkeys(engine for engine, _ in of_engines))
+    cycles = [f"{engine}.{item.name}" for engine in engines for item in fields(EngineCycles)]
+    _require_names(f"{path}: coefficients", set(entries), own | set(cycles))
+    values = {name: float(entry["value"]) for name, entry in entries.items()}
+    coefficients = Coefficients(
+        engines=tuple(
+            (engine, EngineCycles(**{item.name: values[f"{engine}.{item.name}"] for item in fields(EngineCycles)}))
+            for engine in engines
+        ),
+        origin=origin,
+        **{name: values[name] for name in own},
+    )
+    evidence = {
+        name: Evidence(entry["design"], entry["interval"] and tuple(entry["interval"]), tuple(entry["kernels"]))
+        for name, entry in entries.items()
+    }
+    return coefficients, Provenance(
+        hardware=table["hardware"], commit=table["commit"], seed=table["seed"], chips=tuple(table["chips"]),
+        held_out=tuple(map(tuple, table["held_out"])), evidence=evidence, bands=Bands(**table["bands"]),
+    )  # fmt: skip
 
 
-def _check_names(what: str, table: Mapping[str, object], cls: type) -> None:
-    known = {item.name for item in fields(cls)}
-    if table.keys() - known or known - table.keys() - {"origin"}:
-        raise ValueError(f"{what} are {', '.join(sorted(table))}: they must be {', '.join(sorted(known))}")
+def _require_names(what: str, found: set[str], known: set[str]) -> None:
+    if found != known:
+        raise ValueError(f"{what} are {', '.join(sorted(found))}: they must be {', '.join(sorted(known))}")

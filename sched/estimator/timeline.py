@@ -190,8 +190,8 @@ class Timeline:
     # --- instruction fetch --------------------------------------------------------------------------------------
 
     def fetch(self, unit: UnitState) -> None:
-        """Ask for blocks of instructions as long as the queue has room for them."""
-        while unit.requested < len(unit.program) and unit.requested - unit.index <= unit.room:
+        """Ask for blocks of instructions as long as the queue has room for them, until END has come: also behind it."""
+        while unit.arrived < len(unit.program) and unit.requested - unit.index <= unit.room:
             unit.requested += unit.block
             nbytes = unit.block * INSTRUCTION_BYTES
             self.bytes["program"] += nbytes
@@ -204,6 +204,7 @@ class Timeline:
 
     def fetched(self, unit: UnitState) -> None:
         unit.arrived += unit.block
+        unit.finish = max(unit.finish, self.now)
         self.wake(unit)
 
     # --- memory -------------------------------------------------------------------------------------------------
@@ -297,7 +298,7 @@ class Timeline:
                 tokens[token] -= 1
             unit.index += 1
             self.execute(unit, instruction)
-            if unit.requested < len(unit.program):
+            if unit.arrived < len(unit.program):
                 self.fetch(unit)
 
     def account(self, unit: UnitState, cause: str) -> None:

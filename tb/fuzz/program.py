@@ -18,7 +18,9 @@ from tb.errors import BenchError
 from tb.files import write_atomically
 from tb.sim.settings import MemorySettings
 
-__all__ = ["DATA_BYTES", "MEMORY_BYTES", "Instruction", "Program", "Streams", "max_stream"]
+__all__ = [
+    "DATA_BYTES", "MEMORY_BYTES", "Instruction", "Program", "Streams", "chip_from_table", "chip_table", "max_stream",
+]  # fmt: skip
 
 MEMORY_BYTES = 1 << 16
 DATA_BYTES = MEMORY_BYTES // 2
@@ -108,6 +110,11 @@ class Program:
     def n_instructions(self) -> int:
         return sum(map(len, self.streams.values()))
 
+    @property
+    def busy_cores(self) -> int:
+        """Cores that have anything to do."""
+        return len({core for (core, _), stream in self.streams.items() if stream})
+
     def streams_of(self, unit: Unit) -> list[Instruction]:
         """The instructions of a unit, of all cores."""
         return [i for (_, of), stream in self.streams.items() if of == unit for i in stream]
@@ -153,7 +160,7 @@ class Program:
         content = {
             "name": self.name, "note": list(note), "seed": self.seed, "settings": asdict(self.settings),
             "fault": self.fault and [self.fault[0], self.fault[1].name.lower(), self.fault[2]],
-            "origin": self.origin, "chip": _chip_table(self.chip), "streams": streams,
+            "origin": self.origin, "chip": chip_table(self.chip), "streams": streams,
         }  # fmt: skip
         write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -168,7 +175,7 @@ class Program:
         """
         try:
             content = json.loads(path.read_text())
-            chip = _chip_from_table(content["chip"])
+            chip = chip_from_table(content["chip"])
             streams: Streams = {(core, unit): [] for core in range(chip.n_cores) for unit in Unit}
             for place, stream in content["streams"].items():
                 _, core, unit = place.split()
@@ -183,13 +190,15 @@ class Program:
             raise BenchError(f"{path} is not a saved program ({error}); give a file of `make fuzz`") from error
 
 
-def _chip_table(chip: ChipParams) -> dict[str, Any]:
+def chip_table(chip: ChipParams) -> dict[str, Any]:
+    """A chip as JSON holds it."""
     table = asdict(chip)
     table["memory_nodes"] = [{**node, "side": node["side"].name} for node in table["memory_nodes"]]
     return table
 
 
-def _chip_from_table(table: dict[str, Any]) -> ChipParams:
+def chip_from_table(table: dict[str, Any]) -> ChipParams:
+    """Inverse of `chip_table`."""
     cores = tuple(CoreParams(**core) for core in table["cores"])
     nodes = tuple(MemoryNodeParams(n["x"], n["y"], Direction[n["side"]]) for n in table["memory_nodes"])
     return ChipParams(**{**table, "cores": cores, "memory_nodes": nodes})

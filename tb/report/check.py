@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tb.report.summary import LayerSummary, Summary, percent
+from tb.report.summary import LayerSummary, Summary, describe_forecast, percent
 from tb.report.terminal import PIPE_WIDTH, notes, shorten
 
 __all__ = ["CHECK", "facts_of", "print_check"]
@@ -52,6 +52,8 @@ def _lines(summary: Summary) -> Iterator[str]:
         f"{percent(summary.lower_bound_cycles / summary.estimated_cycles if pes else None)} of the lower bound; "
         f"{sum(summary.dram_bytes.values()) / 1e6:.2f} MB of DRAM traffic"
     )
+    if summary.estimated_interval:
+        yield describe_forecast(summary.estimated_cycles, summary.estimated_interval)
     for node in summary.share["host"] if summary.share else ():
         if node["why"]:
             macs = f", {node['macs']:,} multiply-accumulates" if node["macs"] else ""

@@ -97,6 +97,9 @@ class ConsoleWatcher(Watcher):
         self._expected = [float(max(estimate, 1)) for estimate in estimates]
         self._progress.update(self._task, total=sum(self._expected), completed=0)
 
+    def forecast(self, text: str) -> None:
+        self._say(text)
+
     def kept(self, index: int, result: LaunchResult) -> None:
         self._say(f"{self._launches[index].name}: kept from an earlier run, {result.cycles:,} cycles")
         self._shares[index] = 1.0

@@ -16,9 +16,11 @@ __all__ = [
     "LayerSummary",
     "PartSummary",
     "Summary",
+    "describe_forecast",
     "largest_loss",
     "percent",
     "signed",
+    "whole_interval",
 ]
 
 CAUSES = {
@@ -74,6 +76,8 @@ class LayerSummary:
     """The host computed it; it takes no cycles of the chip."""
     parts: Sequence[PartSummary] = ()
     """The layers of a launch, in the order in which they are computed."""
+    estimated_interval: Sequence[float] | None = None
+    """Cycles between which such a launch lies in nine cases of ten (`estimator.bands`), where that is known."""
 
     @property
     def estimate_error(self) -> float | None:
@@ -141,7 +145,24 @@ class Summary:
     simulation_s: float = 0.0
     """Time from the start of the simulators to the end of the last; `sim_s` is what the launches took one by one, of
     earlier runs too."""
+    calibration_note: str = ""
+    """What speaks against the estimator's coefficients, if anything does."""
     layers: list[LayerSummary] = field(default_factory=list)
+
+    @property
+    def estimated_interval(self) -> tuple[float, float] | None:
+        """Of all layers, for errors that all go the same way: more than nine runs of ten lie in it."""
+        chip = [layer for layer in self.layers if not layer.on_host]
+        return whole_interval(
+            [layer.estimated_cycles for layer in chip], [layer.estimated_interval for layer in chip]
+        )
+
+    @property
+    def layers_inside(self) -> tuple[int, int] | None:
+        """Simulated layers whose cycles lie in their interval, and all that have one; None without any."""
+        known = [(layer.cycles, layer.estimated_interval) for layer in self.layers if layer.cycles]
+        inside = [interval[0] <= cycles <= interval[1] for cycles, interval in known if interval is not None]
+        return (sum(inside), len(inside)) if inside else None
 
     @property
     def rows(self) -> list[LayerSummary]:
@@ -208,7 +229,7 @@ class Summary:
         """Everything, derived figures included, in the order in which a reader wants it."""
         derived = (
             "host_layers", "cycles", "cycles_per_picture", "dram_bytes_per_picture", "macs", "utilization",
-            "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles", "estimate_error", "sim_s", "sim_hz",
+            "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles", "estimated_interval", "estimate_error", "sim_s", "sim_hz",
         )  # fmt: skip
         facts = asdict(self)
         layers = facts.pop("layers")
@@ -220,6 +241,22 @@ class Summary:
     def save(self, path: Path) -> None:
         """Write the summary whole or not at all."""
         write_atomically(path, (json.dumps(self.as_dict(), indent=1) + "\n").encode())
+
+
+def whole_interval(
+    cycles: Sequence[float], intervals: Sequence[Sequence[float] | None]
+) -> tuple[float, float] | None:
+    """The sums of lower and of upper limits; a launch without limits counts as it is expected. None without any."""
+    if not any(intervals):
+        return None
+    pairs = [interval or (count, count) for count, interval in zip(cycles, intervals, strict=True)]
+    return sum(low for low, _ in pairs), sum(high for _, high in pairs)
+
+
+def describe_forecast(cycles: float, interval: tuple[float, float] | None) -> str:
+    """'4,710 cycles expected, 90 %: 4,390 to 4,980'."""
+    limits = f", 90 %: {interval[0]:,.0f} to {interval[1]:,.0f}" if interval else ""
+    return f"{cycles:,.0f} cycles expected{limits}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from golden.int8.quant import QuantisationError
-from tb.report.summary import CAUSES, LayerSummary, Summary, largest_loss, percent, signed
+from tb.report.summary import CAUSES, LayerSummary, Summary, describe_forecast, largest_loss, percent, signed
 
 __all__ = ["PIPE_WIDTH", "notes", "print_summary", "shorten"]
 
@@ -79,6 +79,10 @@ def print_summary(summary: Summary, console: Console) -> None:
     times += [f"golden {summary.golden_s:.1f} s"]
     times += [f"simulation {summary.sim_s:.1f} s at {summary.sim_hz / 1e3:.0f} k cycles/s{shared}"]
     console.print(", ".join(times))
+    if summary.layers_inside and summary.estimated_interval:
+        inside, known = summary.layers_inside
+        forecast = describe_forecast(summary.estimated_cycles, summary.estimated_interval)
+        console.print(f"{forecast}; {inside} of {known} layers lie in their own intervals", highlight=False)
     for line in notes(summary):
         console.print(line, markup=False, highlight=False)
     if summary.first_difference:
@@ -173,6 +177,8 @@ def notes(summary: Summary) -> Iterator[str]:
         yield f"int8 against float{of} at the outputs: {QuantisationError(**summary.quantisation_error)}"
     yield from _output_notes(summary)
     yield from _runtime_notes(summary)
+    if summary.calibration_note:
+        yield summary.calibration_note
     if summary.input_note:
         yield summary.input_note
 

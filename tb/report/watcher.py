@@ -28,6 +28,9 @@ class Watcher:
             Of each launch, the cycles expected of its parts, if these are told apart.
         """
 
+    def forecast(self, text: str) -> None:
+        """What is expected of the whole run, before its simulation."""
+
     def kept(self, index: int, result: LaunchResult) -> None:
         """A launch is taken from an earlier run."""
 

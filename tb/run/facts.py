@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from estimator import Provenance
 from golden.int8.batch import of_picture, plain
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
@@ -16,6 +17,7 @@ from scheduler.plan.program import HostStep, Part, Plan, Step
 from scheduler.plan.repeated import repeated_macs
 from scheduler.plan.traffic import part_bytes
 from tb.model.build import Model
+from tb.model.hardware import hardware_fingerprint
 from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.bound import lower_bound_cycles
 from tb.run.ledger import Ledger
@@ -59,18 +61,34 @@ def begin_summary(
         share=asdict(workload.share) if workload.share else None,
         ends=[_end(end, scheduled.plan) for end in workload.ends],
         onnxruntime=asdict(workload.judgement) if workload.judgement else None,
+        calibration_note=_calibration_note(),
     )
+
+
+def _calibration_note() -> str:
+    """What speaks against the estimator's coefficients, if anything does."""
+    measured = Provenance.load().hardware
+    if not measured:
+        return "the estimator's coefficients were never fitted to the RTL; make calibrate KERNELS=full does that"
+    if measured != hardware_fingerprint():
+        return (
+            f"the estimator was calibrated on another RTL ({measured}, now {hardware_fingerprint()}): make calibrate "
+            "KERNELS=full fits it anew"
+        )
+    return ""
 
 
 def estimated_summary(net: str, options: RunOptions, workload: Workload, scheduled: Scheduled) -> Summary:
     """The summary of a run that is not simulated: cycles of its layers are estimates alone."""
     summary = begin_summary(net, options, workload, scheduled, None)
-    for step, estimate in zip(scheduled.plan.steps, scheduled.estimates, strict=True):
+    steps = zip(scheduled.plan.steps, scheduled.estimates, scheduled.intervals, strict=True)
+    for step, estimate, interval in steps:
         cycles, moved = (round(estimate.cycles), estimate.dram_bytes) if estimate else (0, {})
         computed = estimate.compute if estimate else {}
         done = LayerSummary(
             step.name, step.op, 0, cycles, step.macs, 0.0, moved, False, 0.0, computed, mapping=step.mapping,
             host_bytes=_moved_by_host(scheduled.plan, step), on_host=isinstance(step, HostStep),
+            estimated_interval=interval,
         )  # fmt: skip
         summary.layers.append(done)
     return summary
@@ -82,6 +100,7 @@ def fill_summary(
     ledger: Ledger,
     estimated_cycles: Sequence[int],
     estimated_parts: Sequence[Sequence[float]] = (),
+    intervals: Sequence[tuple[float, float] | None] = (),
 ) -> None:
     """Enter layers and verdict into a summary whose `failure` is known.
 
@@ -91,6 +110,8 @@ def fill_summary(
         Of each step.
     estimated_parts : sequence of sequence of float
         Of each step, cycles of its parts, as far as they are estimated apart.
+    intervals : sequence of (float, float) or None
+        Of each step, cycles between which it is expected to lie.
     """
     for index in sorted(ledger.results):
         result = ledger.results[index]
@@ -99,7 +120,8 @@ def fill_summary(
             activity = None if isinstance(step, HostStep) else Activity.from_counters(result.cycles, result.counters)
             layer = _layer(plan, step, result, activity, exact, estimated_cycles[index], summary.pe_count)
             parts = _parts(plan, step, result, activity, estimated_parts[index] if estimated_parts else ())
-            summary.layers.append(replace(layer, parts=parts))
+            interval = intervals[index] if intervals else None
+            summary.layers.append(replace(layer, parts=parts, estimated_interval=interval))
     summary.mismatches = ledger.mismatches
     summary.first_difference = ledger.first_difference()
     summary.bit_exact = summary.failure is None and ledger.good and len(summary.layers) == len(plan.steps)

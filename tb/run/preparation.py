@@ -7,13 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Self
 
-from estimator import Estimate, estimate
+from estimator import Estimate, Provenance, estimate
 from golden.int8.batch import plain
 from scheduler.errors import PlanError
 from scheduler.plan.program import HostStep, Plan, Step
 from scheduler.schedule import schedule
 from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
 from tb.model.cache import Cache
+from tb.report.summary import describe_forecast, whole_interval
 from tb.run.options import RunOptions
 from tb.run.training import trainer
 from tb.run.workload import Workload
@@ -34,6 +35,21 @@ class Scheduled:
     def estimated_cycles(self) -> list[int]:
         """Of each step; 0 for one of the host."""
         return [round(each.cycles) if each else 0 for each in self.estimates]
+
+    @property
+    def intervals(self) -> list[tuple[float, float] | None]:
+        """Of each step, cycles between which it lies in nine cases of ten; None of one of the host, or where no layer
+        like it was measured."""
+        bands, cores = Provenance.load().bands, self.plan.chip.n_cores
+        return [
+            bands.interval(step.op, cores, each.cycles) if each else None
+            for step, each in zip(self.plan.steps, self.estimates, strict=True)
+        ]
+
+    @property
+    def forecast(self) -> str:
+        """What is expected of the whole, in words."""
+        return describe_forecast(sum(self.estimated_cycles), whole_interval(self.estimated_cycles, self.intervals))
 
     @property
     def estimated_parts(self) -> list[list[float]]:

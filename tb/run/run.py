@@ -15,6 +15,7 @@ from tb.run.preparation import ModelBuild, Scheduled, schedule_on_chip
 from tb.run.rundir import RunDir
 from tb.run.simulation import Simulation
 from tb.run.workload import Workload
+from tb.sim.job import LaunchResult
 
 __all__ = ["Run"]
 
@@ -33,6 +34,10 @@ class Run:
         self.options = options
         self.net = net
         self.watcher = watcher or Watcher()
+        self.scheduled: Scheduled | None = None
+        """The plan, once it is made."""
+        self.results: list[LaunchResult] = []
+        """Of the steps that ended well, in the order of the plan, once all is done."""
         self._load = load
 
     def execute(self) -> Summary:
@@ -49,6 +54,7 @@ class Run:
             workload = self._load()
             watcher.stage("scheduling")
             workload, scheduled = schedule_on_chip(workload, options)
+            self.scheduled = scheduled
             watcher.stage("building the simulation model")
             design, model = build.result(scheduled.plan.dram_bytes)
         plan = scheduled.plan
@@ -65,12 +71,16 @@ class Run:
                 watcher.done()
             summary.processes, summary.simulation_s = simulation.processes, simulation.seconds
             summary.failure = ledger.failure() or crash
-            fill_summary(summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts)
+            fill_summary(
+                summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts, scheduled.intervals
+            )
             summary.save(folder.path / "summary.json")
+            self.results = [ledger.results[index] for index in sorted(ledger.results) if ledger.results[index].ok]
         return summary
 
     def _resume(self, scheduled: Scheduled, ledger: Ledger) -> dict[range, float]:
         """Keep what an earlier run has finished; the units that are left, with the cycles expected of each."""
+        self.watcher.forecast(scheduled.forecast)
         self.watcher.plan(scheduled.plan.steps, scheduled.estimated_cycles, scheduled.estimated_parts)
         left = ledger.resume(scheduled.estimated_cycles)
         for index, result in ledger.results.items():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate, fastest
+from estimator import Coefficients, EstimateError, MemoryTiming, estimate, fastest
 from estimator.engines import setup_fields
 from estimator.instructions import PLACED, TIMED, Instructions
 from estimator.memory import MemoryServer, ReadJob, WriteJob
@@ -327,23 +327,6 @@ def test_rates_have_changed_if_only_one_of_them_has() -> None:
     assert server.set_rates(0.5)
     server.write(WriteJob(10, lambda _: None))
     assert server.set_rates(0.5)
-
-
-def test_calibration_finds_the_coefficients_behind_the_measurements() -> None:
-    truth = Coefficients.load().with_values({"array.start": 9.0, "read_latency": 40.0, "store_start": 25.0})
-    samples = []
-    layers = [(16, 16, 8), (32, 48, 10), (64, 16, 6), (16, 64, 16), (96, 32, 5)]
-    for index, (channels, filters, size) in enumerate(layers):
-        builder = GraphBuilder(np.random.default_rng(index), (channels, size, size), 10**9)
-        graph = builder.graph("net", builder.conv("in", filters, (3, 3), padding=(1, 1, 1, 1)))
-        for chip in (default_chip(1), default_chip(4)):
-            (launch,) = schedule(graph, chip).launches
-            for latency in (30, 200):
-                memory = MemoryTiming(latency)
-                cycles = estimate(launch, chip, memory, truth).cycles
-                samples.append(Sample(f"{index} {chip.n_cores} {latency}", launch, chip, memory, cycles))
-    fit = calibrate(samples)
-    assert abs(fit.worst[1]) < 0.02
 
 
 @pytest.mark.parametrize(("key", "value"), [("version", 7), ("extra", 1.0)])

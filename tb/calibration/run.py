@@ -1,0 +1,162 @@
+"""A calibration from kernels to page: what is measured already is not measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from estimator import Coefficients, Provenance
+from rtl.contract.params import ChipParams, default_chip
+from tb.bench.table import commit
+from tb.calibration.fit import Fit, Sample, fit, predictor
+from tb.calibration.kernels import kernels_of
+from tb.calibration.layers import load_networks, measure_network
+from tb.calibration.mappings import measure_mappings
+from tb.calibration.measure import KernelBook, measure
+from tb.calibration.page import page
+from tb.calibration.picture import picture
+from tb.calibration.record import Calibration, JudgedKernel
+from tb.calibration.validation import bands_of, folds_of, judge
+from tb.files import write_atomically
+from tb.model.hardware import hardware_fingerprint
+
+__all__ = ["FOLDER", "Plan", "calibrate", "write_report"]
+
+FOLDER = Path("runs/calibration")
+SEED = 1
+UNSEEN_STEPS = 4
+"""Of a fit without one of the chips, which begins where that of all ended."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a calibration is to do.
+
+    Attributes
+    ----------
+    chips : dict of str to ChipParams
+        Of the kernels, by name.
+    networks : sequence of (str, int)
+        Networks of the zoo and cores of the preset chips to simulate; whatever was simulated before counts too.
+    mappings : int
+        Layers, at least, to run with several mappings each; for coefficients that the scheduler uses.
+    jobs : int
+        Processes of the fit, and simulators of a network.
+    out : Path
+        The report: OUT.md, OUT.json and OUT.svg.
+    coefficients : Path
+        File to write.
+    """
+
+    full: bool
+    chips: dict[str, ChipParams]
+    networks: Sequence[tuple[str, int]]
+    mappings: int
+    jobs: int
+    out: Path
+    coefficients: Path
+
+
+def calibrate(plan: Plan, say: Say = lambda _: None) -> Calibration:
+    """Measure what is not known, fit, validate, and write the coefficients and the report.
+
+    An interrupted one goes on where it was: kernels are kept in `runs/calibration`, networks in the folders of their
+    runs.
+
+    Raises
+    ------
+    RunError
+        If the RTL differs in a bit from what it should compute.
+    """
+    provenance = Provenance.load()
+    designed = provenance.designed(Coefficients.load())
+    samples = _measured(plan, say)
+    with predictor(samples, plan.jobs) as predict:
+        before = predict(designed)
+        fitted = fit(samples, predict, designed, SEED, say)
+    say(fitted.describe())
+    unseen = _unseen(samples, designed, fitted, plan.jobs, say) if plan.full else {}
+    kernels = tuple(
+        JudgedKernel(
+            sample.chip, sample.kernel.effect, sample.kernel.name, sample.cycles, float(old), new,
+            unseen.get((sample.chip, sample.kernel.name)),
+        )
+        for sample, old, new in zip(samples, before, fitted.predicted, strict=True)
+    )  # fmt: skip
+    for net, cores in plan.networks:
+        say(f"simulating {net} on {cores} cores")
+        measure_network(net, f"{cores}cores", default_chip(cores), FOLDER / "layers", jobs=plan.jobs)
+    networks = load_networks(FOLDER / "layers")
+    held_out = folds_of([network.net for network in networks], SEED)
+    layers = tuple(judge(networks, designed, fitted.coefficients, held_out, say))
+    found = Calibration(
+        commit=commit(), hardware=hardware_fingerprint(), kernels_set="full" if plan.full else "quick", seed=SEED,
+        message=fitted.describe(), values=_changes(designed, fitted), evidence=fitted.evidence, kernels=kernels,
+        held_out=held_out, layers=layers, bands=bands_of(layers),
+    )  # fmt: skip
+    _write(plan, found, fitted)
+    if plan.mappings:  # chosen with the new coefficients
+        found = replace(found, mappings=measure_mappings(plan.mappings, FOLDER / "mappings", plan.jobs, say))
+        _report(plan, found)
+    return found
+
+
+def _measured(plan: Plan, say: Say) -> list[Sample]:
+    """All kernels with their cycles."""
+    book = KernelBook.load(FOLDER / "kernels.json")
+    samples = []
+    for name, chip in plan.chips.items():
+        kernels = list(kernels_of(chip, full=plan.full))
+        measure(kernels, book, FOLDER / "work", lambda line, name=name: say(f"{name}: {line}"))
+        samples += [Sample(kernel, name, cycles) for kernel in kernels if (cycles := book.of(kernel)) is not None]
+    return samples
+
+
+def _unseen(
+    samples: Sequence[Sample], designed: Coefficients, fitted: Fit, jobs: int, say: Say
+) -> dict[tuple[str, str], float]:
+    """Predictions of each chip's kernels by a fit without them, by chip and kernel."""
+    found = {}
+    chips = list(dict.fromkeys(sample.chip for sample in samples))
+    for chip in chips if len(chips) > 1 else ():
+        say(f"fitting without {chip}")
+        others = [sample for sample in samples if sample.chip != chip]
+        own = [sample for sample in samples if sample.chip == chip]
+        with predictor(others, jobs) as predict:
+            without = fit(others, predict, designed, SEED, say, steps=UNSEEN_STEPS, known=fitted).coefficients
+        with predictor(own) as predict:
+            for sample, cycles in zip(own, predict(without), strict=True):
+                found[chip, sample.kernel.name] = float(cycles)
+    return found
+
+
+def _changes(designed: Coefficients, fitted: Fit) -> dict[str, tuple[float, float]]:
+    after = fitted.coefficients.values()
+    return {name: (value, after[name]) for name, value in designed.values().items()}
+
+
+def _write(plan: Plan, found: Calibration, fitted: Fit) -> None:
+    """The coefficients, the records, the page and the picture."""
+    provenance = Provenance(
+        hardware=found.hardware, commit=found.commit, seed=found.seed, chips=found.chips, held_out=found.held_out,
+        evidence=found.evidence, bands=found.bands,
+    )  # fmt: skip
+    origin = f"fitted to {len(found.kernels)} kernels" if fitted.improved else "read off the design"
+    plan.coefficients.parent.mkdir(parents=True, exist_ok=True)
+    replace(fitted.coefficients, origin=origin).save(plan.coefficients, provenance)
+    _report(plan, found)
+
+
+def _report(plan: Plan, found: Calibration) -> None:
+    found.save(plan.out.with_name(f"{plan.out.name}.json"))
+    write_report(found, plan.out)
+
+
+def write_report(found: Calibration, out: Path) -> None:
+    """The page and the picture of a record."""
+    svg = out.with_name(f"{out.name}.svg")
+    write_atomically(svg, picture(found).encode())
+    write_atomically(out.with_name(f"{out.name}.md"), page(found, svg.name).encode())

@@ -229,7 +229,8 @@ class Summary:
         """Everything, derived figures included, in the order in which a reader wants it."""
         derived = (
             "host_layers", "cycles", "cycles_per_picture", "dram_bytes_per_picture", "macs", "utilization",
-            "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles", "estimated_interval", "estimate_error", "sim_s", "sim_hz",
+            "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles", "estimated_interval",
+            "layers_inside", "estimate_error", "sim_s", "sim_hz",
         )  # fmt: skip
         facts = asdict(self)
         layers = facts.pop("layers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rtl.contract.engines.tap import TapMode
-from rtl.contract.isa import Engine
+from rtl.contract.isa import Engine, Unit
 from rtl.contract.params import ChipParams
 from tb.calibration.kernels.sketch import Kernel, Sketch
 
@@ -45,8 +45,11 @@ def compute_kernels(chip: ChipParams, *, full: bool) -> Iterator[Kernel]:
 
 
 def _switches(chip: ChipParams, width: int) -> Kernel:
-    """Array and tap unit in turn, six times each."""
+    """Array and tap unit in turn, three times each; all instructions are there when a LOAD lets them begin."""
     sketch = Sketch(chip)
+    (token,) = sketch.load(0, 128, 0)
+    sketch.taken(0, token)
+    sketch.sync(0, Unit.COMPUTE, wait=token)
     for number in range(6):
         tap = number % 2
         sketch.setup(0, Engine.TAP if tap else Engine.ARRAY, width)

@@ -14,7 +14,7 @@ from estimator.transfers import bursts, hops
 from golden.machine import Machine
 from rtl.contract.codec import decode, encode
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, TrafficClass, Unit
-from rtl.contract.params import CoreParams, default_chip
+from rtl.contract.params import CoreParams
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
 from tests.unit.sched.estimator.handmade import EXACT, FOUR, ONE, QUICK, SETUP, TWO, Handmade, compute, load

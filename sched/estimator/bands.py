@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor
+from typing import Any
 
 __all__ = ["LEVEL", "SIZES", "Bands", "Residual", "classes_of", "size_of", "team_of"]
 
@@ -67,6 +68,11 @@ class Bands:
         enough = {name: sorted(ratios) for name, ratios in sorted(found.items()) if len(ratios) >= LEAST}
         limits = {name: _quantiles(ratios) for name, ratios in enough.items()}
         return Bands(limits, {name: len(ratios) for name, ratios in enough.items()})
+
+    @staticmethod
+    def read(table: Mapping[str, Mapping[str, Any]]) -> Bands:
+        """Of what JSON made of `dataclasses.asdict`."""
+        return Bands({name: (low, high) for name, (low, high) in table["ratios"].items()}, dict(table["counts"]))
 
     def interval(self, op: str, cores: int, predicted: float) -> tuple[float, float] | None:
         """Cycles between which a launch lies in nine cases of ten; None if nothing like it was measured."""

@@ -234,7 +234,7 @@ def _load(path: Path) -> tuple[Coefficients, Provenance]:
     }
     return coefficients, Provenance(
         hardware=table["hardware"], commit=table["commit"], seed=table["seed"], chips=tuple(table["chips"]),
-        held_out=tuple(map(tuple, table["held_out"])), evidence=evidence, bands=Bands(**table["bands"]),
+        held_out=tuple(map(tuple, table["held_out"])), evidence=evidence, bands=Bands.read(table["bands"]),
     )  # fmt: skip
 
 

@@ -51,6 +51,8 @@ class KernelBook:
             raise BenchError(f"{file} holds no cycles of kernels: {error}; remove it") from error
 
     def save(self) -> None:
+        """Add what is known to the file, beside what others have put there meanwhile."""
+        self.cycles = KernelBook.load(self.file).cycles | self.cycles
         write_atomically(self.file, (json.dumps(self.cycles, indent=0) + "\n").encode())
 
     def of(self, kernel: Kernel) -> int | None:

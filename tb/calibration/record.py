@@ -129,7 +129,7 @@ class Calibration:
                     "kernels": tuple(JudgedKernel(**entry) for entry in data["kernels"]),
                     "held_out": tuple(map(tuple, data["held_out"])),
                     "layers": tuple(JudgedLayer(**entry) for entry in data["layers"]),
-                    "bands": Bands(**data["bands"]),
+                    "bands": Bands.read(data["bands"]),
                     "mappings": tuple(
                         JudgedMapping(**{**entry, "candidates": tuple(map(tuple, entry["candidates"]))})
                         for entry in data["mappings"]

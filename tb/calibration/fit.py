@@ -296,7 +296,7 @@ def _evidence(
         for sample, cycles in zip(samples, moved, strict=True):
             if cycles >= SEEN:
                 strength[sample.kernel.effect] = max(strength[sample.kernel.effect], cycles / sample.cycles)
-        interval = (round(float(low[column]), 2), round(float(high[column]), 2))
+        interval = (round(float(low[column]), 2) + 0.0, round(float(high[column]), 2) + 0.0)  # no -0
         seen = tuple(effect for effect, _ in strength.most_common())
         out[name] = Evidence(float(problem.origin[column]), interval if strength else None, seen)
     return out

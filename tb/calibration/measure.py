@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tb.calibration.kernels import Kernel
 from tb.errors import BenchError, RunError
@@ -74,7 +75,7 @@ def measure(
     Parameters
     ----------
     folder : Path
-        For files of the simulation; removed at the end.
+        Where files of the simulation are for as long as it takes.
 
     Raises
     ------
@@ -86,10 +87,12 @@ def measure(
         return
     say(f"building the model of {len(left)} kernels")
     model = model_of(left[0].chip)
+    folder.mkdir(parents=True, exist_ok=True)
     done = 0
     for first in range(0, len(left), _BATCH):
         batch = left[first : first + _BATCH]
-        verdicts = run_programs(model, [_expected(each) for each in batch], folder)
+        with TemporaryDirectory(prefix="kernels-", dir=folder) as work:
+            verdicts = run_programs(model, [_expected(each) for each in batch], Path(work) / "job")
         for kernel, verdict in zip(batch, verdicts, strict=True):
             if verdict.differences:
                 raise RunError(f"kernel {kernel.name!r}: the RTL is not the machine: {verdict.differences[0]}")

@@ -110,7 +110,7 @@ def _measured(plan: Plan, say: Say) -> list[Sample]:
     samples = []
     for name, chip in plan.chips.items():
         kernels = list(kernels_of(chip, full=plan.full))
-        measure(kernels, book, FOLDER / "work", lambda line, name=name: say(f"{name}: {line}"))
+        measure(kernels, book, FOLDER, lambda line, name=name: say(f"{name}: {line}"))
         samples += [Sample(kernel, name, cycles) for kernel in kernels if (cycles := book.of(kernel)) is not None]
     return samples
 

@@ -32,7 +32,7 @@ def test_compute_takes_its_pixels() -> None:
 
 def test_loads_share_the_bandwidth_of_their_memory_node() -> None:
     got = estimate(Handmade(ONE, load=(load(), load())), ONE, QUICK, EXACT)
-    assert got.memory_busy[0] * got.cycles == pytest.approx(2000 + 3 * 16, abs=1)
+    assert got.memory_busy[0] * got.cycles == pytest.approx(2000 + 6 * 16, abs=1)  # of every unit, two blocks of instructions
     both = Handmade(ONE, (load(token_valid=1, token=5), load(token_valid=1, token=5)), (
         encode(Opcode.SYNC, wait0_first=5, wait0_count=1), encode(Opcode.SYNC, wait0_first=5, wait0_count=1)
     ))  # fmt: skip

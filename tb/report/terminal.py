@@ -74,7 +74,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
     console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
     for line in energy_line(summary):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False)
     shared = f", in {summary.processes} processes {summary.simulation_s:.1f} s" if summary.processes > 1 else ""
     model = f" ({summary.model})" if summary.model else ""
     times = [f"build {summary.build_s:.1f} s{model}", f"schedule {summary.schedule_s:.1f} s"]

@@ -73,7 +73,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--jobs", "0"], "JOBS=0: give the number of simulator processes, 1 or more"),
         (["--net", "lenet5", "--jobs", "two"], "JOBS=two: give the number of simulator processes"),
         (["--net", "lenet5", "--jobs", "2", "--waves"], "JOBS=2: WAVES=1 records one simulator"),
-        (["--net", "lenet5", "--schedule", "layers", "--launches", "2"], "LAUNCHES=2 goes with SCHEDULE=fused, not with lay"),
+        (["--net", "lenet5", "--schedule", "layers", "--launches", "2"], "LAUNCHES=2 goes with SCHEDULE=fused, not"),
         (["--net", "lenet5", "--schedule", "fused", "--launches", "0"], "LAUNCHES=0: give the number of launches, 1"),
         (["--net", "lenet5", "--schedule", "a.toml", "--launches", "2"], "SCHEDULE=a.toml says which layers share"),
         (["--net", "lenet5", "--schedule", "fused", "--launches", "9"], "LAUNCHES=9: 1 at most can be; tensors stay"),

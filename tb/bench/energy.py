@@ -11,6 +11,7 @@ from rich.console import Console
 
 from estimator.energy import CLASSES
 from golden.zoo import ZOO
+from scheduler.schedule import folds
 from tb.errors import BenchError
 from tb.report.files import write_output
 from tb.report.summary import percent
@@ -56,7 +57,7 @@ def report_energies(nets: Sequence[str], options: RunOptions, console: Console, 
     rows: list[_Row] = []
     for net in nets:
         with console.status(f"{net}: quantising and scheduling"):
-            workload = load_workload(net)
+            workload = load_workload(net, apart=not folds(options.schedule))
             summary = estimated_summary(net, options, *schedule_on_chip(workload, options))
         found = [_Row(net, name, energy) for name, energy in summary.energy.items()]
         for row in found:

@@ -64,10 +64,10 @@ def report_energies(nets: Sequence[str], options: RunOptions, console: Console, 
             words = [f"{name} {cell}" for name, cell in zip(header[2:], row.cells()[2:], strict=True) if cell != "0 %"]
             console.print(f"{net}, {row.set_name}: {', '.join(words)}", highlight=False, soft_wrap=True)
         rows += found
+        if out is not None:
+            write_output(out.with_name(out.name + ".md"), "\n".join(_markdown(title, header, rows)) + "\n")
     if out is not None:
-        file = out.with_name(out.name + ".md")
-        write_output(file, "\n".join(_markdown(title, header, rows)) + "\n")
-        console.print(f"table: {file}", highlight=False, soft_wrap=True)
+        console.print(f"table: {out}.md", highlight=False, soft_wrap=True)
 
 
 def _markdown(title: str, header: Sequence[str], rows: Sequence[_Row]) -> Iterator[str]:

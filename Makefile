@@ -6,9 +6,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH JOBS
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH ENERGY JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH
+SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE WAVES FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make experiment`.
@@ -17,7 +17,7 @@ EXPERIMENT_FLAGS := RTL ESTIMATES
 # And of `make calibrate`.
 CALIBRATE_OPTIONS := KERNELS CHIPS NETS CORES MAPPINGS JOBS OUT COEFFICIENTS
 # Those of `make check`.
-CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH NAME
+CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH ENERGY NAME
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -25,12 +25,12 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim check schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment calibrate speed fuzz nightly clean
+.PHONY: help setup sim check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment calibrate speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
-	@echo "    SCHEDULE=layers, fused, apart (sums and max pools are launches of their own) or a file; OVERLAP=0: load, compute, store one after the other"
+	@echo "    SCHEDULE=fused (many layers a launch, the default), layers (one a layer), apart (sums and max pools have their own too) or a file; OVERLAP=0: load, compute, store one after the other"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
 	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"
@@ -49,6 +49,9 @@ sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 
 check: $(STAMP) ## all but the simulation, in seconds: what runs where and why, estimated cycles, int8 error: make check NET=model.onnx
 	@$(BIN)/python -m tb.cli check $(call args,$(CHECK_OPTIONS)) $(call flags,OVERLAP)
+
+energy: $(STAMP) ## energy of networks by class, from the events of their programs, not simulated: make energy NETS=lenet5 CORES=4 ENERGY=my.toml OUT=table; ERT=prices.yaml writes an Accelergy table
+	@$(BIN)/python -m tb.cli energy $(call args,NETS CORES CHIP SCHEDULE ENERGY ERT OUT)
 
 schedule: $(STAMP) ## write a network's fused schedule to edit, and draw it: make schedule NET=resnet50 OUT=plan.toml,plan.svg CORE=0; then make sim SCHEDULE=plan.toml
 	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH LAUNCHES BATCH CORE OUT)

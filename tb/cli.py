@@ -19,18 +19,20 @@ import typer
 from rich.console import Console
 
 from estimator.coefficients import DEFAULT_PATH
+from estimator.energy import SETS, write_ert
 from golden.errors import GoldenError
 from golden.onnx_import import Shapes
 from golden.zoo import ZOO
-from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
+from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.written import Written, require_same_batch, write_schedule
 from scheduler.rounds import require_own_launches
-from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
+from scheduler.schedule import SCHEDULES, folds, schedule_kind, usual_schedule
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
+from tb.bench.energy import report_energies
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
 from tb.calibration.chips import chips_of
@@ -52,9 +54,11 @@ from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_batch, parse_jobs, processors
+from tb.run.energies import prices_of
 from tb.run.facts import describe_array, estimated_summary
 from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
+from tb.run.presets import MARKS, preset_chip
 from tb.run.run import Run
 from tb.run.training import trainer
 from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_onnx, load_workload, require_network
@@ -64,12 +68,6 @@ from tb.structure.inventory import print_inventory, take_inventory
 
 __all__ = ["app", "main", "parse_shapes"]
 
-LAYERWISE = ("layers", "apart")
-"""Kinds of schedule whose launches have one part."""
-MARKS = 256
-"""Entries of the cores' trace memories in the preset chips for launches of many layers."""
-FEW_CORES, MANY_TOKENS = 8, 128
-"""Beyond so many cores these chips have more token counters: a part of a launch needs some for each core."""
 FULL_NETS = "lenet5,squeezenet1_1,mobilenet_v2,resnet18,googlenet"
 """Networks that validate a full calibration."""
 INTERRUPTED = 130
@@ -113,6 +111,12 @@ Picture = Annotated[
 Batch = Annotated[
     str | None, typer.Option(help="Number of pictures that go through one plan, each checked; 1 otherwise.")
 ]
+EnergySet = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Constants for energies: {', '.join(SETS)}, a .toml file, an Accelergy ERT as .yaml; all sets otherwise."
+    ),
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -138,13 +142,15 @@ def sim(
         typer.Option(help="Bytes per cycle of each memory node, at most twice its port's width; once otherwise."),
     ] = None,
     schedule: Annotated[
-        str,
+        str | None,
         typer.Option(
             help=f"Kind of schedule: {', '.join(SCHEDULES)}, or a .toml file as the command schedule writes it. fused "
-            "keeps tensors on the chip. apart gives each operator a launch, sums and max pools too, and quantises "
-            "float networks so; quantised .onnx files have their sums apart anyway and keep their rounding."
+            "keeps tensors on the chip; layers gives each layer a launch. apart gives each operator a launch, sums and "
+            "max pools too, and quantises float networks so; quantised .onnx files have their sums apart anyway and "
+            "keep their rounding. Otherwise fused, but layers with --no-fuse and on chips with unlike cores or "
+            "core.marks = 0."
         ),
-    ] = DEFAULT_SCHEDULE,
+    ] = None,
     launches: Launches = None,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     overlap: Annotated[
@@ -154,6 +160,10 @@ def sim(
         str | None,
         typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
     ] = None,
+    energy: EnergySet = None,
+    counters: Annotated[
+        bool, typer.Option(help="Build the chip with counters of all events that energies are made of.")
+    ] = False,
     profile: Profile = False,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
@@ -163,9 +173,13 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
+    params, count = _chip(cores, chip), parse_batch(batch)
     require_own_launches(launches, count)
-    suffix = _suffix(schedule, fuse, overlap, launches, count)
+    if counters:
+        params = replace(params, counters=True)
+    usual = usual_schedule(params, pools=fuse)
+    schedule = schedule or usual
+    suffix = _suffix(schedule, usual, fuse, overlap, launches, count) + "-counters" * counters
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
         chip=params,
@@ -178,6 +192,7 @@ def sim(
         launches=launches,
         fuse=fuse,
         overlap=overlap,
+        energy=energy,
         profile=profile,
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
         jobs=parse_jobs(jobs),
@@ -216,24 +231,28 @@ def check(
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
-    schedule: Annotated[str, typer.Option(help="Kind of schedule, as of sim.")] = DEFAULT_SCHEDULE,
+    schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
     overlap: Annotated[bool, typer.Option(help="As of sim.")] = True,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    energy: EnergySet = None,
     name: Annotated[str | None, typer.Option(help="Name of the run: its figures are in runs/NAME/check.json.")] = None,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Everything but the simulation: what would run where and why, estimated cycles and DRAM bytes, int8 error."""
     require_network(net)
-    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
+    params, count = _chip(cores, chip), parse_batch(batch)
+    usual = usual_schedule(params)
+    schedule = schedule or usual
     require_same_batch(schedule, count)
-    suffix = _suffix(schedule, True, overlap, None, count)
+    suffix = _suffix(schedule, usual, True, overlap, None, count)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, SIMULATORS[0], None) + suffix),
         chip=params,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         schedule=schedule,
         overlap=overlap,
+        energy=energy,
     )
     console = Console()
     watcher = _watcher(console, progress_fd)
@@ -271,7 +290,7 @@ def write_plan(
 ) -> None:
     """Write the schedule of a network: a file to edit, which sim --schedule FILE runs, and a picture of it."""
     require_network(net)
-    params = _chip(cores, chip, fused=schedule not in LAYERWISE)
+    params = _chip(cores, chip)
     files, count = outputs(out, schedule, core, params.n_cores), parse_batch(batch)
     require_own_launches(launches, count)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
@@ -308,6 +327,28 @@ def _drawing() -> Callable[..., str]:
     from tb.report.picture import draw_plan
 
     return draw_plan
+
+
+@app.command(name="energy")
+def price_events(
+    nets: Annotated[str, typer.Option(help="Networks of the zoo: a,b,...")] = ",".join(sorted(ZOO)),
+    cores: Cores = 4,
+    chip: ChipFile = None,
+    schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
+    energy: EnergySet = None,
+    ert: Annotated[Path | None, typer.Option(help="Write the chip's prices here, as an Accelergy ERT.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table here, as OUT.md.")] = None,
+) -> None:
+    """Energy of networks by class from the events of their programs; nothing is simulated."""
+    params = _chip(cores, chip)
+    prices = prices_of(params, energy)
+    console = Console()
+    if ert is not None:
+        write_output(ert, write_ert(prices[0]))
+        console.print(f"prices of {prices[0].name}: {ert}", highlight=False, soft_wrap=True)
+        return
+    options = RunOptions(name="energy", chip=params, schedule=schedule or usual_schedule(params), energy=energy)
+    report_energies(nets.split(","), options, console, out)
 
 
 @app.command()
@@ -546,14 +587,9 @@ def parse_shapes(text: str | None) -> Shapes | None:
     return {name: tuple(map(int, sizes)) for name, sizes in shapes.items()}
 
 
-def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:
-    """The chip of a file, or a preset: for launches of many layers one with what they can use."""
-    if file is not None:
-        return load_chip(file)
-    if not fused:
-        return default_chip(cores)
-    chip = default_chip(cores, CoreParams(marks=MARKS, multicast=True))
-    return replace(chip, tokens=MANY_TOKENS) if cores > FEW_CORES else chip
+def _chip(cores: int, file: Path | None) -> ChipParams:
+    """The chip of a file, or a preset."""
+    return preset_chip(cores) if file is None else load_chip(file)
 
 
 def _with_marks(chip: ChipParams) -> ChipParams:
@@ -561,9 +597,9 @@ def _with_marks(chip: ChipParams) -> ChipParams:
     return replace(chip, cores=tuple(replace(core, marks=max(MARKS, core.marks)) for core in chip.cores))
 
 
-def _suffix(schedule: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
-    """What tells runs of other schedules, or of several pictures, from those of the default one."""
-    kind = "" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}"
+def _suffix(schedule: str, usual: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
+    """What tells runs of other schedules, or of several pictures, from those of the usual one."""
+    kind = "" if schedule == usual else f"-{Path(schedule).stem}"
     cut = "" if launches is None else f"-{launches}launches"
     several = f"-batch{batch}" if batch > 1 else ""
     return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial") + several

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tb.report.summary import LayerSummary, Summary, describe_forecast, percent
-from tb.report.terminal import PIPE_WIDTH, notes, shorten
+from tb.report.terminal import PIPE_WIDTH, energy_line, notes, shorten
 
 __all__ = ["CHECK", "facts_of", "print_check"]
 
@@ -54,6 +54,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     )
     if summary.estimated_interval:
         yield describe_forecast(summary.estimated_cycles, summary.estimated_interval)
+    yield from energy_line(summary)
     for node in summary.share["host"] if summary.share else ():
         if node["why"]:
             macs = f", {node['macs']:,} multiply-accumulates" if node["macs"] else ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from estimator import Provenance
+from estimator.energy import Prices
 from golden.int8.batch import of_picture, plain
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
@@ -20,6 +21,7 @@ from tb.model.build import Model
 from tb.model.hardware import hardware_fingerprint
 from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.bound import lower_bound_cycles
+from tb.run.energies import energies_of, prices_of
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled
@@ -81,6 +83,8 @@ def _calibration_note() -> str:
 def estimated_summary(net: str, options: RunOptions, workload: Workload, scheduled: Scheduled) -> Summary:
     """The summary of a run that is not simulated: cycles of its layers are estimates alone."""
     summary = begin_summary(net, options, workload, scheduled, None)
+    prices = prices_of(options.chip, options.energy)
+    summary.energy_units = {each.name: each.unit for each in prices}
     steps = zip(scheduled.plan.steps, scheduled.estimates, scheduled.intervals, strict=True)
     for step, estimate, interval in steps:
         cycles, moved = (round(estimate.cycles), estimate.dram_bytes) if estimate else (0, {})
@@ -90,6 +94,9 @@ def estimated_summary(net: str, options: RunOptions, workload: Workload, schedul
             host_bytes=_moved_by_host(scheduled.plan, step), on_host=isinstance(step, HostStep),
             estimated_interval=interval,
         )  # fmt: skip
+        if not isinstance(step, HostStep):
+            energy, _ = energies_of(options.chip, step, prices, cycles)
+            done = replace(done, energy=energy)
         summary.layers.append(done)
     return summary
 
@@ -100,6 +107,7 @@ def fill_summary(
     ledger: Ledger,
     estimated_cycles: Sequence[int],
     estimated_parts: Sequence[Sequence[float]] = (),
+    prices: Sequence[Prices] = (),
     intervals: Sequence[tuple[float, float] | None] = (),
 ) -> None:
     """Enter layers and verdict into a summary whose `failure` is known.
@@ -110,9 +118,12 @@ def fill_summary(
         Of each step.
     estimated_parts : sequence of sequence of float
         Of each step, cycles of its parts, as far as they are estimated apart.
+    prices : sequence of Prices
+        By which energies are told.
     intervals : sequence of (float, float) or None
         Of each step, cycles between which it is expected to lie.
     """
+    summary.energy_units = {each.name: each.unit for each in prices}
     for index in sorted(ledger.results):
         result = ledger.results[index]
         if result.ok:
@@ -120,6 +131,11 @@ def fill_summary(
             activity = None if isinstance(step, HostStep) else Activity.from_counters(result.cycles, result.counters)
             layer = _layer(plan, step, result, activity, exact, estimated_cycles[index], summary.pe_count)
             parts = _parts(plan, step, result, activity, estimated_parts[index] if estimated_parts else ())
+            if not isinstance(step, HostStep):
+                marked = [part.cycles or 0 for part in parts]
+                energy, apart = energies_of(plan.chip, step, prices, result.cycles, marked)
+                layer = replace(layer, energy=energy)
+                parts = [replace(part, energy=some) for part, some in zip(parts, apart, strict=True)]
             interval = intervals[index] if intervals else None
             summary.layers.append(replace(layer, parts=parts, estimated_interval=interval))
     summary.mismatches = ledger.mismatches

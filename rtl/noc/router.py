@@ -75,7 +75,7 @@ class Router(wiring.Component):
     i, o
         Links in and out, indexed by `rtl.contract.params.Direction`.
     reach
-        Constant: the nodes that lie behind each port (`rtl.noc.routing.reach_masks`).
+        Constant: the nodes that lie behind each port (`rtl.contract.routing.reach_masks`).
     capacity
         Constant: flits per channel that the receiver behind each port buffers; 0 for an unused port.
     sink

@@ -11,9 +11,9 @@ from amaranth.hdl import Cat
 
 from rtl.contract.params import ChipParams, Direction
 from rtl.contract.regs import RouterCounter
+from rtl.contract.routing import node_port, reach_masks
 from rtl.noc.port import RECEIVE_DEPTH
 from rtl.noc.router import Router
-from rtl.noc.routing import node_port, reach_masks
 from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import LinkSink, LinkSource, packet_words, small_chip
 

@@ -35,7 +35,7 @@ from tb.bench.console import CampaignConsole
 from tb.bench.energy import report_energies
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
-from tb.calibration.chips import chips_of
+from tb.calibration.chips import chips_of, unseen_chips_of
 from tb.calibration.console import print_calibration
 from tb.calibration.run import FOLDER
 from tb.calibration.run import Plan as CalibrationPlan
@@ -449,6 +449,9 @@ def calibrate(
     chips: Annotated[
         str | None, typer.Option(help="TOML files of the chips whose kernels are fitted, a,b,...; the usual otherwise.")
     ] = None,
+    unseen: Annotated[
+        str | None, typer.Option(help="Of chips whose kernels only judge; the usual otherwise, none of none.")
+    ] = None,
     nets: Annotated[
         str | None, typer.Option(help="Networks of the zoo to validate with, a,b,...; none simulates nothing.")
     ] = None,
@@ -477,7 +480,8 @@ def calibrate(
     require_pictures()
     require_writable(place)
     plan = CalibrationPlan(
-        full, chips_of(chips, full=full), [(case.net, case.cores) for case in chosen], mappings,
+        full, chips_of(chips, full=full), {} if unseen == "none" else unseen_chips_of(unseen, full=full),
+        [(case.net, case.cores) for case in chosen], mappings,
         parse_jobs(jobs) or processors(), place, target,
     )  # fmt: skip
     console = Console()

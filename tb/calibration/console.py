@@ -19,9 +19,8 @@ def print_calibration(found: Calibration, console: Console) -> None:
     if open_ones:
         lines.append(f"no kernel constrains {', '.join(open_ones)}")
     for chip in found.chips:
-        errors = found.kernel_errors(chip, "after")
-        if errors:
-            lines.append(f"kernels on {chip}: {errors.count}, mean error {percent(errors.mean)}")
+        errors, note = found.kernel_errors(chip), "" if found.is_fitted(chip) else ", never fitted"
+        lines.append(f"kernels on {chip}{note}: {errors.count}, mean error {percent(errors.mean)}")
     for name, errors in errors_by(found.layers, team).items():
         lines.append(
             f"layers never fitted, {name}: {errors.count}, bias {signed(errors.bias)}, mean {percent(errors.mean)}, "

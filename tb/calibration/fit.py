@@ -37,7 +37,7 @@ LEVEL = 0.95
 """Of the intervals."""
 PULL = 0.02
 """Weight of the pull towards the start, in residuals for a step: it decides what no kernel tells apart."""
-MOST_STEPS = 12
+MOST_STEPS = 8
 IMPROVED = 0.999
 """A fit whose cost is above so much of the starting one's has not improved it."""
 
@@ -140,7 +140,7 @@ def _predict(kernel: Kernel, c: Coefficients) -> float:
 
 def fit(
     samples: Sequence[Sample], predict: Predictor, start: Coefficients, seed: int,
-    say: Callable[[str], None] = lambda _: None, *, steps: int = MOST_STEPS, known: Fit | None = None,
+    say: Callable[[str], None] = lambda _: None, *, steps: int = MOST_STEPS,
 ) -> Fit:  # fmt: skip
     """Fit all coefficients to the samples.
 
@@ -152,12 +152,9 @@ def fit(
         Of the bootstrap.
     steps : int
         At most so many.
-    known : Fit, optional
-        Of more samples, from whose values the steps begin; the pull stays towards `start`.
     """
     problem = _Problem(samples, predict, start, say)
-    begin = problem.origin if known is None else np.array(list(known.coefficients.values().values()))
-    values = problem.solve(begin, steps)
+    values = problem.solve(steps)
     predicted = problem.predicted(values)
     after = problem.cost(values)
     if after >= IMPROVED * problem.before:
@@ -243,7 +240,7 @@ class _Problem:
         out[numbers] = np.where(np.isnan(found), 0.0, (found - here[numbers]) / step)
         return out
 
-    def solve(self, begin: np.ndarray, steps: int) -> np.ndarray:
+    def solve(self, steps: int) -> np.ndarray:
         """The best values that damped steps find."""
         rounds = 0
 
@@ -256,7 +253,7 @@ class _Problem:
         margin = 1e-9
         jacobian: Any = slopes  # SciPy's annotations know of names alone
         found = least_squares(
-            self.residuals, np.clip(begin, self.low + margin, self.high - margin), jac=jacobian,
+            self.residuals, np.clip(self.origin, self.low + margin, self.high - margin), jac=jacobian,
             bounds=(self.low, self.high + margin), loss="soft_l1", x_scale=4 * self.steps, max_nfev=steps,
             xtol=1e-3, ftol=1e-4,
         )  # fmt: skip

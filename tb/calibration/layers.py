@@ -28,7 +28,7 @@ from tb.run.run import Run
 from tb.run.workload import load_workload
 from tb.sim.settings import MemorySettings
 
-__all__ = ["Layer", "Network", "load_networks", "measure_network"]
+__all__ = ["Layer", "Network", "layer_of", "link_name", "load_networks", "measure_network"]
 
 DIRECTIONS = ("local", "north", "east", "south", "west")
 
@@ -199,9 +199,14 @@ def layer_of(
     }
     blocked = max(counts["blocked"] for counts in counters["router"]) / cycles
     return Layer(
-        net, schedule, name, op, mapping, macs, cycles, compute, f"router {busiest[1]} {busiest[2]}",
+        net, schedule, name, op, mapping, macs, cycles, compute, link_name(busiest[1], busiest[2]),
         busiest[0] / cycles, blocked, chip, settings, streams,
     )  # fmt: skip
+
+
+def link_name(router: int, port: str) -> str:
+    """An output of a router in words."""
+    return f"router {router} {port}"
 
 
 def _file(folder: Path, net: str, chip_name: str, schedule: str) -> Path:

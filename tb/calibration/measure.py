@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rtl.contract.params import ChipParams, CoreParams
 from tb.calibration.kernels import Kernel
 from tb.errors import BenchError, RunError
 from tb.files import write_atomically
@@ -64,7 +65,14 @@ class KernelBook:
 def kernel_key(kernel: Kernel) -> str:
     """Digest of program, chip, memory and hardware."""
     streams = [(core, int(unit), b"".join(codes)) for (core, unit), codes in sorted(kernel.streams.items())]
-    return content_key([hardware_fingerprint(), repr(kernel.chip), repr(kernel.settings), repr(streams)])
+    chip = {**_own(kernel.chip), "cores": [_own(core) for core in kernel.chip.cores]}
+    return content_key([hardware_fingerprint(), repr(chip), repr(kernel.settings), repr(streams)])
+
+
+def _own(params: ChipParams | CoreParams) -> dict[str, object]:
+    """Fields that are not at their defaults: one that is added later, with a default, changes no key."""
+    values = {item.name: (getattr(params, item.name), item.default) for item in fields(params)}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def measure(

@@ -31,15 +31,15 @@ def page(found: Calibration, picture: str) -> str:
         "",
         "## Coefficients",
         "",
-        f"Fitted to {len(found.kernels)} kernels on {len(found.chips)} chips alone: {found.message}. Cycles; the "
+        f"Fitted to {_fitted(found)} alone: {found.message}. Cycles; the "
         "interval is of 95 %, by bootstrap over the kernels.",
         "",
         _coefficients(found),
         *_unconstrained(found),
         "## Kernels",
         "",
-        "Mean of the sizes of the errors by chip. *Left out*: a fit without that chip's kernels, so the chip was never "
-        "fitted.",
+        "Mean of the sizes of the errors by chip. Chips that were never fitted differ in their arrays, mesh, links and "
+        "memory nodes.",
         "",
         _chips(found),
         "The effects that the fitted estimator explains least:",
@@ -72,10 +72,18 @@ def _unconstrained(found: Calibration) -> list[str]:
 def _chips(found: Calibration) -> str:
     rows = []
     for chip in found.chips:
-        errors = [found.kernel_errors(chip, which) for which in ("before", "after", "unseen")]
-        count = errors[0].count if errors[0] else 0
-        rows.append([chip, str(count), *("-" if each is None else _percent(each.mean) for each in errors)])
-    return table(["chip", "kernels", "before", "fitted", "left out"], rows)
+        before, after = found.kernel_errors(chip, before=True), found.kernel_errors(chip)
+        rows.append([
+            chip, "fitted" if found.is_fitted(chip) else "never fitted", str(after.count), _percent(before.mean),
+            _percent(after.mean), _percent(after.median), _signed(after.bias), _signed(after.total),
+        ])  # fmt: skip
+    header = ["chip", "", "kernels", "MAE before", "MAE", "p50", "bias", "sum of cycles"]
+    return table(header, rows, texts=2)
+
+
+def _fitted(found: Calibration) -> str:
+    chips = [chip for chip in found.chips if found.is_fitted(chip)]
+    return f"{sum(kernel.fitted for kernel in found.kernels)} kernels on {len(chips)} chips"
 
 
 def _effects(found: Calibration) -> str:
@@ -170,7 +178,7 @@ def _worst(layers: Sequence[JudgedLayer]) -> str:
         }
         cause = max(differences, key=lambda name: abs(differences[name]))
         thought = f"{cause} {_signed(differences[cause])} of its cycles"
-        link = f"{layer.link} {layer.link_load:.2f}, blocked {layer.blocked:.2f}"
+        link = f"{layer.link} {layer.link_load:.2f} (thought {layer.thought_load:.2f}), blocked {layer.blocked:.2f}"
         rows.append([
             f"{layer.net} {layer.name}", layer.op, layer.chip, f"{layer.cycles:,}", _signed(layer.error), link, thought,
         ])  # fmt: skip

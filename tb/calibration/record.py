@@ -23,8 +23,8 @@ class JudgedKernel:
 
     Attributes
     ----------
-    unseen : float or None
-        The prediction of a fit without the kernels of its chip.
+    fitted : bool
+        Its chip is one of those that were fitted.
     """
 
     chip: str
@@ -33,7 +33,7 @@ class JudgedKernel:
     cycles: int
     before: float
     after: float
-    unseen: float | None = None
+    fitted: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,17 @@ class Calibration:
 
     @property
     def chips(self) -> tuple[str, ...]:
-        """Chips of the kernels."""
+        """Chips of the kernels, fitted or not."""
         return tuple(dict.fromkeys(kernel.chip for kernel in self.kernels))
 
-    def kernel_errors(self, chip: str, which: str) -> Errors | None:
-        """Errors of a chip's kernels: `before`, `after` or `unseen`; None if there are none."""
+    def kernel_errors(self, chip: str, *, before: bool = False) -> Errors:
+        """Errors of a chip's kernels."""
         kernels = [kernel for kernel in self.kernels if kernel.chip == chip]
-        pairs = [(getattr(kernel, which), kernel.cycles) for kernel in kernels if getattr(kernel, which) is not None]
-        return Errors.of(pairs) if pairs else None
+        return Errors.of((kernel.before if before else kernel.after, kernel.cycles) for kernel in kernels)
+
+    def is_fitted(self, chip: str) -> bool:
+        """Whether the coefficients were fitted to kernels of a chip."""
+        return any(kernel.fitted for kernel in self.kernels if kernel.chip == chip)
 
     def save(self, file: Path) -> None:
         """Write it whole or not at all."""

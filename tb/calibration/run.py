@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,8 +25,6 @@ __all__ = ["FOLDER", "Plan", "calibrate", "write_report"]
 
 FOLDER = Path("runs/calibration")
 SEED = 1
-UNSEEN_STEPS = 4
-"""Of a fit without one of the chips, which begins where that of all ended."""
 
 Say = Callable[[str], None]
 
@@ -38,7 +36,7 @@ class Plan:
     Attributes
     ----------
     chips : dict of str to ChipParams
-        Of the kernels, by name.
+        Whose kernels are fitted, by name; those of `unseen` only judge.
     networks : sequence of (str, int)
         Networks of the zoo and cores of the preset chips to simulate; whatever was simulated before counts too.
     mappings : int
@@ -53,6 +51,7 @@ class Plan:
 
     full: bool
     chips: dict[str, ChipParams]
+    unseen: dict[str, ChipParams]
     networks: Sequence[tuple[str, int]]
     mappings: int
     jobs: int
@@ -73,19 +72,14 @@ def calibrate(plan: Plan, say: Say = lambda _: None) -> Calibration:
     """
     provenance = Provenance.load()
     designed = provenance.designed(Coefficients.load())
-    samples = _measured(plan, say)
+    samples, others = _measured(plan.chips, plan, say), _measured(plan.unseen, plan, say)
     with predictor(samples, plan.jobs) as predict:
         before = predict(designed)
         fitted = fit(samples, predict, designed, SEED, say)
     say(fitted.describe())
-    unseen = _unseen(samples, designed, fitted, plan.jobs, say) if plan.full else {}
-    kernels = tuple(
-        JudgedKernel(
-            sample.chip, sample.kernel.effect, sample.kernel.name, sample.cycles, float(old), new,
-            unseen.get((sample.chip, sample.kernel.name)),
-        )
-        for sample, old, new in zip(samples, before, fitted.predicted, strict=True)
-    )  # fmt: skip
+    with predictor(others) as predict:
+        unseen = predict(designed), predict(fitted.coefficients)
+    kernels = (*_judged(samples, before, fitted.predicted, True), *_judged(others, *unseen, False))
     for net, cores in plan.networks:
         say(f"simulating {net} on {cores} cores")
         measure_network(net, f"{cores}cores", default_chip(cores), FOLDER / "layers", jobs=plan.jobs)
@@ -104,33 +98,23 @@ def calibrate(plan: Plan, say: Say = lambda _: None) -> Calibration:
     return found
 
 
-def _measured(plan: Plan, say: Say) -> list[Sample]:
-    """All kernels with their cycles."""
+def _judged(
+    samples: Sequence[Sample], before: Iterable[float], after: Iterable[float], fitted: bool
+) -> Iterator[JudgedKernel]:
+    for sample, old, new in zip(samples, before, after, strict=True):
+        kernel = sample.kernel
+        yield JudgedKernel(sample.chip, kernel.effect, kernel.name, sample.cycles, float(old), float(new), fitted)
+
+
+def _measured(chips: Mapping[str, ChipParams], plan: Plan, say: Say) -> list[Sample]:
+    """All kernels of some chips with their cycles."""
     book = KernelBook.load(FOLDER / "kernels.json")
     samples = []
-    for name, chip in plan.chips.items():
+    for name, chip in chips.items():
         kernels = list(kernels_of(chip, full=plan.full))
         measure(kernels, book, FOLDER, lambda line, name=name: say(f"{name}: {line}"))
         samples += [Sample(kernel, name, cycles) for kernel in kernels if (cycles := book.of(kernel)) is not None]
     return samples
-
-
-def _unseen(
-    samples: Sequence[Sample], designed: Coefficients, fitted: Fit, jobs: int, say: Say
-) -> dict[tuple[str, str], float]:
-    """Predictions of each chip's kernels by a fit without them, by chip and kernel."""
-    found = {}
-    chips = list(dict.fromkeys(sample.chip for sample in samples))
-    for chip in chips if len(chips) > 1 else ():
-        say(f"fitting without {chip}")
-        others = [sample for sample in samples if sample.chip != chip]
-        own = [sample for sample in samples if sample.chip == chip]
-        with predictor(others, jobs) as predict:
-            without = fit(others, predict, designed, SEED, say, steps=UNSEEN_STEPS, known=fitted).coefficients
-        with predictor(own) as predict:
-            for sample, cycles in zip(own, predict(without), strict=True):
-                found[chip, sample.kernel.name] = float(cycles)
-    return found
 
 
 def _changes(designed: Coefficients, fitted: Fit) -> dict[str, tuple[float, float]]:
@@ -141,10 +125,11 @@ def _changes(designed: Coefficients, fitted: Fit) -> dict[str, tuple[float, floa
 def _write(plan: Plan, found: Calibration, fitted: Fit) -> None:
     """The coefficients, the records, the page and the picture."""
     provenance = Provenance(
-        hardware=found.hardware, commit=found.commit, seed=found.seed, chips=found.chips, held_out=found.held_out,
+        hardware=found.hardware, commit=found.commit, seed=found.seed, chips=tuple(plan.chips), held_out=found.held_out,
         evidence=found.evidence, bands=found.bands,
     )  # fmt: skip
-    origin = f"fitted to {len(found.kernels)} kernels" if fitted.improved else "read off the design"
+    count = sum(kernel.fitted for kernel in found.kernels)
+    origin = f"fitted to {count} kernels" if fitted.improved else "read off the design"
     plan.coefficients.parent.mkdir(parents=True, exist_ok=True)
     replace(fitted.coefficients, origin=origin).save(plan.coefficients, provenance)
     _report(plan, found)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimator import Bands, Coefficients, Residual, estimate
+from estimator import Bands, Coefficients, Estimate, Residual, estimate
 from estimator.bands import size_of, team_of
-from tb.calibration.layers import Layer, Network
+from tb.calibration.layers import Layer, Network, link_name
 
 __all__ = [
     "Errors", "JudgedLayer", "bands_of", "coverage", "errors_by", "folds_of", "judge", "kind", "size", "team",
@@ -50,6 +50,8 @@ class JudgedLayer:
     blocked: float
     compute: Mapping[str, float]
     thought: Mapping[str, float]
+    thought_load: float = 0.0
+    """Load of that link as the estimator expects it, flits per cycle."""
 
     @property
     def error(self) -> float:
@@ -112,20 +114,18 @@ def judge(
     say: Callable[[str], None] = lambda _: None,
 ) -> list[JudgedLayer]:  # fmt: skip
     """Predict all layers with both sets of coefficients; each one's band comes from the networks of other groups."""
-    predicted: list[tuple[Network, Layer, float, float, dict[str, float]]] = []
+    predicted: list[tuple[Network, Layer, float, Estimate]] = []
     for network in networks:
         say(f"predicting {network.net} on {network.chip_name}")
         for layer in network.layers:
             old = estimate(layer, layer.chip, layer.settings, before).cycles
-            new = estimate(layer, layer.chip, layer.settings, after)
-            predicted.append((network, layer, old, new.cycles, dict(new.compute)))
+            predicted.append((network, layer, old, estimate(layer, layer.chip, layer.settings, after)))
     bands = {}
     for group in held_out:
-        others = [_residual(layer, new) for network, layer, _, new, _ in predicted if network.net not in group]
+        others = [_residual(layer, new.cycles) for network, layer, _, new in predicted if network.net not in group]
         bands |= dict.fromkeys(group, Bands.of(others))
     return [
-        _judged(network, layer, old, new, thought, bands[network.net])
-        for network, layer, old, new, thought in predicted
+        _judged(network, layer, old, new, bands[network.net]) for network, layer, old, new in predicted
     ]
 
 
@@ -134,12 +134,18 @@ def _residual(layer: Layer, predicted: float) -> Residual:
 
 
 def _judged(
-    network: Network, layer: Layer, before: float, after: float, thought: Mapping[str, float], bands: Bands
+    network: Network, layer: Layer, before: float, thought: Estimate, bands: Bands
 ) -> JudgedLayer:
+    after = thought.cycles
     low, high = bands.interval(layer.op, layer.chip.n_cores, after) or (None, None)
+    loads = {
+        link_name(link.y * layer.chip.mesh_width + link.x, link.port.name.lower()): flits / after
+        for link, flits in thought.link_flits.items()
+    }
     return JudgedLayer(
         network.net, network.chip_name, layer.chip.n_cores, network.schedule, layer.name, layer.op, layer.mapping,
-        layer.cycles, before, after, low, high, layer.link, layer.link_load, layer.blocked, layer.compute, thought,
+        layer.cycles, before, after, low, high, layer.link, layer.link_load, layer.blocked, layer.compute,
+        dict(thought.compute), loads.get(layer.link, 0.0),
     )  # fmt: skip
 
 

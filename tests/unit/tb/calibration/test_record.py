@@ -28,7 +28,7 @@ def found() -> Calibration:
     return Calibration(
         "abc", "def", "full", 1, "the fit lowers the cost", {"hop": (3.0, 2.0), "signal": (8.0, 8.0)},
         {"hop": Evidence(3.0, (1.5, 2.5), ("load",)), "signal": Evidence(8.0)},
-        (JudgedKernel("one", "load", "load 1", 200, 220.0, 202.0, 204.0),), (("a",), ("b",)), layers,
+        (JudgedKernel("one", "load", "load 1", 200, 220.0, 202.0, fitted=False),), (("a",), ("b",)), layers,
         Bands({"all": (0.9, 1.1)}, {"all": 3}), (mapping,),
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_the_page_says_what_was_found() -> None:
         "No kernel constrains signal",
         "1.5 to 2.5",
         "+10.0 %",
-        "router 1 east 0.75, blocked 0.50",
+        "router 1 east 0.75 (thought 0.00), blocked 0.50",
         "2.00 %",
         "66.7 %",
     ):

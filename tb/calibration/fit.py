@@ -38,6 +38,10 @@ LEVEL = 0.95
 PULL = 0.02
 """Weight of the pull towards the start, in residuals for a step: it decides what no kernel tells apart."""
 MOST_STEPS = 8
+"""For each of the scales."""
+SCALES = (10.0, 1.0)
+"""Residuals from which on a kernel counts as one that no coefficients explain: large ones first, for where the fit begins
+most are far off."""
 IMPROVED = 0.999
 """A fit whose cost is above so much of the starting one's has not improved it."""
 
@@ -252,12 +256,14 @@ class _Problem:
 
         margin = 1e-9
         jacobian: Any = slopes  # SciPy's annotations know of names alone
-        found = least_squares(
-            self.residuals, np.clip(self.origin, self.low + margin, self.high - margin), jac=jacobian,
-            bounds=(self.low, self.high + margin), loss="soft_l1", x_scale=4 * self.steps, max_nfev=steps,
-            xtol=1e-3, ftol=1e-4,
-        )  # fmt: skip
-        return np.clip(np.round(found.x, 2), self.low, self.high)
+        begin = self.origin
+        for scale in SCALES:
+            begin = least_squares(
+                self.residuals, np.clip(begin, self.low + margin, self.high - margin), jac=jacobian,
+                bounds=(self.low, self.high + margin), loss="soft_l1", f_scale=scale, x_scale=4 * self.steps,
+                max_nfev=steps, xtol=1e-3, ftol=1e-3,
+            ).x  # fmt: skip
+        return np.clip(np.round(begin, 2), self.low, self.high)
 
 
 def _evidence(

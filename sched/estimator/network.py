@@ -92,6 +92,8 @@ class Source:
         That have begun to leave, and wait behind others in the buffers.
     moving : list of Transfer
         Of which flits arrive.
+    progress : callable or None
+        Called whenever it begins to send something else.
     """
 
     node: int
@@ -99,6 +101,7 @@ class Source:
     sender: Transfer | None = None
     blocked: deque[Transfer] = field(default_factory=deque)
     moving: list[Transfer] = field(default_factory=list)
+    progress: Callable[[], None] | None = None
     now: float = 0.0
     version: int = 0
 
@@ -119,6 +122,10 @@ class Network:
         self.depth = float(routes.chip.vc_depth)
         # A packet to several nodes starts where there is room for all of it: half of that is empty in the mean.
         self.tree_depth = self.depth - routes.chip.max_packet_flits / 2
+        self.queue = routes.chip.memory_queue_depth
+        """LOADs that a memory node queues."""
+        self.asked = float(routes.chip.outstanding_bursts)
+        """Packets for which it has asked its memory."""
         self.sources = [Source(node) for node in range(routes.chip.n_nodes)]
         self.active: list[Transfer] = []
         """All that move, by their place."""
@@ -135,11 +142,27 @@ class Network:
         if source.sender is None:
             self._go_on(source, now)
 
-    def send_soon(self, node: int, transfer: Transfer, now: float, packets: float) -> None:
-        """A node has something to send, behind so many packets of what it has."""
+    def takes(self, node: int) -> bool:
+        """Whether a memory node has room for another LOAD: it queues those of whose data it has asked for nothing."""
+        source = self.sources[node]
+        if len(source.waiting) < self.queue:
+            return True
+        asked = self.asked - (source.sender.to_send / source.sender.packet if source.sender is not None else 0.0)
+        for begun, transfer in enumerate(source.waiting):
+            if asked <= 0:
+                return len(source.waiting) - begun < self.queue
+            asked -= transfer.to_send / transfer.packet
+        return True
+
+    def tell_progress(self, node: int, tell: Callable[[], None] | None) -> None:
+        """Whom to tell whenever a node begins to send something else."""
+        self.sources[node].progress = tell
+
+    def send_soon(self, node: int, transfer: Transfer, now: float) -> None:
+        """A memory node has instructions to send, behind what it has asked its memory for."""
         source = self.sources[node]
         self._settle(source, now)
-        ahead = packets
+        ahead = self.asked
         if source.sender is not None:
             rest = self._cut(source.sender, ahead)
             ahead -= source.sender.to_send / source.sender.packet
@@ -268,6 +291,8 @@ class Network:
             if source.sender is None and source.waiting and source.waiting[0].ready <= now + EPSILON:
                 source.sender = source.waiting.popleft()
                 source.blocked.append(source.sender)
+                if source.progress is not None:
+                    source.progress()
             if not source.blocked or not self._passes(source, source.blocked[0]):
                 break
             first = source.blocked.popleft()

@@ -7,7 +7,7 @@ between events nothing is computed, so the time taken depends on the number of i
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -153,6 +153,8 @@ class Timeline:
         """Time at which it may ask for anything."""
         self.read_flits = max(1, INSTRUCTION_BYTES // chip.link_bytes)
         """Flits of an instruction, and of a request."""
+        self.kept: list[deque[tuple[Transfer, bool]]] = [deque() for _ in chip.memory_nodes]
+        """Requests in front of each memory node, and whether they are for instructions."""
         self.carried: defaultdict[Route, int] = defaultdict(int)
         """Flits of reads and of STOREs that go each way."""
         self.requests: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -251,11 +253,29 @@ class Timeline:
         self.at(asks + way, self.read, node, transfer, program)
 
     def read(self, node: int, transfer: Transfer, program: bool) -> None:
-        """A request has come to a memory node."""
+        """A request has come to a memory node; it waits behind LOADs for which the node has no room."""
+        kept = self.kept[node]
+        if kept or not (program or self.network.takes(self.chip.n_cores + node)):
+            kept.append((transfer, program))
+            if len(kept) == 1:
+                self.network.tell_progress(self.chip.n_cores + node, lambda: self.at(self.now, self.admit, node))
+        else:
+            self.accept(node, transfer, program)
+
+    def admit(self, node: int) -> None:
+        """There may be room for requests that wait."""
+        kept, number = self.kept[node], self.chip.n_cores + node
+        while kept and (kept[0][1] or self.network.takes(number)):
+            self.accept(node, *kept.popleft())
+        if not kept:
+            self.network.tell_progress(number, None)
+
+    def accept(self, node: int, transfer: Transfer, program: bool) -> None:
+        """A memory node takes a request."""
         transfer.ready = self.now + self.c.read_latency + self.memory.latency_cycles
         number = self.chip.n_cores + node
         if program:
-            self.network.send_soon(number, transfer, self.now, self.chip.outstanding_bursts)
+            self.network.send_soon(number, transfer, self.now)
         else:
             self.network.send(number, transfer, self.now)
 

@@ -217,7 +217,7 @@ def test_instructions_wait_for_what_the_memory_was_asked_for_alone() -> None:
     run.send("data", 16, WAYS.loads(0, 1), 1000, packet=32.0)
     come: list[float] = []
     program = Transfer(WAYS.loads(0, 1), 16, arrived=lambda when, _: come.append(when))
-    run.at(100.0, run.network.send_soon, 16, program, 100.0, 16)
+    run.at(100.0, run.network.send_soon, 16, program, 100.0)
     run.end()
     assert come == [pytest.approx(100 + 512 + 16)]
     assert run.came["data", 0] == pytest.approx(1016)

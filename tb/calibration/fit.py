@@ -40,7 +40,7 @@ PULL = 0.02
 MOST_STEPS = 8
 """For each of the scales."""
 SCALES = (10.0, 1.0)
-"""Residuals from which on a kernel counts as one that no coefficients explain: large ones first, for where the fit begins
+"""Residuals from which on a kernel counts as one that no coefficients explain: large ones first, for at the start
 most are far off."""
 IMPROVED = 0.999
 """A fit whose cost is above so much of the starting one's has not improved it."""

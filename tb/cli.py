@@ -51,7 +51,7 @@ from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
 from tb.run.run import Run
 from tb.run.training import trainer
-from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_onnx, load_workload, require_network
+from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_file, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
@@ -69,7 +69,13 @@ INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Net = Annotated[str, typer.Option(help=f"Network of the zoo ({', '.join(sorted(ZOO))}) or an .onnx file.")]
+Net = Annotated[
+    str,
+    typer.Option(
+        help=f"Network of the zoo ({', '.join(sorted(ZOO))}), an .onnx file, a topology of SCALE-Sim (.csv) or a "
+        "workload of ZigZag or Stream (.yaml)."
+    ),
+]
 Cores = Annotated[int, typer.Option(help="Cores of the preset chip; 4 is a 2x2 mesh.")]
 ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes the chip, instead of --cores.")]
 Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
@@ -519,7 +525,7 @@ def _suffix(schedule: str, fuse: bool, overlap: bool, launches: int | None, batc
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
-    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_onnx(net) else net
+    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_file(net) else net
     parts = [network, file.stem if file is not None else f"{chip.n_cores}cores"]
     parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
     parts += [sim] if sim != "verilator" else []

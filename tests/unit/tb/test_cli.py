@@ -82,7 +82,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
         (["--net", "nowhere.onnx"], "NET=nowhere.onnx does not exist; give an .onnx file, or a network of the zoo"),
         (["--net", "models/net.pt"], "NET=models/net.pt does not exist; give an .onnx file, or a network of the zoo"),
-        (["--net", "tiny.toml"], "NET=tiny.toml is no .onnx file; export the model to ONNX"),
+        (["--net", "tiny.toml"], "NET=tiny.toml is no .onnx file, nor a list of layers (.csv, .yaml, .yml); export"),
         (["--net", "folder"], "NET=folder is a folder; give an .onnx file in it"),
         (["--net", "folder.onnx"], "NET=folder.onnx is a folder; give an .onnx file in it"),
         (["--net", "bad.onnx"], "'bad.onnx' is truncated or no ONNX file"),

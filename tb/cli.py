@@ -35,6 +35,13 @@ from tb.bench.table import commit, print_report, record, require_writable, write
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
+from tb.foreign.calibrate import calibrate_tool, print_correction
+from tb.foreign.correction import save
+from tb.foreign.environment import run_tool
+from tb.foreign.export import export as export_inputs
+from tb.foreign.export import print_missing
+from tb.foreign.tool import Target
+from tb.foreign.tools import TOOLS, find_tool
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
@@ -398,6 +405,55 @@ def experiment(
         console.print(f"{each.point.name}: FAILED: {each.failure}", markup=False, highlight=False)
     if book.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    tool: Annotated[str, typer.Option(help=f"Which: {', '.join(TOOLS)}.")],
+    out: Annotated[Path, typer.Option(help="Folder for its inputs.")],
+    net: Net = "vgg16",
+    cores: Cores = 1,
+    chip: ChipFile = None,
+    shape: ShapeText = None,
+    latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
+    bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    run: Annotated[bool, typer.Option(help="Run the tool on them, if it is a package of PyPI.")] = False,
+) -> None:
+    """Write another tool's own inputs for a chip and a network, and say what they cannot express."""
+    find_tool(tool)
+    require_network(net)
+    params = _chip(cores, chip)
+    settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
+    settings.require_port(params.link_bytes)
+    onnx = OnnxOptions(parse_shapes(shape))
+    graph = load_workload(net, onnx=onnx, fuse=False).graph
+    console = Console()
+    try:
+        manifest, missing = export_inputs(tool, Target(params, settings), net, graph, out)
+    except OSError as error:
+        raise storage_error(error, str(out)) from error
+    print_missing(tool, manifest, missing, out, console)
+    if run:
+        console.print(f"running {tool} ...", highlight=False)
+        run_tool(tool, out)
+
+
+@app.command()
+def calibrate(
+    tools: Annotated[str, typer.Option(help=f"Other people's models a,b: {', '.join(TOOLS)}.")],
+    results: Annotated[str, typer.Option(help="Folders a,b of their inputs (export), in which they were run.")],
+    runs: Annotated[Path, typer.Option(help="Folder of the runs on the RTL.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder of the corrections.")] = Path("corrections"),
+) -> None:
+    """Fit corrections of other people's models to the cycles of the RTL."""
+    console = Console()
+    names = [name.strip() for name in tools.split(",")]
+    for name in names:
+        find_tool(name)
+    for name in names:
+        correction = calibrate_tool(name, [Path(folder.strip()) for folder in results.split(",")], runs, console)
+        print_correction(correction, console)
+        console.print(f"written: {save(correction, out)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -36,6 +36,7 @@ from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
 from tb.foreign.calibrate import calibrate_tool, print_correction
+from tb.foreign.correction import FOLDER as CORRECTIONS
 from tb.foreign.correction import save
 from tb.foreign.environment import run_tool
 from tb.foreign.export import export as export_inputs
@@ -443,11 +444,14 @@ def calibrate(
     tools: Annotated[str, typer.Option(help=f"Other people's models a,b: {', '.join(TOOLS)}.")],
     results: Annotated[str, typer.Option(help="Folders a,b of their inputs (export), in which they were run.")],
     runs: Annotated[Path, typer.Option(help="Folder of the runs on the RTL.")] = Path("runs"),
-    out: Annotated[Path, typer.Option(help="Folder of the corrections.")] = Path("corrections"),
+    out: Annotated[Path | None, typer.Option(help=f"Folder of the corrections; {CORRECTIONS} otherwise.")] = None,
 ) -> None:
     """Fit corrections of other people's models to the cycles of the RTL."""
-    console = Console()
-    names = [name.strip() for name in tools.split(",")]
+    _calibrate_tools(tools, results, runs, out or CORRECTIONS)
+
+
+def _calibrate_tools(tools: str, results: str, runs: Path, out: Path) -> None:
+    names, console = [name.strip() for name in tools.split(",")], Console()
     for name in names:
         find_tool(name)
     for name in names:

@@ -35,6 +35,7 @@ help: ## show this
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
 	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"
+	@echo "  options of export: $(EXPORT_OPTIONS) RUN; of calibrate: $(CALIBRATE_OPTIONS)"
 	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)

@@ -41,6 +41,7 @@ from tb.foreign.correction import save
 from tb.foreign.environment import run_tool
 from tb.foreign.export import export as export_inputs
 from tb.foreign.export import print_missing
+from tb.foreign.page import write_page
 from tb.foreign.tool import Target
 from tb.foreign.tools import TOOLS, find_tool
 from tb.fuzz.campaign import KINDS, parse_seeds
@@ -411,8 +412,8 @@ def experiment(
 
 @app.command()
 def export(
-    tool: Annotated[str, typer.Option(help=f"Which: {', '.join(TOOLS)}.")],
-    out: Annotated[Path, typer.Option(help="Folder for its inputs.")],
+    tool: Annotated[str | None, typer.Option(help=f"Which: {', '.join(TOOLS)}.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for its inputs.")] = None,
     net: Net = "vgg16",
     cores: Cores = 1,
     chip: ChipFile = None,
@@ -422,6 +423,8 @@ def export(
     run: Annotated[bool, typer.Option(help="Run the tool on them, if it is a package of PyPI.")] = False,
 ) -> None:
     """Write another tool's own inputs for a chip and a network, and say what they cannot express."""
+    if tool is None or out is None:
+        raise BenchError(f"give TOOL={tool or '|'.join(TOOLS)} and OUT={out or 'folder'}")
     find_tool(tool)
     require_network(net)
     params = _chip(cores, chip)
@@ -442,12 +445,16 @@ def export(
 
 @app.command()
 def calibrate(
-    tools: Annotated[str, typer.Option(help=f"Other people's models a,b: {', '.join(TOOLS)}.")],
-    results: Annotated[str, typer.Option(help="Folders a,b of their inputs (export), in which they were run.")],
+    tools: Annotated[str | None, typer.Option(help=f"Other people's models a,b: {', '.join(TOOLS)}.")] = None,
+    results: Annotated[
+        str | None, typer.Option(help="Folders a,b of their inputs (export), in which they were run.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs on the RTL.")] = Path("runs"),
     out: Annotated[Path | None, typer.Option(help=f"Folder of the corrections; {CORRECTIONS} otherwise.")] = None,
 ) -> None:
     """Fit corrections of other people's models to the cycles of the RTL."""
+    if tools is None or results is None:
+        raise BenchError(f"give TOOLS={tools or ','.join(TOOLS)} and RESULTS={results or 'folder'}, of make export")
     _calibrate_tools(tools, results, runs, out or CORRECTIONS)
 
 
@@ -458,7 +465,8 @@ def _calibrate_tools(tools: str, results: str, runs: Path, out: Path) -> None:
     for name in names:
         correction = calibrate_tool(name, [Path(folder.strip()) for folder in results.split(",")], runs, console)
         print_correction(correction, console)
-        console.print(f"written: {save(correction, out)}", highlight=False, soft_wrap=True)
+        files = save(correction, out), write_page(correction, out)
+        console.print(f"written: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
 
 
 @app.command()

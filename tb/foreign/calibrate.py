@@ -58,7 +58,7 @@ def calibrate_tool(name: str, results: Sequence[Path], runs: Path, console: Cons
         probe = Path(manifest.net).suffix in LAYER_LISTS
         found = [Measured(row, run.cycles[row.layer], probe) for row in rows if row.layer in run.cycles]
         apart = len(rows) - len(found)
-        with_pools = f"; {apart} are launches with others, which FUSE=0 runs apart" if apart else ""
+        with_pools = f"; {apart} are launches with others, which SCHEDULE=layers FUSE=0 runs apart" if apart else ""
         console.print(
             f"{manifest.net}: {len(found)} layers of {tool.title} beside {run.folder}{with_pools}",
             markup=False, highlight=False, soft_wrap=True,
@@ -109,7 +109,7 @@ def _best_run(manifest: Manifest, runs: Path) -> _Run:
         chip = manifest.chip
         raise BenchError(
             f"{runs} holds no run of {manifest.net}, layer by layer, on {chip['cores']} cores of "
-            f"{chip['rows']}x{chip['cols']}; make sim NET={manifest.net} CORES={chip['cores']} FUSE=0"
+            f"{chip['rows']}x{chip['cols']}; make sim NET={manifest.net} CORES={chip['cores']} SCHEDULE=layers FUSE=0"
         )
     return best
 

@@ -51,7 +51,7 @@ def test_what_is_replaced_in_scalesim_changes_no_figure(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PACKAGED)
 def test_lenet_is_corrected_by_its_own_run(name: str, tmp_path: Path) -> None:
     """All layers are matched; one network alone cannot be held out, so the tool's figures stay."""
-    options = RunOptions(name="lenet5", chip=default_chip(1), fuse=False, runs_dir=tmp_path / "runs")
+    options = RunOptions(name="lenet5", chip=default_chip(1), schedule="layers", fuse=False, runs_dir=tmp_path / "runs")
     assert Run(options, lambda: load_workload("lenet5", fuse=False), "lenet5").execute().bit_exact
     manifest, _ = export(name, TARGET, "lenet5", load_workload("lenet5", fuse=False).graph, tmp_path / name)
     run_tool(name, tmp_path / name)

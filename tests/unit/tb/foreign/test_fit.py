@@ -13,6 +13,7 @@ from tb.errors import BenchError
 from tb.foreign.calibrate import calibrate_tool, print_correction
 from tb.foreign.correction import Correction, corrected, load, save
 from tb.foreign.fit import Measured, fit_classes
+from tb.foreign.page import page
 from tb.foreign.tool import Prediction
 from tests.foreign import answer, exported
 
@@ -119,6 +120,9 @@ def test_layers_are_matched_with_the_run_of_their_network_and_chip(tmp_path: Pat
     assert {(row["layer"], row["rtl"]) for row in found.rows} == {("Layer0", 900), ("dw", 700), ("Layer5", 600)}
     assert found.chips == [dict(manifest.chip)]
     print_correction(found, Console())
+    text = page(found, "1234567")
+    assert "# SCALE-Sim 3.0.0 against the RTL" in text
+    assert "| conv | 1 | - | - | raw: too few layers in other networks" in text
     with pytest.raises(BenchError, match="holds no inputs of zigzag; write them with make export TOOL=zigzag"):
         calibrate_tool("zigzag", [tmp_path / "results"], runs, Console())
     with pytest.raises(BenchError, match="is no folder"):

@@ -18,6 +18,10 @@ SEED = 1
 RESAMPLES = 200
 FEWEST = 3
 """Layers of a class below which nothing is fitted."""
+SHARES = 5
+"""In which layers are left out while terms are chosen."""
+GAIN = 0.98
+"""A further term must bring their errors down to this part."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,46 @@ def _held_out(errors: dict[Measured, float]) -> HeldOut:
     )  # fmt: skip
 
 
-def _factors(layers: Sequence[Measured]) -> dict[str, float]:
-    """By term; terms that are 0 in all layers, or get no factor, are left out."""
-    matrix = np.array([[term(layer.row) for term in TERMS.values()] for layer in layers])
-    cycles = np.array([layer.cycles for layer in layers], float)
+def _factors(layers: Sequence[Measured], terms: Sequence[str] | None = None) -> dict[str, float]:
+    """By term; without a choice, of those that `_chosen` takes. Terms that get no factor are left out."""
+    names = _chosen(layers) if terms is None else list(terms)
+    matrix, cycles = _columns(layers, names)
     found, _ = nnls(matrix / cycles[:, None], np.ones(len(layers)))
-    return {name: float(factor) for name, factor in zip(TERMS, found, strict=True) if factor > 0}
+    return {name: float(factor) for name, factor in zip(names, found, strict=True) if factor > 0}
+
+
+def _columns(layers: Sequence[Measured], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Terms float64[layer, name] and cycles float64[layer]."""
+    matrix = np.array([[TERMS[name](layer.row) for name in names] for layer in layers], float)
+    return matrix.reshape(len(layers), len(names)), np.array([layer.cycles for layer in layers], float)
+
+
+def _chosen(layers: Sequence[Measured]) -> list[str]:
+    """Terms that earn their place: one after the other is added, the best first, while errors of left out layers fall.
+
+    Terms resemble each other. One that only follows the scatter of a few layers misleads where sizes differ.
+    """
+    chosen: list[str] = []
+    best = np.inf
+    while True:
+        tried = {name: _left_out(layers, [*chosen, name]) for name in TERMS if name not in chosen}
+        name = min(tried, key=lambda each: tried[each], default="")
+        if not name or tried[name] > GAIN * best:
+            return chosen
+        chosen.append(name)
+        best = tried[name]
+
+
+def _left_out(layers: Sequence[Measured], names: Sequence[str]) -> float:
+    """Mean magnitude of the relative errors of layers, a share of them at a time left out of the fit."""
+    matrix, cycles = _columns(layers, names)
+    scaled = matrix / cycles[:, None]
+    errors = []
+    for share in range(min(SHARES, len(layers))):
+        out = np.arange(len(layers)) % SHARES == share
+        found, _ = nnls(scaled[~out], np.ones(int((~out).sum())))
+        errors.append(np.abs(scaled[out] @ found - 1))
+    return float(np.concatenate(errors).mean())
 
 
 def _apply(factors: dict[str, float], row: Prediction) -> float:
@@ -107,7 +145,8 @@ def _apply(factors: dict[str, float], row: Prediction) -> float:
 def _intervals(layers: Sequence[Measured], factors: dict[str, float]) -> dict[str, tuple[float, float]]:
     """95 % of what fits to layers drawn with replacement give, of the terms of the fit itself."""
     rng = np.random.default_rng(SEED)
-    drawn = [_factors([layers[i] for i in rng.integers(0, len(layers), len(layers))]) for _ in range(RESAMPLES)]
+    terms = list(factors)
+    drawn = [_factors([layers[i] for i in rng.integers(0, len(layers), len(layers))], terms) for _ in range(RESAMPLES)]
     found = {}
     for name in factors:
         low, high = np.quantile([each.get(name, 0.0) for each in drawn], (0.025, 0.975))

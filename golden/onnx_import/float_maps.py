@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from golden.net.graph import Add, AvgPool, Clip, Conv2d, Gate, MaxPool, Move, Node, Relu
+from golden.net.activations import Sigmoid
+from golden.net.graph import Add, AvgPool, Clip, Conv2d, Gate, Linear, MaxPool, Move, Node, Relu
 from golden.net.window import out_hw
 from golden.onnx_import.attributes import Window, window
 from golden.onnx_import.geometry import (
@@ -29,6 +30,7 @@ from golden.onnx_import.geometry import (
     transposed_window,
     transposition,
 )
+from golden.onnx_import.islands import OnHost
 from golden.onnx_import.maps import Map
 from golden.onnx_import.model import Op
 from golden.onnx_import.operands import channel_dimension, per_channel, require_stored
@@ -217,6 +219,33 @@ class FloatMaps:
             self.dynamic.add(name)
         return self._put(replace(conv, name=name, bias=True), x.shape, last=x.last)
 
+    def _softmax(self, op: Op) -> Map:
+        """Of two channels: the sigmoid of each less the other, a difference that the layer before may make."""
+        x = self._map(op, 0)
+        axis = int(op.attributes.get("axis", -1)) % len(x.shape)
+        if channel_dimension(x) != axis or x.shape[axis] != 2:
+            op.cannot(f"it is over {x.shape[axis]} values", "only over two channels it is a sigmoid of their difference")
+        x = self._mixed(op, x, np.array([[1.0, -1.0], [-1.0, 1.0]]))
+        return self._put(Sigmoid(self._name(op), x.name), x.shape, last=x.last)
+
+    def _mixed(self, op: Op, x: Map, matrix: np.ndarray) -> Map:
+        """Weighted sums float[O, C] of the channels: in the layer before, or a 1x1 convolution."""
+        draft, node = self.draft, self.draft.nodes.get(x.name)
+        plain = isinstance(node, Linear) or (isinstance(node, Conv2d) and node.groups == 1)
+        if not plain or x.name in self.dynamic or not self._alone(op.inputs[0], x):
+            name = self._name(op)
+            draft.weights[f"{name}.weight"] = matrix.astype(np.float32)[..., None, None]
+            node = Conv2d(name, x.name, len(matrix), (1, 1), bias=False)
+            return self._put(node, x.shape, last=x.last)
+        weight, bias = draft.weights[f"{x.name}.weight"], draft.weights.get(f"{x.name}.bias")
+        draft.weights[f"{x.name}.weight"] = np.tensordot(matrix, weight, 1).astype(np.float32)
+        if bias is not None:
+            before = draft.folded.get(x.name, np.abs(bias).astype(np.float64))
+            draft.folded[x.name] = np.abs(matrix) @ before
+            draft.weights[f"{x.name}.bias"] = (matrix @ bias).astype(np.float32)
+        draft.values[op.inputs[0]] = OnHost()  # the map is no longer that value, and nothing else reads it
+        return x
+
     # Windows
 
     def _transposed_conv(self, op: Op) -> Map:
@@ -280,6 +309,7 @@ class FloatMaps:
         "PRelu": _prelu,
         "Resize": _resized,
         "Slice": _sliced,
+        "Softmax": _softmax,
         "Split": _parts,
         "Sum": _summed,
         "Transpose": _transposed,

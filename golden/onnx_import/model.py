@@ -28,7 +28,7 @@ ELEMENTWISE_OPS = frozenset({
 FLOAT_OPS = frozenset({
     "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "Dropout",
     "Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MatMul", "MaxPool", "Pad", "ReduceMean",
-    "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Sum", "Transpose", "Unsqueeze",
+    "Relu", "Reshape", "Resize", "Slice", "Softmax", "Split", "Squeeze", "Sum", "Transpose", "Unsqueeze",
 }) | ELEMENTWISE_OPS  # fmt: skip
 """Operators that a float model may hold."""
 

@@ -224,7 +224,7 @@ class FloatMaps:
         x = self._map(op, 0)
         axis = int(op.attributes.get("axis", -1)) % len(x.shape)
         if channel_dimension(x) != axis or x.shape[axis] != 2:
-            op.cannot(f"it is over {x.shape[axis]} values", "only over two channels it is a sigmoid of their difference")
+            op.cannot(f"it is over {x.shape[axis]} values", "two channels can run, as a sigmoid of their difference")
         x = self._mixed(op, x, np.array([[1.0, -1.0], [-1.0, 1.0]]))
         return self._put(Sigmoid(self._name(op), x.name), x.shape, last=x.last)
 

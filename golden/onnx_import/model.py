@@ -14,7 +14,7 @@ from golden.int8.fallback import Feeds, Port
 from golden.onnx_import.feeds import sample_feeds
 
 __all__ = [
-    "ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op",
+    "ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "LAYERS", "QUANTISED_OPS", "Model", "Op",
     "Shapes", "brings_scales", "captured", "require_bounded",
 ]  # fmt: skip
 
@@ -31,6 +31,9 @@ FLOAT_OPS = frozenset({
     "Relu", "Reshape", "Resize", "Slice", "Softmax", "Split", "Squeeze", "Sum", "Transpose", "Unsqueeze",
 }) | ELEMENTWISE_OPS  # fmt: skip
 """Operators that a float model may hold."""
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators with weights."""
 
 QUANTISED_OPS = frozenset({
     "DequantizeLinear", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv",

@@ -232,7 +232,8 @@ class _FloatWalk(FloatMaps):
         share = share_of(self.model, self.refusals, parts)
         return FloatModel(
             self.model.inputs, source.part, tuple(outputs), behind, share, self.refusals, self.model.pictures,
-            self.model.taken, self.origins, graph, weights, names, self.draft.folded, frozenset(self.dynamic), last,
+            self.model.taken, self.origins, self.model.fixed, graph, weights, names, self.draft.folded,
+            frozenset(self.dynamic), last,
         )  # fmt: skip
 
     def _map_name(self, name: str) -> str:

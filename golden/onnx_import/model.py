@@ -105,6 +105,8 @@ class Model:
 
     taken: tuple[Mapping[str, bool], ...] = ()
     """The branches of `golden.onnx_import.branches` that the nodes stand for."""
+    fixed: Feeds = field(default_factory=dict)
+    """Inputs of the file that have one value for good, and are constants here."""
 
     @cached_property
     def sample(self) -> Feeds:

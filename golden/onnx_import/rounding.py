@@ -110,7 +110,10 @@ def carried_slack(
         case Conv2d() if tensors[0].shape[1:] == (1, 1, 1):
             return slacks[0] * np.abs(tensors[0]).reshape(-1, 1, 1)
         case Conv2d() if node.groups == 1 and node.kernel == (1, 1):
-            return np.abs(tensors[0]).sum(axis=1) * float(np.max(slacks[0]))
+            weights = np.abs(tensors[0])
+            if np.ndim(slacks[0]) != 3:
+                return weights.sum(axis=1) * float(np.max(slacks[0]))
+            return np.tensordot(weights[:, :, 0, 0], slacks[0], 1)
         case Relu() | Clip():
             return slacks[0]
         case Sigmoid():

@@ -199,7 +199,8 @@ def load_workload(
     else:
         if onnx is not None and onnx != OnnxOptions():
             raise BenchError(
-                f"SHAPE, INPUT, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them out"
+                f"SHAPE, INPUT, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them "
+                "out"
             )
         source = _read_zoo(net, weights, files, batch, seed, fold_sums=not apart)
     graph = source.graph

@@ -24,7 +24,9 @@ from tb.run.workload import OnnxOptions, load_workload
 from tests.packages import MODELS, Packaged, fetch
 
 CORES = 4
-_COLUMNS = ("package", "model, `SHAPE=`, `INPUT=`", "MACs", "on the chip", "nodes on the host", "estimated cycles", "int8 error")
+_COLUMNS = (
+    "package", "model, `SHAPE=`, `INPUT=`", "MACs", "on the chip", "nodes on the host", "estimated cycles", "int8 error",
+)  # fmt: skip
 
 
 def checked(model: Packaged) -> Summary:
@@ -40,8 +42,9 @@ def _row(model: Packaged, summary: Summary) -> tuple[str, ...]:
     host, macs = share["host"], share["macs"]
     on_chip = macs - sum(node["macs"] for node in host)
     error = QuantisationError(**summary.quantisation_error) if summary.quantisation_error else None
+    name = " ".join([model.name, *(f"`{text}`" for text in (model.shape, model.values) if text)])
     return (
-        model.package, " ".join([model.name, *(f"`{text}`" for text in (model.shape, model.values) if text)]), f"{macs / 1e6:,.1f} M",
+        model.package, name, f"{macs / 1e6:,.1f} M",
         percent(on_chip / macs, 2), f"{len(host)} of {share['nodes']}", f"{summary.estimated_cycles:,}",
         f"{percent(error.relative, 2)}, {error.largest:.2g}" if error else "quantised already",
     )  # fmt: skip
@@ -59,11 +62,11 @@ def markdown(
         "error is that of the int8 outputs against ONNX Runtime's, over their root mean square (large where nothing is "
         "found and these are almost zero), and the largest of a value; on the default picture or seeded values, which "
         "few of these models are made for. Of the nodes, "
-        f"{percent(fmean(hosted), 1)} are on the host in the mean of all "
-        f"models, {percent(median(hosted), 1)} in the median, and {percent(fmean(convolutional), 1)} in the mean of the "
-        f"{len(convolutional)} convolutional ones (the others, recurrent or "
-        "made of attention, are magika, maskseq, silero and akiki). A node is on the host if it runs there in any part of an inference, for "
-        "another node of the host too, and counts as one of the model whatever its size; views, constants, conversions "
+        f"{percent(fmean(hosted), 1)} are on the host in the mean of all models, {percent(median(hosted), 1)} in the "
+        f"median, and {percent(fmean(convolutional or [0.0]), 1)} in the mean of the {len(convolutional)} "
+        "convolutional ones (the others, recurrent or made of attention, are magika, maskseq, silero and akiki). A node is on the "
+        "host if it runs there in any part of an inference, for another node of the host too, and counts as one of the "
+        "model whatever its size; views, constants, conversions "
         "between integers and reals, and what is computed once for all inputs are no nodes."
     )
     return "\n".join([note, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"

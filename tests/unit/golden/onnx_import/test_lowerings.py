@@ -17,7 +17,7 @@ from rtl.contract.params import CoreParams, default_chip
 from scheduler.kinds.layers import Layers
 from tb.run.workload import load_workload
 from tests.cases import Case
-from tests.unit.golden.onnx_import.test_anything import FLOAT, INT64, _kinds, _model, _node, _normal, _runs
+from tests.unit.golden.onnx_import.test_anything import FLOAT, INT64, Value, _kinds, _model, _node, _normal, _runs
 from tests.unit.sched.test_batch import run
 
 CHIP = default_chip(2, CoreParams(8, 8, act_bytes=32 * 1024), link_bytes=8)
@@ -35,7 +35,7 @@ def _in_the_machine(model: onnx.ModelProto, folder: Path) -> None:
 @pytest.mark.parametrize("alone", [True, False])
 def test_softmax_of_two_channels_is_a_sigmoid(alone: bool, tmp_path: Path) -> None:
     nodes = [_node("Conv", "x w b", "c"), _node("Softmax", "c", "y", axis=1)]
-    outputs = [("y", FLOAT, None), *([] if alone else [("c", FLOAT, None)])]
+    outputs: list[Value] = [("y", FLOAT, None), *([] if alone else [("c", FLOAT, None)])]
     loaded = _runs(
         _model(nodes, [("x", FLOAT, (1, 3, 6, 6))], outputs, w=_normal(2, 3, 3, 3), b=_normal(2)), tmp_path
     )  # fmt: skip

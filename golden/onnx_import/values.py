@@ -108,8 +108,6 @@ Value = Activation | Pending | Curve | Fixed | np.ndarray
 
 def scale_of(op: Op, name: str, array: np.ndarray) -> np.ndarray:
     """Scales as float32[n]; refuses what no scale can be."""
-    if array.dtype == np.float16:
-        op.cannot(f"scale {name!r} has data type float16", "the chip takes float32")
     if array.dtype != np.float32:
         op.fail(f"scale {name!r} has data type {array.dtype}", "supported is float32")
     if array.size == 0 or array.ndim > 1:

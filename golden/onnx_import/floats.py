@@ -178,7 +178,11 @@ class _FloatWalk(FloatMaps):
                             self.draft.values[op.outputs[0]] = replace(value, hosted=True)
                     made = self._settled(name)
                     assert isinstance(made, Map)
-                    self.draft.values[name] = made = replace(self._unpadded(ops[-1], made), hosted=True)
+                    made = self._unpadded(ops[-1], made)
+                    wanted = Port(name, made.shape, "float32", channels_last(self.model, name, made.shape))
+                    if (made.chw, made.last) != (wanted.chw, wanted.last):
+                        raise UnsupportedError(f"value {name!r} would lie otherwise than its readers take it")
+                    self.draft.values[name] = made = replace(made, hosted=True)
                     return made
             except (UnsupportedError, GraphError):
                 continue

@@ -25,7 +25,8 @@ from tests.packages import MODELS, Packaged, fetch
 
 CORES = 4
 _COLUMNS = (
-    "package", "model, `SHAPE=`, `INPUT=`", "MACs", "on the chip", "nodes on the host", "estimated cycles", "int8 error",
+    "package", "model, `SHAPE=`, `INPUT=`", "MACs", "on the chip", "nodes on the host", "estimated cycles",
+    "int8 error",
 )  # fmt: skip
 
 
@@ -64,9 +65,9 @@ def markdown(
         "few of these models are made for. Of the nodes, "
         f"{percent(fmean(hosted), 1)} are on the host in the mean of all models, {percent(median(hosted), 1)} in the "
         f"median, and {percent(fmean(convolutional or [0.0]), 1)} in the mean of the {len(convolutional)} "
-        "convolutional ones (the others, recurrent or made of attention, are magika, maskseq, silero and akiki). A node is on the "
-        "host if it runs there in any part of an inference, for another node of the host too, and counts as one of the "
-        "model whatever its size; views, constants, conversions "
+        "convolutional ones (the others, recurrent or made of attention, are magika, maskseq, silero and akiki). A "
+        "node is on the host if it runs there in any part of an inference, for another node of the host too, and "
+        "counts as one of the model whatever its size; views, constants, conversions "
         "between integers and reals, and what is computed once for all inputs are no nodes."
     )
     return "\n".join([note, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"

@@ -22,12 +22,12 @@ from rich.console import Console
 from golden.errors import GoldenError
 from golden.onnx_import import Shapes
 from golden.zoo import ZOO
-from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
+from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.written import Written, require_same_batch, write_schedule
 from scheduler.rounds import require_own_launches
-from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
+from scheduler.schedule import SCHEDULES, folds, schedule_kind, usual_schedule
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
@@ -50,6 +50,7 @@ from tb.run.capacity import parse_batch, parse_jobs, processors
 from tb.run.facts import describe_array, estimated_summary
 from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
+from tb.run.presets import MARKS, preset_chip
 from tb.run.run import Run
 from tb.run.training import trainer
 from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_onnx, load_workload, require_network
@@ -59,12 +60,6 @@ from tb.structure.inventory import print_inventory, take_inventory
 
 __all__ = ["app", "main", "parse_shapes"]
 
-LAYERWISE = ("layers", "apart")
-"""Kinds of schedule whose launches have one part."""
-MARKS = 256
-"""Entries of the cores' trace memories in the preset chips for launches of many layers."""
-FEW_CORES, MANY_TOKENS = 8, 128
-"""Beyond so many cores these chips have more token counters: a part of a launch needs some for each core."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""
 
@@ -138,13 +133,15 @@ def sim(
         typer.Option(help="Bytes per cycle of each memory node, at most twice its port's width; once otherwise."),
     ] = None,
     schedule: Annotated[
-        str,
+        str | None,
         typer.Option(
             help=f"Kind of schedule: {', '.join(SCHEDULES)}, or a .toml file as the command schedule writes it. fused "
-            "keeps tensors on the chip. apart gives each operator a launch, sums and max pools too, and quantises "
-            "float networks so; quantised .onnx files have their sums apart anyway and keep their rounding."
+            "keeps tensors on the chip; layers gives each layer a launch. apart gives each operator a launch, sums and "
+            "max pools too, and quantises float networks so; quantised .onnx files have their sums apart anyway and "
+            "keep their rounding. Otherwise fused, but layers with --no-fuse and on chips with unlike cores or "
+            "core.marks = 0."
         ),
-    ] = DEFAULT_SCHEDULE,
+    ] = None,
     launches: Launches = None,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     overlap: Annotated[
@@ -163,9 +160,11 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
+    params, count = _chip(cores, chip), parse_batch(batch)
     require_own_launches(launches, count)
-    suffix = _suffix(schedule, fuse, overlap, launches, count)
+    usual = usual_schedule(params, pools=fuse)
+    schedule = schedule or usual
+    suffix = _suffix(schedule, usual, fuse, overlap, launches, count)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
         chip=params,
@@ -217,7 +216,7 @@ def check(
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
-    schedule: Annotated[str, typer.Option(help="Kind of schedule, as of sim.")] = DEFAULT_SCHEDULE,
+    schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
     overlap: Annotated[bool, typer.Option(help="As of sim.")] = True,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
@@ -226,9 +225,11 @@ def check(
 ) -> None:
     """Everything but the simulation: what would run where and why, estimated cycles and DRAM bytes, int8 error."""
     require_network(net)
-    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
+    params, count = _chip(cores, chip), parse_batch(batch)
+    usual = usual_schedule(params)
+    schedule = schedule or usual
     require_same_batch(schedule, count)
-    suffix = _suffix(schedule, True, overlap, None, count)
+    suffix = _suffix(schedule, usual, True, overlap, None, count)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, SIMULATORS[0], None) + suffix),
         chip=params,
@@ -272,7 +273,7 @@ def write_plan(
 ) -> None:
     """Write the schedule of a network: a file to edit, which sim --schedule FILE runs, and a picture of it."""
     require_network(net)
-    params = _chip(cores, chip, fused=schedule not in LAYERWISE)
+    params = _chip(cores, chip)
     files, count = outputs(out, schedule, core, params.n_cores), parse_batch(batch)
     require_own_launches(launches, count)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
@@ -506,6 +507,7 @@ def parse_shapes(text: str | None) -> Shapes | None:
     return {name: tuple(map(int, sizes)) for name, sizes in shapes.items()}
 
 
+<<<<<<< HEAD
 def parse_values(text: str | None) -> dict[str, float]:
     """Values of inputs by name: a=1,b=0.5.
 
@@ -534,6 +536,11 @@ def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:
         return default_chip(cores)
     chip = default_chip(cores, CoreParams(marks=MARKS, multicast=True))
     return replace(chip, tokens=MANY_TOKENS) if cores > FEW_CORES else chip
+=======
+def _chip(cores: int, file: Path | None) -> ChipParams:
+    """The chip of a file, or a preset."""
+    return preset_chip(cores) if file is None else load_chip(file)
+>>>>>>> main
 
 
 def _with_marks(chip: ChipParams) -> ChipParams:
@@ -541,9 +548,9 @@ def _with_marks(chip: ChipParams) -> ChipParams:
     return replace(chip, cores=tuple(replace(core, marks=max(MARKS, core.marks)) for core in chip.cores))
 
 
-def _suffix(schedule: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
-    """What tells runs of other schedules, or of several pictures, from those of the default one."""
-    kind = "" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}"
+def _suffix(schedule: str, usual: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
+    """What tells runs of other schedules, or of several pictures, from those of the usual one."""
+    kind = "" if schedule == usual else f"-{Path(schedule).stem}"
     cut = "" if launches is None else f"-{launches}launches"
     several = f"-batch{batch}" if batch > 1 else ""
     return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial") + several

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from golden.int8.quant import QuantisationError
-from rtl.contract.params import default_chip
 from tb.bench.table import commit
 from tb.files import write_atomically
 from tb.report.summary import Summary, percent
 from tb.run.facts import estimated_summary
 from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
+from tb.run.presets import preset_chip
 from tb.run.workload import load_workload
 from tests.exporters import TOOLS, exported
 
@@ -26,7 +26,7 @@ _COLUMNS = ("model and exporter", "MACs on the chip", "nodes on the host", "esti
 
 def checked(path: Path) -> Summary:
     """What `make check` finds on the preset chip."""
-    options = RunOptions(name="check", chip=default_chip(CORES))
+    options = RunOptions(name="check", chip=preset_chip(CORES))
     return estimated_summary(path.name, options, *schedule_on_chip(load_workload(str(path)), options))
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import fmean, median
 
 from golden.int8.quant import QuantisationError
-from rtl.contract.params import default_chip
 from tb.bench.table import commit
 from tb.cli import parse_shapes, parse_values
 from tb.files import write_atomically
@@ -20,6 +19,7 @@ from tb.report.summary import Summary, percent
 from tb.run.facts import estimated_summary
 from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
+from tb.run.presets import preset_chip
 from tb.run.workload import OnnxOptions, load_workload
 from tests.packages import MODELS, Packaged, fetch
 
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 def checked(model: Packaged) -> Summary:
     """What `make check` finds on the preset chip."""
-    options = RunOptions(name="check", chip=default_chip(CORES))
+    options = RunOptions(name="check", chip=preset_chip(CORES))
     onnx = OnnxOptions(shape=parse_shapes(model.shape or None), values=parse_values(model.values or None))
     workload = load_workload(str(fetch(model)), onnx=onnx)
     return estimated_summary(model.name, options, *schedule_on_chip(workload, options))

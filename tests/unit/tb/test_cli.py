@@ -73,7 +73,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--jobs", "0"], "JOBS=0: give the number of simulator processes, 1 or more"),
         (["--net", "lenet5", "--jobs", "two"], "JOBS=two: give the number of simulator processes"),
         (["--net", "lenet5", "--jobs", "2", "--waves"], "JOBS=2: WAVES=1 records one simulator"),
-        (["--net", "lenet5", "--launches", "2"], "LAUNCHES=2 goes with SCHEDULE=fused, not with layers"),
+        (["--net", "lenet5", "--schedule", "layers", "--launches", "2"], "LAUNCHES=2 goes with SCHEDULE=fused, not"),
         (["--net", "lenet5", "--schedule", "fused", "--launches", "0"], "LAUNCHES=0: give the number of launches, 1"),
         (["--net", "lenet5", "--schedule", "a.toml", "--launches", "2"], "SCHEDULE=a.toml says which layers share"),
         (["--net", "lenet5", "--schedule", "fused", "--launches", "9"], "LAUNCHES=9: 1 at most can be; tensors stay"),
@@ -390,10 +390,10 @@ def test_interrupt_is_one_line_and_status_130(
 def test_check_builds_nothing_and_keeps_what_a_run_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "runs" / "lenet5-4cores-fused"
+    folder = tmp_path / "runs" / "lenet5-4cores"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text("of an earlier run")
-    assert _run(monkeypatch, "check", "--net", "lenet5", "--schedule", "fused") == 0
+    assert _run(monkeypatch, "check", "--net", "lenet5") == 0
     facts = json.loads((folder / "check.json").read_text())
     assert facts["net"] == "lenet5"
     assert facts["lower_bound_cycles"] < facts["estimated_cycles"] < 10_000

@@ -507,7 +507,6 @@ def parse_shapes(text: str | None) -> Shapes | None:
     return {name: tuple(map(int, sizes)) for name, sizes in shapes.items()}
 
 
-<<<<<<< HEAD
 def parse_values(text: str | None) -> dict[str, float]:
     """Values of inputs by name: a=1,b=0.5.
 
@@ -528,19 +527,9 @@ def parse_values(text: str | None) -> dict[str, float]:
     return values
 
 
-def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:
-    """The chip of a file, or a preset: for launches of many layers one with what they can use."""
-    if file is not None:
-        return load_chip(file)
-    if not fused:
-        return default_chip(cores)
-    chip = default_chip(cores, CoreParams(marks=MARKS, multicast=True))
-    return replace(chip, tokens=MANY_TOKENS) if cores > FEW_CORES else chip
-=======
 def _chip(cores: int, file: Path | None) -> ChipParams:
     """The chip of a file, or a preset."""
     return preset_chip(cores) if file is None else load_chip(file)
->>>>>>> main
 
 
 def _with_marks(chip: ChipParams) -> ChipParams:

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from golden.int8.quant import QuantisationError
+from scheduler.schedule import usual_schedule
 from tb.bench.table import commit
 from tb.cli import parse_shapes, parse_values
 from tb.files import write_atomically
@@ -32,7 +33,8 @@ _COLUMNS = (
 
 def checked(model: Packaged) -> Summary:
     """What `make check` finds on the preset chip."""
-    options = RunOptions(name="check", chip=preset_chip(CORES))
+    chip = preset_chip(CORES)
+    options = RunOptions(name="check", chip=chip, schedule=usual_schedule(chip))
     onnx = OnnxOptions(shape=parse_shapes(model.shape or None), values=parse_values(model.values or None))
     workload = load_workload(str(fetch(model)), onnx=onnx)
     return estimated_summary(model.name, options, *schedule_on_chip(workload, options))

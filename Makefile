@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH ENERGY JOBS
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE INPUT CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH ENERGY JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
 SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE WAVES FRESH
 # Likewise of `make bench`.
@@ -17,7 +17,10 @@ EXPERIMENT_FLAGS := RTL ESTIMATES
 # And of `make calibrate`.
 CALIBRATE_OPTIONS := KERNELS CHIPS UNSEEN NETS CORES MAPPINGS JOBS OUT COEFFICIENTS
 # Those of `make check`.
-CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH ENERGY NAME
+CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE INPUT CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH ENERGY NAME
+# Those of `make export` and `make calibrate`.
+EXPORT_OPTIONS := TOOL NET CORES CHIP SHAPE LATENCY BANDWIDTH OUT
+CALIBRATE_OPTIONS += TOOLS RESULTS RUNS
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -25,7 +28,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment calibrate speed fuzz nightly clean
+.PHONY: help setup sim check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +37,8 @@ help: ## show this
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
 	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"
-	@echo "  options of calibrate: $(CALIBRATE_OPTIONS)"
-	@echo "    KERNELS=quick writes to runs/calibration, full to docs/calibration.* and the estimator's coefficients; NETS=none simulates no network"
+	@echo "  options of export: $(EXPORT_OPTIONS) RUN; of calibrate: $(CALIBRATE_OPTIONS)"
+	@echo "    KERNELS=quick writes to runs/calibration, full to docs/calibration.* and the estimator's coefficients; NETS=none simulates no network; with TOOLS= and RESULTS= it corrects other people's models"
 	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
@@ -74,7 +77,10 @@ bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of 
 experiment: $(STAMP) ## a question to the chip, in many runs, what is not up to date: make experiment NAME=fusion; docs/experiments/NAME.md, .json and .svg
 	@$(BIN)/python -m tb.cli experiment $(call args,$(EXPERIMENT_OPTIONS)) $(call flags,$(EXPERIMENT_FLAGS))
 
-calibrate: $(STAMP) ## fit the estimator to micro-kernels on the RTL and validate it with networks: make calibrate KERNELS=quick (or full, MAPPINGS=30)
+export: $(STAMP) ## another tool's inputs for our chip and network, and what they cannot say: make export TOOL=scalesim NET=lenet5 OUT=dir (RUN=1 runs it)
+	@$(BIN)/python -m tb.cli export $(call args,$(EXPORT_OPTIONS)) $(call flags,RUN)
+
+calibrate: $(STAMP) ## fit the estimator to micro-kernels on the RTL: make calibrate KERNELS=quick (or full, MAPPINGS=30); correct other people's models: TOOLS=scalesim,zigzag RESULTS=dir
 	@$(BIN)/python -m tb.cli calibrate $(call args,$(CALIBRATE_OPTIONS))
 
 speed: $(STAMP) ## simulation speed of a chip, bench against a bare C++ loop, and where the time goes: make speed CORES=16 PROFILE=1

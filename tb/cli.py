@@ -7,6 +7,7 @@ Exit status: 0 every bit equal; 1 a bit differs, the simulation failed, or an im
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -43,6 +44,15 @@ from tb.calibration.run import calibrate as run_calibration
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
+from tb.foreign.calibrate import calibrate_tool, print_correction
+from tb.foreign.correction import FOLDER as CORRECTIONS
+from tb.foreign.correction import save
+from tb.foreign.environment import run_tool
+from tb.foreign.export import export as export_inputs
+from tb.foreign.export import print_missing
+from tb.foreign.page import write_page
+from tb.foreign.tool import Target
+from tb.foreign.tools import TOOLS, find_tool
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
@@ -61,7 +71,7 @@ from tb.run.preparation import schedule_on_chip
 from tb.run.presets import MARKS, preset_chip
 from tb.run.run import Run
 from tb.run.training import trainer
-from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_onnx, load_workload, require_network
+from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_file, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
@@ -75,7 +85,13 @@ INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Net = Annotated[str, typer.Option(help=f"Network of the zoo ({', '.join(sorted(ZOO))}) or an .onnx file.")]
+Net = Annotated[
+    str,
+    typer.Option(
+        help=f"Network of the zoo ({', '.join(sorted(ZOO))}), an .onnx file, a topology of SCALE-Sim (.csv) or a "
+        "workload of ZigZag or Stream (.yaml)."
+    ),
+]
 Cores = Annotated[int, typer.Option(help="Cores of the preset chip; 4 is a 2x2 mesh.")]
 ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes the chip, instead of --cores.")]
 Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
@@ -90,6 +106,12 @@ Launches = Annotated[
 ShapeText = Annotated[
     str | None,
     typer.Option(help="Input C,H,W of an .onnx file that leaves it open; of several inputs a=1,128,b=1,128."),
+]
+InputValues = Annotated[
+    str | None,
+    typer.Option(
+        "--input", help="Values of inputs of an .onnx file that are no pictures, for good: sr=16000 or a=1,b=0.5."
+    ),
 ]
 Calibration = Annotated[
     str | None, typer.Option(help="Pictures a,b that set the ranges of a float .onnx file; --image otherwise.")
@@ -131,6 +153,7 @@ def sim(
     batch: Batch = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
     shape: ShapeText = None,
+    input_values: InputValues = None,
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
@@ -201,7 +224,7 @@ def sim(
     require_same_batch(schedule, count)
     console = Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, calibration, percentile, fallback)
+    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
 
     def workload() -> Workload:
         return load_workload(
@@ -228,6 +251,7 @@ def check(
     image: Picture = None,
     batch: Batch = None,
     shape: ShapeText = None,
+    input_values: InputValues = None,
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
@@ -256,7 +280,7 @@ def check(
     )
     console = Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, calibration, percentile, fallback)
+    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
     try:
         watcher.stage("quantising the network and computing the golden results")
         loaded = load_workload(net, weights=weights, image=image, onnx=onnx, apart=not folds(schedule), batch=count)
@@ -444,6 +468,39 @@ def experiment(
 
 
 @app.command()
+def export(
+    tool: Annotated[str | None, typer.Option(help=f"Which: {', '.join(TOOLS)}.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for its inputs.")] = None,
+    net: Net = "vgg16",
+    cores: Cores = 1,
+    chip: ChipFile = None,
+    shape: ShapeText = None,
+    latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
+    bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    run: Annotated[bool, typer.Option(help="Run the tool on them, if it is a package of PyPI.")] = False,
+) -> None:
+    """Write another tool's own inputs for a chip and a network, and say what they cannot express."""
+    if tool is None or out is None:
+        raise BenchError(f"give TOOL={tool or '|'.join(TOOLS)} and OUT={out or 'folder'}")
+    find_tool(tool)
+    require_network(net)
+    params = _chip(cores, chip)
+    settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
+    settings.require_port(params.link_bytes)
+    onnx = OnnxOptions(parse_shapes(shape))
+    graph = load_workload(net, onnx=onnx, fuse=False).graph
+    console = Console()
+    try:
+        manifest, missing = export_inputs(tool, Target(params, settings), net, graph, out)
+    except OSError as error:
+        raise storage_error(error, str(out)) from error
+    print_missing(tool, manifest, missing, out, console)
+    if run:
+        console.print(f"running {tool} ...", highlight=False)
+        run_tool(tool, out)
+
+
+@app.command()
 def calibrate(
     kernels: Annotated[str, typer.Option(help="quick, in minutes, or full.")] = "quick",
     chips: Annotated[
@@ -464,11 +521,24 @@ def calibrate(
     coefficients: Annotated[
         Path | None, typer.Option(help="File of coefficients to write; of full that of the estimator otherwise.")
     ] = None,
+    tools: Annotated[
+        str | None, typer.Option(help=f"Correct other people's models a,b instead: {', '.join(TOOLS)}.")
+    ] = None,
+    results: Annotated[
+        str | None, typer.Option(help="Folders a,b of their inputs (export), in which they were run.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs on the RTL to compare with.")] = Path("runs"),
 ) -> None:
     """Fit the estimator's coefficients to kernels on the RTL, and validate them with networks that were never fitted.
 
-    An interrupted one goes on where it was: give the same command again.
+    An interrupted one goes on where it was: give the same command again. With TOOLS= and RESULTS= it fits corrections
+    of other people's models to the cycles of the RTL.
     """
+    if tools is not None or results is not None:
+        if tools is None or results is None:
+            raise BenchError(f"give TOOLS={tools or ','.join(TOOLS)} and RESULTS={results or 'folder'}, of make export")
+        _calibrate_tools(tools, results, runs, out or CORRECTIONS)
+        return
     if kernels not in ("quick", "full"):
         raise BenchError(f"KERNELS={kernels}: give quick or full")
     full = kernels == "full"
@@ -488,6 +558,17 @@ def calibrate(
     found = run_calibration(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
     print_calibration(found, console)
     console.print(f"written: {target}, {place}.md, {place}.json, {place}.svg", highlight=False, soft_wrap=True)
+
+
+def _calibrate_tools(tools: str, results: str, runs: Path, out: Path) -> None:
+    names, console = [name.strip() for name in tools.split(",")], Console()
+    for name in names:
+        find_tool(name)
+    for name in names:
+        correction = calibrate_tool(name, [Path(folder.strip()) for folder in results.split(",")], runs, console)
+        print_correction(correction, console)
+        files = save(correction, out), write_page(correction, out)
+        console.print(f"written: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -571,9 +652,11 @@ def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
         sys.exit(1)
 
 
-def _onnx_options(shape: str | None, calibration: str | None, percentile: float, fallback: str) -> OnnxOptions:
+def _onnx_options(
+    shape: str | None, values: str | None, calibration: str | None, percentile: float, fallback: str
+) -> OnnxOptions:
     files = tuple(Path(file) for file in calibration.split(",")) if calibration else ()
-    return OnnxOptions(parse_shapes(shape), files, percentile, fallback)
+    return OnnxOptions(parse_shapes(shape), files, percentile, fallback, values=parse_values(values))
 
 
 def parse_shapes(text: str | None) -> Shapes | None:
@@ -589,6 +672,26 @@ def parse_shapes(text: str | None) -> Shapes | None:
     if not all(size.isdecimal() and 0 < int(size) < 1 << 31 for sizes in shapes.values() for size in sizes):
         raise BenchError(f"SHAPE={text}: give C,H,W such as 3,224,224; of several inputs a=1,128,b=1,128")
     return {name: tuple(map(int, sizes)) for name, sizes in shapes.items()}
+
+
+def parse_values(text: str | None) -> dict[str, float]:
+    """Values of inputs by name: a=1,b=0.5.
+
+    Raises
+    ------
+    BenchError
+        If that is no list of names and finite numbers.
+    """
+    values: dict[str, float] = {}
+    for part in text.split(",") if text is not None else ():
+        name, given, value = part.rpartition("=")
+        try:
+            values[name.strip()] = number = float(value)
+        except ValueError:
+            number = math.inf
+        if not given or not name.strip() or not math.isfinite(number):
+            raise BenchError(f"INPUT={text}: give names and numbers, such as sr=16000 or a=1,b=0.5")
+    return values
 
 
 def _chip(cores: int, file: Path | None) -> ChipParams:
@@ -610,7 +713,7 @@ def _suffix(schedule: str, usual: str, fuse: bool, overlap: bool, launches: int 
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
-    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_onnx(net) else net
+    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_file(net) else net
     parts = [network, file.stem if file is not None else f"{chip.n_cores}cores"]
     parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
     parts += [sim] if sim != "verilator" else []

@@ -7,6 +7,7 @@ Exit status: 0 every bit equal; 1 a bit differs, the simulation failed, or an im
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -18,23 +19,34 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from estimator.energy import SETS, write_ert
 from golden.errors import GoldenError
 from golden.onnx_import import Shapes
 from golden.zoo import ZOO
-from rtl.contract.params import ChipParams, CoreParams, ParameterError, default_chip, load_chip
+from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.written import Written, require_same_batch, write_schedule
 from scheduler.rounds import require_own_launches
-from scheduler.schedule import DEFAULT_SCHEDULE, SCHEDULES, folds, schedule_kind
+from scheduler.schedule import SCHEDULES, folds, schedule_kind, usual_schedule
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
+from tb.bench.energy import report_energies
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
+from tb.foreign.calibrate import calibrate_tool, print_correction
+from tb.foreign.correction import FOLDER as CORRECTIONS
+from tb.foreign.correction import save
+from tb.foreign.environment import run_tool
+from tb.foreign.export import export as export_inputs
+from tb.foreign.export import print_missing
+from tb.foreign.page import write_page
+from tb.foreign.tool import Target
+from tb.foreign.tools import TOOLS, find_tool
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
@@ -46,30 +58,32 @@ from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_batch, parse_jobs, processors
+from tb.run.energies import prices_of
 from tb.run.facts import describe_array, estimated_summary
 from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
+from tb.run.presets import MARKS, preset_chip
 from tb.run.run import Run
 from tb.run.training import trainer
-from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_onnx, load_workload, require_network
+from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_file, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
 
 __all__ = ["app", "main", "parse_shapes"]
 
-LAYERWISE = ("layers", "apart")
-"""Kinds of schedule whose launches have one part."""
-MARKS = 256
-"""Entries of the cores' trace memories in the preset chips for launches of many layers."""
-FEW_CORES, MANY_TOKENS = 8, 128
-"""Beyond so many cores these chips have more token counters: a part of a launch needs some for each core."""
 INTERRUPTED = 130
 """Exit status of an interrupted command."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Net = Annotated[str, typer.Option(help=f"Network of the zoo ({', '.join(sorted(ZOO))}) or an .onnx file.")]
+Net = Annotated[
+    str,
+    typer.Option(
+        help=f"Network of the zoo ({', '.join(sorted(ZOO))}), an .onnx file, a topology of SCALE-Sim (.csv) or a "
+        "workload of ZigZag or Stream (.yaml)."
+    ),
+]
 Cores = Annotated[int, typer.Option(help="Cores of the preset chip; 4 is a 2x2 mesh.")]
 ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes the chip, instead of --cores.")]
 Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
@@ -84,6 +98,12 @@ Launches = Annotated[
 ShapeText = Annotated[
     str | None,
     typer.Option(help="Input C,H,W of an .onnx file that leaves it open; of several inputs a=1,128,b=1,128."),
+]
+InputValues = Annotated[
+    str | None,
+    typer.Option(
+        "--input", help="Values of inputs of an .onnx file that are no pictures, for good: sr=16000 or a=1,b=0.5."
+    ),
 ]
 Calibration = Annotated[
     str | None, typer.Option(help="Pictures a,b that set the ranges of a float .onnx file; --image otherwise.")
@@ -105,6 +125,12 @@ Picture = Annotated[
 Batch = Annotated[
     str | None, typer.Option(help="Number of pictures that go through one plan, each checked; 1 otherwise.")
 ]
+EnergySet = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Constants for energies: {', '.join(SETS)}, a .toml file, an Accelergy ERT as .yaml; all sets otherwise."
+    ),
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -119,6 +145,7 @@ def sim(
     batch: Batch = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
     shape: ShapeText = None,
+    input_values: InputValues = None,
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
@@ -130,13 +157,15 @@ def sim(
         typer.Option(help="Bytes per cycle of each memory node, at most twice its port's width; once otherwise."),
     ] = None,
     schedule: Annotated[
-        str,
+        str | None,
         typer.Option(
             help=f"Kind of schedule: {', '.join(SCHEDULES)}, or a .toml file as the command schedule writes it. fused "
-            "keeps tensors on the chip. apart gives each operator a launch, sums and max pools too, and quantises "
-            "float networks so; quantised .onnx files have their sums apart anyway and keep their rounding."
+            "keeps tensors on the chip; layers gives each layer a launch. apart gives each operator a launch, sums and "
+            "max pools too, and quantises float networks so; quantised .onnx files have their sums apart anyway and "
+            "keep their rounding. Otherwise fused, but layers with --no-fuse and on chips with unlike cores or "
+            "core.marks = 0."
         ),
-    ] = DEFAULT_SCHEDULE,
+    ] = None,
     launches: Launches = None,
     fuse: Annotated[bool, typer.Option(help="Compute max pools in the launch of the convolution before.")] = True,
     overlap: Annotated[
@@ -146,6 +175,10 @@ def sim(
         str | None,
         typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
     ] = None,
+    energy: EnergySet = None,
+    counters: Annotated[
+        bool, typer.Option(help="Build the chip with counters of all events that energies are made of.")
+    ] = False,
     profile: Profile = False,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
@@ -155,9 +188,13 @@ def sim(
     if sim not in SIMULATORS:
         raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
     require_network(net)
-    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
+    params, count = _chip(cores, chip), parse_batch(batch)
     require_own_launches(launches, count)
-    suffix = _suffix(schedule, fuse, overlap, launches, count)
+    if counters:
+        params = replace(params, counters=True)
+    usual = usual_schedule(params, pools=fuse)
+    schedule = schedule or usual
+    suffix = _suffix(schedule, usual, fuse, overlap, launches, count) + "-counters" * counters
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
         chip=params,
@@ -170,6 +207,7 @@ def sim(
         launches=launches,
         fuse=fuse,
         overlap=overlap,
+        energy=energy,
         profile=profile,
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
         jobs=parse_jobs(jobs),
@@ -178,7 +216,7 @@ def sim(
     require_same_batch(schedule, count)
     console = Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, calibration, percentile, fallback)
+    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
 
     def workload() -> Workload:
         return load_workload(
@@ -205,31 +243,36 @@ def check(
     image: Picture = None,
     batch: Batch = None,
     shape: ShapeText = None,
+    input_values: InputValues = None,
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
-    schedule: Annotated[str, typer.Option(help="Kind of schedule, as of sim.")] = DEFAULT_SCHEDULE,
+    schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
     overlap: Annotated[bool, typer.Option(help="As of sim.")] = True,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    energy: EnergySet = None,
     name: Annotated[str | None, typer.Option(help="Name of the run: its figures are in runs/NAME/check.json.")] = None,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Everything but the simulation: what would run where and why, estimated cycles and DRAM bytes, int8 error."""
     require_network(net)
-    params, count = _chip(cores, chip, fused=schedule not in LAYERWISE), parse_batch(batch)
+    params, count = _chip(cores, chip), parse_batch(batch)
+    usual = usual_schedule(params)
+    schedule = schedule or usual
     require_same_batch(schedule, count)
-    suffix = _suffix(schedule, True, overlap, None, count)
+    suffix = _suffix(schedule, usual, True, overlap, None, count)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, SIMULATORS[0], None) + suffix),
         chip=params,
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         schedule=schedule,
         overlap=overlap,
+        energy=energy,
     )
     console = Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, calibration, percentile, fallback)
+    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
     try:
         watcher.stage("quantising the network and computing the golden results")
         loaded = load_workload(net, weights=weights, image=image, onnx=onnx, apart=not folds(schedule), batch=count)
@@ -263,7 +306,7 @@ def write_plan(
 ) -> None:
     """Write the schedule of a network: a file to edit, which sim --schedule FILE runs, and a picture of it."""
     require_network(net)
-    params = _chip(cores, chip, fused=schedule not in LAYERWISE)
+    params = _chip(cores, chip)
     files, count = outputs(out, schedule, core, params.n_cores), parse_batch(batch)
     require_own_launches(launches, count)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
@@ -300,6 +343,28 @@ def _drawing() -> Callable[..., str]:
     from tb.report.picture import draw_plan
 
     return draw_plan
+
+
+@app.command(name="energy")
+def price_events(
+    nets: Annotated[str, typer.Option(help="Networks of the zoo: a,b,...")] = ",".join(sorted(ZOO)),
+    cores: Cores = 4,
+    chip: ChipFile = None,
+    schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
+    energy: EnergySet = None,
+    ert: Annotated[Path | None, typer.Option(help="Write the chip's prices here, as an Accelergy ERT.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table here, as OUT.md.")] = None,
+) -> None:
+    """Energy of networks by class from the events of their programs; nothing is simulated."""
+    params = _chip(cores, chip)
+    prices = prices_of(params, energy)
+    console = Console()
+    if ert is not None:
+        write_output(ert, write_ert(prices[0]))
+        console.print(f"prices of {prices[0].name}: {ert}", highlight=False, soft_wrap=True)
+        return
+    options = RunOptions(name="energy", chip=params, schedule=schedule or usual_schedule(params), energy=energy)
+    report_energies(nets.split(","), options, console, out)
 
 
 @app.command()
@@ -395,6 +460,65 @@ def experiment(
 
 
 @app.command()
+def export(
+    tool: Annotated[str | None, typer.Option(help=f"Which: {', '.join(TOOLS)}.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for its inputs.")] = None,
+    net: Net = "vgg16",
+    cores: Cores = 1,
+    chip: ChipFile = None,
+    shape: ShapeText = None,
+    latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
+    bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    run: Annotated[bool, typer.Option(help="Run the tool on them, if it is a package of PyPI.")] = False,
+) -> None:
+    """Write another tool's own inputs for a chip and a network, and say what they cannot express."""
+    if tool is None or out is None:
+        raise BenchError(f"give TOOL={tool or '|'.join(TOOLS)} and OUT={out or 'folder'}")
+    find_tool(tool)
+    require_network(net)
+    params = _chip(cores, chip)
+    settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
+    settings.require_port(params.link_bytes)
+    onnx = OnnxOptions(parse_shapes(shape))
+    graph = load_workload(net, onnx=onnx, fuse=False).graph
+    console = Console()
+    try:
+        manifest, missing = export_inputs(tool, Target(params, settings), net, graph, out)
+    except OSError as error:
+        raise storage_error(error, str(out)) from error
+    print_missing(tool, manifest, missing, out, console)
+    if run:
+        console.print(f"running {tool} ...", highlight=False)
+        run_tool(tool, out)
+
+
+@app.command()
+def calibrate(
+    tools: Annotated[str | None, typer.Option(help=f"Other people's models a,b: {', '.join(TOOLS)}.")] = None,
+    results: Annotated[
+        str | None, typer.Option(help="Folders a,b of their inputs (export), in which they were run.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs on the RTL.")] = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help=f"Folder of the corrections; {CORRECTIONS} otherwise.")] = None,
+) -> None:
+    """Fit corrections of other people's models to the cycles of the RTL."""
+    if tools is None or results is None:
+        raise BenchError(f"give TOOLS={tools or ','.join(TOOLS)} and RESULTS={results or 'folder'}, of make export")
+    _calibrate_tools(tools, results, runs, out or CORRECTIONS)
+
+
+def _calibrate_tools(tools: str, results: str, runs: Path, out: Path) -> None:
+    names, console = [name.strip() for name in tools.split(",")], Console()
+    for name in names:
+        find_tool(name)
+    for name in names:
+        correction = calibrate_tool(name, [Path(folder.strip()) for folder in results.split(",")], runs, console)
+        print_correction(correction, console)
+        files = save(correction, out), write_page(correction, out)
+        console.print(f"written: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def speed(
     net: Net = "vgg16",
     layer: Annotated[str, typer.Option(help="Layer to simulate.")] = "conv4_1",
@@ -475,9 +599,11 @@ def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
         sys.exit(1)
 
 
-def _onnx_options(shape: str | None, calibration: str | None, percentile: float, fallback: str) -> OnnxOptions:
+def _onnx_options(
+    shape: str | None, values: str | None, calibration: str | None, percentile: float, fallback: str
+) -> OnnxOptions:
     files = tuple(Path(file) for file in calibration.split(",")) if calibration else ()
-    return OnnxOptions(parse_shapes(shape), files, percentile, fallback)
+    return OnnxOptions(parse_shapes(shape), files, percentile, fallback, values=parse_values(values))
 
 
 def parse_shapes(text: str | None) -> Shapes | None:
@@ -495,14 +621,29 @@ def parse_shapes(text: str | None) -> Shapes | None:
     return {name: tuple(map(int, sizes)) for name, sizes in shapes.items()}
 
 
-def _chip(cores: int, file: Path | None, *, fused: bool = False) -> ChipParams:
-    """The chip of a file, or a preset: for launches of many layers one with what they can use."""
-    if file is not None:
-        return load_chip(file)
-    if not fused:
-        return default_chip(cores)
-    chip = default_chip(cores, CoreParams(marks=MARKS, multicast=True))
-    return replace(chip, tokens=MANY_TOKENS) if cores > FEW_CORES else chip
+def parse_values(text: str | None) -> dict[str, float]:
+    """Values of inputs by name: a=1,b=0.5.
+
+    Raises
+    ------
+    BenchError
+        If that is no list of names and finite numbers.
+    """
+    values: dict[str, float] = {}
+    for part in text.split(",") if text is not None else ():
+        name, given, value = part.rpartition("=")
+        try:
+            values[name.strip()] = number = float(value)
+        except ValueError:
+            number = math.inf
+        if not given or not name.strip() or not math.isfinite(number):
+            raise BenchError(f"INPUT={text}: give names and numbers, such as sr=16000 or a=1,b=0.5")
+    return values
+
+
+def _chip(cores: int, file: Path | None) -> ChipParams:
+    """The chip of a file, or a preset."""
+    return preset_chip(cores) if file is None else load_chip(file)
 
 
 def _with_marks(chip: ChipParams) -> ChipParams:
@@ -510,16 +651,16 @@ def _with_marks(chip: ChipParams) -> ChipParams:
     return replace(chip, cores=tuple(replace(core, marks=max(MARKS, core.marks)) for core in chip.cores))
 
 
-def _suffix(schedule: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
-    """What tells runs of other schedules, or of several pictures, from those of the default one."""
-    kind = "" if schedule == DEFAULT_SCHEDULE else f"-{Path(schedule).stem}"
+def _suffix(schedule: str, usual: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
+    """What tells runs of other schedules, or of several pictures, from those of the usual one."""
+    kind = "" if schedule == usual else f"-{Path(schedule).stem}"
     cut = "" if launches is None else f"-{launches}launches"
     several = f"-batch{batch}" if batch > 1 else ""
     return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial") + several
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
-    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_onnx(net) else net
+    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_file(net) else net
     parts = [network, file.stem if file is not None else f"{chip.n_cores}cores"]
     parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
     parts += [sim] if sim != "verilator" else []

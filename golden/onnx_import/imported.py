@@ -8,7 +8,7 @@ import numpy as np
 from golden.errors import OnnxError
 from golden.int8.fallback import Feeds, HostPart, Port, Tail, as_int8
 from golden.int8.qgraph import QGraph, fed
-from golden.net.graph import Graph, Host
+from golden.net.graph import Graph
 from golden.onnx_import.model import Model
 from golden.onnx_import.work import Share, why_nothing
 
@@ -63,6 +63,8 @@ class _Imported:
     """The branches of the file that are taken: `golden.onnx_import.branches`."""
     origins: dict[str, str]
     """Name of the ONNX node that a node of the graph comes of, by the latter's name."""
+    fixed: Feeds
+    """Inputs of the file that are constants here."""
 
     def ports(self) -> dict[str, Port]:
         """How ONNX sees what the graph puts out, by the graph's names."""
@@ -144,11 +146,7 @@ class FloatModel(_Imported):
 
     def bound(self, feeds: Feeds) -> Graph:
         """The graph, its host given the inputs of a picture."""
-        nodes = tuple(
-            replace(node, feeds={name: feeds[name] for name in node.part.given}) if isinstance(node, Host) else node
-            for node in self.graph.nodes
-        )
-        return replace(self.graph, nodes=nodes)
+        return self.graph.fed(feeds)
 
     def image(self, feeds: Feeds) -> np.ndarray:
         """The graph's input float32[C, H, W]."""

@@ -30,7 +30,7 @@ class Mesh(wiring.Component):
     send_request, send_response, receive_request, receive_response
         For each node, the streams of its `rtl.noc.port.NetworkPort`.
     counter_index, counter_value
-        For each router, a counter of `rtl.contract.regs.RouterCounter`, one cycle later.
+        For each router, a counter of `rtl.contract.regs.router_counters`, one cycle later.
     progress
         Some flit is on a router's outgoing link.
     clear, running

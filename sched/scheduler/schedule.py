@@ -17,7 +17,7 @@ from scheduler.kinds.layers import Layers, PoolFusion
 from scheduler.kinds.written import Written
 from scheduler.plan.program import Plan
 
-__all__ = ["DEFAULT_SCHEDULE", "SCHEDULES", "folds", "schedule", "schedule_kind"]
+__all__ = ["SCHEDULES", "folds", "schedule", "schedule_kind", "usual_schedule"]
 
 
 class _Maker(Protocol):
@@ -28,7 +28,15 @@ SCHEDULES: dict[str, _Maker] = {"layers": Layers, "fused": Fused, "apart": Apart
 """By name: a launch for each layer; many layers in a launch, with what is between them on the chip; a launch for each
 operator, sums and pools among them."""
 
-DEFAULT_SCHEDULE = "layers"
+
+def usual_schedule(chip: ChipParams, *, pools: bool = True) -> str:
+    """Name of the kind of schedule that a chip gets where none is asked for.
+
+    Fused on cores that are all alike and pass marks, which tell the layers of a launch apart; otherwise layer by layer,
+    as also if no maximum pool is to join the convolution in front of it.
+    """
+    alike = len(set(chip.cores)) == 1
+    return "fused" if alike and pools and chip.cores[0].marks else "layers"
 
 
 def folds(name: str) -> bool:
@@ -89,8 +97,8 @@ def schedule(
 ) -> Plan:
     """Split, tile, place and program every layer, for the shortest time with such a memory; cut at nodes of the host.
 
-    Without a `kind`, layer by layer; a convolution then computes the maximum pool behind it in the same launch, where
-    that is faster.
+    Without a `kind`, layer by layer, on any chip; a convolution then computes the maximum pool behind it in the same
+    launch, where that is faster.
 
     Parameters
     ----------
@@ -102,4 +110,4 @@ def schedule(
     PlanError
         If a layer fits in no way; names it, what is too big, and the parameter to raise.
     """
-    return (kind or schedule_kind(DEFAULT_SCHEDULE)).plan(graph, chip, memory or MemoryTiming(), batch)
+    return (kind or Layers()).plan(graph, chip, memory or MemoryTiming(), batch)

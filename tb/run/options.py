@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rtl.contract.params import ChipParams
 from scheduler.kinds.kind import ScheduleKind
-from scheduler.schedule import DEFAULT_SCHEDULE, schedule_kind
+from scheduler.schedule import schedule_kind
 from tb.errors import BenchError
 from tb.sim.settings import MemorySettings
 
@@ -34,7 +34,7 @@ class RunOptions:
     """Compile the model with profile feedback, however short the run."""
     work: int = 0
     """Multiply-accumulates of the network as far as known beforehand; tb/model/recipe.py chooses by them."""
-    schedule: str = DEFAULT_SCHEDULE
+    schedule: str = "layers"
     """Kind of schedule (`scheduler.schedule.SCHEDULES`)."""
     launches: int | None = None
     """Starts of the chip, of a kind that may choose how many; None: as many as the kind likes."""
@@ -42,6 +42,8 @@ class RunOptions:
     """Off: no maximum pool joins the convolution in front of it."""
     overlap: bool = True
     """Off: at most one unit of a core works at a time."""
+    energy: str | None = None
+    """Constants for energies: a named set, or a file of one's own (`estimator.energy.load_prices`); None: all sets."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 

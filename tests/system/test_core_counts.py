@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rtl.contract.params import default_chip
 from tb.run.options import RunOptions
+from tb.run.presets import preset_chip
 from tb.run.run import Run
 from tb.run.workload import Workload, load_workload
 
@@ -23,7 +23,7 @@ def workload(net: str) -> Workload:
 
 @pytest.mark.parametrize("cores", [1, 2, 8, 16])
 def test_preset_runs_lenet5_and_a_layer_of_vgg16(cores: int, tmp_path: Path) -> None:
-    chip = default_chip(cores)
+    chip = preset_chip(cores)
     for net in ("lenet5", "vgg16"):
         options = RunOptions(net, chip, runs_dir=tmp_path, optimise=False)  # building costs more than simulating
         summary = Run(options, lambda net=net: workload(net), net).execute()

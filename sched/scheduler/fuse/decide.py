@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from operator import attrgetter
+from typing import NamedTuple
 
 from estimator import estimate
 from scheduler.code.draft import Draft
 from scheduler.errors import PlanError
 from scheduler.fuse.addresses import Addresses
 from scheduler.fuse.cuts import fewest_launches, how_to_get_more, joined, staying_behind
-from scheduler.fuse.form import Form
+from scheduler.fuse.form import Alone, Form
 from scheduler.fuse.launches import LaunchWriter
 from scheduler.fuse.search import LAUNCH_CYCLES, Choice, Search, best_of
 from scheduler.plan.program import Plan
@@ -19,6 +21,13 @@ __all__ = ["Decider"]
 
 CLEAR = 1.25
 """A launch whose layers would cost so much more one by one, as predicted, needs no estimate."""
+
+
+class _Spent(NamedTuple):
+    """Cycles, and cost: these, and what bytes count for beside."""
+
+    cycles: float
+    cost: float
 
 
 class Decider:
@@ -32,8 +41,6 @@ class Decider:
 
     def __init__(self, form: Form) -> None:
         self.form, self.writer = form, LaunchWriter(form)
-        self._apart: dict[int, Choice] = {}
-        """Operations with launches of their own, as far as these were asked for."""
 
     def plan(self) -> Plan:
         """By the best choices."""
@@ -84,11 +91,17 @@ class Decider:
                 raise PlanError(f"launch {place}, {error}") from error
         return found
 
-    def launches(self, choices: dict[int, Choice]) -> list[list[int]]:
-        """Numbers of the operations of every launch, and of the host between them: cut where nothing goes on."""
+    def launches(self, choices: dict[int, Choice], numbers: Iterable[int] | None = None) -> list[list[int]]:
+        """Numbers of the operations of every launch, and of the host between them: cut where nothing goes on.
+
+        Parameters
+        ----------
+        numbers : iterable of int, optional
+            Of which operations; of all.
+        """
         launches: list[list[int]] = []
         goes_on = False
-        for number in range(len(self.form.steps)):
+        for number in range(len(self.form.steps)) if numbers is None else numbers:
             if not goes_on:
                 launches.append([])
             launches[-1].append(number)
@@ -126,30 +139,51 @@ class Decider:
         for numbers in self.launches(choices):
             if len(numbers) == 1:
                 if len(self.form.searches) > 1 and numbers[0] in choices:
-                    confirmed[numbers[0]] = self._alone(numbers[0])
+                    confirmed[numbers[0]] = self._alone(numbers[0]).choice
                 continue
             together = sum(choices[number].cost for number in numbers)
             if sum(map(self._predicted_alone, numbers)) > CLEAR * together:
                 continue
-            if self._dearer_than_apart(numbers, self._launch_cost(numbers, choices)):
-                confirmed |= {number: self._apart_from(number) for number in numbers}
+            spent = self._spent(numbers, choices)
+            if self._more_than_apart(numbers, spent.cost, attrgetter("cost")):
+                confirmed |= self._apart_from(numbers)
+            elif self._more_than_apart(numbers, spent.cycles, attrgetter("cycles")):
+                confirmed |= self._quicker(numbers, choices[numbers[0]].pictures)
         return confirmed
 
-    def _apart_from(self, number: int) -> Choice:
-        """An operation with nothing that stays; several that complete a node together still share a launch."""
-        steps = self.form.steps
-        joined = number and not steps[number - 1].done
-        return self._alone(number) if steps[number].done and not joined else self.form.search.streamed(number)
+    def _quicker(self, numbers: Sequence[int], pictures: int) -> dict[int, Choice]:
+        """Choices for a launch that saves bytes and takes longer for it: nobody who fuses wants to wait for that."""
+        search = self.form.searches[pictures].for_cycles
+        try:
+            found = self._fitting(numbers[0], numbers[-1] + 1, [search])
+        except PlanError:
+            return self._apart_from(numbers)
+        choices = dict(zip(numbers, found, strict=True))
+        launches = self.launches(choices, numbers)
+        cycles = sum(
+            self._spent(some, choices).cycles if len(some) > 1 else self._alone(some[0]).cycles for some in launches
+        )
+        return choices if cycles <= sum(self._alone(number).cycles for number in numbers) else self._apart_from(numbers)
 
-    def _dearer_than_apart(self, numbers: Sequence[int], together: float) -> bool:
-        """Whether a launch of such a cost is dearer than its layers one by one.
+    def _apart_from(self, numbers: Sequence[int]) -> dict[int, Choice]:
+        """Operations with nothing that stays; several that complete a node together still share a launch."""
+        steps = self.form.steps
+        return {
+            number: self._alone(number).choice
+            if steps[number].done and not (number and not steps[number - 1].done)
+            else self.form.search.streamed(number)
+            for number in numbers
+        }
+
+    def _more_than_apart(self, numbers: Sequence[int], together: float, measure: Callable[[Alone], float]) -> bool:
+        """Whether a launch takes more than its layers one by one, in cycles or in cost.
 
         Layers whose turn has not come count as their multiply-accumulates at least, so that few need be estimated.
         """
         steps, batch, pes = self.form.steps, self.form.batch, self.form.chip.pes
         apart = batch * sum(steps[number].macs for number in numbers) / pes
         for number in numbers:
-            apart += self._alone(number).cost
+            apart += measure(self._alone(number))
             apart -= batch * steps[number].macs / pes
             if apart >= together:
                 return False
@@ -159,40 +193,42 @@ class Decider:
         """Predicted cost of an operation with all its tensors in DRAM, of all rounds."""
         return min(search.rounds * LAUNCH_CYCLES + search.least(number) for search in self.form.searches.values())
 
-    def _alone(self, number: int) -> Choice:
+    def _alone(self, number: int) -> Alone:
         """An operation with a launch of its own, with as many pictures at once as the estimator finds cheapest."""
-        if number not in self._apart:
+        known, kind = self.form.findings.alone, self.form.kind(number)
+        if kind not in known:
             searches = self.form.searches
-            found: list[Choice] = []
+            found: list[Alone] = []
             for count, search in searches.items():
                 of = search.stays.placements.__getitem__
                 try:
-                    draft = self.form.chooser.choose_among(search.stays.works(number, of), 0)
+                    draft = self.form.findings.chooser.choose_among(search.stays.works(number, of), 0)
                 except PlanError:
                     if not found and count == max(searches):
                         raise
                     continue
-                found.append(Choice((1, 1), None, search.rounds * self._cost(draft), 0, pictures=count))
-            self._apart[number] = min(found, key=lambda choice: choice.cost)
-        return self._apart[number]
+                spent = self._of_draft(draft, search.rounds)
+                found.append(Alone(Choice((1, 1), None, spent.cost, 0, pictures=count), spent.cycles))
+            known[kind] = min(found, key=attrgetter("cost"))
+        return known[kind]
 
     def _total(self, choices: dict[int, Choice]) -> float:
         """Estimated cost of everything."""
         return sum(
-            self._launch_cost(numbers, choices) if len(numbers) > 1 else self._alone(numbers[0]).cost
+            self._spent(numbers, choices).cost if len(numbers) > 1 else self._alone(numbers[0]).cost
             for numbers in self.launches(choices)
             if numbers[0] in choices
         )
 
-    def _launch_cost(self, numbers: Sequence[int], choices: dict[int, Choice]) -> float:
-        """Estimated, of all rounds."""
-        search = self.form.searches[choices[numbers[0]].pictures]
-        return search.rounds * self._cost(self.writer.draft(numbers, choices).draft)
+    def _spent(self, numbers: Sequence[int], choices: dict[int, Choice]) -> _Spent:
+        """On a launch, estimated, in all rounds."""
+        rounds = self.form.searches[choices[numbers[0]].pictures].rounds
+        return self._of_draft(self.writer.draft(numbers, choices).draft, rounds)
 
-    def _cost(self, draft: Draft) -> float:
-        """Estimated cycles, and what bytes count for beside."""
+    def _of_draft(self, draft: Draft, rounds: int) -> _Spent:
         estimated = estimate(draft, self.form.chip, self.form.memory)
-        return estimated.cycles + self.form.search.byte_cost * sum(estimated.dram_bytes.values())
+        nbytes = sum(estimated.dram_bytes.values())
+        return _Spent(rounds * estimated.cycles, rounds * (estimated.cycles + self.form.search.byte_cost * nbytes))
 
     # --- as many launches as are wanted -------------------------------------------------------------------------
 

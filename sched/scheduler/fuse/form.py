@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
@@ -17,7 +18,7 @@ from scheduler.group import Pools
 from scheduler.place import aliases, place_tensors
 from scheduler.rounds import pictures_at_once
 
-__all__ = ["Form", "Terms", "byte_cycles"]
+__all__ = ["Alone", "Findings", "Form", "Terms", "byte_cycles"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,36 @@ def byte_cycles(chip: ChipParams, memory: MemoryTiming) -> float:
     return 1 / (len(chip.memory_nodes) * memory.rate(chip.link_bytes))
 
 
+class Alone(NamedTuple):
+    """An operation with a launch of its own, and the cycles that it takes."""
+
+    choice: Choice
+    cycles: float
+
+    @property
+    def cost(self) -> float:
+        return self.choice.cost
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What forms of one network find of their operations, and share: most are the same in all forms.
+
+    Attributes
+    ----------
+    chooser : Chooser
+        Of operations with launches of their own.
+    memos : dict of int to Memo
+        What searches have found, by the number of pictures that are computed together.
+    alone : dict of Hashable to Alone
+        By what `Form.kind` says of an operation.
+    """
+
+    chooser: Chooser
+    memos: dict[int, Memo] = field(default_factory=dict)
+    alone: dict[Hashable, Alone] = field(default_factory=dict)
+
+
 class Form:
     """A network in one form, on a chip of equal cores.
 
@@ -63,8 +94,8 @@ class Form:
         By the name of a convolution, the maximum pool that its part computes too.
     input_layout : str
         How the network's input is stored (`scheduler.place.input_layouts`).
-    memos : dict of int to Memo
-        By the number of pictures that are computed together, what searches of other forms of the network have found.
+    findings : Findings
+        Of the other forms of the network, and for them.
 
     Attributes
     ----------
@@ -76,8 +107,6 @@ class Form:
         By the number of pictures that are computed together.
     search, stays : Search, Stays
         Of one picture at a time.
-    chooser : Chooser
-        Of operations with launches of their own.
     """
 
     def __init__(
@@ -89,10 +118,10 @@ class Form:
         batch: int,
         pools: Pools,
         input_layout: str,
-        memos: dict[int, Memo],
+        findings: Findings,
     ) -> None:
         self.terms, self.graph, self.chip, self.memory, self.batch = terms, graph, chip, memory, batch
-        self.pools, self.input_layout = pools, input_layout
+        self.pools, self.input_layout, self.findings = pools, input_layout, findings
         self.parents = aliases(graph, word_channels(chip))
         self.steps = operations(graph, pools, self.parents)
         self.tensors = Tensors(graph, self.steps, self.parents)
@@ -102,15 +131,18 @@ class Form:
         gates = any(isinstance(node, QGate) for node in graph.nodes)  # each picture has its own, and weights are shared
         for count in [1] if gates else pictures_at_once(batch, chip):
             stays = Stays(chip, self.steps, self.tensors, in_memory, count)
-            memo = memos.setdefault(count, Memo())
+            memo = findings.memos.setdefault(count, Memo())
             self.searches[count] = Search(stays, memory, byte_cost, terms.recomputed, batch // count, memo)
         self.search = self.searches[1]
         self.stays = self.search.stays
-        self.chooser = Chooser(chip, memory, terms.policy)
 
     def numbered(self, name: str) -> int:
         """Number of the operation of a node."""
         return next(number for number, step in enumerate(self.steps) if step.name == name)
+
+    def kind(self, number: int) -> Hashable:
+        """Equal for operations that cost the same, in any form."""
+        return tuple(search.alike(number) for search in self.searches.values())
 
     def output(self, number: int) -> str:
         """The tensor inside which an operation's output lies."""

@@ -9,10 +9,10 @@ from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QPool
 from rtl.contract.params import ChipParams
+from scheduler.choose import Chooser
 from scheduler.errors import PlanError
 from scheduler.fuse.decide import Decider
-from scheduler.fuse.form import Form, Terms, byte_cycles
-from scheduler.fuse.search import Memo
+from scheduler.fuse.form import Findings, Form, Terms, byte_cycles
 from scheduler.fuse.stay import require_equal_cores
 from scheduler.group import Pools, pool_candidates
 from scheduler.place import input_layouts, likely_layout
@@ -40,11 +40,11 @@ class Forms:
         require_equal_cores(chip)
         self.terms, self.graph, self.chip, self.memory, self.batch = terms, graph, chip, memory, batch
         self.candidates: Pools = {node.name: pool for node, pool in pool_candidates(graph)}
-        self._memos: dict[int, Memo] = {}
+        self._findings = Findings(Chooser(chip, memory, terms.policy))
 
     def form(self, pools: Pools, input_layout: str) -> Form:
         """The network with these pools joined, and its input stored so."""
-        return Form(self.terms, self.graph, self.chip, self.memory, self.batch, pools, input_layout, self._memos)
+        return Form(self.terms, self.graph, self.chip, self.memory, self.batch, pools, input_layout, self._findings)
 
     def decider(self, pools: Pools | None = None, input_layout: str | None = None) -> Decider:
         """What decides for a form; for the one that seems best, as far as nothing is said.

@@ -182,7 +182,7 @@ class LaunchWriter:
     def _alone(self, works: list[Work], choice: Choice, top: int) -> Draft:
         """A launch of one operation: as the estimator finds it fastest, or as somebody wrote it."""
         form = self.form
-        draft = form.chooser.choose_among(works, top)
+        draft = form.findings.chooser.choose_among(works, top)
         ((mapping,),) = draft.parts
         grid, tiles = (mapping.g_oc, len(mapping.tiling.row_parts)), mapping.tiling.tiles_y
         if not choice.written or (grid == choice.grid and choice.tiles in (None, tiles)):

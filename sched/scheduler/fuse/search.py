@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from math import inf
 from typing import NamedTuple
 
@@ -189,6 +189,12 @@ class Search:
         How often everything is done, each time for as many pictures as are computed together.
     memo : Memo, optional
         Of searches with the same chip, memory and costs, in the same or another form of the network.
+
+    Attributes
+    ----------
+    alike : callable
+        Of an operation's number, the number of its kind: operations of a kind cost the same, wherever their tensors
+        are.
     """
 
     def __init__(
@@ -210,7 +216,13 @@ class Search:
         self.macs = sum(step.macs for step in stays.steps)
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
-        self._alike = cache(self._kind)
+        self.alike = cache(self._kind)
+
+    @cached_property
+    def for_cycles(self) -> Search:
+        """The same if bytes of DRAM traffic counted for no more than the cycles that they take."""
+        memo = replace(self.memo, prices={})
+        return Search(self.stays, self.memory, 0.0, self.recomputed, self.rounds, memo)
 
     def best(self, first: int, end: int, capacity: int) -> list[Choice]:
         """Of operations [first, end); tensors that are alive at either end are in DRAM there.
@@ -422,7 +434,7 @@ class Search:
         loads = tuple(place is None for place in where.values())
         level = level if any(loads) else 0
         chain = strips.chain
-        kinds = tuple(map(self._alike, range(chain.first, chain.end)))
+        kinds = tuple(map(self.alike, range(chain.first, chain.end)))
         key = kinds, number - chain.first, chain.row_parts, chain.strips, loads, stay, level, tiles
         if key not in self.memo.prices:
             prices = [self._of_strip(strips, number, n, where, stay, level, tiles) for n in range(chain.strips)]
@@ -501,7 +513,7 @@ class Search:
         """
         loads = any(place is None for place in where.values())
         level = None if left is None else self._level(left) if loads else 0
-        key = self._alike(number), grid, tuple(place is None for place in where.values()), stay, level, tiles
+        key = self.alike(number), grid, tuple(place is None for place in where.values()), stay, level, tiles
         if key not in self.memo.prices:
             self.memo.prices[key] = self._price(number, grid, where, stay, level, tiles)
         return self._affordable(number, self.memo.prices[key], tiles)
@@ -557,7 +569,7 @@ class Search:
         self, number: int, grid: Grid, where: dict[str, Stay], stay: Stay, level: int | None, tiles: int | None
     ) -> Price:
         sink = sink_of(self.stays.tensor(self.stays.steps[number].output, stay))
-        key = self._alike(number), grid, tuple(place is None for place in where.values()), level, tiles
+        key = self.alike(number), grid, tuple(place is None for place in where.values()), level, tiles
         if key not in self.memo.mapped:
             self.memo.mapped[key] = self._mappings(number, grid, where, level, tiles)
         return self._cheapest(self.memo.mapped[key], sink)

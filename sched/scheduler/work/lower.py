@@ -48,9 +48,11 @@ def is_depthwise(node: QConv, in_shape: tuple[int, int, int]) -> bool:
 
 def int8_parts(weight: np.ndarray) -> list[np.ndarray]:
     """int8 arrays whose sum is a weight: one, but for wide weights."""
+    if weight.dtype == np.int8:
+        return [weight]
     parts = [weight.clip(-128, 127).astype(np.int8)]
     rest = weight - parts[0]
-    while weight.dtype != np.int8 and rest.any():
+    while rest.any():
         parts.append(rest.clip(-128, 127).astype(np.int8))
         rest = rest - parts[-1]
     return parts

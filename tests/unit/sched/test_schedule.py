@@ -18,7 +18,7 @@ from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.map.split import shares
 from scheduler.map.tokens import TokenMap
-from scheduler.schedule import schedule_kind
+from scheduler.schedule import schedule_kind, usual_schedule
 from scheduler.work.work import Work
 from tests.cases import GraphBuilder
 
@@ -335,3 +335,12 @@ def test_a_pool_too_large_for_the_accumulators_stays_alone() -> None:
     core = CoreParams(8, 8, acc_entries=32)
     graph = pooled_chain(kernel=5, stride=2).graph("net", "maxpool1")
     assert len(schedule(graph, default_chip(1, core)).launches) == 2
+
+
+def test_layers_share_launches_where_the_chip_can_tell_them_apart() -> None:
+    plain, marked = CoreParams(), CoreParams(marks=16)
+    assert usual_schedule(default_chip(4, marked)) == "fused"
+    assert usual_schedule(default_chip(4, plain)) == "layers"
+    assert usual_schedule(default_chip(4, marked), pools=False) == "layers"
+    mixed = replace(default_chip(2), cores=(marked, CoreParams(8, 8, marks=16)))
+    assert usual_schedule(mixed) == "layers"

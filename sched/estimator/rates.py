@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 
 from estimator.routes import Route, Routes
 
@@ -105,44 +104,61 @@ def fair_rates(flows: Sequence[tuple[Route, float]], shared: int, bandwidth: flo
     bandwidth : float
         Flits per cycle of a memory node, reads and writes together.
     """
-    crowd: dict[tuple[int, int], int] = {}  # of each plane on each link
-    for route, _ in flows:
-        for link in route.links:
-            crowd[link, route.plane] = crowd.get((link, route.plane), 0) + 1
-    weights = [1.0 / max([crowd[link, route.plane] for link in route.links]) for route, _ in flows]
-    levels = [limit / weight for (_, limit), weight in zip(flows, weights, strict=True)]
     users: dict[int, list[int]] = {}  # memories have negative numbers
     for number, (route, _) in enumerate(flows):
-        for link in route.links:
-            if shared >> link & 1:
-                users.setdefault(link, []).append(number)
+        mask = route.mask & shared
+        while mask:
+            link = mask.bit_length() - 1
+            mask ^= 1 << link
+            if link in users:
+                users[link].append(number)
+            else:
+                users[link] = [number]
         if route.memory >= 0 and bandwidth < 2:
             users.setdefault(-2 - route.memory, []).append(number)
+    crowd = [1] * len(flows)
+    for link, some in users.items():
+        responses = [number for number in some if flows[number][0].plane]
+        for number in some if link >= 0 else ():
+            of_plane = len(responses) if flows[number][0].plane else len(some) - len(responses)
+            if of_plane > crowd[number]:
+                crowd[number] = of_plane
+    weights = [1.0 / count for count in crowd]
+    levels = [limit * count for (_, limit), count in zip(flows, crowd, strict=True)]
     left = {link: bandwidth if link < 0 else 1.0 for link in users}
     weight_of = {link: sum([weights[number] for number in some]) for link, some in users.items()}
+    links_of: list[list[int]] = [[] for _ in flows]
+    for link, some in users.items():
+        for number in some:
+            links_of[number].append(link)
     rates: list[Rate] = [(0.0, -1)] * len(flows)
-    waiting = set(range(len(flows)))
+    waiting = dict.fromkeys(range(len(flows)))
     level = 0.0
     while waiting:
-        shares = {link: left[link] / weight for link, weight in weight_of.items() if weight > EPSILON}
-        most = min(min([levels[number] for number in waiting]), min(shares.values(), default=inf))
+        most = min([levels[number] for number in waiting])
+        shares = [(left[link] / weight, link) for link, weight in weight_of.items()]
+        if shares:
+            most = min(most, min(shares)[0])
         level = max(level, most)
-        full = {link for link, share in shares.items() if share <= level + EPSILON}
-        frozen = {number for number in waiting if levels[number] <= level + EPSILON}
-        frozen.update(number for link in full for number in users[link] if number in waiting)
-        for number in sorted(frozen):
-            route = flows[number][0]
+        full = [link for share, link in shares if share <= level + EPSILON]
+        frozen = [number for number in waiting if levels[number] <= level + EPSILON]
+        frozen += [number for link in full for number in users[link]]
+        for number in frozen:
+            if number not in waiting:
+                continue
+            del waiting[number]
             rate = level * weights[number]
-            rates[number] = rate, _held(route, full)
-            waiting.remove(number)
-            for link in (*route.links, -2 - route.memory):
-                if link in left:
-                    left[link] -= rate
+            rates[number] = rate, _held(flows[number][0], full)
+            for link in links_of[number]:
+                left[link] -= rate
+                if link in weight_of:
                     weight_of[link] -= weights[number]
+                    if weight_of[link] < EPSILON:
+                        del weight_of[link]
     return rates
 
 
-def _held(route: Route, full: set[int]) -> int:
+def _held(route: Route, full: list[int]) -> int:
     """Of the links that carry no more, the first one on a way; of a memory, the link that leads to it."""
     before = route.before
     held = [(before[link].bit_count(), link) for link in full if link in before]

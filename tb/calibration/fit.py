@@ -24,9 +24,10 @@ __all__ = ["BOUNDS", "Fit", "Predictor", "Sample", "fit", "predictor"]
 
 TOLERANCE_CYCLES, TOLERANCE = 2.0, 0.01
 """Residual of 1: so many cycles, and so much of the measured ones."""
-BOUNDS: dict[str, tuple[float, float]] = {"burst_gap": (0.0, 4.0)}
-"""Least and greatest value of a coefficient, `USUAL_BOUNDS` of all others."""
-USUAL_BOUNDS = (0.0, 64.0)
+BOUNDS: dict[str, tuple[float, float]] = {"burst_gap": (0.0, 1.0)}
+"""Least and greatest value of a coefficient; `ROOM_CYCLES` to either side of the design, and no less than 0, of others."""
+ROOM_CYCLES = 8.0
+"""A fit that wants to go further from what was read off the design makes up for a wrong shape."""
 STEPS: dict[str, float] = {"burst_gap": 0.125}
 """Change of a coefficient to see its effect, `USUAL_STEP` of all others: the timeline is stepwise."""
 USUAL_STEP = 1.0
@@ -37,7 +38,7 @@ LEVEL = 0.95
 """Of the intervals."""
 PULL = 0.02
 """Weight of the pull towards the start, in residuals for a step: it decides what no kernel tells apart."""
-MOST_STEPS = 8
+MOST_STEPS = 6
 """For each of the scales."""
 SCALES = (10.0, 1.0)
 """Residuals from which on a kernel counts as one that no coefficients explain: large ones first, for at the start
@@ -179,7 +180,8 @@ class _Problem:
         self.names = list(start.values())
         self.origin = np.array(list(start.values().values()))
         self.steps = np.array([STEPS.get(name, USUAL_STEP) for name in self.names])
-        bounds = [BOUNDS.get(name, USUAL_BOUNDS) for name in self.names]
+        usual = [(max(0.0, value - ROOM_CYCLES), value + ROOM_CYCLES) for value in self.origin]
+        bounds = [BOUNDS.get(name, limits) for name, limits in zip(self.names, usual, strict=True)]
         self.low = np.array([low for low, _ in bounds])
         self.high = np.maximum([high for _, high in bounds], self.origin)
         self.measured = np.array([sample.cycles for sample in samples], float)

@@ -24,11 +24,14 @@ __all__ = ["BOUNDS", "Fit", "Predictor", "Sample", "fit", "predictor"]
 
 TOLERANCE_CYCLES, TOLERANCE = 2.0, 0.01
 """Residual of 1: so many cycles, and so much of the measured ones."""
-BOUNDS: dict[str, tuple[float, float]] = {"burst_gap": (0.0, 1.0)}
-"""Least and greatest value of a coefficient; `ROOM_CYCLES` to either side of the design, and no less than 0, of others."""
+BOUNDS: dict[str, tuple[float, float]] = {"burst_gap": (0.0, 0.0)}
+"""Least and greatest value of a coefficient; of others `ROOM_CYCLES` to either side of the design, and no less than 0.
+
+Bursts keep costing nothing: with a cost, layers that are alike would be estimated anew for each address.
+"""
 ROOM_CYCLES = 8.0
 """A fit that wants to go further from what was read off the design makes up for a wrong shape."""
-STEPS: dict[str, float] = {"burst_gap": 0.125}
+STEPS: dict[str, float] = {}
 """Change of a coefficient to see its effect, `USUAL_STEP` of all others: the timeline is stepwise."""
 USUAL_STEP = 1.0
 SEEN = 0.5
@@ -38,7 +41,7 @@ LEVEL = 0.95
 """Of the intervals."""
 PULL = 0.02
 """Weight of the pull towards the start, in residuals for a step: it decides what no kernel tells apart."""
-MOST_STEPS = 6
+MOST_STEPS = 5
 """For each of the scales."""
 SCALES = (10.0, 1.0)
 """Residuals from which on a kernel counts as one that no coefficients explain: large ones first, for at the start

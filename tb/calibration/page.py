@@ -66,7 +66,7 @@ def _unconstrained(found: Calibration) -> list[str]:
     names = [name for name, evidence in found.evidence.items() if not evidence.kernels]
     if not names:
         return []
-    return [f"No kernel constrains {', '.join(names)}: they keep the values that they had.", ""]
+    return [f"No kernel constrains {', '.join(names)} within the bounds: they keep the values that they had.", ""]
 
 
 def _chips(found: Calibration) -> str:

@@ -16,6 +16,9 @@ EXPERIMENT_OPTIONS := NAME ONLY NETS JOBS OUT
 EXPERIMENT_FLAGS := RTL ESTIMATES
 # Those of `make check`.
 CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH ENERGY NAME
+# Those of `make export` and `make calibrate`.
+EXPORT_OPTIONS := TOOL NET CORES CHIP SHAPE LATENCY BANDWIDTH OUT
+CALIBRATE_OPTIONS := TOOLS RESULTS RUNS OUT
 # And of `make fuzz`.
 FUZZ_OPTIONS := SEEDS CHIP SIM KIND REPLAY
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -23,7 +26,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment speed fuzz nightly clean
+.PHONY: help setup sim check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +35,7 @@ help: ## show this
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
 	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"
+	@echo "  options of export: $(EXPORT_OPTIONS) RUN; of calibrate: $(CALIBRATE_OPTIONS)"
 	@echo "  options of fuzz: $(FUZZ_OPTIONS)"
 
 setup: $(STAMP) ## install everything into .venv (and missing Debian packages, as root)
@@ -69,6 +73,12 @@ bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of 
 
 experiment: $(STAMP) ## a question to the chip, in many runs, what is not up to date: make experiment NAME=fusion; docs/experiments/NAME.md, .json and .svg
 	@$(BIN)/python -m tb.cli experiment $(call args,$(EXPERIMENT_OPTIONS)) $(call flags,$(EXPERIMENT_FLAGS))
+
+export: $(STAMP) ## another tool's inputs for our chip and network, and what they cannot say: make export TOOL=scalesim NET=lenet5 OUT=dir (RUN=1 runs it)
+	@$(BIN)/python -m tb.cli export $(call args,$(EXPORT_OPTIONS)) $(call flags,RUN)
+
+calibrate: $(STAMP) ## correct other people's models by the RTL's cycles: make calibrate TOOLS=scalesim,zigzag RESULTS=dir; corrections/TOOL.json
+	@$(BIN)/python -m tb.cli calibrate $(call args,$(CALIBRATE_OPTIONS))
 
 speed: $(STAMP) ## simulation speed of a chip, bench against a bare C++ loop, and where the time goes: make speed CORES=16 PROFILE=1
 	@$(BIN)/python -m tb.cli speed $(call args,NET LAYER CORES CHIP) $(call flags,PROFILE)

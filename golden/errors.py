@@ -1,8 +1,8 @@
 """Errors that a user can cause and repair: one line with the offending value and the remedy."""
 
 __all__ = [
-    "DisagreementError", "GoldenError", "GraphError", "ImageError", "OnnxError", "QuantError", "UnknownNetworkError",
-    "UnsupportedError", "WeightError",
+    "DisagreementError", "GoldenError", "GraphError", "ImageError", "LayerListError", "OnnxError", "QuantError",
+    "UnknownNetworkError", "UnsupportedError", "WeightError",
 ]  # fmt: skip
 
 
@@ -24,6 +24,10 @@ class WeightError(GoldenError):
 
 class ImageError(GoldenError):
     """An input picture cannot be read or does not fit the network."""
+
+
+class LayerListError(GoldenError):
+    """A list of layers cannot be read, breaks its format, or asks for what the chip has no layer for."""
 
 
 class OnnxError(GoldenError):

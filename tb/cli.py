@@ -37,6 +37,15 @@ from tb.bench.table import commit, print_report, record, require_writable, write
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
+from tb.foreign.calibrate import calibrate_tool, print_correction
+from tb.foreign.correction import FOLDER as CORRECTIONS
+from tb.foreign.correction import save
+from tb.foreign.environment import run_tool
+from tb.foreign.export import export as export_inputs
+from tb.foreign.export import print_missing
+from tb.foreign.page import write_page
+from tb.foreign.tool import Target
+from tb.foreign.tools import TOOLS, find_tool
 from tb.fuzz.campaign import KINDS, parse_seeds
 from tb.fuzz.campaign import fuzz as run_fuzz
 from tb.fuzz.campaign import replay as replay_program
@@ -55,7 +64,7 @@ from tb.run.preparation import schedule_on_chip
 from tb.run.presets import MARKS, preset_chip
 from tb.run.run import Run
 from tb.run.training import trainer
-from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_onnx, load_workload, require_network
+from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_file, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
@@ -67,7 +76,13 @@ INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Net = Annotated[str, typer.Option(help=f"Network of the zoo ({', '.join(sorted(ZOO))}) or an .onnx file.")]
+Net = Annotated[
+    str,
+    typer.Option(
+        help=f"Network of the zoo ({', '.join(sorted(ZOO))}), an .onnx file, a topology of SCALE-Sim (.csv) or a "
+        "workload of ZigZag or Stream (.yaml)."
+    ),
+]
 Cores = Annotated[int, typer.Option(help="Cores of the preset chip; 4 is a 2x2 mesh.")]
 ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes the chip, instead of --cores.")]
 Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
@@ -436,6 +451,65 @@ def experiment(
 
 
 @app.command()
+def export(
+    tool: Annotated[str | None, typer.Option(help=f"Which: {', '.join(TOOLS)}.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for its inputs.")] = None,
+    net: Net = "vgg16",
+    cores: Cores = 1,
+    chip: ChipFile = None,
+    shape: ShapeText = None,
+    latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
+    bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    run: Annotated[bool, typer.Option(help="Run the tool on them, if it is a package of PyPI.")] = False,
+) -> None:
+    """Write another tool's own inputs for a chip and a network, and say what they cannot express."""
+    if tool is None or out is None:
+        raise BenchError(f"give TOOL={tool or '|'.join(TOOLS)} and OUT={out or 'folder'}")
+    find_tool(tool)
+    require_network(net)
+    params = _chip(cores, chip)
+    settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
+    settings.require_port(params.link_bytes)
+    onnx = OnnxOptions(parse_shapes(shape))
+    graph = load_workload(net, onnx=onnx, fuse=False).graph
+    console = Console()
+    try:
+        manifest, missing = export_inputs(tool, Target(params, settings), net, graph, out)
+    except OSError as error:
+        raise storage_error(error, str(out)) from error
+    print_missing(tool, manifest, missing, out, console)
+    if run:
+        console.print(f"running {tool} ...", highlight=False)
+        run_tool(tool, out)
+
+
+@app.command()
+def calibrate(
+    tools: Annotated[str | None, typer.Option(help=f"Other people's models a,b: {', '.join(TOOLS)}.")] = None,
+    results: Annotated[
+        str | None, typer.Option(help="Folders a,b of their inputs (export), in which they were run.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs on the RTL.")] = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help=f"Folder of the corrections; {CORRECTIONS} otherwise.")] = None,
+) -> None:
+    """Fit corrections of other people's models to the cycles of the RTL."""
+    if tools is None or results is None:
+        raise BenchError(f"give TOOLS={tools or ','.join(TOOLS)} and RESULTS={results or 'folder'}, of make export")
+    _calibrate_tools(tools, results, runs, out or CORRECTIONS)
+
+
+def _calibrate_tools(tools: str, results: str, runs: Path, out: Path) -> None:
+    names, console = [name.strip() for name in tools.split(",")], Console()
+    for name in names:
+        find_tool(name)
+    for name in names:
+        correction = calibrate_tool(name, [Path(folder.strip()) for folder in results.split(",")], runs, console)
+        print_correction(correction, console)
+        files = save(correction, out), write_page(correction, out)
+        console.print(f"written: {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def speed(
     net: Net = "vgg16",
     layer: Annotated[str, typer.Option(help="Layer to simulate.")] = "conv4_1",
@@ -555,7 +629,7 @@ def _suffix(schedule: str, usual: str, fuse: bool, overlap: bool, launches: int 
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
-    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_onnx(net) else net
+    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_file(net) else net
     parts = [network, file.stem if file is not None else f"{chip.n_cores}cores"]
     parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
     parts += [sim] if sim != "verilator" else []

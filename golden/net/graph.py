@@ -1,9 +1,10 @@
 """Float layer graph: a network as its authors describe it, before quantisation."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from golden.errors import GraphError
+from golden.int8.fallback import Feeds
 from golden.net.nodes import (
     Add,
     AvgPool,
@@ -104,6 +105,14 @@ class Graph:
     def consumers(self, value: str) -> tuple[Node, ...]:
         """Nodes that read a value."""
         return tuple(node for node in self.nodes if value in node.inputs)
+
+    def fed(self, feeds: Feeds) -> "Graph":
+        """The same, its nodes for the host given these inputs of the model."""
+        nodes = tuple(
+            replace(node, feeds={name: feeds[name] for name in node.part.given}) if isinstance(node, Host) else node
+            for node in self.nodes
+        )
+        return replace(self, nodes=nodes)
 
     def _in(self, node: Node) -> list[Shape]:
         return [self.shapes[name] for name in node.inputs]

@@ -8,7 +8,7 @@ import numpy as np
 from golden.errors import OnnxError
 from golden.int8.fallback import Feeds, HostPart, Port, Tail, as_int8
 from golden.int8.qgraph import QGraph, fed
-from golden.net.graph import Graph, Host
+from golden.net.graph import Graph
 from golden.onnx_import.model import Model
 from golden.onnx_import.work import Share, why_nothing
 
@@ -144,11 +144,7 @@ class FloatModel(_Imported):
 
     def bound(self, feeds: Feeds) -> Graph:
         """The graph, its host given the inputs of a picture."""
-        nodes = tuple(
-            replace(node, feeds={name: feeds[name] for name in node.part.given}) if isinstance(node, Host) else node
-            for node in self.graph.nodes
-        )
-        return replace(self.graph, nodes=nodes)
+        return self.graph.fed(feeds)
 
     def image(self, feeds: Feeds) -> np.ndarray:
         """The graph's input float32[C, H, W]."""

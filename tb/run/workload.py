@@ -17,6 +17,7 @@ from golden.int8.pools import pools_before_concats
 from golden.int8.qgraph import QGraph, fed
 from golden.int8.qnodes import QHost
 from golden.int8.quant import QuantisationError, distance, float_outputs, output_error, quantize
+from golden.layer_lists import LAYER_LISTS, load_layer_list
 from golden.net.inputs import load_batch
 from golden.net.weights import from_npz, seeded
 from golden.onnx_import import (
@@ -36,7 +37,7 @@ from golden.zoo import ZOO, load
 from tb.errors import BenchError, RunError
 
 __all__ = [
-    "DEFAULT_SEED", "FALLBACKS", "OnnxOptions", "OutputFacts", "Workload", "is_onnx", "load_workload",
+    "DEFAULT_SEED", "FALLBACKS", "OnnxOptions", "OutputFacts", "Workload", "is_file", "load_workload",
     "require_network", "select_layers",
 ]  # fmt: skip
 
@@ -131,22 +132,33 @@ class OnnxOptions:
     """Why nodes are to stay on the host, by name."""
 
 
-def is_onnx(net: str) -> bool:
+def is_file(net: str) -> bool:
     """Whether a network is named by a file, not by the zoo."""
+    return _is_onnx(net) or _is_layer_list(net)
+
+
+def _is_onnx(net: str) -> bool:
     return net.lower().endswith(".onnx")
+
+
+def _is_layer_list(net: str) -> bool:
+    return net.lower().endswith(tuple(LAYER_LISTS))
 
 
 def require_network(net: str) -> None:
     """Refuse, before anything else, what names a file that can be no model; unknown names are left to the zoo."""
     path = Path(net)
-    if net in ZOO or not (is_onnx(net) or path.exists() or path.suffix or len(path.parts) > 1):
+    if net in ZOO or not (is_file(net) or path.exists() or path.suffix or len(path.parts) > 1):
         return
     if path.is_dir():
         raise BenchError(f"NET={net} is a folder; give an .onnx file in it")
     if not path.exists():
         raise BenchError(f"NET={net} does not exist; give an .onnx file, or a network of the zoo (make nets)")
-    if not is_onnx(net):
-        raise BenchError(f"NET={net} is no .onnx file; export the model to ONNX and give that file")
+    if not is_file(net):
+        raise BenchError(
+            f"NET={net} is no .onnx file, nor a list of layers ({', '.join(LAYER_LISTS)}); export the model to ONNX "
+            "and give that file"
+        )
 
 
 def load_workload(
@@ -161,7 +173,7 @@ def load_workload(
     apart: bool = False,
     batch: int = 1,
 ) -> Workload:
-    """Build a network of the zoo or read an ONNX file, quantise it on the picture and compute every layer.
+    """Build a network of the zoo, or read an ONNX file or a list of layers; quantise it and compute every layer.
 
     A batch is quantised on its first picture; `image` then names as many, with commas between, or is left out.
 
@@ -179,7 +191,7 @@ def load_workload(
     """
     start = time.perf_counter()
     files = [] if image is None else [image] if batch == 1 else str(image).split(",")
-    if is_onnx(net):
+    if _is_onnx(net):
         for option, given in (("WEIGHTS", weights), ("SEED", seed)):
             if given is not None:
                 raise BenchError(f"{option}={given} makes no sense: {net} holds its weights; leave it out")
@@ -199,7 +211,14 @@ def load_workload(
             raise BenchError(
                 f"SHAPE, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them out"
             )
-        source = _read_zoo(net, weights, files, batch, seed, fold_sums=not apart)
+        if _is_layer_list(net):
+            for option, given in (("WEIGHTS", weights), ("IMAGE", image)):
+                if given is not None:
+                    raise BenchError(f"{option}={given} makes no sense: {net} gives sizes alone; leave it out")
+            source = _read_layer_list(Path(net), layers, batch, seed, fold_sums=not apart)
+            layers = None  # these are all
+        else:
+            source = _read_zoo(net, weights, files, batch, seed, fold_sums=not apart)
     graph = source.graph
     selected = select_layers(graph, layers) if layers else graph
     if all(isinstance(node, QHost) for node in selected.nodes):
@@ -261,6 +280,24 @@ def _read_zoo(
 
     raws = [quantised.tensors[quantised.input].quantize(values) for values in inputs]
     return _Source(quantised, raws, note, compare)
+
+
+def _read_layer_list(path: Path, layers: str | None, batch: int, seed: int | None, *, fold_sums: bool) -> _Source:
+    network = load_layer_list(path)
+    if layers:
+        network = network.only(_named(network.layers, layers, network.graph.name))
+    feeds = [network.feeds(picture) for picture in range(batch)]
+    inputs = [network.image(picture) for picture in range(batch)]
+    graph = network.graph.fed(feeds[0])
+    values = seeded(graph, DEFAULT_SEED if seed is None else seed)
+    real: dict[str, np.ndarray] = {}
+    quantised = quantize(graph, values, inputs[0], outputs=real, fold_sums=fold_sums)
+
+    def compare(tensors: Mapping[str, np.ndarray], *, whole: bool) -> Compared:
+        return output_error(real, quantised, tensors) if whole else None, (), None
+
+    raws = [quantised.tensors[quantised.input].quantize(values) for values in inputs]
+    return _Source(fed(quantised, feeds), raws, network.note, compare)
 
 
 def _read_onnx(
@@ -406,17 +443,7 @@ def select_layers(graph: QGraph, layers: str) -> QGraph:
     BenchError
         If a name is unknown, or the part reads more than one tensor from outside.
     """
-    names = [node.name for node in graph.nodes]
-    chosen: set[str] = set()
-    for item in layers.split(","):
-        first, dots, last = item.strip().partition("..")
-        for name in (first, last) if dots else (first,):
-            if name not in names:
-                raise BenchError(f"{graph.name} has no layer {name!r}; it has {', '.join(names)}")
-        low, high = names.index(first), names.index(last if dots else first)
-        if low > high:
-            raise BenchError(f"layers {item!r}: {first} comes after {last}; write {last}..{first}")
-        chosen.update(names[low : high + 1])
+    chosen = _named([node.name for node in graph.nodes], layers, graph.name)
     nodes = tuple(node for node in graph.nodes if node.name in chosen)
     made = {node.output for node in nodes}
     outside = sorted({name for node in nodes for name in node.inputs} - made)
@@ -427,3 +454,18 @@ def select_layers(graph: QGraph, layers: str) -> QGraph:
     outputs = tuple(node.output for node in nodes if node.output not in used or node.output in graph.outputs)
     tensors = {name: tensor for name, tensor in graph.tensors.items() if name in made | {outside[0]}}
     return QGraph(graph.name, outside[0], outputs, tensors, nodes)
+
+
+def _named(names: Sequence[str], layers: str, network: str) -> list[str]:
+    """Those that `layers` names, in the network's order."""
+    chosen: set[str] = set()
+    for item in layers.split(","):
+        first, dots, last = item.strip().partition("..")
+        for name in (first, last) if dots else (first,):
+            if name not in names:
+                raise BenchError(f"{network} has no layer {name!r}; it has {', '.join(names)}")
+        low, high = names.index(first), names.index(last if dots else first)
+        if low > high:
+            raise BenchError(f"layers {item!r}: {first} comes after {last}; write {last}..{first}")
+        chosen.update(names[low : high + 1])
+    return [name for name in names if name in chosen]

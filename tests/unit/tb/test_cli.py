@@ -86,7 +86,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
         (["--net", "nowhere.onnx"], "NET=nowhere.onnx does not exist; give an .onnx file, or a network of the zoo"),
         (["--net", "models/net.pt"], "NET=models/net.pt does not exist; give an .onnx file, or a network of the zoo"),
-        (["--net", "tiny.toml"], "NET=tiny.toml is no .onnx file; export the model to ONNX"),
+        (["--net", "tiny.toml"], "NET=tiny.toml is no .onnx file, nor a list of layers (.csv, .yaml, .yml); export"),
         (["--net", "folder"], "NET=folder is a folder; give an .onnx file in it"),
         (["--net", "folder.onnx"], "NET=folder.onnx is a folder; give an .onnx file in it"),
         (["--net", "bad.onnx"], "'bad.onnx' is truncated or no ONNX file"),
@@ -149,6 +149,34 @@ def test_make_refuses_switches_that_are_neither_on_nor_off() -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "OVERLAP=2: give 1 or 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["export"], "give TOOL=scalesim|zigzag|stream|timeloop|onnxim|maestro and OUT=folder"),
+        (["export", "--tool", "gem5", "--out", "dir"], "unknown tool 'gem5'; choose one of scalesim, zigzag"),
+        (["export", "--tool", "zigzag", "--net", "no.csv", "--out", "dir"], "NET=no.csv does not exist"),
+        (["export", "--tool", "zigzag", "--net", "net.csv", "--out", "net.csv"], "cannot write net.csv"),
+        (["export", "--tool", "stream", "--net", "net.csv", "--run", "--out", "dir"], "Stream is no package of PyPI"),
+        (["export", "--tool", "timeloop", "--net", "deep.csv", "--out", "dir"], "Timeloop takes no layer of deep.csv"),
+        (["sim", "--net", "bad.csv"], "bad.csv: unknown column 'depth'"),
+        (["calibrate"], "give TOOLS=scalesim,zigzag,stream,timeloop,onnxim,maestro and RESULTS=folder, of make export"),
+        (["calibrate", "--tools", "scalesim", "--results", "dir"], "RESULTS=dir is no folder"),
+        (["calibrate", "--tools", "gem5", "--results", "dir"], "unknown tool 'gem5'"),
+    ],
+)
+def test_other_peoples_models_are_refused_in_one_line_and_status_2(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    columns = "Layer, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides\n"
+    Path("net.csv").write_text(columns + "a, 6, 6, 3, 3, 4, 8, 1\n")
+    Path("deep.csv").write_text(columns + "DP, 6, 6, 3, 3, 4, 1, 1\n")
+    Path("bad.csv").write_text("Layer, IFMAP Height, Depth\na, 1, 1\n")
+    assert _run(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 
 import numpy as np
 
 from estimator.coefficients import Coefficients
 from estimator.engines import setup_fields, timing_of
-from estimator.transfers import bursts, hops, store_cycles
+from estimator.transfers import bursts, store_cycles
 from rtl.contract import isa
 from rtl.contract.codec import decode, fields_of, store_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, TABLE_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.params import ChipParams
+from rtl.contract.routing import hops
 
 __all__ = [
     "PLACED",
@@ -143,8 +145,11 @@ class Load(Instruction):
 
     Attributes
     ----------
-    flits : float
-        With what its bursts cost beside.
+    flits : int
+    packet : float
+        Flits of a burst, in the mean, if none ends at a page.
+    gaps : float
+        Cycles that its bursts cost beside.
     nbytes : int
     traffic : str
     memory : int
@@ -155,7 +160,9 @@ class Load(Instruction):
     arrived : Tokens
     """
 
-    flits: float
+    flits: int
+    packet: float
+    gaps: float
     nbytes: int
     traffic: str
     memory: int
@@ -279,8 +286,7 @@ class Instructions:
 
     def _far(self, a: int, b: int) -> float:
         """Cycles of a signal from one core to another."""
-        (ax, ay), (bx, by) = self.chip.position(a), self.chip.position(b)
-        return self.c.signal_latency + self.c.hop_latency * (abs(ax - bx) + abs(ay - by) + 1)
+        return self.c.signal_latency + self.c.hop_latency * hops(self.chip, a, b)
 
     def _compute(self, start: _Start, core: int, setup: Fields, fields: Fields) -> Compute:
         params, c = self.chip.cores[core], self.c
@@ -304,17 +310,20 @@ class Instructions:
     def _load(self, start: _Start, fields: Fields) -> Load:
         flits = fields["runs"] * fields["run_flits"]
         cores = [core for core in range(self.chip.n_cores) if fields["cores"] >> core & 1]
+        memory = self.chip.memory_node_id(fields["memory"])
         return Load(
             *start,
             signals=(),
             cycles=self.c.load_issue,
             fence=False,
-            flits=flits + (self.c.burst_gap * bursts(self.chip, fields) if self.c.burst_gap else 0.0),
+            flits=flits,
+            packet=fields["run_flits"] / ceil(fields["run_flits"] / self.chip.max_packet_flits),
+            gaps=self.c.burst_gap * bursts(self.chip, fields) if self.c.burst_gap else 0.0,
             nbytes=flits * self.chip.link_bytes,
             traffic=TrafficClass(fields["traffic"]).name.lower(),
             memory=fields["memory"],
             cores=fields["cores"],
-            way=max(self.c.hop_latency * hops(self.chip, core, fields["memory"]) for core in cores),
+            way=self.c.hop_latency * max(hops(self.chip, core, memory) for core in cores),
             arrived=tuple((core, fields["token"]) for core in cores) if fields["token_valid"] else (),
         )
 

@@ -7,7 +7,7 @@ between events nothing is computed, so the time taken depends on the number of i
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,16 +17,19 @@ from typing import Any
 
 from estimator.coefficients import Coefficients
 from estimator.instructions import Compute, Instruction, Load, Marking, Setting, Signals, Store, Tokens
-from estimator.memory import MemoryServer, ReadJob, WriteJob
-from estimator.ports import Ports, SendJob
+from estimator.network import Network, Transfer
+from estimator.rates import Rates
+from estimator.routes import Route, Routes
 from estimator.timing import MemoryTiming
-from estimator.transfers import hops
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.marks import Mark, ends_of
 from rtl.contract.params import ChipParams
+from rtl.contract.routing import Link, hops
 
 __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline", "UnitState"]
 
+FETCH_GAP = 2
+"""Cycles between two requests for instructions of a core."""
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
 
 
@@ -46,6 +49,9 @@ class Estimate:
         Share of each memory node's bandwidth in use.
     marks : dict of int to tuple of Mark
         Of each core that passes some, in the order of their numbers.
+    link_flits: dict of Link to int
+        Flits that leave by each output of a router: data, instructions, and requests for them; neither signals nor
+        acknowledgements. Divided by the cycles, how busy that link is.
     """
 
     cycles: float
@@ -53,6 +59,7 @@ class Estimate:
     compute: dict[str, float]
     memory_busy: tuple[float, ...]
     marks: Mapping[int, tuple[Mark, ...]] = field(default_factory=dict)
+    link_flits: Mapping[Link, int] = field(default_factory=dict)
 
     @property
     def part_cycles(self) -> list[float]:
@@ -89,6 +96,8 @@ class UnitState:
     """Time at which the unit can start its next instruction."""
     arrived: int = 0
     requested: int = 0
+    last_fetch: float = inf
+    """Time at which END comes: it asks for more until then."""
     ended: bool = False
     woken: float = -inf
     """Time for which it was last called."""
@@ -135,12 +144,25 @@ class Timeline:
         self.now = 0.0
         self.last_end = inf
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
-        self.servers = [MemoryServer(capacity) for _ in chip.memory_nodes]
-        self.ports = Ports(chip.n_cores, chip.vc_depth)
+        self.routes, rates = _network(chip, capacity)
+        self.network = Network(self.routes, self.at, rates)
+        self.capacity = capacity
+        self.fetching = [0.0] * chip.n_cores
+        """Time at which each core may ask for a block of instructions."""
+        self.leaving = [0.0] * chip.n_cores
+        """Time at which it may ask for anything."""
+        self.read_flits = max(1, INSTRUCTION_BYTES // chip.link_bytes)
+        """Flits of an instruction, and of a request."""
+        self.kept: list[deque[tuple[Transfer, bool]]] = [deque() for _ in chip.memory_nodes]
+        """Requests in front of each memory node, and whether they are for instructions."""
+        self.carried: defaultdict[Route, int] = defaultdict(int)
+        """Flits of reads and of STOREs that go each way."""
+        self.requests: defaultdict[tuple[int, int], int] = defaultdict(int)
+        """Requests of each core to each memory node."""
         self.marks: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
         self.way = [
-            [c.hop_latency * hops(chip, core, node) for node in range(len(chip.memory_nodes))]
+            [c.hop_latency * hops(chip, core, chip.memory_node_id(node)) for node in range(len(chip.memory_nodes))]
             for core in range(chip.n_cores)
         ]
 
@@ -178,9 +200,16 @@ class Timeline:
         for unit in working:
             unit.causes["done"] = cycles - unit.last
         causes = {name: sum(u.causes[name] for u in working) / max(1, len(working)) for name in CAUSES}
-        busy = tuple(server.busy_flits / server.capacity / cycles for server in self.servers)
+        moved = [0] * len(self.chip.memory_nodes)
+        for route, flits in self.carried.items():
+            if route.memory >= 0:
+                moved[route.memory] += flits
+        for core, node in self.requests:
+            self.carried[self.routes.stores(core, node)] += self.read_flits * self.requests[core, node]
+        link_flits = self.routes.loads_of_links(self.carried)
+        busy = tuple(flits / self.capacity / cycles for flits in moved)
         marks = {core: tuple(some[number] for number in sorted(some)) for core, some in sorted(self.marks.items())}
-        return Estimate(cycles, self.bytes, causes, busy, marks)
+        return Estimate(cycles, self.bytes, causes, busy, marks, link_flits)
 
     def at(self, time: float, action: Callable[..., None], *args: Any) -> None:
         """Plan an event; of those at the same time, the one that was planned first comes first."""
@@ -190,75 +219,65 @@ class Timeline:
     # --- instruction fetch --------------------------------------------------------------------------------------
 
     def fetch(self, unit: UnitState) -> None:
-        """Ask for blocks of instructions as long as the queue has room for them."""
-        while unit.requested < len(unit.program) and unit.requested - unit.index <= unit.room:
+        """Ask for blocks of instructions as long as the queue has room for them; a core asks for one at a time."""
+        first = self.way[unit.core][unit.home] + self.c.fetch_latency + self.read_flits
+
+        def begun(when: float) -> None:
+            self.at(when + first, self.fetched, unit)
+
+        while self.now < unit.last_fetch and unit.requested - unit.index <= unit.room:
             unit.requested += unit.block
             nbytes = unit.block * INSTRUCTION_BYTES
             self.bytes["program"] += nbytes
-            job = ReadJob(nbytes / self.chip.link_bytes, 1 << unit.core, lambda when: self.sent(unit, when))
-            self.request(unit, unit.home, job, program=True)
-
-    def sent(self, unit: UnitState, when: float) -> None:
-        """The last flit of a block of instructions has left the memory node."""
-        self.at(when + self.way[unit.core][unit.home] + self.c.fetch_latency, self.fetched, unit)
+            flits = nbytes // self.chip.link_bytes
+            asks = max(self.now, self.fetching[unit.core])
+            self.leaving[unit.core] = asks + self.read_flits
+            self.fetching[unit.core] = asks + self.read_flits + FETCH_GAP
+            route = self.routes.loads(unit.home, 1 << unit.core)
+            self.carried[route] += flits
+            self.request(unit, unit.home, Transfer(route, flits, begun=begun, packet=flits), asks, program=True)
 
     def fetched(self, unit: UnitState) -> None:
+        behind = len(unit.program) - unit.arrived
         unit.arrived += unit.block
+        if behind <= unit.block:
+            unit.last_fetch = min(unit.last_fetch, self.now + self.read_flits * (behind - 1))
         self.wake(unit)
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def request(self, unit: UnitState, node: int, job: ReadJob, program: bool = False) -> None:
-        """Send a request to a memory node."""
-        self.at(self.now + (self.c.request_latency + self.way[unit.core][node]), self.read, node, job, program)
+    def request(self, unit: UnitState, node: int, transfer: Transfer, asks: float, *, program: bool = False) -> None:
+        """Ask a memory node for what it is to send."""
+        self.requests[unit.core, node] += 1
+        way = self.c.request_latency + self.way[unit.core][node]
+        self.at(asks + way, self.read, node, transfer, program)
 
-    def read(self, node: int, job: ReadJob, program: bool) -> None:
-        """A request has come to a memory node."""
-        server = self.servers[node]
-        server.settle(self.now)
-        job.ready = self.now + self.c.read_latency + self.memory.latency_cycles
-        server.read(job, program)
-        self.update(node)
+    def read(self, node: int, transfer: Transfer, program: bool) -> None:
+        """A request has come to a memory node; it waits behind LOADs for which the node has no room."""
+        kept = self.kept[node]
+        if kept or not (program or self.network.takes(self.chip.n_cores + node)):
+            kept.append((transfer, program))
+            if len(kept) == 1:
+                self.network.tell_progress(self.chip.n_cores + node, lambda: self.at(self.now, self.admit, node))
+        else:
+            self.accept(node, transfer, program)
 
-    def write(self, node: int, job: WriteJob) -> None:
-        """A memory node begins to take the flits of a STORE."""
-        server = self.servers[node]
-        server.settle(self.now)
-        server.write(job)
-        self.update(node)
+    def admit(self, node: int) -> None:
+        """There may be room for requests that wait."""
+        kept, number = self.kept[node], self.chip.n_cores + node
+        while kept and (kept[0][1] or self.network.takes(number)):
+            self.accept(node, *kept.popleft())
+        if not kept:
+            self.network.tell_progress(number, None)
 
-    def update(self, node: int | None) -> None:
-        """Rates may have changed at this node, and with it at those that send to the same cores, or at any."""
-        limits = read_limits(tuple([server.sends_to for server in self.servers]), self.ports.taken)
-        for index, (server, limit) in enumerate(zip(self.servers, limits, strict=True)):
-            if index != node:
-                if limit == server.read_rate:
-                    continue
-                server.settle(self.now)
-            if server.set_rates(limit) or index == node:
-                server.version += 1
-                event = server.next_event()
-                if event < inf:
-                    self.at(event, self.serve, index, server.version)
-        if self.ports.busy and self.room() != self.ports.room:
-            self.share()
-
-    def room(self) -> tuple[float, ...]:
-        """Flits per cycle of each core's port that reads leave."""
-        room = [1.0] * self.chip.n_cores
-        for server in self.servers:
-            for core in range(self.chip.n_cores) if server.read_rate else ():
-                room[core] -= server.read_rate * (server.sends_to >> core & 1)
-        return tuple(room)
-
-    def serve(self, node: int, version: int) -> None:
-        server = self.servers[node]
-        if version != server.version:
-            return
-        server.settle(self.now)
-        for job in server.completed():
-            job.done(self.now)
-        self.update(node)
+    def accept(self, node: int, transfer: Transfer, program: bool) -> None:
+        """A memory node takes a request."""
+        transfer.ready = self.now + self.c.read_latency + self.memory.latency_cycles
+        number = self.chip.n_cores + node
+        if program:
+            self.network.send_soon(number, transfer, self.now)
+        else:
+            self.network.send(number, transfer, self.now)
 
     # --- units --------------------------------------------------------------------------------------------------
 
@@ -296,9 +315,9 @@ class Timeline:
             for token in instruction.tokens:
                 tokens[token] -= 1
             unit.index += 1
-            self.execute(unit, instruction)
-            if unit.requested < len(unit.program):
+            if self.now < unit.last_fetch:
                 self.fetch(unit)
+            self.execute(unit, instruction)
 
     def account(self, unit: UnitState, cause: str) -> None:
         """Time since the last call goes to what was found missing then."""
@@ -373,11 +392,22 @@ class Timeline:
         unit.free = self.now + instruction.cycles
         self.bytes[instruction.traffic] += instruction.nbytes
 
-        def done(when: float) -> None:
+        def done(when: float, cores: int) -> None:
             if instruction.arrived:
-                self.at(when + instruction.way, self.signal, instruction.arrived)
+                arrived = instruction.arrived
+                if cores != instruction.cores:
+                    arrived = tuple([item for item in arrived if cores >> item[0] & 1])
+                self.at(when + instruction.way, self.signal, arrived)
 
-        self.request(unit, instruction.memory, ReadJob(instruction.flits, instruction.cores, done))
+        route = self.routes.loads(instruction.memory, instruction.cores)
+        self.carried[route] += instruction.flits
+        transfer = Transfer(
+            route, instruction.flits + instruction.gaps, arrived=done, cores=instruction.cores,
+            packet=instruction.packet,
+        )  # fmt: skip
+        asks = max(self.now, self.leaving[unit.core])
+        self.leaving[unit.core] = asks + self.read_flits
+        self.request(unit, instruction.memory, transfer, asks)
 
     def execute_store(self, unit: UnitState, instruction: Store) -> None:
         """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
@@ -395,54 +425,25 @@ class Timeline:
 
     def drain(self, unit: UnitState, instruction: Store) -> None:
         unit.free = self.now
+        rate = instruction.flits / instruction.cycles
+        transfer = Transfer(
+            self.routes.sends(unit.core, instruction.cores), instruction.flits, rate,
+            earliest=self.now + instruction.cycles,
+            sent=lambda when: self.at(when, self.stored, unit, instruction),
+        )  # fmt: skip
         if instruction.memory is None:
-            self.send(unit, instruction)
+            transfer.cores = instruction.cores
+            transfer.arrived = lambda when, cores: self.fire(
+                [item for item in instruction.arrived if cores >> item[1][0][0] & 1], when
+            )
         else:
+            transfer.route = self.routes.stores(unit.core, instruction.memory)
             self.bytes[instruction.traffic] += instruction.nbytes
-            way = 2 * (self.c.request_latency + self.way[unit.core][instruction.memory])
-
-            def done(when: float) -> None:
-                # The store unit ran ahead of the memory by the way between them; it is released when the last flit
-                # leaves.
-                self.at(when, self.stored, unit, instruction)
-                self.at(when + way + self.memory.latency_cycles, self.acknowledged, unit)
-
-            self.write(instruction.memory, WriteJob(instruction.flits, done, instruction.flits / instruction.cycles))
+            way = 2 * (self.c.request_latency + self.way[unit.core][instruction.memory]) + self.memory.latency_cycles
+            transfer.arrived = lambda when, _: self.at(when + way, self.acknowledged, unit)
+        self.carried[transfer.route] += instruction.flits
+        self.network.send(unit.core, transfer, self.now)
         self.wake(unit)
-
-    def send(self, unit: UnitState, instruction: Store) -> None:
-        """A STORE to cores, whose ports others may send to as well."""
-        job = SendJob(
-            instruction.flits,
-            instruction.cores,
-            instruction.flits / instruction.cycles,
-            self.now + instruction.cycles,
-            lambda when: self.at(when, self.stored, unit, instruction),
-            lambda when: self.fire(instruction.arrived, when),
-        )
-        self.ports.settle(self.now)
-        self.ports.send(unit.core, job)
-        self.share()
-
-    def share(self) -> None:
-        """Cores send other STOREs to cores than before, or memory nodes leave them more or less of the ports."""
-        self.ports.settle(self.now)
-        if self.ports.find_heads():
-            self.update(None)
-        self.ports.set_rates(self.room())
-        self.ports.version += 1
-        event = self.ports.next_event()
-        if event < inf:
-            self.at(event, self.take, self.ports.version)
-
-    def take(self, version: int) -> None:
-        """A core has taken the last flit of a STORE, or the last one has left a store unit."""
-        if version != self.ports.version:
-            return
-        self.ports.settle(self.now)
-        for tell in list(self.ports.completed()):
-            tell(self.now)
-        self.share()
 
     def stored(self, unit: UnitState, instruction: Store) -> None:
         unit.draining = False
@@ -458,21 +459,8 @@ class Timeline:
         self.wake(unit)
 
 
-@lru_cache(maxsize=1 << 16)
-def read_limits(targets: tuple[int, ...], taken: tuple[float, ...]) -> tuple[float, ...]:
-    """Flits per cycle that the network takes of each memory node, which sends to these cores (a mask; 0 for none).
-
-    A core takes one flit a cycle, from all nodes that send to it in turn, less what other cores take of that.
-    """
-    at_least: list[int] = []  # cores to which at least one node sends, at least two, ...
-    for cores in targets:
-        for number, reached in enumerate(at_least):
-            at_least[number] = reached | cores
-            cores &= reached
-        if cores:
-            at_least.append(cores)
-    limits = [1.0 / sum([bool(cores & reached) for reached in at_least]) if cores else 0.0 for cores in targets]
-    if not any(taken):
-        return tuple(limits)
-    most = [max((part for core, part in enumerate(taken) if cores >> core & 1), default=0.0) for cores in targets]
-    return tuple([limit * (1.0 - part) for limit, part in zip(limits, most, strict=True)])
+@lru_cache(maxsize=8)
+def _network(chip: ChipParams, bandwidth: float) -> tuple[Routes, Rates]:
+    """Ways on a chip, and rates on them, that were found before."""
+    routes = Routes(chip)
+    return routes, Rates(routes, bandwidth)

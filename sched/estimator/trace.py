@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from typing import Any, Protocol
 
 from estimator.instructions import Instruction, Load, Store
-from estimator.memory import ReadJob
+from estimator.network import Transfer
 from estimator.timeline import Timeline, UnitState
 from rtl.contract.isa import Opcode, Unit
 
@@ -46,18 +46,23 @@ class TracedTimeline(Timeline):
         if not isinstance(instruction, Load | Store):
             self.at(max(self.now, unit.free), self.tell_end, unit, number)
 
-    def request(self, unit: UnitState, node: int, job: ReadJob, program: bool = False) -> None:
+    def request(self, unit: UnitState, node: int, transfer: Transfer, asks: float, *, program: bool = False) -> None:
         if not program:
-            number, done = unit.index - 1, job.done
+            number, done = unit.index - 1, transfer.arrived
             load = unit.program[number]
             assert isinstance(load, Load)
+            assert done is not None
+            left = load.cores
 
-            def told(when: float) -> None:
-                done(when)
-                self.at(when + load.way, self.tell_end, unit, number)
+            def told(when: float, cores: int) -> None:
+                nonlocal left
+                done(when, cores)
+                left &= ~cores
+                if not left:
+                    self.at(when + load.way, self.tell_end, unit, number)
 
-            job.done = told
-        super().request(unit, node, job, program)
+            transfer.arrived = told
+        super().request(unit, node, transfer, asks, program=program)
 
     def stored(self, unit: UnitState, instruction: Store) -> None:
         self.tell_end(unit, self.stores[unit.core].popleft())

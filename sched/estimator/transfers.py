@@ -1,4 +1,4 @@
-"""Closed forms of transfers: bursts and ways of a LOAD, cycles of a STORE."""
+"""Closed forms of transfers: bursts of a LOAD, cycles of a STORE."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import ceil
 
 from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
 
-__all__ = ["bursts", "hops", "store_cycles"]
+__all__ = ["bursts", "store_cycles"]
 
 Fields = dict[str, int]
 
@@ -29,10 +29,3 @@ def bursts(chip: ChipParams, fields: Fields) -> int:
         total += ceil(head / chip.max_packet_flits) + rest // page * (page // chip.max_packet_flits)
         total += ceil(rest % page / chip.max_packet_flits)
     return total * fields["runs"] // min(fields["runs"], 64)
-
-
-def hops(chip: ChipParams, core: int, memory: int) -> int:
-    """Routers between a core and a memory node, both ends included."""
-    x, y = chip.position(core)
-    node = chip.memory_nodes[memory]
-    return abs(node.x - x) + abs(node.y - y) + 1

@@ -42,7 +42,8 @@ _STAY = "sched/scheduler/fuse/stay.py"
 _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens.py"
 _TRANSFERS, _TIMELINE = "sched/estimator/transfers.py", "sched/estimator/timeline.py"
 _TRACE, _ACTIVITY = "sched/estimator/trace.py", "rtl/contract/activity.py"
-_MEMORY, _COEFFICIENTS = "sched/estimator/memory.py", "sched/estimator/coefficients.py"
+_NETWORK, _COEFFICIENTS = "sched/estimator/network.py", "sched/estimator/coefficients.py"
+_RATES, _ROUTES = "sched/estimator/rates.py", "sched/estimator/routes.py"
 _E_ENGINE, _E_ARRAY = "sched/estimator/engines/engine.py", "sched/estimator/engines/array.py"
 _E_TAP, _E_SWITCH = "sched/estimator/engines/tap.py", "sched/estimator/engines/switch.py"
 _ESTIMATES, _KINDS = "sched/estimator/estimates.py", "sched/estimator/instructions.py"
@@ -444,19 +445,34 @@ _ESTIMATOR_FAULTS = (
     ),
     Seeded(_TRANSFERS, "pooled stores read every entry once", "pixels * (pool[0] * pool[1] if pool else 1)", "pixels"),
     Seeded(_TRANSFERS, "bursts do not stop at 4 KB", "head = min(left, page - start % page)", "head = left"),
+    Seeded(_RATES, "links carry anything", "bandwidth if link < 0 else 1.0", "bandwidth if link < 0 else inf"),
+    Seeded(_RATES, "a memory carries anything", "bandwidth if link < 0 else 1.0", "inf if link < 0 else 1.0"),
+    Seeded(_RATES, "what is in the way is at the end of it", "return min(held)[1]", "return max(held)[1]"),
     Seeded(
-        _TRANSFERS,
-        "the way ignores rows of the mesh",
-        "abs(node.x - x) + abs(node.y - y) + 1",
-        "abs(node.x - x) + 1",
+        _NETWORK,
+        "what fits into the buffers still holds up its source",
+        "return flits - self._room(last), last.rate",
+        "return flits, last.rate",
     ),
-    Seeded(_MEMORY, "reads and writes are served in full", "if read + write > self.capacity:", "if False:"),
     Seeded(
-        _MEMORY,
-        "instructions wait behind data",
-        "for queue in (self.programs, self.reads):",
-        "for queue in (self.reads, self.programs):",
+        _NETWORK,
+        "ways never part",
+        "own = (transfer.route.before[held] | 1 << held) & ~other.route.mask",
+        "own = 0",
     ),
+    Seeded(
+        _NETWORK,
+        "a multicast comes everywhere at the same time",
+        "if not links >> held & 1:",
+        "if False:",
+    ),
+    Seeded(
+        _NETWORK,
+        "instructions wait behind all data",
+        "if transfer.to_send <= flits + EPSILON:",
+        "if True:",
+    ),
+    Seeded(_ROUTES, "links of other ways are counted", "flits[link] += count", "flits[link] += 1"),
     Seeded(
         _TIMELINE,
         "latency of the memory is forgotten",
@@ -587,12 +603,13 @@ GROUPS: dict[str, Group] = {
     ),
     "estimator": Group(
         (
-            _E_ENGINE, _E_ARRAY, _E_TAP, _E_SWITCH, _COEFFICIENTS, _TRANSFERS, _TIMELINE, _MEMORY, _ESTIMATES, _KINDS,
-            _TRACE, _ACTIVITY,
+            _E_ENGINE, _E_ARRAY, _E_TAP, _E_SWITCH, _COEFFICIENTS, _TRANSFERS, _TIMELINE, _NETWORK, _RATES, _ROUTES,
+            _ESTIMATES, _KINDS, _TRACE, _ACTIVITY,
         ),
         (
             *(f"tests/unit/sched/estimator/engines/test_{part}.py" for part in ("array", "tap", "registry")),
             "tests/unit/sched/estimator/test_transfers.py",
+            "tests/unit/sched/estimator/test_network.py",
             "tests/unit/sched/estimator/test_trace.py",
             "tests/unit/sched/estimator/test_marks.py",
             "tests/unit/rtl/contract/test_activity.py",

@@ -9,16 +9,18 @@ import pytest
 from estimator import Coefficients, EstimateError, MemoryTiming, Sample, calibrate, estimate, fastest
 from estimator.engines import setup_fields
 from estimator.instructions import PLACED, TIMED, Instructions
-from estimator.memory import MemoryServer, ReadJob, WriteJob
-from estimator.transfers import bursts, hops
+from estimator.transfers import bursts
 from golden.machine import Machine
 from rtl.contract.codec import decode, encode
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, TrafficClass, Unit
 from rtl.contract.params import CoreParams, default_chip
+from rtl.contract.routing import hops
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
 from tests.unit.sched.estimator.handmade import EXACT, FOUR, ONE, QUICK, SETUP, TWO, Handmade, compute, load
 
+FETCHED = 3 * 2 * 16
+"""Flits of instructions: two blocks of 8 for each unit of a core, whose ENDs come after it has asked for them."""
 WAIT = (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),)
 
 
@@ -32,7 +34,7 @@ def test_compute_takes_its_pixels() -> None:
 
 def test_loads_share_the_bandwidth_of_their_memory_node() -> None:
     got = estimate(Handmade(ONE, load=(load(), load())), ONE, QUICK, EXACT)
-    assert got.memory_busy[0] * got.cycles == pytest.approx(2000 + 3 * 16, abs=1)
+    assert got.memory_busy[0] * got.cycles == pytest.approx(2000 + FETCHED, abs=1)
     both = Handmade(ONE, (load(token_valid=1, token=5), load(token_valid=1, token=5)), (
         encode(Opcode.SYNC, wait0_first=5, wait0_count=1), encode(Opcode.SYNC, wait0_first=5, wait0_count=1)
     ))  # fmt: skip
@@ -45,7 +47,7 @@ def test_a_pooled_store_takes_a_cycle_per_tap(to_core: int) -> None:
     store = {"pixels": 100, "groups": 2, "lanes": 16, "to_core": to_core}
     plain = estimate(Handmade(ONE, store=(pool, *[encode(Opcode.STORE, **store)] * 3)), ONE, QUICK, EXACT)
     pooled = estimate(Handmade(ONE, store=(pool, *[encode(Opcode.STORE, **store, pooled=1)] * 3)), ONE, QUICK, EXACT)
-    assert pooled.cycles - plain.cycles == pytest.approx(3 * 200 * 5)
+    assert pooled.cycles - plain.cycles == pytest.approx(3 * 200 * 5, abs=40)  # fetches beside them
     assert pooled.dram_bytes == plain.dram_bytes
 
 
@@ -57,8 +59,8 @@ def test_every_group_of_a_store_is_traffic_and_takes_its_cycles() -> None:
     )
     assert (one.dram_bytes["ofmap"], three.dram_bytes["ofmap"]) == (1600, 4800)
     assert three.cycles - one.cycles == pytest.approx(200)
-    block = min(8, ONE.cores[0].queue_depth // 2)  # of instructions; one for each unit
-    assert one.dram_bytes["program"] == 3 * block * INSTRUCTION_BYTES
+    block = min(8, ONE.cores[0].queue_depth // 2)  # of instructions; END comes after two were asked for
+    assert one.dram_bytes["program"] == 3 * 2 * block * INSTRUCTION_BYTES
 
 
 def test_the_last_signal_of_a_compute_waits_for_the_array_to_drain() -> None:
@@ -69,22 +71,6 @@ def test_the_last_signal_of_a_compute_waits_for_the_array_to_drain() -> None:
         return estimate(Handmade(ONE, compute=(SETUP, compute(**signal)), store=(store,)), ONE, QUICK, EXACT).cycles
 
     assert cycles(2) - cycles(1) == pytest.approx(ONE.cores[0].rows + ONE.cores[0].cols)
-
-
-def test_slow_drains_leave_the_memory_to_others() -> None:
-    """Two of a sixth and a quarter of the bandwidth beside one that takes all it gets."""
-    server = MemoryServer(2.0)
-    for limit in (1.0, 1 / 6, 1 / 4):
-        server.write(WriteJob(10, lambda _: None, limit))
-    server.set_rates(1.0)
-    assert [job.rate for job in server.writes] == pytest.approx([7 / 12, 1 / 6, 1 / 4])
-    server.writes[0].flits = 0
-    server.completed()
-    server.read(ReadJob(100, 1, lambda _: None))
-    server.capacity = 1.0
-    server.set_rates(1.0)
-    assert [job.rate for job in server.writes] == pytest.approx([1 / 6, 1 / 4])
-    assert server.read_rate == pytest.approx(7 / 12)
 
 
 def test_a_store_is_prepared_beside_the_drain_before_it() -> None:
@@ -100,7 +86,7 @@ def test_waits_are_told_apart() -> None:
         ONE, (load(token_valid=1, token=5),), (SETUP, compute(wait1_first=5, wait1_count=1)),
     )  # fmt: skip
     got = estimate(program, ONE, QUICK, EXACT)
-    assert got.compute["wait_weight"] > 900
+    assert got.compute["wait_weight"] > 500  # its instructions come behind half of the load
     assert got.compute["wait_act"] == 0
     assert sum(got.compute.values()) == pytest.approx(got.cycles)
 
@@ -113,6 +99,8 @@ def test_instructions_without_work_are_overhead() -> None:
     assert sum(got.compute.values()) == pytest.approx(got.cycles)
 
 
+ROUTERS = [hops(FOUR, 0, FOUR.memory_node_id(memory)) for memory in (0, 1)]
+"""Between core 0 and each memory node."""
 FAR = {"dram_addr": 0, "runs": 1, "run_flits": 100, "dram_stride": 0}
 """A load from the memory node that is not core 0's own."""
 
@@ -124,7 +112,7 @@ FAR = {"dram_addr": 0, "runs": 1, "run_flits": 100, "dram_stride": 0}
         ("fetch_latency", 1),
         ("request_latency", 1 + 1),
         ("read_latency", 1 + 1),
-        ("hop_latency", 2 * hops(FOUR, 0, 0) + 2 * hops(FOUR, 0, 1)),
+        ("hop_latency", 2 * sum(ROUTERS)),
         ("burst_gap", bursts(FOUR, FAR)),
     ],
 )
@@ -141,7 +129,7 @@ def test_a_core_ends_when_the_last_write_has_come_back() -> None:
     store = encode(Opcode.STORE, pixels=100, groups=1, lanes=16, memory=1, traffic=TrafficClass.OFMAP)
     program = Handmade(FOUR, store=(store,))
     slow, slower = (estimate(program, FOUR, QUICK, replace(EXACT, hop_latency=c)).cycles for c in (1e3, 2e3))
-    assert slower - slow == pytest.approx(1e3 * (2 * hops(FOUR, 0, 0) + 2 * hops(FOUR, 0, 1)))
+    assert slower - slow == pytest.approx(1e3 * (2 * sum(ROUTERS)))
 
 
 def test_a_table_takes_a_cycle_for_each_entry() -> None:
@@ -152,7 +140,7 @@ def test_a_table_takes_a_cycle_for_each_entry() -> None:
 def test_latency_and_bandwidth_of_the_memory_count() -> None:
     program = Handmade(ONE, (load(token_valid=1, token=5),), (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),))
     quick = estimate(program, ONE, QUICK, EXACT).cycles
-    assert estimate(program, ONE, MemoryTiming(500), EXACT).cycles == pytest.approx(quick + 1000, abs=60)
+    assert estimate(program, ONE, MemoryTiming(500), EXACT).cycles == pytest.approx(quick + 1000, abs=120)
     slow = estimate(program, ONE, MemoryTiming(0, ONE.link_bytes / 2), EXACT).cycles
     assert slow == pytest.approx(2 * quick, rel=0.1)
 
@@ -161,7 +149,7 @@ def test_a_store_waits_for_the_memory_that_loads_use() -> None:
     store = encode(Opcode.STORE, pixels=500, groups=1, lanes=16, traffic=TrafficClass.OFMAP)
     got = estimate(Handmade(ONE, store=(store,)), ONE, QUICK, EXACT)
     alone = got.cycles
-    assert got.memory_busy[0] * alone == pytest.approx(500 + 3 * 16, abs=1)
+    assert got.memory_busy[0] * alone == pytest.approx(500 + FETCHED, abs=1)
     busy = Handmade(ONE, (load(run_flits=3000),), store=(store,))
     assert estimate(busy, ONE, QUICK, EXACT).cycles - alone == pytest.approx(500, abs=80)
 
@@ -302,31 +290,6 @@ def test_a_launch_that_can_no_longer_be_the_fastest_is_given_up() -> None:
     assert fastest([quick, slow], ONE) == 0
     with pytest.raises(EstimateError, match="deadlock"):
         fastest([slow, quick], ONE)
-
-
-def test_reads_and_writes_get_half_each_of_a_scarce_bandwidth() -> None:
-    server = MemoryServer(1.0)
-    server.read(ReadJob(100, 1, lambda _: None))
-    server.set_rates(1.0)
-    assert server.read_rate == 1.0
-    for flits in (10, 20):
-        server.write(WriteJob(flits, lambda _: None))
-    server.set_rates(1.0)
-    assert (server.read_rate, *(job.rate for job in server.writes)) == (0.5, 0.25, 0.25)
-    assert server.next_event() == 40
-    server.set_rates(0.25)  # what the network does not take, writes get
-    assert (server.read_rate, sum(job.rate for job in server.writes)) == (0.25, 0.75)
-
-
-def test_rates_have_changed_if_only_one_of_them_has() -> None:
-    server = MemoryServer(2.0)
-    server.write(WriteJob(10, lambda _: None))
-    server.read(ReadJob(100, 1, lambda _: None))
-    assert server.set_rates(1.0)
-    assert not server.set_rates(1.0)
-    assert server.set_rates(0.5)
-    server.write(WriteJob(10, lambda _: None))
-    assert server.set_rates(0.5)
 
 
 def test_calibration_finds_the_coefficients_behind_the_measurements() -> None:

@@ -63,7 +63,8 @@ def test_a_compute_ends_with_its_last_pixel_and_a_load_with_its_last_flit() -> N
     seen, slow = Recorder(), EXACT.with_values({"array.start": 7.0, "array.drain": 50.0, "hop_latency": 10.0})
     estimate(program, ONE, MemoryTiming(40), slow, trace=seen)
     assert [seen.span(Unit.COMPUTE, number) for number in range(4)] == [0, 3607, 3607, 0]
-    assert seen.span(Unit.LOAD, 0) == pytest.approx(10 + 40 + 300 + 10)  # there, in the memory, and back
+    instructions = 34  # that the node sends in front
+    assert seen.span(Unit.LOAD, 0) == pytest.approx(10 + 40 + 300 + 10 + instructions)  # there, in the memory, and back
     assert seen.ended[0, Unit.LOAD, 0] == pytest.approx(seen.begun[0, Unit.STORE, 0])
     assert seen.span(Unit.STORE, 0) == pytest.approx(200)
 

@@ -1,7 +1,6 @@
 """Closed forms of transfers: where bursts end, routers on the way, cycles of a STORE."""
 
-from estimator.transfers import bursts, hops, store_cycles
-from rtl.contract.params import default_chip
+from estimator.transfers import bursts, store_cycles
 from tests.unit.sched.estimator.handmade import ONE
 
 
@@ -11,11 +10,6 @@ def test_bursts_end_at_page_boundaries() -> None:
     assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 3
     assert bursts(ONE, {**fields, "runs": 3, "dram_addr": 0, "run_flits": 10, "dram_stride": 250}) == 1 + 2 + 1
     assert bursts(ONE, {**fields, "runs": 640, "dram_addr": 0, "run_flits": 10, "dram_stride": 256}) == 640
-
-
-def test_hops_count_routers() -> None:
-    chip = default_chip(4)
-    assert [hops(chip, core, 0) for core in range(4)] == [1, 2, 2, 3]
 
 
 def test_a_pooled_pixel_takes_all_of_its_window() -> None:

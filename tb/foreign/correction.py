@@ -17,13 +17,19 @@ __all__ = ["FOLDER", "TERMS", "ClassCorrection", "Corrected", "Correction", "Hel
 FOLDER = Path("corrections")
 FORMAT = 1
 
+
+def _excess(whole: float, part: float) -> float:
+    """What is left of whole cycles; less than one is rounding."""
+    return whole - part if whole - part >= 1 else 0.0
+
+
 TERMS: dict[str, Callable[[Prediction], float]] = {
     "compute": lambda row: row.compute,
     "fill": lambda row: row.fill,
     "waiting": lambda row: row.waiting,
     "memory": lambda row: row.memory,
-    "beyond": lambda row: max(0.0, row.memory - row.compute),
-    "unpacked": lambda row: max(0.0, row.array - row.compute),
+    "beyond": lambda row: _excess(row.memory, row.compute),
+    "unpacked": lambda row: _excess(row.array, row.compute),
     "sums": lambda row: row.sums,
     "constant": lambda row: 1.0,
 }

@@ -6,16 +6,16 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH JOBS
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH ENERGY JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE OVERLAP PROFILE WAVES FRESH
+SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE WAVES FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make experiment`.
 EXPERIMENT_OPTIONS := NAME ONLY NETS JOBS OUT
 EXPERIMENT_FLAGS := RTL ESTIMATES
 # Those of `make check`.
-CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH NAME
+CHECK_OPTIONS := NET CORES CHIP WEIGHTS IMAGE BATCH SHAPE CALIBRATION PERCENTILE FALLBACK SCHEDULE LATENCY BANDWIDTH ENERGY NAME
 # Those of `make export` and `make calibrate`.
 EXPORT_OPTIONS := TOOL NET CORES CHIP SHAPE LATENCY BANDWIDTH OUT
 CALIBRATE_OPTIONS := TOOLS RESULTS RUNS OUT
@@ -26,7 +26,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim check schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
+.PHONY: help setup sim check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 
 check: $(STAMP) ## all but the simulation, in seconds: what runs where and why, estimated cycles, int8 error: make check NET=model.onnx
 	@$(BIN)/python -m tb.cli check $(call args,$(CHECK_OPTIONS)) $(call flags,OVERLAP)
+
+energy: $(STAMP) ## energy of networks by class, from the events of their programs, not simulated: make energy NETS=lenet5 CORES=4 ENERGY=my.toml OUT=table; ERT=prices.yaml writes an Accelergy table
+	@$(BIN)/python -m tb.cli energy $(call args,NETS CORES CHIP SCHEDULE ENERGY ERT OUT)
 
 schedule: $(STAMP) ## write a network's fused schedule to edit, and draw it: make schedule NET=resnet50 OUT=plan.toml,plan.svg CORE=0; then make sim SCHEDULE=plan.toml
 	@$(BIN)/python -m tb.cli schedule $(call args,NET CORES CHIP SCHEDULE LAYERS LATENCY BANDWIDTH LAUNCHES BATCH CORE OUT)

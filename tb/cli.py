@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from estimator.energy import SETS, write_ert
 from golden.errors import GoldenError
 from golden.onnx_import import Shapes
 from golden.zoo import ZOO
@@ -30,6 +31,7 @@ from scheduler.schedule import SCHEDULES, folds, schedule_kind, usual_schedule
 from scheduler.schedule import schedule as make_plan
 from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
+from tb.bench.energy import report_energies
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
@@ -55,6 +57,7 @@ from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_batch, parse_jobs, processors
+from tb.run.energies import prices_of
 from tb.run.facts import describe_array, estimated_summary
 from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
@@ -115,6 +118,12 @@ Picture = Annotated[
 Batch = Annotated[
     str | None, typer.Option(help="Number of pictures that go through one plan, each checked; 1 otherwise.")
 ]
+EnergySet = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Constants for energies: {', '.join(SETS)}, a .toml file, an Accelergy ERT as .yaml; all sets otherwise."
+    ),
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -158,6 +167,10 @@ def sim(
         str | None,
         typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
     ] = None,
+    energy: EnergySet = None,
+    counters: Annotated[
+        bool, typer.Option(help="Build the chip with counters of all events that energies are made of.")
+    ] = False,
     profile: Profile = False,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
@@ -169,9 +182,11 @@ def sim(
     require_network(net)
     params, count = _chip(cores, chip), parse_batch(batch)
     require_own_launches(launches, count)
+    if counters:
+        params = replace(params, counters=True)
     usual = usual_schedule(params, pools=fuse)
     schedule = schedule or usual
-    suffix = _suffix(schedule, usual, fuse, overlap, launches, count)
+    suffix = _suffix(schedule, usual, fuse, overlap, launches, count) + "-counters" * counters
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
         chip=params,
@@ -184,6 +199,7 @@ def sim(
         launches=launches,
         fuse=fuse,
         overlap=overlap,
+        energy=energy,
         profile=profile,
         work=ZOO[net]().macs if net in ZOO and not layers else 0,
         jobs=parse_jobs(jobs),
@@ -226,6 +242,7 @@ def check(
     overlap: Annotated[bool, typer.Option(help="As of sim.")] = True,
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
+    energy: EnergySet = None,
     name: Annotated[str | None, typer.Option(help="Name of the run: its figures are in runs/NAME/check.json.")] = None,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
@@ -242,6 +259,7 @@ def check(
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         schedule=schedule,
         overlap=overlap,
+        energy=energy,
     )
     console = Console()
     watcher = _watcher(console, progress_fd)
@@ -316,6 +334,28 @@ def _drawing() -> Callable[..., str]:
     from tb.report.picture import draw_plan
 
     return draw_plan
+
+
+@app.command(name="energy")
+def price_events(
+    nets: Annotated[str, typer.Option(help="Networks of the zoo: a,b,...")] = ",".join(sorted(ZOO)),
+    cores: Cores = 4,
+    chip: ChipFile = None,
+    schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
+    energy: EnergySet = None,
+    ert: Annotated[Path | None, typer.Option(help="Write the chip's prices here, as an Accelergy ERT.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table here, as OUT.md.")] = None,
+) -> None:
+    """Energy of networks by class from the events of their programs; nothing is simulated."""
+    params = _chip(cores, chip)
+    prices = prices_of(params, energy)
+    console = Console()
+    if ert is not None:
+        write_output(ert, write_ert(prices[0]))
+        console.print(f"prices of {prices[0].name}: {ert}", highlight=False, soft_wrap=True)
+        return
+    options = RunOptions(name="energy", chip=params, schedule=schedule or usual_schedule(params), energy=energy)
+    report_energies(nets.split(","), options, console, out)
 
 
 @app.command()

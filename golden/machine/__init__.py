@@ -4,12 +4,9 @@ It knows `rtl.contract.isa`, `rtl.contract.params` and the codes of `rtl.contrac
 of the layer mathematics in `golden.int8.ops`: where the three agree, all are right.
 """
 
-from golden.machine.counting import COUNTED, count_events
 from golden.machine.faults import Fault
 from golden.machine.machine import Machine
 from golden.machine.result import Blocked, Result
 from golden.machine.state import TOKEN_MAX, CoreState, fresh_cores
 
-__all__ = [
-    "COUNTED", "TOKEN_MAX", "Blocked", "CoreState", "Fault", "Machine", "Result", "count_events", "fresh_cores",
-]  # fmt: skip
+__all__ = ["TOKEN_MAX", "Blocked", "CoreState", "Fault", "Machine", "Result", "fresh_cores"]

@@ -34,6 +34,10 @@ def compute(core: CoreState, fields: Fields) -> Update:
     passes, pixels = engine.extent(geometry, fields)
     core.counts[spec.pixels_counter] += passes * pixels
     core.counts[CoreCounter.PASSES] += passes
+    # An update of each output pixel in each pass; the first pass of one that does not accumulate only writes.
+    updates = len(sums.values)
+    core.counts[CoreCounter.ACC_WRITES] += passes * updates
+    core.counts[CoreCounter.ACC_READS] += (passes if fields["accumulate"] else passes - 1) * updates
     return Update(fields["acc_base"], bool(fields["accumulate"]), sums)
 
 

@@ -25,7 +25,7 @@ from rtl.contract.codec import decode, store_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
-from rtl.contract.regs import CoreCounter, ErrorCode
+from rtl.contract.regs import CoreCounter, ErrorCode, EventCounter
 
 __all__ = ["Machine"]
 
@@ -213,6 +213,7 @@ class _Run:
                 if target == core.index:
                     self._add_token(target, token)
                 else:
+                    core.counts[EventCounter.FLITS_TO_CORES] += 1
                     self._later("signal", core.index, target, lambda c=target, t=token: self._add_token(c, t))
 
     def execute(self, actor: _UnitActor) -> None:
@@ -242,6 +243,7 @@ class _Run:
                 core.flits_out += fields["groups"] * fields["pixels"]
                 self._signal(core, fields, range(3))
                 if fields["to_core"]:
+                    core.counts[EventCounter.FLITS_TO_CORES] += fields["groups"] * fields["pixels"]
                     for target in store_cores(fields, core.params):
                         arrives = partial(self._send, self.cores[target], fields, flits)
                         self._later("data", core.index, target, arrives)

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from golden.machine.state import CoreState
 from rtl.contract.isa import ADDRESS_SPACE_BYTES, Unit
-from rtl.contract.regs import ErrorCode
+from rtl.contract.regs import CoreCounter, ErrorCode, EventCounter
 
 __all__ = ["EXACT_ROWS", "Fields", "Piece", "gather", "pieces", "product", "weights_from"]
 
@@ -32,6 +32,7 @@ def weights_from(core: CoreState, base: int, passes: int, pass_bytes: int) -> np
     if end > len(core.weight):
         why = f"COMPUTE: weights {base}..{end - 1} of {len(core.weight)} bytes"
         raise core.fault(ErrorCode.WEIGHT_RANGE, Unit.COMPUTE, why)
+    core.counts[CoreCounter.WEIGHT_READS] += passes * pass_bytes // core.params.cols
     return core.weight[base:end].reshape(passes, pass_bytes)
 
 
@@ -115,6 +116,8 @@ def _read(core: CoreState, start: int, counts: tuple[int, int, int], steps: tupl
     """R bytes from each of counts[0] x counts[1] x counts[2] addresses, modulo 2**22."""
     rows = core.params.rows
     start &= _ADDRESS_MASK
+    core.counts[CoreCounter.ACT_READS] += counts[0] * counts[1] * counts[2]
+    core.counts[EventCounter.ACT_SPLIT_READS] += _split(core, start, counts, steps)
     last = start + sum((count - 1) * step for count, step in zip(counts, steps, strict=True))
     if last <= _ADDRESS_MASK:
         _check_act(core, last)
@@ -123,6 +126,16 @@ def _read(core: CoreState, start: int, counts: tuple[int, int, int], steps: tupl
     addresses = (start + y[:, None, None] + x[None, :, None] + b) & _ADDRESS_MASK
     _check_act(core, int(addresses.max()))
     return core.act[addresses[..., None] + np.arange(rows)]
+
+
+def _split(core: CoreState, start: int, counts: tuple[int, int, int], steps: tuple[int, int, int]) -> int:
+    """How many of these reads begin so late in a word that they end in the next."""
+    word = core.params.act_word_bytes(core.link_bytes)
+    latest = word - core.params.rows
+    if not any(step % word for step in steps):
+        return counts[0] * counts[1] * counts[2] if start % word > latest else 0
+    y, x, b = (np.arange(count) * step for count, step in zip(counts, steps, strict=True))
+    return int(np.count_nonzero((start + y[:, None, None] + x[:, None] + b) % word > latest))
 
 
 def _check_act(core: CoreState, address: int) -> None:

@@ -9,7 +9,7 @@ from golden.machine.faults import Fault
 from rtl.contract.codec import unpack_params
 from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL, TABLE_BYTES, Space, Unit
 from rtl.contract.params import ChipParams
-from rtl.contract.regs import CoreCounter, ErrorCode
+from rtl.contract.regs import CoreCounter, ErrorCode, EventCounter
 
 __all__ = ["TOKEN_MAX", "UNDEFINED", "CoreState", "fresh_cores"]
 
@@ -42,7 +42,7 @@ class CoreState:
     pool : dict or None
         Fields of the last POOL.
     counts : Counter of numbers of counters
-        Events that do not depend on timing: pixels, passes, instructions, scratchpad writes.
+        Events that do not depend on timing (`rtl.contract.regs.STATIC_COUNTERS`).
     marks : list of int
         Marks that the compute unit has passed, in their order; always empty without a trace memory.
     flits_in, flits_out : int
@@ -107,6 +107,8 @@ class CoreState:
             self.counts[CoreCounter.ACT_WRITES] += addresses.size
         elif space == Space.WEIGHT:
             self.counts[CoreCounter.WEIGHT_WRITES] += addresses.size
+        else:
+            self.counts[EventCounter.PARAM_WRITES] += addresses.size
 
     def param_block(self, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Bias, multiplier and shift of the B channels of a parameter block."""
@@ -117,6 +119,8 @@ class CoreState:
         """Carry out a TABLE: entries from parameter block `block` on."""
         first = block * self.link_bytes * PARAM_BYTES_PER_CHANNEL
         self.table[:] = self.param[first : first + TABLE_BYTES]
+        self.counts[EventCounter.PARAM_READS] += TABLE_BYTES // self.link_bytes
+        self.counts[EventCounter.TABLE_WRITES] += TABLE_BYTES
 
     def workspace(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """An array for intermediate values, over the same bytes each time: fresh pages cost more than the sums."""

@@ -3,6 +3,8 @@
 import numpy as np
 
 from golden.machine.state import CoreState
+from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL
+from rtl.contract.regs import CoreCounter, EventCounter
 
 __all__ = ["drain", "requantise"]
 
@@ -13,9 +15,10 @@ def drain(core: CoreState, fields: dict[str, int]) -> np.ndarray:
     lanes, base = fields["lanes"], fields["acc_base"]
     if fields["pooled"]:
         assert core.pool is not None
-        entries = _pooled(core.acc[base:], core.pool, fields["pixels"])
+        entries, reads = _pooled(core.acc[base:], core.pool, fields["pixels"])
     else:
-        entries = core.acc[base : base + fields["pixels"]]
+        entries, reads = core.acc[base : base + fields["pixels"]], fields["pixels"]
+    _count(core, fields, reads)
     out = np.empty((fields["groups"], len(entries), lanes), np.int8)
     for group in range(fields["groups"]):
         bias, multiplier, shift = (a[:lanes] for a in core.param_block(fields["param_base"] + group))
@@ -24,8 +27,21 @@ def drain(core: CoreState, fields: dict[str, int]) -> np.ndarray:
     return core.table[out.astype(np.int16) + 128] if fields["table"] else out
 
 
-def _pooled(acc: np.ndarray, pool: dict[str, int], pixels: int) -> np.ndarray:
-    """Maxima over the windows of a POOL, int32[pixels, C]; the map starts at ``acc[0]``."""
+def _count(core: CoreState, fields: dict[str, int], reads: int) -> None:
+    """Events of a STORE that reads so many accumulator entries for each of its groups."""
+    groups, counts = fields["groups"], core.counts
+    counts[CoreCounter.STORE_DRAIN] += groups * reads
+    counts[CoreCounter.ACC_READS] += groups * reads
+    lanes = core.params.drain_lanes(core.link_bytes)
+    counts[EventCounter.PARAM_READS] += groups * max(1, lanes * PARAM_BYTES_PER_CHANNEL // core.link_bytes)
+    counts[EventCounter.POST_FLITS] += groups * fields["pixels"]
+    if fields["table"]:
+        counts[EventCounter.TABLE_READS] += groups * fields["pixels"]
+
+
+def _pooled(acc: np.ndarray, pool: dict[str, int], pixels: int) -> tuple[np.ndarray, int]:
+    """Maxima over the windows of a POOL, int32[pixels, C], and the entries read; the map starts at ``acc[0]``."""
+    reads = 0
     height, width = pool["in_h"], pool["in_w"]
     image = acc[: height * width].reshape(height, width, -1)
     row, column = np.divmod(np.arange(pixels), pool["out_w"])
@@ -35,7 +51,8 @@ def _pooled(acc: np.ndarray, pool: dict[str, int], pixels: int) -> np.ndarray:
             iy, ix = row * pool["stride_h"] - pool["pad_top"] + ky, column * pool["stride_w"] - pool["pad_left"] + kx
             inside = (iy >= 0) & (iy < height) & (ix >= 0) & (ix < width)
             out[inside] = np.maximum(out[inside], image[iy[inside], ix[inside]])
-    return out
+            reads += int(np.count_nonzero(inside))
+    return out, reads
 
 
 def requantise(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import ADDRESS_SPACE_BYTES, MARK_BITS
+from rtl.contract.isa import ADDRESS_SPACE_BYTES, INSTRUCTION_BYTES, MARK_BITS
 
 __all__ = [
     "AXI_PAGE_BYTES",
@@ -125,6 +125,11 @@ class CoreParams:
         return self.rows * self.cols
 
     @property
+    def fetch_block(self) -> int:
+        """Instructions that one fetch request asks for."""
+        return min(8, self.queue_depth // 2)
+
+    @property
     def acc_bank_entries(self) -> int:
         return self.acc_entries // 2
 
@@ -198,6 +203,9 @@ class ChipParams:
     """AXI read bursts that a memory node keeps in flight."""
     tokens: int = 64
     """Dependency token counters per core."""
+    counters: bool = False
+    """Cores and routers count further events (`rtl.contract.regs.EventCounter`, `RouterEvent`), which energy models
+    need; cycles stay the same."""
 
     def __post_init__(self) -> None:
         _check_within("chip.mesh_width", self.mesh_width, 1, 8)
@@ -216,6 +224,7 @@ class ChipParams:
         _check_power_of_two("chip.memory_queue_depth", self.memory_queue_depth, 2, 64)
         _check_power_of_two("chip.outstanding_bursts", self.outstanding_bursts, 1, 64)
         _check_power_of_two("chip.tokens", self.tokens, 16, 128)
+        _require(type(self.counters) is bool, "chip.counters", self.counters, "true or false")
         _require(
             1 <= len(self.memory_nodes) <= 16, "chip.memory_nodes", len(self.memory_nodes), "1 to 16 nodes"
         )
@@ -259,6 +268,11 @@ class ChipParams:
     def marks(self) -> int:
         """Entries of the largest trace memory of a core."""
         return max(core.marks for core in self.cores)
+
+    @property
+    def request_flits(self) -> int:
+        """Flits of a READ packet: one LOAD instruction."""
+        return max(1, INSTRUCTION_BYTES // self.link_bytes)
 
     @property
     def n_vcs(self) -> int:

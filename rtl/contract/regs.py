@@ -17,19 +17,23 @@ __all__ = [
     "NO_NODE",
     "NO_UNIT",
     "START_CYCLES",
+    "STATIC_COUNTERS",
     "BlockKind",
     "Control",
     "CoreCounter",
     "CoreDebug",
     "CoreTrace",
     "ErrorCode",
+    "EventCounter",
     "MemoryCounter",
     "Register",
     "RouterCounter",
+    "RouterEvent",
     "Status",
     "UnitState",
     "block_index",
     "compute_counters",
+    "router_counters",
 ]
 
 ID_VALUE = 0x5359_4D31  # "SYM1"
@@ -168,6 +172,41 @@ ENGINE_PIXELS = (CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, 26, 27, 28, 2
 """Counter of the pixels sent through an engine (events), by the engine's code; 0 of an engine that a core lacks."""
 
 
+class EventCounter(IntEnum):
+    """Further counters of a core: events alone, which its instructions determine; only with `ChipParams.counters`."""
+
+    TAP_MACS = 48
+    """Columns of the tap unit's window that are multiplied and added, in all lanes at once: 1 for an update without a
+    window, kernel_w for one with a window."""
+    TAP_MAXIMA = 49
+    """The same of updates that are maxima."""
+    ACT_SPLIT_READS = 50
+    """Of ACT_READS, those whose R bytes lie in two words of max(R, link_bytes) bytes."""
+    PARAM_READS = 51
+    """Flits of parameters: for each group of a STORE those that hold the parameters of drain_lanes channels; for a
+    TABLE its 256 bytes."""
+    PARAM_WRITES = 52
+    """Flits that arrive in the parameter memory."""
+    TABLE_READS = 53
+    """Flits of a STORE that go through the activation table, in all lanes at once."""
+    TABLE_WRITES = 54
+    """Entries of the activation table written, in all lanes at once."""
+    FLITS_TO_CORES = 55
+    """Of FLITS_OUT, those of packets to cores: data of STOREs, and signals; to several cores at once counts once."""
+    POST_FLITS = 56
+    """Flits of STOREs that post-processing makes, in all lanes at once."""
+
+
+STATIC_COUNTERS = frozenset({
+    CoreCounter.INSTRUCTIONS, CoreCounter.PASSES, *ENGINE_PIXELS, CoreCounter.STORE_DRAIN, CoreCounter.ACT_READS,
+    CoreCounter.ACT_WRITES, CoreCounter.WEIGHT_READS, CoreCounter.WEIGHT_WRITES, CoreCounter.ACC_READS,
+    CoreCounter.ACC_WRITES, *EventCounter,
+})  # fmt: skip
+"""Numbers of the counters of a core that its program decides, whatever the data and the timing.
+
+So are FLITS_IN and FLITS_OUT, but for the blocks of instructions that its fetch unit reads behind an END."""
+
+
 class UnitState(IntEnum):
     """What a unit's issue stage does."""
 
@@ -226,6 +265,18 @@ class RouterCounter(IntEnum):
     FLITS_WEST = 4
     BLOCKED = 5
     """Cycles in which some flit waits for an output."""
+
+
+class RouterEvent(IntEnum):
+    """Further counter of a router; only with `ChipParams.counters`."""
+
+    FLITS_IN = 6
+    """Flits that came in by all input ports: each is buffered once, and leaves by one port or by several."""
+
+
+def router_counters(*, events: bool) -> dict[str, int]:
+    """Numbers of the counters of a router by name; `events`: of a chip with `ChipParams.counters`."""
+    return {counter.name: int(counter) for counter in (*RouterCounter, *(RouterEvent if events else ()))}
 
 
 class MemoryCounter(IntEnum):

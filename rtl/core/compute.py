@@ -34,8 +34,9 @@ _FINISHED_JOBS = 4
 """Jobs whose signals wait; more than an engine has in flight, so that taken signals never hold up pixels."""
 
 
-def events_layout(core: CoreParams) -> data.StructLayout:
-    """What the unit does in a cycle."""
+def events_layout(core: CoreParams, *, operations: bool = False) -> data.StructLayout:
+    """What the unit does in a cycle; `operations`: and how often its engines do what `EngineSpec.operations` name."""
+    specs = ENGINES.of(core.engines).values() if operations else ()
     return data.StructLayout(
         {
             "stream": unsigned(1),
@@ -46,6 +47,7 @@ def events_layout(core: CoreParams) -> data.StructLayout:
             # Busy, and neither of these.
             **{f"{name}_pixel": unsigned(1) for name in core.engines},
             "pass_start": unsigned(1),
+            **{counter.name.lower(): unsigned(4) for spec in specs for counter in spec.operations},
         }
     )
 
@@ -100,7 +102,7 @@ class ComputeUnit(wiring.Component):
                 "signal2": Out(stream.Signature(SIGNAL)),
                 "busy": Out(1),
                 "error": Out(8),
-                "events": Out(events_layout(core)),
+                "events": Out(events_layout(core, operations=chip.counters)),
             }
         )
 
@@ -136,6 +138,12 @@ class ComputeUnit(wiring.Component):
             self.events[f"{name}_pixel"].eq(took & (streamer.engine == engine.spec.code))
             for name, engine in engines.items()
         ]
+        for engine in engines.values() if self.chip.counters else ():
+            pixel = took & (streamer.engine == engine.spec.code)
+            m.d.comb += [
+                self.events[counter.name.lower()].eq(Mux(pixel, count, 0))
+                for counter, count in engine.operations(streamer.pixels.payload).items()
+            ]
         return m
 
     def _make_jobs(self, m: Module, loader: WeightLoader, streamer: PixelStreamer, stop: Value) -> Value:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
+from rtl.contract.engines import ENGINES
 from rtl.contract.isa import PARAM_FLITS, Unit
 from rtl.contract.params import ChipParams, CoreParams
-from rtl.contract.regs import COUNTER_BITS, NO_UNIT, CoreCounter, CoreDebug, CoreTrace, ErrorCode
+from rtl.contract.regs import COUNTER_BITS, NO_UNIT, CoreCounter, CoreDebug, CoreTrace, ErrorCode, EventCounter
 from rtl.core.accumulator import Accumulator
 from rtl.core.compute import ComputeUnit
 from rtl.core.counters import CoreCounters, unit_state
@@ -35,7 +36,7 @@ from rtl.core.tokens import TokenFile
 from rtl.core.trace import TraceMemory
 from rtl.lib.fifo import Fifo
 from rtl.lib.ram import Ram
-from rtl.noc.flit import flit_layout
+from rtl.noc.flit import Kind, flit_layout
 
 __all__ = ["Core"]
 
@@ -282,7 +283,7 @@ class _Logic(wiring.Component):
         stop: Signal,
     ) -> None:
         """Counter events, progress and debug words."""
-        m.submodules.counters = counters = CoreCounters(core=self.core)
+        m.submodules.counters = counters = CoreCounters(core=self.core, events=self.chip.counters)
         events = counters.events
         load_issue, compute_issue, store_issue = issues
         issued = Cat(issue.events.issued for issue in issues)
@@ -330,6 +331,8 @@ class _Logic(wiring.Component):
         event(CoreCounter.FLITS_IN, flits_in[0] + flits_in[1])
         event(CoreCounter.FLITS_OUT, flit_out)
         event(CoreCounter.INSTRUCTIONS, issued[0] + issued[1] + issued[2])
+        if self.chip.counters:
+            self._count_events(m, events, inbound, compute, store)
         m.d.comb += [
             counters.running.eq(self.running & ~stop),
             counters.index.eq(self.counter_index),
@@ -363,3 +366,29 @@ class _Logic(wiring.Component):
             debug.TOKENS_NONZERO_HIGH.eq(tokens.nonzero[48:96]),
             debug.OUTSTANDING.eq(Cat(store.outstanding, fetch.outstanding)),
         ]
+
+    def _count_events(
+        self, m: Module, events: data.View, inbound: Inbound, compute: ComputeUnit, store: Store
+    ) -> None:
+        """Events of the counters that only some chips have."""
+        core, flit = self.core, self.request_out.payload
+        word = core.act_word_bytes(self.chip.link_bytes)
+        offset = compute.act_read.addr[: exact_log2(word)]
+        # Whether the packet that leaves goes to cores: its header stands beside its first flit alone.
+        kind = flit.header.kind
+        to_cores, held = Signal(), Signal()
+        m.d.comb += to_cores.eq(Mux(flit.first, (kind == Kind.DATA) | (kind == Kind.SIGNAL), held))
+        with m.If(self.request_out.valid):
+            m.d.sync += held.eq(to_cores)
+        found = {
+            EventCounter.ACT_SPLIT_READS: compute.act_read.enable & (offset > word - core.rows),
+            EventCounter.PARAM_READS: store.param_enable,
+            EventCounter.PARAM_WRITES: inbound.param_valid,
+            EventCounter.TABLE_READS: store.table_read,
+            EventCounter.TABLE_WRITES: store.table_write,
+            EventCounter.POST_FLITS: store.processed,
+            EventCounter.FLITS_TO_CORES: self.request_out.valid & self.request_out.ready & to_cores,
+        }
+        for spec in ENGINES.of(core.engines).values():
+            found |= {counter: compute.events[counter.name.lower()] for counter in spec.operations}
+        m.d.comb += [events[counter.name].eq(value) for counter, value in found.items()]

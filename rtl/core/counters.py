@@ -9,11 +9,14 @@ from amaranth.lib.wiring import In, Out
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import MARK_BITS
 from rtl.contract.params import CoreParams
-from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug, CoreTrace, compute_counters
+from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug, CoreTrace, EventCounter, compute_counters
 
 __all__ = ["DEBUG_WORDS", "SNAPSHOT", "CoreCounters", "events_layout", "unit_state"]
 
-WIDE = {CoreCounter.FLITS_IN: 2, CoreCounter.ACC_READS: 2, CoreCounter.INSTRUCTIONS: 2}
+WIDE = {
+    CoreCounter.FLITS_IN: 2, CoreCounter.ACC_READS: 2, CoreCounter.INSTRUCTIONS: 2, EventCounter.TAP_MACS: 4,
+    EventCounter.TAP_MAXIMA: 4,
+}  # fmt: skip
 """Bits of the step, where a counter may grow by more than one in a cycle."""
 
 SNAPSHOT = data.ArrayLayout(unsigned(COUNTER_BITS), len(compute_counters()))
@@ -22,9 +25,9 @@ SNAPSHOT = data.ArrayLayout(unsigned(COUNTER_BITS), len(compute_counters()))
 DEBUG_WORDS = data.StructLayout({word.name: unsigned(COUNTER_BITS) for word in CoreDebug})
 
 
-def events_layout(core: CoreParams) -> data.StructLayout:
-    """What each counter grows by this cycle."""
-    counters = ENGINES.counters(core.engines)
+def events_layout(core: CoreParams, *, events: bool = False) -> data.StructLayout:
+    """What each counter grows by this cycle; `events`: with those of `ChipParams.counters`."""
+    counters = ENGINES.counters(core.engines, events=events)
     return data.StructLayout({name: unsigned(WIDE.get(number, 1)) for name, number in counters.items()})
 
 
@@ -37,6 +40,11 @@ class CoreCounters(wiring.Component):
     """One 48-bit counter for each that a core with these engines has, and a multiplexer over them and the debug words.
 
     Latency: none from ``index`` to ``value``.
+
+    Parameters
+    ----------
+    events
+        With the counters of `ChipParams.counters`.
 
     Members
     -------
@@ -54,13 +62,14 @@ class CoreCounters(wiring.Component):
         From `rtl.core.trace.TraceMemory`: the entry that is read, and the marks passed.
     """
 
-    def __init__(self, *, core: CoreParams) -> None:
+    def __init__(self, *, core: CoreParams, events: bool = False) -> None:
         self.core = core
+        self._numbers = ENGINES.counters(core.engines, events=events)
         trace = {"now": Out(SNAPSHOT), "entry": In(SNAPSHOT), "passed": In(MARK_BITS)}
         super().__init__(
             {
                 "running": In(1),
-                "events": In(events_layout(core)),
+                "events": In(events_layout(core, events=events)),
                 "debug": In(DEBUG_WORDS),
                 "index": In(6),
                 "value": Out(COUNTER_BITS),
@@ -72,7 +81,7 @@ class CoreCounters(wiring.Component):
         m = Module()
         words: dict[int, Any] = {}
         with m.If(self.running):
-            for name, number in ENGINES.counters(self.core.engines).items():
+            for name, number in self._numbers.items():
                 count = Signal(COUNTER_BITS, name=name.lower())
                 words[number] = count
                 step = self.events[name]

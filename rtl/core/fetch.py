@@ -16,21 +16,11 @@ from rtl.lib.bits import memory_dest
 from rtl.lib.fifo import Fifo
 from rtl.noc.flit import Kind, flit_layout
 
-__all__ = ["UNIT_SHIFT", "Fetch", "fetch_block", "program_flit", "read_flits"]
+__all__ = ["UNIT_SHIFT", "Fetch", "program_flit"]
 
 N_UNITS = 3
 UNIT_SHIFT = 16
 """The unit stands in these bits of a PROGRAM flit address, above whatever a burst adds to it."""
-
-
-def fetch_block(core: CoreParams) -> int:
-    """Instructions that one fetch request asks for."""
-    return min(8, core.queue_depth // 2)
-
-
-def read_flits(chip: ChipParams) -> int:
-    """Flits of a READ packet: one LOAD instruction."""
-    return max(1, isa.INSTRUCTION_BYTES // chip.link_bytes)
 
 
 def program_flit(chip: ChipParams) -> data.StructLayout:
@@ -41,7 +31,7 @@ def program_flit(chip: ChipParams) -> data.StructLayout:
 class Fetch(wiring.Component):
     """Requests the three instruction streams of a core, in blocks, and puts them into the units' queues.
 
-    A block (`fetch_block` instructions) is requested when the unit's queue has room for all of it, so
+    A block (`CoreParams.fetch_block` instructions) is requested when the unit's queue has room for all of it, so
     arriving flits never wait for the units. The stream's end is the first END; what lies behind it in
     its block, and in a block that was requested before END arrived, is read and dropped: the memory
     must be readable for up to ``queue_depth`` instructions behind END.
@@ -91,7 +81,7 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        block = fetch_block(self.core)
+        block = self.core.fetch_block
         depth = self.core.queue_depth
         queues = [Fifo(shape=unsigned(isa.INSTRUCTION_BITS), depth=depth) for _ in range(N_UNITS)]
         for unit, queue in enumerate(queues):
@@ -182,7 +172,7 @@ class Fetch(wiring.Component):
     def _send(self, m: Module, sending: Signal, accepted: Signal, chosen: Signal, address: Any) -> None:
         """The READ packet: a LOAD of one block into the queue of unit `chosen`."""
         chip = self.chip
-        n_flits = read_flits(chip)
+        n_flits = chip.request_flits
         load = Signal(isa.Load)
         request = self.request
         header = request.payload.header
@@ -191,7 +181,7 @@ class Fetch(wiring.Component):
             load.cores.eq(1 << self.node),
             load.dram_addr.eq(address),
             load.runs.eq(1),
-            load.run_flits.eq(fetch_block(self.core) * isa.INSTRUCTION_BYTES // chip.link_bytes),
+            load.run_flits.eq(self.core.fetch_block * isa.INSTRUCTION_BYTES // chip.link_bytes),
             load.space.eq(Space.PROGRAM),
             load.dst.eq(chosen << UNIT_SHIFT),
             load.memory.eq(self.home),

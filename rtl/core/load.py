@@ -12,7 +12,6 @@ from rtl.contract import isa
 from rtl.contract.isa import Space, TrafficClass
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import ErrorCode
-from rtl.core.fetch import read_flits
 from rtl.lib.bits import memory_dest
 from rtl.noc.flit import Kind, flit_layout
 
@@ -76,7 +75,7 @@ class Load(wiring.Component):
             with m.Else():
                 m.d.sync += checked.eq(1)
 
-        n_flits = read_flits(chip)
+        n_flits = chip.request_flits
         index = Signal(range(max(2, n_flits)))
         header = self.o.payload.header
         m.d.comb += [

@@ -51,13 +51,16 @@ class PostProcessor(wiring.Component):
         Accumulators that came in before this cycle are under way.
     o_valid, o_data
         Lanes of int8.
+    table_read
+        The lanes look into their tables; only where that is ``counted``.
     """
 
-    def __init__(self, *, lanes: int, link_bytes: int) -> None:
+    def __init__(self, *, lanes: int, link_bytes: int, counted: bool = False) -> None:
         if not 1 <= lanes <= link_bytes:
             raise ValueError(f"lanes must be from 1 to the {link_bytes} bytes of a flit, not {lanes}")
         self.lanes = lanes
         self.link_bytes = link_bytes
+        self.counted = counted
         self.param_flits = max(1, 8 * lanes // link_bytes)
         """Flits of a parameter block that these lanes use."""
         super().__init__(
@@ -75,6 +78,7 @@ class PostProcessor(wiring.Component):
                 "busy": Out(1),
                 "o_valid": Out(1),
                 "o_data": Out(8 * lanes),
+                **({"table_read": Out(1)} if counted else {}),
             }
         )
 
@@ -102,6 +106,8 @@ class PostProcessor(wiring.Component):
         entries = Cat(
             self._table(m, lane, valid[2] & levels[2].table, clamped.word_select(lane, 8)) for lane in range(self.lanes)
         )
+        if self.counted:
+            m.d.comb += self.table_read.eq(valid[2] & levels[2].table)
         m.d.comb += [
             self.busy.eq(valid.any()),
             self.o_valid.eq(valid[3]),

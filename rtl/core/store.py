@@ -215,6 +215,8 @@ class Store(wiring.Component):
         Anything is under way up to and including the last flit's departure and the last signal.
     error : ErrorCode
         Stays, and stops the unit before the bad instruction.
+    processed, table_read, table_write
+        Accumulators enter post-processing; all lanes read or write their tables. Only of a chip with counters.
     """
 
     def __init__(self, *, core: CoreParams, chip: ChipParams) -> None:
@@ -235,6 +237,7 @@ class Store(wiring.Component):
                 "outstanding": Out(16),
                 "busy": Out(1),
                 "error": Out(8),
+                **({name: Out(1) for name in ("processed", "table_read", "table_write")} if chip.counters else {}),
             }
         )
 
@@ -242,7 +245,15 @@ class Store(wiring.Component):
         m = Module()
         core, chip = self.core, self.chip
         store = data.View(isa.Store, self.instruction.payload)
-        m.submodules.post = post = PostProcessor(lanes=self.lanes, link_bytes=chip.link_bytes)
+        m.submodules.post = post = PostProcessor(
+            lanes=self.lanes, link_bytes=chip.link_bytes, counted=chip.counters
+        )
+        if chip.counters:
+            m.d.comb += [
+                self.processed.eq(post.valid),
+                self.table_read.eq(post.table_read),
+                self.table_write.eq(post.table_write),
+            ]
         m.submodules.drain = drain = Drain(core=core, link_bytes=chip.link_bytes)
         m.submodules.buffer = buffer = Fifo(shape=unsigned(8 * self.lanes), depth=BUFFER_FLITS)
         job_shape = job_layout(multicast=core.multicast)

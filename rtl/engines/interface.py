@@ -43,6 +43,7 @@ from amaranth.utils import exact_log2
 
 from rtl.contract.engines import EngineSpec, SetupFields
 from rtl.contract.params import CoreParams
+from rtl.contract.regs import EventCounter
 
 __all__ = ["EngineHardware", "EngineSignature", "pixel_layout", "tag_layout"]
 
@@ -138,3 +139,13 @@ class EngineHardware(wiring.Component):
     def is_max(cls, setup: SetupFields) -> Value:
         """Whether its updates are maxima, not sums."""
         return Const(0)
+
+    @classmethod
+    def operations(cls, pixel: data.View) -> Mapping[EventCounter, Value]:
+        """How many operations of each kind of `EngineSpec.operations` one of its pixels stands for, less than 16.
+
+        Parameters
+        ----------
+        pixel : of the streamer, with what all engines of the core want (`rtl.core.streamer.streamed_layout`).
+        """
+        return {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data
 
 from rtl.contract.engines import SetupFields
 from rtl.contract.engines.tap import TAP, TapMode
 from rtl.contract.params import CoreParams
+from rtl.contract.regs import EventCounter
 from rtl.engines.interface import EngineHardware
 
 __all__ = ["TapUnit"]
@@ -50,6 +52,14 @@ class TapUnit(EngineHardware):
     @classmethod
     def is_max(cls, setup: SetupFields) -> Value:
         return setup["tap_mode"] == TapMode.MAX
+
+    @classmethod
+    def operations(cls, pixel: data.View) -> dict[EventCounter, Value]:
+        """The columns of the window that are applied at an update."""
+        columns = [pixel.columns[k] for k in range(len(pixel.columns))] if "columns" in dict(pixel.shape()) else []
+        applied = Mux(pixel.skip, 0, sum(columns, start=Const(1)))
+        is_max = pixel.tag.is_max
+        return {EventCounter.TAP_MACS: Mux(is_max, 0, applied), EventCounter.TAP_MAXIMA: Mux(is_max, applied, 0)}
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

@@ -2,7 +2,7 @@
 
 Resources are the buffers behind links, one for each virtual channel, and what a node's port merges. An edge
 says that a packet in one resource may have to wait for another. It follows packets through the very masks that
-the routers get (`rtl.noc.routing.reach_masks`), so it holds for the hardware and not for a picture of it:
+the routers get (`rtl.contract.routing.reach_masks`), so it holds for the hardware and not for a picture of it:
 
 - routing: a packet in a buffer wants the buffers behind its next outputs;
 - multicast: a head that has claimed some outputs keeps others from them while it waits for those that come later
@@ -25,10 +25,10 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import combinations, pairwise
 
 from rtl.contract.params import ChipParams, Direction
+from rtl.contract.routing import OPPOSITE, Link, neighbour, node_port, reach_masks
 from rtl.noc.flit import MessageClass, virtual_channel
 from rtl.noc.port import merges_channels
 from rtl.noc.router import CLAIM_ORDER
-from rtl.noc.routing import OPPOSITE, Link, neighbour, node_port, reach_masks
 
 __all__ = ["TRAFFIC", "WAITS", "Buffer", "Dependency", "Entry", "Merge", "Network", "Traffic", "Wait", "cycle"]
 

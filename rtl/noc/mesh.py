@@ -10,11 +10,11 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.contract.params import ChipParams, Direction
 from rtl.contract.regs import COUNTER_BITS
+from rtl.contract.routing import OPPOSITE, neighbour, node_port, reach_masks
 from rtl.lib.blackbox import place
 from rtl.noc.flit import flit_layout
 from rtl.noc.port import NetworkPort, merges_channels, receive_depth
 from rtl.noc.router import Router
-from rtl.noc.routing import OPPOSITE, neighbour, node_port, reach_masks
 
 __all__ = ["Mesh"]
 
@@ -23,14 +23,14 @@ class Mesh(wiring.Component):
     """W x H routers and the ports of all nodes; members are indexed by node (routers by core).
 
     Latency: a packet's first flit takes ``2 + 2 * hops`` cycles from a send stream to a receive stream
-    when nothing is in its way (`rtl.noc.routing.hops` counts routers); the others follow one a cycle.
+    when nothing is in its way (`rtl.contract.routing.hops` counts routers); the others follow one a cycle.
 
     Members
     -------
     send_request, send_response, receive_request, receive_response
         For each node, the streams of its `rtl.noc.port.NetworkPort`.
     counter_index, counter_value
-        For each router, a counter of `rtl.contract.regs.RouterCounter`, one cycle later.
+        For each router, a counter of `rtl.contract.regs.router_counters`, one cycle later.
     progress
         Some flit is on a router's outgoing link.
     clear, running

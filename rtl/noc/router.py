@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.contract.params import ChipParams, Direction
-from rtl.contract.regs import COUNTER_BITS, RouterCounter
+from rtl.contract.regs import COUNTER_BITS, RouterCounter, RouterEvent
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS, InputBuffer
 from rtl.noc.flit import flit_layout, link_signature
@@ -75,7 +75,7 @@ class Router(wiring.Component):
     i, o
         Links in and out, indexed by `rtl.contract.params.Direction`.
     reach
-        Constant: the nodes that lie behind each port (`rtl.noc.routing.reach_masks`).
+        Constant: the nodes that lie behind each port (`rtl.contract.routing.reach_masks`).
     capacity
         Constant: flits per channel that the receiver behind each port buffers; 0 for an unused port.
     sink
@@ -88,7 +88,7 @@ class Router(wiring.Component):
     progress
         A flit is on an outgoing link.
     counter_index, counter_value
-        `rtl.contract.regs.RouterCounter`; the value follows one cycle later.
+        `rtl.contract.regs.router_counters`; the value follows one cycle later.
     """
 
     def __init__(self, *, chip: ChipParams) -> None:
@@ -193,6 +193,14 @@ class Router(wiring.Component):
             for counter, event in zip(counters, events, strict=True):
                 with m.If(event):
                     m.d.sync += counter.eq(counter + 1)
+        if self._chip.counters:
+            came = Signal(N_PORTS)
+            flits_in = Signal(COUNTER_BITS, reset_less=True)
+            m.d.comb += came.eq(Cat(self.i[port].valid for port in Direction))
+            with m.If(self.running & came.any()):
+                m.d.sync += flits_in.eq(flits_in + sum(came[port] for port in Direction))
+            assert int(RouterEvent.FLITS_IN) == len(counters)
+            counters.append(flits_in)
         with m.Switch(self.counter_index):
             for index, counter in enumerate(counters):
                 with m.Case(index):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from estimator.energy import Verdict, compare
 from tb.errors import BenchError
 from tb.experiment.point import Point
 from tb.files import write_atomically
@@ -21,6 +22,7 @@ RTL, ESTIMATE = "rtl", "estimate"
 _KEPT = (
     "schedule", "batch", "pe_count", "memory", "macs", "repeated_macs", "lower_bound_cycles", "cycles", "efficiency",
     "estimated_cycles", "dram_bytes", "compute_cycles", "schedule_s", "bit_exact", "processes", "sim_s", "model",
+    "energy",
 )  # fmt: skip
 """Figures of a summary, or of a check, that a record keeps."""
 
@@ -82,6 +84,13 @@ class Record:
     def estimate_error(self) -> float | None:
         """Of the cycles of the whole run, positive where the estimate is too high; None of an estimate."""
         return self.facts["estimated_cycles"] / self.facts["cycles"] - 1 if self.source == RTL else None
+
+    def energies(self, figure: str = "total") -> dict[str, float]:
+        """Energy of the run (``total``) or its energy-delay product (``edp``) by set of constants; {} if unknown.
+
+        A batch counts as one run.
+        """
+        return {name: energy[figure] for name, energy in self.facts.get("energy", {}).items()}
 
     @property
     def repeated(self) -> float | None:
@@ -186,6 +195,11 @@ class Book:
         """The record of a point that did not fail."""
         record = self.records.get(point)
         return record if record is not None and record.failure is None else None
+
+    def comparison(self, run: Point, other: Point, figure: str = "total") -> Verdict | None:
+        """Energy of one point against another's under all sets of constants; None where one is unknown."""
+        found = [record.energies(figure) for point in (run, other) if (record := self.good(point)) is not None]
+        return compare(*found) if len(found) == 2 and all(found) else None
 
     def is_older(self, record: Record) -> bool:
         return record.sources != self.sources

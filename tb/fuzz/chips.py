@@ -27,6 +27,7 @@ def random_chip(rng: np.random.Generator) -> ChipParams:
         max_packet_flits=packet,
         vc_depth=packet * int(rng.choice([1, 2])),
         memory_queue_depth=int(rng.choice([2, 16])),
+        counters=bool(rng.spawn(1)[0].random() < 0.5),
     )
 
 
@@ -84,6 +85,7 @@ CHIPS: dict[str, ChipParams] = {
         link_bytes=8,
         max_packet_flits=16,
         vc_depth=32,
+        counters=True,
     ),
     "2x2_16x8_wide": ChipParams(
         2,
@@ -101,6 +103,7 @@ CHIPS: dict[str, ChipParams] = {
         (_WEST, MemoryNodeParams(1, 0, Direction.EAST)),
         max_packet_flits=16,
         vc_depth=16,
+        counters=True,
     ),
     "3x2_4x4": ChipParams(
         3,
@@ -130,6 +133,7 @@ FUZZ_CHIPS: dict[str, ChipParams] = CHIPS | {
         memory_queue_depth=2,
         outstanding_bursts=2,
         tokens=32,
+        counters=True,
     )
 }
 """Those of the random programs: one more, whose cores differ in all that a program sees."""

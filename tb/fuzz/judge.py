@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from golden.machine import COUNTED, Machine, Result, fresh_cores
+from golden.machine import Machine, Result, fresh_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import MARK_BITS, Opcode, Space, TrafficClass, Unit
 from rtl.contract.marks import Mark
-from rtl.contract.regs import CoreCounter, ErrorCode, compute_counters
+from rtl.contract.regs import STATIC_COUNTERS, ErrorCode, compute_counters
 from tb.fuzz.footprint import Place, accesses, leaves_cores, leaves_memory, left_by_compute
 from tb.fuzz.program import DATA_BYTES, Instruction, Program
 from tb.sim.job import LaunchResult, core_label
@@ -45,8 +45,6 @@ Status = tuple[str, int | None, str | None]
 
 _UNDEFINED = (-0x21524111, 0x13579BDF)
 _EVERYWHERE = 0xFF  # node of a watchdog expiry
-_EXACT = {*COUNTED, CoreCounter.ACT_WRITES, CoreCounter.WEIGHT_WRITES}
-"""Counters that timing does not change."""
 _RANGE_ERRORS = {
     ErrorCode.ACT_RANGE,
     ErrorCode.WEIGHT_RANGE,
@@ -109,9 +107,9 @@ class Expectation:
                 found.append(f"core {core.index}: counters {launch.debug[core.index]['tokens']} left, not {tokens}")
             found += mark_differences(launch, core.index, core.params.marks, core.marks)
             counts = launch.counters["core"][core.index]
-            numbers = ENGINES.counters(core.params.engines)
-            wanted = {name.lower(): core.counts[number] for name, number in numbers.items() if number in _EXACT}
-            wanted["store_drain"] = _drained(self.program, core.index)
+            numbers = ENGINES.counters(core.params.engines, events=self.program.chip.counters)
+            exact = {name.lower(): number for name, number in numbers.items() if number in STATIC_COUNTERS}
+            wanted = {name: core.counts[number] for name, number in exact.items()}
             found += [
                 f"core {core.index}: counter {name} is {counts[name]}, not {value}"
                 for name, value in wanted.items()
@@ -352,31 +350,6 @@ def _follow(geometry: dict[Opcode, dict[str, int]], opcode: Opcode, fields: dict
         geometry[Opcode.COMPUTE] = fields
     elif opcode == Opcode.POOL:
         geometry[Opcode.STORE] = fields
-
-
-def _drained(program: Program, core: int) -> int:
-    """Accumulator entries that the STOREs of a core read."""
-    total = 0
-    pool: dict[str, int] = {}
-    for instruction in program.streams[core, Unit.STORE]:
-        fields = instruction.whole()
-        if instruction.opcode == Opcode.POOL:
-            pool = fields
-        elif instruction.opcode == Opcode.STORE:
-            reads = _pool_reads(pool, fields["pixels"]) if fields["pooled"] else fields["pixels"]
-            total += fields["groups"] * reads
-    return total
-
-
-def _pool_reads(pool: dict[str, int], pixels: int) -> int:
-    """Positions of all windows that lie in the map."""
-    row, column = np.divmod(np.arange(pixels), pool["out_w"])
-    inside = []
-    for at, axis in ((row, "h"), (column, "w")):
-        pad = pool["pad_top" if axis == "h" else "pad_left"]
-        position = at[:, None] * pool[f"stride_{axis}"] - pad + np.arange(pool[f"kernel_{axis}"])
-        inside.append(((position >= 0) & (position < pool[f"in_{axis}"])).sum(axis=1))
-    return int((inside[0] * inside[1]).sum())
 
 
 def _loaded(folder: Path, core: int, name: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tb.report.summary import LayerSummary, Summary, percent
-from tb.report.terminal import PIPE_WIDTH, notes, shorten
+from tb.report.terminal import PIPE_WIDTH, energy_line, notes, shorten
 
 __all__ = ["CHECK", "facts_of", "print_check"]
 
@@ -52,6 +52,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         f"{percent(summary.lower_bound_cycles / summary.estimated_cycles if pes else None)} of the lower bound; "
         f"{sum(summary.dram_bytes.values()) / 1e6:.2f} MB of DRAM traffic"
     )
+    yield from energy_line(summary)
     for node in summary.share["host"] if summary.share else ():
         if node["why"]:
             macs = f", {node['macs']:,} multiply-accumulates" if node["macs"] else ""

@@ -49,6 +49,7 @@ class PartSummary:
     estimated_cycles: int = 0
     dram_bytes: Mapping[str, int] = field(default_factory=dict)
     compute_cycles: Mapping[str, float] = field(default_factory=dict)
+    energy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ class LayerSummary:
     """The host computed it; it takes no cycles of the chip."""
     parts: Sequence[PartSummary] = ()
     """The layers of a launch, in the order in which they are computed."""
+    energy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By set of constants and class (`estimator.energy`); empty of the host."""
+
+    @property
+    def edp(self) -> dict[str, float]:
+        """Energy times cycles, by set; by the estimated cycles of a layer that was not simulated."""
+        return {name: sum(of.values()) * (self.cycles or self.estimated_cycles) for name, of in self.energy.items()}
 
     @property
     def estimate_error(self) -> float | None:
@@ -89,6 +97,7 @@ class LayerSummary:
                 self, name=part.name, op=part.op, cycles=part.cycles or 0, estimated_cycles=part.estimated_cycles,
                 macs=part.macs, utilization=part.macs / (pe_count * part.cycles) if part.cycles else 0.0,
                 dram_bytes=part.dram_bytes, compute_cycles=part.compute_cycles, mapping=part.mapping, parts=(),
+                energy=part.energy,
             )
             for part in self.parts
         ]  # fmt: skip
@@ -141,6 +150,8 @@ class Summary:
     simulation_s: float = 0.0
     """Time from the start of the simulators to the end of the last; `sim_s` is what the launches took one by one, of
     earlier runs too."""
+    energy_units: Mapping[str, str] = field(default_factory=dict)
+    """Sets of constants for energies, and their units; the set of the user comes first."""
     layers: list[LayerSummary] = field(default_factory=list)
 
     @property
@@ -197,6 +208,18 @@ class Summary:
         return {cause: sum(layer.compute_cycles.get(cause, 0.0) for layer in self.layers) for cause in CAUSES}
 
     @property
+    def energy(self) -> dict[str, dict[str, Any]]:
+        """By set: unit, energy of all layers by class and in all, per multiply-accumulate, and times cycles (EDP)."""
+        found = {}
+        for name, unit in self.energy_units.items():
+            layers = [layer.energy[name] for layer in self.layers if name in layer.energy]
+            of = {kind: sum(layer[kind] for layer in layers) for kind in (layers[0] if layers else ())}
+            total, cycles = sum(of.values()), self.cycles or self.estimated_cycles
+            per_mac = total / self.macs if self.macs else None
+            found[name] = {"unit": unit, "of": of, "total": total, "per_mac": per_mac, "edp": total * cycles}
+        return found
+
+    @property
     def sim_s(self) -> float:
         return sum(layer.sim_s for layer in self.layers)
 
@@ -209,12 +232,13 @@ class Summary:
         derived = (
             "host_layers", "cycles", "cycles_per_picture", "dram_bytes_per_picture", "macs", "utilization",
             "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles", "estimate_error", "sim_s", "sim_hz",
+            "energy",
         )  # fmt: skip
         facts = asdict(self)
         layers = facts.pop("layers")
         facts |= {name: getattr(self, name) for name in derived}
         for layer, record in zip(self.layers, layers, strict=True):
-            record["estimate_error"] = layer.estimate_error
+            record |= {"estimate_error": layer.estimate_error, "edp": layer.edp}
         return {**facts, "layers": layers}
 
     def save(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from golden.int8.quant import QuantisationError
 from tb.report.summary import CAUSES, LayerSummary, Summary, largest_loss, percent, signed
 
-__all__ = ["PIPE_WIDTH", "notes", "print_summary", "shorten"]
+__all__ = ["PIPE_WIDTH", "energy_line", "notes", "print_summary", "shorten"]
 
 PIPE_WIDTH = 112
 """Width of the report where the output is no terminal."""
@@ -73,6 +73,8 @@ def print_summary(summary: Summary, console: Console) -> None:
     total = sum(summary.compute_cycles.values()) or 1.0
     spent = sorted(summary.compute_cycles.items(), key=lambda item: -item[1])
     console.print("compute units: " + ", ".join(f"{CAUSES[cause]} {percent(count / total)}" for cause, count in spent))
+    for line in energy_line(summary):
+        console.print(line, highlight=False)
     shared = f", in {summary.processes} processes {summary.simulation_s:.1f} s" if summary.processes > 1 else ""
     model = f" ({summary.model})" if summary.model else ""
     times = [f"build {summary.build_s:.1f} s{model}", f"schedule {summary.schedule_s:.1f} s"]
@@ -85,6 +87,20 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(f"[bold red]first difference:[/] {summary.first_difference}")
     if summary.failure:
         console.print(f"[bold red]failed:[/] {summary.failure}")
+
+
+def energy_line(summary: Summary) -> Iterator[str]:
+    """Energy by each set of constants, per multiply-accumulate, with what takes most of it; nothing without any."""
+    told = []
+    for name, energy in summary.energy.items():
+        if energy["total"]:
+            kind = max(energy["of"], key=lambda each: energy["of"][each])
+            share = percent(energy["of"][kind] / energy["total"], 0)
+            unit, per_mac = energy["unit"], energy["per_mac"]
+            each = f"{per_mac:.2f} {unit}/MAC" if per_mac else f"{energy['total']:.3g} {unit}"
+            told.append(f"{name} {each} ({kind} {share})")
+    if told:
+        yield f"energy, for ratios between runs: {', '.join(told)}"
 
 
 def _table(summary: Summary, width: int) -> Table:

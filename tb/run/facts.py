@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from estimator.energy import Prices
 from golden.int8.batch import of_picture, plain
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
@@ -18,6 +19,7 @@ from scheduler.plan.traffic import part_bytes
 from tb.model.build import Model
 from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.bound import lower_bound_cycles
+from tb.run.energies import energies_of, prices_of
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled
@@ -65,6 +67,8 @@ def begin_summary(
 def estimated_summary(net: str, options: RunOptions, workload: Workload, scheduled: Scheduled) -> Summary:
     """The summary of a run that is not simulated: cycles of its layers are estimates alone."""
     summary = begin_summary(net, options, workload, scheduled, None)
+    prices = prices_of(options.chip, options.energy)
+    summary.energy_units = {each.name: each.unit for each in prices}
     for step, estimate in zip(scheduled.plan.steps, scheduled.estimates, strict=True):
         cycles, moved = (round(estimate.cycles), estimate.dram_bytes) if estimate else (0, {})
         computed = estimate.compute if estimate else {}
@@ -72,6 +76,9 @@ def estimated_summary(net: str, options: RunOptions, workload: Workload, schedul
             step.name, step.op, 0, cycles, step.macs, 0.0, moved, False, 0.0, computed, mapping=step.mapping,
             host_bytes=_moved_by_host(scheduled.plan, step), on_host=isinstance(step, HostStep),
         )  # fmt: skip
+        if not isinstance(step, HostStep):
+            energy, _ = energies_of(options.chip, step, prices, cycles)
+            done = replace(done, energy=energy)
         summary.layers.append(done)
     return summary
 
@@ -82,6 +89,7 @@ def fill_summary(
     ledger: Ledger,
     estimated_cycles: Sequence[int],
     estimated_parts: Sequence[Sequence[float]] = (),
+    prices: Sequence[Prices] = (),
 ) -> None:
     """Enter layers and verdict into a summary whose `failure` is known.
 
@@ -91,7 +99,10 @@ def fill_summary(
         Of each step.
     estimated_parts : sequence of sequence of float
         Of each step, cycles of its parts, as far as they are estimated apart.
+    prices : sequence of Prices
+        By which energies are told.
     """
+    summary.energy_units = {each.name: each.unit for each in prices}
     for index in sorted(ledger.results):
         result = ledger.results[index]
         if result.ok:
@@ -99,6 +110,11 @@ def fill_summary(
             activity = None if isinstance(step, HostStep) else Activity.from_counters(result.cycles, result.counters)
             layer = _layer(plan, step, result, activity, exact, estimated_cycles[index], summary.pe_count)
             parts = _parts(plan, step, result, activity, estimated_parts[index] if estimated_parts else ())
+            if not isinstance(step, HostStep):
+                marked = [part.cycles or 0 for part in parts]
+                energy, apart = energies_of(plan.chip, step, prices, result.cycles, marked)
+                layer = replace(layer, energy=energy)
+                parts = [replace(part, energy=some) for part, some in zip(parts, apart, strict=True)]
             summary.layers.append(replace(layer, parts=parts))
     summary.mismatches = ledger.mismatches
     summary.first_difference = ledger.first_difference()

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from golden.int8.batch import spoken
 from golden.int8.quant import QConcat
-from golden.machine import COUNTED, count_events
-from rtl.contract.engines import ENGINES
 from rtl.contract.marks import marks_of
-from rtl.contract.params import ChipParams
 from scheduler.plan.layout import Blocked
-from scheduler.plan.program import HostStep, Launch, Placement, Plan, Step
+from scheduler.plan.program import HostStep, Placement, Plan, Step
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
 from tb.sim.job import POISON, HostJob, LaunchJob, MemoryFile, Region
 
-__all__ = ["Launches", "check_counts", "check_tensors", "owner_of", "regions_of", "units_of", "writes_of"]
+__all__ = ["Launches", "check_tensors", "owner_of", "regions_of", "units_of", "writes_of"]
 
 
 class Launches:
@@ -152,23 +148,6 @@ def check_tensors(folder: Path, plan: Plan, launch: Step, board: Scoreboard) -> 
         inside = layer if len(launch.parts) > 1 or layer != made_by[tensor] else ""
         exact &= board.check(launch.name, tensor, plan.tensors[tensor].layout.unpack(raw), inside)
     return exact
-
-
-def check_counts(chip: ChipParams, launch: Launch, counters: Mapping[str, Any]) -> str:
-    """What is wrong with the counters of a launch that its instructions determine, in words; '' if nothing is.
-
-    Parameters
-    ----------
-    counters : dict
-        As `tb.sim.driver.Driver.counters` reads them.
-    """
-    for core, counts in count_events(launch.streams).items():
-        for name, number in ENGINES.counters(chip.cores[core].engines).items():
-            got = counters["core"][core][name.lower()]
-            if number in COUNTED and got != counts[number]:
-                what = name.lower().replace("_", " ")
-                return f"core {core} counted {got} {what}, its program has {counts[number]}"
-    return ""
 
 
 def owner_of(plan: Plan, address: int, step: int) -> str:

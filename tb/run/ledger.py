@@ -8,8 +8,9 @@ import numpy as np
 
 from scheduler.plan.program import Launch, Plan
 from tb.errors import RunError
+from tb.run.counts import check_counts
 from tb.run.explain import explain
-from tb.run.launches import check_counts, check_tensors, regions_of, units_of
+from tb.run.launches import check_tensors, regions_of, units_of
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
 from tb.sim.job import LaunchResult

@@ -42,6 +42,8 @@ class RunOptions:
     """Off: no maximum pool joins the convolution in front of it."""
     overlap: bool = True
     """Off: at most one unit of a core works at a time."""
+    energy: str | None = None
+    """Constants for energies: a named set, or a file of one's own (`estimator.energy.load_prices`); None: all sets."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tb.report.summary import Summary
 from tb.report.watcher import Watcher
+from tb.run.energies import prices_of
 from tb.run.facts import begin_summary, fill_summary
 from tb.run.identity import fingerprint
 from tb.run.launches import Launches
@@ -44,6 +45,7 @@ class Run:
             For bad input, before anything is written to the run's folder.
         """
         options, watcher = self.options, self.watcher
+        prices = prices_of(options.chip, options.energy)
         with ModelBuild(options) as build:
             watcher.stage("quantising the network and computing the golden results")
             workload = self._load()
@@ -65,7 +67,7 @@ class Run:
                 watcher.done()
             summary.processes, summary.simulation_s = simulation.processes, simulation.seconds
             summary.failure = ledger.failure() or crash
-            fill_summary(summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts)
+            fill_summary(summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts, prices)
             summary.save(folder.path / "summary.json")
         return summary
 

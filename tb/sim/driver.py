@@ -28,11 +28,11 @@ from rtl.contract.regs import (
     ErrorCode,
     MemoryCounter,
     Register,
-    RouterCounter,
     Status,
     UnitState,
     block_index,
     compute_counters,
+    router_counters,
 )
 
 __all__ = ["Driver", "Outcome", "Progress", "Transport", "TransportError"]
@@ -120,7 +120,9 @@ class Driver:
     ) -> None:
         self.transport = transport
         self.chip = chip
-        self._core_counters = core_counters or [ENGINES.counters(core.engines) for core in chip.cores]
+        self._core_counters = core_counters or [
+            ENGINES.counters(core.engines, events=chip.counters) for core in chip.cores
+        ]
 
     async def identify(self) -> None:
         """Raise TransportError if something else answers."""
@@ -210,9 +212,10 @@ class Driver:
     async def counters(self) -> dict[str, list[dict[str, int]]]:
         """All counters of all blocks: {'core' | 'router' | 'memory': [{name: value} per block]}."""
         cores = range(self.chip.n_cores)
+        of_router = router_counters(events=self.chip.counters)
         return {
             "core": [await self._block(BlockKind.CORE, core, self._core_counters[core]) for core in cores],
-            "router": [await self._block(BlockKind.ROUTER, core, RouterCounter.__members__) for core in cores],
+            "router": [await self._block(BlockKind.ROUTER, core, of_router) for core in cores],
             "memory": [await self._memory_block(node) for node in range(len(self.chip.memory_nodes))],
         }
 

@@ -140,7 +140,7 @@ class ProcessJob:
     """Numbers of each core's counters, by name; engines that registered from outside are known here alone."""
 
     def __post_init__(self) -> None:
-        names = tuple(ENGINES.counters(core.engines) for core in self.chip.cores)
+        names = tuple(ENGINES.counters(core.engines, events=self.chip.counters) for core in self.chip.cores)
         object.__setattr__(self, "core_counters", names)
 
 

@@ -22,7 +22,7 @@ from rtl.contract.isa import (
     Unit,
 )
 from rtl.contract.params import ChipParams, CoreParams, Direction
-from rtl.contract.regs import COUNTER_BITS, MemoryCounter, RouterCounter, compute_counters
+from rtl.contract.regs import COUNTER_BITS, MemoryCounter, compute_counters, router_counters
 from tb.structure.block import Block, fifo, index_bits, ram, tag_bits
 from tb.structure.engines import STRUCTURE
 
@@ -245,8 +245,9 @@ def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:
     """Registers on all inputs but streams, the reset; inside, all that the reset reaches."""
     flit = _flit_bits(chip)
     sources = 4
-    # error and its unit, started, progress; instructions done by each unit.
-    own = ERROR + 2 + 1 + 1 + len(Unit) * 32
+    # error and its unit, started, progress; instructions done by each unit; of a chip with counters, whether the packet
+    # that leaves goes to cores.
+    own = ERROR + 2 + 1 + 1 + len(Unit) * 32 + chip.counters
     logic = {
         "act": _scratchpad(core.act_bytes, chip.link_bytes, core.rows),
         "weight": _scratchpad(core.weight_bytes, chip.link_bytes, core.cols),
@@ -261,7 +262,7 @@ def _core(core: CoreParams, chip: ChipParams, module: str) -> Block:
         "outbound": Block("Outbound", sources + 1),
         "signals": Block("SignalRouter", SIGNAL),
         **({"trace": _trace(core)} if core.marks else {}),
-        "counters": Block("CoreCounters", COUNTER * len(ENGINES.counters(core.engines))),
+        "counters": Block("CoreCounters", COUNTER * len(ENGINES.counters(core.engines, events=chip.counters))),
         **{f"issue_{unit.name.lower()}": _issue(chip) for unit in Unit},
         **{name: fifo(flit, 2) for name in ("response_in", "request_in", "request_out")},
     }
@@ -369,7 +370,7 @@ def _router(chip: ChipParams) -> Block:
     allocator = Block("Allocator", 3 * PORTS**2 + PORTS * chip.vc_depth.bit_length())
     inside = {f"buffer_{side.name.lower()}": buffer for side in Direction}
     inside |= {f"allocator_{channel}": allocator for channel in range(chip.n_vcs)}
-    own = COUNTER * (len(RouterCounter) + 1) + PORTS**2 + channel
+    own = COUNTER * (len(router_counters(events=chip.counters)) + 1) + PORTS**2 + channel
     ports: dict[str, tuple[str, int]] = {}
     for port in range(PORTS):
         ports |= _link(chip, f"i__{port}", "input") | _link(chip, f"o__{port}", "output")

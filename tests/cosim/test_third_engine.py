@@ -18,7 +18,7 @@ from tb.fuzz.program import MEMORY_BYTES
 from tb.fuzz.runner import run_programs
 from tb.model.build import Model, build_model, emit_chip
 from tb.model.cache import Cache
-from tb.run.launches import check_counts
+from tb.run.counts import check_counts
 from tb.sim.settings import MemorySettings
 from tests.cases import Case, GraphBuilder, random_image
 from tests.layers import run_plans

@@ -25,7 +25,8 @@ from rtl.contract.regs import CoreCounter
 from scheduler import Plan, schedule
 from tb.model.build import Model, build_model, emit_chip
 from tb.report.summary import CAUSES
-from tb.run.launches import check_counts, check_tensors, regions_of, writes_of
+from tb.run.counts import check_counts
+from tb.run.launches import check_tensors, regions_of, writes_of
 from tb.run.scoreboard import Scoreboard
 from tb.run.workload import load_workload
 from tb.sim.flips import TARGETS

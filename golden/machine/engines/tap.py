@@ -7,6 +7,7 @@ from golden.machine.engines.engine import EngineModel, Sums
 from golden.machine.operands import EXACT_ROWS, Fields, gather, pieces, weights_from
 from golden.machine.state import CoreState
 from rtl.contract.engines.tap import TapMode
+from rtl.contract.regs import EventCounter
 
 __all__ = ["TAP"]
 
@@ -33,6 +34,8 @@ class _Tap:
         is_max = geometry["tap_mode"] == TapMode.MAX
         streamed = _streamed(geometry) if geometry["window"] else geometry
         values = _window(core, streamed, fields) if geometry["window"] else _single(core, geometry, fields)
+        taps = fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"]
+        core.counts[EventCounter.TAP_MAXIMA if is_max else EventCounter.TAP_MACS] += taps * len(values)
         return Sums(
             values=(values if is_max else values << geometry["tap_shift"]).astype(np.int32),
             combine=np.maximum if is_max else np.add,

@@ -10,7 +10,7 @@ from amaranth.lib import data
 
 from rtl.contract.engines.registry import EngineError, Registry
 from rtl.contract.isa import ENGINE_BITS, LAYOUTS, OPTION_BITS, Opcode
-from rtl.contract.regs import ENGINE_PIXELS, CoreCounter
+from rtl.contract.regs import ENGINE_PIXELS, CoreCounter, EventCounter
 
 __all__ = ["CoreShape", "EngineSpec", "SetupFields", "Specs"]
 
@@ -65,6 +65,8 @@ class EngineSpec:
     """Whether a COMPUTE reads weights at all."""
     illegal: Callable[[CoreShape, SetupFields], Any] = _never
     """Whether a SETUP for this engine is an ILLEGAL_FIELD for reasons of its own."""
+    operations: tuple[EventCounter, ...] = ()
+    """Counters of what it does with its pixels, which only cores with this engine have (`ChipParams.counters`)."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -92,10 +94,20 @@ class Specs(Registry[EngineSpec]):
         """The engine that SETUP.engine names, if there is one."""
         return next((spec for spec in self.values() if spec.code == code), None)
 
-    def counters(self, names: Iterable[str]) -> dict[str, int]:
-        """Numbers of the counters of a core with these engines, by name, in ascending order."""
+    def counters(self, names: Iterable[str], *, events: bool = False) -> dict[str, int]:
+        """Numbers of the counters of a core with these engines, by name, in ascending order.
+
+        Parameters
+        ----------
+        events : of a chip with `ChipParams.counters`.
+        """
+        engines = [self[name] for name in names]
         found = {counter.name: int(counter) for counter in CoreCounter if counter not in ENGINE_PIXELS}
-        found |= {f"{name.upper()}_PIXELS": int(self[name].pixels_counter) for name in names}
+        found |= {f"{spec.name.upper()}_PIXELS": int(spec.pixels_counter) for spec in engines}
+        if events:
+            others = {counter for spec in self.values() for counter in spec.operations}
+            own = {counter for spec in engines for counter in spec.operations}
+            found |= {counter.name: int(counter) for counter in EventCounter if counter in own or counter not in others}
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def _check(self, name: str, part: EngineSpec) -> None:

@@ -23,6 +23,7 @@ from amaranth.lib import data, enum
 
 from rtl.contract.engines.spec import CoreShape, EngineSpec, SetupFields
 from rtl.contract.isa import Engine
+from rtl.contract.regs import EventCounter
 
 __all__ = ["TAP", "TapMode"]
 
@@ -50,4 +51,5 @@ TAP = EngineSpec(
     lanes=lambda core: min(core.rows, core.cols),
     reads_weights=_reads_weights,
     illegal=_illegal,
+    operations=(EventCounter.TAP_MACS, EventCounter.TAP_MAXIMA),
 )

@@ -6,6 +6,7 @@ for it here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 from estimator.coefficients import Coefficients, EngineCycles
@@ -70,6 +71,10 @@ class EngineTiming:
     def pass_pixels(self, streamed: Pass) -> int:
         """Pixels that stream in a pass, as the engine's counter counts them."""
         return streamed.pixels
+
+    def operations(self, setup: Fields, passes: int, streamed: Pass) -> Mapping[int, int]:
+        """How often it does what its spec's `operations` count in so many passes, by number of counter."""
+        return {}
 
     def way_cycles(self, core: CoreParams) -> int:
         """Cycles of a pixel's way through the engine that grow with its size."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from estimator.engines.engine import EngineTiming, Fields, Pass
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.params import CoreParams
+from rtl.contract.regs import EventCounter
 
 __all__ = ["TAP"]
 
@@ -33,6 +34,10 @@ class _Tap(EngineTiming):
         if streamed.columns:
             return streamed.height * ((streamed.width - 1) * streamed.stride_w + streamed.columns)
         return streamed.pixels
+
+    def operations(self, setup: Fields, passes: int, streamed: Pass) -> dict[int, int]:
+        counter = EventCounter.TAP_MAXIMA if streamed.weightless else EventCounter.TAP_MACS
+        return {counter: passes * streamed.pixels * max(1, streamed.columns)}
 
 
 TAP = _Tap()

@@ -57,8 +57,8 @@ ARMS = [(kind, overlap) for kind in KINDS for overlap in (False, True)]
 def page(book: Book) -> str:
     """The page, in Markdown."""
     return "\n".join(
-        [_introduction(book), _targets(book), _bytes(book), _cycles(book), _losses(book), _costs(book), _curve(book),
-         _default(book), _cores16(book), _differences()]
+        [_introduction(book), _targets(book), _bytes(book), _cycles(book), _losses(book), _costs(book),
+         *_energy(book), _curve(book), _default(book), _cores16(book), _differences()]
     )  # fmt: skip
 
 
@@ -272,6 +272,28 @@ def _costs(book: Book) -> str:
         "the estimated cycles; time to find and write the schedule, on a machine that simulates meanwhile.\n\n"
         + table(header, rows)
     )
+
+
+def _energy(book: Book) -> list[str]:
+    """What the sets of constants say of energies; nothing until some run has told its own."""
+    rows = []
+    for net in NETS:
+        pairs = [(_arm("fused")(net), _arm(kind)(net)) for kind in ("apart", "layers")]
+        verdicts = [book.comparison(*pair, figure) for figure in ("total", "edp") for pair in pairs]
+        if any(verdict is not None for verdict in verdicts):
+            rows.append([net, *("-" if verdict is None else f"{verdict}" for verdict in verdicts)])
+    if not rows:
+        return []
+    header = ["network", "energy against apart", "against layers", "EDP against apart", "against layers"]
+    return [
+        f"""## Energy, headline chip, overlapped
+
+Events of the programs, equal to the RTL's counters, at the prices of all named sets of constants
+([energy](../energy.md)); from the least to the largest change. Where the sets disagree on the sign it is undecided.
+
+{table(header, rows)}
+"""
+    ]
 
 
 def _curve(book: Book) -> str:

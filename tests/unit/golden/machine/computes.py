@@ -1,5 +1,6 @@
 """COMPUTEs for tests of the machine: cores full of noise, random geometry, and loops that say what must come out."""
 
+from collections import Counter
 from random import Random
 
 import numpy as np
@@ -9,7 +10,7 @@ from golden.machine.state import CoreState
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams
-from rtl.contract.regs import CoreCounter
+from rtl.contract.regs import CoreCounter, EventCounter
 
 __all__ = ["MASK", "SHAPES", "check_random_geometry", "core_of", "direct", "flat_compute", "flat_setup"]
 
@@ -24,8 +25,13 @@ def core_of(rows: int, cols: int, link_bytes: int, seed: int, **sizes: int) -> C
     return CoreState(0, chip, np.random.default_rng(seed))
 
 
-def direct(core: CoreState, g: dict[str, int], f: dict[str, int]) -> np.ndarray:
-    """The accumulators after a COMPUTE, pass by pass and pixel by pixel, as rtl.contract.isa words it."""
+def direct(
+    core: CoreState, g: dict[str, int], f: dict[str, int], read: set[tuple[int, ...]] | None = None
+) -> np.ndarray:
+    """The accumulators after a COMPUTE, pass by pass and pixel by pixel, as rtl.contract.isa words it.
+
+    Addresses that are read go to `read`, with the pass and the input coordinates that they are read for.
+    """
     rows, cols = core.params.rows, core.params.cols
     lanes = min(rows, cols)
     acc = core.acc.astype(np.int64)
@@ -45,6 +51,9 @@ def direct(core: CoreState, g: dict[str, int], f: dict[str, int]) -> np.ndarray:
                             address = f["act_base"] + block * g["block_pitch"] + ky * g["tap_y"] + kx * g["tap_x"]
                             address = (address + oy * g["step_y"] + ox * step_x) & MASK
                             assert address + rows <= len(core.act)
+                            if read is not None:
+                                one = (iy, ix) if g["window"] else (iy, ix, kx, oy, ox)
+                                read.add((address, block, ky, oy, *one))
                             act = core.act[address : address + rows].astype(np.int64)
                         else:
                             act = np.full(rows, g["pad_value"], np.int64)
@@ -131,7 +140,8 @@ def check_random_geometry(shape: tuple[int, int], engine: Engine, seed: int) -> 
         setup, fields = random_geometry(rng, core, engine)
         before = core.counts.copy()
         core.geometry = setup
-        expected = direct(core, setup, fields)
+        read: set[tuple[int, ...]] = set()
+        expected = direct(core, setup, fields, read)
         commit(core, compute(core, fields))
         lanes = core.params.tap_lanes if engine == Engine.TAP else core.params.cols
         np.testing.assert_array_equal(core.acc[:, :lanes], expected[:, :lanes])
@@ -142,6 +152,29 @@ def check_random_geometry(shape: tuple[int, int], engine: Engine, seed: int) -> 
             columns = (setup["out_w"] - 1) * setup["stride_w"] + setup["kernel_w"]
         assert core.counts[CoreCounter.PASSES] - before[CoreCounter.PASSES] == passes
         assert core.counts[counter] - before[counter] == passes * fields["out_h"] * columns
+        _check_events(core, core.counts - before, setup, fields, read)
+
+
+def _check_events(
+    core: CoreState, counts: Counter[int], setup: dict[str, int], fields: dict[str, int], read: set[tuple[int, ...]]
+) -> None:
+    """Counters of what a COMPUTE reads and writes against the loops."""
+    taps = fields["blocks"] * setup["kernel_h"] * setup["kernel_w"]
+    pixels = fields["out_h"] * setup["out_w"]
+    passes = counts[CoreCounter.PASSES]
+    assert counts[CoreCounter.ACC_WRITES] == passes * pixels
+    assert counts[CoreCounter.ACC_READS] == (passes - (not fields["accumulate"])) * pixels
+    of_tap = setup["engine"] == Engine.TAP
+    is_max = of_tap and setup["tap_mode"] == TapMode.MAX
+    assert counts[CoreCounter.WEIGHT_READS] == (0 if is_max else taps * (1 if of_tap else core.params.rows))
+    assert counts[EventCounter.TAP_MACS] == (taps * pixels if of_tap and not is_max else 0)
+    assert counts[EventCounter.TAP_MAXIMA] == (taps * pixels if is_max else 0)
+    if setup["window"] and setup["stride_w"] > setup["kernel_w"]:
+        return  # columns that no window needs stream by as well
+    word = max(core.params.rows, core.link_bytes)
+    assert counts[CoreCounter.ACT_READS] == len(read)
+    ends = [(address[0] + core.params.rows - 1) // word - address[0] // word for address in read]
+    assert counts[EventCounter.ACT_SPLIT_READS] == sum(ends)
 
 
 def flat_setup(**fields: int) -> dict[str, int]:

@@ -17,7 +17,7 @@ from rtl.contract.codec import encode, table_blocks
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine, Opcode, Space, Unit
 from rtl.contract.params import ChipParams, CoreParams, default_chip
-from rtl.contract.regs import NO_UNIT, CoreCounter, CoreDebug, CoreTrace, ErrorCode, compute_counters
+from rtl.contract.regs import NO_UNIT, CoreCounter, CoreDebug, CoreTrace, ErrorCode, EventCounter, compute_counters
 from rtl.core.core import Core
 from rtl.noc.flit import Kind
 from tests.assembler import Assembler
@@ -39,7 +39,7 @@ def two_cores(rows: int, cols: int, link_bytes: int) -> ChipParams:
         param_blocks=8,
         queue_depth=8,
     )
-    return replace(default_chip(2, core, memory_nodes=2), link_bytes=link_bytes)
+    return replace(default_chip(2, core, memory_nodes=2), link_bytes=link_bytes, counters=True)
 
 
 @dataclass
@@ -84,7 +84,7 @@ def run_programs(
                     break
             ctx.set(dut.running, 0)
             outcome.done, outcome.error, outcome.unit = done, error, unit
-            for index in [*CoreCounter, *CoreDebug, CoreTrace.PASSED]:
+            for index in [*CoreCounter, *EventCounter, *CoreDebug, CoreTrace.PASSED]:
                 ctx.set(dut.counter_index, int(index))
                 await ctx.tick()
                 outcome.counters[index] = ctx.get(dut.counter_value)
@@ -296,8 +296,7 @@ def check(chip: ChipParams, outcome: Outcome, memory: np.ndarray, result: Result
     core = result.cores[0]
     counters = outcome.counters
     for counter, count in core.counts.items():
-        if counter != CoreCounter.FLITS_IN:
-            assert counters[counter] == count, counter.name
+        assert counters[counter] == count, counter.name
     nonzero = sum(1 << i for i, count in enumerate(core.tokens) if count)
     assert counters[CoreDebug.TOKENS_NONZERO_LOW] | counters[CoreDebug.TOKENS_NONZERO_HIGH] << 48 == nonzero
     assert counters[CoreDebug.OUTSTANDING] == 0
@@ -333,6 +332,20 @@ def test_programs_leave_the_memory_that_the_machine_leaves(rows: int, cols: int,
         programs.append((program, memory))
     for outcome, (memory, result) in zip(run_programs(chip, programs, rng, stall=0.25), expected, strict=True):
         check(chip, outcome, memory, result)
+
+
+def test_counters_of_events_cost_no_cycle_and_other_cores_have_none() -> None:
+    chip = two_cores(8, 8, 16)
+    program, memory = tiles_program(chip, random.Random(4), 7), random_memory(random.Random(5), chip)
+    with_them, without = (
+        run_programs(replace(chip, counters=on), [(program, memory.copy())], random.Random(6), 0.0)[0]
+        for on in (True, False)
+    )
+    assert sum(with_them.counters[counter] > 0 for counter in EventCounter) > len(EventCounter) // 2
+    assert not any(without.counters[counter] for counter in EventCounter)
+    assert with_them.cycles == without.cycles
+    others = [number for number in with_them.counters if number not in [*EventCounter]]
+    assert [with_them.counters[number] for number in others] == [without.counters[number] for number in others]
 
 
 def test_default_shape() -> None:

@@ -16,7 +16,7 @@ from rtl.contract.codec import encode
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Space, TrafficClass
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
-from rtl.core.fetch import UNIT_SHIFT, Fetch, fetch_block, read_flits
+from rtl.core.fetch import UNIT_SHIFT, Fetch
 from rtl.core.interface import Inbound
 from rtl.noc.flit import Kind, flit_layout
 from tests.unit.rtl.core.core_models import Network
@@ -34,7 +34,7 @@ class Model:
 
     def __init__(self, core: CoreParams, chip: ChipParams, node: int, home: int, base: int, stride: int) -> None:
         self._chip, self._node, self._home = chip, node, home
-        self._depth, self._block = core.queue_depth, fetch_block(core)
+        self._depth, self._block = core.queue_depth, core.fetch_block
         self._addresses = [(base + (3 * node + unit) * stride) % (1 << 32) for unit in range(3)]
         self._chosen: int | None = None  # unit of the request under way
         self._index = 0  # flits of it that are gone
@@ -51,7 +51,7 @@ class Model:
 
     def _flit(self) -> dict[str, Any]:
         assert self._chosen is not None
-        size, count = self._chip.link_bytes, read_flits(self._chip)
+        size, count = self._chip.link_bytes, self._chip.request_flits
         load = encode(
             Opcode.LOAD,
             cores=1 << self._node,
@@ -91,7 +91,7 @@ class Model:
             free = (unit for unit in range(3) if wants[unit] and not self.ended[unit])
             self._chosen = next(free, None)
         elif chosen is not None and taken:
-            self._index = (self._index + 1) % read_flits(self._chip)
+            self._index = (self._index + 1) % self._chip.request_flits
             if self._index == 0:
                 self._addresses[chosen] = (self._addresses[chosen] + self._block * INSTRUCTION_BYTES) % (1 << 32)
                 self._room[chosen] -= self._block
@@ -174,7 +174,7 @@ def test_units_get_their_streams_up_to_end(link_bytes: int, queue_depth: int, se
         assert load["cores"] == 1 << NODE
         assert load["runs"] == 1
         assert load["memory"] == memory_node
-        block = fetch_block(core)
+        block = core.fetch_block
         assert load["run_flits"] * link_bytes == block * INSTRUCTION_BYTES
         assert load["dram_addr"] == base + (3 * NODE + unit) * stride + fetched[unit] * INSTRUCTION_BYTES
         fetched[unit] += block

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from rtl.contract.params import ChipParams, CoreParams, Direction, ParameterError, default_chip, mesh_shape
+from rtl.contract.routing import Link, links, neighbour, node_port, path, reach_masks
 from rtl.core.core import Core
 from rtl.dram.memory_node import MemoryNode
 from rtl.noc.deadlock import TRAFFIC, WAITS, Buffer, Dependency, Entry, Merge, Network, Wait, cycle
 from rtl.noc.flit import MessageClass
-from rtl.noc.routing import Link, links, neighbour, node_port, path, reach_masks
 from tests.chips import CHIPS, random_chip
 
 

@@ -11,9 +11,9 @@ from amaranth.hdl import Cat, Module, Signal
 
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, default_chip
 from rtl.contract.regs import RouterCounter
+from rtl.contract.routing import Link, hops, multicast_links
 from rtl.noc.flit import MessageClass, flit_layout
 from rtl.noc.mesh import Mesh
-from rtl.noc.routing import Link, hops, multicast_links
 from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import number_of, packet_words, payload_of, small_chip
 

@@ -10,10 +10,10 @@ import pytest
 from amaranth.hdl import Cat
 
 from rtl.contract.params import ChipParams, Direction
-from rtl.contract.regs import RouterCounter
+from rtl.contract.regs import RouterCounter, RouterEvent
+from rtl.contract.routing import node_port, reach_masks
 from rtl.noc.port import RECEIVE_DEPTH
 from rtl.noc.router import Router
-from rtl.noc.routing import node_port, reach_masks
 from tests.unit.rtl.drivers import simulate
 from tests.unit.rtl.noc.noc_models import LinkSink, LinkSource, packet_words, small_chip
 
@@ -46,6 +46,7 @@ class RouterBench:
         self.origin: dict[int, tuple[int, int]] = {}
         self.flits_out = [0] * len(Direction)
         self.counted = [0] * len(Direction)  # those that left while the counters ran
+        self.came = 0  # into it while the counters ran
         self.blocked_cycles = 0
 
     def send(self, number: int, port: Direction, vc: int, dest: int, flits: int) -> None:
@@ -63,7 +64,7 @@ class RouterBench:
     def _testbench(self, cycles: int, pauses: bool, before: Callable[[int], None]):
         async def testbench(ctx) -> None:
             router = self.router
-            states = Cat(router.running, router.progress, *(link.valid for link in router.o))
+            states = Cat(router.running, router.progress, *(link.valid for link in (*router.o, *router.i)))
             ctx.set(router.running, 1)
             ctx.set(router.sink, 1 << Direction.LOCAL)
             for mask, reach in zip(router.reach, self.reach, strict=True):
@@ -78,8 +79,10 @@ class RouterBench:
                     sink.cycle(ctx, now)
                 if pauses and not now % 16:
                     ctx.set(router.running, self.rng.getrandbits(1))
-                running, progress, *valid = f"{ctx.get(states):07b}"[::-1]
+                running, progress, *links = f"{ctx.get(states):012b}"[::-1]
+                valid, came = links[: len(Direction)], links[len(Direction) :]
                 assert progress == max(valid)
+                self.came += came.count("1") if running == "1" else 0
                 self.counted = [n + (running == one == "1") for n, one in zip(self.counted, valid, strict=True)]
                 await ctx.tick()
             for source in self.sources:
@@ -94,7 +97,8 @@ class RouterBench:
             assert values[: len(Direction)] == self.counted
             assert pauses or self.counted == self.flits_out
             self.blocked_cycles = values[RouterCounter.BLOCKED]
-            assert not any(values[RouterCounter.BLOCKED + 1 :])
+            assert values[RouterEvent.FLITS_IN] == (self.came if self.chip.counters else 0)
+            assert not any(values[RouterEvent.FLITS_IN + 1 :])
 
         return testbench
 
@@ -123,7 +127,7 @@ def some_dests(bench: RouterBench, port: Direction) -> int:
 @pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
 @pytest.mark.parametrize("vcs_per_class", [1, 2])
 def test_random_packets_reach_all_their_outputs(vcs_per_class: int, seed: int) -> None:
-    chip = small_chip(3, 3, 2, vcs_per_class=vcs_per_class, vc_depth=8 + 5 * seed)
+    chip = small_chip(3, 3, 2, vcs_per_class=vcs_per_class, vc_depth=8 + 5 * seed, counters=seed > 0)
     bench = RouterBench(chip, seed, send_rate=0.8, credit_rate=(1.0, 0.3, 0.6)[seed], turn=seed)
     for number in range(100):
         port = bench.rng.choice(list(Direction))

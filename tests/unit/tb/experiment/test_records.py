@@ -48,6 +48,19 @@ def test_figures_say_what_is_estimated_older_or_missing() -> None:
     assert failed.failed == [failed.records[FAST]]
 
 
+def test_energies_are_compared_under_all_sets_or_not_at_all() -> None:
+    def told(point: Point, narrow: float, wide: float) -> Record:
+        energy = {"narrow": {"total": narrow, "edp": 2 * narrow}, "wide": {"total": wide, "edp": 2 * wide}}
+        return Record(point, RTL, FACTS | {"energy": energy}, "new", "v2")
+
+    known = book(a=told(FAST, 3.0, 2.0), b=told(SLOW, 4.0, 4.0))
+    assert f"{known.comparison(FAST, SLOW)}" == "-50.0 ... -25.0 %"
+    known = book(a=told(FAST, 3.0, 6.0), b=told(SLOW, 4.0, 4.0))
+    assert f"{known.comparison(FAST, SLOW, 'edp')}" == "undecided (-25.0 ... +50.0 %)"
+    assert book(a=told(FAST, 3.0, 6.0)).comparison(FAST, SLOW) is None
+    assert book(a=told(FAST, 3.0, 6.0), b=Record(SLOW, RTL, FACTS, "old", "v1")).comparison(FAST, SLOW) is None
+
+
 def test_file_gives_back_the_records(tmp_path: Path) -> None:
     known = book(a=Record(FAST, RTL, FACTS, "new", "v2", "f00"), b=Record(SLOW, ESTIMATE, FACTS, "old", "v1"))
     known.save(tmp_path / "test.json")

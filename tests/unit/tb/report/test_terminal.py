@@ -72,6 +72,18 @@ def test_names_give_way_to_figures(width: int, terminal: bool) -> None:
         assert all(name in shown for name in NAMES)
 
 
+def test_energy_is_one_line_by_set_and_what_takes_most() -> None:
+    summary = _summary(energy_units={"mine": "pJ", "relative": "MAC"})
+    assert "energy" not in _shown(summary, 200)
+    spent = {"mine": {"mac": 64_000.0, "dram": 192_000.0}, "relative": {"mac": 64_000.0, "dram": 0.0}}
+    summary.layers[0] = replace(summary.layers[0], energy=spent)
+    line = "energy, for ratios between runs: mine 1.33 pJ/MAC (dram 75 %), relative 0.33 MAC/MAC (mac 100 %)"
+    assert line in _shown(summary, 200)
+    figures = summary.as_dict()["energy"]["mine"]
+    assert (figures["unit"], figures["total"], figures["edp"]) == ("pJ", 256_000.0, 256_000.0 * 3 * CYCLES)
+    assert summary.as_dict()["layers"][0]["edp"]["relative"] == 64_000.0 * CYCLES
+
+
 @pytest.mark.parametrize("width", range(1, 9))
 def test_text_is_shortened_in_its_middle(width: int) -> None:
     text = shorten("abcdefg", width)

@@ -13,13 +13,12 @@ from estimator import MemoryTiming
 from golden.int8 import ops
 from golden.int8.batch import expected_of
 from golden.machine import Machine
-from rtl.contract.engines import ENGINES
 from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan, schedule
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers
-from tb.run.launches import Launches, check_counts, owner_of, units_of, writes_of
+from tb.run.launches import Launches, owner_of, units_of, writes_of
 from tb.run.workload import load_workload
 from tb.sim.job import POISON, HostJob
 from tests.cases import CHIPS, Case, random_case
@@ -118,24 +117,3 @@ def test_every_byte_has_an_owner_with_a_name() -> None:
     assert owner_of(plan, place.addr, 4) != "tensor pool2"
     moved = replace(plan, tensors={**plan.tensors, "pool2": replace(place, addr=1 << 30)})
     assert owner_of(moved, place.addr, 1) == "nothing that is needed"
-
-
-def test_a_count_that_is_not_the_programs_is_named() -> None:
-    """As a flipped bit of the streamer's row counter made it: every byte right, and pixels too many."""
-    case = _case(("chain", 0))
-    plan = schedule(case.graph, case.chip)
-    launch = plan.launches[0]
-    memory = plan.memory_image(case.image)
-    states = Machine(case.chip).run(memory, launch.program_base, launch.program_stride).cores
-    counted = [
-        {name.lower(): state.counts[number] for name, number in ENGINES.counters(state.params.engines).items()}
-        for state in states
-    ]
-    assert check_counts(case.chip, launch, {"core": counted}) == ""
-    for name in ("instructions", "passes", "array_pixels", "tap_pixels"):
-        wrong = [dict(core) for core in counted]
-        wrong[-1][name] += 560
-        what, right = name.replace("_", " "), counted[-1][name]
-        assert check_counts(case.chip, launch, {"core": wrong}) == (
-            f"core {len(counted) - 1} counted {right + 560} {what}, its program has {right}"
-        )

@@ -48,6 +48,18 @@ def test_targets_are_judged_by_the_records() -> None:
     assert "Slower fused than layer by layer: none, of 9 networks that are known." in text
 
 
+def test_energies_are_told_of_runs_that_have_them() -> None:
+    known = book()
+    assert "## Energy" not in FUSION.page(known)
+    for kind, narrow, wide in (("apart", 8.0, 8.0), ("layers", 4.0, 2.0), ("fused", 3.0, 4.0)):
+        point = headline("resnet18", kind)
+        energy = {"narrow": {"total": narrow, "edp": narrow}, "wide": {"total": wide, "edp": wide}}
+        facts = {**known.records[point].facts, "energy": energy}
+        known.records[point] = Record(point, RTL, facts, "key", "v1")
+    told = "-62.5 ... -50.0 % | undecided (-25.0 ... +100.0 %)"
+    assert f"| resnet18 | {told} | {told} |" in FUSION.page(known)
+
+
 def test_what_is_missing_or_estimated_is_shown_so_with_all_that_needs_it() -> None:
     fused = headline("vgg16", "fused")
     text = FUSION.page(book(estimated=(fused,)))

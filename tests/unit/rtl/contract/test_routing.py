@@ -7,7 +7,7 @@ import random
 import pytest
 
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, default_chip
-from rtl.noc.routing import OPPOSITE, Link, hops, links, multicast_links, neighbour, node_port, path, reach_masks
+from rtl.contract.routing import OPPOSITE, Link, hops, links, multicast_links, neighbour, node_port, path, reach_masks
 
 CHIPS = {
     "1x1": default_chip(1),

@@ -7,6 +7,7 @@ Exit status: 0 every bit equal; 1 a bit differs, the simulation failed, or an im
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -98,6 +99,12 @@ ShapeText = Annotated[
     str | None,
     typer.Option(help="Input C,H,W of an .onnx file that leaves it open; of several inputs a=1,128,b=1,128."),
 ]
+InputValues = Annotated[
+    str | None,
+    typer.Option(
+        "--input", help="Values of inputs of an .onnx file that are no pictures, for good: sr=16000 or a=1,b=0.5."
+    ),
+]
 Calibration = Annotated[
     str | None, typer.Option(help="Pictures a,b that set the ranges of a float .onnx file; --image otherwise.")
 ]
@@ -138,6 +145,7 @@ def sim(
     batch: Batch = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
     shape: ShapeText = None,
+    input_values: InputValues = None,
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
@@ -208,7 +216,7 @@ def sim(
     require_same_batch(schedule, count)
     console = Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, calibration, percentile, fallback)
+    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
 
     def workload() -> Workload:
         return load_workload(
@@ -235,6 +243,7 @@ def check(
     image: Picture = None,
     batch: Batch = None,
     shape: ShapeText = None,
+    input_values: InputValues = None,
     calibration: Calibration = None,
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
@@ -263,7 +272,7 @@ def check(
     )
     console = Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, calibration, percentile, fallback)
+    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
     try:
         watcher.stage("quantising the network and computing the golden results")
         loaded = load_workload(net, weights=weights, image=image, onnx=onnx, apart=not folds(schedule), batch=count)
@@ -590,9 +599,11 @@ def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
         sys.exit(1)
 
 
-def _onnx_options(shape: str | None, calibration: str | None, percentile: float, fallback: str) -> OnnxOptions:
+def _onnx_options(
+    shape: str | None, values: str | None, calibration: str | None, percentile: float, fallback: str
+) -> OnnxOptions:
     files = tuple(Path(file) for file in calibration.split(",")) if calibration else ()
-    return OnnxOptions(parse_shapes(shape), files, percentile, fallback)
+    return OnnxOptions(parse_shapes(shape), files, percentile, fallback, values=parse_values(values))
 
 
 def parse_shapes(text: str | None) -> Shapes | None:
@@ -608,6 +619,26 @@ def parse_shapes(text: str | None) -> Shapes | None:
     if not all(size.isdecimal() and 0 < int(size) < 1 << 31 for sizes in shapes.values() for size in sizes):
         raise BenchError(f"SHAPE={text}: give C,H,W such as 3,224,224; of several inputs a=1,128,b=1,128")
     return {name: tuple(map(int, sizes)) for name, sizes in shapes.items()}
+
+
+def parse_values(text: str | None) -> dict[str, float]:
+    """Values of inputs by name: a=1,b=0.5.
+
+    Raises
+    ------
+    BenchError
+        If that is no list of names and finite numbers.
+    """
+    values: dict[str, float] = {}
+    for part in text.split(",") if text is not None else ():
+        name, given, value = part.rpartition("=")
+        try:
+            values[name.strip()] = number = float(value)
+        except ValueError:
+            number = math.inf
+        if not given or not name.strip() or not math.isfinite(number):
+            raise BenchError(f"INPUT={text}: give names and numbers, such as sr=16000 or a=1,b=0.5")
+    return values
 
 
 def _chip(cores: int, file: Path | None) -> ChipParams:

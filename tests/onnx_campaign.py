@@ -70,6 +70,7 @@ def main() -> int:
                 found[line if known else "wrong"] += 1
                 if not known:
                     print(line, flush=True)
+            print(f"{found.total()} of {len(FORMS) * len(seeds)}", file=sys.stderr, flush=True)
     total = found.total()
     hosted = f"{found['hosted']} have no layer for the chip"
     print(f"{total} random models: {found['runs']} run, {hosted}, {found['wrong']} wrong")

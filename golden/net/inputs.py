@@ -23,6 +23,8 @@ MEAN_GREY, DEVIATION_GREY = 0.449, 0.226
 INPUT_SEED = 1
 """Of the input of networks that take no picture."""
 
+WHOLE_PIXELS = 1 << 24
+"""Largest picture that is resized as a whole and then cropped."""
 CROP_FRACTION = 224 / 256
 """The crop takes this part of the resized picture, as in torchvision's reference preprocessing."""
 
@@ -153,5 +155,9 @@ def _resize_and_crop(picture: Image.Image, height: int, width: int) -> Image.Ima
     ratio = max(height / picture.height, width / picture.width) / CROP_FRACTION
     size = (max(width, math.floor(picture.width * ratio + 0.5)), max(height, math.floor(picture.height * ratio + 0.5)))
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    if size[0] * size[1] > WHOLE_PIXELS:  # of a signal in one dimension: nearly all of it would be cut off
+        across, down = picture.width / size[0], picture.height / size[1]
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
     resized = picture.resize(size, Image.Resampling.BILINEAR)
     return resized.crop((left, top, left + width, top + height))

@@ -25,6 +25,7 @@ def load_onnx(
     *,
     refuse: bool = False,
     banned: Mapping[str, str] | None = None,
+    values: Mapping[str, float] | None = None,
 ) -> QuantisedModel | FloatModel:
     """Import an ONNX file; nodes that the chip cannot run become nodes for the host.
 
@@ -36,6 +37,8 @@ def load_onnx(
         Refuse nodes that the chip cannot run, all at once.
     banned : mapping of str to str, optional
         Why nodes are to stay on the host, by name.
+    values : mapping of str to float, optional
+        Of every element of inputs, by name; these are constants then.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def load_onnx(
         In one line, with the node or tensor and the remedy.
     """
     given = {"": tuple(shapes)} if shapes is not None and not isinstance(shapes, Mapping) else shapes
-    model = read(path, given, banned=banned)
+    model = read(path, given, banned=banned, values=values)
     made = import_quantised(model) if model.quantised else import_float(model)
     if refuse and made.share.host:
         reasons = [node.why or f"node {node.name!r} ({node.kind}): it reads the host's" for node in made.share.host]

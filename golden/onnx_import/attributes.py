@@ -142,8 +142,10 @@ def _unsqueeze(op: Op, shape: tuple[int, ...], axes: list[int]) -> tuple[int, ..
     return tuple(1 if i in new else next(rest) for i in range(rank))
 
 
-def pad_amount(op: Op, rank: int, pads: np.ndarray | None, axes: np.ndarray | None) -> Padding:
-    """Padding (top, left, bottom, right) of a Pad operator."""
+def pad_amount(
+    op: Op, rank: int, pads: np.ndarray | None, axes: np.ndarray | None, *, last: bool = False
+) -> Padding:
+    """Padding (top, left, bottom, right) of a Pad operator, of a map whose channels may be the last dimension."""
     mode = op.attributes.get("mode", b"constant")
     if mode != b"constant" or rank not in (3, 4) or pads is None:
         op.cannot(f"mode {mode!r} on {rank} dimensions", "only constant padding of (1, C, H, W) by a constant can run")
@@ -154,6 +156,8 @@ def pad_amount(op: Op, rank: int, pads: np.ndarray | None, axes: np.ndarray | No
     before, after = [0] * rank, [0] * rank
     for index, axis in enumerate(where):
         before[axis], after[axis] = values[index], values[index + len(where)]
+    if last:
+        before, after = ([sizes[0], sizes[-1], *sizes[1:-1]] for sizes in (before, after))
     if any(before[:2] + after[:2]) or min(before + after) <= -1 << 15 or max(before + after) >= 1 << 15:
         op.cannot(f"pads is {values}", "only height and width can be padded")
     before, after = [*before, 0], [*after, 0]

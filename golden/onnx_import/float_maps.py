@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from golden.net.graph import Add, AvgPool, Clip, Conv2d, Gate, MaxPool, Move, Node, Relu
+from golden.net.activations import Sigmoid
+from golden.net.graph import Add, AvgPool, Clip, Conv2d, Gate, Linear, MaxPool, Move, Node, Relu
 from golden.net.window import out_hw
 from golden.onnx_import.attributes import Window, window
 from golden.onnx_import.geometry import (
@@ -29,6 +30,7 @@ from golden.onnx_import.geometry import (
     transposed_window,
     transposition,
 )
+from golden.onnx_import.islands import OnHost
 from golden.onnx_import.maps import Map
 from golden.onnx_import.model import Op
 from golden.onnx_import.operands import channel_dimension, per_channel, require_stored
@@ -37,6 +39,8 @@ __all__ = ["FloatMaps"]
 
 TWICE_TAPS = 128
 """Taps of a filter up to which a convolution costs less than two passes over its output and back."""
+SIGNED_TAPS = 2 * TWICE_TAPS
+"""Taps up to which it costs less, with both signs, than four passes."""
 
 
 class FloatMaps:
@@ -186,13 +190,17 @@ class FloatMaps:
         """A slope for each channel below zero.
 
         Behind a small convolution, that convolution twice: slope * x + max((1 - slope) * x, 0), of which the second is
-        added to the sums of the first. Else max(x, 0) + min(slope * x, 0).
+        added to the sums of the first; or, of slopes beyond 1 or larger ones, max(x, 0) and max(-x, 0) as channels of
+        one, and a 1x1 convolution of those. Else max(x, 0) + min(slope * x, 0).
         """
         x = self._map(op, 0)
         slope = per_channel(op, x, self._floats(op, 1).astype(np.float64))
         conv = self.draft.nodes.get(x.name)
-        small = isinstance(conv, Conv2d) and math.prod(self.draft.weights[f"{x.name}.weight"].shape[1:]) <= TWICE_TAPS
-        if small and self._alone(op.inputs[0], x) and slope.max() <= 1:
+        alone = isinstance(conv, Conv2d) and self._alone(op.inputs[0], x)
+        taps = math.prod(self.draft.weights[f"{x.name}.weight"].shape[1:]) if alone else 0
+        if alone and conv.groups == 1 and taps <= SIGNED_TAPS and (taps > TWICE_TAPS or slope.max() > 1):
+            return self._of_both_signs(op, x, slope)
+        if alone and taps <= TWICE_TAPS and slope.max() <= 1:
             above = self._again(op, x, 1 - slope)
             above = self._put(Relu(self._name(op), above.name), x.shape, last=x.last)
             below = self._again(op, x, slope)
@@ -206,16 +214,58 @@ class FloatMaps:
             below = self._depthwise(op, below, slope)
         return self._put(Add(self._name(op), above.name, below.name), x.shape, last=x.last)
 
+    def _of_both_signs(self, op: Op, x: Map, slope: np.ndarray) -> Map:
+        """max(x, 0) - slope * max(-x, 0) of what a convolution made."""
+        ones = np.ones(len(slope))
+        both = self._again(op, x, np.concatenate([ones, -ones]))
+        both = self._put(Relu(self._name(op), both.name), both.shape, last=both.last)
+        name = self._name(op)
+        mixed = np.concatenate([np.diag(ones), np.diag(-slope)], axis=1)
+        self.draft.weights[f"{name}.weight"] = mixed.astype(np.float32)[..., None, None]
+        return self._put(Conv2d(name, both.name, len(slope), (1, 1), bias=False), x.shape, last=x.last)
+
     def _again(self, op: Op, x: Map, gain: np.ndarray) -> Map:
-        """The convolution that made a map once more, times a factor for each channel."""
+        """The convolution that made a map once more, times a factor for each channel, or with as many factors more."""
         conv, name, draft = self.draft.nodes[x.name], self._name(op), self.draft
+        times = len(gain) // x.chw[0]
         weight, bias = draft.weights[f"{x.name}.weight"], draft.weights.get(f"{x.name}.bias", np.zeros(x.chw[0]))
+        weight, bias = np.tile(weight, (times, 1, 1, 1)), np.tile(bias, times)
         draft.weights[f"{name}.weight"] = (weight * gain.reshape(-1, 1, 1, 1)).astype(np.float32)
         draft.weights[f"{name}.bias"] = (bias * gain).astype(np.float32)
-        draft.folded[name] = draft.folded.get(x.name, np.abs(bias).astype(np.float64)) * np.abs(gain)
+        before = draft.folded.get(x.name)
+        draft.folded[name] = (np.abs(bias) if before is None else np.tile(before, times)) * np.abs(gain)
         if x.name in self.dynamic:
             self.dynamic.add(name)
-        return self._put(replace(conv, name=name, bias=True), x.shape, last=x.last)
+        shape = x.shape if times == 1 else None
+        made = replace(conv, name=name, out_channels=len(gain), bias=True)
+        return self._put(made, shape, last=x.last)
+
+    def _softmax(self, op: Op) -> Map:
+        """Of two channels: the sigmoid of each less the other, a difference that the layer before may make."""
+        x = self._map(op, 0)
+        axis = int(op.attributes.get("axis", -1)) % len(x.shape)
+        if channel_dimension(x) != axis or x.shape[axis] != 2:
+            op.cannot(f"it is over {x.shape[axis]} values", "two channels can run, as a sigmoid of their difference")
+        x = self._mixed(op, x, np.array([[1.0, -1.0], [-1.0, 1.0]]))
+        return self._put(Sigmoid(self._name(op), x.name), x.shape, last=x.last)
+
+    def _mixed(self, op: Op, x: Map, matrix: np.ndarray) -> Map:
+        """Weighted sums float[O, C] of the channels: in the layer before, or a 1x1 convolution."""
+        draft, node = self.draft, self.draft.nodes.get(x.name)
+        plain = isinstance(node, Linear) or (isinstance(node, Conv2d) and node.groups == 1)
+        if not plain or x.name in self.dynamic or not self._alone(op.inputs[0], x):
+            name = self._name(op)
+            draft.weights[f"{name}.weight"] = matrix.astype(np.float32)[..., None, None]
+            node = Conv2d(name, x.name, len(matrix), (1, 1), bias=False)
+            return self._put(node, x.shape, last=x.last)
+        weight, bias = draft.weights[f"{x.name}.weight"], draft.weights.get(f"{x.name}.bias")
+        draft.weights[f"{x.name}.weight"] = np.tensordot(matrix, weight, 1).astype(np.float32)
+        if bias is not None:
+            before = draft.folded.get(x.name, np.abs(bias).astype(np.float64))
+            draft.folded[x.name] = np.abs(matrix) @ before
+            draft.weights[f"{x.name}.bias"] = (matrix @ bias).astype(np.float32)
+        draft.values[op.inputs[0]] = OnHost()  # the map is no longer that value, and nothing else reads it
+        return x
 
     # Windows
 
@@ -280,6 +330,7 @@ class FloatMaps:
         "PRelu": _prelu,
         "Resize": _resized,
         "Slice": _sliced,
+        "Softmax": _softmax,
         "Split": _parts,
         "Sum": _summed,
         "Transpose": _transposed,

@@ -28,12 +28,13 @@ from golden.net.graph import (
 from golden.onnx_import.attributes import Names, clip_bounds, mean_axes_ok, pad_amount, reshaped, window
 from golden.onnx_import.draft import Draft
 from golden.onnx_import.dynamic import dynamic_layers
+from golden.onnx_import.earlier import earlier
 from golden.onnx_import.float_maps import FloatMaps
-from golden.onnx_import.geometry import spatial
+from golden.onnx_import.geometry import is_column, spatial, turned
 from golden.onnx_import.imported import FloatModel, Output, computed_outputs, nothing_runs
 from golden.onnx_import.islands import OnHost, cut, tail
 from golden.onnx_import.maps import Function, Map
-from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, Model, Op, require_bounded
+from golden.onnx_import.model import ELEMENTWISE_OPS, FLOAT_OPS, LAYERS, Model, Op, require_bounded
 from golden.onnx_import.operands import (
     channel_dimension,
     constant,
@@ -51,8 +52,8 @@ from golden.onnx_import.work import share_of
 __all__ = ["import_float"]
 
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators with weights."""
+LONGEST_ROW = 1023
+"""In pixels, of the chip's fields; longer ones are columns, of which any part is a tile."""
 
 REAL_TYPES = {"float": "float32", "float16": "float16", "double": "float64"}
 """NumPy's names of ONNX's data types of real numbers."""
@@ -164,7 +165,31 @@ class _FloatWalk(FloatMaps):
         self.draft.values |= {name: OnHost() for name in op.outputs if name}
 
     def _bring(self, name: str) -> Map:
-        """Have the host compute a value, for the chip to read."""
+        """Have the host compute a value, for the chip to read, or rather one before it of no more elements, if the chip
+        can make the value of that without more."""
+        for root, ops in earlier(self.model, name, self.draft.values, self.refusals):
+            try:
+                with self.draft.transaction():
+                    self._bring_as_it_is(root)
+                    for op in ops:
+                        self.chip(op)
+                        value = self.draft.values[op.outputs[0]]
+                        if isinstance(value, Map):
+                            self.draft.values[op.outputs[0]] = replace(value, hosted=True)
+                    made = self._settled(name)
+                    assert isinstance(made, Map)
+                    made = self._unpadded(ops[-1], made)
+                    wanted = Port(name, made.shape, "float32", channels_last(self.model, name, made.shape))
+                    if (made.chw, made.last) != (wanted.chw, wanted.last):
+                        raise UnsupportedError(f"value {name!r} would lie otherwise than its readers take it")
+                    self.draft.values[name] = made = replace(made, hosted=True)
+                    return made
+            except (UnsupportedError, GraphError):
+                continue
+        return self._bring_as_it_is(name)
+
+    def _bring_as_it_is(self, name: str) -> Map:
+        """Have the host compute a value."""
         part, read = cut(self.model, name, self._port)
         if part.output.dtype not in REALS:
             raise UnsupportedError(f"value {name!r} is {part.output.dtype}; only real numbers can be quantised")
@@ -211,7 +236,8 @@ class _FloatWalk(FloatMaps):
         share = share_of(self.model, self.refusals, parts)
         return FloatModel(
             self.model.inputs, source.part, tuple(outputs), behind, share, self.refusals, self.model.pictures,
-            self.model.taken, self.origins, graph, weights, names, self.draft.folded, frozenset(self.dynamic), last,
+            self.model.taken, self.origins, self.model.fixed, graph, weights, names, self.draft.folded,
+            frozenset(self.dynamic), last,
         )  # fmt: skip
 
     def _map_name(self, name: str) -> str:
@@ -262,11 +288,11 @@ class _FloatWalk(FloatMaps):
             return self.TAKEN[kind](self, op)
         if kind in ELEMENTWISE_OPS - {"Clip", "Relu"} and not isinstance(first, np.ndarray):
             op.cannot("it works on more than one map", "element-wise operators run on one map and single constants")
-        if kind in ("Conv", "Pad"):
-            x = self._map(op, 0, padded=True)
-            require_stored(op, x.name, x)
-            return self._conv(op, x) if kind == "Conv" else self._pad(op, x)
-        x = self._map(op, 0)
+        if kind == "Conv":
+            return self._conv(op)
+        if kind == "Pad":
+            return self._pad(op, self._map(op, 0, padded=True))
+        x = self._map(op, 0, column=kind in VIEWS)
         if kind in VIEWS:
             require_inference(self.draft.values, op)
             shape = reshaped(op, x.shape, self._optional(op, 1) if kind != "Dropout" else None)
@@ -342,13 +368,16 @@ class _FloatWalk(FloatMaps):
         self.draft.values[name] = made = replace(made, function=value)
         return made
 
-    def _map(self, op: Op, index: int, *, padded: bool = False) -> Map:
-        """A computed operand, with its padding in it unless the operator takes that up."""
+    def _map(self, op: Op, index: int, *, padded: bool = False, column: bool = False) -> Map:
+        """A computed operand, with its padding in it unless the operator takes that up, and rows of ONNX as rows unless
+        it takes a column for one."""
         value = self._settled(op.inputs[index])
         if not isinstance(value, Map):
             op.cannot(f"input {op.inputs[index]!r} is a constant", "the chip takes computed values there")
         if any(value.padding) and not padded:
             self.draft.values[op.inputs[index]] = value = self._unpadded(op, value)
+        if is_column(value) and not column:
+            value = self._move(op, [value], turned(value.chw), value.shape)
         return value
 
     def _optional(self, op: Op, index: int) -> np.ndarray | None:
@@ -375,10 +404,16 @@ class _FloatWalk(FloatMaps):
         self.draft.shapes[node.name] = chw
         return Map(node.name, chw, shape or (1, *chw), last=last and chw[1:] != (1, 1))
 
-    def _conv(self, op: Op, x: Map) -> Map:
-        weight = self._floats(op, 1)
+    def _conv(self, op: Op) -> Map:
+        x, weight = self._map(op, 0, padded=True, column=True), self._floats(op, 1)
         if weight.ndim != len(x.shape) or weight.ndim not in (3, 4):
             op.cannot(f"weight {op.inputs[1]!r} has shape {weight.shape}", "one and two dimensions can run")
+        shape = x.shape
+        if weight.ndim == 4 and weight.shape[2] == 1 and (x.chw[1:] == (1, shape[3]) or x.chw[1:] == (shape[3], 1)):
+            x, op, weight = self._as_column(op, x, weight)
+        else:
+            x = self._map(op, 0, padded=True)
+        require_stored(op, x.name, x)
         weight = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
         win = filter_window(op, x, weight.shape)
         groups = int(op.attributes.get("group", 1))
@@ -392,7 +427,23 @@ class _FloatWalk(FloatMaps):
         if op.has(2):
             self.draft.weights[f"{node.name}.bias"] = np.array(self._floats(op, 2, weight.shape[0]))
         made = self._put(node)
-        return replace(made, shape=spatial(x, made.chw))
+        return replace(made, shape=(1, made.chw[0], 1, made.chw[1]) if is_column(x) else spatial(x, made.chw))
+
+    def _as_column(self, op: Op, x: Map, weight: np.ndarray) -> tuple[Map, Op, np.ndarray]:
+        """A convolution of a row that is longer than the chip's fields, or of a column already, as one of a column."""
+        if x.chw[2] > LONGEST_ROW:
+            x = self._unpadded(op, x)
+            x = self._move(op, [x], turned(x.chw), x.shape)
+        if x.chw[2] != 1:
+            return x, op, weight
+        attributes = dict(op.attributes)
+        for name in ("strides", "dilations", "kernel_shape"):
+            if name in attributes:
+                attributes[name] = [attributes[name][1], attributes[name][0]]
+        if "pads" in attributes:
+            top, left, bottom, right = attributes["pads"]
+            attributes["pads"] = [left, top, right, bottom]
+        return x, replace(op, attributes=attributes), weight.swapaxes(2, 3)
 
     def _dense(self, op: Op, x: Map) -> Map:
         weight = self._floats(op, 1)
@@ -479,8 +530,11 @@ class _FloatWalk(FloatMaps):
         fill = self._optional(op, 2)
         if fill is not None and fill.size and fill.reshape(-1)[0] != 0:
             op.cannot(f"it pads with {fill}", "only zeros can be taken up by the next layer")
-        padding = pad_amount(op, len(x.shape), self._optional(op, 1), self._optional(op, 3))
-        if min(padding) < 0:
+        last = x.last and x.shape == (1, *x.chw[1:], x.chw[0])
+        if not last:
+            require_stored(op, x.name, x)
+        padding = pad_amount(op, len(x.shape), self._optional(op, 1), self._optional(op, 3), last=last)
+        if last or min(padding) < 0:
             return self._unpadded(op, replace(x, padding=padding))
         return replace(x, padding=padding, function=None)
 

@@ -87,7 +87,7 @@ def _with_shapes(model: Model) -> Model:
     except (RuntimeRefusal, ValueError) as error:  # of a file that is too large for one message
         raise OnnxError(
             f"ONNX Runtime does not run model {model.name!r} on seeded inputs {_shown(model)} ({error}); give another "
-            "SHAPE, mend the node that it names, or make an input that decides branches a constant"
+            "SHAPE, mend the node that it names, or give an input that decides branches its value: INPUT=name=1"
         ) from error
     found = {name: value for name, value in zip(unknown, values, strict=True) if value.dtype != "object"}
     return replace(

@@ -17,6 +17,7 @@ __all__ = [
     "Region",
     "axes_of",
     "concatenated",
+    "is_column",
     "nearest",
     "padded_map",
     "piece_at",
@@ -32,6 +33,7 @@ __all__ = [
     "stuffed",
     "transposed_window",
     "transposition",
+    "turned",
 ]  # fmt: skip
 
 Shape = tuple[int, int, int]
@@ -296,6 +298,17 @@ def reshaped_map(chw: Shape, hw: Pair) -> Moved:
     """A map of another size and as many pixels, in the same order."""
     piece = piece_at(0, chw, (0, 0))
     return Moved((piece,), piece.size, (chw[0], *hw))
+
+
+def is_column(x: Seen) -> bool:
+    """Whether a map of one column is what ONNX sees as one row (1, C, 1, W)."""
+    return len(x.shape) == 4 and not x.last and x.shape == (1, x.chw[0], 1, x.chw[1]) and x.chw[1] > x.chw[2] == 1
+
+
+def turned(chw: Shape) -> Moved:
+    """A row as a column, or a column as a row: the same pixels."""
+    pixels = (chw[1] * chw[2], 1)
+    return Moved((Piece(0, pixels, (0, chw[0]), (0, 0), (1, 1), pixels, (0, 0, 0)),), pixels, (chw[0], chw[2], chw[1]))
 
 
 def require_alike(op: Op, a: Seen, b: Seen) -> None:

@@ -63,6 +63,8 @@ class _Imported:
     """The branches of the file that are taken: `golden.onnx_import.branches`."""
     origins: dict[str, str]
     """Name of the ONNX node that a node of the graph comes of, by the latter's name."""
+    fixed: Feeds
+    """Inputs of the file that are constants here."""
 
     def ports(self) -> dict[str, Port]:
         """How ONNX sees what the graph puts out, by the graph's names."""

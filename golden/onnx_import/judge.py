@@ -90,6 +90,7 @@ class Reference:
         if count > 1:
             together = [pictures[number % len(pictures)] for number in range(count)]
             feeds = {name: np.concatenate([each[name] for each in together]) for name in feeds}
+        feeds = {**feeds, **model.fixed}
         self._path, self._feeds = path, feeds
         self.names = list(dict.fromkeys(output.name for output in model.outputs))
         """Of its outputs."""

@@ -14,7 +14,7 @@ from golden.int8.fallback import Feeds, Port
 from golden.onnx_import.feeds import sample_feeds
 
 __all__ = [
-    "ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "QUANTISED_OPS", "Model", "Op",
+    "ELEMENTWISE_OPS", "ELEMENT_LIMIT", "FLOAT_OPS", "LAYERS", "QUANTISED_OPS", "Model", "Op",
     "Shapes", "brings_scales", "captured", "require_bounded",
 ]  # fmt: skip
 
@@ -28,9 +28,12 @@ ELEMENTWISE_OPS = frozenset({
 FLOAT_OPS = frozenset({
     "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "Dropout",
     "Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MatMul", "MaxPool", "Pad", "ReduceMean",
-    "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Sum", "Transpose", "Unsqueeze",
+    "Relu", "Reshape", "Resize", "Slice", "Softmax", "Split", "Squeeze", "Sum", "Transpose", "Unsqueeze",
 }) | ELEMENTWISE_OPS  # fmt: skip
 """Operators that a float model may hold."""
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators with weights."""
 
 QUANTISED_OPS = frozenset({
     "DequantizeLinear", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv",
@@ -102,6 +105,8 @@ class Model:
 
     taken: tuple[Mapping[str, bool], ...] = ()
     """The branches of `golden.onnx_import.branches` that the nodes stand for."""
+    fixed: Feeds = field(default_factory=dict)
+    """Inputs of the file that have one value for good, and are constants here."""
 
     @cached_property
     def sample(self) -> Feeds:

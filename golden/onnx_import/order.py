@@ -8,7 +8,8 @@ from golden.onnx_import.model import ELEMENTWISE_OPS, Model
 __all__ = ["channels_last"]
 
 PASSING = ELEMENTWISE_OPS | {
-    "DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "Identity", "QuantizeLinear", "Sum",
+    "Concat", "DequantizeLinear", "Dropout", "DynamicQuantizeLinear", "Identity", "Pad", "QuantizeLinear", "Slice",
+    "Sum",
 }  # fmt: skip
 """Operators behind which a value has the same dimensions."""
 

@@ -172,6 +172,7 @@ class _QuantisedWalk:
             self.model.pictures,
             self.model.taken,
             self.build.origins,
+            self.model.fixed,
             graph,
             draft.unsigned,
             names,

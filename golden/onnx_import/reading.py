@@ -42,7 +42,13 @@ INPUT_TYPES: dict[int, str] = {
 """Data types of inputs, ONNX's and NumPy's."""
 
 
-def read(path: str | Path, shapes: Shapes | None = None, *, banned: Mapping[str, str] | None = None) -> Model:
+def read(
+    path: str | Path,
+    shapes: Shapes | None = None,
+    *,
+    banned: Mapping[str, str] | None = None,
+    values: Mapping[str, float] | None = None,
+) -> Model:
     """Read and check an ONNX file, convert it to a newer operator set, and fold what does not depend on the data.
 
     Parameters
@@ -51,6 +57,8 @@ def read(path: str | Path, shapes: Shapes | None = None, *, banned: Mapping[str,
         (C, H, W), (F,) or the same behind a batch of 1; needed where the file leaves more than the batch open.
     banned : mapping of str to str, optional
         Why nodes must stay on the host, by name.
+    values : mapping of str to float, optional
+        Of every element of inputs, by name; these are constants then.
 
     Raises
     ------
@@ -69,15 +77,15 @@ def read(path: str | Path, shapes: Shapes | None = None, *, banned: Mapping[str,
     except (onnx.checker.ValidationError, ValueError, RuntimeError, TypeError) as error:
         raise OnnxError(f"{str(path)!r} is not a valid model ({_reason(error)}); export it again") from error
     pictures = 1
-    if not shapes:
+    if not shapes and not values:
         proto, pictures = one_picture(proto)
     graph = proto.graph
-    inputs = _inputs(graph, shapes or {})
+    inputs, fixed = _fixed(graph, _inputs(graph, shapes or {}), values or {})
     proto, native = convert(proto, inputs)
     taken: tuple[Mapping[str, bool], ...] = ()
     while True:  # branches may hold others
         whole = _model(proto, Path(path), inputs)
-        model = fold(replace(whole, banned=banned or {}, native=native, pictures=pictures, taken=taken))
+        model = fold(replace(whole, banned=banned or {}, native=native, pictures=pictures, taken=taken, fixed=fixed))
         decisions = decided(model) if pictures == 1 else {}  # shapes of one picture are not those of the file
         if not decisions:
             return model
@@ -250,6 +258,30 @@ def _inputs(graph: onnx.GraphProto, shapes: Shapes) -> tuple[Port, ...]:
         for value in graph.output:
             _open(value)
     return ports
+
+
+def _fixed(
+    graph: onnx.GraphProto, inputs: tuple[Port, ...], values: Mapping[str, float]
+) -> tuple[tuple[Port, ...], dict[str, np.ndarray]]:
+    """The inputs that are left, and those that become constants of the graph."""
+    ports = {port.name: port for port in inputs}
+    fixed: dict[str, np.ndarray] = {}
+    for name, value in values.items():
+        if name not in ports:
+            raise OnnxError(f"INPUT={name}={value:g}: the model's inputs are {', '.join(ports)}")
+        kind = np.dtype(ports[name].dtype)
+        whole = kind.kind in "iu" and np.iinfo(kind).min <= value <= np.iinfo(kind).max and value == int(value)
+        if kind.kind != "f" and not whole and not (kind.kind == "b" and value in (0, 1)):
+            raise OnnxError(f"INPUT={name}={value:g}: this input is {kind}; give a value that it can hold")
+        fixed[name] = np.full(ports[name].shape, int(value) if whole else value, kind)
+        graph.initializer.append(numpy_helper.from_array(fixed[name], name))
+    left = tuple(port for port in inputs if port.name not in fixed)
+    if not left:
+        raise OnnxError(f"INPUT gives all inputs of {graph.name!r} a value; leave one of them to the picture")
+    kept = [value for value in graph.input if value.name not in fixed]
+    del graph.input[:]
+    graph.input.extend(kept)
+    return left, fixed
 
 
 def _open(value: onnx.ValueInfoProto) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from golden.int8 import ops
 from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QMove, QNode, QPool
 from golden.int8.requant import INT8, TABLE_ENTRIES
-from golden.net.activations import Activation, Expression
+from golden.net.activations import Activation, Expression, Sigmoid
 from golden.net.evaluate import evaluate
 from golden.net.graph import Add, AvgPool, BatchNorm, Clip, Conv2d, Gate, GlobalAvgPool, Host, Linear, Move, Node, Relu
 from golden.net.window import Padding, Pair, correlate, pad, windows
@@ -109,8 +109,15 @@ def carried_slack(
             return max((float(np.max(slack)) for slack in slacks), default=0.0)
         case Conv2d() if tensors[0].shape[1:] == (1, 1, 1):
             return slacks[0] * np.abs(tensors[0]).reshape(-1, 1, 1)
+        case Conv2d() if node.groups == 1 and node.kernel == (1, 1):
+            weights = np.abs(tensors[0])
+            if np.ndim(slacks[0]) != 3:
+                return weights.sum(axis=1) * float(np.max(slacks[0]))
+            return np.tensordot(weights[:, :, 0, 0], slacks[0], 1)
         case Relu() | Clip():
             return slacks[0]
+        case Sigmoid():
+            return slacks[0] / 4  # its steepest slope
     return 0.0
 
 

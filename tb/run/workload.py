@@ -130,6 +130,8 @@ class OnnxOptions:
     """The way of nodes that the chip cannot run, one of `FALLBACKS`."""
     banned: Mapping[str, str] = field(default_factory=dict)
     """Why nodes are to stay on the host, by name."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Of every element of inputs that are no pictures, by name."""
 
 
 def is_file(net: str) -> bool:
@@ -209,7 +211,8 @@ def load_workload(
     else:
         if onnx is not None and onnx != OnnxOptions():
             raise BenchError(
-                f"SHAPE, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them out"
+                f"SHAPE, INPUT, CALIBRATION, PERCENTILE and FALLBACK belong to an .onnx file, not to {net}; leave them "
+                "out"
             )
         if _is_layer_list(net):
             for option, given in (("WEIGHTS", weights), ("IMAGE", image)):
@@ -305,7 +308,9 @@ def _read_onnx(
 ) -> _Source:
     if options.fallback not in FALLBACKS:
         raise BenchError(f"FALLBACK={options.fallback}: use {' or '.join(FALLBACKS)}")
-    loaded = load_onnx(path, options.shape, refuse=options.fallback == "refuse", banned=options.banned)
+    loaded = load_onnx(
+        path, options.shape, refuse=options.fallback == "refuse", banned=options.banned, values=options.values
+    )
     if loaded.pictures not in (1, batch):
         raise BenchError(f"{path} takes {loaded.pictures} pictures at once; say BATCH={loaded.pictures}")
     if isinstance(loaded, QuantisedModel):

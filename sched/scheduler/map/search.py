@@ -23,7 +23,7 @@ from scheduler.map.tokens import TokenMap
 from scheduler.map.traffic import input_flits, output_flits, residual_flits
 from scheduler.plan.layout import ceil_div, round_up
 from scheduler.plan.limits import MAX_BLOCKS
-from scheduler.work.source import BlockedSource, Window
+from scheduler.work.source import BlockedSource, Reach, Window
 from scheduler.work.work import Work
 
 __all__ = ["best_mappings", "grids", "predict", "program_bytes"]
@@ -251,10 +251,11 @@ def _tilings(work: Work, budget: Budget, g_row: int, tiles: int | None) -> Itera
         return
     bank = work.core.acc_bank_entries
     width, parts = work.out_hw[1], work.split_rows(g_row)
-    least = ceil_div(width, min(bank, MAX_OUT))
+    window = work.source.window
+    highest, widest = _most_outputs(window, 0), _most_outputs(window, 1)
+    least = ceil_div(width, min(bank, widest))
     shortest, longest = _extremes(parts)
     splits = [least]
-    window = work.source.window
     halo = max(0, (window.kernel[0] - 1) * window.dilation[0] + 1 - window.stride[0])
     if isinstance(work.source, BlockedSource):
         tallest = max(1, min(bank // ceil_div(width, least), longest))
@@ -268,11 +269,19 @@ def _tilings(work: Work, budget: Budget, g_row: int, tiles: int | None) -> Itera
     if tiles is not None and tall * ceil_div(width, least) > bank >= tall:
         splits = sorted({*splits, ceil_div(width, bank // tall)})
     for columns in splits:
-        fewest = ceil_div(longest, max(1, min(bank // ceil_div(width, columns), MAX_OUT)))
+        fewest = ceil_div(longest, max(1, min(bank // ceil_div(width, columns), highest)))
         counts = {fewest, fewest + 1, fewest + 2, 2 * fewest, shortest} if columns == least else {fewest, shortest}
         for tiles_y in sorted(counts) if tiles is None else (tiles,):
             if fewest <= tiles_y <= shortest:
                 yield Tiling(work.source, parts, width, tiles_y, columns, None, work.pictures)
+
+
+def _most_outputs(window: Window, axis: int) -> int:
+    """Most rows (columns) of a tile whose inputs the chip's fields count."""
+    if window.in_hw[axis] <= MAX_OUT or window.reach[axis] is not Reach.FIELDS:
+        return MAX_OUT
+    span = (window.kernel[axis] - 1) * window.dilation[axis] + 1
+    return min(MAX_OUT, max(1, (MAX_OUT - span) // max(1, window.stride[axis]) + 1))
 
 
 def _pooled_tilings(work: Work, pool: Window, g_row: int, tiles: int | None) -> Iterator[Tiling]:

@@ -26,6 +26,8 @@ class Copy:
         Size as which the piece sees the output's map.
     fill : int
         What it reads where its source has no pixel.
+    own : bool
+        Whether both are seen in the sizes that their maps have.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Copy:
     piece: Piece
     view: tuple[int, int]
     fill: int = 0
+    own: bool = True
 
     @property
     def channel(self) -> int:
@@ -43,14 +46,16 @@ class Copy:
     def plain(self) -> bool:
         """Whether it takes whole maps as they are, so that source and output may be anywhere."""
         piece = self.piece
-        return piece.view == piece.size == self.view and piece.start == (0, 0) and piece.step == (1, 1)
+        return self.own and piece.view == piece.size == self.view and piece.start == (0, 0) and piece.step == (1, 1)
 
 
 def copies_of(node: QConcat | QMove, tensors: Mapping[str, QTensor]) -> Iterator[tuple[Copy, str]]:
     """The copies that a node is made of, each with the tensor that it reads."""
     if isinstance(node, QMove):
         for piece in node.pieces:
-            yield Copy(node.name, node.op, piece, node.view, node.fill), node.inputs[piece.source]
+            source = node.inputs[piece.source]
+            own = (tensors[source].shape[1:], tensors[node.output].shape[1:]) == (piece.view, node.view)
+            yield Copy(node.name, node.op, piece, node.view, node.fill, own), source
         return
     pieces, shape = joined([tensors[name].shape for name in node.inputs], 0)
     for piece in pieces:

@@ -434,7 +434,7 @@ class _FloatWalk(FloatMaps):
         if x.chw[2] > LONGEST_ROW:
             x = self._unpadded(op, x)
             x = self._move(op, [x], turned(x.chw), x.shape)
-        if x.chw[2] != 1:
+        if not is_column(x):
             return x, op, weight
         attributes = dict(op.attributes)
         for name in ("strides", "dilations", "kernel_shape"):

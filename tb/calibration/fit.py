@@ -259,13 +259,13 @@ class _Problem:
             self.say(f"step {rounds}: cost {self.cost(values):.5g}, of {self.before:.5g} at the start")
             return self.slopes(values)
 
-        margin = 1e-9
+        margin = 1e-6  # SciPy wants every value inside, and some room
         jacobian: Any = slopes  # SciPy's annotations know of names alone
         begin = self.origin
         for scale in SCALES:
             begin = least_squares(
-                self.residuals, np.clip(begin, self.low + margin, self.high - margin), jac=jacobian,
-                bounds=(self.low, self.high + margin), loss="soft_l1", f_scale=scale, x_scale=4 * self.steps,
+                self.residuals, np.clip(begin, self.low, self.high), jac=jacobian,
+                bounds=(self.low - margin, self.high + margin), loss="soft_l1", f_scale=scale, x_scale=4 * self.steps,
                 max_nfev=steps, xtol=1e-3, ftol=1e-3,
             ).x  # fmt: skip
         return np.clip(np.round(begin, 2), self.low, self.high)

@@ -34,7 +34,7 @@ def samples_of(truth: Coefficients, wrong: str = "") -> list[Sample]:
 
 def test_the_fit_finds_what_the_kernels_tell() -> None:
     start = designed()
-    truth = start.with_values({"store_start": start.store_start + 9, "read_latency": start.read_latency + 20})
+    truth = start.with_values({"store_start": start.store_start + 6, "read_latency": start.read_latency + 6})
     (outlier,) = [kernel.name for kernel in some_kernels() if kernel.name.startswith("store 8 of 1 ")]
     samples = samples_of(truth, outlier)
     with predictor(samples) as predict:

@@ -41,7 +41,7 @@ from tb.experiment.run import run_experiment
 from tb.foreign.calibrate import calibrate_tool, print_correction
 from tb.foreign.correction import FOLDER as CORRECTIONS
 from tb.foreign.correction import save
-from tb.foreign.environment import run_tool
+from tb.foreign.environment import require_package, run_tool
 from tb.foreign.export import export as export_inputs
 from tb.foreign.export import print_missing
 from tb.foreign.page import write_page
@@ -479,9 +479,10 @@ def export(
     params = _chip(cores, chip)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)
-    onnx = OnnxOptions(parse_shapes(shape))
+    onnx, console = OnnxOptions(parse_shapes(shape)), Console()
+    if run:
+        require_package(tool)
     graph = load_workload(net, onnx=onnx, fuse=False).graph
-    console = Console()
     try:
         manifest, missing = export_inputs(tool, Target(params, settings), net, graph, out)
     except OSError as error:

@@ -17,20 +17,28 @@ __all__ = ["FOLDER", "TERMS", "ClassCorrection", "Corrected", "Correction", "Hel
 FOLDER = Path("corrections")
 FORMAT = 1
 
+
+def _excess(whole: float, part: float) -> float:
+    """What is left of whole cycles; less than one is rounding."""
+    return whole - part if whole - part >= 1 else 0.0
+
+
 TERMS: dict[str, Callable[[Prediction], float]] = {
     "compute": lambda row: row.compute,
     "fill": lambda row: row.fill,
     "waiting": lambda row: row.waiting,
     "memory": lambda row: row.memory,
-    "beyond": lambda row: max(0.0, row.memory - row.compute),
-    "unpacked": lambda row: max(0.0, row.array - row.compute),
+    "beyond": lambda row: _excess(row.memory, row.compute),
+    "unpacked": lambda row: _excess(row.array, row.compute),
+    "packed": lambda row: -_excess(row.compute, row.array) if row.array else 0.0,
     "sums": lambda row: row.sums,
     "constant": lambda row: 1.0,
 }
 """Terms of a corrected figure, in cycles; each class has a factor for each, at least 0.
 
 The first three are the tool's. `memory` is what the layer's least bytes take, `beyond` the part of it that computation
-does not hide. `unpacked` are passes of the chip's array that the tool packs into others, `sums` those of residuals.
+does not hide. `unpacked` are passes of the chip's array that the tool packs into others, `packed`, which counts down,
+those that it does not pack and the chip does; `sums` are those of residuals.
 """
 
 

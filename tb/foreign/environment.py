@@ -13,11 +13,24 @@ from tb.errors import BenchError, ToolError
 from tb.foreign.tools import find_tool
 from tb.model.cache import default_cache_dir
 
-__all__ = ["environment", "run_tool"]
+__all__ = ["environment", "require_package", "run_tool"]
 
 READY = "packages.txt"
 """Written last: what an environment holds."""
 TAIL = 300
+
+
+def require_package(name: str) -> None:
+    """Refuse to run a tool that is no package of PyPI.
+
+    Raises
+    ------
+    BenchError
+        With how it is run.
+    """
+    tool = find_tool(name)
+    if not tool.packages:
+        raise BenchError(f"{tool.title} is no package of PyPI: leave RUN out, and run it in the folder: {tool.run}")
 
 
 def environment(name: str) -> Path:
@@ -30,9 +43,8 @@ def environment(name: str) -> Path:
     ToolError
         If pip cannot install it.
     """
+    require_package(name)
     tool = find_tool(name)
-    if not tool.packages:
-        raise BenchError(f"{tool.title} is no package of PyPI: install it, and run it in the folder: {tool.run}")
     folder = default_cache_dir() / "foreign" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     python, wanted = folder / "bin" / "python", "\n".join(tool.packages)

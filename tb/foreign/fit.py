@@ -68,6 +68,8 @@ def _fit_class(kind: str, layers: Sequence[Measured]) -> tuple[ClassCorrection, 
     errors = {layer: held[layer.row.net, layer.row.layer] / layer.cycles - 1 for layer in tried}
     facts = _held_out(errors) if errors else None
     why = _why_raw(facts)
+    if why:  # what nobody is given is no figure of the correction
+        held = {(layer.row.net, layer.row.layer): layer.row.cycles for layer in tried}
     factors = {} if why else _factors(layers)
     spread = [layer.raw_error for layer in layers] if why else list(errors.values())
     low, high = np.quantile(spread, (0.05, 0.95))

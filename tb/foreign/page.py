@@ -66,9 +66,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _chip(chip: Mapping[str, Any]) -> str:
+    cores, nodes = (f"{count} {name}{'s' * (count > 1)}" for count, name in
+                    ((chip["cores"], "core"), (chip["nodes"], "memory node")))  # fmt: skip
     return (
-        f"{chip['cores']} cores of {chip['rows']} x {chip['cols']}, {chip['nodes']} memory nodes of "
-        f"{chip['bytes_per_cycle']:g} bytes a cycle and {chip['latency_cycles']} cycles"
+        f"{cores} of {chip['rows']} x {chip['cols']}, {nodes} of {chip['bytes_per_cycle']:g} bytes a cycle and "
+        f"{chip['latency_cycles']} cycles latency"
     )
 
 

@@ -47,6 +47,7 @@ CAMPAIGNS = (
     Campaign("slow tests", "-m pytest -q -m slow -n 2 --dist worksteal tests/cosim tests/unit"),
     Campaign("random ONNX models", "-m tests.onnx_campaign --seeds 0..4999"),
     Campaign("packaged models", "-m tests.packages --out docs/models"),
+    Campaign("other people's models", "-m pytest -q -m slow tests/system/test_foreign.py"),
     Campaign("events", "-m tests.events --out docs/events"),
     Campaign("coverage", "-m tests.coverage"),
     Campaign("software mutants", "-m tests.mutation.software --mutants 24"),

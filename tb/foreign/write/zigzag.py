@@ -98,7 +98,11 @@ def _memory(
 
 
 def mapping_yaml(target: Target, layers: Sequence[LayerShape]) -> list[dict[str, Any]]:
-    """Which loops run on columns and rows; of layers that read few channels or one alone, kernel columns too."""
+    """Which loops run on columns and rows.
+
+    Of a layer on the network's own input, taps share the rows with its few channels; of one that goes channel by
+    channel they have them.
+    """
     core = target.chip.cores[0]
     links = {"O": "O", "W": "I2", "I": "I1"}
     mappings = [("default", [f"K, {core.cols}"], [f"C, {core.rows}"])]
@@ -106,9 +110,11 @@ def mapping_yaml(target: Target, layers: Sequence[LayerShape]) -> list[dict[str,
         columns = min(layer.kernel[1], core.tap_columns)
         if layer.kind in ("depthwise", "pool"):
             mappings.append((f"L{number}", [f"G, {core.tap_lanes}"], [f"FX, {columns}"]))
-        elif layer.channels < target.chip.link_bytes and layer.kernel[1] > 1:
-            taps = min(layer.kernel[1], max(1, core.rows // layer.channels))
-            mappings.append((f"L{number}", [f"K, {core.cols}"], [f"C, {layer.channels}", f"FX, {taps}"]))
+        elif layer.first and layer.channels < target.chip.link_bytes and layer.kernel[1] > 1:
+            across = min(layer.kernel[1], max(1, core.rows // layer.channels))
+            down = min(layer.kernel[0], max(1, core.rows // (layer.channels * across)))
+            rows = [f"C, {layer.channels}", f"FX, {across}", *([f"FY, {down}"] if down > 1 else [])]
+            mappings.append((f"L{number}", [f"K, {core.cols}"], rows))
     return [
         {"name": name, "spatial_mapping": {"D1": columns, "D2": rows}, "memory_operand_links": links}
         for name, columns, rows in mappings

@@ -532,6 +532,37 @@ _MACHINE_TESTS = tuple(
     )
 )  # fmt: skip
 
+_EVENTS = "sched/estimator/events"
+_EV_COMPUTE, _EV_PREDICT = f"{_EVENTS}/compute.py", f"{_EVENTS}/predict.py"
+_EV_NETWORK, _EV_RECORD = f"{_EVENTS}/network.py", f"{_EVENTS}/record.py"
+_EVENT_FAULTS = (
+    Seeded(
+        _EV_COMPUTE,
+        "the first pass writes without reading",
+        'passes if fields["accumulate"] else passes - 1',
+        'passes if fields["accumulate"] else passes',
+    ),
+    Seeded(_EV_COMPUTE, "a window has weights for each of its columns", "max(1, streamed.columns) * spec", "spec"),
+    Seeded(_EV_COMPUTE, "a read ends in the next word from here on", "begins > word", "begins >= word"),
+    Seeded(_EV_COMPUTE, "the window streams from its padding on", '[-setup["pad_left"]], 1', '[setup["pad_left"]], 1'),
+    Seeded(_EV_COMPUTE, "places in a word go round", "whole[: len(whole) - len(a)] += whole[len(a) :]", "pass"),
+    Seeded(_EV_PREDICT, "parameters of a group", "groups * max(1, lanes", "max(1, lanes"),
+    Seeded(_EV_PREDICT, "packets end at pages", "ceil(head / most) +", "ceil(head / most) + 1 +"),
+    Seeded(_EV_PREDICT, "a setting goes on in the next part", "setting = parts[part].take", "parts[part].take"),
+    Seeded(_EV_PREDICT, "blocks of instructions begin where parts do not", "- ceil(start / block)", "- start // block"),
+    Seeded(
+        _EV_PREDICT,
+        "a signal to the own core is no flit",
+        'and fields[f"signal{i}_core"] != core',
+        'and fields[f"signal{i}_core"] >= 0',
+    ),
+    Seeded(
+        _EV_NETWORK, "a flit enters the first router", "entered = [y * chip.mesh_width + x]", "entered: list[int] = []"
+    ),
+    Seeded(_EV_RECORD, "queues bound what is fetched ahead", "params.fetch_block - 1)", "params.fetch_block + 1)"),
+    Seeded(_EV_RECORD, "a block is asked for", "count * self.chip.request_flits", "self.chip.request_flits"),
+)
+
 GROUPS: dict[str, Group] = {
     "ops": Group(
         (_OPS, _WINDOW, _REQUANT),
@@ -546,7 +577,11 @@ GROUPS: dict[str, Group] = {
     ),
     "machine": Group(
         (_COMPUTE, _OPERANDS, _M_ARRAY, _M_TAP, _STORE, _STATE, _MACHINE, _CHECKS),
-        (*_MACHINE_TESTS, "tests/unit/sched/test_random_layers.py"),
+        (
+            *_MACHINE_TESTS,
+            "tests/unit/sched/estimator/events/test_predict.py",
+            "tests/unit/sched/test_random_layers.py",
+        ),
         _MACHINE_FAULTS,
     ),
     "scheduler": Group(
@@ -583,5 +618,10 @@ GROUPS: dict[str, Group] = {
             "tests/unit/sched/test_estimator.py",
         ),
         _ESTIMATOR_FAULTS,
+    ),
+    "events": Group(
+        (_EV_COMPUTE, _EV_PREDICT, _EV_NETWORK, _EV_RECORD),
+        ("tests/unit/sched/estimator/events/test_predict.py", "tests/unit/tb/run/test_counts.py"),
+        _EVENT_FAULTS,
     ),
 }

@@ -78,6 +78,10 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--schedule", "a.toml", "--launches", "2"], "SCHEDULE=a.toml says which layers share"),
         (["--net", "lenet5", "--schedule", "fused", "--launches", "9"], "LAUNCHES=9: 1 at most can be; tensors stay"),
         (["--net", "lenet5", "--bandwidth", "33"], "bandwidth is 33: the port of a memory node carries 16 bytes"),
+        (["--net", "lenet5", "--energy", "cheap"], "ENERGY=cheap: give one of narrow, relative, wide, a .toml file"),
+        (["--net", "lenet5", "--energy", "bad.toml"], "bad.toml is not valid TOML"),
+        (["--net", "lenet5", "--energy", "prices.yaml"], "cannot read prices.yaml: No such file"),
+        (["--net", "lenet5", "--energy", "tiny.toml"], "unknown constant 'core': it must be one of mac, maximum"),
         (["--net", "lenet5", "--name", "../up"], "name '../up': use letters"),
         (["--net", "lenet5", "--shape", "3,8,8"], "PERCENTILE and FALLBACK belong to an .onnx file, not to lenet5"),
         (["--net", "nowhere.onnx"], "NET=nowhere.onnx does not exist; give an .onnx file, or a network of the zoo"),
@@ -105,6 +109,22 @@ def test_bad_input_is_one_line_and_status_2(
     assert line in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_energies_need_no_build_and_prices_come_back_as_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    assert _run(monkeypatch, "energy", "--cores", "1", "--energy", "wide", "--ert", "prices.yaml") == 0
+    capsys.readouterr()
+    given = ["--nets", "lenet5", "--cores", "1", "--energy", "prices.yaml", "--out", "table"]
+    assert _run(monkeypatch, "energy", *given) == 0
+    lines = [line.partition(", ")[2] for line in capsys.readouterr().out.splitlines() if line.startswith("lenet5")]
+    told = dict(line.split(": ", 1) for line in lines)
+    assert list(told) == ["prices", "narrow", "relative", "wide"]
+    assert told["prices"] == told["wide"] != told["narrow"]
+    assert (tmp_path / "table.md").read_text().count("| lenet5 |") == 4
+    assert _run(monkeypatch, "energy", "--nets", "lenet6") == 2
+    assert "NETS=lenet6: use some of alexnet" in capsys.readouterr().err
 
 
 def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

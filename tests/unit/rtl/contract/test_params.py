@@ -51,6 +51,7 @@ def test_core_refuses(values: dict, message: str):
         ({"memory_nodes": (MemoryNodeParams(1, 0, Direction.WEST),)}, "on an outward port of the 2x2 mesh"),
         ({"memory_nodes": (MemoryNodeParams(0, 0, Direction.WEST),) * 2}, "on a port of its own"),
         ({"link_bytes": 3}, "chip.link_bytes is 3"),
+        ({"counters": 1}, "chip.counters is 1: it must be true or false"),
     ],
 )
 def test_chip_refuses(values: dict, message: str):

@@ -319,15 +319,15 @@ class Network:
             self._change(sender, sender.route, 1.0)
         if sender.sent is not None:
             sender.sent(now)
-        if len(sender.route.ends) > 1 and sender.arrived is not None:
+        if len(sender.route.ends) > 1:
             self._tell_early(source, sender, now)
         source.sender = None
 
     def _tell_early(self, source: Source, transfer: Transfer, now: float) -> None:
         """What waits in the buffers of one branch of a multicast has come to the cores of the others."""
         mover = source.moving[-1] if source.moving else transfer
-        held = mover.held
-        if held not in transfer.route.before:
+        held, arrived = mover.held, transfer.arrived
+        if arrived is None or held not in transfer.route.before:
             return
         way = transfer.route.before[held] | 1 << held
         waits = mover.to_arrive + sum([other.to_arrive for other in source.blocked])
@@ -338,7 +338,7 @@ class Network:
                 if room:
                     transfer.cores &= ~(1 << core)
                     when = now + max(0.0, waits - room) / mover.rate
-                    transfer.arrived(when, 1 << core)
+                    arrived(when, 1 << core)
                     if when <= now:
                         passed |= links
                     else:

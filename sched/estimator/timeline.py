@@ -434,7 +434,7 @@ class Timeline:
         if instruction.memory is None:
             transfer.cores = instruction.cores
             transfer.arrived = lambda when, cores: self.fire(
-                [item for item in instruction.arrived if cores >> item[1][0][0] & 1], when
+                tuple([item for item in instruction.arrived if cores >> item[1][0][0] & 1]), when
             )
         else:
             transfer.route = self.routes.stores(unit.core, instruction.memory)

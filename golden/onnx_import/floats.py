@@ -413,7 +413,8 @@ class _FloatWalk(FloatMaps):
             x, op, weight = self._as_column(op, x, weight)
         else:
             x = self._map(op, 0, padded=True)
-        require_stored(op, x.name, x)
+        if not is_column(x):
+            require_stored(op, x.name, x)
         weight = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
         win = filter_window(op, x, weight.shape)
         groups = int(op.attributes.get("group", 1))

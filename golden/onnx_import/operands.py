@@ -61,10 +61,8 @@ def require_unpadded(op: Op, x: Seen) -> None:
 
 
 def require_stored(op: Op, name: str, x: Seen) -> None:
-    """Refuse a map that ONNX sees in another shape than the (1, C, H, W), (1, C, H) or (1, C, 1, H) it is stored as."""
-    channels, rows, columns = x.chw
-    of_a_column = [(1, channels, rows), (1, channels, 1, rows)] if columns == 1 else []
-    if x.last or x.shape not in ((1, *x.chw), *of_a_column):
+    """Refuse a map that ONNX sees in another shape than the (1, C, H, W) or (1, C, H) it is stored as."""
+    if x.last or x.shape not in ((1, *x.chw), *([(1, *x.chw[:2])] if x.chw[2] == 1 else [])):
         op.cannot(f"it reads {name!r} of shape {(1, *x.chw)} as {x.shape}", "only fully connected layers can")
 
 

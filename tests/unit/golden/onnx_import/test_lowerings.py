@@ -17,6 +17,7 @@ from rtl.contract.params import CoreParams, default_chip
 from scheduler.kinds.layers import Layers
 from tb.run.workload import load_workload
 from tests.cases import Case
+from tests.onnx_campaign import outcome
 from tests.unit.golden.onnx_import.test_anything import FLOAT, INT64, Value, _kinds, _model, _node, _normal, _runs
 from tests.unit.sched.test_batch import run
 
@@ -141,3 +142,9 @@ def test_values_that_no_input_can_have_are_refused(values: dict[str, float], lin
     path.write_bytes(_of_two_rates().SerializeToString())
     with pytest.raises(OnnxError, match=line):
         load_onnx(path, values=values)
+
+
+@pytest.mark.parametrize("seed", [768, 2650])
+def test_quantised_row_is_not_taken_for_a_column(seed: int, tmp_path: Path) -> None:
+    """Models of the campaign in which a one-dimensional convolution stands before a two-dimensional one."""
+    assert outcome("QDQ", seed, tmp_path) == "runs"

@@ -65,10 +65,20 @@ class Decider:
         return self._total(self.choices)
 
     @cached_property
+    def predicted(self) -> float:
+        """Cost of what the search finds, as it predicts it."""
+        return sum(choice.cost for choice in self._found.values())
+
+    @cached_property
+    def _found(self) -> dict[int, Choice]:
+        """What the search finds, of every operation of the chip."""
+        return self._choices(list(self.form.searches.values()))
+
+    @cached_property
     def choices(self) -> dict[int, Choice]:
         """The best that the search finds and the estimator confirms, of every operation of the chip."""
         searches = list(self.form.searches.values())
-        best = self._confirmed(self._choices(searches))
+        best = self._confirmed(self._found)
         if len(searches) == 1:
             return best
         found = [best]

@@ -21,6 +21,10 @@ from scheduler.rounds import require_batch
 __all__ = ["Forms"]
 
 
+WORSE = 1.02
+"""A form that is predicted so much dearer needs no estimate: predictions of two forms err alike, within 1.2 %."""
+
+
 class Forms:
     """Forms of one network, which share what they find of every kind of layer.
 
@@ -70,7 +74,7 @@ class Forms:
         for pools, layout in self._others(likely.form):
             other = self.decider(pools, layout)
             with suppress(PlanError):  # a convolution with its pool may not fit
-                if other.total < best.total:
+                if other.predicted < WORSE * likely.predicted and other.total < best.total:
                     best = other
         return best
 

@@ -36,7 +36,10 @@ TARGETS = {
     "googlenet": 0.80, "squeezenet1_1": 0.80,
     "mobilenet_v1": 0.75, "mobilenet_v2": 0.75,
 }  # fmt: skip
-"""Least efficiency that the project promises, on the chip of TARGET_CORES."""
+"""Least efficiency that the project promises layer by layer, on the chip of TARGET_CORES.
+
+What stays on the chip lowers the bound, so that fused schedules have no such targets: they are to take fewer cycles.
+"""
 TARGET_CORES = 4
 
 TIMED_WIDTH = 90
@@ -75,7 +78,8 @@ def record(result: CaseResult[Case]) -> dict[str, Any]:
     facts: dict[str, Any] = {"net": case.net, "cores": case.cores, "failure": result.failure}
     if summary is None:
         return facts | {"bit_exact": False}
-    target = TARGETS.get(case.net) if case.cores == TARGET_CORES else None
+    promised = case.cores == TARGET_CORES and summary["schedule"].startswith("layer by layer")
+    target = TARGETS.get(case.net) if promised else None
     loss = largest_loss(summary["compute_cycles"])
     on_chip = [layer for layer in summary["layers"] if layer["cycles"]]
     worst = max(on_chip, key=lambda layer: abs(layer["estimate_error"]), default=None)

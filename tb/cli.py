@@ -36,15 +36,9 @@ from tb.bench.console import CampaignConsole
 from tb.bench.energy import report_energies
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import commit, print_report, record, require_writable, write_report
-from tb.calibration.chips import chips_of, unseen_chips_of
-from tb.calibration.console import print_calibration
-from tb.calibration.run import FOLDER
-from tb.calibration.run import Plan as CalibrationPlan
-from tb.calibration.run import calibrate as run_calibration
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
-from tb.foreign.calibrate import calibrate_tool, print_correction
 from tb.foreign.correction import FOLDER as CORRECTIONS
 from tb.foreign.correction import save
 from tb.foreign.environment import require_package, run_tool
@@ -542,15 +536,21 @@ def calibrate(
         return
     if kernels not in ("quick", "full"):
         raise BenchError(f"KERNELS={kernels}: give quick or full")
+    require_pictures()
+    # SciPy and Matplotlib, for which no other command should wait.
+    from tb.calibration.chips import chips_of, unseen_chips_of
+    from tb.calibration.console import print_calibration
+    from tb.calibration.run import FOLDER, Plan
+    from tb.calibration.run import calibrate as run_calibration
+
     full = kernels == "full"
     chosen = [] if nets == "none" else _cases(nets or ("lenet5" if not full else FULL_NETS), cores)
     place = out or (Path("docs/calibration") if full else FOLDER / "quick")
     target = coefficients or (DEFAULT_PATH if full else FOLDER / "coefficients.json")
     if mappings and target.resolve() != DEFAULT_PATH:
         raise BenchError(f"MAPPINGS={mappings} judges what the scheduler chooses: it goes with KERNELS=full alone")
-    require_pictures()
     require_writable(place)
-    plan = CalibrationPlan(
+    plan = Plan(
         full, chips_of(chips, full=full), {} if unseen == "none" else unseen_chips_of(unseen, full=full),
         [(case.net, case.cores) for case in chosen], mappings,
         parse_jobs(jobs) or processors(), place, target,
@@ -562,6 +562,8 @@ def calibrate(
 
 
 def _calibrate_tools(tools: str, results: str, runs: Path, out: Path) -> None:
+    from tb.foreign.calibrate import calibrate_tool, print_correction  # SciPy, for which no other command should wait
+
     names, console = [name.strip() for name in tools.split(",")], Console()
     for name in names:
         find_tool(name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import ceil, floor
 from typing import Any
 
-__all__ = ["LEVEL", "SIZES", "Bands", "Residual", "classes_of", "size_of", "team_of"]
+__all__ = ["LEVEL", "SIZES", "Bands", "Residual", "classes_of", "kind_of", "size_of", "team_of"]
 
 LEVEL = 0.9
 """Part of the launches that a band is meant to hold."""
@@ -85,9 +85,13 @@ class Bands:
 
 def classes_of(op: str, cores: int, predicted: float) -> tuple[str, ...]:
     """Classes of a launch, the narrowest first."""
-    team, size = team_of(cores), size_of(predicted)
-    kind = "many layers" if "," in op else op
+    kind, team, size = kind_of(op), team_of(cores), size_of(predicted)
     return f"{kind}, {team}, {size}", f"{team}, {size}", f"{kind}, {team}", team, size, ALL
+
+
+def kind_of(op: str) -> str:
+    """Class of a launch by its operators: one for all that have many layers."""
+    return "many layers" if "," in op else op
 
 
 def team_of(cores: int) -> str:

@@ -31,9 +31,8 @@ Bursts keep costing nothing: with a cost, layers that are alike would be estimat
 """
 ROOM_CYCLES = 8.0
 """A fit that wants to go further from what was read off the design makes up for a wrong shape."""
-STEPS: dict[str, float] = {}
-"""Change of a coefficient to see its effect, `USUAL_STEP` of all others: the timeline is stepwise."""
-USUAL_STEP = 1.0
+STEP = 1.0
+"""Change of a coefficient to see its effect: the timeline is stepwise."""
 SEEN = 0.5
 """Cycles of a kernel that a coefficient must move to be constrained by it, for a step of its own."""
 RESAMPLES = 200
@@ -182,7 +181,7 @@ class _Problem:
         self.start, self.predict, self.say = start, predict, say
         self.names = list(start.values())
         self.origin = np.array(list(start.values().values()))
-        self.steps = np.array([STEPS.get(name, USUAL_STEP) for name in self.names])
+        self.steps = np.full(len(self.names), STEP)
         usual = [(max(0.0, value - ROOM_CYCLES), value + ROOM_CYCLES) for value in self.origin]
         bounds = [BOUNDS.get(name, limits) for name, limits in zip(self.names, usual, strict=True)]
         self.low = np.array([low for low, _ in bounds])

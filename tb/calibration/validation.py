@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from estimator import Bands, Coefficients, Estimate, Residual, estimate
-from estimator.bands import size_of, team_of
+from estimator.bands import kind_of, size_of, team_of
 from tb.calibration.layers import Layer, Network, link_name
 
 __all__ = [
@@ -182,4 +182,4 @@ def size(layer: JudgedLayer) -> str:
 
 def kind(layer: JudgedLayer) -> str:
     """Its operator; one name for launches of many layers."""
-    return "many layers" if "," in layer.op else layer.op
+    return kind_of(layer.op)

@@ -17,6 +17,7 @@ from golden.int8 import ops
 from golden.net.float_ops import run_float
 from golden.onnx_import import FloatModel, QuantisedModel, load_onnx
 from golden.onnx_import.model import FLOAT_OPS, QUANTISED_OPS
+from tb.report import markdown
 
 __all__ = ["cases", "outcome", "table"]
 
@@ -127,11 +128,10 @@ def table() -> str:
     counts: dict[str, dict[str, int]] = {}
     for _, kind, model, inputs, result in cases():
         counts.setdefault(kind, dict.fromkeys(PLACES, 0))[outcome(model, inputs, result)] += 1
-    lines = ["| operator | on the chip | on the host alone | refused |", "|---|---|---|---|"]
-    lines += [f"| {kind} | {' | '.join(map(str, of.values()))} |" for kind, of in sorted(counts.items())]
-    total = [sum(of[place] for of in counts.values()) for place in PLACES]
-    return "\n".join([*lines, f"| all | {' | '.join(map(str, total))} |"])
+    counts["all"] = {place: sum(of[place] for of in counts.values()) for place in PLACES}
+    rows = [(kind, *map(str, counts[kind].values())) for kind in sorted(counts)]  # "all", in small letters, is last
+    return markdown.table(("operator", "on the chip", "on the host alone", "refused"), rows)
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table(), end="")

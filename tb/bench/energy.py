@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from golden.zoo import ZOO
 from scheduler.schedule import folds
 from tb.errors import BenchError
 from tb.report.files import write_output
+from tb.report.markdown import table
 from tb.report.summary import percent
 from tb.run.facts import describe_array, estimated_summary
 from tb.run.options import RunOptions
@@ -65,16 +66,14 @@ def report_energies(nets: Sequence[str], options: RunOptions, console: Console, 
             console.print(f"{net}, {row.set_name}: {', '.join(words)}", highlight=False, soft_wrap=True)
         rows += found
         if out is not None:
-            write_output(out.with_name(out.name + ".md"), "\n".join(_markdown(title, header, rows)) + "\n")
+            write_output(out.with_name(out.name + ".md"), _markdown(title, header, rows))
     if out is not None:
         console.print(f"table: {out}.md", highlight=False, soft_wrap=True)
 
 
-def _markdown(title: str, header: Sequence[str], rows: Sequence[_Row]) -> Iterator[str]:
-    yield f"Energy by class, from the events of the programs: {title}. Made by `make energy`; EDP is energy times"
-    yield "estimated cycles. Ratios between lines of one set are meant, not the numbers themselves."
-    yield ""
-    yield "| " + " | ".join(header) + " |"
-    yield "| :--- | :--- |" + " ---: |" * (len(header) - 2)
-    for row in rows:
-        yield "| " + " | ".join(row.cells()) + " |"
+def _markdown(title: str, header: Sequence[str], rows: Sequence[_Row]) -> str:
+    note = (
+        f"Energy by class, from the events of the programs: {title}. Made by `make energy`; EDP is energy times\n"
+        "estimated cycles. Ratios between lines of one set are meant, not the numbers themselves."
+    )
+    return f"{note}\n\n{table(header, [row.cells() for row in rows], texts=2)}"

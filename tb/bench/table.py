@@ -17,6 +17,7 @@ import tb
 from tb.bench.campaign import Case, CaseResult
 from tb.errors import BenchError
 from tb.files import write_atomically
+from tb.report.markdown import table
 from tb.report.summary import CAUSES, largest_loss, percent, signed
 
 __all__ = [
@@ -101,12 +102,12 @@ def record(result: CaseResult[Case]) -> dict[str, Any]:
 
 def markdown(records: Sequence[dict[str, Any]], revision: str) -> str:
     """The table, a line for each case in their order, and the failures below it."""
-    rules = [":---" if name in _TEXT_COLUMNS else "---:" for name in _COLUMNS]
-    rows = [_COLUMNS, rules, *(_row(entry) for entry in records)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines += ["", f"Commit {revision}. `make bench` made this table; efficiency: lower bound of cycles / RTL cycles; "
-              "utilisation: MACs per PE and cycle; estimate and worst layer: its error, positive where too high; "
-              "times: each step in seconds, simulation as the sum of all launches."]  # fmt: skip
+    note = (
+        f"Commit {revision}. `make bench` made this table; efficiency: lower bound of cycles / RTL cycles; "
+        "utilisation: MACs per PE and cycle; estimate and worst layer: its error, positive where too high; times: "
+        "each step in seconds, simulation as the sum of all launches."
+    )
+    lines = [table(_COLUMNS, [_row(entry) for entry in records], _TEXT_COLUMNS), note]
     failed = [entry for entry in records if entry["failure"]]
     lines += ["", "Failed:", ""] if failed else []
     lines += [f"- {entry['net']}, {entry['cores']} cores: {entry['failure']}" for entry in failed]
@@ -115,12 +116,12 @@ def markdown(records: Sequence[dict[str, Any]], revision: str) -> str:
 
 def print_report(records: Sequence[dict[str, Any]], console: Console) -> None:
     """What fits on a terminal; reasons of failures below the table."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("network", no_wrap=True)
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown.add_column("network", no_wrap=True)
     timed = ("sim s",) if console.width >= TIMED_WIDTH else ()
     for name in ("cores", "RTL cycles", "efficiency", "target", "estimate", *timed):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("bits", no_wrap=True)
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("bits", no_wrap=True)
     for entry in records:
         figures = [""] * (4 + len(timed))
         if "cycles" in entry:
@@ -128,8 +129,8 @@ def print_report(records: Sequence[dict[str, Any]], console: Console) -> None:
                 f"{entry['cycles']:,}", percent(entry["efficiency"]), _target(entry),
                 signed(entry["estimate_error"]), *(f"{entry['sim_s']:.1f}" for _ in timed),
             ]  # fmt: skip
-        table.add_row(entry["net"], str(entry["cores"]), *figures, "equal" if entry["bit_exact"] else "FAILED")
-    console.print(table, highlight=False)
+        shown.add_row(entry["net"], str(entry["cores"]), *figures, "equal" if entry["bit_exact"] else "FAILED")
+    console.print(shown, highlight=False)
     for entry in records:
         if not entry["bit_exact"]:
             line = f"{entry['net']}, {entry['cores']} cores: FAILED: {entry['failure']}"
@@ -178,7 +179,7 @@ def require_writable(out: Path) -> None:
 
 def write_report(out: Path, records: Sequence[dict[str, Any]], revision: str) -> tuple[Path, Path]:
     """Write OUT.md and OUT.json, each whole or not at all."""
-    table, data = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
-    write_atomically(table, markdown(records, revision).encode())
+    page, data = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
+    write_atomically(page, markdown(records, revision).encode())
     write_atomically(data, (json.dumps({"commit": revision, "runs": list(records)}, indent=1) + "\n").encode())
-    return table, data
+    return page, data

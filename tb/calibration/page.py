@@ -8,7 +8,7 @@ from itertools import groupby
 from estimator.bands import LEVEL, SIZES
 from tb.calibration.record import Calibration
 from tb.calibration.validation import Errors, JudgedLayer, coverage, errors_by, kind, size, team
-from tb.experiment.text import table
+from tb.report.markdown import table
 
 __all__ = ["page"]
 

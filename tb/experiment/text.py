@@ -1,4 +1,4 @@
-"""Text of an experiment's page: tables, numbers, and what is missing, older, estimated or failed."""
+"""Text of an experiment's page: numbers, and what is missing, older, estimated or failed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from collections.abc import Sequence
 from tb.experiment.records import RTL, Book, Figure
 
 __all__ = [
-    "change", "condition", "count", "geometric", "mean", "megabytes", "millions", "seconds", "table", "times",
-    "times_exactly", "verdict",
+    "change", "condition", "count", "geometric", "mean", "megabytes", "millions", "seconds", "times", "times_exactly",
+    "verdict",
 ]  # fmt: skip
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
-    """A table in Markdown, whose first columns are text and whose others are numbers."""
-    rules = [":---" if number < texts else "---:" for number in range(len(header))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rules, *rows]) + "\n"
 
 
 def count(value: float) -> str:

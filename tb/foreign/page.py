@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from tb.bench.table import commit
 from tb.files import write_atomically
 from tb.foreign.correction import FOLDER, TERMS, ClassCorrection, Correction
 from tb.foreign.tools import find_tool
+from tb.report.markdown import table
 from tb.report.summary import percent, signed
 
 __all__ = ["page", "write_page"]
@@ -35,34 +36,21 @@ def page(correction: Correction, revision: str) -> str:
         f"{', '.join(correction.networks)}. Held out: each network in turn is corrected by factors fitted to the "
         "others and to the probes. MAE is the mean magnitude of the layers' relative errors; positive is too high.",
         "## By class of layer",
-        *_table(
+        table(
             ("class", "layers", "held out", "raw MAE", "corrected MAE", "bias", "worst", "cycles", "90 % of errors"),
             [_class_row(kind, of) for kind, of in correction.classes.items()],
         ),
         "## Factors, with 95 % of what resampled layers give",
-        *_table(("class", *TERMS), [_factor_row(kind, of) for kind, of in correction.classes.items()]),
+        table(("class", *TERMS), [_factor_row(kind, of) for kind, of in correction.classes.items()]),
         "## Whole networks, held out",
-        *_table(
+        table(
             ("network", "layers", "RTL cycles", "raw", "corrected", "raw MAE", "corrected MAE"),
             filter(None, (_network_row(net, correction.rows) for net in correction.networks)),
         ),
         f"## The {WORST} worst layers, held out",
-        *_table(("network", "layer", "class", "RTL cycles", "raw", "corrected"), _worst(correction.rows)),
+        table(("network", "layer", "class", "RTL cycles", "raw", "corrected"), _worst(correction.rows), texts=3),
     ]  # fmt: skip
-    return _joined(parts)
-
-
-def _joined(parts: Iterable[str]) -> str:
-    """Lines of tables stay together, all else stands apart."""
-    text = ""
-    for part in parts:
-        text += part + ("\n" if part.startswith("|") else "\n\n")
-    return text.replace("|\n#", "|\n\n#").rstrip("\n") + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def _chip(chip: Mapping[str, Any]) -> str:

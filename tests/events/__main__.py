@@ -20,11 +20,14 @@ from typing import Any
 
 from golden.zoo import ZOO
 from tb.bench.table import commit
+from tb.report.markdown import table
 
 NETS = (
     "lenet5", "squeezenet1_1", "mobilenet_v2", "mobilenet_v1", "googlenet", "alexnet", "resnet18", "resnet50", "vgg11",
     "vgg16",
 )  # fmt: skip
+_COLUMNS = ("network", "cores", "schedule", "launches", "cycles", "predicted events against the RTL's counters")
+_TEXT_COLUMNS = {"network", "schedule", _COLUMNS[-1]}
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,11 @@ class _Case:
         return json.loads((folder / "summary.json").read_text())
 
 
-def _rows(cases: Sequence[_Case], found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield "| network | cores | schedule | launches | cycles | predicted events against the RTL's counters |"
-    yield "| :--- | ---: | :--- | ---: | ---: | :--- |"
+def _rows(cases: Sequence[_Case], found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     for case, summary in zip(cases, found, strict=False):
         verdict = "equal, all" if summary.get("bit_exact") else summary.get("failure") or "a bit differs"
-        cells = (case.net, case.cores, case.schedule, len(summary.get("layers", ())), f"{summary.get('cycles', 0):,}")
-        yield f"| {' | '.join(map(str, cells))} | {verdict} |"
+        launches, cycles = len(summary.get("layers", ())), summary.get("cycles", 0)
+        yield case.net, f"{case.cores}", case.schedule, f"{launches}", f"{cycles:,}", verdict
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{case.net}, {case.cores} cores, {case.schedule}: {verdict}", flush=True)
         if options.out is not None:
             note = f"Made by `python -m tests.events --out {options.out}`, commit {commit('tests')}."
-            page = [note, "", *_rows(cases, found)]
-            options.out.with_name(options.out.name + ".md").write_text("\n".join(page) + "\n")
+            page = f"{note}\n\n{table(_COLUMNS, _rows(cases, found), _TEXT_COLUMNS)}"
+            options.out.with_name(options.out.name + ".md").write_text(page)
     equal = sum(bool(summary.get("bit_exact")) for summary in found)
     launches = sum(len(summary.get("layers", ())) for summary in found)
     print(f"{equal} of {len(cases)} runs with all counters as predicted, {launches} launches")

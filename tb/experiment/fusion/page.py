@@ -28,11 +28,11 @@ from tb.experiment.text import (
     megabytes,
     millions,
     seconds,
-    table,
     times,
     times_exactly,
     verdict,
 )
+from tb.report.markdown import table
 from tb.report.summary import CAUSES
 
 __all__ = ["page"]

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from estimator.events import Events, predict
+from estimator.events import Events, predict_parts
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import TrafficClass
+from rtl.contract.isa import TrafficClass, Unit
 from rtl.contract.params import ChipParams
 from rtl.contract.regs import STATIC_COUNTERS, CoreCounter, router_counters
 from scheduler.plan.program import Launch
 
-__all__ = ["check_counts"]
+__all__ = ["check_counts", "events_of"]
 
 
-def check_counts(chip: ChipParams, launch: Launch, counters: Mapping[str, Any]) -> str:
+def events_of(chip: ChipParams, launch: Launch) -> list[Events]:
+    """Events of each part of a launch, which need not say where its parts end if it has one."""
+    borders: Mapping[tuple[int, Unit], Sequence[int]] = launch.borders or {
+        place: [len(words)] for place, words in launch.streams.items()
+    }
+    return predict_parts(launch.streams, borders, chip)
+
+
+def check_counts(events: Events, counters: Mapping[str, Any]) -> str:
     """What is wrong with the counters of a launch that its instructions determine, in words; '' if nothing is.
 
     All that do not depend on time are compared, of cores, routers and memory nodes, for equality. Blocks of
@@ -28,11 +36,11 @@ def check_counts(chip: ChipParams, launch: Launch, counters: Mapping[str, Any]) 
     counters : dict
         As `tb.sim.driver.Driver.counters` reads them.
     """
-    return next(_wrong(chip, predict(launch.streams, chip), counters), "")
+    return next(_wrong(events, counters), "")
 
 
-def _wrong(chip: ChipParams, events: Events, counters: Mapping[str, Any]) -> Iterator[str]:
-    of_cores = counters["core"]
+def _wrong(events: Events, counters: Mapping[str, Any]) -> Iterator[str]:
+    chip, of_cores = events.chip, counters["core"]
     for core, params in enumerate(chip.cores):
         numbers = ENGINES.counters(params.engines, events=chip.counters)
         wanted = {name: events.counts[core][number] for name, number in numbers.items() if number in STATIC_COUNTERS}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from estimator.energy import Energy, EnergyError, Prices, energy_of, load_prices
-from estimator.events import Events, predict_parts
-from rtl.contract.isa import Unit
+from estimator.events import Events
 from rtl.contract.params import ChipParams
-from scheduler.plan.program import Launch
 from tb.errors import BenchError
 
 __all__ = ["ByClass", "energies_of", "prices_of"]
@@ -32,27 +30,22 @@ def prices_of(chip: ChipParams, chosen: str | None) -> tuple[Prices, ...]:
 
 
 def energies_of(
-    chip: ChipParams, launch: Launch, prices: Sequence[Prices], cycles: float, part_cycles: Sequence[float] = ()
+    parts: Sequence[Events], prices: Sequence[Prices], cycles: float, part_cycles: Sequence[float] = ()
 ) -> tuple[ByClass, list[ByClass]]:
     """Energies of a launch that takes so many cycles, and of each of its parts, in the order of `prices`.
 
     Parameters
     ----------
+    parts : events of each
     part_cycles : of each part; of none where they are not known apart.
     """
     if not prices:
-        return {}, [{} for _ in launch.parts]
-    parts = predict_parts(launch.streams, _borders(launch), chip)
+        return {}, [{} for _ in parts]
     of_parts = part_cycles or [0.0] * len(parts)
-    whole = Events.together(chip, parts)
+    whole = Events.together(parts[0].chip, parts)
     return _priced(whole, prices, cycles), [
         _priced(part, prices, some) for part, some in zip(parts, of_parts, strict=True)
     ]
-
-
-def _borders(launch: Launch) -> Mapping[tuple[int, Unit], Sequence[int]]:
-    """Where the parts end in each stream; a launch of one part need not say it."""
-    return launch.borders or {place: [len(words)] for place, words in launch.streams.items()}
 
 
 def _priced(events: Events, prices: Sequence[Prices], cycles: float) -> ByClass:

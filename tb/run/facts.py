@@ -21,6 +21,7 @@ from tb.model.build import Model
 from tb.model.hardware import hardware_fingerprint
 from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.bound import lower_bound_cycles
+from tb.run.counts import events_of
 from tb.run.energies import energies_of, prices_of
 from tb.run.ledger import Ledger
 from tb.run.options import RunOptions
@@ -95,7 +96,7 @@ def estimated_summary(net: str, options: RunOptions, workload: Workload, schedul
             estimated_interval=interval,
         )  # fmt: skip
         if not isinstance(step, HostStep):
-            energy, _ = energies_of(options.chip, step, prices, cycles)
+            energy, _ = energies_of(events_of(options.chip, step), prices, cycles)
             done = replace(done, energy=energy)
         summary.layers.append(done)
     return summary
@@ -133,7 +134,7 @@ def fill_summary(
             parts = _parts(plan, step, result, activity, estimated_parts[index] if estimated_parts else ())
             if not isinstance(step, HostStep):
                 marked = [part.cycles or 0 for part in parts]
-                energy, apart = energies_of(plan.chip, step, prices, result.cycles, marked)
+                energy, apart = energies_of(ledger.events[index], prices, result.cycles, marked)
                 layer = replace(layer, energy=energy)
                 parts = [replace(part, energy=some) for part, some in zip(parts, apart, strict=True)]
             interval = intervals[index] if intervals else None

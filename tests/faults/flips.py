@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from estimator.events import predict
 from golden.int8 import ops
 from golden.machine import Machine
 from rtl.contract.regs import CoreCounter
@@ -195,7 +196,7 @@ def _judge(layer: Layer, result: LaunchResult, folder: Path, *, boards: Boards) 
     board = boards(layer.expected)
     if not check_tensors(folder, layer.plan, launch, board):
         return "reported", str(board.differences[0])
-    if why := check_counts(layer.plan.chip, launch, result.counters):
+    if why := check_counts(predict(launch.streams, layer.plan.chip), result.counters):
         return "reported", why
     if why := _unlike_machine(layer, result, np.load(folder / f"{MEMORY}.npy")):
         return "UNNOTICED", why

@@ -91,7 +91,7 @@ class Builder:
         return value
 
     def reader_params(self, name: str) -> QParams | None:
-        """Parameters with which the first reader of a quantised value takes it."""
+        """Parameters with which the first reader of a quantised value takes it; of scales and zero points, none."""
         for op in self.model.ops:
             for index, read in enumerate(op.inputs):
                 if read != name:
@@ -99,7 +99,7 @@ class Builder:
                 found = None
                 if op.kind in (*VIEWS, "MaxPool", "Pad"):
                     found = self.reader_params(op.outputs[0])
-                elif op.kind in QUANTISED_OPS:
+                elif op.kind in QUANTISED_OPS and index % 3 == (2 if op.kind == "QLinearConcat" else 0):
                     found = self.params(op, index + 1, index + 2)
                 if found is not None:
                     return found

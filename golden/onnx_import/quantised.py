@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from golden.errors import GoldenError, OnnxError
+from golden.errors import GoldenError, OnnxError, UnsupportedError
 from golden.int8.fallback import INTEGERS, Port
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QHost
@@ -51,11 +51,15 @@ class _QuantisedWalk:
         self.refusals: dict[str, str] = {}
         self.near = {port.name for port in model.inputs}
         """Inputs of the model, quantised perhaps."""
+        self.draft.values |= {port.name: OnHost() for port in model.inputs}  # a scale may be one of them
         self.draft.values |= {port.name: self._input(port) for port in model.inputs}
 
     def _input(self, port: Port) -> Value | OnHost:
         """An input: integers that the chip reads are a tensor at once, all else is on the host."""
-        params = self.build.reader_params(port.name) if port.dtype in INTEGERS else None
+        try:
+            params = self.build.reader_params(port.name) if port.dtype in INTEGERS else None
+        except UnsupportedError:  # the chip cannot read it so, which the walk says of the reader
+            params = None
         if params is None:
             return OnHost()
         if params.unsigned != (port.dtype == "uint8"):

@@ -268,6 +268,26 @@ def test_broken_scale_is_not_hidden_by_the_fallback(tmp_path: Path) -> None:
         _load(model, tmp_path)
 
 
+@pytest.mark.parametrize("operand", [1, 2, 6])
+def test_layers_whose_scales_are_inputs_of_the_model_run_on_the_host(operand: int, tmp_path: Path) -> None:
+    b = QuantBuilder(0, power_of_two=True, qdq=False, unsigned=True)
+    image = ("image", (4, 6, 6), b.scale(0.05), b.zero())
+    y = b.conv(b.conv(image, same=True), same=True)
+    model = b.model(("image", b.kind, [1, 4, 6, 6]), [(y[0], b.kind, 4)])
+    first = model.graph.node[0]
+    tensor = next(t for t in model.graph.initializer if t.name == first.input[operand])
+    model.graph.input.append(helper.make_tensor_value_info("own", tensor.data_type, tensor.dims))
+    first.input[operand] = "own"
+    loaded = _load(model, tmp_path)
+    assert isinstance(loaded, QuantisedModel)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 4, 6, 6), np.uint8)
+    require_equal_outputs(tmp_path / "model.onnx", loaded, {"image": pixels, "own": numpy_helper.to_array(tensor)})
+    assert [node.op for node in loaded.graph.nodes] == ["conv"]
+    (refused,) = loaded.share.host
+    assert refused.kind == "QLinearConv"
+    assert "input 'own' is computed; the chip takes a constant" in loaded.refusals[first.name]
+
+
 def test_result_of_another_size_than_promised_is_refused(tmp_path: Path) -> None:
     loaded = _load(real_host_model(0), tmp_path)
     assert isinstance(loaded, FloatModel)

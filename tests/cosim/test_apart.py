@@ -12,16 +12,15 @@ from golden.int8 import ops
 from golden.int8.quant import QAdd, quantize
 from golden.net.graph import Add, BatchNorm, Conv2d, GlobalAvgPool, Graph, MaxPool, Relu
 from golden.net.weights import seeded
-from rtl.contract.params import default_chip
 from scheduler import Plan
 from scheduler.schedule import SCHEDULES, folds, schedule_kind
 from tb.model.build import build_model, emit_chip
 from tests.cases import Case
-from tests.cosim.test_fused import CALM, SMALL
+from tests.chips import FOUR_CORES as CHIP
+from tests.cosim.test_fused import CALM
 from tests.layers import run_plans
 from tests.networks import random_network
 
-CHIP = default_chip(4, SMALL, link_bytes=8)
 SAME = (1, 1, 1, 1)
 LONG_CYCLES = 4000
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from estimator import estimate
-from rtl.contract.params import CoreParams, default_chip
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers
@@ -18,35 +17,31 @@ from tb.run.options import RunOptions
 from tb.run.run import Run
 from tb.run.workload import load_workload
 from tb.sim.settings import MemorySettings
-from tests.cases import CHIPS
+from tests.chips import CHIPS, FOUR_CORES
+from tests.cosim.test_fused import CALM, ROUGH
 from tests.layers import run_plans
 from tests.networks import random_network
-
-SMALL = CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64, marks=32)
-CHIP = default_chip(4, SMALL, link_bytes=8)
-MEMORY = MemorySettings(latency_cycles=20, bytes_per_cycle=3)
-ROUGH = MemorySettings(latency_cycles=33, bytes_per_cycle=3.5, stall_256=90, seed=7)
 
 
 @pytest.mark.parametrize(
     ("kind", "settings"),
-    [(Fused(), MEMORY), (Fused(), ROUGH), (Fused(overlap=False), MEMORY), (Layers(), MEMORY)],
+    [(Fused(), CALM), (Fused(), ROUGH), (Fused(overlap=False), CALM), (Layers(), CALM)],
     ids=["fused", "rough", "serial", "layers"],
 )
 def test_random_networks_in_batches(kind: ScheduleKind, settings: MemorySettings, tmp_path: Path) -> None:
     planned = []
     for seed in range(4):
-        case = random_network(seed, CHIP)
-        planned.append((case, kind.plan(case.graph, CHIP, settings, 4 - seed % 2)))
+        case = random_network(seed, FOUR_CORES)
+        planned.append((case, kind.plan(case.graph, FOUR_CORES, settings, 4 - seed % 2)))
     results = run_plans(
-        lambda memory: build_model(emit_chip(CHIP), "verilator", memory_bytes=memory, optimise=False), CHIP, planned,
+        lambda memory: build_model(emit_chip(FOUR_CORES), memory_bytes=memory, optimise=False), FOUR_CORES, planned,
         settings, tmp_path, counters=True,
     )  # fmt: skip
     launches = [launch for _, plan in planned for launch in plan.launches]
     pictures = [len({name.rpartition("@")[2] for name in launch.nodes}) for launch in launches]
     assert max(pictures) == 4
     if not settings.stall_256:  # the estimator knows no moods
-        predicted = sum(estimate(launch, CHIP, settings).cycles for launch in launches)
+        predicted = sum(estimate(launch, FOUR_CORES, settings).cycles for launch in launches)
         assert predicted == pytest.approx(sum(result.cycles for _, result in results), rel=0.08)
 
 

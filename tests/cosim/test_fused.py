@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,17 @@ import pytest
 from estimator import estimate
 from rtl.contract.activity import Activity
 from rtl.contract.marks import intervals_of
-from rtl.contract.params import ChipParams, CoreParams, default_chip
+from rtl.contract.params import ChipParams, default_chip
 from scheduler.fuse.forms import Forms
 from scheduler.kinds.fused import Fused
 from tb.model.build import build_model, emit_chip
 from tb.sim.settings import MemorySettings
+from tests.chips import FOUR_CORES, MULTICAST_CORE, SMALL_CORE, TWO_CORES
 from tests.layers import run_plans
 from tests.networks import chain_network, random_network
 from tests.strips import plan_of_strips
 from tests.weights import plan_of_all_weights
 
-SMALL = CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64, marks=32)
-MULTICAST = replace(SMALL, multicast=True)
 FORCED = 2
 """Networks that are done strip by strip, large ones; and as many that take whole weight scratchpads."""
 CALM = MemorySettings(latency_cycles=20, bytes_per_cycle=3)
@@ -62,15 +60,15 @@ def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, fold
 
 @pytest.mark.parametrize("settings", [CALM, ROUGH], ids=["calm", "rough"])
 def test_random_networks_on_four_cores(settings: MemorySettings, tmp_path: Path) -> None:
-    run(default_chip(4, MULTICAST, link_bytes=8), "verilator", range(8), settings, tmp_path)
+    run(FOUR_CORES, "verilator", range(8), settings, tmp_path)
 
 
 def test_random_networks_on_icarus(tmp_path: Path) -> None:
-    run(default_chip(2, SMALL, link_bytes=8), "icarus", range(8, 10), CALM, tmp_path, forced=0)
+    run(TWO_CORES, "icarus", range(10, 11), CALM, tmp_path, forced=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cores", [1, 2, 6, 8])
 def test_random_networks_on_other_numbers_of_cores(cores: int, tmp_path: Path) -> None:
-    chip = default_chip(cores, MULTICAST if cores > 2 else SMALL, link_bytes=8, vc_depth=32)
+    chip = default_chip(cores, MULTICAST_CORE if cores > 2 else SMALL_CORE, link_bytes=8, vc_depth=32)
     run(chip, "verilator", range(20, 32), CALM, tmp_path)

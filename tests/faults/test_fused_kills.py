@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from golden.int8 import ops
-from rtl.contract.params import CoreParams, default_chip
 from scheduler import Plan
 from scheduler.kinds.fused import Fused
 from tb.model.build import build_model, emit_chip
@@ -18,11 +17,10 @@ from tb.run.options import RunOptions
 from tb.run.workload import Workload
 from tb.sim.session import Event
 from tb.sim.settings import MemorySettings
+from tests.chips import TWO_CORES as CHIP
 from tests.faults.kills import Killer, Trap, campaign
 from tests.networks import random_network
 
-CORE = CoreParams(8, 8, act_bytes=4 * 1024, weight_bytes=16 * 1024, acc_entries=128, param_blocks=64, marks=32)
-CHIP = default_chip(2, CORE, link_bytes=8)
 SLOW = MemorySettings(latency_cycles=20, bytes_per_cycle=1)
 KILLED = -9
 

@@ -45,7 +45,10 @@ CAMPAIGNS = (
     Campaign("fuzz", "-m tb.cli fuzz --seeds 0..499"),
     Campaign("upsets", "-m tests.faults --upsets 2000"),
     Campaign("kills", "-m pytest -q -m slow tests/faults/test_kills.py tests/faults/test_fused_kills.py"),
-    Campaign("slow tests", "-m pytest -q -m slow -n 2 --dist worksteal tests/cosim tests/unit"),
+    Campaign(
+        "slow tests",
+        "-m pytest -q -m slow -n 2 --dist worksteal tests/cosim tests/unit tests/system/test_core_counts.py",
+    ),
     Campaign("random ONNX models", "-m tests.onnx_campaign --seeds 0..4999"),
     Campaign("packaged models", "-m tests.packages --out docs/models"),
     Campaign("other people's models", "-m pytest -q -m slow tests/system/test_foreign.py"),

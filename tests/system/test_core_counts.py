@@ -1,4 +1,7 @@
-"""The preset chips other than the default one run a small network, and one large layer, bit for bit."""
+"""The preset chips other than the default one run a small network, and one large layer, bit for bit.
+
+In the regression the smallest of several cores and the largest: `tests/system/test_bench.py` runs that of one core.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ def workload(net: str) -> Workload:
     return load_workload(net, layers=LAYER if net == "vgg16" else None)
 
 
-@pytest.mark.parametrize("cores", [1, 2, 8, 16])
+@pytest.mark.parametrize(
+    "cores", [2, 16, *(pytest.param(cores, marks=pytest.mark.slow) for cores in (1, 8))]
+)  # fmt: skip
 def test_preset_runs_lenet5_and_a_layer_of_vgg16(cores: int, tmp_path: Path) -> None:
     chip = preset_chip(cores)
     for net in ("lenet5", "vgg16"):

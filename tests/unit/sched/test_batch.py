@@ -29,6 +29,7 @@ from scheduler.schedule import SCHEDULES, folds, schedule_kind
 from tests.cases import Case, GraphBuilder, random_image
 from tests.networks import chain_network, pictures_of, random_network
 from tests.onnx_models import host_model
+from tests.seeds import seeds
 from tests.strips import plan_of_strips
 from tests.unit.sched.replay import Replay
 from tests.unit.sched.test_fused import run_launches
@@ -71,36 +72,36 @@ def weights_loaded(plan: Plan) -> int:
     return sum(part_bytes(launch, part, chip.link_bytes)["weight"] for launch, part in parts)
 
 
+@pytest.mark.parametrize("seed", seeds(1, nightly=3))
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch", [2, 3, 4, 5])
 @pytest.mark.parametrize("chip", CHIPS)
-def test_random_networks_are_computed_right_in_any_order(chip: str, batch: int, kind: str) -> None:
-    for seed in range(batch, batch + 2):
-        case = random_network(seed, CHIPS[chip])
-        plan = KINDS[kind].plan(case.graph, case.chip, MEMORY, batch)
-        for launch in plan.launches:
-            Replay(launch, case.chip).run()
-        for order_seed in (None, 1):
-            run(case, plan, pictures_of(case, batch), order_seed)
+def test_random_networks_are_computed_right_in_any_order(chip: str, batch: int, kind: str, seed: int) -> None:
+    case = random_network(batch + seed, CHIPS[chip])
+    plan = KINDS[kind].plan(case.graph, case.chip, MEMORY, batch)
+    for launch in plan.launches:
+        Replay(launch, case.chip).run()
+    for order_seed in (None, 1):
+        run(case, plan, pictures_of(case, batch), order_seed)
 
 
+@pytest.mark.parametrize("seed", seeds(2, nightly=4))
+@pytest.mark.parametrize("chip", ["four cores", "four cores, two blocks a word", "four cores, multicast"])
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_pictures_at_once_are_right_whatever_is_cheapest(count: int) -> None:
+def test_pictures_at_once_are_right_whatever_is_cheapest(count: int, chip: str, seed: int) -> None:
     """With as many at once as said, in all launches: rows, whole maps and splits within the cores of a picture."""
-    for chip in ("four cores", "four cores, two blocks a word", "four cores, multicast"):
-        for seed in range(4):
-            case = random_network(seed, CHIPS[chip])
-            decider = Forms(Fused(), case.graph, case.chip, MEMORY, 2 * count).decider()
-            search = decider.form.searches[count]
-            choices = dict(enumerate(search.best(0, len(decider.form.steps), case.chip.cores[0].act_bytes // 2)))
-            plan = decider.writer.plan(choices, decider.launches(choices))
-            assert {pictures for pictures, _ in at_once(plan)} == {count}
-            for launch in plan.launches:
-                Replay(launch, case.chip).run()
-            run(case, plan, pictures_of(case, 2 * count), seed)
+    case = random_network(seed, CHIPS[chip])
+    decider = Forms(Fused(), case.graph, case.chip, MEMORY, 2 * count).decider()
+    search = decider.form.searches[count]
+    choices = dict(enumerate(search.best(0, len(decider.form.steps), case.chip.cores[0].act_bytes // 2)))
+    plan = decider.writer.plan(choices, decider.launches(choices))
+    assert {pictures for pictures, _ in at_once(plan)} == {count}
+    for launch in plan.launches:
+        Replay(launch, case.chip).run()
+    run(case, plan, pictures_of(case, 2 * count), seed)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, nightly=4))
 @pytest.mark.parametrize(("cores", "count"), [(2, 1), (2, 2), (4, 2), (4, 4)])
 def test_chains_of_strips_are_right_for_pictures_at_once(cores: int, count: int, seed: int) -> None:
     """Each picture goes strip by strip through its own cores, or all of them round by round through all cores."""

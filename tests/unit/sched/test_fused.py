@@ -24,6 +24,7 @@ from scheduler.plan.traffic import part_bytes
 from tests.cases import Case, GraphBuilder
 from tests.networks import chain_network, random_network
 from tests.resident import resident_case, resident_plan
+from tests.seeds import seeds
 from tests.strips import plan_of_strips
 from tests.unit.sched.replay import Replay
 from tests.weights import plan_of_all_weights
@@ -61,7 +62,7 @@ def run_launches(
             np.testing.assert_array_equal(plan.tensors[name].read(memory), expected[name], f"{case}: {name}")
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(4, nightly=8))
 @pytest.mark.parametrize("chip", CHIPS)
 def test_random_networks_are_computed_right_in_any_order(chip: str, seed: int) -> None:
     case = random_network(seed, CHIPS[chip])
@@ -72,7 +73,7 @@ def test_random_networks_are_computed_right_in_any_order(chip: str, seed: int) -
         run(case, plan, order_seed)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(4, nightly=8))
 @pytest.mark.parametrize("cores", [1, 2, 4])
 def test_strips_are_computed_right_in_any_order(cores: int, seed: int) -> None:
     """Chains of tall maps of which the scratchpads hold a few rows, with halos, strides, pools and residuals."""

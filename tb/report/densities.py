@@ -26,7 +26,7 @@ def density_lines(summary: Summary) -> Iterator[str]:
     if summary.pruning:
         yield f"pruned: {summary.pruning}"
     asked = " (asked)" * any("asked_weights" in layer for layer in layers.values())
-    yield f"not zero{asked}:"
+    yield f"weights that are not 0 and inputs that are not at their zero point{asked}:"
     width = max(map(len, layers))
     for name, layer in layers.items():
         yield f"  {name:{width}}  weights {_part(layer, 'weights'):17}  inputs {_part(layer, 'inputs')}".rstrip()

@@ -1,8 +1,8 @@
 """Errors that a user can cause and repair: one line with the offending value and the remedy."""
 
 __all__ = [
-    "DisagreementError", "GoldenError", "GraphError", "ImageError", "LayerListError", "OnnxError", "QuantError",
-    "UnknownNetworkError", "UnsupportedError", "WeightError",
+    "DisagreementError", "GoldenError", "GraphError", "ImageError", "LayerListError", "OnnxError", "PruneError",
+    "QuantError", "UnknownNetworkError", "UnsupportedError", "WeightError",
 ]  # fmt: skip
 
 
@@ -20,6 +20,10 @@ class QuantError(GoldenError):
 
 class WeightError(GoldenError):
     """Weights are missing, surplus, misshapen or unreadable."""
+
+
+class PruneError(GoldenError):
+    """A pruning is none, or does not fit the network."""
 
 
 class ImageError(GoldenError):

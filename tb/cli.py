@@ -23,6 +23,7 @@ from estimator.coefficients import DEFAULT_PATH
 from estimator.energy import SETS, write_ert
 from golden.errors import GoldenError
 from golden.onnx_import import Shapes
+from golden.pruning.pruning import TABLES
 from golden.zoo import ZOO
 from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
 from scheduler.errors import PlanError
@@ -133,6 +134,13 @@ EnergySet = Annotated[
         help=f"Constants for energies: {', '.join(SETS)}, a .toml file, an Accelergy ERT as .yaml; all sets otherwise."
     ),
 ]
+Prune = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Prune the weights: a published table of densities ({', '.join(TABLES)}), one density such as 0.3, or an "
+        ".npz with a bool array for each tensor to prune, True where a weight stays. Not of .onnx files."
+    ),
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -146,6 +154,7 @@ def sim(
     image: Picture = None,
     batch: Batch = None,
     seed: Annotated[int | None, typer.Option(help=f"Seed of the weights; {DEFAULT_SEED} otherwise.")] = None,
+    prune: Prune = None,
     shape: ShapeText = None,
     input_values: InputValues = None,
     calibration: Calibration = None,
@@ -196,7 +205,7 @@ def sim(
         params = replace(params, counters=True)
     usual = usual_schedule(params, pools=fuse)
     schedule = schedule or usual
-    suffix = _suffix(schedule, usual, fuse, overlap, launches, count) + "-counters" * counters
+    suffix = _suffix(schedule, usual, fuse, overlap, launches, count, prune) + "-counters" * counters
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
         chip=params,
@@ -222,7 +231,7 @@ def sim(
 
     def workload() -> Workload:
         return load_workload(
-            net, weights=weights, image=image, seed=seed, layers=layers, onnx=onnx, fuse=fuse,
+            net, weights=weights, image=image, seed=seed, prune=prune, layers=layers, onnx=onnx, fuse=fuse,
             apart=not folds(schedule), batch=count,
         )  # fmt: skip
 
@@ -244,6 +253,7 @@ def check(
     weights: Annotated[Path | None, typer.Option(help=".npz with the weights; seeded ones otherwise.")] = None,
     image: Picture = None,
     batch: Batch = None,
+    prune: Prune = None,
     shape: ShapeText = None,
     input_values: InputValues = None,
     calibration: Calibration = None,
@@ -263,7 +273,7 @@ def check(
     usual = usual_schedule(params)
     schedule = schedule or usual
     require_same_batch(schedule, count)
-    suffix = _suffix(schedule, usual, True, overlap, None, count)
+    suffix = _suffix(schedule, usual, True, overlap, None, count, prune)
     options = RunOptions(
         name=_checked_name(name or _default_name(net, params, chip, SIMULATORS[0], None) + suffix),
         chip=params,
@@ -277,7 +287,9 @@ def check(
     onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
     try:
         watcher.stage("quantising the network and computing the golden results")
-        loaded = load_workload(net, weights=weights, image=image, onnx=onnx, apart=not folds(schedule), batch=count)
+        loaded = load_workload(
+            net, weights=weights, image=image, prune=prune, onnx=onnx, apart=not folds(schedule), batch=count
+        )
         watcher.stage("scheduling")
         summary = estimated_summary(net, options, *schedule_on_chip(loaded, options))
     finally:
@@ -707,20 +719,28 @@ def _with_marks(chip: ChipParams) -> ChipParams:
     return replace(chip, cores=tuple(replace(core, marks=max(MARKS, core.marks)) for core in chip.cores))
 
 
-def _suffix(schedule: str, usual: str, fuse: bool, overlap: bool, launches: int | None, batch: int) -> str:
-    """What tells runs of other schedules, or of several pictures, from those of the usual one."""
+def _suffix(
+    schedule: str, usual: str, fuse: bool, overlap: bool, launches: int | None, batch: int, prune: str | None
+) -> str:
+    """What tells runs of other schedules, of several pictures or of pruned weights from those of the usual one."""
     kind = "" if schedule == usual else f"-{Path(schedule).stem}"
     cut = "" if launches is None else f"-{launches}launches"
     several = f"-batch{batch}" if batch > 1 else ""
-    return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial") + several
+    pruned = "" if prune is None else f"-pruned-{_word(Path(prune).name.removesuffix('.npz'))}"
+    return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial") + several + pruned
 
 
 def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
-    network = "".join(c if c.isalnum() or c in "._+-" else "_" for c in Path(net).stem) if is_file(net) else net
+    network = _word(Path(net).stem) if is_file(net) else net
     parts = [network, file.stem if file is not None else f"{chip.n_cores}cores"]
     parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
     parts += [sim] if sim != "verilator" else []
     return "-".join(parts)
+
+
+def _word(text: str) -> str:
+    """A text as a part of a run's name."""
+    return "".join(c if c.isalnum() or c in "._+-" else "_" for c in text)
 
 
 def _checked_name(name: str) -> str:

@@ -2,14 +2,14 @@
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from golden.errors import WeightError
+from golden.net.archive import read_arrays
 from golden.net.graph import Add, BatchNorm, Clip, Conv2d, Graph, Linear, Relu
 from golden.net.inputs import load_image
 from golden.net.norms import measure_norms
@@ -38,7 +38,9 @@ BLOCK_ELEMENTS = 1 << 20
 THREADS = 2
 
 
-def seeded(graph: Graph, seed: int) -> dict[str, np.ndarray]:
+def seeded(
+    graph: Graph, seed: int, prune: Callable[[dict[str, np.ndarray]], None] | None = None
+) -> dict[str, np.ndarray]:
     """Realistically distributed weights for every parameter of a graph.
 
     A filter's taps are Laplace distributed (trained weights are heavy-tailed) and scaled as in He et al. 2015,
@@ -50,6 +52,11 @@ def seeded(graph: Graph, seed: int) -> dict[str, np.ndarray]:
     A parameter depends on the seed, its own name and shape, and what stands before and behind its node; not on other
     tensors, nor on the number of threads. Running statistics of batch normalisations are those of the network on
     the default photograph (`golden.net.norms`).
+
+    Parameters
+    ----------
+    prune : callable, optional
+        Prunes the weights in place, before these statistics are measured.
 
     Returns
     -------
@@ -76,6 +83,8 @@ def seeded(graph: Graph, seed: int) -> dict[str, np.ndarray]:
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in pool.map(lambda job: _fill(*job), jobs):
             pass
+    if prune is not None:
+        prune(weights)
     if any(isinstance(node, BatchNorm) for node in graph.nodes):
         measure_norms(graph, weights, load_image(None, graph.input_shape))
     return weights
@@ -92,20 +101,12 @@ def from_npz(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
     WeightError
         If the file cannot be read, or a tensor is missing, surplus, misshapen, not a real number or not finite.
     """
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise WeightError(f"weights file {str(path)!r} is a single array; save all with numpy.savez")
-        with archive:
-            _check_names(graph, {key for key in archive.files if not _is_unused(key, graph)})
-            arrays = {key: archive[key] for key in graph.tensors}
-    except FileNotFoundError:
-        raise WeightError(f"weights file {str(path)!r} does not exist; check WEIGHTS") from None
-    except WeightError:
-        raise
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightError(f"weights file {str(path)!r} is not a readable .npz ({reason}); save it again") from error
+
+    def choose(names: list[str]) -> Iterable[str]:
+        _check_names(graph, {name for name in names if not _is_unused(name, graph)})
+        return graph.tensors
+
+    arrays = read_arrays(path, "weights", "WEIGHTS", WeightError, choose)
     for key, array in arrays.items():
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise WeightError(f"weight {key!r} has type {array.dtype}; save it as float32")

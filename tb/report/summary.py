@@ -144,6 +144,10 @@ class Summary:
     """What the host does before the first launch and behind the last: operators and bytes that pass."""
     onnxruntime: Mapping[str, Any] | None = None
     """What the comparison with ONNX Runtime found (`golden.onnx_import.Judgement`), of an ONNX model."""
+    pruning: str = ""
+    """What was pruned and where its densities come from, in one line."""
+    densities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By layer with weights, `golden.int8.density.Density` of the golden tensors, and what a pruning asked for."""
     bit_exact: bool = False
     mismatches: int = 0
     first_difference: str | None = None

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from golden.int8.quant import QuantisationError
+from tb.report.densities import density_lines
 from tb.report.summary import CAUSES, LayerSummary, Summary, describe_forecast, largest_loss, percent, signed
 
 __all__ = ["PIPE_WIDTH", "energy_line", "notes", "print_summary", "shorten"]
@@ -193,6 +194,7 @@ def notes(summary: Summary) -> Iterator[str]:
         yield f"int8 against float{of} at the outputs: {QuantisationError(**summary.quantisation_error)}"
     yield from _output_notes(summary)
     yield from _runtime_notes(summary)
+    yield from density_lines(summary)
     if summary.calibration_note:
         yield summary.calibration_note
     if summary.input_note:

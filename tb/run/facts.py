@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from estimator import Provenance
 from estimator.energy import Prices
 from golden.int8.batch import of_picture, plain
+from golden.int8.density import densities
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
 from rtl.contract.activity import Activity
@@ -64,8 +65,20 @@ def begin_summary(
         share=asdict(workload.share) if workload.share else None,
         ends=[_end(end, scheduled.plan) for end in workload.ends],
         onnxruntime=asdict(workload.judgement) if workload.judgement else None,
+        pruning=workload.pruning.note if workload.pruning else "",
+        densities=_densities(workload),
         calibration_note=_calibration_note(),
     )
+
+
+def _densities(workload: Workload) -> dict[str, dict[str, float]]:
+    """Of every layer with weights: what they are, and what a pruning asked for."""
+    found = {}
+    for name, density in densities(workload.graph, workload.expected, len(workload.images)).items():
+        found[name] = asdict(density)
+        for what, asked in workload.pruning.asked(name).items() if workload.pruning else ():
+            found[name][f"asked_{what}"] = asked
+    return found
 
 
 def _calibration_note() -> str:

@@ -18,6 +18,7 @@ from golden.int8.qgraph import QGraph, fed
 from golden.int8.qnodes import QHost
 from golden.int8.quant import QuantisationError, distance, float_outputs, output_error, quantize
 from golden.layer_lists import LAYER_LISTS, load_layer_list
+from golden.net.graph import Graph
 from golden.net.inputs import load_batch
 from golden.net.weights import from_npz, seeded
 from golden.onnx_import import (
@@ -33,6 +34,7 @@ from golden.onnx_import import (
     load_feeds,
     load_onnx,
 )
+from golden.pruning.pruning import Pruning, load_pruning
 from golden.zoo import ZOO, load
 from tb.errors import BenchError, RunError
 
@@ -109,6 +111,8 @@ class Workload:
     """Nodes of an ONNX file by the nodes of the graph that come of them."""
     without: Callable[[Mapping[str, str]], Workload] | None = None
     """The same with nodes of the ONNX file on the host, given why by name."""
+    pruning: Pruning | None = None
+    """What was pruned, if anything was."""
 
     @property
     def images(self) -> tuple[np.ndarray, ...]:
@@ -169,6 +173,7 @@ def load_workload(
     weights: Path | None = None,
     image: str | Path | None = None,
     seed: int | None = None,
+    prune: str | None = None,
     layers: str | None = None,
     onnx: OnnxOptions | None = None,
     fuse: bool = True,
@@ -176,6 +181,8 @@ def load_workload(
     batch: int = 1,
 ) -> Workload:
     """Build a network of the zoo, or read an ONNX file or a list of layers; quantise it and compute every layer.
+
+    With `prune` (`golden.pruning.pruning.load_pruning`) weights become zero before that, and biases may move.
 
     A batch is quantised on its first picture; `image` then names as many, with commas between, or is left out.
 
@@ -194,7 +201,7 @@ def load_workload(
     start = time.perf_counter()
     files = [] if image is None else [image] if batch == 1 else str(image).split(",")
     if _is_onnx(net):
-        for option, given in (("WEIGHTS", weights), ("SEED", seed)):
+        for option, given in (("WEIGHTS", weights), ("SEED", seed), ("PRUNE", prune)):
             if given is not None:
                 raise BenchError(f"{option}={given} makes no sense: {net} holds its weights; leave it out")
         options = onnx or OnnxOptions()
@@ -218,10 +225,10 @@ def load_workload(
             for option, given in (("WEIGHTS", weights), ("IMAGE", image)):
                 if given is not None:
                     raise BenchError(f"{option}={given} makes no sense: {net} gives sizes alone; leave it out")
-            source = _read_layer_list(Path(net), layers, batch, seed, fold_sums=not apart)
+            source = _read_layer_list(Path(net), layers, batch, seed, prune, fold_sums=not apart)
             layers = None  # these are all
         else:
-            source = _read_zoo(net, weights, files, batch, seed, fold_sums=not apart)
+            source = _read_zoo(net, weights, files, batch, seed, prune, fold_sums=not apart)
     graph = source.graph
     selected = select_layers(graph, layers) if layers else graph
     if all(isinstance(node, QHost) for node in selected.nodes):
@@ -243,6 +250,7 @@ def load_workload(
     return Workload(
         selected, first, expected_of(runs), time.perf_counter() - start, source.note, error, outputs, judgement,
         tuple(others), source.share, () if layers else source.ends, source.origins, source.without,
+        source.pruning,
     )  # fmt: skip
 
 
@@ -266,15 +274,33 @@ class _Source:
     ends: tuple[HostEnd, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     without: Callable[[Mapping[str, str]], Workload] | None = None
+    pruning: Pruning | None = None
+
+
+def _read_weights(
+    graph: Graph, file: Path | None, seed: int | None, prune: str | None, image: np.ndarray
+) -> tuple[dict[str, np.ndarray], Pruning | None]:
+    """Weights of a file or a seed, pruned if that is wanted; `image` is what the network is quantised on."""
+    pruning = load_pruning(prune, graph) if prune is not None else None
+    if file is None:
+        values = seeded(graph, DEFAULT_SEED if seed is None else seed, pruning.prune if pruning else None)
+    else:
+        values = from_npz(file, graph)
+        if pruning:
+            pruning.prune(values)
+    if pruning:
+        pruning.set_inputs(values, image)
+    return values, pruning
 
 
 def _read_zoo(
-    net: str, weights: Path | None, files: Sequence[str | Path], batch: int, seed: int | None, *, fold_sums: bool
-) -> _Source:
+    net: str, weights: Path | None, files: Sequence[str | Path], batch: int, seed: int | None, prune: str | None, *,
+    fold_sums: bool,
+) -> _Source:  # fmt: skip
     graph = load(net)
     inputs, note = load_batch(files, graph.input_shape, batch)
     picture = inputs[0]
-    values = from_npz(weights, graph) if weights is not None else seeded(graph, DEFAULT_SEED if seed is None else seed)
+    values, pruning = _read_weights(graph, weights, seed, prune, picture)
     real: dict[str, np.ndarray] = {}
     quantised = quantize(graph, values, picture, outputs=real, fold_sums=fold_sums)
 
@@ -282,17 +308,19 @@ def _read_zoo(
         return output_error(real, quantised, tensors) if whole else None, (), None
 
     raws = [quantised.tensors[quantised.input].quantize(values) for values in inputs]
-    return _Source(quantised, raws, note, compare)
+    return _Source(quantised, raws, note, compare, pruning=pruning)
 
 
-def _read_layer_list(path: Path, layers: str | None, batch: int, seed: int | None, *, fold_sums: bool) -> _Source:
+def _read_layer_list(
+    path: Path, layers: str | None, batch: int, seed: int | None, prune: str | None, *, fold_sums: bool
+) -> _Source:
     network = load_layer_list(path)
     if layers:
         network = network.only(_named(network.layers, layers, network.graph.name))
     feeds = [network.feeds(picture) for picture in range(batch)]
     inputs = [network.image(picture) for picture in range(batch)]
     graph = network.graph.fed(feeds[0])
-    values = seeded(graph, DEFAULT_SEED if seed is None else seed)
+    values, pruning = _read_weights(graph, None, seed, prune, inputs[0])
     real: dict[str, np.ndarray] = {}
     quantised = quantize(graph, values, inputs[0], outputs=real, fold_sums=fold_sums)
 
@@ -300,7 +328,7 @@ def _read_layer_list(path: Path, layers: str | None, batch: int, seed: int | Non
         return output_error(real, quantised, tensors) if whole else None, (), None
 
     raws = [quantised.tensors[quantised.input].quantize(values) for values in inputs]
-    return _Source(fed(quantised, feeds), raws, network.note, compare)
+    return _Source(fed(quantised, feeds), raws, network.note, compare, pruning=pruning)
 
 
 def _read_onnx(

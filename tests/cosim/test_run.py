@@ -82,6 +82,16 @@ def test_lenet5_is_bit_exact_and_summed_up(lenet5: Workload, options: RunOptions
     ]  # fmt: skip
 
 
+def test_a_pruned_network_is_bit_exact_and_its_densities_are_kept(options: RunOptions) -> None:
+    summary = Run(options, lambda: load_workload("lenet5", prune="0.2"), "lenet5").execute()
+    assert summary.bit_exact
+    record = json.loads((options.runs_dir / "test" / "summary.json").read_text())
+    assert record["pruning"] == "20 % of each layer's weights"
+    assert {name: layer["weights"] for name, layer in record["densities"].items()} == pytest.approx(
+        dict.fromkeys(("conv1", "conv2", "fc1", "fc2", "fc3"), 0.2), abs=0.001
+    )
+
+
 def test_interrupted_run_goes_on_where_it_stopped(lenet5: Workload, options: RunOptions) -> None:
     with pytest.raises(KeyboardInterrupt):
         Run(options, lambda: lenet5, "lenet5", Recorder(interrupt_after=1)).execute()

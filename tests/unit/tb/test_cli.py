@@ -92,6 +92,10 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "bad.onnx"], "'bad.onnx' is truncated or no ONNX file"),
         (["--net", "bad.onnx", "--shape", "3,y"], "SHAPE=3,y: give C,H,W such as 3,224,224; of several"),
         (["--net", "bad.onnx", "--seed", "3"], "SEED=3 makes no sense: bad.onnx holds its weights; leave it out"),
+        (["--net", "bad.onnx", "--prune", "0.3"], "PRUNE=0.3 makes no sense: bad.onnx holds its weights; leave it"),
+        (["--net", "lenet5", "--prune", "han2015"], "PRUNE=han2015 has densities for alexnet and vgg16 of the zoo"),
+        (["--net", "lenet5", "--prune", "2"], "PRUNE=2: a density must be above 0 and at most 1; 0.3 keeps 30 %"),
+        (["--net", "lenet5", "--prune", "part.npz"], "mask 'other' is of no weights of lenet5; name masks like"),
         (["--net", "lenet5"], "no build in this test"),
     ],
 )
@@ -451,6 +455,19 @@ def test_check_builds_nothing_and_keeps_what_a_run_left(
     assert sum(facts["compute_cycles"].values()) == pytest.approx(facts["estimated_cycles"], rel=0.01)
     assert f"estimated: {facts['estimated_cycles']:,} cycles" in capsys.readouterr().out
     assert (folder / "summary.json").read_text() == "of an earlier run"
+
+
+def test_check_tells_densities_of_a_pruned_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    assert _run(monkeypatch, "check", "--net", "lenet5", "--cores", "1", "--prune", "0.3") == 0
+    facts = json.loads((tmp_path / "runs" / "lenet5-1cores-pruned-0.3" / "check.json").read_text())
+    assert facts["pruning"] == "30 % of each layer's weights"
+    assert [layer["asked_weights"] for layer in facts["densities"].values()] == [0.3] * 5
+    inputs = facts["densities"]["fc1"]["inputs"]
+    shown = capsys.readouterr().out
+    assert re.search(rf"\n  fc1 +weights 30.0 % \(30 %\) +inputs {100 * inputs:.1f} %\n", shown)
+    assert "30.0 % of 61,470 weights are not zero" in shown
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,16 @@ def test_energy_is_one_line_by_set_and_what_takes_most() -> None:
     assert summary.as_dict()["layers"][0]["edp"]["relative"] == 64_000.0 * CYCLES
 
 
+@pytest.mark.parametrize(("weights", "shown"), [(0.95, False), (0.5, True)])
+def test_densities_are_told_of_networks_with_many_zeros(weights: float, shown: bool) -> None:
+    layer = {"weights": weights, "inputs": 0.5, "n_weights": 300, "macs": 100}
+    dense = {"weights": weights, "inputs": 1.0, "n_weights": 100, "macs": 300}
+    text = _shown(_summary(densities={"a": layer, "b": dense}), 200)
+    line = f"{100 * weights:.1f} % of 400 weights are not zero; if zeros fall independently, neither operand of "
+    assert (line + f"{87.5 * weights:.1f} % of the multiply-accumulates" in text) == shown
+    assert (f"a  weights {100 * weights:.1f} %" in text) == shown
+
+
 @pytest.mark.parametrize("width", range(1, 9))
 def test_text_is_shortened_in_its_middle(width: int) -> None:
     text = shorten("abcdefg", width)

@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from golden.net.weights import seeded
+from golden.zoo import load
 from rtl.contract.params import default_chip
 from scheduler.errors import PlanError
 from scheduler.plan.program import Plan
@@ -37,6 +39,14 @@ def test_layers_are_selected_in_the_order_of_the_network(lenet5: Workload, layer
     part = select_layers(lenet5.graph, layers)
     assert [node.name for node in part.nodes] == names
     assert part.outputs == (part.nodes[-1].output,)
+
+
+def test_weights_of_a_file_are_pruned_as_seeded_ones_are(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", **seeded(load("lenet5"), 1))
+    one, other = (load_workload("lenet5", weights=file, prune="0.25") for file in (None, tmp_path / "w.npz"))
+    for name, tensor in one.expected.items():
+        np.testing.assert_array_equal(tensor, other.expected[name])
+    assert np.count_nonzero(one.graph.nodes[-1].weight) == 210  # of 84 * 10
 
 
 def test_a_workload_apart_has_sums_and_pools_behind_concatenations_of_its_own() -> None:

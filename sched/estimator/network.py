@@ -375,17 +375,18 @@ class Network:
 
     def _share(self, source: Source, now: float) -> None:
         """What moves has changed at a source; others may get more or less."""
-        rates = self.shared.rates(tuple([transfer.kind for transfer in self.active]))
-        changed = {id(source): source}
+        active = self.active
+        rates = self.shared.rates(tuple([transfer.kind for transfer in active]))
+        changed = {source.node: source}
         news = []
-        for transfer, new in zip(self.active, rates, strict=True):
+        for transfer, new in zip(active, rates, strict=True):
             if transfer.rate != new[0] or transfer.held != new[1]:
                 owner = self.owners[transfer]
-                if id(owner) not in changed:
-                    changed[id(owner)] = owner
+                changed[owner.node] = owner
                 news.append((transfer, new))
         for owner in changed.values():
-            self._settle(owner, now)
+            if owner.now < now:
+                self._settle(owner, now)
         for transfer, new in news:
             transfer.rate, transfer.held = new
         for owner in changed.values():

@@ -105,54 +105,60 @@ def fair_rates(flows: Sequence[tuple[Route, float]], shared: int, bandwidth: flo
         Flits per cycle of a memory node, reads and writes together.
     """
     users: dict[int, list[int]] = {}  # memories have negative numbers
+    links_of: list[list[int]] = []
     for number, (route, _) in enumerate(flows):
-        mask = route.mask & shared
+        mask, own = route.mask & shared, list[int]()
+        links_of.append(own)
         while mask:
             link = mask.bit_length() - 1
             mask ^= 1 << link
+            own.append(link)
             if link in users:
                 users[link].append(number)
             else:
                 users[link] = [number]
         if route.memory >= 0 and bandwidth < 2:
-            users.setdefault(-2 - route.memory, []).append(number)
+            link = -2 - route.memory
+            own.append(link)
+            users.setdefault(link, []).append(number)
     crowd = [1] * len(flows)
+    planes = [route.plane for route, _ in flows]
     for link, some in users.items():
-        responses = [number for number in some if flows[number][0].plane]
-        for number in some if link >= 0 else ():
-            of_plane = len(responses) if flows[number][0].plane else len(some) - len(responses)
+        responses = sum([planes[number] for number in some])
+        requests = len(some) - responses
+        for number in some if link >= 0 and (responses > 1 or requests > 1) else ():
+            of_plane = responses if planes[number] else requests
             if of_plane > crowd[number]:
                 crowd[number] = of_plane
     weights = [1.0 / count for count in crowd]
-    levels = [limit * count for (_, limit), count in zip(flows, crowd, strict=True)]
     left = {link: bandwidth if link < 0 else 1.0 for link in users}
     weight_of = {link: sum([weights[number] for number in some]) for link, some in users.items()}
-    links_of: list[list[int]] = [[] for _ in flows]
-    for link, some in users.items():
-        for number in some:
-            links_of[number].append(link)
     rates: list[Rate] = [(0.0, -1)] * len(flows)
-    waiting = dict.fromkeys(range(len(flows)))
+    waiting = {number: limit * count for number, ((_, limit), count) in enumerate(zip(flows, crowd, strict=True))}
     level = 0.0
     while waiting:
-        most = min([levels[number] for number in waiting])
+        most = min(waiting.values())
         shares = [(left[link] / weight, link) for link, weight in weight_of.items()]
         if shares:
             most = min(most, min(shares)[0])
         level = max(level, most)
-        full = [link for share, link in shares if share <= level + EPSILON]
-        frozen = [number for number in waiting if levels[number] <= level + EPSILON]
+        reached = level + EPSILON
+        full = [link for share, link in shares if share <= reached]
+        frozen = [number for number, own in waiting.items() if own <= reached]
         frozen += [number for link in full for number in users[link]]
         for number in frozen:
             if number not in waiting:
                 continue
             del waiting[number]
-            rate = level * weights[number]
-            rates[number] = rate, _held(flows[number][0], full)
+            weight = weights[number]
+            rate = level * weight
+            rates[number] = rate, _held(flows[number][0], full) if full else -1
+            if not waiting:
+                break
             for link in links_of[number]:
                 left[link] -= rate
                 if link in weight_of:
-                    weight_of[link] -= weights[number]
+                    weight_of[link] -= weight
                     if weight_of[link] < EPSILON:
                         del weight_of[link]
     return rates

@@ -21,12 +21,16 @@ def kind_of(value: object) -> Hashable:
     That of a dataclass is made of all its fields but the `UNMAPPED` ones, that of an array is its shape, and of a
     function it counts only that there is one.
     """
-    if is_dataclass(value):
-        return type(value), *(kind_of(getattr(value, name)) for name in _mapped_fields(type(value)))
+    cls = type(value)
+    if cls is int or cls is str:  # most are
+        return value
+    if type(value) is tuple:
+        return tuple([kind_of(item) for item in value])
+    names = _mapped_fields(cls)
+    if names is not None:
+        return cls, *[kind_of(getattr(value, name)) for name in names]
     if isinstance(value, np.ndarray):
         return value.shape
-    if type(value) is tuple:
-        return tuple(map(kind_of, value))
     if callable(value):
         return True
     assert isinstance(value, Hashable)
@@ -34,6 +38,9 @@ def kind_of(value: object) -> Hashable:
 
 
 @cache
-def _mapped_fields(cls: type) -> tuple[str, ...]:
+def _mapped_fields(cls: type) -> tuple[str, ...] | None:
+    """Of a dataclass; None of another class."""
+    if not is_dataclass(cls):
+        return None
     hints = get_type_hints(cls, include_extras=True)
     return tuple(item.name for item in fields(cls) if UNMAPPED not in getattr(hints[item.name], "__metadata__", ()))

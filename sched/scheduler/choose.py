@@ -12,7 +12,8 @@ from scheduler.code.draft import Draft
 from scheduler.engines import bids
 from scheduler.errors import PlanError
 from scheduler.map.mapping import Mapping
-from scheduler.map.search import best_mappings, predict
+from scheduler.map.predict import predict
+from scheduler.map.search import best_mappings
 from scheduler.map.split import split_channels, split_rows
 from scheduler.work.task import Task
 from scheduler.work.work import Work

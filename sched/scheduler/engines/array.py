@@ -20,11 +20,11 @@ from scheduler.plan.layout import Packed, ceil_div, pack_weights
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
 from scheduler.work.lower import (
+    conv_parameters,
     conv_window,
     int8_parts,
     is_depthwise,
     is_flat,
-    parameters,
     pixel_window,
     shared_block,
     stride_that_matters,
@@ -85,7 +85,8 @@ class _Array:
             starts = tuple(range(0, acts.word_bytes, core.rows))
             words = _grouped_words(node, lanes, acts.word_bytes)
             tiles_of = partial(_grouped_tiles, core=core, lanes=lanes, word=acts.word_bytes)
-        parts = [tiles_of(replace(node, weight=part)) for part in int8_parts(node.weight)]
+        weights = int8_parts(node.weight)
+        parts = [tiles_of(node if len(weights) == 1 else replace(node, weight=part)) for part in weights]
         items = tuple(
             (shared_block(channel, filters, lanes, block, words(channel), 0, number, number),)
             for number, channel in enumerate(range(0, filters, lanes))
@@ -102,7 +103,7 @@ class _Array:
             ),
             items=items,
             shared_input=node.groups == 1,
-            requant=parameters(node.requant, node.bias, lanes, block),
+            requant=conv_parameters(node, lanes, block),
             sink=task.sink,
             pool=_pool_window(task, node),
             residual=_residual(task, node, core),

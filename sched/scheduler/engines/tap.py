@@ -17,6 +17,7 @@ from scheduler.errors import PlanError
 from scheduler.plan.layout import Packed, round_up
 from scheduler.plan.program import Placement
 from scheduler.work.lower import (
+    conv_parameters,
     conv_window,
     int8_parts,
     is_depthwise,
@@ -184,7 +185,7 @@ def _depthwise(task: Task, node: QConv, core: CoreParams) -> Work | None:
             times=len(parts),
         ),
         items=own_blocks(source.shape[0], lanes, block, acts.word_bytes, same_weights=False, same_params=False),
-        requant=parameters(node.requant, node.bias, lanes, block),
+        requant=conv_parameters(node, lanes, block),
         sink=task.sink,
     )
 

@@ -41,6 +41,7 @@ class Decider:
 
     def __init__(self, form: Form) -> None:
         self.form, self.writer = form, LaunchWriter(form)
+        self._known: dict[tuple[int, tuple[Choice, ...]], _Spent] = {}
 
     def plan(self) -> Plan:
         """By the best choices."""
@@ -231,9 +232,12 @@ class Decider:
         )
 
     def _spent(self, numbers: Sequence[int], choices: dict[int, Choice]) -> _Spent:
-        """On a launch, estimated, in all rounds."""
-        rounds = self.form.searches[choices[numbers[0]].pictures].rounds
-        return self._of_draft(self.writer.draft(numbers, choices).draft, rounds)
+        """On a launch, estimated once, in all rounds."""
+        key = numbers[0], tuple([choices[number] for number in numbers])
+        if key not in self._known:
+            rounds = self.form.searches[choices[numbers[0]].pictures].rounds
+            self._known[key] = self._of_draft(self.writer.draft(numbers, choices).draft, rounds)
+        return self._known[key]
 
     def _of_draft(self, draft: Draft, rounds: int) -> _Spent:
         estimated = estimate(draft, self.form.chip, self.form.memory)

@@ -45,14 +45,17 @@ def pack(items: Mapping[K, Item], capacity: int) -> dict[K, Range] | None:
 
 def _placed(items: Mapping[K, Item], order: Sequence[K], capacity: int) -> dict[K, Range] | None:
     """Each goes to an end of a free range, one after the other, and back if one behind it then finds no room."""
+    beside = [
+        [other for other in order[:place] if items[other].meets(*items[key][:2])] for place, key in enumerate(order)
+    ]
     placed: dict[K, Range] = {}
     tries: list[Iterator[Range]] = []
     for _ in range(STEPS):
         if len(placed) == len(order):
             return placed
         if len(tries) == len(placed):
-            item = items[order[len(placed)]]
-            tries.append(_ends(item, _taken(items, placed, item.first, item.last), capacity))
+            taken = sorted([placed[other] for other in beside[len(placed)]])
+            tries.append(_ends(items[order[len(placed)]], taken, capacity))
         if place := next(tries[-1], None):
             placed[order[len(placed)]] = place
             continue
@@ -83,9 +86,5 @@ def _gaps(taken: Iterable[Range], capacity: int) -> Iterator[Range]:
 
 def largest_gap(items: Mapping[K, Item], placed: Mapping[K, Range], first: int, last: int, capacity: int) -> Range:
     """The largest free range while parts from a first to a last one run."""
-    gaps = _gaps(_taken(items, placed, first, last), capacity)
-    return max(gaps, key=lambda gap: gap.size, default=Range(0, 0))
-
-
-def _taken(items: Mapping[K, Item], placed: Mapping[K, Range], first: int, last: int) -> list[Range]:
-    return sorted(place for key, place in placed.items() if items[key].meets(first, last))
+    taken = sorted(place for key, place in placed.items() if items[key].meets(first, last))
+    return max(_gaps(taken, capacity), key=lambda gap: gap.size, default=Range(0, 0))

@@ -18,12 +18,12 @@ from estimator.coefficients import Coefficients
 from rtl.contract.params import ChipParams
 from scheduler.alike import kind_of
 from scheduler.errors import PlanError
-from scheduler.fuse.stay import Grid, Stay, Stays
+from scheduler.fuse.stay import Grid, Rows, Stay, Stays
 from scheduler.fuse.strips import Chain, Strips, strip_kind
 from scheduler.map.budget import BOTH_BANKS, Barriers, Budget, Range
 from scheduler.map.mapping import Mapping
-from scheduler.map.search import best_mappings, predict, program_bytes
-from scheduler.map.traffic import input_flits, output_flits, residual_flits
+from scheduler.map.predict import Prediction
+from scheduler.map.search import best_mappings
 from scheduler.plan.layout import round_up
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
@@ -120,17 +120,17 @@ class Memo:
     Attributes
     ----------
     found : dict
-        The best few mappings by kind of work, split and size of budget.
+        What the best few mappings cost, by kind of work, split and size of budget.
     kinds : dict
         Numbers of kinds of operations, by which the others are known.
     mapped : dict
-        Mappings of an operation, whatever becomes of its output.
+        Mappings of an operation, whatever becomes of its output, and what they cost.
     prices : dict
     """
 
-    found: dict[object, list[Mapping]] = field(default_factory=dict)
+    found: dict[object, list[Prediction]] = field(default_factory=dict)
     kinds: dict[Hashable, int] = field(default_factory=dict)
-    mapped: dict[object, list[Mapping]] = field(default_factory=dict)
+    mapped: dict[object, list[Prediction]] = field(default_factory=dict)
     prices: dict[object, Price] = field(default_factory=dict)
 
 
@@ -217,6 +217,7 @@ class Search:
         self._errors: dict[int, PlanError] = {}
         """Of an operation, why it did not fit when that was tried last."""
         self.alike = cache(self._kind)
+        self._worth = cache(self._is_worth)
 
     @cached_property
     def for_cycles(self) -> Search:
@@ -396,7 +397,7 @@ class Search:
                 start = 0 if any(stays.values()) else LAUNCH_CYCLES * self.rounds
                 yield (replace(best[0], cost=best[0].cost + start), *best[1:]), self._behind(behind - 1, alive)
 
-    def _worth(self, chain: Chain) -> bool:
+    def _is_worth(self, chain: Chain) -> bool:
         """Whether a chain is possible and computes little twice."""
         strips = self.strips(chain)
         with suppress(PlanError):
@@ -458,7 +459,8 @@ class Search:
         works = self.strip_works(strips, number, strip, lambda name: self.stays.tensor(name, where.get(name)), {})
         output = self.stays.steps[number].output
         sink = works[0].sink if number in strips.held else sink_of(self.stays.tensor(output, stay))
-        return self._cheapest(self._of_budgets(number, works, (1, strips.chain.row_parts), level, tiles), sink)
+        found = self._of_budgets(number, works, (1, strips.chain.row_parts), level, tiles)
+        return self._cheapest(found, sink, works[0].row_parts)
 
     def strip_works(
         self, strips: Strips, number: int, strip: int, of: Callable[[str], Placement | Residence], at: dict[str, int]
@@ -571,35 +573,36 @@ class Search:
         sink = sink_of(self.stays.tensor(self.stays.steps[number].output, stay))
         key = self.alike(number), grid, tuple(place is None for place in where.values()), level, tiles
         if key not in self.memo.mapped:
-            self.memo.mapped[key] = self._mappings(number, grid, where, level, tiles)
+            self.memo.mapped[key] = self._mapped(number, grid, where, level, tiles)
         return self._cheapest(self.memo.mapped[key], sink)
 
-    def _cheapest(self, mappings: list[Mapping], sink: Sink) -> Price:
-        """Of the cheapest with such a sink; infinite if there is none."""
+    def _cheapest(self, predictions: list[Prediction], sink: Sink, row_parts: tuple[Rows, ...] | None = None) -> Price:
+        """Of the cheapest mapping with such a sink, and those rows; infinite if there is none."""
         best = Price(inf)
-        for mapping in mappings:
-            cost = self.cost(_with_sink(mapping, sink))
+        for prediction in predictions:
+            cost = self._cost(prediction, sink, row_parts)
             if cost < best.cost:
+                mapping = prediction.mapping
                 best = Price(cost, _ring(mapping), self._takes_all_weights(mapping))
         return best
 
-    def cost(self, mapping: Mapping) -> float:
+    def _cost(self, prediction: Prediction, sink: Sink, row_parts: tuple[Rows, ...] | None = None) -> float:
         """Cycles, and what bytes count for beside, of all rounds."""
-        cycles = predict(mapping, self.chip, self.memory, self.coefficients)
+        mapping, cycles = prediction.mapping, prediction.cycles(sink, row_parts)
         if self._takes_all_weights(mapping):  # they hide behind no other part, nor do those of the part behind
             slots = min(mapping.weight_slots, mapping.steps_per_block)
             filled = mapping.weight_slot_bytes * slots * mapping.g_oc / len(self.chip.memory_nodes)
             cycles += 2 * (filled / self.memory.one_way(self.chip.link_bytes) + self.memory.latency_cycles)
-        return self.rounds * (cycles + self.byte_cost * _dram_bytes(mapping))
+        return self.rounds * (cycles + self.byte_cost * prediction.dram_bytes(sink))
 
     def _takes_all_weights(self, mapping: Mapping) -> bool:
         """Whether it does beside other parts."""
         budget, whole = mapping.budget, Budget.whole(self.core, self.chip)
         return budget.weight == whole.weight and budget.tokens != whole.tokens
 
-    def _mappings(
+    def _mapped(
         self, number: int, grid: Grid, where: dict[str, Stay], level: int | None, tiles: int | None
-    ) -> list[Mapping]:
+    ) -> list[Prediction]:
         """The best few, with the output in DRAM; none if it does not fit."""
         works = self.stays.works(number, lambda name: self.stays.tensor(name, where.get(name)))
         if level is None:
@@ -607,28 +610,33 @@ class Search:
             return _in_tiles(tiles, lambda count: self._of_works(number, works, grid, whole, count))
         return self._of_budgets(number, works, grid, level, tiles)
 
-    def _of_budgets(self, number: int, works: list[Work], grid: Grid, level: int, tiles: int | None) -> list[Mapping]:
+    def _of_budgets(
+        self, number: int, works: list[Work], grid: Grid, level: int, tiles: int | None
+    ) -> list[Prediction]:
         """The best few; with all of the weight scratchpad too, if with half of it they load weights again and again."""
         act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
 
-        def search(count: int | None) -> list[Mapping]:
+        def search(count: int | None) -> list[Prediction]:
             found = self._of_works(number, works, grid, part_budget(self.chip, 0, act), count)
-            if all(mapping.weights_once for mapping in found):
+            if all(prediction.mapping.weights_once for prediction in found):
                 return found
             budget = part_budget(self.chip, 0, act, all_weights=True)
             return found + self._of_works(number, works, grid, budget, count)
 
         return _in_tiles(tiles, search)
 
-    def _of_works(self, number: int, works: list[Work], grid: Grid, budget: Budget, tiles: int | None) -> list[Mapping]:
-        """The best few of every bid; searched once for works of a kind and budgets of a size."""
-        found: list[Mapping] = []
+    def _of_works(
+        self, number: int, works: list[Work], grid: Grid, budget: Budget, tiles: int | None
+    ) -> list[Prediction]:
+        """The best few of every bid, perhaps for another work of its kind; searched once for budgets of a size."""
+        found: list[Prediction] = []
         for work in works:
             kind = work.kind if work.row_parts is None else strip_kind(work)
             key = kind, grid, budget.act.size, budget.weight.size, budget.tokens.size, tiles
             if key not in self.memo.found:
-                self.memo.found[key] = self._fitting(number, work, grid, budget, tiles)
-            found += [replace(mapping.of(work), budget=budget) for mapping in self.memo.found[key]]
+                fitting = self._fitting(number, work, grid, budget, tiles)
+                self.memo.found[key] = [self._predicted(mapping) for mapping in fitting]
+            found += self.memo.found[key]
         return found
 
     def _fitting(self, number: int, work: Work, grid: Grid, budget: Budget, tiles: int | None) -> list[Mapping]:
@@ -651,13 +659,24 @@ class Search:
         PlanError
             If none fits.
         """
-        found = _in_tiles(tiles, lambda count: self._of_works(number, works, grid, budget, count))
+
+        def search(count: int | None) -> list[Prediction]:
+            return [
+                self._predicted(replace(found.mapping.of(work), budget=budget))
+                for work in works
+                for found in self._of_works(number, [work], grid, budget, count)
+            ]
+
+        found = _in_tiles(tiles, search)
         if not found:
             raise self._error(number) if tiles is None else self._misfit(number, tiles)
-        return min(found, key=self.cost)
+        return min(found, key=lambda prediction: self._cost(prediction, prediction.mapping.work.sink)).mapping
+
+    def _predicted(self, mapping: Mapping) -> Prediction:
+        return Prediction(mapping, self.chip, self.memory, self.coefficients)
 
 
-def _in_tiles(tiles: int | None, search: Callable[[int | None], list[Mapping]]) -> list[Mapping]:
+def _in_tiles(tiles: int | None, search: Callable[[int | None], list[Prediction]]) -> list[Prediction]:
     """What a search finds; of that, the mappings in so many row tiles, or what it finds if it looks for those alone.
 
     So the number that the best one has anyway changes nothing.
@@ -665,11 +684,7 @@ def _in_tiles(tiles: int | None, search: Callable[[int | None], list[Mapping]]) 
     found = search(None)
     if tiles is None:
         return found
-    return [mapping for mapping in found if mapping.tiling.tiles_y == tiles] or search(tiles)
-
-
-def _with_sink(mapping: Mapping, sink: Sink) -> Mapping:
-    return mapping.of(replace(mapping.work, sink=sink))
+    return [prediction for prediction in found if prediction.mapping.tiling.tiles_y == tiles] or search(tiles)
 
 
 def _ring(mapping: Mapping) -> int:
@@ -679,18 +694,3 @@ def _ring(mapping: Mapping) -> int:
         return 0
     word = mapping.work.core.act_word_bytes(mapping.work.block)
     return round_up(used + max(mapping.work.core.rows, mapping.work.block), word)
-
-
-def _dram_bytes(mapping: Mapping) -> float:
-    """Bytes that cross the memory nodes.
-
-    Weights are counted block by block: `predict` takes as many for every channel part as for the longest.
-    """
-    work = mapping.work
-    flits = input_flits(mapping)[1] + output_flits(mapping) + residual_flits(mapping)[1]
-    weights = sum(
-        work.passes.count(block, work.taps) * work.pass_bytes for part in mapping.channel_parts for block in part
-    )
-    if not mapping.weights_once:
-        weights *= mapping.tiles
-    return flits * work.block + weights + program_bytes(mapping)

@@ -247,10 +247,10 @@ class Stays:
         """Rows of a tensor that an operation reads for rows of its output, by row part."""
         step = self.steps[number]
         work, found = self.plain(number), []
-        for (tile,) in Tiling(work.source, outputs, work.out_hw[1], 1, 1, work.pool).parts:
-            spans = [tile.iy] if any(self.tensors.root(name) == root for name in step.inputs) else []
+        for ((computed, inputs, _, _),) in Tiling(work.source, outputs, work.out_hw[1], 1, 1, work.pool).rows:
+            spans = [inputs] if any(self.tensors.root(name) == root for name in step.inputs) else []
             if step.residual is not None and self.tensors.root(step.residual) == root:
-                spans.append(tile.y)
+                spans.append(computed)
             found.append((min(low for low, _ in spans), max(high for _, high in spans)))
         return tuple(found)
 

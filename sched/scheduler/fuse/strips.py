@@ -138,22 +138,33 @@ class Strips:
         rows = tuple(
             (picture * stays.team + core, *part) for picture in range(stays.pictures) for core, part in enumerate(parts)
         )
-        addr = at + strip % self.slots(number) * self._slot_bytes(number)
+        addr = at + strip % self.slots(number) * self._slot_bytes[number]
         return Residence(self._layout(number), addr, stays.groups, rows, stays.team if stays.pictures > 1 else None)
 
     def nbytes(self, number: int) -> int:
         """Scratchpad that the strips of what an operation puts out take on every core."""
-        return self.slots(number) * self._slot_bytes(number)
+        return self.slots(number) * self._slot_bytes[number]
 
     def slots(self, number: int) -> int:
         """Two if strips have rows in common."""
+        return self._slots[number]
+
+    @cached_property
+    def _slots(self) -> dict[int, int]:
+        return {number: self._slots_of(number) for number in self.held}
+
+    def _slots_of(self, number: int) -> int:
         above = (high for parts in self.held[number][:-1] for _, high in parts)
         below = (low for parts in self.held[number][1:] for low, _ in parts)
         return 2 if any(low < high for low, high in zip(below, above, strict=True)) else 1
 
-    def _slot_bytes(self, number: int) -> int:
-        rows = max(high - low for parts in self.held[number] for low, high in parts)
-        return Residence(self._layout(number), 0, self.stays.groups, ((0, 0, rows),)).nbytes
+    @cached_property
+    def _slot_bytes(self) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for number, strips in self.held.items():
+            rows = max(high - low for parts in strips for low, high in parts)
+            found[number] = Residence(self._layout(number), 0, self.stays.groups, ((0, 0, rows),)).nbytes
+        return found
 
     def _layout(self, number: int) -> Blocked:
         return Blocked(self.stays.tensors.shape(self.stays.steps[number].output), self.stays.chip.link_bytes)
@@ -163,7 +174,10 @@ def strip_kind(work: Work) -> Hashable:
     """Equal for strips that are mapped alike: as `Work.kind`, but for where on the map the rows lie."""
     assert work.row_parts is not None
     tiling = Tiling(work.source, work.row_parts, work.out_hw[1], 1, 1, work.pool)
-    shapes = tuple((tile.store_rows, tile.height, tile.in_rows, tile.dy) for (tile,) in tiling.parts)
+    shapes = tuple(
+        (end - first, bottom - top, high - low, offset)
+        for (((top, bottom), (low, high), offset, (first, end)),) in tiling.rows
+    )
     kept = replace(work, row_parts=None, source=_anywhere(work.source))
     stored: list[Rows] = []
     if isinstance(work.sink, StripSink):

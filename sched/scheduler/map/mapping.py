@@ -20,6 +20,10 @@ WEIGHTS_AHEAD = 8
 """Slots of the ring of weights where nothing else is loaded: what it holds is there when the part begins."""
 
 
+Side = tuple[tuple[int, int], tuple[int, int], int, tuple[int, int]]
+"""Of a tile: rows (columns) that are computed, those of the input, the first tap's offset in them, those stored."""
+
+
 @dataclass(frozen=True)
 class Tiling:
     """Output rows and columns cut into row parts, and these into tiles.
@@ -49,37 +53,51 @@ class Tiling:
     @cached_property
     def parts(self) -> list[list[Tile]]:
         """Tiles of every row part of every picture, in order."""
-        columns = [self._side(1, column) for column in even_split(self.width, self.tiles_x)]
-        parts = []
-        for first, end in self.row_parts:
-            rows = [self._side(0, (first + low, first + high)) for low, high in even_split(end - first, self.tiles_y)]
-            parts.append(
-                [
-                    Tile(y, x, iy, ix, dy, dx, store_y, store_x)
-                    for y, iy, dy, store_y in rows
-                    for x, ix, dx, store_x in columns
-                ]
-            )
+        parts = [
+            [
+                Tile(y, x, iy, ix, dy, dx, store_y, store_x)
+                for y, iy, dy, store_y in rows
+                for x, ix, dx, store_x in self._columns
+            ]
+            for rows in self.rows
+        ]
         return parts * self.pictures
 
-    def _side(self, axis: int, store: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int], int, tuple[int, int]]:
-        """Of a tile: rows (columns) that are computed, those of the input, the first tap's offset, those stored."""
+    def stored(self, row_parts: tuple[tuple[int, int], ...]) -> list[list[tuple[int, int]]]:
+        """Rows [first, end) that the tiles store, one below the other, of each of some row parts."""
+        return [
+            [(first + low, first + high) for low, high in even_split(end - first, self.tiles_y)]
+            for first, end in row_parts
+        ]
+
+    @cached_property
+    def rows(self) -> list[list[Side]]:
+        """Of the tiles below each other, of each row part of one picture."""
+        return [[self._side(0, rows) for rows in part] for part in self.stored(self.row_parts)]
+
+    @cached_property
+    def _columns(self) -> list[Side]:
+        """Of the tiles beside each other."""
+        return [self._side(1, columns) for columns in even_split(self.width, self.tiles_x)]
+
+    def _side(self, axis: int, store: tuple[int, int]) -> Side:
         out = store if self.pool is None else self.pool.span(axis, *store)[:2]
         inside, offset = self.source.side(axis, out)
         return out, inside, offset, store
 
     @cached_property
     def in_rows(self) -> int:
-        return max(tile.in_rows for part in self.parts for tile in part)
+        return max([high - low for rows in self.rows for _, (low, high), _, _ in rows])
 
     @cached_property
     def in_cols(self) -> int:
-        return max(tile.in_cols for part in self.parts for tile in part)
+        return max([high - low for _, (low, high), _, _ in self._columns])
 
     @cached_property
     def in_pixels(self) -> list[int]:
         """Input pixels of all tiles of each row part."""
-        return [sum(tile.in_rows * tile.in_cols for tile in part) for part in self.parts]
+        columns = sum([high - low for _, (low, high), _, _ in self._columns])
+        return [sum([high - low for _, (low, high), _, _ in rows]) * columns for rows in self.rows] * self.pictures
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,8 @@ class Mapping:
 
     def of(self, work: Work) -> Mapping:
         """The same mapping of another work of the same kind."""
+        if work is self.work:
+            return self
         rows = work.split_rows(len(self.tiling.row_parts))
         return replace(self, work=work, tiling=replace(self.tiling, source=work.source, row_parts=rows))
 
@@ -171,10 +191,7 @@ class Mapping:
 
     @cached_property
     def channel_parts(self) -> list[list[OutBlock]]:
-        items = self.work.items
-        return [
-            [block for item in items[first:end] for block in item] for first, end in even_split(len(items), self.g_oc)
-        ]
+        return self.work.channel_parts(self.g_oc)
 
     @cached_property
     def frame(self) -> Frame:
@@ -273,9 +290,13 @@ class Mapping:
             order += [(word, offset) for offset in offsets for word in words]
         return order
 
-    @cached_property
+    @property
     def resident_weight_bytes(self) -> int:
         """Scratchpad that all weights of the fullest core take."""
+        return self.weight_bytes(self.slice_passes)
+
+    def weight_bytes(self, slice_passes: int) -> int:
+        """The same with at most so many passes a COMPUTE."""
         align, sizes = self.work.weight_align, dict[object, int]()  # blocks that read the same words take as much
         worst = 0
         for blocks in self.channel_parts:
@@ -283,7 +304,10 @@ class Mapping:
             for block in {block.weights: block for block in blocks}.values():
                 kind = block.words, block.offset
                 if kind not in sizes:
-                    loads = {step.weight: step.weight_bytes for _, step in self.chunk_steps(block)}
+                    loads = {
+                        step.weight: step.weight_bytes
+                        for _, step in self.work.chunk_steps(block, self.chunk_words, slice_passes)
+                    }
                     sizes[kind] = sum(round_up(size, align) for size in loads.values())
                 total += sizes[kind]
             worst = max(worst, total)

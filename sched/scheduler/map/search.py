@@ -1,9 +1,4 @@
-"""Choice of a mapping: enumerate splits and tilings that fit, predict each in closed form, take the best.
-
-The prediction of a candidate is the longest of: the busiest core's engine, its store unit, the DRAM traffic over all
-memory nodes, and the traffic into one core; plus what cannot overlap (first loads, last stores, tiles that wait for
-room).
-"""
+"""Choice of a mapping: enumerate splits and tilings that fit, predict each in closed form, take the best."""
 
 from __future__ import annotations
 
@@ -12,36 +7,26 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from estimator.coefficients import Coefficients
-from estimator.engines import switch_cycles
 from estimator.timing import MemoryTiming
-from rtl.contract.isa import INSTRUCTION_BYTES
 from rtl.contract.params import ChipParams
 from scheduler.errors import PlanError
 from scheduler.map.budget import Budget
 from scheduler.map.mapping import Mapping, Tiling
+from scheduler.map.predict import instructions, latency_cycles, predict
 from scheduler.map.tokens import TokenMap
-from scheduler.map.traffic import input_flits, output_flits, residual_flits
 from scheduler.plan.layout import ceil_div, round_up
 from scheduler.plan.limits import MAX_BLOCKS
 from scheduler.work.source import BlockedSource, Reach, Window
 from scheduler.work.work import Work
 
-__all__ = ["best_mappings", "grids", "predict", "program_bytes"]
+__all__ = ["best_mappings", "grids"]
 
 MAX_OUT = 960
 """Output columns of a tile; input coordinates have 10 bits."""
 WEIGHT_SLOT_BYTES = 16 * 1024
 """Longer weight loads gain nothing."""
-LOAD_CYCLES = 36
-"""From a LOAD to its first data, roughly, beside the memory's own latency; the same for all candidates."""
-STORE_CYCLES = 11
-"""Least of a STORE: it fetches a block of parameters."""
-PART_CYCLES = 60
-"""From the last STORE of a part to the first step of the next: tokens to all cores, the pipeline of the engine."""
 MIN_COLUMNS = 16
 """Of a tile, where whole rows would fit: shorter runs waste DRAM bursts."""
-CONTENTION = 0.02
-"""Share of the DRAM time that is paid even where computing takes longer."""
 MAX_INSTRUCTIONS = 100_000
 """Of one core in one launch: beyond, the memories are too small for the layer, and its program would outgrow it."""
 POOLED_WIDTHS = 4
@@ -91,10 +76,10 @@ def best_mappings(
     team = len(cores) // work.pictures
     splits = [grid] if grid else list(grids(work, team))
     for mapping in _candidates(work, cores, chip, budget, splits, tiles, limits):
-        instructions = _instructions(mapping, mapping.steps_per_block)
-        if instructions > MAX_INSTRUCTIONS:
+        length = instructions(mapping, mapping.steps_per_block, work.sink)
+        if length > MAX_INSTRUCTIONS:
             parameter = "core.act_bytes, core.weight_bytes or core.acc_entries"
-            limits.append(_Limit("the shortest program", instructions, MAX_INSTRUCTIONS, parameter))
+            limits.append(_Limit("the shortest program", length, MAX_INSTRUCTIONS, parameter))
             continue
         found.append((predict(mapping, chip, memory, coefficients), len(found), mapping))
     if not found:
@@ -120,14 +105,9 @@ def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
     flits = work.source.pixel_flits(words) * tile.in_rows * tile.in_cols
     leaders = mapping.g_row if work.shared_input else len(mapping.cores)
     flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
-    load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * _latency_cycles(memory)
+    load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * latency_cycles(memory)
     passes = words * work.taps * len(work.passes.offsets(mapping.channel_parts[0][0]))
     return 2 + ceil(1.5 * load / (passes * max(1.0, work.pass_cycles(tile))))
-
-
-def _latency_cycles(memory: MemoryTiming) -> int:
-    """From a LOAD to its first data, roughly."""
-    return LOAD_CYCLES + memory.latency_cycles
 
 
 def _candidates(
@@ -186,7 +166,7 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     resident = resident or base.act_slots >= len(base.chunks)
     for weights_resident, slice_passes in _weight_plans(base, limits):
         mapping = replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
-        yield replace(mapping, blocks_first=_may_take_blocks_first(mapping))
+        yield replace(mapping, blocks_first=True) if _may_take_blocks_first(mapping) else mapping
 
 
 def _may_take_blocks_first(mapping: Mapping) -> bool:
@@ -213,7 +193,7 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
     block = base.channel_parts[0][0]
     sets = len({b.weights for b in base.channel_parts[0]})
     total = sets * (block.words[1] - block.words[0]) * taps * len(work.passes.offsets(block)) * work.pass_bytes
-    if total <= capacity and replace(base, slice_passes=whole).resident_weight_bytes <= capacity:
+    if total <= capacity and base.weight_bytes(whole) <= capacity:
         yield True, whole
         return
     for slots in (4, 3, 2):
@@ -324,122 +304,3 @@ def _chunk_sizes(work: Work) -> list[int]:
         return [min(words, MAX_BLOCKS // step * step)]
     sizes = {min(round_up(ceil_div(words, count), step), MAX_BLOCKS // step * step) for count in (*CHUNK_COUNTS, words)}
     return sorted(size for size in sizes if size > 0)
-
-
-def predict(mapping: Mapping, chip: ChipParams, memory: MemoryTiming, c: Coefficients) -> float:
-    """Cycles, in closed form."""
-    work, tiling = mapping.work, mapping.tiling
-    memories = len(chip.memory_nodes)
-    flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
-    part = mapping.channel_parts[0]
-    block = part[0]
-    tiles = tiling.parts[0]
-    passes = work.passes.count(block, work.taps)
-    steps = mapping.steps_per_block
-    start = work.passes.timing.start_cycles(c)
-    block_cycles = [passes * work.pass_cycles(tile) + steps * (start + c.compute_issue) for tile in tiles]
-    if work.residual is not None:
-        switch = switch_cycles(work.core, work.passes.timing, work.residual.passes.timing, c) + c.compute_issue
-        added = [work.residual.pass_cycles(work.core, tile) + switch for tile in tiles]
-        block_cycles = [cycles + more for cycles, more in zip(block_cycles, added, strict=True)]
-    compute = len(part) * sum(block_cycles)
-    rows = tiles[0].store_rows if tiling.tiles_x > 1 else 1
-    drained = [max(block.groups * work.store_cycles(tile.store_pixels), rows * STORE_CYCLES) for tile in tiles]
-    drain = len(part) * (sum(drained) + len(tiles) * c.store_start)
-    copies, crowds = _copies(mapping), _crowds(mapping)
-    drain = max(drain * copies, len(part) * block.groups * sum(crowds))
-
-    act_core, act_dram = input_flits(mapping)
-    set_flits = ceil_div(passes * work.pass_bytes, work.block)
-    sets = len({b.weights for b in part})
-    once = sets if mapping.weights_resident else len(part)
-    weight_core = set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * len(tiles))
-    out_dram = output_flits(mapping)
-    residual_core, residual_dram = residual_flits(mapping)
-    program = _instructions(mapping, steps) * ceil_div(INSTRUCTION_BYTES, work.block)
-    flits = (act_dram + weight_core * mapping.g_oc + out_dram + residual_dram) / memories
-    flits += program * len(mapping.cores) / memories
-    writes = out_dram / memories
-    if flit_cycles > 1:  # slower than the links, it is more often what limits a launch
-        homes = [chip.home_memory[core] for core in mapping.cores]  # where outputs go
-        uneven = out_dram * max(map(homes.count, homes)) / len(homes) - writes
-        flits, writes = flits + uneven, writes + uneven
-        # Weights that stay hold up the first tile, with which they come.
-        first_reads = (act_dram + residual_dram) / len(tiles)
-        first_reads += weight_core * mapping.g_oc / (1 if mapping.weights_resident else len(tiles))
-        compute += max(0.0, first_reads / memories * flit_cycles - len(part) * block_cycles[0])
-    dram = max(flits * chip.link_bytes / memory.rate(chip.link_bytes), max(writes, flits - writes) * flit_cycles)
-    into_core = act_core + weight_core + residual_core + program
-
-    if work.source.resident:  # weights came beside the part before
-        last_out = max(drained[-1] * copies, block.groups * crowds[-1])
-        homes = [chip.home_memory[core] for core in mapping.cores]  # where programs come from
-        busiest = max(map(homes.count, homes)) - len(homes) / memories
-        dram += program * busiest * flit_cycles
-        return max(max(compute, drain, into_core) + PART_CYCLES + last_out, dram) + CONTENTION * dram
-    chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
-    tile_load = tiles[0].in_rows * tiles[0].in_cols
-    leaders = len(mapping.cores) if not work.shared_input else mapping.g_row
-    first_load = chunk * tile_load * flit_cycles * max(1.0, leaders / memories)
-    last_out = tiles[-1].store_pixels * block.groups * flit_cycles * len(mapping.cores) / memories
-    if work.pool:
-        last_out = max(last_out, drained[-1])
-    exposed = 4 * _latency_cycles(memory) + first_load + last_out
-    if len(mapping.chunks) > 1 and not mapping.weights_resident and dram > compute:
-        # Memory is busy from the start: the second chunk queues behind everybody's first weights.
-        exposed += mapping.weight_slots * mapping.weight_slot_bytes / work.block * flit_cycles * mapping.g_oc / memories
-    if mapping.act_resident and not work.passes.own_words:
-        # The next tile loads while the last block is at work, or earlier if slots are left over.
-        spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
-        window = min(block_cycles[0] * (1 + spare), block_cycles[0] * len(part))
-        exposed += (len(tiles) - 1) * max(0.0, act_core * flit_cycles / len(tiles) - window)
-    elif mapping.act_slots < 2:
-        exposed += act_core * flit_cycles
-    return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram
-
-
-def _crowds(mapping: Mapping) -> list[int]:
-    """Of each tile, the pixels that come to one core, at most: all cores store their tiles at the same time."""
-    sink, tiling = mapping.work.sink, mapping.tiling
-    if sink.in_memory:
-        return [0] * mapping.tiles
-    parts = tiling.parts[: len(tiling.row_parts)]  # pictures are nothing to each other
-    crowds = []
-    for number, tile in enumerate(parts[0]):
-        rows = sink.crowded(tuple([part[number].store_y for part in parts]))
-        crowds.append(rows * mapping.g_oc * tile.store_width)
-    return crowds
-
-
-def _copies(mapping: Mapping) -> float:
-    """STOREs of the core that has most of them, for each that the first would have with a single destination."""
-    sink = mapping.work.sink
-    if sink.in_memory:
-        return 1.0
-    rows = [(part[0].store_y[0], part[-1].store_y[1]) for part in mapping.tiling.parts]
-    core = mapping.work.core
-    return max((end - first) * sink.copies((first, end), core) for first, end in rows) / max(1, rows[0][1] - rows[0][0])
-
-
-def program_bytes(mapping: Mapping) -> int:
-    """Of all cores, roughly."""
-    return _instructions(mapping, mapping.steps_per_block) * INSTRUCTION_BYTES * len(mapping.cores)
-
-
-def _instructions(mapping: Mapping, steps: int) -> int:
-    """Instructions of one core, roughly."""
-    units = mapping.tiles * mapping.blocks_per_core
-    rows = mapping.tiling.parts[0][0].store_rows if mapping.tiling.tiles_x > 1 else 1
-    runs = mapping.chunk_words if mapping.tiling.tiles_x > 1 else mapping.work.core.act_groups(mapping.work.block)
-    act = len(mapping.chunks) * mapping.tiles * (1 if mapping.act_resident else mapping.blocks_per_core) * runs
-    if mapping.work.passes.own_words:
-        act = ceil_div(act, mapping.g_oc)
-    if mapping.work.residual is not None:  # a COMPUTE, a SETUP for every change of the engine, a load
-        steps += 2
-        act += units * rows
-    weights = 0
-    if mapping.work.pass_bytes:
-        once = mapping.weights_resident or mapping.blocks_first
-        weights = steps * (mapping.blocks_per_core if once else units)
-    stores = ceil(rows * mapping.work.sink.copies((0, mapping.work.height), mapping.work.core))
-    return units * (steps + stores) + act + weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scheduler.map.mapping import Mapping
+from scheduler.work.sink import Sink
 
 __all__ = ["input_flits", "output_flits", "residual_flits"]
 
@@ -17,11 +18,11 @@ def input_flits(mapping: Mapping) -> tuple[int, int]:
     return pixels[0] * flits, sum(pixels) * flits * (1 if work.shared_input else mapping.g_oc)
 
 
-def output_flits(mapping: Mapping) -> int:
-    """Flits of the output that all cores store to memory."""
+def output_flits(mapping: Mapping, sink: Sink) -> int:
+    """Flits of the output that all cores store to memory, if it goes to a sink."""
     work = mapping.work
     groups = sum(block.groups for item in work.items for block in item)
-    return work.height * work.out_hw[1] * groups * work.sink.in_memory * work.pictures
+    return work.height * work.out_hw[1] * groups * sink.in_memory * work.pictures
 
 
 def residual_flits(mapping: Mapping) -> tuple[int, int]:

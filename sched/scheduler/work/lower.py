@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from golden.int8.qnodes import QConv
@@ -14,6 +16,7 @@ from scheduler.work.source import Window, wide_window
 from scheduler.work.work import Requantisation
 
 __all__ = [
+    "conv_parameters",
     "conv_window",
     "int8_parts",
     "is_depthwise",
@@ -124,6 +127,17 @@ def parameters(requant: Requant, bias: np.ndarray, lanes: int, block: int, same:
     return Requantisation(
         sets=sets, blocks=blocks, zero_point=requant.zero_point, lo=requant.lo, hi=requant.hi, table=table
     )
+
+
+def conv_parameters(node: QConv, lanes: int, block: int) -> Requantisation:
+    """As `parameters`, of a convolution; found once, for a search asks for hundreds of bids for it."""
+    known = _CONV_PARAMETERS.setdefault(node, {})
+    if (lanes, block) not in known:
+        known[lanes, block] = parameters(node.requant, node.bias, lanes, block)
+    return known[lanes, block]
+
+
+_CONV_PARAMETERS: WeakKeyDictionary[QConv, dict[tuple[int, int], Requantisation]] = WeakKeyDictionary()
 
 
 def unchanged(lanes: int, block: int) -> Requantisation:

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -95,9 +95,9 @@ class Sink:
         """STOREs of such a core that such rows take, for each of them: 1 for a single destination."""
         return 1.0
 
-    def crowded(self, together: tuple[Rows, ...]) -> int:
-        """Rows of a picture that come to one core, at most, where cores store these at the same time."""
-        return 0
+    def crowded(self, together: Sequence[tuple[Rows, ...]]) -> list[int]:
+        """Rows of a picture that come to one core, at most: for each of several sets that cores store together."""
+        return [0] * len(together)
 
     def moved(self, pictures: int) -> Self:
         """The same for pictures so many behind; what stays on the chip lies in the same place."""
@@ -208,8 +208,9 @@ class ScratchpadSink(Sink):
         first_core = self.residence.rows[0][0]
         return _mean(rows, [(first, end) for _, first, end in self._holders(first_core, sender)])
 
-    def crowded(self, together: tuple[Rows, ...]) -> int:
-        return _crowded(together, frozenset((first, end) for _, first, end in self.residence.rows))
+    def crowded(self, together: Sequence[tuple[Rows, ...]]) -> list[int]:
+        held = frozenset([(first, end) for _, first, end in self.residence.rows])
+        return [_crowded(rows, held) for rows in together]
 
     def _holders(self, core: int, sender: CoreParams) -> list[tuple[range, int, int]]:
         """Cores that take the same STOREs of a core, one of the picture's, and the rows that they hold."""

@@ -180,6 +180,19 @@ class Work:
         start = self.rows[0]
         return tuple((start + first, start + end) for first, end in even_split(self.height, parts))
 
+    def channel_parts(self, parts: int) -> list[list[OutBlock]]:
+        """Output blocks of each of so many channel parts; the same list for all who ask."""
+        if parts not in self._channel_parts:
+            splits = even_split(len(self.items), parts)
+            self._channel_parts[parts] = [
+                [block for item in self.items[first:end] for block in item] for first, end in splits
+            ]
+        return self._channel_parts[parts]
+
+    @cached_property
+    def _channel_parts(self) -> dict[int, list[list[OutBlock]]]:
+        return {}
+
     @property
     def taps(self) -> int:
         return self.source.window.kernel[0] * self.source.window.kernel[1]

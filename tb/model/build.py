@@ -117,6 +117,7 @@ class Model:
             "COCOTB_RESULTS_FILE": str(results),
             "TOPLEVEL_LANG": "verilog",
             "PYGPI_PYTHON_BIN": sys.executable,
+            "COCOTB_REWRITE_ASSERTION_FILES": "",  # else every module is compiled anew, for over a second a process
             "GPI_USERS": ";".join(users),
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
             "PATH": os.pathsep.join([os.environ.get("PATH", ""), str(cocotb_tools.config.libs_dir)]),

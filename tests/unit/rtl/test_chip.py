@@ -93,8 +93,7 @@ class ChipBench:
         sim.run()
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.3])
-@pytest.mark.parametrize("link_bytes", [4, 8])
+@pytest.mark.parametrize(("link_bytes", "stall"), [(4, 0.3), (8, 0.0)])
 def test_programs_of_ends_reach_done_and_irq(link_bytes: int, stall: float) -> None:
     bench = ChipBench(small_chip(link_bytes), stall)
     bench.write_programs({})

@@ -65,11 +65,13 @@ from tb.run.options import RunOptions
 from tb.run.preparation import schedule_on_chip
 from tb.run.presets import MARKS, preset_chip
 from tb.run.run import Run
+from tb.run.timelines import timeline_file
 from tb.run.training import trainer
 from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_file, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
+from tb.timeline.files import FORMS, parse_form
 
 __all__ = ["app", "main", "parse_shapes"]
 
@@ -191,6 +193,17 @@ def sim(
         bool, typer.Option(help="Build the chip with counters of all events that energies are made of.")
     ] = False,
     profile: Profile = False,
+    trace: Annotated[
+        str | None,
+        typer.Option(
+            help="Record a timeline: 1 for runs/NAME/trace.pftrace, which ui.perfetto.dev opens, or json for "
+            "trace.json, which chrome://tracing opens offline. What each unit of each core does and waits for, memory "
+            "nodes, links, and beside it what the estimator expected. Verilator only; cycles stay what they are."
+        ),
+    ] = None,
+    interval: Annotated[
+        int, typer.Option(help="Cycles between the counts of a timeline (flits, DRAM bytes, busy PEs).")
+    ] = 1_000,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
@@ -214,6 +227,8 @@ def sim(
         settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
         fresh=fresh,
         waves=waves,
+        trace=parse_form(trace),
+        interval=interval,
         schedule=schedule,
         launches=launches,
         fuse=fuse,
@@ -241,6 +256,9 @@ def sim(
         watcher.done()
     print_summary(summary, console)
     console.print(f"summary: {options.folder / 'summary.json'}", highlight=False)
+    if options.trace is not None:
+        line = f"timeline: {timeline_file(options)}; {FORMS[options.trace].opens}"
+        console.print(line, highlight=False, soft_wrap=True)
     if not summary.bit_exact:
         raise typer.Exit(1)
 

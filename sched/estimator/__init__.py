@@ -5,7 +5,7 @@ from estimator.coefficients import Coefficients, EngineCycles, Evidence, Provena
 from estimator.estimates import Program, activity, estimate, fastest
 from estimator.timeline import Estimate, EstimateError
 from estimator.timing import MemoryTiming
-from estimator.trace import Trace
+from estimator.trace import Place, Trace
 
 __all__ = [
     "Bands",
@@ -15,6 +15,7 @@ __all__ = [
     "EstimateError",
     "Evidence",
     "MemoryTiming",
+    "Place",
     "Program",
     "Provenance",
     "Residual",

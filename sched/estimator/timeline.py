@@ -433,9 +433,7 @@ class Timeline:
         )  # fmt: skip
         if instruction.memory is None:
             transfer.cores = instruction.cores
-            transfer.arrived = lambda when, cores: self.fire(
-                tuple([item for item in instruction.arrived if cores >> item[1][0][0] & 1]), when
-            )
+            transfer.arrived = self.delivery(unit, instruction)
         else:
             transfer.route = self.routes.stores(unit.core, instruction.memory)
             self.bytes[instruction.traffic] += instruction.nbytes
@@ -444,6 +442,12 @@ class Timeline:
         self.carried[transfer.route] += instruction.flits
         self.network.send(unit.core, transfer, self.now)
         self.wake(unit)
+
+    def delivery(self, unit: UnitState, instruction: Store) -> Callable[[float, int], None]:
+        """What happens when the flits of a STORE have come to some cores."""
+        return lambda when, cores: self.fire(
+            tuple([item for item in instruction.arrived if cores >> item[1][0][0] & 1]), when
+        )
 
     def stored(self, unit: UnitState, instruction: Store) -> None:
         unit.draining = False

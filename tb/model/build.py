@@ -27,6 +27,7 @@ from rtl.contract.params import ChipParams
 from tb.errors import BenchError, ToolError
 from tb.model import toolchain
 from tb.model.cache import Cache, content_key
+from tb.model.monitors import monitors
 from tb.model.recipe import Recipe, choose_recipe
 from tb.model.registers import datapath_registers
 from tb.model.wrapper import TOP, Wrapper
@@ -229,6 +230,7 @@ def build_model(
     open_state: bool = False,
     covered: Sequence[str] = (),
     places: bool = False,
+    traced: ChipParams | None = None,
     cache: Cache | None = None,
 ) -> Model:
     """Compile a design with the checkers of its buses and the memory model around it.
@@ -239,7 +241,7 @@ def build_model(
     profile feedback, for which `training` runs the model. `open_state` lets tb/sim/flips.py into all memories and the
     registers of the datapath. `covered` names source files of the design whose line, branch and toggle coverage a run
     of the model can record. `places` keeps the C++, and the lines that machine code comes from, beside the model for
-    tb/model/blocks.py.
+    tb/model/blocks.py. `traced` is the chip, if runs of the model are to record timelines (tb/sim/trace.py).
 
     Raises
     ------
@@ -256,7 +258,7 @@ def build_model(
             can_profile=lambda: training is not None and toolchain.find_compiler().can_profile,
         )  # fmt: skip
         wrapper = design.wrapper(open_buses=open_buses)
-        build = _VerilatorBuild(design, wrapper, recipe, training, waves, open_state, tuple(covered), places)
+        build = _VerilatorBuild(design, wrapper, recipe, training, waves, open_state, tuple(covered), places, traced)
         directory, cached = cache.get("verilator", build.key(), build)
         made = f"{build.compiler.name}, {recipe.describe()}"
     elif simulator == "icarus":
@@ -285,6 +287,7 @@ class _VerilatorBuild:
     open_state: bool
     covered: tuple[str, ...]
     places: bool
+    traced: ChipParams | None
 
     def __post_init__(self) -> None:
         self._verilator = toolchain.find_verilator()
@@ -304,8 +307,13 @@ class _VerilatorBuild:
         self._opt_fast = (_OPTIMISE if recipe.optimise else "-O1") + (" -g1" if self.places else "")
         self._opt_slow = "-O1" if recipe.optimise else "-O0"
         support = ["memory.cpp", "inside.cpp", "sim_main.cpp", *(["state.cpp"] if self.open_state else [])]
+        support += ["trace.cpp"] if self.traced else []
         self._support = [HDL_DIR / name for name in support]
         self._verilog = [*self.design.sources, *bench_sources(self.wrapper)]
+        self._verilog += [HDL_DIR / "trace.v"] if self.traced else []
+        self._generated = {"visibility.vlt": self._visibility(), f"{TOP}.v": self.wrapper.verilog()}
+        if self.traced is not None:
+            self._generated["monitors.v"] = monitors(self.traced, self.design.hier_modules)
 
     def _visibility(self) -> str:
         state = datapath_registers(self.design.sources) if self.open_state else []
@@ -320,7 +328,7 @@ class _VerilatorBuild:
         """Digest of everything that the model depends on."""
         tools = [self._verilator.identity, *self._verilator.make_variables, self.compiler.version]
         options = [*self._flags, self._opt_fast, self._opt_slow, f"profile {self.recipe.profile}"]
-        texts = [self._visibility(), self.wrapper.verilog()]
+        texts = self._generated.values()
         return content_key(
             ["verilator", *tools, toolchain.host_fingerprint(), *options, *texts, *self._verilog, *self._support]
         )
@@ -330,9 +338,9 @@ class _VerilatorBuild:
         env |= {"CCACHE_NOHASHDIR": "1", "CCACHE_SLOPPINESS": "pch_defines,time_macros"}
         env.pop("MAKEFLAGS", None)
         run = _Run(directory, env)
-        (directory / f"{TOP}.v").write_text(self.wrapper.verilog())
-        (directory / "visibility.vlt").write_text(self._visibility())
-        sources = ["visibility.vlt", f"{TOP}.v", *map(str, self._verilog), *map(str, self._support)]
+        for name, text in self._generated.items():
+            (directory / name).write_text(text)
+        sources = [*self._generated, *map(str, self._verilog), *map(str, self._support)]
         run(
             "Verilator",
             [self._verilator.path, "--cc", "--exe", "--Mdir", "obj", "--top-module", TOP, "--prefix", "Vtop",

@@ -7,10 +7,10 @@ signals, so that another latency or bandwidth needs no rebuild.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["AXIL_SIGNALS", "TOP", "Wrapper"]
+__all__ = ["AXIL_SIGNALS", "TOP", "Wrapper", "connections"]
 
 TOP = "systomesh_tb"
 
@@ -123,7 +123,7 @@ class Wrapper:
         own = ["clk", "rst", "irq", *(f"s_axil_{name}" for name, _, _ in AXIL_SIGNALS)]
         buses = [f"{bus}_{name}" for bus in self._masters() for name, _ in signals]
         pins = {name: f"{name}_q" if name in held else name for name in [*own, *buses]}
-        lines += ["", f"    {self.chip_module} chip (", _connections(pins), "    );"]
+        lines += ["", f"    {self.chip_module} chip (", connections(pins), "    );"]
         lines += self._checkers()
         for node in range(0 if self.open_buses else self.nodes):
             pins = {"clk": "clk", "rst": "rst_q", "now": "cycle", "limit": "memory_limit_q"}
@@ -131,23 +131,23 @@ class Wrapper:
             pins |= {"stall": "memory_stall_q", "seed": f"memory_seed_q + 32'd{node}"}
             pins |= {name: f"m{node}_axi_{name}" for name, _ in signals}
             lines += ["", f"    systomesh_memory #(.BYTES({self.link_bytes})) memory{node} ("]
-            lines += [_connections(pins), "    );"]
+            lines += [connections(pins), "    );"]
         if self.file_memory_bytes:
             words = -(-self.file_memory_bytes // self.link_bytes)
             pins = {name: f"memory_{name}" for name in ("load", "dump", "first", "count", "done")}
             lines += ["", f"    systomesh_store #(.BYTES({self.link_bytes}), .WORDS({words})) store ("]
-            lines += [_connections(pins), "    );"]
+            lines += [connections(pins), "    );"]
         return "\n".join([*lines, "endmodule", ""])
 
     def _checkers(self) -> list[str]:
         clocks = {"clk": "clk", "rst": "rst_q", "cycle": "cycle"}
         pins = clocks | {name: f"s_axil_{name}" for name in ("violation", *(name for name, _, _ in AXIL_SIGNALS))}
-        lines = ["", "    systomesh_axil_check control_check (", _connections(pins), "    );"]
+        lines = ["", "    systomesh_axil_check control_check (", connections(pins), "    );"]
         sizes = f".BYTES({self.link_bytes}), .BEATS({self.burst_beats}), .BURSTS({self.bursts})"
         names = ["violation", "unanswered", *(name for name, _ in _axi_signals(self.link_bytes))]
         for node, bus in enumerate(self._masters()):
             pins = clocks | {"irq": "irq"} | {name: f"{bus}_{name}" for name in names}
-            lines += ["", f"    systomesh_axi_check #({sizes}) check{node} (", _connections(pins), "    );"]
+            lines += ["", f"    systomesh_axi_check #({sizes}) check{node} (", connections(pins), "    );"]
         return lines
 
     def visibility(
@@ -166,5 +166,6 @@ class Wrapper:
         return "\n".join([*lines, ""])
 
 
-def _connections(pins: dict[str, str]) -> str:
+def connections(pins: Mapping[str, str]) -> str:
+    """The connections of an instance, by the names of its ports."""
     return ",\n".join(f"        .{pin}({signal})" for pin, signal in pins.items())

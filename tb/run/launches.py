@@ -26,15 +26,24 @@ class Launches:
     ----------
     expected : dict of str to int8[C, H, W]
         Every tensor. A process that begins somewhere in the plan finds its inputs as the golden model computed them.
+    timeline : int or None
+        Cycles between the counts of the launches' timelines; None records none.
     """
 
     def __init__(
-        self, plan: Plan, expected: Mapping[str, np.ndarray], folder: RunDir, *, watchdog_cycles: int
+        self,
+        plan: Plan,
+        expected: Mapping[str, np.ndarray],
+        folder: RunDir,
+        *,
+        watchdog_cycles: int,
+        timeline: int | None = None,
     ) -> None:
         self.plan = plan
         self._expected = expected
         self._folder = folder
         self._watchdog_cycles = watchdog_cycles
+        self._timeline = timeline
         self._files: dict[str, Path] = {}
 
     def image(self) -> MemoryFile:
@@ -77,6 +86,7 @@ class Launches:
                     clear=writes if first else (),
                     writes=writes,
                     marks=marks_of(self.plan.chip, step.streams),
+                    timeline=self._timeline,
                 )
             )
         return jobs

@@ -15,6 +15,7 @@ from tb.run.launches import check_tensors, regions_of, units_of
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
 from tb.sim.job import LaunchResult
+from tb.sim.trace import holds_timeline
 
 __all__ = ["Ledger"]
 
@@ -26,11 +27,16 @@ class Ledger:
     ----------
     expected : dict of str to int8[C, H, W]
         Every tensor, from the golden model.
+    timeline : bool
+        A launch of an earlier run is only kept with its timeline.
     """
 
-    def __init__(self, plan: Plan, expected: Mapping[str, np.ndarray], folder: RunDir) -> None:
+    def __init__(
+        self, plan: Plan, expected: Mapping[str, np.ndarray], folder: RunDir, *, timeline: bool = False
+    ) -> None:
         self._plan = plan
         self._folder = folder
+        self._timeline = timeline
         self._board = Scoreboard(expected)
         self.results: dict[int, LaunchResult] = {}
         """Results of all steps that have ended, well or not, by number of the step."""
@@ -67,11 +73,17 @@ class Ledger:
             for index, step in zip(unit, steps, strict=True)
         ]
         whole = [result for result in found if result is not None]
-        if len(whole) < len(found):
+        if len(whole) < len(found) or not all(map(self._recorded, unit)):
             return False
         for index, result in zip(unit, whole, strict=True):
             self._enter(index, result)
         return True
+
+    def _recorded(self, index: int) -> bool:
+        """Whether the timeline of a step is there, if it has one and that is wanted."""
+        step = self._plan.steps[index]
+        wanted = self._timeline and isinstance(step, Launch)
+        return not wanted or holds_timeline(self._folder.launch(index, step.name))
 
     def finish(self, index: int) -> bool:
         """Take in a step that has just ended; whether it ended well, with every bit right.

@@ -44,6 +44,10 @@ class RunOptions:
     """Off: at most one unit of a core works at a time."""
     energy: str | None = None
     """Constants for energies: a named set, or a file of one's own (`estimator.energy.load_prices`); None: all sets."""
+    trace: str | None = None
+    """Form of the file with the run's timeline (`tb.timeline.files.FORMS`); None: no timeline is recorded."""
+    interval: int = 1_000
+    """Cycles between the counts of a timeline."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 
@@ -52,6 +56,15 @@ class RunOptions:
         self.settings.require_port(self.chip.link_bytes)
         if self.waves and self.jobs is not None and self.jobs > 1:
             raise BenchError(f"JOBS={self.jobs}: WAVES=1 records one simulator; leave one of the two out")
+        if self.trace is not None and self.sim != "verilator":
+            raise BenchError(f"SIM={self.sim}: TRACE= is recorded by Verilator alone; leave one of the two out")
+        if not 0 < self.interval < 1 << 31:
+            raise BenchError(f"INTERVAL={self.interval}: give the cycles between two counts, 1 or more")
+
+    @property
+    def timeline(self) -> int | None:
+        """Cycles between the counts of the timeline; None without one."""
+        return self.interval if self.trace is not None else None
 
     def kind(self) -> ScheduleKind:
         """The kind of schedule, as it is wanted."""

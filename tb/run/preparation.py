@@ -136,6 +136,6 @@ class ModelBuild:
         model = build_model(
             design, options.sim, memory_bytes=memory_bytes, waves=options.waves, optimise=options.optimise,
             cycles=options.work / options.chip.pes, profile=options.profile, training=trainer(options.chip),
-            cache=cache,
+            traced=options.chip if options.trace else None, cache=cache,
         )  # fmt: skip
         return design, replace(model, build_s=time.perf_counter() - start)

@@ -15,6 +15,7 @@ from tb.run.options import RunOptions
 from tb.run.preparation import ModelBuild, Scheduled, schedule_on_chip
 from tb.run.rundir import RunDir
 from tb.run.simulation import Simulation
+from tb.run.timelines import write_timeline
 from tb.run.workload import Workload
 from tb.sim.job import LaunchResult
 
@@ -63,8 +64,10 @@ class Run:
         summary = begin_summary(self.net, options, workload, scheduled, model)
         mark = fingerprint(options, workload, plan, design)
         with RunDir(options.folder, mark, fresh=options.fresh) as folder:
-            ledger = Ledger(plan, workload.expected, folder)
-            launches = Launches(plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles)
+            ledger = Ledger(plan, workload.expected, folder, timeline=options.trace is not None)
+            launches = Launches(
+                plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles, timeline=options.timeline
+            )
             simulation = Simulation(options, model, launches, folder, ledger, watcher)
             left = self._resume(scheduled, ledger)
             try:
@@ -78,6 +81,7 @@ class Run:
                 scheduled.intervals,
             )  # fmt: skip
             summary.save(folder.path / "summary.json")
+            write_timeline(options, plan, ledger.results, folder)
             self.results = [ledger.results[index] for index in sorted(ledger.results) if ledger.results[index].ok]
         return summary
 

@@ -43,6 +43,7 @@ from tb.sim.job import (
     load_job,
     receive_launches,
 )
+from tb.sim.trace import TIMELINE, Recorder
 from tb.sim.transport import CLOCK_PERIOD_NS, SimTransport
 
 __all__ = ["JobRunner", "run_job"]
@@ -145,6 +146,9 @@ class JobRunner:
         counters: dict[str, Any] = {}
         debug: list[dict[str, Any]] = []
         marks: list[list[dict[str, Any]]] = []
+        recorder = Recorder() if launch.timeline is not None else None
+        if recorder is not None and launch.timeline is not None:
+            recorder.start(launch.timeline)
         if launch.flip is not None:
             cocotb.start_soon(self._flip(launch.flip, flipped))
         try:
@@ -175,6 +179,8 @@ class JobRunner:
         if watched:
             for core, image in enumerate(await self.inside.read()):
                 arrays |= {core_label(core, name): array for name, array in vars(image).items()}
+        if recorder is not None:
+            arrays[TIMELINE] = recorder.stop()
         result = LaunchResult(
             name=launch.name,
             outcome=outcome.as_dict(),

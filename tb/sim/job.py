@@ -105,6 +105,8 @@ class LaunchJob:
     """Memory that it may change; None: nobody looks."""
     marks: tuple[tuple[int, ...], ...] = ()
     """Of each core, marks that its program passes (`rtl.contract.marks.marks_of`), to be read once it is done."""
+    timeline: int | None = None
+    """Record its timeline (`tb.sim.trace`), with counts every so many cycles; the model must be built for that."""
 
 
 @dataclass(frozen=True)

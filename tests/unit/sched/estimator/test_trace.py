@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from estimator import MemoryTiming, estimate
+from estimator import MemoryTiming, Trace, estimate
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, TrafficClass, Unit
 from scheduler import schedule
@@ -15,7 +15,7 @@ Place = tuple[int, Unit, int]
 
 
 @dataclass
-class Recorder:
+class Recorder(Trace):
     """Begin and end of each instruction, as they were told."""
 
     begun: dict[Place, float] = field(default_factory=dict)

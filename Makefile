@@ -32,6 +32,7 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
 	@echo "    SCHEDULE=fused (many layers a launch, the default), layers (one a layer), apart (sums and max pools have their own too) or a file; OVERLAP=0: load, compute, store one after the other"
+	@echo "    TRACE=1 records a timeline for ui.perfetto.dev, TRACE=json one for chrome://tracing; INTERVAL=cycles between its counts"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
 	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"

@@ -6,7 +6,7 @@ import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TracePacket, TrackEvent
 
 from tb.timeline.events import Timeline
 
@@ -37,10 +37,13 @@ def read_perfetto(raw: bytes) -> Found:
     tracks: dict[int, str] = {}
     stacks: dict[int, list[tuple[int, str]]] = defaultdict(list)
     leaves: dict[int, int] = {}
-    for packet in _packets(raw):
+    packets = _packets(raw)
+    for packet in packets:  # a name holds from where it is said on, in the order of the file
         for kind in ("event_names", "debug_annotation_names", "debug_annotation_string_values"):
             for entry in getattr(packet.interned_data, kind):
                 names[kind][entry.iid] = entry.name if kind != "debug_annotation_string_values" else entry.str.decode()
+        _known(packet, names)
+    for packet in sorted(packets, key=lambda packet: packet.timestamp):
         if packet.HasField("track_descriptor"):
             described = packet.track_descriptor
             if described.HasField("process"):
@@ -74,13 +77,22 @@ def read_perfetto(raw: bytes) -> Found:
     return found
 
 
-def _packets(raw: bytes) -> list:
-    """All packets in the order of their times; those of the same time as they come."""
+def _packets(raw: bytes) -> list[TracePacket]:
+    """All packets, as they come."""
     packets = []
     for packet in Trace.FromString(raw).packet:
         inner = zlib.decompress(packet.compressed_packets) if packet.compressed_packets else b""
         packets += Trace.FromString(inner).packet if inner else [packet]
-    return sorted(packets, key=lambda packet: packet.timestamp)
+    return packets
+
+
+def _known(packet: TracePacket, names: dict[str, dict[int, str]]) -> None:
+    """Fail if a packet uses a name that was not said."""
+    event = packet.track_event
+    assert event.type != TrackEvent.TYPE_SLICE_BEGIN or event.name_iid in names["event_names"]
+    for fact in event.debug_annotations:
+        assert fact.name_iid in names["debug_annotation_names"]
+        assert not fact.HasField("string_value_iid") or fact.string_value_iid in names["debug_annotation_string_values"]
 
 
 def nested(timeline: Timeline) -> bool:

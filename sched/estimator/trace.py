@@ -53,6 +53,8 @@ class TracedTimeline(Timeline):
         self.trace = trace
         self.stores: defaultdict[int, deque[int]] = defaultdict(deque)
         """Numbers of the STOREs of each core that have begun and not ended."""
+        self.waits: dict[tuple[int, Unit], float] = {}
+        """Begins of waits that are not over; a unit may be woken in vain."""
         self.source: Place = 0, Unit.LOAD, 0
         """Instruction that sends the tokens that are being sent."""
 
@@ -73,6 +75,9 @@ class TracedTimeline(Timeline):
     def account(self, unit: UnitState, cause: str) -> None:
         begin = max(unit.last, unit.free)
         if unit.woken_for and self.now > begin:
+            self.waits.setdefault((unit.core, unit.unit), begin)
+        if cause != unit.woken_for and (unit.core, unit.unit) in self.waits:
+            begin = self.waits.pop((unit.core, unit.unit))
             self.trace.wait(unit.core, unit.unit, unit.woken_for, begin, self.now)
         super().account(unit, cause)
 

@@ -20,7 +20,8 @@ _OLD = ".old-"
 
 
 class RunDir:
-    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), summary.json.
+    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), summary.json, and
+    trace.pftrace or trace.json with a timeline.
 
     Use as a context manager. Opening it with another fingerprint than last time forgets the launches kept there.
     """
@@ -64,6 +65,8 @@ class RunDir:
                 if launches.exists():
                     launches.rename(Path(tempfile.mkdtemp(prefix=_OLD, dir=self.path)) / "launches")
                     self._clear_leavings()
+                for old in self.path.glob("trace.*"):  # the timeline of what is forgotten now
+                    old.unlink()
                 write_atomically(mark, self._fingerprint.encode())
             shutil.rmtree(self.work, ignore_errors=True)
             self.work.mkdir()

@@ -20,8 +20,8 @@ _OLD = ".old-"
 
 
 class RunDir:
-    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), summary.json, and
-    trace.pftrace or trace.json with a timeline.
+    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), summary.json,
+    and trace.pftrace or trace.json with a timeline.
 
     Use as a context manager. Opening it with another fingerprint than last time forgets the launches kept there.
     """

@@ -19,17 +19,12 @@ from tb.sim.trace import EventKind, TokenSource
 from tb.timeline.events import RTL, Arrow, Count, Slice, Timeline, Track, core_track, memory_track, whole_track
 from tb.timeline.programs import SLICED, Place, Programs
 
-__all__ = ["cause_of", "hardware_timeline", "links_of"]
+__all__ = ["hardware_timeline"]
 
 _CAUSES = [*by_cause({counter.name.lower(): 0 for counter in compute_counters()})]
 """Names of the COMPUTE counters, by number."""
 _BUSY = whole_track(RTL, "busy PEs", "PEs")
 _DIRECTIONS = [c.name.removeprefix("FLITS_").lower() for c in RouterCounter if c.name.startswith("FLITS_")]
-
-
-def cause_of(number: int) -> str:
-    """What a unit does, in words, by the number of a COMPUTE counter."""
-    return CAUSES[_CAUSES[number]]
 
 
 def hardware_timeline(events: np.ndarray, launch: Launch, chip: ChipParams, cycles: int, offset: int = 0) -> Timeline:
@@ -125,11 +120,9 @@ class _Reader:
             CAUSES["stream"]: stream, CAUSES["weight_stall"]: stall, CAUSES["overhead"]: rest
         }  # fmt: skip
         lane.slices[place[2]] = self._slice(track, begin, end, self.programs.name(place), facts)
-        if self.programs.engine(place) == Engine.ARRAY:
-            params = self.chip.cores[core]
-            for interval, pixels in self.streamed.pop(core, []):
-                self.counted[_BUSY][interval] += pixels * params.rows * params.cols
-        self.streamed.pop(core, None)
+        params, streamed = self.chip.cores[core], self.streamed.pop(core, [])
+        for interval, pixels in streamed if self.programs.engine(place) == Engine.ARRAY else ():
+            self.counted[_BUSY][interval] += pixels * params.rows * params.cols
 
     def _wait(self, begin: int, end: int, core: int, unit: int, cause: int, *_: int) -> None:
         name = "compute" if unit == Unit.COMPUTE else f"{Unit(unit).name.lower()} waits"
@@ -137,7 +130,7 @@ class _Reader:
         lane.waited = end
         place = core, Unit(unit), len(lane.issued)
         facts = {} if place[2] >= len(self.programs.launch.streams[place[:2]]) else {"next": self.programs.name(place)}
-        self._slice(core_track(RTL, core, name), begin, end, cause_of(cause), facts)
+        self._slice(core_track(RTL, core, name), begin, end, CAUSES[_CAUSES[cause]], facts)
 
     def _issued(self, begin: int, end: int, core: int, unit: int, *_: int) -> None:
         lane = self.lanes[core, Unit(unit)]
@@ -194,7 +187,7 @@ class _Reader:
         self.counted[track][begin, end] = amount * size
 
     def _passed(self, begin: int, end: int, router: int, _: int, output: int, flits: int, __: int) -> None:
-        self.counted[Track(RTL, "links", links_of(router, output), "flits")][begin, end] = flits
+        self.counted[Track(RTL, "links", f"core {router} {_DIRECTIONS[output]}", "flits")][begin, end] = flits
 
     # --- what is known at the end --------------------------------------------------------------------------------
 
@@ -231,7 +224,7 @@ class _Reader:
         for track, found in self.counted.items():
             until = 0
             for (begin, end), amount in sorted(found.items()):
-                if begin > until or not until:
+                if begin > until:
                     self._count(track, until, 0)
                 until = min(end, self.cycles)
                 self._count(track, begin, amount / max(1, until - begin) if track == _BUSY else amount)
@@ -239,8 +232,3 @@ class _Reader:
 
     def _count(self, track: Track, at: int, value: float) -> None:
         self.timeline.counts.append(Count(track, self.offset + at, value))
-
-
-def links_of(router: int, output: int) -> str:
-    """The link behind an output of a router, in words."""
-    return f"core {router} {_DIRECTIONS[output]}"

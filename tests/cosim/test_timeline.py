@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtl.contract.params import default_chip
 from scheduler.plan.program import Plan
+from tb.model.build import HDL_DIR, emit_chip
+from tb.model.monitors import monitors
+from tb.model.toolchain import find_verilator
 from tb.report.summary import CAUSES, Summary
 from tb.run.options import RunOptions
 from tb.run.run import Run
@@ -24,11 +28,11 @@ from tb.sim.trace import EventKind
 from tb.timeline.assemble import RecordedLaunch, run_timeline
 from tb.timeline.events import RTL, Slice, Timeline, core_track
 from tb.timeline.sums import differences
-from tests.cosim.test_fused import MULTICAST
+from tests.chips import CHIPS, FOUR_CORES
 from tests.cosim.test_run import Recorder
 from tests.timelines import nested, read_perfetto
 
-CHIP = default_chip(4, MULTICAST, link_bytes=8)
+CHIP = FOUR_CORES
 UNITS = ("load", "compute", "store")
 
 
@@ -226,6 +230,19 @@ def test_an_interrupted_run_has_the_same_timeline(lenet5: Workload, tmp_path: Pa
     assert one is not None
     assert other is not None
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["2x1_mixed", "2x2_16x8_wide"])
+def test_monitors_find_what_they_look_at_in_odd_chips(name: str, tmp_path: Path) -> None:
+    """Two kinds of cores, one without marks or multicast; links of 32 bytes, on which a request is one flit."""
+    design, verilator = emit_chip(CHIPS[name]), find_verilator()
+    (tmp_path / "monitors.v").write_text(monitors(CHIPS[name], design.hier_modules))
+    files = [*design.sources, HDL_DIR / "trace.v", tmp_path / "monitors.v"]
+    command = [verilator.path, "--lint-only", "--top-module", "systomesh_chip", "-Wno-lint", "-Wno-style", *files]
+    subprocess.run(command, env={**os.environ, **verilator.env}, check=True, capture_output=True)
+    broken = (tmp_path / "monitors.v").read_text().replace("store.sender.fire", "store.sender.fires")
+    (tmp_path / "monitors.v").write_text(broken)
+    assert subprocess.run(command, env={**os.environ, **verilator.env}, capture_output=True).returncode != 0
 
 
 def test_launches_without_events_are_run_again(lenet5: Workload, tmp_path: Path) -> None:

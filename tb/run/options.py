@@ -44,6 +44,8 @@ class RunOptions:
     """Off: at most one unit of a core works at a time."""
     energy: str | None = None
     """Constants for energies: a named set, or a file of one's own (`estimator.energy.load_prices`); None: all sets."""
+    report: bool = False
+    """Write report.html, too."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 

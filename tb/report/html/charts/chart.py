@@ -1,0 +1,125 @@
+"""What all figures share: a figure with its table, its looks, and axes of layers.
+
+Figures are dictionaries as plotly.js takes them (https://plotly.com/javascript/reference): it is quicker to write
+them than to have Plotly's Python classes check them in every run; the tests do that.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from tb.report.colours import PALETTE
+from tb.report.layers import LayerRow, describe_loss
+from tb.report.summary import percent, signed
+from tb.report.terminal import shorten
+
+__all__ = ["Chart", "Table", "axis", "describe", "layer_axis", "layout", "menu", "op_styles", "text"]
+
+GRID, INK = "#e3e6e8", "#22282d"
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star", "hexagon", "pentagon")
+LABEL = 22
+"""Characters of a layer's name under an axis."""
+LABELS = 90
+"""Names that an axis has room for."""
+WRAP = 70
+"""Characters in a line of what is shown under the mouse."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts, first columns `texts` of which are words and the others numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int = 1
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure and the same numbers as a table.
+
+    Attributes
+    ----------
+    note : str
+        How to read it, in a sentence or two.
+    data, layout : traces and layout, as plotly.js takes them.
+    """
+
+    key: str
+    title: str
+    note: str
+    data: Sequence[Mapping[str, Any]]
+    layout: Mapping[str, Any]
+    table: Table
+    wide: bool = field(default=True, kw_only=True)
+    """Whether it takes the whole width of the page."""
+
+
+def layout(height: int, **more: Any) -> dict[str, Any]:
+    """The layout of a figure so many pixels high."""
+    return {
+        "height": height,
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 56, "r": 12, "t": 30, "b": 40},
+        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": INK}},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        **more,
+    }
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis."""
+    look = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": INK, "automargin": True, "ticks": "outside"}
+    return {"title": {"text": title, "standoff": 6}, "tickcolor": INK, "ticklen": 3, **look, **more}
+
+
+def layer_axis(names: Sequence[str]) -> dict[str, Any]:
+    """An axis with a place for each layer, from 0 on; of very many only some are named."""
+    every = -(-len(names) // LABELS)
+    shown = range(0, len(names), every)
+    few, some = len(names) <= 8, len(names) <= 40
+    return axis(
+        "", tickvals=list(shown), ticktext=[text(shorten(names[at], LABEL)) for at in shown],
+        tickangle=0 if few else -40 if some else -90, tickfont={"size": 11 if some else 9}, showgrid=False,
+        range=[-0.6, len(names) - 0.4],
+    )  # fmt: skip
+
+
+def menu(buttons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Buttons at the upper right of a figure; the first one is as it begins."""
+    return {
+        "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom",
+        "pad": {"t": 0, "b": 0}, "font": {"size": 11}, "showactive": True, "buttons": list(buttons),
+    }  # fmt: skip
+
+
+def text(words: str) -> str:
+    """Words in a figure, where plotly.js would take some characters for markup."""
+    return escape(words, quote=False)
+
+
+def describe(row: LayerRow) -> str:
+    """What a row's bars and points show under the mouse."""
+    layer = row.layer
+    lines = [f"<b>{text(shorten(layer.name, WRAP))}</b>  {text(layer.op)}"]
+    lines += textwrap.wrap(text(layer.mapping), WRAP)[:4]
+    lines += [f"{layer.cycles:,} cycles; estimated {layer.estimated_cycles:,} ({signed(layer.estimate_error)})"]
+    lines += [f"{layer.macs:,} MACs, {percent(layer.utilization)} of the PEs used"] if layer.macs else []
+    lines += [f"{row.moved_bytes:,} DRAM bytes"]
+    lines += [f"bound: {row.bound} of the cycles; largest loss: {describe_loss(layer)}"]
+    return "<br>".join(lines)
+
+
+def op_styles(rows: Sequence[LayerRow]) -> dict[str, dict[str, Any]]:
+    """Markers of points, a colour and a shape for each operator."""
+    ops = dict.fromkeys(row.layer.op for row in rows)
+    return {
+        op: {"color": PALETTE[at % len(PALETTE)], "symbol": SYMBOLS[at % len(SYMBOLS)], "size": 8, "opacity": 0.85}
+        for at, op in enumerate(ops)
+    }

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rtl.contract.isa import TrafficClass
 from tb.report.colours import CAUSE_COLOURS, PALETTE
-from tb.report.html.charts.chart import Chart, Table, axis, layer_axis, layout, menu, text
+from tb.report.html.charts.chart import Chart, Table, axis, layer_layout, layout, menu, text
 from tb.report.html.page import Cell, Grid, Page
 from tb.report.html.single import run_facts, verdict
 from tb.report.layers import LayerRow, layer_rows
@@ -104,8 +104,8 @@ def _layers_chart(records: Sequence[RunRecord], runs: Sequence[dict[Key, LayerRo
     ]  # fmt: skip
     return Chart(
         "layers", "Cycles by layer", "Changes are against the first run.", data,
-        layout(380, barmode="group", bargap=0.2, xaxis=layer_axis(names), yaxis=axis("cycles"),
-               updatemenus=[menu(buttons)]),
+        layer_layout(names, yaxis=axis("cycles"), updatemenus=[menu(buttons)])
+        | {"barmode": "group", "legend": {}},
         _table(records, runs, layers),
     )  # fmt: skip
 

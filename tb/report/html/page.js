@@ -2,13 +2,20 @@
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 
-for (const { key, data, layout } of read("figures")) {
-  Plotly.newPlot(key, data, layout, {
-    responsive: true,
-    displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-  });
+// One after the other, so that those of the first screen are seen before the others are drawn.
+async function draw() {
+  for (const { key, data, layout } of read("figures")) {
+    await Plotly.newPlot(key, data, layout, {
+      responsive: true,
+      displaylogo: false,
+      showSendToCloud: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    });
+    await new Promise((next) => setTimeout(next));
+  }
 }
+
+const drawn = draw();
 
 // Texts rise, numbers fall at the first click; cells without a value stay last.
 function sort(table, column, heading) {

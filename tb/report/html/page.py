@@ -39,6 +39,12 @@ class Grid:
     file: str
     csv: str
 
+    @property
+    def words(self) -> list[bool]:
+        """Of each column, whether it has words."""
+        columns = zip(*self.rows, strict=True)
+        return [any(isinstance(cell.value, str) for cell in column) for column in columns]
+
 
 @dataclass(frozen=True)
 class Page:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rtl.contract.isa import TrafficClass
 from tb.report.html.charts.causes import causes_chart
-from tb.report.html.charts.chart import Chart, Table
+from tb.report.html.charts.chart import Chart, Table, op_styles
 from tb.report.html.charts.estimate import estimate_chart
 from tb.report.html.charts.heat import heat_chart
 from tb.report.html.charts.roofline import roofline_chart
@@ -19,8 +20,11 @@ from tb.report.terminal import notes
 
 __all__ = ["describe_run", "run_facts", "run_page", "verdict"]
 
-SHOWN_ELSEWHERE = {f"{cause}_cycles" for cause in CAUSES} | {"on_host", "host_bytes"}
-"""Columns that the figures have, or the texts of others: the CSV has all of them."""
+SHOWN_ELSEWHERE = {
+    *(f"{cause}_cycles" for cause in CAUSES), *(f"{traffic.name.lower()}_bytes" for traffic in TrafficClass),
+    "on_host", "host_bytes",
+}  # fmt: skip
+"""Columns that figures have, or that the texts of others say: the CSV has all of them."""
 
 
 def run_page(record: RunRecord) -> Page:
@@ -31,10 +35,11 @@ def run_page(record: RunRecord) -> Page:
     first, below = list[Chart](), list[Chart]()
     if rows:
         rate = summary.memory["bytes_per_cycle"] * summary.memory["nodes"]
+        styles = op_styles(rows)
         launches = [layer for layer in summary.layers if layer.cycles]
         first = [
-            causes_chart(rows), roofline_chart(rows, summary.pe_count, rate), heat_chart(summary, mesh),
-            estimate_chart(rows, launches),
+            causes_chart(rows), roofline_chart(rows, styles, summary.pe_count, rate), heat_chart(summary, mesh),
+            estimate_chart(rows, styles, launches),
         ]  # fmt: skip
         below = [bytes_chart(rows), energy_chart(rows, summary.energy_units)]
     return Page(

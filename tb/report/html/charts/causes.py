@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tb.report.colours import CAUSE_COLOURS
-from tb.report.html.charts.chart import Chart, Table, axis, describe, layer_axis, layout, menu
+from tb.report.html.charts.chart import Chart, Table, axis, describe, layer_layout, menu
 from tb.report.layers import LayerRow
 from tb.report.summary import CAUSES, percent
 
@@ -38,10 +38,7 @@ def causes_chart(rows: Sequence[LayerRow]) -> Chart:
         "What the compute units did, mean over the cores, from the RTL's counters. The eight causes add up to the "
         "cycles of the run, but for the one of each start.",
         data,
-        layout(
-            330, barmode="stack", bargap=0.15, updatemenus=[menu(buttons)], xaxis=layer_axis(names),
-            yaxis=axis("cycles"),
-        ),
+        layer_layout(names, yaxis=axis("cycles"), updatemenus=[menu(buttons)]),
         Table(
             ["layer", *CAUSES.values(), "sum", "cycles"],
             [

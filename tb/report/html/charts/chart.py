@@ -6,6 +6,7 @@ them than to have Plotly's Python classes check them in every run; the tests do 
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,16 +18,33 @@ from tb.report.layers import LayerRow, describe_loss
 from tb.report.summary import percent, signed
 from tb.report.terminal import shorten
 
-__all__ = ["Chart", "Table", "axis", "describe", "layer_axis", "layout", "menu", "op_styles", "text"]
+__all__ = [
+    "HEIGHT", "INK", "Chart", "Styles", "Table", "axis", "describe", "layer_layout", "layout", "menu",
+    "op_styles", "text",
+]  # fmt: skip
 
+HEIGHT = 370
+"""Pixels of the figures that stand side by side."""
 GRID, INK = "#e3e6e8", "#22282d"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star", "hexagon", "pentagon")
+BELOW = {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"}
+"""Place of a legend that does not stand beside its figure."""
 LABEL = 22
 """Characters of a layer's name under an axis."""
+TURNS = ((8, 0, 11), (45, 40, 11), (math.inf, 90, 9))
+"""Names, up to so many, are turned by so many degrees and so large."""
+WIDTH = 0.6
+"""Of a character, as a share of the size of its font."""
+BARS = 265
+"""Pixels of figures with a bar for each layer, beside the names of these."""
 LABELS = 90
 """Names that an axis has room for."""
 WRAP = 70
 """Characters in a line of what is shown under the mouse."""
+
+
+Styles = Mapping[str, Mapping[str, Any]]
+"""Markers by operator."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +77,16 @@ class Chart:
     """Whether it takes the whole width of the page."""
 
 
-def layout(height: int, **more: Any) -> dict[str, Any]:
-    """The layout of a figure so many pixels high."""
+def layout(height: int, *, wide: bool = True, **more: Any) -> dict[str, Any]:
+    """The layout of a figure so many pixels high; a wide one has its legend beside it."""
     return {
         "height": height,
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
-        "margin": {"l": 56, "r": 12, "t": 30, "b": 40},
+        "margin": {"l": 56, "r": 12, "t": 26, "b": 30},
         "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": INK}},
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        "legend": {"font": {"size": 11}, **({} if wide else BELOW)},
         **more,
     }
 
@@ -79,22 +97,28 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title, "standoff": 6}, "tickcolor": INK, "ticklen": 3, **look, **more}
 
 
-def layer_axis(names: Sequence[str]) -> dict[str, Any]:
-    """An axis with a place for each layer, from 0 on; of very many only some are named."""
+def layer_layout(names: Sequence[str], **more: Any) -> dict[str, Any]:
+    """The layout of stacked bars, a place for each layer, from 0 on; of very many only some are named.
+
+    The longer the names are, the higher is the figure, so that the bars keep their room.
+    """
     every = -(-len(names) // LABELS)
     shown = range(0, len(names), every)
-    few, some = len(names) <= 8, len(names) <= 40
-    return axis(
-        "", tickvals=list(shown), ticktext=[text(shorten(names[at], LABEL)) for at in shown],
-        tickangle=0 if few else -40 if some else -90, tickfont={"size": 11 if some else 9}, showgrid=False,
-        range=[-0.6, len(names) - 0.4],
+    angle, size = next((angle, size) for count, angle, size in TURNS if len(names) <= count)
+    labels = [shorten(names[at], LABEL) for at in shown]
+    long = max(map(len, labels), default=0) * size * WIDTH * math.sin(math.radians(angle))
+    places = axis(
+        "", tickvals=list(shown), ticktext=list(map(text, labels)), tickangle=-angle, tickfont={"size": size},
+        showgrid=False, zeroline=False, range=[-0.6, len(names) - 0.4],
     )  # fmt: skip
+    looks = layout(BARS + round(long), barmode="stack", bargap=0.15, xaxis=places, **more)
+    return looks | {"legend": looks["legend"] | {"traceorder": "reversed"}}
 
 
 def menu(buttons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Buttons at the upper right of a figure; the first one is as it begins."""
+    """Buttons at the upper left of a figure; the first one is as it begins."""
     return {
-        "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom",
+        "type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom",
         "pad": {"t": 0, "b": 0}, "font": {"size": 11}, "showactive": True, "buttons": list(buttons),
     }  # fmt: skip
 
@@ -116,7 +140,7 @@ def describe(row: LayerRow) -> str:
     return "<br>".join(lines)
 
 
-def op_styles(rows: Sequence[LayerRow]) -> dict[str, dict[str, Any]]:
+def op_styles(rows: Sequence[LayerRow]) -> Styles:
     """Markers of points, a colour and a shape for each operator."""
     ops = dict.fromkeys(row.layer.op for row in rows)
     return {

@@ -7,7 +7,7 @@ from math import log10
 from typing import Any
 
 from tb.report.colours import PALE
-from tb.report.html.charts.chart import INK, Chart, Table, axis, describe, layout, op_styles, text
+from tb.report.html.charts.chart import HEIGHT, INK, Chart, Styles, Table, axis, describe, layout, text
 from tb.report.layers import LayerRow
 from tb.report.summary import LayerSummary, signed
 
@@ -18,7 +18,7 @@ BAND = 0.05
 LAUNCH = {"color": INK, "symbol": "circle-open", "size": 13, "line": {"width": 1.5}}
 
 
-def estimate_chart(rows: Sequence[LayerRow], launches: Sequence[LayerSummary]) -> Chart:
+def estimate_chart(rows: Sequence[LayerRow], styles: Styles, launches: Sequence[LayerSummary]) -> Chart:
     """Of rows and of launches of the chip; these have intervals."""
     known = [layer for layer in launches if layer.estimated_interval]
     cycles = [row.layer.cycles for row in rows] + [layer.cycles for layer in known] or [1]
@@ -29,7 +29,7 @@ def estimate_chart(rows: Sequence[LayerRow], launches: Sequence[LayerSummary]) -
         _band([*ends, *reversed(ends)], [-BAND, -BAND, BAND, BAND], "y2"),
         _line(ends, ends, "y"), _line(ends, [0, 0], "y2"),
     ]  # fmt: skip
-    for op, marker in op_styles(rows).items():
+    for op, marker in styles.items():
         some = [row for row in rows if row.layer.op == op]
         hover = [describe(row) for row in some]
         points = {"x": [row.layer.cycles for row in some], "customdata": hover, "marker": marker,
@@ -51,7 +51,7 @@ def estimate_chart(rows: Sequence[LayerRow], launches: Sequence[LayerSummary]) -
         "cross the line.",
         data,
         layout(
-            400, hovermode="closest",
+            HEIGHT, wide=False, hovermode="closest",
             xaxis=axis("cycles of the RTL", type="log", anchor="y2", range=_log_range(ends)),
             yaxis=axis("estimated", type="log", domain=[0.42, 1]),
             yaxis2=axis("error", tickformat="+.0%", domain=[0, 0.32]),

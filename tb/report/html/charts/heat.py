@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tb.report.html.charts.chart import Chart, Table, layout, text
+from tb.report.html.charts.chart import HEIGHT, INK, Chart, Table, layout, text
 from tb.report.mesh import Load, Mesh, MeshLink
 from tb.report.summary import CAUSES, Summary, percent
 
@@ -22,8 +22,8 @@ LOADS = [[0, "#fff7ec"], [0.25, "#fdd49e"], [0.5, "#fc8d59"], [0.75, "#d7301f"],
 """Blues and OrRd of ColorBrewer: both grow darker, whatever colours one sees."""
 ARROWS = {"north": "\u2191", "east": "\u2192", "south": "\u2193", "west": "\u2190"}
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
-SIZES = ((9, 11), (12, 9), (17, 8))
-"""Columns, and the size of the font that fits them; more have no texts."""
+SIZES = ((12, 10, False), (17, 8, True))
+"""Columns, the size of the font that fits them, and whether labels are short; more have no texts."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class _Cell:
     ----------
     place : (int, int)
         Column and row.
-    label : str
-        In the cell.
+    label, short : str
+        In the cell, and where that is small.
     what : str
         In words.
     share : function of Load
@@ -46,6 +46,7 @@ class _Cell:
 
     place: tuple[int, int]
     label: str
+    short: str
     what: str
     share: Callable[[Load], float | None]
     count: Callable[[Load], str]
@@ -68,23 +69,24 @@ class _Map:
 
     def values(self, load: Load, *, links: bool) -> list[list[float | None]]:
         """Shares of the cells of links, or of the others, by row and column."""
-        found = self._empty()
+        found = self._full(None)
         for cell in self.cells:
             if cell.link == links:
                 share = cell.share(load)
                 found[cell.place[1]][cell.place[0]] = None if share is None else round(share, 4)
         return found
 
-    def words(self, *, links: bool) -> tuple[list[list[Any]], list[list[Any]]]:
+    def words(self, *, links: bool, short: bool) -> tuple[list[list[Any]], list[list[Any]]]:
         """Labels, and what the cells are."""
-        labels, what = self._empty(), self._empty()
+        labels, what = self._full(""), self._full("")
         for cell in self.cells:
             if cell.link == links:
-                labels[cell.place[1]][cell.place[0]], what[cell.place[1]][cell.place[0]] = cell.label, cell.what
+                labels[cell.place[1]][cell.place[0]] = cell.short if short else cell.label
+                what[cell.place[1]][cell.place[0]] = cell.what
         return labels, what
 
-    def _empty(self) -> list[list[Any]]:
-        return [[None] * self.columns for _ in range(self.rows)]
+    def _full(self, of: Any) -> list[list[Any]]:
+        return [[of] * self.columns for _ in range(self.rows)]
 
     def _corner(self, x: int, y: int) -> tuple[int, int]:
         return self.left + 3 * x, self.top + 3 * y
@@ -94,11 +96,11 @@ class _Map:
         for number in range(self.mesh.width * self.mesh.height):
             column, row = self._corner(number % self.mesh.width, number // self.mesh.width)
             yield _Cell(
-                (column, row), f"core {number}", f"core {number} streams pixels",
+                (column, row), f"core {number}", f"c{number}", f"core {number} streams pixels",
                 lambda load, n=number: load.streaming[n], lambda load, n=number: f"{load.cores[n][stream]:,.0f} cycles",
             )  # fmt: skip
             yield _Cell(
-                (column + 1, row), "blocked", f"router {number} has a flit that waits for an output",
+                (column + 1, row), "blocked", "blk", f"router {number} has a flit that waits for an output",
                 lambda load, n=number: None if load.blocked is None else load.blocked[n] / load.cycles,
                 lambda load, n=number: "" if load.blocked is None else f"{load.blocked[n]:,} cycles",
             )  # fmt: skip
@@ -107,7 +109,7 @@ class _Map:
         for number, link in enumerate(self.mesh.links):
             label, place = self._direction(link)
             yield _Cell(
-                place, label, " \u2192 ".join(self.mesh.ends(link)),
+                place, label, label, " \u2192 ".join(self.mesh.ends(link)),
                 lambda load, n=number: load.flits[n] / load.cycles, lambda load, n=number: f"{load.flits[n]:,} flits",
                 link=True,
             )  # fmt: skip
@@ -130,7 +132,8 @@ class _Map:
                 dx, dy = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}[node.side]
                 way = "reads" if reads else "writes"
                 yield _Cell(
-                    (column + dx, row + dy), f"mem {number}<br>{way}", f"memory {number}: {way}, of its bandwidth",
+                    (column + dx, row + dy), f"mem {number}<br>{way}", f"m{number}{way[0]}",
+                    f"memory {number}: {way}, of its bandwidth",
                     lambda load, n=number, reads=reads: _moved(load, n, reads) / (self.rate * load.cycles),
                     lambda load, n=number, reads=reads: f"{_moved(load, n, reads):,} bytes",
                 )  # fmt: skip
@@ -142,10 +145,10 @@ def heat_chart(summary: Summary, mesh: Mesh) -> Chart:
     assert whole is not None
     cells = _Map(mesh, summary.memory["bytes_per_cycle"])
     steps = [("whole run", whole), *_steps(summary, mesh)]
-    size = next((size for columns, size in SIZES if cells.columns <= columns), None)
+    size, short = next(((size, short) for most, size, short in SIZES if cells.columns <= most), (0, True))
     data = []
     for links, scale, title, place in ((False, SHARES, "of the cycles", 0.76), (True, LOADS, "flits a cycle", 0.24)):
-        labels, what = cells.words(links=links)
+        labels, what = cells.words(links=links, short=short)
         data.append({
             "type": "heatmap", "z": cells.values(whole, links=links), "text": labels, "customdata": what,
             "colorscale": scale, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "hoverongaps": False,
@@ -155,8 +158,9 @@ def heat_chart(summary: Summary, mesh: Mesh) -> Chart:
                          "tickformat": ".0%" if not links else ".1f", "outlinewidth": 0, "x": 1.01},
         })  # fmt: skip
     slider = {
-        "active": 0, "pad": {"t": 4}, "len": 1, "currentvalue": {"prefix": "", "font": {"size": 12}}, "ticklen": 3,
-        "minorticklen": 0, "font": {"size": 1, "color": "rgba(0,0,0,0)"},
+        "active": 0, "pad": {"t": 4}, "len": 1, "ticklen": 3, "minorticklen": 0,
+        "currentvalue": {"prefix": "", "font": {"size": 12, "color": INK}},
+        "font": {"size": 1, "color": "rgba(0,0,0,0)"},
         "steps": [
             {"label": text(label), "method": "restyle",
              "args": [{"z": [cells.values(load, links=links) for links in (False, True)]}, [0, 1]]}
@@ -172,7 +176,8 @@ def heat_chart(summary: Summary, mesh: Mesh) -> Chart:
         "cycles by launch.",
         data,
         layout(
-            400, margin={"l": 8, "r": 8, "t": 8, "b": 8}, xaxis=hidden, yaxis={**hidden, "autorange": "reversed"},
+            HEIGHT, wide=False, margin={"l": 8, "r": 8, "t": 8, "b": 8},
+            xaxis=hidden, yaxis={**hidden, "autorange": "reversed"},
             sliders=[slider] if len(steps) > 1 else [],
         ),
         _table(cells, steps),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tb.report.colours import VERMILION
-from tb.report.html.charts.chart import INK, Chart, Table, axis, describe, layout, op_styles, text
+from tb.report.html.charts.chart import HEIGHT, INK, Chart, Styles, Table, axis, describe, layout, text
 from tb.report.layers import LayerRow
 
 __all__ = ["roofline_chart"]
@@ -14,7 +14,7 @@ NAMED = 8
 """Points that have room for their names."""
 
 
-def roofline_chart(rows: Sequence[LayerRow], pe_count: int, bytes_per_cycle: float) -> Chart:
+def roofline_chart(rows: Sequence[LayerRow], styles: Styles, pe_count: int, bytes_per_cycle: float) -> Chart:
     """Of the rows that multiply and move bytes.
 
     Parameters
@@ -39,8 +39,10 @@ def roofline_chart(rows: Sequence[LayerRow], pe_count: int, bytes_per_cycle: flo
         "customdata": [text(row.layer.name) for row, _ in below],
         "hovertemplate": "%{customdata}: its busiest link allows %{y:,.1f} MACs per cycle<extra></extra>",
     })  # fmt: skip
-    for op, marker in op_styles(rows).items():
+    for op, marker in styles.items():
         some = [row for row in rows if row.layer.op == op]
+        if not some:
+            continue
         data.append({
             "type": "scatter", "mode": "markers+text" if len(rows) <= NAMED else "markers", "name": text(op),
             "x": [intensity[id(row)] for row in some], "y": [row.layer.macs / row.layer.cycles for row in some],
@@ -54,10 +56,11 @@ def roofline_chart(rows: Sequence[LayerRow], pe_count: int, bytes_per_cycle: flo
         "Roofline",
         f"Points: what layers reach. Line: what {bytes_per_cycle:g} DRAM bytes a cycle and {pe_count:,} PEs allow. "
         "Dashes: what a layer's busiest link allows, where that is less than the PEs. Layers without "
-        "multiplications are left out.",
+        "multiplications are left out; weights that are loaded while the layer before computes may lift a layer over "
+        "the line.",
         data,
         layout(
-            400, xaxis=axis("MACs per DRAM byte", type="log"), yaxis=axis("MACs per cycle", type="log"),
+            HEIGHT, wide=False, xaxis=axis("MACs per DRAM byte", type="log"), yaxis=axis("MACs per cycle", type="log"),
             hovermode="closest",
         ),
         Table(

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from rtl.contract.isa import TrafficClass
 from tb.report.colours import PALETTE
-from tb.report.html.charts.chart import Chart, Table, axis, layer_axis, layout, menu, text
+from tb.report.html.charts.chart import Chart, Table, axis, layer_layout, menu, text
 from tb.report.layers import LayerRow
 from tb.report.summary import percent
 
 __all__ = ["bytes_chart", "energy_chart"]
-
-HEIGHT = 300
 
 
 def bytes_chart(rows: Sequence[LayerRow]) -> Chart:
@@ -28,7 +26,7 @@ def bytes_chart(rows: Sequence[LayerRow]) -> Chart:
             _bar(kind, names, [row.layer.dram_bytes.get(kind, 0) for row in rows], PALETTE[at], "%{y:,.0f} bytes")
             for at, kind in enumerate(classes)
         ],
-        layout(HEIGHT, barmode="stack", bargap=0.15, xaxis=layer_axis(names), yaxis=axis("bytes")),
+        layer_layout(names, yaxis=axis("bytes")),
         Table(
             ["layer", *classes, "sum"],
             [
@@ -66,9 +64,8 @@ def energy_chart(rows: Sequence[LayerRow], units: Mapping[str, str]) -> Chart:
         "Events of the programs, which the RTL's counters equal, times the constants of a named set. For ratios "
         "between runs, never as joules.",
         data,
-        layout(
-            HEIGHT, barmode="stack", bargap=0.15, xaxis=layer_axis(names),
-            yaxis=axis(next(iter(units.values()), ""), exponentformat="SI"), updatemenus=[menu(buttons)],
+        layer_layout(
+            names, yaxis=axis(next(iter(units.values()), ""), exponentformat="SI"), updatemenus=[menu(buttons)]
         ),
         Table(["set", "class", "energy", "unit", "share"], table, texts=2),
     )  # fmt: skip

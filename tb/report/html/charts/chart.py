@@ -19,8 +19,8 @@ from tb.report.summary import percent, signed
 from tb.report.terminal import shorten
 
 __all__ = [
-    "HEIGHT", "INK", "Chart", "Styles", "Table", "axis", "describe", "layer_layout", "layout", "menu",
-    "op_styles", "text",
+    "HEIGHT", "INK", "Chart", "Styles", "Table", "axis", "describe", "layer_layout", "layout", "log_axis",
+    "menu", "op_styles", "text",
 ]  # fmt: skip
 
 HEIGHT = 370
@@ -35,7 +35,8 @@ TURNS = ((8, 0, 11), (45, 40, 11), (math.inf, 90, 9))
 """Names, up to so many, are turned by so many degrees and so large."""
 WIDTH = 0.6
 """Of a character, as a share of the size of its font."""
-BARS = 265
+TICKS = 8
+BARS = 280
 """Pixels of figures with a bar for each layer, beside the names of these."""
 LABELS = 90
 """Names that an axis has room for."""
@@ -97,6 +98,20 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title, "standoff": 6}, "tickcolor": INK, "ticklen": 3, **look, **more}
 
 
+def log_axis(title: str, low: float, high: float, **more: Any) -> dict[str, Any]:
+    """A logarithmic axis with as many ticks as can be read: 1, 2 and 5, or powers of ten alone."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+    if len(ticks) > TICKS:
+        ticks = [10.0**power for power in powers if low <= 10.0**power <= high]
+    return axis(
+        title, type="log", range=[math.log10(low), math.log10(high)], tickvals=ticks,
+        ticktext=[f"{tick / 1e6:g}M" if tick >= 1e6 else f"{tick / 1e3:g}k" if tick >= 1e3 else f"{tick:g}"
+                  for tick in ticks],
+        **more,
+    )  # fmt: skip
+
+
 def layer_layout(names: Sequence[str], **more: Any) -> dict[str, Any]:
     """The layout of stacked bars, a place for each layer, from 0 on; of very many only some are named.
 
@@ -106,13 +121,17 @@ def layer_layout(names: Sequence[str], **more: Any) -> dict[str, Any]:
     shown = range(0, len(names), every)
     angle, size = next((angle, size) for count, angle, size in TURNS if len(names) <= count)
     labels = [shorten(names[at], LABEL) for at in shown]
-    long = max(map(len, labels), default=0) * size * WIDTH * math.sin(math.radians(angle))
+    lengths = [len(label) * size * WIDTH for label in labels] or [0.0]
+    down, left = max(lengths) * math.sin(math.radians(angle)), lengths[0] * math.cos(math.radians(angle))
     places = axis(
         "", tickvals=list(shown), ticktext=list(map(text, labels)), tickangle=-angle, tickfont={"size": size},
         showgrid=False, zeroline=False, range=[-0.6, len(names) - 0.4],
     )  # fmt: skip
-    looks = layout(BARS + round(long), barmode="stack", bargap=0.15, xaxis=places, **more)
-    return looks | {"legend": looks["legend"] | {"traceorder": "reversed"}}
+    looks = layout(BARS + round(down), barmode="stack", bargap=0.15, xaxis=places, **more)
+    return looks | {
+        "legend": looks["legend"] | {"traceorder": "reversed"},
+        "margin": looks["margin"] | {"b": 6, "l": max(56, round(left))},  # below, names make room for themselves
+    }
 
 
 def menu(buttons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

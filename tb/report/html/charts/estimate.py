@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log10
 from typing import Any
 
 from tb.report.colours import PALE
-from tb.report.html.charts.chart import HEIGHT, INK, Chart, Styles, Table, axis, describe, layout, text
+from tb.report.html.charts.chart import HEIGHT, INK, Chart, Styles, Table, axis, describe, layout, log_axis, text
 from tb.report.layers import LayerRow
 from tb.report.summary import LayerSummary, signed
 
@@ -52,8 +51,8 @@ def estimate_chart(rows: Sequence[LayerRow], styles: Styles, launches: Sequence[
         data,
         layout(
             HEIGHT, wide=False, hovermode="closest",
-            xaxis=axis("cycles of the RTL", type="log", anchor="y2", range=_log_range(ends)),
-            yaxis=axis("estimated", type="log", domain=[0.42, 1]),
+            xaxis=log_axis("cycles of the RTL", *ends, anchor="y2"),
+            yaxis=log_axis("estimated", *ends, domain=[0.42, 1]),
             yaxis2=axis("error", tickformat="+.0%", domain=[0, 0.32]),
         ),
         Table(
@@ -95,10 +94,6 @@ def _band(x: list[float], y: list[float], yaxis: str) -> dict[str, Any]:
 def _line(x: list[float], y: list[float], yaxis: str) -> dict[str, Any]:
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "yaxis": yaxis, "line": {"color": INK, "width": 1},
             "hoverinfo": "skip", "showlegend": False}  # fmt: skip
-
-
-def _log_range(ends: Sequence[float]) -> list[float]:
-    return [log10(end) for end in ends]
 
 
 def _interval(layer: LayerSummary) -> str:

@@ -147,14 +147,14 @@ def heat_chart(summary: Summary, mesh: Mesh) -> Chart:
     steps = [("whole run", whole), *_steps(summary, mesh)]
     size, short = next(((size, short) for most, size, short in SIZES if cells.columns <= most), (0, True))
     data = []
-    for links, scale, title, place in ((False, SHARES, "of the cycles", 0.76), (True, LOADS, "flits a cycle", 0.24)):
+    for links, scale, title, place in ((False, SHARES, "of the cycles", 0.73), (True, LOADS, "flits a cycle", 0.23)):
         labels, what = cells.words(links=links, short=short)
         data.append({
             "type": "heatmap", "z": cells.values(whole, links=links), "text": labels, "customdata": what,
             "colorscale": scale, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "hoverongaps": False,
             "texttemplate": "%{text}<br>%{z:.0%}" if size else "", "textfont": {"size": size or 8},
             "hovertemplate": "%{customdata}: %{z:.1%}<extra></extra>",
-            "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 9, "len": 0.48, "y": place,
+            "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 9, "len": 0.46, "y": place,
                          "tickformat": ".0%" if not links else ".1f", "outlinewidth": 0, "x": 1.01},
         })  # fmt: skip
     slider = {

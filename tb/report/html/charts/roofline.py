@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tb.report.colours import VERMILION
-from tb.report.html.charts.chart import HEIGHT, INK, Chart, Styles, Table, axis, describe, layout, text
+from tb.report.html.charts.chart import HEIGHT, INK, Chart, Styles, Table, describe, layout, log_axis, text
 from tb.report.layers import LayerRow
 
 __all__ = ["roofline_chart"]
 
 NAMED = 8
 """Points that have room for their names."""
+PLACES = ("bottom center", "top center")
 
 
 def roofline_chart(rows: Sequence[LayerRow], styles: Styles, pe_count: int, bytes_per_cycle: float) -> Chart:
@@ -24,6 +25,8 @@ def roofline_chart(rows: Sequence[LayerRow], styles: Styles, pe_count: int, byte
     """
     rows = [row for row in rows if row.layer.macs and row.layer.cycles and sum(row.layer.dram_bytes.values())]
     intensity = {id(row): row.layer.macs / sum(row.layer.dram_bytes.values()) for row in rows}
+    # Names stand below and above their points in turn, for neighbours are near.
+    places = {id(row): PLACES[at % 2] for at, row in enumerate(sorted(rows, key=lambda row: intensity[id(row)]))}
     ridge = pe_count / bytes_per_cycle
     left, right = min([*intensity.values(), ridge]) / 2, max([*intensity.values(), ridge]) * 2
     data = [{
@@ -47,10 +50,12 @@ def roofline_chart(rows: Sequence[LayerRow], styles: Styles, pe_count: int, byte
             "type": "scatter", "mode": "markers+text" if len(rows) <= NAMED else "markers", "name": text(op),
             "x": [intensity[id(row)] for row in some], "y": [row.layer.macs / row.layer.cycles for row in some],
             "marker": marker, "customdata": [describe(row) for row in some],
-            "text": [text(row.layer.name) for row in some], "textposition": "bottom center", "textfont": {"size": 10},
+            "text": [text(row.layer.name) for row in some], "textposition": [places[id(row)] for row in some],
+            "textfont": {"size": 10},
             "cliponaxis": False,
             "hovertemplate": "%{customdata}<br><b>%{y:,.1f} MACs per cycle, %{x:,.2f} per byte</b><extra></extra>",
         })  # fmt: skip
+    heights = [row.layer.macs / row.layer.cycles for row in rows] + [most for _, most in below] + [pe_count]
     return Chart(
         "roofline",
         "Roofline",
@@ -60,7 +65,8 @@ def roofline_chart(rows: Sequence[LayerRow], styles: Styles, pe_count: int, byte
         "the line.",
         data,
         layout(
-            HEIGHT, wide=False, xaxis=axis("MACs per DRAM byte", type="log"), yaxis=axis("MACs per cycle", type="log"),
+            HEIGHT, wide=False, xaxis=log_axis("MACs per DRAM byte", left, right),
+            yaxis=log_axis("MACs per cycle", min(heights) / 1.6, pe_count * 1.6),
             hovermode="closest",
         ),
         Table(

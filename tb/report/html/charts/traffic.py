@@ -47,11 +47,13 @@ def energy_chart(rows: Sequence[LayerRow], units: Mapping[str, str]) -> Chart:
         kinds = list(dict.fromkeys(kind for each in of for kind in each))
         total = sum(sum(each.values()) for each in of)
         for at, kind in enumerate(kinds):
+            count = sum(each.get(kind, 0.0) for each in of)
+            table.append([name, kind, f"{count:,.0f}", unit, percent(count / total if total else None)])
+            if not count:
+                continue
             bar = _bar(kind, names, [each.get(kind, 0.0) for each in of], PALETTE[at], f"%{{y:.3g}} {unit}")
             data.append(bar | {"visible": name == next(iter(units))})
             shown.append(name)
-            count = sum(each.get(kind, 0.0) for each in of)
-            table.append([name, kind, f"{count:,.0f}", unit, percent(count / total if total else None)])
         table.append([name, "all", f"{total:,.0f}", unit, ""])
     buttons = [
         {"label": name, "method": "update",

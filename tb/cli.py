@@ -261,9 +261,11 @@ def report_runs(
     if out is None and len(records) > 1:
         raise BenchError(f"RUNS={runs}: give OUT=page.html, for they are several")
     page = out or Path("runs") / records[0].name / REPORT
-    write_html(page, records)
-    console = Console()
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    try:
+        write_html(page, records)
+    except OSError as error:
+        raise storage_error(error, str(page)) from error
+    Console().print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -14,8 +14,8 @@ from html import escape
 from typing import Any
 
 from tb.report.colours import PALETTE
-from tb.report.layers import LayerRow, describe_loss
-from tb.report.summary import percent, signed
+from tb.report.layers import LayerRow
+from tb.report.summary import CAUSES, largest_loss, percent, signed
 from tb.report.terminal import shorten
 
 __all__ = [
@@ -86,7 +86,7 @@ def layout(height: int, *, wide: bool = True, **more: Any) -> dict[str, Any]:
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "margin": {"l": 56, "r": 12, "t": 26, "b": 30},
-        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": INK}},
+        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": INK, "size": 11}},
         "legend": {"font": {"size": 11}, **({} if wide else BELOW)},
         **more,
     }
@@ -155,7 +155,9 @@ def describe(row: LayerRow) -> str:
     lines += [f"{layer.cycles:,} cycles; estimated {layer.estimated_cycles:,} ({signed(layer.estimate_error)})"]
     lines += [f"{layer.macs:,} MACs, {percent(layer.utilization)} of the PEs used"] if layer.macs else []
     lines += [f"{row.moved_bytes:,} DRAM bytes"]
-    lines += [f"bound: {row.bound} of the cycles; largest loss: {describe_loss(layer)}"]
+    lines += [f"bound: {row.bound} of the cycles"]
+    loss = largest_loss(layer.compute_cycles)
+    lines += [f"largest loss: {CAUSES[loss[0]]}, {percent(loss[1])}"] if loss else []
     return "<br>".join(lines)
 
 

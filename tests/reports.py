@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from rtl.contract.isa import TrafficClass
-from rtl.contract.params import chip_table, default_chip
+from rtl.contract.params import ChipParams, chip_table, default_chip
 from tb.report.mesh import LaunchLoad, Load
 from tb.report.record import RunRecord
 from tb.report.summary import CAUSES, LayerSummary, PartSummary, Summary
@@ -18,13 +18,17 @@ OPS = ("conv", "conv+maxpool", "depthwise", "fc", "avgpool")
 ENERGIES = {"mine": ("mac", "dram", "network"), "relative": ("mac", "dram")}
 
 
-def make_record(name: str = "made", cores: int = 4, layers: int = 5, launches: int = 1, seed: int = 1) -> RunRecord:
+def make_record(
+    name: str = "made", cores: int = 4, layers: int = 5, launches: int = 1, seed: int = 1,
+    chip: ChipParams | None = None,
+) -> RunRecord:  # fmt: skip
     """A run of so many layers in so many launches, and of a layer on the host behind them."""
     rng = random.Random(seed)
-    chip = default_chip(cores)
+    chip = chip or default_chip(cores)
     links = len(mesh_of(chip, ()).links)
     summary = Summary(
-        net="made <net>", cores=cores, array="16x16", sim="verilator", schedule="made up", seed=seed, pe_count=chip.pes,
+        net="made <net>", cores=chip.n_cores, array="16x16", sim="verilator", schedule="made up", seed=seed,
+        pe_count=chip.pes,
         memory={"latency_cycles": 64, "bytes_per_cycle": 16.0, "nodes": len(chip.memory_nodes)},
         lower_bound_cycles=1000.0, build_s=1.0, schedule_s=2.0, golden_s=0.5, bit_exact=True,
         energy_units={"mine": "pJ", "relative": "MAC"}, chip=chip_table(chip),
@@ -46,7 +50,7 @@ def make_record(name: str = "made", cores: int = 4, layers: int = 5, launches: i
 
 def _part(
     rng: random.Random, name: str, links: int, cores: int, memories: int, pes: int
-) -> tuple[PartSummary, Load]:  # fmt: skip
+) -> tuple[PartSummary, Load]:
     op = rng.choice(OPS)
     cycles = round(10 ** rng.uniform(2, 5))
     of_cores = [_split(rng, cycles, len(CAUSES)) for _ in range(cores)]

@@ -14,8 +14,6 @@ from tb.report.summary import CAUSES
 
 __all__ = ["LaunchLoad", "Load", "Mesh", "MeshLink", "MeshMemory"]
 
-_STEPS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
-
 
 @dataclass(frozen=True)
 class MeshMemory:
@@ -28,15 +26,23 @@ class MeshMemory:
 
 @dataclass(frozen=True)
 class MeshLink:
-    """One direction of a link at the router at (x, y): out of it by a port, or into it from what hangs there.
+    """One direction of a link, at a port of the router at (x, y).
 
-    Links between routers are those out of one; only cores and memory nodes have links into a router.
+    Attributes
+    ----------
+    outward : bool
+        Out of that router. Links between routers are those out of one; those into one come from a core or a memory
+        node.
+    source, target : str
+        From where to where it goes, in words.
     """
 
     x: int
     y: int
     port: str
-    outward: bool = True
+    outward: bool
+    source: str
+    target: str
 
 
 @dataclass(frozen=True)
@@ -126,22 +132,6 @@ class Mesh:
         """Of each row of the summary."""
         for launch in self.launches:
             yield from launch.rows if launch else (None,)
-
-    def ends(self, link: MeshLink) -> tuple[str, str]:
-        """From where to where a link goes, in words."""
-        router = f"router {link.y * self.width + link.x}"
-        there = self._behind(link)
-        return (router, there) if link.outward else (there, router)
-
-    def _behind(self, link: MeshLink) -> str:
-        """What a port of a router leads to."""
-        if link.port == "local":
-            return f"core {link.y * self.width + link.x}"
-        for number, node in enumerate(self.memory_nodes):
-            if (node.x, node.y, node.side) == (link.x, link.y, link.port):
-                return f"memory {number}"
-        dx, dy = _STEPS[link.port]
-        return f"router {(link.y + dy) * self.width + link.x + dx}"
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all."""

@@ -8,7 +8,7 @@ from estimator.events import Events
 from rtl.contract.activity import by_cause
 from rtl.contract.marks import Interval
 from rtl.contract.params import ChipParams
-from rtl.contract.routing import links, node_port
+from rtl.contract.routing import links, neighbour, node_port
 from tb.report.mesh import LaunchLoad, Load, Mesh, MeshLink, MeshMemory
 from tb.report.summary import CAUSES
 from tb.sim.job import LaunchResult
@@ -68,9 +68,23 @@ def _load(
 
 def _links(chip: ChipParams) -> list[MeshLink]:
     """Every direction of every link: out of the routers, then into them from cores and memory nodes by number."""
-    outward = [MeshLink(link.x, link.y, link.port.name.lower()) for link in links(chip)]
-    inward = [node_port(chip, node) for node in range(chip.n_nodes)]
-    return [*outward, *(MeshLink(link.x, link.y, link.port.name.lower(), outward=False) for link in inward)]
+    nodes = {node_port(chip, core): f"core {core}" for core in range(chip.n_cores)}
+    nodes |= {
+        node_port(chip, chip.memory_node_id(memory)): f"memory {memory}" for memory in range(len(chip.memory_nodes))
+    }
+
+    def router(x: int, y: int) -> str:
+        return f"router {y * chip.mesh_width + x}"
+
+    outward = [
+        MeshLink(link.x, link.y, link.port.name.lower(), True, router(link.x, link.y),
+                 router(*onward) if (onward := neighbour(chip, *link)) else nodes[link])
+        for link in links(chip)
+    ]  # fmt: skip
+    return outward + [
+        MeshLink(link.x, link.y, link.port.name.lower(), False, name, router(link.x, link.y))
+        for link, name in nodes.items()
+    ]
 
 
 def _causes(counts: Mapping[str, float]) -> list[float]:

@@ -99,7 +99,7 @@ def _layers_chart(records: Sequence[RunRecord], runs: Sequence[dict[Key, LayerRo
     }  # fmt: skip
     buttons = [
         {"label": label, "method": "update", "args": [{"y": values}, {"yaxis.title.text": title}]}
-        for (label, values), title in zip(forms.items(), ("cycles", f"cycles against {first_name(records)}"),
+        for (label, values), title in zip(forms.items(), ("cycles", f"cycles against {text(records[0].name)}"),
                                           strict=True)
     ]  # fmt: skip
     return Chart(
@@ -108,11 +108,6 @@ def _layers_chart(records: Sequence[RunRecord], runs: Sequence[dict[Key, LayerRo
         | {"barmode": "group", "legend": {}},
         _table(records, runs, layers),
     )  # fmt: skip
-
-
-def first_name(records: Sequence[RunRecord]) -> str:
-    """Of the run with which the others are compared."""
-    return text(records[0].name)
 
 
 def _totals_chart(records: Sequence[RunRecord]) -> Chart:
@@ -160,7 +155,7 @@ def _grid(records: Sequence[RunRecord], runs: Sequence[dict[Key, LayerRow]], lay
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["layer", *(f"{each.name}_cycles" for each in records)])
-    header, rows = ["layer", first_name(records)], []
+    header, rows = ["layer", records[0].name], []
     for each in records[1:]:
         header += [each.name, "change", "in %"]
     for layer in layers:

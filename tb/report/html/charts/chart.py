@@ -122,7 +122,8 @@ def layer_layout(names: Sequence[str], **more: Any) -> dict[str, Any]:
     angle, size = next((angle, size) for count, angle, size in TURNS if len(names) <= count)
     labels = [shorten(names[at], LABEL) for at in shown]
     lengths = [len(label) * size * WIDTH for label in labels] or [0.0]
-    down, left = max(lengths) * math.sin(math.radians(angle)), lengths[0] * math.cos(math.radians(angle))
+    down = max(lengths) * math.sin(math.radians(angle))
+    left = lengths[0] * math.cos(math.radians(angle)) if angle else 0.0
     places = axis(
         "", tickvals=list(shown), ticktext=list(map(text, labels)), tickangle=-angle, tickfont={"size": size},
         showgrid=False, zeroline=False, range=[-0.6, len(names) - 0.4],

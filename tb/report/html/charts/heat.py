@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from rtl.contract.params import Direction
+from rtl.contract.routing import OPPOSITE
 from tb.report.html.charts.chart import HEIGHT, INK, Chart, Table, layout, text
-from tb.report.mesh import Load, Mesh, MeshLink
+from tb.report.mesh import Load, Mesh
 from tb.report.summary import CAUSES, Summary, percent
 
 __all__ = ["heat_chart"]
@@ -20,10 +22,11 @@ __all__ = ["heat_chart"]
 SHARES = [[0, "#f7fbff"], [0.25, "#c6dbef"], [0.5, "#6baed6"], [0.75, "#2171b5"], [1, "#08306b"]]
 LOADS = [[0, "#fff7ec"], [0.25, "#fdd49e"], [0.5, "#fc8d59"], [0.75, "#d7301f"], [1, "#7f0000"]]
 """Blues and OrRd of ColorBrewer: both grow darker, whatever colours one sees."""
-ARROWS = {"north": "\u2191", "east": "\u2192", "south": "\u2193", "west": "\u2190"}
-OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
-SIZES = ((12, 10, False), (17, 8, True))
-"""Columns, the size of the font that fits them, and whether labels are short; more have no texts."""
+ARROWS = {Direction.NORTH: "\u2191", Direction.EAST: "\u2192", Direction.SOUTH: "\u2193", Direction.WEST: "\u2190"}
+BEYOND = {Direction.NORTH: (0, -1), Direction.SOUTH: (0, 1), Direction.EAST: (1, 0), Direction.WEST: (-1, 0)}
+"""From a port on, in columns and rows."""
+SIZES = ((9, 10, False), (12, 9, True), (17, 8, True))
+"""Columns or rows, the size of the font that fits them, and whether labels are short; more have no texts."""
 
 
 @dataclass(frozen=True)
@@ -107,29 +110,33 @@ class _Map:
 
     def _links(self) -> Iterator[_Cell]:
         for number, link in enumerate(self.mesh.links):
-            label, place = self._direction(link)
+            label, place = self._direction(link.x, link.y, Direction[link.port.upper()], outward=link.outward)
             yield _Cell(
-                place, label, label, " \u2192 ".join(self.mesh.ends(link)),
+                place, label, label, f"{link.source} \u2192 {link.target}",
                 lambda load, n=number: load.flits[n] / load.cycles, lambda load, n=number: f"{load.flits[n]:,} flits",
                 link=True,
             )  # fmt: skip
 
-    def _direction(self, link: MeshLink) -> tuple[str, tuple[int, int]]:
+    def _direction(self, x: int, y: int, port: Direction, *, outward: bool) -> tuple[str, tuple[int, int]]:
         """The label of a direction, and its place: one drives on the left."""
-        column, row = self._corner(link.x, link.y)
-        if link.port == "local":
-            return ("in", (column, row + 1)) if link.outward else ("out", (column + 1, row + 1))
-        heading = link.port if link.outward else OPPOSITE[link.port]
-        lane = {"east": 0, "west": 1, "south": 0, "north": 1}[heading]
-        dx, dy = {"north": (lane, -1), "south": (lane, 2), "east": (2, lane), "west": (-1, lane)}[link.port]
+        column, row = self._corner(x, y)
+        if port is Direction.LOCAL:
+            return ("in", (column, row + 1)) if outward else ("out", (column + 1, row + 1))
+        heading = port if outward else OPPOSITE[port]
+        lane = int(heading in (Direction.WEST, Direction.NORTH))
+        dx, dy = {
+            Direction.NORTH: (lane, -1), Direction.SOUTH: (lane, 2), Direction.EAST: (2, lane),
+            Direction.WEST: (-1, lane),
+        }[port]  # fmt: skip
         return ARROWS[heading], (column + dx, row + dy)
 
     def _memories(self) -> Iterator[_Cell]:
+        """Beyond the directions that come from them and go to them."""
         for number, node in enumerate(self.mesh.memory_nodes):
+            side = Direction[node.side.upper()]
+            dx, dy = BEYOND[side]
             for reads in (True, False):
-                link = MeshLink(node.x, node.y, node.side, outward=not reads)
-                _, (column, row) = self._direction(link)
-                dx, dy = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}[node.side]
+                _, (column, row) = self._direction(node.x, node.y, side, outward=not reads)
                 way = "reads" if reads else "writes"
                 yield _Cell(
                     (column + dx, row + dy), f"mem {number}<br>{way}", f"m{number}{way[0]}",
@@ -145,7 +152,8 @@ def heat_chart(summary: Summary, mesh: Mesh) -> Chart:
     assert whole is not None
     cells = _Map(mesh, summary.memory["bytes_per_cycle"])
     steps = [("whole run", whole), *_steps(summary, mesh)]
-    size, short = next(((size, short) for most, size, short in SIZES if cells.columns <= most), (0, True))
+    count = max(cells.columns, cells.rows)
+    size, short = next(((size, short) for most, size, short in SIZES if count <= most), (0, True))
     data = []
     for links, scale, title, place in ((False, SHARES, "of the cycles", 0.73), (True, LOADS, "flits a cycle", 0.23)):
         labels, what = cells.words(links=links, short=short)

@@ -11,6 +11,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
+from rtl.contract.params import Direction, MemoryNodeParams, default_chip
 from tb.report.html.charts.chart import Chart
 from tb.report.html.comparison import aligned, comparison_page
 from tb.report.html.report import write_html
@@ -61,7 +62,7 @@ def test_the_map_has_every_link_once_and_its_slider_every_layer() -> None:
     chart = _charts(record)["mesh"]
     cores, links = chart.data
     shown = [cell for row in links["customdata"] for cell in row if cell]
-    assert sorted(shown) == sorted(" \u2192 ".join(record.mesh.ends(link)) for link in record.mesh.links)
+    assert sorted(shown) == sorted(f"{link.source} \u2192 {link.target}" for link in record.mesh.links)
     assert "core 3 \u2192 router 3" in shown
     assert "memory 1 \u2192 router 3" in shown
     whole, *layers = chart.layout["sliders"][0]["steps"]
@@ -74,12 +75,23 @@ def test_the_map_has_every_link_once_and_its_slider_every_layer() -> None:
         if cell == "router 0 \u2192 router 1"
     )  # fmt: skip
     (number,) = (
-        at for at, link in enumerate(record.mesh.links) if record.mesh.ends(link) == ("router 0", "router 1")
+        at for at, link in enumerate(record.mesh.links) if (link.source, link.target) == ("router 0", "router 1")
     )
     for step, load in zip(layers, launch.parts, strict=True):
         assert step["args"][0]["z"][1][place[0]][place[1]] == round(load.flits[number] / load.cycles, 4)
     blocked = [[cell for row in step["args"][0]["z"][0] for cell in row].count(None) for step in (whole, layers[0])]
     assert blocked[1] - blocked[0] == 4, "routers count by launch: nobody knows of a layer alone"
+
+
+def test_no_two_things_have_one_place_on_the_map() -> None:
+    sides = [(1, 0, Direction.NORTH), (0, 0, Direction.WEST), (2, 1, Direction.EAST), (2, 1, Direction.SOUTH)]
+    chip = default_chip(6, memory_nodes=4)
+    record = make_record(chip=replace(chip, memory_nodes=tuple(MemoryNodeParams(*side) for side in sides)))
+    cores, links = _charts(record)["mesh"].data
+    shown = [[cell for row in trace["customdata"] for cell in row if cell] for trace in (cores, links)]
+    assert [len(cells) for cells in shown] == [2 * 6 + 2 * 4, len(record.mesh.links)]
+    assert not any(a and b for rows in zip(cores["customdata"], links["customdata"], strict=True)
+                   for a, b in zip(*rows, strict=True))  # fmt: skip
 
 
 def test_csv_has_all_columns_in_full_and_nothing_for_what_is_unknown() -> None:

@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.ready
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
 SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED PRUNE SHAPE INPUT CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH ENERGY TRACE INTERVAL JOBS
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE WAVES FRESH
+SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE WAVES REPORT FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES JOBS OUT
 # And of `make experiment`.
@@ -26,7 +26,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
+.PHONY: help setup sim report check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 
 sim: $(STAMP) ## simulate a network: make sim NET=vgg16 CORES=4
 	@$(BIN)/python -m tb.cli sim $(call args,$(SIM_OPTIONS)) $(call flags,$(SIM_FLAGS))
+
+report: $(STAMP) ## the page of a run again, or of several side by side: make report RUNS=lenet5-1cores,lenet5-4cores OUT=page.html
+	@$(BIN)/python -m tb.cli report $(call args,RUNS OUT)
 
 check: $(STAMP) ## all but the simulation, in seconds: what runs where and why, estimated cycles, int8 error: make check NET=model.onnx
 	@$(BIN)/python -m tb.cli check $(call args,$(CHECK_OPTIONS)) $(call flags,OVERLAP)

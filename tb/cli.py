@@ -36,7 +36,7 @@ from tb.bench.campaign import Campaign, Case
 from tb.bench.console import CampaignConsole
 from tb.bench.energy import report_energies
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
-from tb.bench.table import commit, print_report, record, require_writable, write_report
+from tb.bench.table import print_report, record, require_writable, write_report
 from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
@@ -55,8 +55,11 @@ from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.build import SIMULATORS, build_model, emit_chip
 from tb.report.check import CHECK, facts_of, print_check
 from tb.report.files import outputs, require_pictures, write_output
+from tb.report.html.report import write_html
 from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
+from tb.report.provenance import commit
+from tb.report.record import FILES, REPORT, RunRecord
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_batch, parse_jobs, processors
 from tb.run.energies import prices_of
@@ -205,6 +208,7 @@ def sim(
         int, typer.Option(help="Cycles between the counts of a timeline (flits, DRAM bytes, busy PEs).")
     ] = 1_000,
     waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
+    report: Annotated[bool, typer.Option(help="Write runs/NAME/report.html.")] = True,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
@@ -229,6 +233,7 @@ def sim(
         waves=waves,
         trace=parse_form(trace),
         interval=interval,
+        report=report,
         schedule=schedule,
         launches=launches,
         fuse=fuse,
@@ -255,12 +260,30 @@ def sim(
     finally:
         watcher.done()
     print_summary(summary, console)
-    console.print(f"summary: {options.folder / 'summary.json'}", highlight=False)
+    written = [name for name in FILES if report or name != REPORT]
+    console.print(f"written: {', '.join(written)} in {options.folder}", highlight=False, soft_wrap=True)
     if options.trace is not None:
         line = f"timeline: {timeline_file(options)}; {FORMS[options.trace].opens}"
         console.print(line, highlight=False, soft_wrap=True)
     if not summary.bit_exact:
         raise typer.Exit(1)
+
+
+@app.command(name="report")
+def report_runs(
+    runs: Annotated[str, typer.Option(help="Names a,b of runs, or paths of their folders; the first is the measure.")],
+    out: Annotated[Path | None, typer.Option(help="The page; runs/NAME/report.html of one run otherwise.")] = None,
+) -> None:
+    """Write the page of a run again, or of several side by side: runs that have come to their ends."""
+    records = [RunRecord.load(name.strip()) for name in runs.split(",")]
+    if out is None and len(records) > 1:
+        raise BenchError(f"RUNS={runs}: give OUT=page.html, for they are several")
+    page = out or Path("runs") / records[0].name / REPORT
+    try:
+        write_html(page, records)
+    except OSError as error:
+        raise storage_error(error, str(page)) from error
+    Console().print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -47,13 +47,19 @@ class Interval:
     mark : int
         Number of the mark at its end; 0 of a launch without marks, which is one part.
     cycles : float
-    compute_cycles : dict of str to float
-        What the compute units did, mean over the cores.
+    cores : tuple of dict of str to float
+        What the compute unit of each core did, up to its own mark.
     """
 
     mark: int
     cycles: float
-    compute_cycles: Mapping[str, float]
+    cores: tuple[Mapping[str, float], ...]
+
+    @property
+    def compute_cycles(self) -> dict[str, float]:
+        """What the compute units did, mean over the cores."""
+        names = {name: None for core in self.cores for name in core}
+        return {name: sum(core.get(name, 0) for core in self.cores) / len(self.cores) for name in names}
 
 
 def marks_of(chip: ChipParams, streams: Mapping[tuple[int, Unit], Sequence[bytes]]) -> tuple[tuple[int, ...], ...]:
@@ -117,22 +123,26 @@ def intervals_of(activity: Activity, marks: Sequence[Sequence[Mark]]) -> tuple[I
     """
     if activity.cycles is None:
         raise ValueError("an activity without time has no parts: nobody looked at its cycles")
+    whole = tuple(core.compute_cycles for core in activity.cores)
     if not any(marks):
-        return (Interval(0, activity.cycles, activity.compute_cycles),)
+        return (Interval(0, activity.cycles, whole),)
     of_core = [{mark.number: mark for mark in some} for some in marks]
-    causes = activity.compute_cycles
     began: float = 0
-    before: Mapping[str, float] = dict.fromkeys(causes, 0)
+    before: Sequence[Mapping[str, float]] = [dict.fromkeys(core, 0) for core in whole]
     parts: list[Interval] = []
-    reached: list[Mapping[str, float]] = [{} for _ in activity.cores]
     ends = ends_of(activity.cycles, marks)
     for number, end in ends.items():
-        reached = [
-            some[number].compute_cycles if number in some else old for some, old in zip(of_core, reached, strict=True)
-        ]
-        done = causes
+        done = whole
         if number != max(ends):
-            done = {name: sum(core.get(name, 0) for core in reached) / len(reached) for name in causes}
-        parts.append(Interval(number, end - began, {name: done[name] - before[name] for name in causes}))
+            done = [
+                some[number].compute_cycles if number in some else old
+                for some, old in zip(of_core, before, strict=True)
+            ]
+        parts.append(Interval(number, end - began, tuple(map(_since, done, before))))
         began, before = end, done
     return tuple(parts)
+
+
+def _since(done: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """What was done since something was."""
+    return {name: done.get(name, 0) - count for name, count in before.items()}

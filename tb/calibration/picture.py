@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 
 from tb.calibration.record import Calibration
 from tb.calibration.validation import team
+from tb.report.colours import BLUE, GREEN, ORANGE
 
 __all__ = ["picture"]
 
-STYLES = {"1 core": ("#0072b2", "o"), "2-8 cores": ("#e69f00", "s"), "over 8 cores": ("#009e73", "^")}
-"""Colours of Okabe and Ito, and markers beside them."""
+STYLES = {"1 core": (BLUE, "o"), "2-8 cores": (ORANGE, "s"), "over 8 cores": (GREEN, "^")}
+"""Colours, and markers beside them."""
 
 
 def picture(found: Calibration) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from estimator import Coefficients, Provenance
 from rtl.contract.params import ChipParams, default_chip
-from tb.bench.table import commit
 from tb.calibration.fit import Fit, Sample, fit, predictor
 from tb.calibration.kernels import kernels_of
 from tb.calibration.layers import load_networks, measure_network
@@ -20,6 +19,7 @@ from tb.calibration.record import Calibration, JudgedKernel
 from tb.calibration.validation import bands_of, folds_of, judge
 from tb.files import write_atomically
 from tb.model.hardware import hardware_fingerprint
+from tb.report.provenance import commit
 
 __all__ = ["FOLDER", "Plan", "calibrate", "write_report"]
 

@@ -57,8 +57,14 @@ class Point:
 
     @property
     def arguments(self) -> Sequence[str]:
+        """Those of its run, without a page of its own: there are hundreds of points."""
+        return "sim", *self.options, "--no-report"
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What it asks for, of a run or of a check."""
         return (
-            "sim", "--net", self.net, "--chip", str(self.chip_file), "--schedule", self.schedule,
+            "--net", self.net, "--chip", str(self.chip_file), "--schedule", self.schedule,
             "--bandwidth", f"{self.bytes_per_cycle:g}", "--batch", str(self.batch),
             "--overlap" if self.overlap else "--no-overlap",
         )  # fmt: skip
@@ -102,7 +108,7 @@ class Forecast:
 
     @property
     def arguments(self) -> Sequence[str]:
-        return "check", *self.point.arguments[1:]
+        return "check", *self.point.options
 
     @property
     def identity(self) -> str:

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from tb.bench.campaign import Campaign, CaseResult, Task, largest_first
 from tb.bench.console import CampaignConsole
-from tb.bench.table import commit
 from tb.experiment.experiment import Experiment
 from tb.experiment.point import Forecast, Point
 from tb.experiment.records import ESTIMATE, RTL, Book, Record
 from tb.files import write_atomically
 from tb.report.files import require_pictures
+from tb.report.provenance import commit
 
 __all__ = ["run_experiment"]
 

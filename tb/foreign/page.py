@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tb.bench.table import commit
 from tb.files import write_atomically
 from tb.foreign.correction import FOLDER, TERMS, ClassCorrection, Correction
 from tb.foreign.tools import find_tool
 from tb.report.markdown import table
+from tb.report.provenance import commit
 from tb.report.summary import percent, signed
 
 __all__ = ["page", "write_page"]

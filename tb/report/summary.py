@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rtl.contract.isa import TrafficClass
 from tb.files import write_atomically
 
 __all__ = [
     "CAUSES",
+    "VERSION",
     "LayerSummary",
     "PartSummary",
     "Summary",
@@ -22,6 +23,9 @@ __all__ = [
     "signed",
     "whole_interval",
 ]
+
+VERSION = 1
+"""Of what summary.json holds: it rises where `Summary.load` could no longer read what was written before."""
 
 CAUSES = {
     "stream": "streaming",
@@ -101,7 +105,7 @@ class LayerSummary:
                 self, name=part.name, op=part.op, cycles=part.cycles or 0, estimated_cycles=part.estimated_cycles,
                 macs=part.macs, utilization=part.macs / (pe_count * part.cycles) if part.cycles else 0.0,
                 dram_bytes=part.dram_bytes, compute_cycles=part.compute_cycles, mapping=part.mapping, parts=(),
-                energy=part.energy,
+                energy=part.energy, estimated_interval=None,
             )
             for part in self.parts
         ]  # fmt: skip
@@ -162,6 +166,10 @@ class Summary:
     """What speaks against the estimator's coefficients, if anything does."""
     energy_units: Mapping[str, str] = field(default_factory=dict)
     """Sets of constants for energies, and their units; the set of the user comes first."""
+    chip: Mapping[str, Any] = field(default_factory=dict)
+    """The chip, as its file has it (`rtl.contract.params.chip_table`)."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What it was made of (`tb.report.provenance`)."""
     layers: list[LayerSummary] = field(default_factory=list)
 
     @property
@@ -264,11 +272,40 @@ class Summary:
         facts |= {name: getattr(self, name) for name in derived}
         for layer, record in zip(self.layers, layers, strict=True):
             record |= {"estimate_error": layer.estimate_error, "edp": layer.edp}
-        return {**facts, "layers": layers}
+        return {"version": VERSION, **facts, "layers": layers}
+
+    @classmethod
+    def load(cls, path: Path) -> Summary:
+        """Read what `save` has written.
+
+        Raises
+        ------
+        OSError
+            If there is no such file.
+        ValueError
+            If it is none of this `VERSION`.
+        """
+        facts = json.loads(path.read_text())
+        if not isinstance(facts, dict) or facts.get("version") != VERSION:
+            raise ValueError(f"{path} is no summary of version {VERSION}")
+        layers = [
+            replace(_known(LayerSummary, layer), parts=[_known(PartSummary, part) for part in layer["parts"]])
+            for layer in facts["layers"]
+        ]
+        return replace(_known(cls, facts), layers=layers)
 
     def save(self, path: Path) -> None:
         """Write the summary whole or not at all."""
         write_atomically(path, (json.dumps(self.as_dict(), indent=1) + "\n").encode())
+
+
+T = TypeVar("T")
+
+
+def _known(kind: type[T], facts: Mapping[str, Any]) -> T:
+    """A record of the facts that are its own; what is derived of them is left out."""
+    names = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType] - a dataclass
+    return kind(**{name: facts[name] for name in names})
 
 
 def whole_interval(

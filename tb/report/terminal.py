@@ -13,7 +13,8 @@ from rich.text import Text
 
 from golden.int8.quant import QuantisationError
 from tb.report.densities import density_lines
-from tb.report.summary import CAUSES, LayerSummary, Summary, describe_forecast, largest_loss, percent, signed
+from tb.report.layers import describe_loss, layer_columns, layer_rows
+from tb.report.summary import CAUSES, Summary, describe_forecast, percent, signed
 
 __all__ = ["PIPE_WIDTH", "energy_line", "notes", "print_summary", "shorten"]
 
@@ -124,44 +125,29 @@ def _table(summary: Summary, width: int) -> Table:
 
 
 def _columns(summary: Summary) -> list[_Column]:
-    layers = summary.rows
-    names, losses = [layer.name for layer in layers], [_loss(layer) for layer in layers]
+    rows = layer_rows(summary)
+    cells = {column.key: [column.cell(row) for row in rows] for column in layer_columns(summary)}
+    headers = {column.key: column.header for column in layer_columns(summary)}
     # What the host computed may be cut; the losses of the chip are figures.
-    figures = [loss for layer, loss in zip(layers, losses, strict=True) if not layer.on_host]
+    figures = [loss for row, loss in zip(rows, cells["largest_loss"], strict=True) if not row.layer.on_host]
+    least = {
+        "layer": min(NAME_WIDTH, _longest([*cells["layer"], "total"])),
+        "largest_loss": _longest([*figures, describe_loss(summary), headers["largest_loss"]]),
+    }
     return [
-        _Column("layer", names, "total", least=min(NAME_WIDTH, _longest([*names, "total"]))),
-        _Column("op", [layer.op for layer in layers], ""),
-        _Column("cycles", [f"{layer.cycles:,}" if layer.cycles else "" for layer in layers], f"{summary.cycles:,}"),
-        _Column(
-            "estimated", [f"{layer.estimated_cycles:,}" if layer.cycles else "" for layer in layers],
-            f"{summary.estimated_cycles:,}",
-        ),
-        _Column(
-            "error", [signed(layer.estimate_error) if layer.cycles else "" for layer in layers],
-            signed(summary.estimate_error),
-        ),
-        _Column(
-            "utilised", [percent(layer.utilization) if layer.macs else "" for layer in layers],
-            percent(summary.utilization),
-        ),
-        _Column(
-            "DRAM MB", [f"{(sum(layer.dram_bytes.values()) + layer.host_bytes) / 1e6:.2f}" for layer in layers],
-            f"{sum(summary.dram_bytes.values()) / 1e6:.2f}",
-        ),
-        _Column("largest loss", losses, _loss(summary), least=_longest([*figures, _loss(summary), "largest loss"])),
-        _Column(
-            "bits", ["equal" if layer.bit_exact else "DIFFER" for layer in layers],
-            "equal" if summary.bit_exact else "no", styles=VERDICTS,
-        ),
-    ]  # fmt: skip
-
-
-def _loss(of: LayerSummary | Summary) -> str:
-    """The largest loss and its share; of a layer on the host, the operators that it computed."""
-    if isinstance(of, LayerSummary) and of.on_host:
-        return of.mapping
-    loss = largest_loss(of.compute_cycles)
-    return f"{loss[0]} {percent(loss[1])}" if loss else ""
+        _Column(headers[key], cells[key], total, least.get(key), VERDICTS if key == "bit_exact" else {})
+        for key, total in {
+            "layer": "total",
+            "op": "",
+            "cycles": f"{summary.cycles:,}",
+            "estimated_cycles": f"{summary.estimated_cycles:,}",
+            "estimate_error": signed(summary.estimate_error),
+            "utilization": percent(summary.utilization),
+            "moved_bytes": f"{sum(summary.dram_bytes.values()) / 1e6:.2f}",
+            "largest_loss": describe_loss(summary),
+            "bit_exact": "equal" if summary.bit_exact else "no",
+        }.items()
+    ]
 
 
 def _fitted(columns: list[_Column], width: int) -> list[_Column]:

@@ -13,18 +13,20 @@ from golden.int8.density import densities
 from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
 from rtl.contract.activity import Activity
-from rtl.contract.marks import intervals_of
-from rtl.contract.params import ChipParams
+from rtl.contract.marks import Interval, intervals_of
+from rtl.contract.params import ChipParams, chip_table
 from scheduler.plan.program import HostStep, Part, Plan, Step
 from scheduler.plan.repeated import repeated_macs
 from scheduler.plan.traffic import part_bytes
 from tb.model.build import Model
 from tb.model.hardware import hardware_fingerprint
+from tb.report.mesh import LaunchLoad, Mesh
 from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.bound import lower_bound_cycles
 from tb.run.counts import events_of
 from tb.run.energies import energies_of, prices_of
 from tb.run.ledger import Ledger
+from tb.run.loads import launch_load, mesh_of
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled
 from tb.run.workload import HostEnd, Workload
@@ -68,6 +70,7 @@ def begin_summary(
         pruning=workload.pruning.note if workload.pruning else "",
         densities=_densities(workload),
         calibration_note=_calibration_note(),
+        chip=chip_table(chip),
     )
 
 
@@ -123,8 +126,8 @@ def fill_summary(
     estimated_parts: Sequence[Sequence[float]] = (),
     prices: Sequence[Prices] = (),
     intervals: Sequence[tuple[float, float] | None] = (),
-) -> None:
-    """Enter layers and verdict into a summary whose `failure` is known.
+) -> Mesh:
+    """Enter layers and verdict into a summary whose `failure` is known; what the mesh did, layer by layer.
 
     Parameters
     ----------
@@ -137,24 +140,31 @@ def fill_summary(
     intervals : sequence of (float, float) or None
         Of each step, cycles between which it is expected to lie.
     """
+    chip = plan.chip
     summary.energy_units = {each.name: each.unit for each in prices}
+    loads: list[LaunchLoad | None] = []
     for index in sorted(ledger.results):
         result = ledger.results[index]
-        if result.ok:
-            step, exact = plan.steps[index], ledger.exact[index]
-            activity = None if isinstance(step, HostStep) else Activity.from_counters(result.cycles, result.counters)
-            layer = _layer(plan, step, result, activity, exact, estimated_cycles[index], summary.pe_count)
-            parts = _parts(plan, step, result, activity, estimated_parts[index] if estimated_parts else ())
-            if not isinstance(step, HostStep):
-                marked = [part.cycles or 0 for part in parts]
-                energy, apart = energies_of(ledger.events[index], prices, result.cycles, marked)
-                layer = replace(layer, energy=energy)
-                parts = [replace(part, energy=some) for part, some in zip(parts, apart, strict=True)]
-            interval = intervals[index] if intervals else None
-            summary.layers.append(replace(layer, parts=parts, estimated_interval=interval))
+        if not result.ok:
+            continue
+        step, exact, load = plan.steps[index], ledger.exact[index], None
+        activity = None if isinstance(step, HostStep) else Activity.from_counters(result.cycles, result.counters)
+        layer = _layer(plan, step, result, activity, exact, estimated_cycles[index], summary.pe_count)
+        marked = _marked(step, result, activity)
+        parts = _parts(plan, step, activity, marked, estimated_parts[index] if estimated_parts else ())
+        if not isinstance(step, HostStep):
+            events = ledger.events[index]
+            energy, apart = energies_of(events, prices, result.cycles, [part.cycles or 0 for part in parts])
+            layer = replace(layer, energy=energy)
+            parts = [replace(part, energy=some) for part, some in zip(parts, apart, strict=True)]
+            load = launch_load(chip, result, events, marked)
+        interval = intervals[index] if intervals else None
+        summary.layers.append(replace(layer, parts=parts, estimated_interval=interval))
+        loads.append(load)
     summary.mismatches = ledger.mismatches
     summary.first_difference = ledger.first_difference()
     summary.bit_exact = summary.failure is None and ledger.good and len(summary.layers) == len(plan.steps)
+    return mesh_of(chip, loads)
 
 
 def describe_schedule(plan: Plan) -> str:
@@ -215,8 +225,16 @@ def _layer(
     )
 
 
+def _marked(step: Step, result: LaunchResult, activity: Activity | None) -> Sequence[Interval]:
+    """What the marks of all cores say of each part; nothing of one part alone, or where there are not marks for all."""
+    if activity is None or len(step.parts) == 1 or not any(result.marks):
+        return ()
+    marked = intervals_of(activity, result.core_marks)
+    return marked if len(marked) == len(step.parts) else ()
+
+
 def _parts(
-    plan: Plan, step: Step, result: LaunchResult, activity: Activity | None, estimated: Sequence[float]
+    plan: Plan, step: Step, activity: Activity | None, marked: Sequence[Interval], estimated: Sequence[float]
 ) -> list[PartSummary]:
     """What is known of each part: with the marks of all cores, where its cycles went."""
     parts = [PartSummary(part.name, part.op, part.macs, part.mapping) for part in step.parts]
@@ -226,8 +244,7 @@ def _parts(
     for traffic, count in activity.dram_bytes.items():  # what fetch units read ahead goes to the last
         bytes_of[-1][traffic] += count - sum(some[traffic] for some in bytes_of)
     parts = [replace(part, dram_bytes=some) for part, some in zip(parts, bytes_of, strict=True)]
-    marked = intervals_of(activity, result.core_marks) if any(result.marks) else ()
-    if len(marked) != len(parts):
+    if not marked:
         return parts
     cycles = estimated or [0.0] * len(parts)
     return [

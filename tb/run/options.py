@@ -48,6 +48,8 @@ class RunOptions:
     """Form of the file with the run's timeline (`tb.timeline.files.FORMS`); None: no timeline is recorded."""
     interval: int = 1_000
     """Cycles between the counts of a timeline."""
+    report: bool = False
+    """Write report.html, too."""
     jobs: int | None = 1
     """Simulator processes at once; None: one for each processor, as far as there is work and memory for it."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tb.report.html.report import write_html
+from tb.report.provenance import provenance
+from tb.report.record import REPORT, RunRecord
 from tb.report.summary import Summary
 from tb.report.watcher import Watcher
 from tb.run.energies import prices_of
@@ -43,7 +46,7 @@ class Run:
         self._load = load
 
     def execute(self) -> Summary:
-        """Do everything; the summary is in runs/<name>/summary.json when this returns.
+        """Do everything; the record is in runs/<name> when this returns (`tb.report.record`).
 
         Raises
         ------
@@ -63,6 +66,7 @@ class Run:
         plan = scheduled.plan
         summary = begin_summary(self.net, options, workload, scheduled, model)
         mark = fingerprint(options, workload, plan, design)
+        summary.provenance = provenance(mark)
         with RunDir(options.folder, mark, fresh=options.fresh) as folder:
             ledger = Ledger(plan, workload.expected, folder, timeline=options.trace is not None)
             launches = Launches(
@@ -76,11 +80,14 @@ class Run:
                 watcher.done()
             summary.processes, summary.simulation_s = simulation.processes, simulation.seconds
             summary.failure = ledger.failure() or crash
-            fill_summary(
+            mesh = fill_summary(
                 summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts, prices,
                 scheduled.intervals,
             )  # fmt: skip
-            summary.save(folder.path / "summary.json")
+            record = RunRecord(options.name, summary, mesh)
+            if options.report:
+                write_html(folder.path / REPORT, [record])
+            record.save(folder.path)
             write_timeline(options, plan, ledger.results, folder)
             self.results = [ledger.results[index] for index in sorted(ledger.results) if ledger.results[index].ok]
         return summary

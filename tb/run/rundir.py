@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from tb.errors import BenchError, storage_error
 from tb.files import write_atomically
+from tb.report.record import FILES
 from tb.sim.job import LaunchResult, Region
 
 __all__ = ["RunDir"]
@@ -20,8 +21,8 @@ _OLD = ".old-"
 
 
 class RunDir:
-    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), summary.json,
-    and trace.pftrace or trace.json with a timeline.
+    """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), the files of its
+    record (`tb.report.record`), and trace.pftrace or trace.json with a timeline.
 
     Use as a context manager. Opening it with another fingerprint than last time forgets the launches kept there.
     """
@@ -56,7 +57,8 @@ class RunDir:
             self._lock.acquire(timeout=0)
             self._clear_leavings()
             # Of an earlier run; this one has none until it has come to its end.
-            (self.path / "summary.json").unlink(missing_ok=True)
+            for name in FILES:
+                (self.path / name).unlink(missing_ok=True)
             mark = self.path / "fingerprint"
             launches = self.path / "launches"
             known = mark.read_text() if mark.exists() else None

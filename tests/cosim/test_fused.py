@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from estimator import estimate
 from rtl.contract.activity import Activity
+from rtl.contract.isa import TrafficClass
 from rtl.contract.marks import intervals_of
 from rtl.contract.params import ChipParams, default_chip
+from rtl.contract.regs import START_CYCLES
 from scheduler.fuse.forms import Forms
 from scheduler.kinds.fused import Fused
 from tb.model.build import build_model, emit_chip
+from tb.report.mesh import LaunchLoad, Mesh
+from tb.run.counts import events_of
+from tb.run.loads import launch_load, mesh_of
+from tb.sim.job import LaunchResult
 from tb.sim.settings import MemorySettings
 from tests.chips import FOUR_CORES, MULTICAST_CORE, SMALL_CORE, TWO_CORES
 from tests.layers import run_plans
@@ -53,9 +60,27 @@ def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, fold
         assert len(intervals) == count
         assert sum(interval.cycles for interval in intervals) == result.cycles
         (launch,) = (launch for launch in check.plan.launches if launch.program_base == check.launch.program_base)
+        _check_loads(launch_load(chip, result, events_of(chip, launch), intervals), result, mesh_of(chip, ()))
         measured, predicted = measured + result.cycles, predicted + estimate(launch, chip, settings).cycles
     if not settings.stall_256:  # the estimator knows no moods
         assert predicted == pytest.approx(measured, rel=0.08)
+
+
+def _check_loads(load: LaunchLoad, result: LaunchResult, mesh: Mesh) -> None:
+    """The loads of a launch are its counters, and those of its parts add up to them."""
+    whole, counters = load.whole, result.counters
+    assert sum(load.parts[1:], load.parts[0]) == replace(whole, blocked=None)
+    for link, flits in zip(mesh.links, whole.flits, strict=True):
+        router = link.y * mesh.width + link.x
+        if link.outward:
+            assert flits == counters["router"][router][f"flits_{link.port}"]
+        elif link.port == "local":
+            assert flits == counters["core"][router]["flits_out"]
+    for way, counts in (("read", whole.read_bytes), ("write", whole.write_bytes)):
+        names = [f"{way}_{kind.name.lower()}_bytes" for kind in TrafficClass]
+        assert counts == [sum(node[name] for name in names) for node in counters["memory"]]
+    assert whole.blocked == [router["blocked"] for router in counters["router"]]
+    assert all(sum(core) == result.cycles - START_CYCLES for core in whole.cores)
 
 
 @pytest.mark.parametrize("settings", [CALM, ROUGH], ids=["calm", "rough"])

@@ -78,7 +78,7 @@ def test_lenet5_is_bit_exact_and_summed_up(lenet5: Workload, options: RunOptions
     weights = sum(node.weight.size for node in lenet5.graph.nodes if hasattr(node, "weight"))
     assert record["dram_bytes"]["weight"] >= weights
     assert sorted(p.name for p in (options.runs_dir / "test").iterdir()) == [
-        ".lock", "fingerprint", "launches", "sim.log", "summary.json",
+        ".lock", "fingerprint", "launches", "layers.csv", "mesh.json", "sim.log", "summary.json",
     ]  # fmt: skip
 
 

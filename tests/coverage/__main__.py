@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tb.bench.table import commit
 from tb.errors import BenchError, RunError
+from tb.report.provenance import commit
 from tests.coverage.campaign import gather
 from tests.coverage.points import KINDS
 from tests.coverage.report import TARGETS, covers_part, judge, write_pages

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from golden.zoo import ZOO
-from tb.bench.table import commit
 from tb.report.markdown import table
+from tb.report.provenance import commit
 
 NETS = (
     "lenet5", "squeezenet1_1", "mobilenet_v2", "mobilenet_v1", "googlenet", "alexnet", "resnet18", "resnet50", "vgg11",

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from golden.int8.quant import QuantisationError
-from tb.bench.table import commit
 from tb.files import write_atomically
 from tb.report.markdown import table
+from tb.report.provenance import commit
 from tb.report.summary import Summary, percent
 from tb.run.facts import estimated_summary
 from tb.run.options import RunOptions

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tb.bench.table import commit, require_writable
+from tb.bench.table import require_writable
 from tb.errors import BenchError, ToolError
+from tb.report.provenance import commit
 from tests.mutation.blocks import BLOCKS
 from tests.mutation.campaign import ROOT, CampaignError, run_named
 from tests.mutation.records import Record, Records, sources

@@ -23,10 +23,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tb.bench.table import commit, require_writable
+from tb.bench.table import require_writable
 from tb.errors import BenchError
 from tb.files import write_atomically
 from tb.report.markdown import table
+from tb.report.provenance import commit
 
 __all__ = ["CAMPAIGNS", "Campaign", "Outcome", "main", "run_campaigns"]
 

@@ -13,10 +13,10 @@ from statistics import fmean, median
 
 from golden.int8.quant import QuantisationError
 from scheduler.schedule import usual_schedule
-from tb.bench.table import commit
 from tb.cli import parse_shapes, parse_values
 from tb.files import write_atomically
 from tb.report.markdown import table
+from tb.report.provenance import commit
 from tb.report.summary import Summary, percent
 from tb.run.facts import estimated_summary
 from tb.run.options import RunOptions

@@ -1,4 +1,4 @@
-"""`tb.cli bench` on real runs: figures in both files, and nothing is simulated twice."""
+"""`tb.cli bench` on real runs: figures in both files, nothing is simulated twice, and the page of a run is right."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tb.report.summary import CAUSES
+from tests.browser import look, needs_browser
+
+RUN = Path("runs") / "lenet5-1cores"
+
 
 def _bench(folder: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -15,18 +22,73 @@ def _bench(folder: Path) -> str:
     return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
 
 
-def test_lenet5_is_run_once_and_reported(tmp_path: Path) -> None:
-    assert "(up to date)" not in _bench(tmp_path)
-    summary = json.loads((tmp_path / "runs" / "lenet5-1cores" / "summary.json").read_text())
-    first = json.loads((tmp_path / "runs" / "bench.json").read_text())
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a bench of one run was made."""
+    folder = tmp_path_factory.mktemp("bench")
+    assert "(up to date)" not in _bench(folder)
+    return folder
+
+
+def test_lenet5_is_run_once_and_reported(folder: Path) -> None:
+    summary = json.loads((folder / RUN / "summary.json").read_text())
+    first = json.loads((folder / "runs" / "bench.json").read_text())
     (run,) = first["runs"]
     assert (run["net"], run["cores"], run["bit_exact"], run["failure"]) == ("lenet5", 1, True, None)
     assert run["cycles"] == summary["cycles"]
     assert run["dram_bytes"] == summary["dram_bytes"]
     assert run["worst_layer"]["name"] in {layer["name"] for layer in summary["layers"]}
-    assert f"| lenet5 | 1 | {run['cycles']:,} |" in (tmp_path / "runs" / "bench.md").read_text()
-    log = tmp_path / "runs" / "lenet5-1cores" / "bench.log"
+    assert f"| lenet5 | 1 | {run['cycles']:,} |" in (folder / "runs" / "bench.md").read_text()
+    log = folder / RUN / "bench.log"
     log.unlink()
-    assert "(up to date)" in _bench(tmp_path)
+    assert "(up to date)" in _bench(folder)
     assert not log.exists()
-    assert json.loads((tmp_path / "runs" / "bench.json").read_text()) == first
+    assert json.loads((folder / "runs" / "bench.json").read_text()) == first
+
+
+@needs_browser
+def test_the_page_of_a_run_shows_the_numbers_of_its_summary(folder: Path, tmp_path: Path) -> None:
+    summary = json.loads((folder / RUN / "summary.json").read_text())
+    found = look(
+        folder / RUN / "report.html",
+        """
+        await drawn;
+        const figure = (key) => document.getElementById(key);
+        const causes = figure("causes"), mesh = figure("mesh");
+        const sums = Object.fromEntries(causes.data.map((trace) => [trace.name, trace.y.reduce((a, b) => a + b)]));
+        const steps = mesh.layout.sliders[0].steps;
+        await Plotly[steps.at(-1).method](mesh, ...steps.at(-1).args);
+        const table = document.querySelector(".sortable"), column = (n) => [...table.tBodies[0].rows].map(
+          (row) => row.cells[n].dataset.value);
+        const headings = [...table.tHead.rows[0].cells], at = headings.findIndex((h) => h.innerText === "cycles");
+        const sorted = [];
+        for (let click = 0; click < 2; click++) {
+          headings[at].firstElementChild.click();
+          sorted.push(column(at).map(Number));
+        }
+        let saved, name;
+        URL.createObjectURL = (blob) => { saved = blob.text(); return "data:,"; };
+        HTMLAnchorElement.prototype.click = function () { name = this.download; };
+        figure("save").click();
+        return {
+          verdict: document.querySelector(".verdict").innerText, sums, sorted, name, saved: await saved,
+          drawn: [...document.querySelectorAll(".figure")].filter((each) => each.querySelector(".main-svg")).length,
+          steps: steps.map((step) => step.label), heat: mesh.data[1].z.flat().filter((z) => z !== null),
+          boxes: [...document.querySelectorAll(".figure")].map((each) => each.scrollWidth - each.clientWidth),
+        };
+        """,
+        tmp_path,
+    )
+    assert found["verdict"] == f"\u2714 {summary['cycles']:,} cycles, every bit equal"
+    assert found["sums"] == pytest.approx({words: summary["compute_cycles"][cause] for cause, words in CAUSES.items()})
+    assert found["drawn"] == len(found["boxes"]) == 6
+    assert max(found["boxes"]) <= 0, "no figure is wider than its place"
+    (launch,) = summary["layers"]
+    assert found["steps"] == ["whole run", *(part["name"] for part in launch["parts"])]
+    cycles = [part["cycles"] for part in launch["parts"]]
+    assert found["sorted"] == [sorted(cycles, reverse=True), sorted(cycles)]
+    assert found["name"] == "lenet5-1cores-layers.csv"
+    assert found["saved"] == (folder / RUN / "layers.csv").read_text()
+    mesh = json.loads((folder / RUN / "mesh.json").read_text())
+    last = mesh["launches"][0]["parts"][-1]
+    assert sorted(found["heat"]) == sorted(round(flits / last["cycles"], 4) for flits in last["flits"])

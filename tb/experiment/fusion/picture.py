@@ -20,12 +20,12 @@ from tb.experiment.fusion.points import CURVE_RATES, KINDS, NETS, headline
 from tb.experiment.point import Point
 from tb.experiment.records import Book, Figure, Record, combine
 from tb.experiment.text import geometric
+from tb.report.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 
 __all__ = ["picture"]
 
 SIZE = (13.0, 10.5)
 """Inches."""
-ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 COLOURS = {"apart": ORANGE, "layers": SKY, "fused": GREEN}
 HATCHES = {"apart": "", "layers": "//", "fused": ".."}
 FAINT = 0.45

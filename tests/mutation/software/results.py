@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tb.bench.table import commit
 from tb.files import write_atomically
 from tb.model.cache import content_key
+from tb.report.provenance import commit
 from tests.mutation.software.campaign import ROOT, Judged
 from tests.mutation.software.equivalent import EQUIVALENT
 from tests.mutation.software.groups import Group

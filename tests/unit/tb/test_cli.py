@@ -27,6 +27,7 @@ from tb.model import toolchain
 from tb.run.workload import FALLBACKS
 from tests.onnx_faults import FAULTS
 from tests.onnx_models import float_model, host_model, quantised_model
+from tests.reports import make_record
 
 ROOT = Path(__file__).parents[3]
 
@@ -487,6 +488,33 @@ def test_bad_choice_of_an_experiment_is_one_line_and_status_2(
     assert line in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--runs", "one"], "RUNS=one: there is no folder runs/one; make sim NAME=one makes a run"),
+        (["--runs", "made,made"], "RUNS=made,made: give OUT=page.html, for they are several"),
+        (["--runs", "made", "--out", "runs/made"], "cannot write runs/made"),
+    ],
+)
+def test_bad_choice_of_runs_for_a_page_is_one_line_and_status_2(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    make_record("made").save(Path("runs/made"))
+    assert _run(monkeypatch, "report", *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert line in error
+
+
+def test_a_page_is_written_again_and_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in (1, 2):
+        make_record(f"run{seed}", seed=seed).save(Path(f"runs/run{seed}"))
+    assert _run(monkeypatch, "report", "--runs", "run1") == 0
+    assert "<h1>made &lt;net&gt; on 4 cores of 16x16</h1>" in Path("runs/run1/report.html").read_text()
+    assert _run(monkeypatch, "report", "--runs", "run1, run2", "--out", "pages/both.html") == 0
+    assert "<h1>2 runs side by side</h1>" in Path("pages/both.html").read_text()
 
 
 def test_networks_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

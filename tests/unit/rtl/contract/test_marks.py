@@ -17,13 +17,17 @@ from rtl.contract.regs import START_CYCLES, CoreCounter, compute_counters
 CAUSES = ("stream", "wait_act", "done")
 
 
+def causes(*counts: float) -> dict[str, float]:
+    return dict(zip(CAUSES, counts, strict=True))
+
+
 def activity(cycles: float | None, *cores: tuple[float, ...]) -> Activity:
-    of_cores = (CoreActivity({}, 0, 0, dict(zip(CAUSES, counts, strict=True))) for counts in cores)
+    of_cores = (CoreActivity({}, 0, 0, causes(*counts)) for counts in cores)
     return Activity(cycles, tuple(of_cores), {}, {})
 
 
 def mark(number: int, cycles: float, *counts: float) -> Mark:
-    return Mark(number, cycles, dict(zip(CAUSES, counts, strict=True)))
+    return Mark(number, cycles, causes(*counts))
 
 
 def test_marks_of_a_program_are_those_of_compute_units_with_a_trace_memory() -> None:
@@ -48,23 +52,24 @@ def test_a_part_lasts_from_the_latest_mark_before_it_to_its_own_latest() -> None
     whole = activity(100, (60, 20, 20), (40, 50, 10))
     marks = [[mark(1, 30, 20, 10, 0), mark(2, 70, 50, 20, 0)], [mark(1, 40, 10, 30, 0), mark(2, 65, 30, 35, 0)]]
     assert intervals_of(whole, marks) == (
-        Interval(1, 40, {"stream": 15, "wait_act": 20, "done": 0}),
-        Interval(2, 60, {"stream": 35, "wait_act": 15, "done": 15}),
+        Interval(1, 40, (causes(20, 10, 0), causes(10, 30, 0))),
+        Interval(2, 60, (causes(40, 10, 20), causes(30, 20, 10))),
     )
+    assert intervals_of(whole, marks)[0].compute_cycles == causes(15, 20, 0)
 
 
 def test_a_core_without_a_mark_stays_where_it_was() -> None:
     whole = activity(100, (60, 40, 0), (0, 0, 100))
     marks = [[mark(1, 10, 5, 5, 0), mark(3, 60, 40, 20, 0), mark(7, 90, 55, 35, 0)], [mark(3, 50, 0, 0, 50)]]
     assert intervals_of(whole, marks) == (
-        Interval(1, 10, {"stream": 2.5, "wait_act": 2.5, "done": 0}),
-        Interval(3, 50, {"stream": 17.5, "wait_act": 7.5, "done": 25}),
-        Interval(7, 40, {"stream": 10, "wait_act": 10, "done": 25}),
+        Interval(1, 10, (causes(5, 5, 0), causes(0, 0, 0))),
+        Interval(3, 50, (causes(35, 15, 0), causes(0, 0, 50))),
+        Interval(7, 40, (causes(20, 20, 0), causes(0, 0, 50))),
     )
 
 
 def test_a_launch_without_marks_is_one_part() -> None:
-    assert intervals_of(activity(9, (1, 2, 6)), [[]]) == (Interval(0, 9, {"stream": 1, "wait_act": 2, "done": 6}),)
+    assert intervals_of(activity(9, (1, 2, 6)), [[]]) == (Interval(0, 9, (causes(1, 2, 6),)),)
 
 
 def test_an_activity_without_time_has_no_parts() -> None:

@@ -1,5 +1,6 @@
 """Chip parameters refuse what they cannot build, and say why."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from rtl.contract.params import (
     Direction,
     MemoryNodeParams,
     ParameterError,
+    chip_table,
     default_chip,
     load_chip,
     mesh_shape,
@@ -101,6 +103,25 @@ def test_toml_describes_every_core(tmp_path: Path):
     assert [(c.rows, c.cols) for c in chip.cores] == [(8, 32), (4, 16)]
     assert chip.memory_nodes == (MemoryNodeParams(1, 0, Direction.SOUTH),)
     assert chip.link_bytes == 8
+
+
+@pytest.mark.parametrize("cores", [(CoreParams(8, 4, marks=2),) * 2, (CoreParams(), CoreParams(engines=("tap",)))])
+def test_the_table_of_a_chip_is_that_of_its_file(tmp_path: Path, cores: tuple[CoreParams, ...]):
+    chip = ChipParams(2, 1, cores, (MemoryNodeParams(1, 0, Direction.SOUTH),), link_bytes=8, counters=True)
+    table = chip_table(chip)
+    assert ("core" in table) == (cores[0] == cores[1])
+    path = tmp_path / "chip.toml"
+    path.write_text("\n".join(f"{key} = {_toml(value)}" for key, value in table.items()))
+    assert load_chip(path) == chip
+
+
+def _toml(value: object) -> str:
+    """A value in TOML, tables within a line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from golden.zoo import ZOO
 from tb.bench.campaign import Case, CaseResult
-from tb.bench.table import TARGETS, commit, markdown, print_report, record, require_writable, write_report
+from tb.bench.table import TARGETS, markdown, print_report, record, require_writable, write_report
 from tb.errors import BenchError
 from tb.report.summary import CAUSES, LayerSummary, Summary
 
@@ -102,26 +101,3 @@ def test_place_that_cannot_be_written_is_refused_at_once(out: str, tmp_path: Pat
     with pytest.raises(BenchError, match=f"^OUT={tmp_path / out}.*"):
         require_writable(tmp_path / out)
     require_writable(tmp_path / "new" / "bench")
-
-
-def test_commit_is_that_of_the_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        author = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(
-            ["git", *author, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    (tmp_path / "tb").mkdir()
-    (tmp_path / "tb" / "part.py").write_text("a = 1")
-    monkeypatch.setattr("tb.bench.table.tb.__path__", [str(tmp_path / "tb")])
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert commit() == "unknown"
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-q", "-m", "first")
-    revision = git("rev-parse", "HEAD")
-    assert revision.startswith(commit())
-    (tmp_path / "notes.md").write_text("no source")
-    assert revision.startswith(commit())
-    (tmp_path / "tb" / "part.py").write_text("a = 2")
-    assert commit().endswith("-dirty")

@@ -20,7 +20,8 @@ from tb.run.workload import Workload, load_workload
 from tb.sim.job import LaunchResult
 
 COUNTERS = {
-    "core": [{f"compute_{cause}": 10 for cause in CAUSES} | {"passes": 4, "instructions": 9}],
+    "core": [{f"compute_{cause}": 10 for cause in CAUSES} | {"passes": 4, "instructions": 9, "flits_in": 0}],
+    "router": [{"blocked": 7}],
     "memory": [{f"{way}_{kind.name.lower()}_bytes": 5 for way in ("read", "write") for kind in TrafficClass}],
 }
 
@@ -67,13 +68,17 @@ def test_figures_of_a_launch_of_several_parts_are_their_sum(lenet5: Workload, pl
         ledger = Ledger(plan, lenet5.expected, folder)
         ledger.results[0], ledger.exact[0] = result, True
         ledger.events[0] = events_of(plan.chip, plan.launches[0])
-        fill_summary(summary, plan, ledger, [90])
+        mesh = fill_summary(summary, plan, ledger, [90])
     (layer,) = summary.as_dict()["layers"]
     assert (layer["op"], layer["macs"], layer["mapping"]) == ("conv, fc", 800, "2x1; 1x1")
     first, second = layer["parts"]
     assert [first[key] for key in ("name", "op", "macs", "mapping")] == ["a", "conv", 300, "2x1"]
     assert [second[key] for key in ("name", "op", "macs", "mapping")] == ["b", "fc", 500, "1x1"]
     assert first["cycles"] is second["cycles"] is None  # no core has passed a mark
+    (load,) = mesh.launches
+    assert load is not None
+    assert load.parts == []
+    assert (load.whole.cycles, load.whole.cores, load.whole.blocked) == (100, [[10] * len(CAUSES)], [7])
     for kind in TrafficClass:
         assert first["dram_bytes"][kind.name.lower()] + second["dram_bytes"][kind.name.lower()] == 10
     assert layer["utilization"] == 800 / (4 * 100)

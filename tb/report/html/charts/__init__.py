@@ -1,0 +1,1 @@
+"""Figures of the page, a file each: what plotly.js draws, and the same numbers as a table."""

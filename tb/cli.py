@@ -271,14 +271,17 @@ def sim(
 
 @app.command(name="report")
 def report_runs(
-    runs: Annotated[str, typer.Option(help="Names a,b of runs, or paths of their folders; the first is the measure.")],
-    out: Annotated[Path | None, typer.Option(help="The page; runs/NAME/report.html of one run otherwise.")] = None,
+    runs: Annotated[
+        str | None, typer.Option(help="Names a,b of runs, or paths of their folders; the first is the measure.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; report.html in the folder of one run otherwise.")] = None,
 ) -> None:
     """Write the page of a run again, or of several side by side: runs that have come to their ends."""
-    records = [RunRecord.load(name.strip()) for name in runs.split(",")]
-    if out is None and len(records) > 1:
-        raise BenchError(f"RUNS={runs}: give OUT=page.html, for they are several")
-    page = out or Path("runs") / records[0].name / REPORT
+    names = [name.strip() for name in (runs or "").split(",") if name.strip()]
+    if not names or (out is None and len(names) > 1):
+        raise BenchError(f"give RUNS={runs or 'a,b'} and OUT={out or 'page.html'}; of one run OUT may be left out")
+    records = [RunRecord.load(name) for name in names]
+    page = out or RunRecord.folder(names[0]) / REPORT
     try:
         write_html(page, records)
     except OSError as error:

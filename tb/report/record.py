@@ -33,6 +33,11 @@ class RunRecord:
         write_atomically(folder / LAYERS, layers_csv(self.summary, self.mesh).encode())
         self.summary.save(folder / SUMMARY)
 
+    @staticmethod
+    def folder(name: str, runs_dir: Path = Path("runs")) -> Path:
+        """The folder of a run of that name, or of that path."""
+        return Path(name) if "/" in name else runs_dir / name
+
     @classmethod
     def load(cls, name: str, runs_dir: Path = Path("runs")) -> RunRecord:
         """Read a run of that name, or in a folder of that path.
@@ -42,7 +47,7 @@ class RunRecord:
         BenchError
             If it is not there, has not come to its end, or was written by another version.
         """
-        folder = Path(name) if "/" in name else runs_dir / name
+        folder = cls.folder(name, runs_dir)
         if not folder.is_dir():
             raise BenchError(f"RUNS={name}: there is no folder {folder}; make sim NAME={folder.name} makes a run")
         try:

@@ -173,6 +173,12 @@ class Summary:
     layers: list[LayerSummary] = field(default_factory=list)
 
     @property
+    def title(self) -> str:
+        """'lenet5 on 4 cores of 16x16'."""
+        pictures = f", {self.batch} pictures," if self.batch > 1 else ""
+        return f"{self.net}{pictures} on {self.cores} cores of {self.array}"
+
+    @property
     def estimated_interval(self) -> tuple[float, float] | None:
         """Of all layers, for errors that all go the same way: more than nine runs of ten lie in it."""
         chip = [layer for layer in self.layers if not layer.on_host]

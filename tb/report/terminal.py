@@ -110,9 +110,7 @@ def energy_line(summary: Summary) -> Iterator[str]:
 
 
 def _table(summary: Summary, width: int) -> Table:
-    pictures = f", {summary.batch} pictures," if summary.batch > 1 else ""
-    title = f"{summary.net}{pictures} on {summary.cores} cores of {summary.array}, {summary.sim}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=f"{summary.title}, {summary.sim}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns = _fitted(_columns(summary), width)
     for column in columns:
         justify = "left" if column.header in ("layer", "op", "largest loss", "bits") else "right"

@@ -18,7 +18,7 @@ from tb.report.record import RunRecord
 from tb.report.summary import CAUSES, Summary, largest_loss, percent, signed
 from tb.report.terminal import notes
 
-__all__ = ["describe_run", "run_facts", "run_page", "verdict"]
+__all__ = ["run_facts", "run_page", "verdict"]
 
 SHOWN_ELSEWHERE = {
     *(f"{cause}_cycles" for cause in CAUSES), *(f"{traffic.name.lower()}_bytes" for traffic in TrafficClass),
@@ -43,15 +43,9 @@ def run_page(record: RunRecord) -> Page:
         ]  # fmt: skip
         below = [bytes_chart(rows), energy_chart(rows, summary.energy_units)]
     return Page(
-        describe_run(summary), summary.bit_exact, verdict(summary), list(run_facts(summary)), list(notes(summary)),
+        summary.title, summary.bit_exact, verdict(summary), list(run_facts(summary)), list(notes(summary)),
         first, below, _grid(record, every), [("Provenance", Table(["what", ""], list(_provenance(record)), texts=2))],
     )  # fmt: skip
-
-
-def describe_run(summary: Summary) -> str:
-    """'lenet5 on 4 cores of 16x16'."""
-    pictures = f", {summary.batch} pictures," if summary.batch > 1 else ""
-    return f"{summary.net}{pictures} on {summary.cores} cores of {summary.array}"
 
 
 def verdict(summary: Summary) -> str:

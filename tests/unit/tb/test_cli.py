@@ -494,7 +494,8 @@ def test_bad_choice_of_an_experiment_is_one_line_and_status_2(
     ("arguments", "line"),
     [
         (["--runs", "one"], "RUNS=one: there is no folder runs/one; make sim NAME=one makes a run"),
-        (["--runs", "made,made"], "RUNS=made,made: give OUT=page.html, for they are several"),
+        ([], "give RUNS=a,b and OUT=page.html; of one run OUT may be left out"),
+        (["--runs", "made,made"], "give RUNS=made,made and OUT=page.html; of one run OUT may be left out"),
         (["--runs", "made", "--out", "runs/made"], "cannot write runs/made"),
     ],
 )
@@ -511,8 +512,11 @@ def test_bad_choice_of_runs_for_a_page_is_one_line_and_status_2(
 def test_a_page_is_written_again_and_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in (1, 2):
         make_record(f"run{seed}", seed=seed).save(Path(f"runs/run{seed}"))
-    assert _run(monkeypatch, "report", "--runs", "run1") == 0
-    assert "<h1>made &lt;net&gt; on 4 cores of 16x16</h1>" in Path("runs/run1/report.html").read_text()
+    for name in ("run1", "runs/run1"):
+        assert _run(monkeypatch, "report", "--runs", name) == 0
+        page = Path("runs/run1/report.html")
+        assert "<h1>made &lt;net&gt; on 4 cores of 16x16</h1>" in page.read_text()
+        page.unlink()
     assert _run(monkeypatch, "report", "--runs", "run1, run2", "--out", "pages/both.html") == 0
     assert "<h1>2 runs side by side</h1>" in Path("pages/both.html").read_text()
 

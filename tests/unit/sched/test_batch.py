@@ -74,7 +74,7 @@ def weights_loaded(plan: Plan) -> int:
 
 @pytest.mark.parametrize("seed", seeds(1, nightly=3))
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("batch", [2, 3, 4, 5])
+@pytest.mark.parametrize("batch", [3, 4, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (2, 5))])
 @pytest.mark.parametrize("chip", CHIPS)
 def test_random_networks_are_computed_right_in_any_order(chip: str, batch: int, kind: str, seed: int) -> None:
     case = random_network(batch + seed, CHIPS[chip])

@@ -10,7 +10,7 @@ SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED PRUNE SHAPE INPUT CALIBRATI
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
 SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE WAVES REPORT FRESH
 # Likewise of `make bench`.
-BENCH_OPTIONS := NETS CORES JOBS OUT
+BENCH_OPTIONS := NETS CORES SCHEDULE JOBS OUT AGAINST TOLERANCE
 # And of `make experiment`.
 EXPERIMENT_OPTIONS := NAME ONLY NETS JOBS OUT
 EXPERIMENT_FLAGS := RTL ESTIMATES
@@ -26,7 +26,7 @@ args = $(foreach o,$(1),$(if $($(o)),--$(call lower,$(o)) '$($(o))'))
 flags = $(foreach o,$(1),$(if $($(o)),$(if $(filter-out 0 1,$($(o))),$(error $(o)=$($(o)): give 1 or 0))--$(if $(filter 0,$($(o))),no-)$(call lower,$(o))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim report check energy schedule nets test lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
+.PHONY: help setup sim report check energy schedule nets test cycles lint formal instructions inventory models mutate mutate-software coverage bench experiment export calibrate speed fuzz nightly clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,13 +67,16 @@ nets: $(STAMP) ## list the networks of the zoo
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist worksteal -q
 
+cycles: $(STAMP) ## keep the cycles that the tests demand anew, where a change of timing is meant: tests/cycles.json
+	$(BIN)/python -m pytest -q -m "slow or not slow" --systomesh-update tests/system
+
 lint: $(STAMP) ## style, types, imports
 	$(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
 
 formal: $(STAMP) ## proofs of the building blocks, each with its seeded bugs (under 10 minutes)
 	@$(BIN)/python -m tests.formal
 
-bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of all
+bench: $(STAMP) ## simulate the whole zoo, what is not up to date; one table of all; AGAINST=docs/bench.json: what got slower
 	@$(BIN)/python -m tb.cli bench $(call args,$(BENCH_OPTIONS))
 
 experiment: $(STAMP) ## a question to the chip, in many runs, what is not up to date: make experiment NAME=fusion; docs/experiments/NAME.md, .json and .svg

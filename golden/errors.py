@@ -1,12 +1,14 @@
 """Errors that a user can cause and repair: one line with the offending value and the remedy."""
 
+from rtl.contract.errors import SystomeshError
+
 __all__ = [
     "DisagreementError", "GoldenError", "GraphError", "ImageError", "LayerListError", "OnnxError", "PruneError",
     "QuantError", "UnknownNetworkError", "UnsupportedError", "WeightError",
 ]  # fmt: skip
 
 
-class GoldenError(ValueError):
+class GoldenError(SystomeshError, ValueError):
     """Base of every error of this package that a user can act upon."""
 
 

@@ -21,23 +21,22 @@ from rich.console import Console
 
 from estimator.coefficients import DEFAULT_PATH
 from estimator.energy import SETS, write_ert
-from golden.errors import GoldenError
 from golden.onnx_import import Shapes
 from golden.pruning.pruning import TABLES
 from golden.zoo import ZOO
-from rtl.contract.params import ChipParams, ParameterError, default_chip, load_chip
-from scheduler.errors import PlanError
-from scheduler.kinds.fused import Fused
-from scheduler.kinds.written import Written, require_same_batch, write_schedule
-from scheduler.rounds import require_own_launches
-from scheduler.schedule import SCHEDULES, folds, schedule_kind, usual_schedule
+from rtl.contract.errors import SystomeshError
+from rtl.contract.params import default_chip
+from scheduler.schedule import SCHEDULES, usual_schedule
 from scheduler.schedule import schedule as make_plan
+from tb.bench.baseline import baseline_of
 from tb.bench.campaign import Campaign, Case
+from tb.bench.compare import RunChange, compare, describe_verdict, parse_tolerance, print_changes
 from tb.bench.console import CampaignConsole
 from tb.bench.energy import report_energies
+from tb.bench.records import kept_runs
 from tb.bench.speed import measure_blocks, measure_speed, print_speed
 from tb.bench.table import print_report, record, require_writable, write_report
-from tb.errors import STORAGE_ERRORS, BenchError, RunError, storage_error
+from tb.errors import BenchError, RunError, named_storage, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
 from tb.foreign.correction import FOLDER as CORRECTIONS
@@ -62,15 +61,15 @@ from tb.report.provenance import commit
 from tb.report.record import FILES, REPORT, RunRecord
 from tb.report.terminal import print_summary
 from tb.run.capacity import parse_batch, parse_jobs, processors
+from tb.run.draft import Draft
 from tb.run.energies import prices_of
-from tb.run.facts import describe_array, estimated_summary
+from tb.run.estimate import estimate_request
 from tb.run.options import RunOptions
-from tb.run.preparation import schedule_on_chip
-from tb.run.presets import MARKS, preset_chip
+from tb.run.request import Request, chip_of
 from tb.run.run import Run
 from tb.run.timelines import timeline_file
 from tb.run.training import trainer
-from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, Workload, is_file, load_workload, require_network
+from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
 from tb.structure.inventory import print_inventory, take_inventory
@@ -213,50 +212,17 @@ def sim(
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Run a network through the RTL and compare every value with the golden model."""
-    if sim not in SIMULATORS:
-        raise BenchError(f"unknown simulator {sim!r}: use one of {', '.join(SIMULATORS)}")
-    require_network(net)
-    params, count = _chip(cores, chip), parse_batch(batch)
-    require_own_launches(launches, count)
-    if counters:
-        params = replace(params, counters=True)
-    usual = usual_schedule(params, pools=fuse)
-    schedule = schedule or usual
-    suffix = _suffix(schedule, usual, fuse, overlap, launches, count, prune) + "-counters" * counters
-    options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, sim, layers) + suffix),
-        chip=params,
-        sim=sim,
-        seed=DEFAULT_SEED if seed is None else seed,
-        settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
-        fresh=fresh,
-        waves=waves,
-        trace=parse_form(trace),
-        interval=interval,
-        report=report,
-        schedule=schedule,
-        launches=launches,
-        fuse=fuse,
-        overlap=overlap,
-        energy=energy,
-        profile=profile,
-        work=ZOO[net]().macs if net in ZOO and not layers else 0,
-        jobs=parse_jobs(jobs),
-    )
-    schedule_kind(schedule, pools=fuse, overlap=overlap, launches=launches)  # refuses what cannot be, early
-    require_same_batch(schedule, count)
-    console = Console()
+    request = Request(
+        net=net, cores=cores, chip=chip, sim=sim, weights=weights, image=image, batch=parse_batch(batch), seed=seed,
+        onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), layers=layers, name=name,
+        prune=prune, latency=latency, bandwidth=bandwidth, schedule=schedule, launches=launches, fuse=fuse,
+        overlap=overlap, jobs=parse_jobs(jobs), energy=energy, counters=counters, profile=profile, waves=waves,
+        trace=parse_form(trace), interval=interval, report=report, fresh=fresh,
+    )  # fmt: skip
+    options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
-
-    def workload() -> Workload:
-        return load_workload(
-            net, weights=weights, image=image, seed=seed, prune=prune, layers=layers, onnx=onnx, fuse=fuse,
-            apart=not folds(schedule), batch=count,
-        )  # fmt: skip
-
     try:
-        summary = Run(options, workload, net, watcher).execute()
+        summary = Run(options, request.load, net, watcher).execute()
     finally:
         watcher.done()
     print_summary(summary, console)
@@ -312,30 +278,15 @@ def check(
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Everything but the simulation: what would run where and why, estimated cycles and DRAM bytes, int8 error."""
-    require_network(net)
-    params, count = _chip(cores, chip), parse_batch(batch)
-    usual = usual_schedule(params)
-    schedule = schedule or usual
-    require_same_batch(schedule, count)
-    suffix = _suffix(schedule, usual, True, overlap, None, count, prune)
-    options = RunOptions(
-        name=_checked_name(name or _default_name(net, params, chip, SIMULATORS[0], None) + suffix),
-        chip=params,
-        settings=MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth),
-        schedule=schedule,
-        overlap=overlap,
-        energy=energy,
-    )
-    console = Console()
+    request = Request(
+        net=net, cores=cores, chip=chip, weights=weights, image=image, batch=parse_batch(batch), prune=prune,
+        onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), name=name, latency=latency,
+        bandwidth=bandwidth, schedule=schedule, overlap=overlap, energy=energy,
+    )  # fmt: skip
+    options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)
-    onnx = _onnx_options(shape, input_values, calibration, percentile, fallback)
     try:
-        watcher.stage("quantising the network and computing the golden results")
-        loaded = load_workload(
-            net, weights=weights, image=image, prune=prune, onnx=onnx, apart=not folds(schedule), batch=count
-        )
-        watcher.stage("scheduling")
-        summary = estimated_summary(net, options, *schedule_on_chip(loaded, options))
+        summary = estimate_request(request, watcher)
     finally:
         watcher.done()
     print_check(summary, console)
@@ -363,44 +314,26 @@ def write_plan(
     ] = "runs/plan.toml",
 ) -> None:
     """Write the schedule of a network: a file to edit, which sim --schedule FILE runs, and a picture of it."""
-    require_network(net)
-    params = _chip(cores, chip)
-    files, count = outputs(out, schedule, core, params.n_cores), parse_batch(batch)
-    require_own_launches(launches, count)
-    settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
-    settings.require_port(params.link_bytes)
-    kind = schedule_kind(schedule, launches=launches)
-    require_same_batch(schedule, count)
-    graph = load_workload(net, layers=layers, apart=not folds(schedule)).graph
-    console = Console()
-    of_batch = f" BATCH={count}" if count > 1 else ""
+    request = Request(
+        net=net, cores=cores, chip=chip, layers=layers, latency=latency, bandwidth=bandwidth, schedule=schedule,
+        launches=launches, batch=parse_batch(batch),
+    )  # fmt: skip
+    files = outputs(out, schedule, core, request.options.chip.n_cores)
+    draft, console = Draft(request), Console()
+    of_batch = f" BATCH={request.batch}" if request.batch > 1 else ""
     for file in files:
         if file.suffix == ".toml":
-            assert isinstance(kind, Fused)
-            write_output(file, write_schedule(graph, params, settings, kind, count))
-            kind = Written(file)
+            write_output(file, draft.text)
             line = f"schedule: {file}; run it with make sim NET={net} SCHEDULE={file}{of_batch}"
             console.print(line, highlight=False, soft_wrap=True)
         else:
-            draw_plan = _drawing()
-            plan = kind.plan(graph, _with_marks(params), settings, count)
-            mesh = f"{params.mesh_width} x {params.mesh_height} cores of {describe_array(params)}"
-            title = f"{net} on {mesh}, {schedule}{of_batch and f', {count} pictures'}"
-            write_output(file, draw_plan(plan, settings, title, core or 0))
+            write_output(file, draft.picture(core or 0))
             console.print(f"picture: {file}", highlight=False, soft_wrap=True)
 
 
 def _watcher(console: Console, progress_fd: int | None) -> ConsoleWatcher:
     """What shows the progress of a command, and passes it on to whoever gave a descriptor."""
     return ConsoleWatcher(console) if progress_fd is None else ConsoleWatcher(console, pipe_relay(progress_fd))
-
-
-def _drawing() -> Callable[..., str]:
-    """`tb.report.picture.draw_plan`, which not every command should wait for."""
-    require_pictures()
-    from tb.report.picture import draw_plan
-
-    return draw_plan
 
 
 @app.command(name="energy")
@@ -414,7 +347,7 @@ def price_events(
     out: Annotated[Path | None, typer.Option(help="Write the table here, as OUT.md.")] = None,
 ) -> None:
     """Energy of networks by class from the events of their programs; nothing is simulated."""
-    params = _chip(cores, chip)
+    params = chip_of(cores, chip)
     prices = prices_of(params, energy)
     console = Console()
     if ert is not None:
@@ -441,7 +374,7 @@ def emit(
     from rtl.emit import emit as emit_verilog
 
     try:
-        emitted = emit_verilog(_chip(cores, chip), out)
+        emitted = emit_verilog(chip_of(cores, chip), out)
     except OSError as error:
         raise BenchError(f"cannot write {out}: {error.strerror or error}") from error
     for file in emitted.files:
@@ -451,7 +384,7 @@ def emit(
 @app.command()
 def build(cores: Cores = 4, chip: ChipFile = None, sim: Simulator = "verilator", profile: Profile = False) -> None:
     """Build the simulation model into the cache."""
-    params = _chip(cores, chip)
+    params = chip_of(cores, chip)
     model = build_model(emit_chip(params), sim, training=trainer(params), profile=profile)
     how = ["cached" if model.cached else f"built in {model.build_s:.1f} s", model.made]
     typer.echo(f"{model.directory} ({'; '.join(filter(None, how))})")
@@ -462,12 +395,23 @@ def bench(
     nets: Annotated[str | None, typer.Option(help="Networks a,b of the zoo; all of them otherwise.")] = None,
     cores: Annotated[str, typer.Option(help="Core counts of the preset chips, such as 1,4,16.")] = "4",
     jobs: Annotated[int, typer.Option(help="Runs at a time, which divide the processors; a run alone has all.")] = 1,
+    schedule: Annotated[
+        str | None, typer.Option(help=f"Kinds of schedule a,b: {', '.join(SCHEDULES)}; that of sim otherwise.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with an earlier OUT.json, by network and layer; status 1 if worse.")
+    ] = None,
+    tolerance: Annotated[str, typer.Option(help="Percent more cycles or DRAM bytes that are not worse yet.")] = "0",
     out: Annotated[Path, typer.Option(help="The report: OUT.md and OUT.json.")] = Path("runs/bench"),
 ) -> None:
-    """Run networks of the zoo, those that are not up to date, and write one table of all of them."""
-    cases = _cases(nets, cores)
-    campaign = Campaign(jobs)
+    """Run networks of the zoo, those that are not up to date, and write one table of all of them.
+
+    The exit status is 1 if a run fails, or is worse than the earlier one that it is compared with.
+    """
+    cases = _cases(nets, cores, schedule)
+    campaign, limit = Campaign(jobs), parse_tolerance(tolerance)
     require_writable(out)
+    before = baseline_of(against, cases, whole_zoo=nets is None) if against is not None else []
     revision = commit()
     console = Console()
     watcher = CampaignConsole(cases, console)
@@ -479,7 +423,12 @@ def bench(
     print_report(records, console)
     table, data = write_report(out, records, revision)
     console.print(f"table: {table}, figures: {data}", highlight=False)
-    if any(result.failure is not None for result in results):
+    changes: list[RunChange] = []
+    if against is not None:
+        changes = compare(before, kept_runs(records))
+        print_changes(changes, console)
+        console.print(describe_verdict(changes, len(cases), limit, str(against)), highlight=False, soft_wrap=True)
+    if any(result.failure is not None for result in results) or any(change.worse(limit) for change in changes):
         raise typer.Exit(1)
 
 
@@ -534,7 +483,7 @@ def export(
         raise BenchError(f"give TOOL={tool or '|'.join(TOOLS)} and OUT={out or 'folder'}")
     find_tool(tool)
     require_network(net)
-    params = _chip(cores, chip)
+    params = chip_of(cores, chip)
     settings = MemorySettings(latency_cycles=latency, bytes_per_cycle=bandwidth)
     settings.require_port(params.link_bytes)
     onnx, console = OnnxOptions(parse_shapes(shape)), Console()
@@ -640,7 +589,7 @@ def speed(
     by_block: Annotated[bool, typer.Option(help="Sample where the time goes (builds a second model).")] = True,
 ) -> None:
     """Measure the simulation speed: the bench against a bare C++ loop over the same model, and the time by block."""
-    params = _chip(cores, chip)
+    params = chip_of(cores, chip)
     workload = load_workload(net, layers=layer)
     plan = make_plan(workload.graph, params)
     design = emit_chip(params)
@@ -654,8 +603,8 @@ def speed(
     print_speed(layer, model, found, blocks, Console())
 
 
-def _cases(nets: str | None, cores: str) -> list[Case]:
-    """Every network on every chip, small networks first."""
+def _cases(nets: str | None, cores: str, schedules: str | None = None) -> list[Case]:
+    """Every network on every chip with every kind of schedule, small networks first."""
     chosen = [size.name for size in zoo_sizes()] if nets is None else [net.strip() for net in nets.split(",")]
     for net in chosen:
         if net not in ZOO:
@@ -665,7 +614,12 @@ def _cases(nets: str | None, cores: str) -> list[Case]:
         if not count.isdecimal():
             raise BenchError(f"CORES={cores}: give core counts such as 1,4,16")
         default_chip(int(count))
-    return list(dict.fromkeys(Case(net, int(count)) for net in chosen for count in counts))
+    kinds = [None] if schedules is None else [kind.strip() for kind in schedules.split(",")]
+    for kind in kinds:
+        if kind is not None and kind not in SCHEDULES:
+            raise BenchError(f"SCHEDULE={schedules}: give kinds out of {', '.join(SCHEDULES)}, separated by commas")
+    cases = [Case(net, int(count), kind) for net in chosen for count in counts for kind in kinds]
+    return list({case.name: case for case in cases}.values())
 
 
 @app.command()
@@ -705,7 +659,7 @@ def fuzz(
 @app.command()
 def inventory(cores: Cores = 4, chip: ChipFile = None) -> None:
     """Read a chip's Verilog back: modules, ports, state bits and faults, beside what the parameters say."""
-    found = take_inventory(_chip(cores, chip))
+    found = take_inventory(chip_of(cores, chip))
     print_inventory(found, Console())
     if not found.good:
         sys.exit(1)
@@ -753,46 +707,6 @@ def parse_values(text: str | None) -> dict[str, float]:
     return values
 
 
-def _chip(cores: int, file: Path | None) -> ChipParams:
-    """The chip of a file, or a preset."""
-    return preset_chip(cores) if file is None else load_chip(file)
-
-
-def _with_marks(chip: ChipParams) -> ChipParams:
-    """The same with a trace memory in every core, so that the layers of a launch are told apart."""
-    return replace(chip, cores=tuple(replace(core, marks=max(MARKS, core.marks)) for core in chip.cores))
-
-
-def _suffix(
-    schedule: str, usual: str, fuse: bool, overlap: bool, launches: int | None, batch: int, prune: str | None
-) -> str:
-    """What tells runs of other schedules, of several pictures or of pruned weights from those of the usual one."""
-    kind = "" if schedule == usual else f"-{Path(schedule).stem}"
-    cut = "" if launches is None else f"-{launches}launches"
-    several = f"-batch{batch}" if batch > 1 else ""
-    pruned = "" if prune is None else f"-pruned-{_word(Path(prune).name.removesuffix('.npz'))}"
-    return kind + cut + ("" if fuse else "-unfused") + ("" if overlap else "-serial") + several + pruned
-
-
-def _default_name(net: str, chip: ChipParams, file: Path | None, sim: str, layers: str | None) -> str:
-    network = _word(Path(net).stem) if is_file(net) else net
-    parts = [network, file.stem if file is not None else f"{chip.n_cores}cores"]
-    parts += [layers.replace("..", "-").replace(",", "+")] if layers else []
-    parts += [sim] if sim != "verilator" else []
-    return "-".join(parts)
-
-
-def _word(text: str) -> str:
-    """A text as a part of a run's name."""
-    return "".join(c if c.isalnum() or c in "._+-" else "_" for c in text)
-
-
-def _checked_name(name: str) -> str:
-    if not all(c.isalnum() or c in "._+-" for c in name) or not name.strip("."):
-        raise BenchError(f"name {name!r}: use letters, digits and . _ + -")
-    return name
-
-
 def _terminated(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -802,19 +716,14 @@ def main(command: Callable[[], object] = app) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     errors = Console(stderr=True, soft_wrap=True)
     try:
-        command()
-    except (BenchError, GoldenError, ParameterError, PlanError) as error:
-        errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in STORAGE_ERRORS:
-            raise
-        line = storage_error(error, error.filename or "the results")
-        errors.print(f"systomesh: {line}", style="red", markup=False, highlight=False)
-        sys.exit(2)
+        with named_storage():
+            command()
     except RunError as error:
         errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
         sys.exit(1)
+    except SystomeshError as error:
+        errors.print(f"systomesh: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # Typer turns KeyboardInterrupt into it
             errors.print("systomesh: interrupted; the same command goes on from here", markup=False)

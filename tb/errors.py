@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["STORAGE_ERRORS", "BenchError", "RunError", "ToolError", "storage_error"]
+from rtl.contract.errors import SystomeshError
+
+__all__ = ["STORAGE_ERRORS", "BenchError", "RunError", "ToolError", "named_storage", "storage_error"]
 
 STORAGE_ERRORS: set[int | None] = {
     None,  # NumPy's, where a file takes less than it should
@@ -13,7 +17,7 @@ STORAGE_ERRORS: set[int | None] = {
 """Numbers of the errors of a disk that is full, or no place to write."""
 
 
-class BenchError(Exception):
+class BenchError(SystomeshError):
     """Bad input or a missing condition; the message is one line that says what to do (exit status 2)."""
 
 
@@ -21,7 +25,7 @@ class ToolError(BenchError):
     """A program that the bench needs is missing or does not work; the message names the remedy."""
 
 
-class RunError(Exception):
+class RunError(SystomeshError):
     """A simulation that failed for a reason of its own: the run counts as failed (exit status 1)."""
 
 
@@ -29,3 +33,14 @@ def storage_error(error: OSError, what: str) -> BenchError:
     """The line for a file or folder, `what`, that cannot be written."""
     reason = error.strerror or str(error)
     return BenchError(f"cannot write {what}: {reason}; free some space there or choose another place")
+
+
+@contextmanager
+def named_storage() -> Iterator[None]:
+    """Errors of a disk within become a `BenchError` with its line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
+        raise storage_error(error, error.filename or "the results") from error

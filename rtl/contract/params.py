@@ -7,7 +7,7 @@ about a chip is here or derived here; nothing is re-listed elsewhere.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import IntEnum
 from functools import cached_property
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rtl.contract.engines import ENGINES
+from rtl.contract.errors import SystomeshError
 from rtl.contract.isa import ADDRESS_SPACE_BYTES, INSTRUCTION_BYTES, MARK_BITS
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Direction",
     "MemoryNodeParams",
     "ParameterError",
+    "chip_from_table",
     "chip_table",
     "default_chip",
     "load_chip",
@@ -35,7 +37,7 @@ AXI_PAGE_BYTES = 4096
 """No AXI burst crosses a multiple of this (IHI 0022H, A3.4.1)."""
 
 
-class ParameterError(ValueError):
+class ParameterError(SystomeshError, ValueError):
     """A parameter outside its rule; the message names the value and the rule."""
 
 
@@ -373,7 +375,7 @@ def load_chip(path: Path) -> ChipParams:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ParameterError(f"{path} is not valid TOML: {error}") from error
     try:
-        return _chip_from_table(data)
+        return chip_from_table(data)
     except (ParameterError, TypeError) as error:
         raise ParameterError(f"{path}: {error}") from error
 
@@ -387,13 +389,20 @@ def chip_table(chip: ChipParams) -> dict[str, Any]:
     return {**table, "memory_nodes": nodes}
 
 
-def _known_keys(what: str, table: dict[str, Any], cls: type, extra: Sequence[str] = ()) -> None:
+def _known_keys(what: str, table: Mapping[str, Any], cls: type, extra: Sequence[str] = ()) -> None:
     known = {f.name for f in fields(cls)} | set(extra)
     for key in table:
         _require(key in known, f"{what} key", key, f"one of {', '.join(sorted(known))}")
 
 
-def _chip_from_table(data: dict[str, Any]) -> ChipParams:
+def chip_from_table(data: Mapping[str, Any]) -> ChipParams:
+    """A chip out of the table that a chip file holds (`load_chip`).
+
+    Raises
+    ------
+    ParameterError
+        For unknown keys or values outside their rule, naming key and rule.
+    """
     _known_keys("chip", data, ChipParams, extra=("core",))
     width, height = data.get("mesh_width", 2), data.get("mesh_height", 2)
     _check_within("chip.mesh_width", width, 1, 8)

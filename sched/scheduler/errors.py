@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from rtl.contract.errors import SystomeshError
+
 __all__ = ["PlanError"]
 
 
-class PlanError(ValueError):
+class PlanError(SystomeshError, ValueError):
     """A network that cannot be scheduled on a chip; names the layer, what is too big and what to raise.
 
     Attributes

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
@@ -31,12 +32,13 @@ from tb.files import write_atomically
 from tb.model.cache import content_key
 from tb.report.provenance import TOOLS
 from tb.run.capacity import processors
+from tb.run.request import Request
 
 __all__ = ["Campaign", "CampaignWatcher", "Case", "CaseResult", "Task", "sim_command", "source_key"]
 
 _STOP_S = 20
 """What an interrupted run may take to end its simulator."""
-_ASIDE = ("bench", "calibration", "experiment", "fuzz", "structure")
+_ASIDE = ("api", "bench", "calibration", "experiment", "fuzz", "structure")
 """Rooms of `tb` that no run looks into."""
 
 
@@ -74,15 +76,27 @@ T = TypeVar("T", bound=Task)
 
 @dataclass(frozen=True)
 class Case:
-    """A network of the zoo on a preset chip."""
+    """A network of the zoo on a preset chip.
+
+    Attributes
+    ----------
+    schedule : str, optional
+        Kind of schedule; that of `make sim` otherwise.
+    """
 
     net: str
     cores: int
+    schedule: str | None = None
+
+    @cached_property
+    def request(self) -> Request:
+        """What `make sim` is asked for."""
+        return Request(net=self.net, cores=self.cores, schedule=self.schedule)
 
     @property
     def name(self) -> str:
         """Name of the run, the same as that of `make sim`."""
-        return f"{self.net}-{self.cores}cores"
+        return self.request.options.name
 
     @property
     def work(self) -> float:
@@ -91,7 +105,8 @@ class Case:
 
     @property
     def arguments(self) -> Sequence[str]:
-        return "sim", "--net", self.net, "--cores", str(self.cores)
+        schedule = [] if self.schedule is None else ["--schedule", self.schedule]
+        return "sim", "--net", self.net, "--cores", str(self.cores), *schedule
 
     @property
     def identity(self) -> str:

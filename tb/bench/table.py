@@ -1,8 +1,7 @@
-"""What the runs of a campaign add up to: a table in Markdown for readers, and JSON for programs."""
+"""What the runs of a campaign add up to: a table in Markdown for readers, and records for programs."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tb.bench.campaign import Case, CaseResult
+from tb.bench.records import keep, write_records
 from tb.errors import BenchError
 from tb.files import write_atomically
 from tb.report.markdown import table
-from tb.report.summary import CAUSES, largest_loss, percent, signed
+from tb.report.summary import CAUSES, Summary, largest_loss, percent, signed
 
 __all__ = [
     "TARGETS",
@@ -34,48 +34,50 @@ TARGETS = {
     "googlenet": 0.80, "squeezenet1_1": 0.80,
     "mobilenet_v1": 0.75, "mobilenet_v2": 0.75,
 }  # fmt: skip
-"""Least efficiency that the project promises layer by layer, on the chip of TARGET_CORES.
+"""Least efficiency that the project promises on the chip of TARGET_CORES with TARGET_KIND, layer by layer.
 
 What stays on the chip lowers the bound, so that fused schedules have no such targets: they are to take fewer cycles.
 """
-TARGET_CORES = 4
+TARGET_CORES, TARGET_KIND = 4, "layers"
 
-TIMED_WIDTH = 90
-"""Width of a terminal that has room for the seconds of the simulation."""
+WIDE = 100
+"""Width of a terminal that has room for every column; on others the seconds are left out, and the kind of schedule
+if all have the same, or else the estimate."""
 
 _STEPS = ("build_s", "schedule_s", "golden_s", "sim_s")
 _COLUMNS = (
-    "network", "cores", "RTL cycles", "efficiency", "target", "utilisation", "estimate", "worst layer", "DRAM MB",
-    "weights + ifmaps + ofmaps + psums + programs", "largest loss", "k cycles/s", "build + schedule + golden + sim, s",
-    "bits",
+    "network", "cores", "schedule", "RTL cycles", "efficiency", "target", "utilisation", "estimate", "worst layer",
+    "DRAM MB", "weights + ifmaps + ofmaps + psums + programs", "largest loss", "k cycles/s",
+    "build + schedule + golden + sim, s", "bits",
 )  # fmt: skip
-_TEXT_COLUMNS = {"network", "worst layer", "largest loss", "bits"}
+_TEXT_COLUMNS = {"network", "schedule", "worst layer", "largest loss", "bits"}
 
 
 def record(result: CaseResult[Case]) -> dict[str, Any]:
-    """One case: the figures of its summary, compared with the target, layers left out."""
+    """One case: the figures of its summary and of its layers, compared with the target."""
     case, summary = result.case, result.summary
-    facts: dict[str, Any] = {"net": case.net, "cores": case.cores, "failure": result.failure}
+    facts: dict[str, Any] = {"name": case.name, "net": case.net, "cores": case.cores, "failure": result.failure}
     if summary is None:
-        return facts | {"bit_exact": False}
-    promised = case.cores == TARGET_CORES and summary["schedule"].startswith("layer by layer")
-    target = TARGETS.get(case.net) if promised else None
+        return facts | {"kind": case.request.options.described, "bit_exact": False}
+    target = TARGETS.get(case.net) if case.cores == TARGET_CORES and summary["kind"] == TARGET_KIND else None
     loss = largest_loss(summary["compute_cycles"])
-    on_chip = [layer for layer in summary["layers"] if layer["cycles"]]
-    worst = max(on_chip, key=lambda layer: abs(layer["estimate_error"]), default=None)
-    facts |= {
+    on_chip = [row for row in Summary.from_dict(summary).rows if row.cycles]
+    worst = max(on_chip, key=lambda row: abs(row.estimate_error or 0.0), default=None)
+    facts |= keep(summary) | facts | {
         name: summary[name]
         for name in (
-            "bit_exact", "mismatches", "cycles", "lower_bound_cycles", "efficiency", "utilization", "macs",
-            "dram_bytes", "compute_cycles", "estimated_cycles", "estimate_error", "sim_hz", *_STEPS, "processes",
-            "simulation_s", "seed", "array", "memory", "sim", "schedule", "host_layers", "quantisation_error",
+            "mismatches", "lower_bound_cycles", "efficiency", "utilization", "macs", "compute_cycles",
+            "estimate_error", "seed", "array", "schedule", "host_layers", "quantisation_error",
         )
     }  # fmt: skip
     return facts | {
+        "times": {name: round(summary[name], 3) for name in (*_STEPS, "simulation_s", "sim_hz", "processes")},
         "target": target,
         "target_met": None if target is None or summary["efficiency"] is None else summary["efficiency"] >= target,
         "largest_loss": None if loss is None else {"cause": loss[0], "share": loss[1]},
-        "worst_layer": None if worst is None else {key: worst[key] for key in ("name", "cycles", "estimate_error")},
+        "worst_layer": None
+        if worst is None
+        else {key: getattr(worst, key) for key in ("name", "cycles", "estimate_error")},
     }
 
 
@@ -89,37 +91,45 @@ def markdown(records: Sequence[dict[str, Any]], revision: str) -> str:
     lines = [table(_COLUMNS, [_row(entry) for entry in records], _TEXT_COLUMNS), note]
     failed = [entry for entry in records if entry["failure"]]
     lines += ["", "Failed:", ""] if failed else []
-    lines += [f"- {entry['net']}, {entry['cores']} cores: {entry['failure']}" for entry in failed]
+    lines += [f"- {entry['name']}: {entry['failure']}" for entry in failed]
     return "\n".join(lines) + "\n"
 
 
 def print_report(records: Sequence[dict[str, Any]], console: Console) -> None:
     """What fits on a terminal; reasons of failures below the table."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    wide, several = console.width >= WIDE, len({entry["kind"] for entry in records}) > 1
     shown.add_column("network", no_wrap=True)
-    timed = ("sim s",) if console.width >= TIMED_WIDTH else ()
-    for name in ("cores", "RTL cycles", "efficiency", "target", "estimate", *timed):
+    shown.add_column("cores", justify="right", no_wrap=True)
+    if wide or several:
+        shown.add_column("kind", no_wrap=True)
+    estimate = ("estimate",) if wide or not several else ()
+    timed = ("sim s",) if wide else ()
+    for name in ("RTL cycles", "efficiency", "target", *estimate, *timed):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("bits", no_wrap=True)
     for entry in records:
-        figures = [""] * (4 + len(timed))
+        figures = [""] * (3 + len(estimate) + len(timed))
         if "cycles" in entry:
             figures = [
                 f"{entry['cycles']:,}", percent(entry["efficiency"]), _target(entry),
-                signed(entry["estimate_error"]), *(f"{entry['sim_s']:.1f}" for _ in timed),
+                *(signed(entry["estimate_error"]) for _ in estimate),
+                *(f"{entry['times']['sim_s']:.1f}" for _ in timed),
             ]  # fmt: skip
-        shown.add_row(entry["net"], str(entry["cores"]), *figures, "equal" if entry["bit_exact"] else "FAILED")
+        kind = [entry["kind"]] if wide or several else []
+        bits = "equal" if entry["bit_exact"] else "FAILED"
+        shown.add_row(entry["net"], str(entry["cores"]), *kind, *figures, bits)
     console.print(shown, highlight=False)
     for entry in records:
         if not entry["bit_exact"]:
-            line = f"{entry['net']}, {entry['cores']} cores: FAILED: {entry['failure']}"
+            line = f"{entry['name']}: FAILED: {entry['failure']}"
             console.print(line, markup=False, highlight=False)
 
 
 def _row(entry: dict[str, Any]) -> list[str]:
-    first = [entry["net"], str(entry["cores"])]
+    first = [entry["net"], str(entry["cores"]), entry["kind"]]
     if "cycles" not in entry:
-        return [*first, *[""] * (len(_COLUMNS) - 3), "**failed**"]
+        return [*first, *[""] * (len(_COLUMNS) - len(first) - 1), "**failed**"]
     dram = entry["dram_bytes"]
     loss, worst = entry["largest_loss"], entry["worst_layer"]
     return [
@@ -133,8 +143,8 @@ def _row(entry: dict[str, Any]) -> list[str]:
         f"{sum(dram.values()) / 1e6:.2f}",
         " + ".join(f"{count / 1e6:.2f}" for count in dram.values()),
         f"{CAUSES[loss['cause']]} {percent(loss['share'])}" if loss else "",
-        f"{entry['sim_hz'] / 1e3:,.0f}",
-        " + ".join(f"{entry[step]:.1f}" for step in _STEPS),
+        f"{entry['times']['sim_hz'] / 1e3:,.0f}",
+        " + ".join(f"{entry['times'][step]:.1f}" for step in _STEPS),
         "equal" if entry["bit_exact"] else "**failed**",
     ]
 
@@ -160,5 +170,5 @@ def write_report(out: Path, records: Sequence[dict[str, Any]], revision: str) ->
     """Write OUT.md and OUT.json, each whole or not at all."""
     page, data = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
     write_atomically(page, markdown(records, revision).encode())
-    write_atomically(data, (json.dumps({"commit": revision, "runs": list(records)}, indent=1) + "\n").encode())
+    write_records(data, records, revision)
     return page, data

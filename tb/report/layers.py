@@ -141,7 +141,7 @@ _CLASSES = tuple(traffic.name.lower() for traffic in TrafficClass)
 
 def _of_chip(value: Callable[[LayerSummary], int]) -> Callable[[LayerRow], int | None]:
     """A figure that only what ran on the chip has."""
-    return lambda row: value(row.layer) if row.layer.cycles else None
+    return lambda row: None if row.layer.on_host else value(row.layer) or None
 
 
 def _limit(layer: LayerSummary, which: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Progress of a run: a live line where there is a terminal, one line per layer elsewhere, and a pipe for a campaign.
+"""Progress of a run: a live line on terminals and in notebooks, one per layer elsewhere, and a pipe for a campaign.
 
 A launch of many layers advances layer by layer, as its cores pass the marks between them.
 """
@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import accumulate
 
 from rich.console import Console
@@ -20,13 +21,18 @@ from tb.report.watcher import Watcher
 from tb.sim.job import LaunchResult
 from tb.sim.session import Event
 
-__all__ = ["ConsoleWatcher", "Relay", "pipe_relay", "time_left"]
+__all__ = ["ConsoleWatcher", "Relay", "is_live", "pipe_relay", "time_left"]
 
 NAME_WIDTH = 20
 """Width of a layer's name beside the bar."""
 
 Relay = Callable[[str, float], None]
 """A listener to what a run does and which share of its cycles is done."""
+
+
+def is_live(console: Console) -> bool:
+    """Whether what is shown can be redrawn: on a terminal, and in a notebook that has its widgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def time_left(cycles_left: float, cycles_per_s: float) -> str:
@@ -60,6 +66,7 @@ class ConsoleWatcher(Watcher):
 
     def __init__(self, console: Console, relay: Relay = lambda text, share: None) -> None:
         self._console = console
+        self._live = is_live(console)
         self._relay = relay
         self._launches: Sequence[Step] = ()
         self._expected: list[float] = []
@@ -77,7 +84,7 @@ class ConsoleWatcher(Watcher):
         self._started = time.perf_counter()
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal,
+            TimeElapsedColumn(), console=console, transient=True, disable=not self._live,
         )  # fmt: skip
         self._task = self._progress.add_task("", total=None, note="")
         self._lines: list[TaskID] = []
@@ -86,7 +93,7 @@ class ConsoleWatcher(Watcher):
     def stage(self, text: str) -> None:
         self._progress.update(self._task, description=text, total=None)
         self._relay(text, 0.0)
-        if not self._console.is_terminal:
+        if not self._live:
             self._say(text)
 
     def plan(
@@ -138,7 +145,7 @@ class ConsoleWatcher(Watcher):
         self._shares[index] = min(done / self._expected[index], 1.0)
         for part in range(self._passed.get(index, 0), passed):
             self._passed[index] = part + 1
-            if not self._console.is_terminal:
+            if not self._live:
                 name = self._launches[index].parts[part].name
                 self._say(f"{name}: done, {self._finished()} of {self._total()} layers")
 

@@ -97,8 +97,12 @@ class LayerSummary:
         return self.estimated_cycles / self.cycles - 1 if self.cycles else None
 
     def rows(self, pe_count: int) -> list[LayerSummary]:
-        """One for each of its parts, if their cycles are known apart; they add up to it. Else itself."""
-        if not self.parts or any(part.cycles is None for part in self.parts):
+        """One for each of its parts, if their cycles are known apart; they add up to it. Else itself.
+
+        Of a launch that was not simulated these are estimated cycles.
+        """
+        apart = [part.cycles if self.cycles else part.estimated_cycles or None for part in self.parts]
+        if not apart or None in apart:
             return [self]
         return [
             replace(
@@ -128,6 +132,10 @@ class Summary:
     build_s: float
     schedule_s: float
     golden_s: float
+    name: str = ""
+    """Of the run, whose folder is runs/NAME."""
+    kind: str = ""
+    """Kind of schedule, with what else was asked of it; `schedule` says what came of it."""
     model: str = ""
     """What compiled the simulation model, and how; of Icarus nothing."""
     quantisation_error: Mapping[str, float] | None = None
@@ -294,6 +302,11 @@ class Summary:
         facts = json.loads(path.read_text())
         if not isinstance(facts, dict) or facts.get("version") != VERSION:
             raise ValueError(f"{path} is no summary of version {VERSION}")
+        return cls.from_dict(facts)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Summary:
+        """What `as_dict` was made of."""
         layers = [
             replace(_known(LayerSummary, layer), parts=[_known(PartSummary, part) for part in layer["parts"]])
             for layer in facts["layers"]

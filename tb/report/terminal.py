@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from rich import box
@@ -16,7 +17,7 @@ from tb.report.densities import density_lines
 from tb.report.layers import describe_loss, layer_columns, layer_rows
 from tb.report.summary import CAUSES, Summary, describe_forecast, percent, signed
 
-__all__ = ["PIPE_WIDTH", "energy_line", "notes", "print_summary", "shorten"]
+__all__ = ["PIPE_WIDTH", "energy_line", "notes", "plain_text", "print_summary", "shorten"]
 
 PIPE_WIDTH = 112
 """Width of the report where the output is no terminal."""
@@ -59,6 +60,13 @@ class _Column:
     def narrowed(self, width: int) -> _Column:
         """Its texts within a width."""
         return replace(self, cells=[shorten(cell, width) for cell in self.cells])
+
+
+def plain_text(show: Callable[[Console], None]) -> str:
+    """What something prints where the output is no terminal."""
+    text = io.StringIO()
+    show(Console(file=text, width=PIPE_WIDTH, force_terminal=False, force_jupyter=False, color_system=None))
+    return text.getvalue()
 
 
 def print_summary(summary: Summary, console: Console) -> None:

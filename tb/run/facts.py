@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
-from estimator import Provenance
+from estimator import Estimate, Provenance
 from estimator.energy import Prices
 from golden.int8.batch import of_picture, plain
 from golden.int8.density import densities
@@ -15,7 +16,7 @@ from golden.int8.qnodes import QConv, QPool
 from rtl.contract.activity import Activity
 from rtl.contract.marks import Interval, intervals_of
 from rtl.contract.params import ChipParams, chip_table
-from scheduler.plan.program import HostStep, Part, Plan, Step
+from scheduler.plan.program import HostStep, Launch, Part, Plan, Step
 from scheduler.plan.repeated import repeated_macs
 from scheduler.plan.traffic import part_bytes
 from tb.model.build import Model
@@ -32,7 +33,9 @@ from tb.run.preparation import Scheduled
 from tb.run.workload import HostEnd, Workload
 from tb.sim.job import LaunchResult
 
-__all__ = ["begin_summary", "describe_array", "describe_schedule", "estimated_summary", "fill_summary"]
+__all__ = [
+    "asked_facts", "begin_summary", "describe_array", "describe_schedule", "estimated_summary", "fill_summary",
+]  # fmt: skip
 
 
 def begin_summary(
@@ -41,18 +44,13 @@ def begin_summary(
     """The summary of a run as far as it is known before the simulation, or without one."""
     chip, settings = options.chip, options.settings
     return Summary(
+        **asked_facts(options, scheduled.plan.batch),
         net=net,
         cores=chip.n_cores,
         array=describe_array(chip),
-        sim=options.sim,
         schedule=_described(scheduled.plan, options),
         seed=options.seed,
         pe_count=chip.pes,
-        memory={
-            "latency_cycles": settings.latency_cycles,
-            "bytes_per_cycle": settings.rate(chip.link_bytes),
-            "nodes": len(chip.memory_nodes),
-        },
         lower_bound_cycles=lower_bound_cycles(scheduled.plan, settings),
         model=model.made if model else "",
         build_s=model.build_s if model else 0.0,
@@ -60,7 +58,6 @@ def begin_summary(
         golden_s=workload.golden_s,
         quantisation_error=asdict(workload.error) if workload.error else None,
         nodes=len(scheduled.plan.graph.nodes),
-        batch=scheduled.plan.batch,
         repeated_macs=repeated_macs(scheduled.plan),
         input_note=workload.note,
         outputs=[asdict(output) for output in workload.outputs],
@@ -70,7 +67,6 @@ def begin_summary(
         pruning=workload.pruning.note if workload.pruning else "",
         densities=_densities(workload),
         calibration_note=_calibration_note(),
-        chip=chip_table(chip),
     )
 
 
@@ -82,6 +78,20 @@ def _densities(workload: Workload) -> dict[str, dict[str, float]]:
         for what, asked in workload.pruning.asked(name).items() if workload.pruning else ():
             found[name][f"asked_{what}"] = asked
     return found
+
+
+def asked_facts(options: RunOptions, batch: int) -> dict[str, Any]:
+    """What a run was asked for, under the names of the summary: known before anything is computed."""
+    chip, settings = options.chip, options.settings
+    memory = {
+        "latency_cycles": settings.latency_cycles,
+        "bytes_per_cycle": settings.rate(chip.link_bytes),
+        "nodes": len(chip.memory_nodes),
+    }
+    return {
+        "name": options.name, "kind": options.described, "chip": chip_table(chip), "memory": memory,
+        "sim": options.sim, "batch": batch,
+    }  # fmt: skip
 
 
 def _calibration_note() -> str:
@@ -109,7 +119,7 @@ def estimated_summary(net: str, options: RunOptions, workload: Workload, schedul
         done = LayerSummary(
             step.name, step.op, 0, cycles, step.macs, 0.0, moved, False, 0.0, computed, mapping=step.mapping,
             host_bytes=_moved_by_host(scheduled.plan, step), on_host=isinstance(step, HostStep),
-            estimated_interval=interval,
+            estimated_interval=interval, parts=_estimated_parts(scheduled.plan, step, estimate),
         )  # fmt: skip
         if not isinstance(step, HostStep):
             energy, _ = energies_of(events_of(options.chip, step), prices, cycles)
@@ -240,9 +250,7 @@ def _parts(
     parts = [PartSummary(part.name, part.op, part.macs, part.mapping) for part in step.parts]
     if isinstance(step, HostStep) or activity is None or len(parts) == 1:
         return parts
-    bytes_of = [part_bytes(step, number, plan.chip.link_bytes) for number in range(len(parts))]
-    for traffic, count in activity.dram_bytes.items():  # what fetch units read ahead goes to the last
-        bytes_of[-1][traffic] += count - sum(some[traffic] for some in bytes_of)
+    bytes_of = _part_bytes(plan, step, activity.dram_bytes)
     parts = [replace(part, dram_bytes=some) for part, some in zip(parts, bytes_of, strict=True)]
     if not marked:
         return parts
@@ -250,6 +258,25 @@ def _parts(
     return [
         replace(part, cycles=round(mark.cycles), estimated_cycles=round(count), compute_cycles=mark.compute_cycles)
         for part, mark, count in zip(parts, marked, cycles, strict=True)
+    ]
+
+
+def _part_bytes(plan: Plan, step: Launch, whole: Mapping[str, int]) -> list[dict[str, int]]:
+    """DRAM bytes of each part by traffic class; they add up to those of the whole launch."""
+    bytes_of = [part_bytes(step, number, plan.chip.link_bytes) for number in range(len(step.parts))]
+    for traffic, count in whole.items():  # what fetch units read ahead goes to the last
+        bytes_of[-1][traffic] += count - sum(some[traffic] for some in bytes_of)
+    return bytes_of
+
+
+def _estimated_parts(plan: Plan, step: Step, estimate: Estimate | None) -> list[PartSummary]:
+    """What is expected of each part, as far as they are estimated apart."""
+    if isinstance(step, HostStep) or estimate is None or len(estimate.part_cycles) != len(step.parts):
+        return []
+    bytes_of = _part_bytes(plan, step, estimate.dram_bytes)
+    return [
+        PartSummary(part.name, part.op, part.macs, part.mapping, None, round(cycles), moved)
+        for part, cycles, moved in zip(step.parts, estimate.part_cycles, bytes_of, strict=True)
     ]
 
 

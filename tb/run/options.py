@@ -73,6 +73,13 @@ class RunOptions:
         return schedule_kind(self.schedule, pools=self.fuse, overlap=self.overlap, launches=self.launches)
 
     @property
+    def described(self) -> str:
+        """The kind of schedule and what else is asked of it, in words: 'fused', 'layers, no pools fused, serial'."""
+        more = [f"in {self.launches} launches"] if self.launches is not None else []
+        more += [] if self.fuse else ["no pools fused"]
+        return ", ".join([self.schedule, *more, *([] if self.overlap else ["serial"])])
+
+    @property
     def folder(self) -> Path:
         """The folder of the run, `runs/<name>`."""
         return self.runs_dir / self.name

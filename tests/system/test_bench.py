@@ -1,9 +1,11 @@
-"""`tb.cli bench` on real runs: figures in both files, nothing is simulated twice, and the page of a run is right."""
+"""`tb.cli bench` on real runs: figures in both files, nothing is simulated twice, what got slower is named, and the
+page of a run is right."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,34 +18,44 @@ from tests.browser import look, needs_browser
 RUN = Path("runs") / "lenet5-1cores"
 
 
-def _bench(folder: Path) -> str:
+def _bench(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-m", "tb.cli", "bench", "--nets", "lenet5", "--cores", "1"]
-    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, "-m", "tb.cli", "bench", "--nets", "lenet5", "--cores", "1", *more]
+    return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a bench of one run was made."""
     folder = tmp_path_factory.mktemp("bench")
-    assert "(up to date)" not in _bench(folder)
+    done = _bench(folder)
+    assert done.returncode == 0, done.stderr
+    assert "(up to date)" not in done.stdout
     return folder
 
 
-def test_lenet5_is_run_once_and_reported(folder: Path) -> None:
+def test_lenet5_is_run_once_reported_and_compared(folder: Path) -> None:
     summary = json.loads((folder / RUN / "summary.json").read_text())
-    first = json.loads((folder / "runs" / "bench.json").read_text())
-    (run,) = first["runs"]
+    text = (folder / "runs" / "bench.json").read_text()
+    (run,) = json.loads(text)["runs"]
     assert (run["net"], run["cores"], run["bit_exact"], run["failure"]) == ("lenet5", 1, True, None)
-    assert run["cycles"] == summary["cycles"]
+    assert run["cycles"] == summary["cycles"] == sum(line[1] for line in run["layers"])
     assert run["dram_bytes"] == summary["dram_bytes"]
-    assert run["worst_layer"]["name"] in {layer["name"] for layer in summary["layers"]}
-    assert f"| lenet5 | 1 | {run['cycles']:,} |" in (folder / "runs" / "bench.md").read_text()
+    (launch,) = summary["layers"]
+    assert [line[0] for line in run["layers"]] == [part["name"] for part in launch["parts"]]
+    assert run["worst_layer"]["name"] in {part["name"] for part in launch["parts"]}
+    assert f"| lenet5 | 1 | fused | {run['cycles']:,} |" in (folder / "runs" / "bench.md").read_text()
     log = folder / RUN / "bench.log"
     log.unlink()
-    assert "(up to date)" in _bench(folder)
+    (cycles,) = re.findall(r'\["fc1", (\d+),', text)
+    (folder / "before.json").write_text(text.replace(f'["fc1", {cycles},', f'["fc1", {int(cycles) - 1},'))
+    again = _bench(folder, "--against", "before.json")
+    assert again.returncode == 1, "a layer takes a cycle more than before"
+    assert "(up to date)" in again.stdout
+    assert re.search(rf"fc1 +{int(cycles) - 1:,} -> {int(cycles):,} \+0\.0\d %", again.stdout)
+    assert "worse, or a layer of it: lenet5-1cores" in again.stdout
     assert not log.exists()
-    assert json.loads((folder / "runs" / "bench.json").read_text()) == first
+    assert (folder / "runs" / "bench.json").read_text() == text
 
 
 @needs_browser

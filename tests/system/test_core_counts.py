@@ -1,4 +1,5 @@
-"""The preset chips other than the default one run a small network, and one large layer, bit for bit.
+"""The preset chips other than the default one run a small network, and one large layer, bit for bit, in as many cycles
+as are kept: `make cycles` keeps them anew.
 
 In the regression the smallest of several cores and the largest: `tests/system/test_bench.py` runs that of one core.
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tb.api.baseline import Baseline
 from tb.run.options import RunOptions
 from tb.run.presets import preset_chip
 from tb.run.run import Run
@@ -27,15 +29,17 @@ def workload(net: str) -> Workload:
 @pytest.mark.parametrize(
     "cores", [2, 16, *(pytest.param(cores, marks=pytest.mark.slow) for cores in (1, 8))]
 )  # fmt: skip
-def test_preset_runs_lenet5_and_a_layer_of_vgg16(cores: int, tmp_path: Path) -> None:
+def test_preset_runs_lenet5_and_a_layer_of_vgg16(cores: int, tmp_path: Path, baseline: Baseline) -> None:
     chip = preset_chip(cores)
     for net in ("lenet5", "vgg16"):
-        options = RunOptions(net, chip, runs_dir=tmp_path, optimise=False)  # building costs more than simulating
+        name = f"{net}-{cores}cores" + f"-{LAYER}" * (net == "vgg16")
+        options = RunOptions(name, chip, runs_dir=tmp_path, optimise=False)  # building costs more than simulating
         summary = Run(options, lambda net=net: workload(net), net).execute()
         assert summary.failure is None
         assert summary.bit_exact
         assert summary.cores == cores
         assert summary.macs == workload(net).graph.macs
+        baseline(summary)
     assert summary.estimate_error == pytest.approx(0, abs=0.15)
     # A large layer keeps the arrays busy however many there are.
     assert summary.utilization > 0.85

@@ -395,7 +395,7 @@ def test_bench_lists_a_failed_network_and_ends_with_status_1(
     assert _run(monkeypatch, "bench", "--nets", "lenet5", "--cores", "1,4", "--jobs", "2", "--out", "new/table") == 1
     out = capsys.readouterr().out
     assert "lenet5-4cores: FAILED, no compiler" in out
-    assert "- lenet5, 1 cores: no compiler" in (tmp_path / "new" / "table.md").read_text()
+    assert "- lenet5-1cores: no compiler" in (tmp_path / "new" / "table.md").read_text()
     record = json.loads((tmp_path / "new" / "table.json").read_text())
     assert [(run["net"], run["cores"], run["failure"]) for run in record["runs"]] == [
         ("lenet5", 1, "no compiler"),
@@ -434,7 +434,7 @@ def test_interrupt_is_one_line_and_status_130(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tb.cli.load_workload", interrupt)
+    monkeypatch.setattr("tb.run.request.load_workload", interrupt)
     assert _run(monkeypatch, "sim", "--net", "lenet5") == 130
     assert capsys.readouterr().err == "systomesh: interrupted; the same command goes on from here\n"
     monkeypatch.setattr("tb.cli.Campaign.run", interrupt)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from tb.report.progress import ConsoleWatcher, pipe_relay
+from tb.report.progress import ConsoleWatcher, is_live, pipe_relay
 from tb.sim.job import LaunchResult
 
 LAUNCHES = [SimpleNamespace(name="conv1", parts=[None]), SimpleNamespace(name="conv2", parts=[None])]
@@ -128,3 +128,11 @@ def test_pipe_carries_lines_until_nobody_reads_it() -> None:
             relay("conv1", 0.6)
     finally:
         os.close(write_end)
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_is_redrawn_if_it_has_widgets(widgets: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tb.report.progress.find_spec", lambda name: object() if widgets else None)
+    assert is_live(Console(file=io.StringIO(), force_jupyter=True)) is widgets
+    assert is_live(Console(file=io.StringIO(), force_terminal=True))
+    assert not is_live(Console(file=io.StringIO(), force_jupyter=False, force_terminal=False))

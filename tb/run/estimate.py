@@ -1,0 +1,26 @@
+"""All of a run but the simulation: what would run where, and what the estimator expects of it."""
+
+from __future__ import annotations
+
+from tb.report.summary import Summary
+from tb.report.watcher import Watcher
+from tb.run.facts import estimated_summary
+from tb.run.preparation import schedule_on_chip
+from tb.run.request import Request
+
+__all__ = ["estimate_request"]
+
+
+def estimate_request(request: Request, watcher: Watcher | None = None) -> Summary:
+    """The summary of a run that is not simulated: cycles of its layers are estimates alone.
+
+    Raises
+    ------
+    BenchError, GoldenError, ParameterError, PlanError, RunError
+        As of a run.
+    """
+    options, watcher = request.options, watcher or Watcher()
+    watcher.stage("quantising the network and computing the golden results")
+    loaded = request.load()
+    watcher.stage("scheduling")
+    return estimated_summary(request.net, options, *schedule_on_chip(loaded, options))

@@ -6,9 +6,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 # Options of `make sim`; every one that is set is passed on, NAME=value as --name value.
-SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED PRUNE SHAPE INPUT CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH ENERGY TRACE INTERVAL JOBS
+SIM_OPTIONS := NET CORES CHIP SIM WEIGHTS IMAGE SEED PRUNE SHAPE INPUT CALIBRATION PERCENTILE FALLBACK SCHEDULE LAUNCHES BATCH LAYERS NAME LATENCY BANDWIDTH ENERGY TRACE INTERVAL JOBS WAVES SCOPE
 # Those that are on or off: NAME=1 as --name, NAME=0 as --no-name.
-SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE WAVES REPORT FRESH
+SIM_FLAGS := FUSE OVERLAP COUNTERS PROFILE MEMORIES REPORT FRESH
 # Likewise of `make bench`.
 BENCH_OPTIONS := NETS CORES SCHEDULE JOBS OUT AGAINST TOLERANCE
 # And of `make experiment`.
@@ -33,6 +33,7 @@ help: ## show this
 	@echo "  options of sim: $(SIM_OPTIONS) $(SIM_FLAGS)"
 	@echo "    SCHEDULE=fused (many layers a launch, the default), layers (one a layer), apart (sums and max pools have their own too) or a file; OVERLAP=0: load, compute, store one after the other"
 	@echo "    TRACE=1 records a timeline for ui.perfetto.dev, TRACE=json one for chrome://tracing; INTERVAL=cycles between its counts"
+	@echo "    WAVES=1 or WAVES=from..to, in cycles of a launch, SCOPE=core0.compute, MEMORIES=1: waves for GTKWave and Surfer in runs/NAME/waves"
 	@echo "  options of bench: $(BENCH_OPTIONS)"
 	@echo "  options of experiment: $(EXPERIMENT_OPTIONS) $(EXPERIMENT_FLAGS)"
 	@echo "    ONLY=group,run* and NETS=a,b run a part, the others keep what is known of them; RTL=0 only writes the page; ESTIMATES=0 leaves out what was not run"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import signal
 import sys
 import tempfile
@@ -59,7 +60,7 @@ from tb.report.nets import print_nets, zoo_sizes
 from tb.report.progress import ConsoleWatcher, pipe_relay
 from tb.report.provenance import commit
 from tb.report.record import FILES, REPORT, RunRecord
-from tb.report.terminal import print_summary
+from tb.report.terminal import print_summary, print_waves
 from tb.run.capacity import parse_batch, parse_jobs, processors
 from tb.run.draft import Draft
 from tb.run.energies import prices_of
@@ -69,6 +70,7 @@ from tb.run.request import Request, chip_of
 from tb.run.run import Run
 from tb.run.timelines import timeline_file
 from tb.run.training import trainer
+from tb.run.waves import window_around
 from tb.run.workload import DEFAULT_SEED, FALLBACKS, OnnxOptions, load_workload, require_network
 from tb.sim.job import plan_job
 from tb.sim.settings import MemorySettings
@@ -150,6 +152,7 @@ Profile = Annotated[bool, typer.Option(help="Compile the model with profile feed
 
 @app.command()
 def sim(
+    context: typer.Context,
     net: Net = "vgg16",
     cores: Cores = 4,
     chip: ChipFile = None,
@@ -206,8 +209,19 @@ def sim(
     interval: Annotated[
         int, typer.Option(help="Cycles between the counts of a timeline (flits, DRAM bytes, busy PEs).")
     ] = 1_000,
-    waves: Annotated[bool, typer.Option(help="Record waves (slow): runs/NAME/dump.vcd.")] = False,
     report: Annotated[bool, typer.Option(help="Write runs/NAME/report.html.")] = True,
+    waves: Annotated[
+        str | None,
+        typer.Option(
+            help="Record waves in runs/NAME/waves: 1, or the first and the last cycle of a launch, 12000..13500. Of a "
+            "run that failed the launch that failed runs again, of one that ended well all of them."
+        ),
+    ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(help="Record these units alone: core0.compute,router_0_1; compute means that of every core."),
+    ] = None,
+    memories: Annotated[bool, typer.Option(help="Record the words of all memories, too (large).")] = False,
     fresh: Annotated[bool, typer.Option(help="Do not go on from an earlier, interrupted run.")] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
@@ -217,7 +231,7 @@ def sim(
         onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), layers=layers, name=name,
         prune=prune, latency=latency, bandwidth=bandwidth, schedule=schedule, launches=launches, fuse=fuse,
         overlap=overlap, jobs=parse_jobs(jobs), energy=energy, counters=counters, profile=profile, waves=waves,
-        trace=parse_form(trace), interval=interval, report=report, fresh=fresh,
+        scope=scope, memories=memories, trace=parse_form(trace), interval=interval, report=report, fresh=fresh,
     )  # fmt: skip
     options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)
@@ -231,6 +245,13 @@ def sim(
     if options.trace is not None:
         line = f"timeline: {timeline_file(options)}; {FORMS[options.trace].opens}"
         console.print(line, highlight=False, soft_wrap=True)
+    for dump in summary.waves:
+        print_waves(options.folder / dump, console)
+    if options.waves and not summary.waves:
+        console.print(f"no waves: no launch that ran has a cycle in WAVES={waves}", highlight=False)
+    if summary.failed_launch and not summary.waves and sim == SIMULATORS[0]:
+        again = f"waves of {summary.failed_launch} around it: {_again(context, summary.failed_cycle)}"
+        console.print(again, markup=False, highlight=False, soft_wrap=True)
     if not summary.bit_exact:
         raise typer.Exit(1)
 
@@ -329,6 +350,18 @@ def write_plan(
         else:
             write_output(file, draft.picture(core or 0))
             console.print(f"picture: {file}", highlight=False, soft_wrap=True)
+
+
+def _again(context: typer.Context, cycle: int | None) -> str:
+    """The command that runs what was run with waves around a cycle, for `make`."""
+    words = ["make", str(context.info_name)]
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        given = source is not None and source.name == "COMMANDLINE"  # Typer has a Click of its own
+        if given and parameter.name not in ("waves", "fresh", "jobs", "progress_fd"):
+            name, value = parameter.opts[0].removeprefix("--"), context.params[str(parameter.name)]
+            words.append(f"{name.upper()}={int(value) if isinstance(value, bool) else shlex.quote(str(value))}")
+    return " ".join([*words, f"WAVES={window_around(cycle)}"])
 
 
 def _watcher(console: Console, progress_fd: int | None) -> ConsoleWatcher:

@@ -72,7 +72,9 @@ def run(
     sim: str = "verilator",
     counters: bool = False,
     profile: bool = False,
-    waves: bool = False,
+    waves: bool | str = False,
+    scope: str | None = None,
+    memories: bool = False,
     trace: bool | str = False,
     interval: int = 1_000,
     report: bool = True,
@@ -92,7 +94,7 @@ def run(
     cores, chip
         The preset of so many cores; or a TOML file, or a chip as `systomesh.chip` makes it.
     image, weights, prune, seed, shape, input, calibration, percentile, fallback, layers, batch, schedule, launches
-    fuse, overlap, energy, sim, counters, profile, waves, trace, interval, report, jobs,
+    fuse, overlap, energy, sim, counters, profile, waves, scope, memories, trace, interval, report, jobs,
     name, fresh
         As the options of `make sim` (README). `shape` is a tuple, or one for each input by name.
     latency : int
@@ -121,8 +123,8 @@ def run(
         net=str(net), cores=cores, chip=_chip(chip), sim=sim, weights=_path(weights), prune=_text(prune),
         image=_images(image), batch=batch, seed=seed, onnx=onnx, layers=layers, name=name, latency=latency,
         bandwidth=bandwidth, schedule=_text(schedule), launches=launches, fuse=fuse, overlap=overlap, jobs=jobs,
-        energy=_text(energy), counters=counters, profile=profile, waves=waves,
-        trace=parse_form("1" if trace is True else trace or None), interval=interval, report=report, fresh=fresh,
+        energy=_text(energy), counters=counters, profile=profile, waves=_switch(waves), scope=scope,
+        memories=memories, trace=parse_form(_switch(trace)), interval=interval, report=report, fresh=fresh,
         optimise=optimise, runs_dir=Path(runs_dir),
     )  # fmt: skip
     options = request.options
@@ -213,6 +215,11 @@ def _chip(chip: File | ChipParams | None) -> Path | ChipParams | None:
 
 def _path(file: File | None) -> Path | None:
     return None if file is None else Path(file)
+
+
+def _switch(option: bool | str) -> str | None:
+    """As the command line has it: True is 1."""
+    return "1" if option is True else option or None
 
 
 def _text(file: File | float | None) -> str | None:

@@ -20,8 +20,7 @@
 #include "verilated_vpi.h"
 
 #if VM_TRACE
-#include "verilated_vcd_c.h"
-using Trace = VerilatedVcdC;
+#include "waves.h"
 #endif
 
 #if VM_COVERAGE
@@ -40,10 +39,6 @@ constexpr uint64_t NEVER = ~uint64_t{0};
 std::unique_ptr<Vtop> top;
 uint64_t now = 0;
 uint64_t next_edge = HALF_PERIOD;
-#if VM_TRACE
-std::unique_ptr<Trace> trace;
-uint64_t next_dump = 0;
-#endif
 
 double processor_seconds() {
     timespec now;
@@ -69,10 +64,7 @@ void take_sample(int, siginfo_t*, void* context) {
 
 void dump_waves() {
 #if VM_TRACE
-    if (trace && now >= next_dump) {
-        trace->dump(now);
-        next_dump = now + 1;
-    }
+    waves_dump(*top, now);
 #endif
 }
 
@@ -185,15 +177,10 @@ int systomesh_has_clock() { return 1; }
 int main(int argc, char** argv) {
     Verilated::commandArgs(argc, argv);
     Verilated::fatalOnVpiError(false);
-    top = std::make_unique<Vtop>("");
 #if VM_TRACE
-    if (*Verilated::commandArgsPlusMatch("trace")) {
-        Verilated::traceEverOn(true);
-        trace = std::make_unique<Trace>();
-        top->trace(trace.get(), 99);
-        trace->open("dump.vcd");
-    }
+    Verilated::traceEverOn(true);
 #endif
+    top = std::make_unique<Vtop>("");
     vlog_startup_routines_bootstrap();
     VerilatedVpi::callCbs(cbStartOfSimulation);
     call_value_callbacks();
@@ -210,8 +197,7 @@ int main(int argc, char** argv) {
     top->final();
     VerilatedVpi::callCbs(cbEndOfSimulation);
 #if VM_TRACE
-    if (trace) trace->close();
-    trace.reset();  // before the model that it reads
+    waves_close();
 #endif
 #if VM_COVERAGE
     const std::string coverage = Verilated::commandArgsPlusMatch("coverage=");

@@ -30,6 +30,7 @@ from tb.model.cache import Cache, content_key
 from tb.model.monitors import monitors
 from tb.model.recipe import Recipe, choose_recipe
 from tb.model.registers import datapath_registers
+from tb.model.traced import traced as traced_verilog
 from tb.model.wrapper import TOP, Wrapper
 
 __all__ = ["SIMULATORS", "Design", "Model", "Training", "bench_sources", "build_model", "cancel_builds", "emit_chip"]
@@ -52,6 +53,9 @@ _VERILATOR_FLAGS = (
     "-Wno-lint",
     "-Wno-style",
 )  # fmt: skip
+_WAVE_FLAGS = ("--trace-fst", "--no-trace-params", "-Wno-ENUMVALUE")
+_MEMORY_WAVE_FLAGS = ("--trace-max-array", str(1 << 20), "--trace-max-width", str(1 << 12))
+"""Verilator leaves arrays of more than 32 words out of waves otherwise."""
 _COVERAGE_FLAGS = ("--coverage-line", "--coverage-toggle")
 _ICARUS_FILE_MEMORY_STEP = 1 << 20
 
@@ -92,7 +96,6 @@ class Model:
     build_s: float
     """Seconds that this call spent building; near zero when the model was in the cache."""
     cached: bool
-    waves: bool = False
     made: str = ""
     """What compiled it, and how, in words; empty for Icarus."""
     coverage: Path | None = None
@@ -101,8 +104,7 @@ class Model:
     def command(self, plusargs: Sequence[str] = ()) -> list[str]:
         """The command that runs the model."""
         if self.simulator == "verilator":
-            own = ["+trace"] if self.waves else []
-            own += [f"+coverage={self.coverage / uuid.uuid4().hex}.dat"] if self.coverage else []
+            own = [f"+coverage={self.coverage / uuid.uuid4().hex}.dat"] if self.coverage else []
             return [str(self.directory / "sim"), *own, *plusargs]
         icarus = toolchain.find_icarus()
         library = cocotb_tools.config.lib_entry("vpi", "icarus")
@@ -222,6 +224,7 @@ def build_model(
     *,
     memory_bytes: int = 0,
     waves: bool = False,
+    memories: bool = False,
     optimise: bool = True,
     cycles: float = 0,
     profile: bool = False,
@@ -239,7 +242,8 @@ def build_model(
     memory. Of a model for Verilator, tb/model/recipe.py chooses how it is compiled: `optimise` off builds faster and
     runs slower, for runs of a few thousand cycles; `cycles` is what a run will simulate, about; `profile` asks for
     profile feedback, for which `training` runs the model. `open_state` lets tb/sim/flips.py into all memories and the
-    registers of the datapath. `covered` names source files of the design whose line, branch and toggle coverage a run
+    registers of the datapath. `waves` lets tb/sim/waves.py record, with `memories` the words of all RAMs, too; such a
+    model is never optimised. `covered` names source files of the design whose line, branch and toggle coverage a run
     of the model can record. `places` keeps the C++, and the lines that machine code comes from, beside the model for
     tb/model/blocks.py. `traced` is the chip, if runs of the model are to record timelines (tb/sim/trace.py).
 
@@ -252,13 +256,16 @@ def build_model(
     cache = cache or Cache()
     made = ""
     if simulator == "verilator":
+        waves |= memories
         seen = waves or open_state or bool(covered) or places
         recipe = choose_recipe(
-            design.equal_cores, optimise=optimise, seen=seen, cycles=cycles, profile=profile,
+            design.equal_cores, optimise=optimise and not waves, seen=seen, cycles=cycles, profile=profile,
             can_profile=lambda: training is not None and toolchain.find_compiler().can_profile,
         )  # fmt: skip
         wrapper = design.wrapper(open_buses=open_buses)
-        build = _VerilatorBuild(design, wrapper, recipe, training, waves, open_state, tuple(covered), places, traced)
+        build = _VerilatorBuild(
+            design, wrapper, recipe, training, waves, memories, open_state, tuple(covered), places, traced
+        )
         directory, cached = cache.get("verilator", build.key(), build)
         made = f"{build.compiler.name}, {recipe.describe()}"
     elif simulator == "icarus":
@@ -268,7 +275,7 @@ def build_model(
         directory, cached = _build_icarus(design, wrapper, cache)
     else:
         raise BenchError(f"unknown simulator {simulator!r}: use one of {', '.join(SIMULATORS)}")
-    return Model(simulator, directory, time.perf_counter() - start, cached, waves=waves, made=made)
+    return Model(simulator, directory, time.perf_counter() - start, cached, made=made)
 
 
 Training = Callable[[Model, Mapping[str, str]], None]
@@ -284,6 +291,7 @@ class _VerilatorBuild:
     recipe: Recipe
     training: Training | None
     waves: bool
+    memories: bool
     open_state: bool
     covered: tuple[str, ...]
     places: bool
@@ -302,11 +310,17 @@ class _VerilatorBuild:
         self._hierarchical = bool(self.design.hier_modules) and not recipe.flat
         library_dir = str(cocotb_tools.config.libs_dir)
         link = f"-rdynamic -Wl,-rpath,{library_dir} -L{library_dir} -lcocotbvpi_verilator"
-        self._flags = [*_VERILATOR_FLAGS, *(["--trace-vcd"] if self.waves else [])]
+        link += " -Wl,--wrap=systomesh_memory_write"  # tb/hdl/written.cpp
+        if self.waves:
+            toolchain.require_fst(self.compiler)
+        self._flags = [*_VERILATOR_FLAGS, *(_WAVE_FLAGS if self.waves else [])]
+        self._flags += _MEMORY_WAVE_FLAGS if self.memories else []
         self._flags += [*(_COVERAGE_FLAGS if self.covered else []), "-LDFLAGS", link]
         self._opt_fast = (_OPTIMISE if recipe.optimise else "-O1") + (" -g1" if self.places else "")
         self._opt_slow = "-O1" if recipe.optimise else "-O0"
-        support = ["memory.cpp", "inside.cpp", "sim_main.cpp", *(["state.cpp"] if self.open_state else [])]
+        support = ["memory.cpp", "written.cpp", "inside.cpp", "sim_main.cpp"]
+        support += ["state.cpp"] if self.open_state else []
+        support += ["waves.cpp"] if self.waves else []
         support += ["trace.cpp"] if self.traced else []
         self._support = [HDL_DIR / name for name in support]
         self._verilog = [*self.design.sources, *bench_sources(self.wrapper)]
@@ -318,7 +332,9 @@ class _VerilatorBuild:
     def _visibility(self) -> str:
         state = datapath_registers(self.design.sources) if self.open_state else []
         blocks = self.design.hier_modules if self._hierarchical else ()
-        text = self.wrapper.visibility(blocks, inside=not self.recipe.optimise, state=state)
+        # How tb/hdl/waves.cpp knows cycle 0.
+        seen = [("systomesh_chip.control", "running")] if self.waves else []
+        text = self.wrapper.visibility(blocks, inside=not self.recipe.optimise, state=[*state, *seen])
         if not self.covered:
             return text
         uncovered = [f"{TOP}.v", *(path.name for path in self._verilog if path.name not in self.covered)]
@@ -328,7 +344,8 @@ class _VerilatorBuild:
         """Digest of everything that the model depends on."""
         tools = [self._verilator.identity, *self._verilator.make_variables, self.compiler.version]
         options = [*self._flags, self._opt_fast, self._opt_slow, f"profile {self.recipe.profile}"]
-        texts = self._generated.values()
+        texts = [*self._generated.values()]
+        texts += traced_verilog(path.read_text() for path in self._verilog)[1] if self.waves else []
         return content_key(
             ["verilator", *tools, toolchain.host_fingerprint(), *options, *texts, *self._verilog, *self._support]
         )
@@ -340,7 +357,8 @@ class _VerilatorBuild:
         run = _Run(directory, env)
         for name, text in self._generated.items():
             (directory / name).write_text(text)
-        sources = [*self._generated, *map(str, self._verilog), *map(str, self._support)]
+        verilog = self._for_waves(directory) if self.waves else [str(path) for path in self._verilog]
+        sources = [*self._generated, *verilog, *map(str, self._support)]
         run(
             "Verilator",
             [self._verilator.path, "--cc", "--exe", "--Mdir", "obj", "--top-module", TOP, "--prefix", "Vtop",
@@ -355,7 +373,17 @@ class _VerilatorBuild:
             for file in (directory / "obj").glob("Vtop*.cpp"):
                 file.rename(directory / "source" / file.name)
         shutil.rmtree(directory / "obj")
+        shutil.rmtree(directory / "traced", ignore_errors=True)
         (directory / "build.log").write_text("\n".join(run.log))
+
+    def _for_waves(self, directory: Path) -> list[str]:
+        """Copies of the Verilog as waves want it, in the order in which to compile them."""
+        types, texts = traced_verilog(path.read_text() for path in self._verilog)
+        files = {"types.v": types, **{path.name: text for path, text in zip(self._verilog, texts, strict=True)}}
+        (directory / "traced").mkdir()
+        for name, text in files.items():
+            (directory / "traced" / name).write_text(text)
+        return [f"traced/{name}" for name in files]
 
     def _compile(self, run: _Run, extra: str = "", link: str = "") -> None:
         """Make `sim` from Verilator's C++, with more options for the compiler and for linking."""

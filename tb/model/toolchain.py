@@ -34,6 +34,7 @@ __all__ = [
     "find_verilator",
     "host_fingerprint",
     "libpython",
+    "require_fst",
 ]
 
 MIN_VERILATOR = (5, 36)
@@ -134,6 +135,22 @@ def find_compiler() -> Compiler:
 def _major(version: str) -> int:
     found = re.search(r"version (\d+)", version)
     return int(found[1]) if found else 0
+
+
+@cache
+def require_fst(compiler: Compiler) -> None:
+    """Check that what Verilator's FST writer is made of is there.
+
+    Raises
+    ------
+    ToolError
+        If a header is missing.
+    """
+    packages = {"lz4.h": "liblz4-dev", "zlib.h": "zlib1g-dev"}
+    for header, package in packages.items():
+        command = [compiler.path, "-E", "-x", "c++", "-include", header, os.devnull]
+        if not _output(command):
+            raise ToolError(f"waves need {header}, which is missing: run 'make setup' or 'apt-get install {package}'")
 
 
 @cache

@@ -15,8 +15,9 @@ __all__ = ["CHECK", "facts_of", "print_check"]
 CHECK = "check.json"
 """The file with its figures in the folder of the run."""
 RUN_ALONE = {
-    "sim", "model", "build_s", "bit_exact", "mismatches", "first_difference", "failure", "processes", "simulation_s",
-    "cycles", "cycles_per_picture", "utilization", "efficiency", "estimate_error", "layers_inside", "sim_s", "sim_hz",
+    "sim", "model", "build_s", "bit_exact", "mismatches", "first_difference", "failure", "failed_launch",
+    "failed_cycle", "waves", "processes", "simulation_s", "cycles", "cycles_per_picture", "utilization", "efficiency",
+    "estimate_error", "layers_inside", "sim_s", "sim_hz",
 }  # fmt: skip
 """Figures of a summary that only a run has."""
 

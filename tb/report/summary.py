@@ -165,6 +165,13 @@ class Summary:
     first_difference: str | None = None
     failure: str | None = None
     """Why the run stopped early."""
+    failed_launch: str | None = None
+    """The first launch that ended in an error, with a wrong bit or a wrong count."""
+    failed_cycle: int | None = None
+    """The cycle of that launch in which the first wrong value was written, a rule was broken or nothing moved any more,
+    where that is known."""
+    waves: list[str] = field(default_factory=list)
+    """Files of recorded waves; sessions of viewers lie beside them."""
     processes: int = 0
     """Simulators that shared the launches; 0 where an earlier run had finished all of them."""
     simulation_s: float = 0.0

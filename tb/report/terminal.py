@@ -6,6 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -17,7 +18,7 @@ from tb.report.densities import density_lines
 from tb.report.layers import describe_loss, layer_columns, layer_rows
 from tb.report.summary import CAUSES, Summary, describe_forecast, percent, signed
 
-__all__ = ["PIPE_WIDTH", "energy_line", "notes", "plain_text", "print_summary", "shorten"]
+__all__ = ["PIPE_WIDTH", "energy_line", "notes", "plain_text", "print_summary", "print_waves", "shorten"]
 
 PIPE_WIDTH = 112
 """Width of the report where the output is no terminal."""
@@ -101,6 +102,17 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(f"[bold red]first difference:[/] {summary.first_difference}")
     if summary.failure:
         console.print(f"[bold red]failed:[/] {summary.failure}")
+    if summary.failed_cycle is not None:
+        console.print(f"where to look first: cycle {summary.failed_cycle:,} of {summary.failed_launch}", markup=False)
+
+
+def print_waves(dump: Path, console: Console) -> None:
+    """Where waves are, and how to open them."""
+    size = dump.stat().st_size / 1e6
+    console.print(
+        f"waves: {dump} ({size:.1f} MB); gtkwave {dump.with_suffix('.gtkw')}, or surfer -c {dump.with_suffix('.sucl')}",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def energy_line(summary: Summary) -> Iterator[str]:

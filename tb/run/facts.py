@@ -173,6 +173,8 @@ def fill_summary(
         loads.append(load)
     summary.mismatches = ledger.mismatches
     summary.first_difference = ledger.first_difference()
+    if (failed := ledger.first_failed) is not None:
+        summary.failed_launch, summary.failed_cycle = plan.steps[failed].name, ledger.failed_cycle(failed)
     summary.bit_exact = summary.failure is None and ledger.good and len(summary.layers) == len(plan.steps)
     return mesh_of(chip, loads)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from scheduler.plan.layout import Blocked
 from scheduler.plan.program import HostStep, Placement, Plan, Step
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
-from tb.sim.job import POISON, HostJob, LaunchJob, MemoryFile, Region
+from tb.sim.job import POISON, HostJob, LaunchJob, MemoryFile, Recording, Region
 
-__all__ = ["Launches", "check_tensors", "owner_of", "regions_of", "units_of", "writes_of"]
+__all__ = ["Launches", "check_tensors", "label_of", "owner_of", "regions_of", "units_of", "writes_of"]
 
 
 class Launches:
@@ -28,6 +29,8 @@ class Launches:
         Every tensor. A process that begins somewhere in the plan finds its inputs as the golden model computed them.
     timeline : int or None
         Cycles between the counts of the launches' timelines; None records none.
+    waves : Recording, optional
+        To be made of every launch; each has a file of its own.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class Launches:
         *,
         watchdog_cycles: int,
         timeline: int | None = None,
+        waves: Recording | None = None,
     ) -> None:
         self.plan = plan
         self._expected = expected
         self._folder = folder
         self._watchdog_cycles = watchdog_cycles
         self._timeline = timeline
+        self._waves = waves
         self._files: dict[str, Path] = {}
 
     def image(self) -> MemoryFile:
@@ -87,6 +92,7 @@ class Launches:
                     writes=writes,
                     marks=marks_of(self.plan.chip, step.streams),
                     timeline=self._timeline,
+                    waves=replace(self._waves, path=self._folder.dump(index, step.name)) if self._waves else None,
                 )
             )
         return jobs
@@ -117,7 +123,7 @@ def units_of(plan: Plan) -> list[range]:
 def regions_of(plan: Plan, launch: Step) -> tuple[Region, ...]:
     """The memory that holds what a launch puts out."""
     places = {tensor: plan.tensors[tensor] for tensor in plan.written(launch)}
-    return tuple(Region(_label(tensor), place.addr, place.nbytes) for tensor, place in places.items())
+    return tuple(Region(label_of(tensor), place.addr, place.nbytes) for tensor, place in places.items())
 
 
 def writes_of(plan: Plan, unit: range) -> tuple[Region, ...]:
@@ -153,7 +159,7 @@ def check_tensors(folder: Path, plan: Plan, launch: Step, board: Scoreboard) -> 
     exact = True
     made_by = {node.output: node.name for node in plan.graph.nodes}
     for tensor in plan.written(launch):
-        raw = np.load(folder / f"{_label(tensor)}.npy")
+        raw = np.load(folder / f"{label_of(tensor)}.npy")
         layer = spoken(made_by[tensor])
         inside = layer if len(launch.parts) > 1 or layer != made_by[tensor] else ""
         exact &= board.check(launch.name, tensor, plan.tensors[tensor].layout.unpack(raw), inside)
@@ -172,5 +178,6 @@ def owner_of(plan: Plan, address: int, step: int) -> str:
     return "nothing that is needed"
 
 
-def _label(tensor: str) -> str:
+def label_of(tensor: str) -> str:
+    """What the file of a tensor's bytes is called, in the folder of a launch's result."""
     return "".join(c if c.isalnum() or c in "._-@" else "_" for c in tensor)

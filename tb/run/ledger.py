@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from tb.run.explain import explain
 from tb.run.launches import check_tensors, regions_of, units_of
 from tb.run.rundir import RunDir
 from tb.run.scoreboard import Scoreboard
-from tb.sim.job import LaunchResult
+from tb.run.waves import first_wrong_cycle
+from tb.sim.job import WRITTEN, LaunchResult
 from tb.sim.trace import holds_timeline
 
 __all__ = ["Ledger"]
@@ -35,6 +37,7 @@ class Ledger:
         self, plan: Plan, expected: Mapping[str, np.ndarray], folder: RunDir, *, timeline: bool = False
     ) -> None:
         self._plan = plan
+        self._expected = expected
         self._folder = folder
         self._timeline = timeline
         self._board = Scoreboard(expected)
@@ -57,13 +60,30 @@ class Ledger:
         """Values that differ."""
         return self._board.mismatches
 
-    def resume(self, estimated_cycles: Sequence[int]) -> dict[range, float]:
-        """Take in the units that an earlier run has finished; those that are left, with the cycles expected of each."""
+    def resume(self, estimated_cycles: Sequence[int], anew: Collection[range] = ()) -> dict[range, float]:
+        """Take in the units that an earlier run has finished, but for those wanted `anew`; those that are left, with
+        the cycles expected of each."""
         return {
             unit: float(sum(estimated_cycles[index] for index in unit))
             for unit in units_of(self._plan)
-            if not self._keep(unit)
+            if unit in anew or not self._keep(unit)
         }
+
+    def worth_recording(self) -> list[range]:
+        """Units to run anew for their waves: those that an earlier run found bad; where all ended well, all of them."""
+        units, earlier = units_of(self._plan), Ledger(self._plan, self._expected, self._folder)
+        left = earlier.resume([0] * len(self._plan.steps))
+        bad = [
+            unit
+            for unit in units
+            if any(self._failed(index) if unit in left else not earlier.exact[index] for index in unit)
+        ]
+        return bad or ([] if left else units)
+
+    def _failed(self, index: int) -> bool:
+        """Whether a step ended in an error in an earlier run."""
+        result = LaunchResult.load(self._folder.launch(index, self._plan.steps[index].name))
+        return result is not None and not result.ok
 
     def _keep(self, unit: range) -> bool:
         """Take in a unit of an earlier run, if all of it is there."""
@@ -111,10 +131,35 @@ class Ledger:
             wrong = check_counts(Events.together(self._plan.chip, self.events[index]), result.counters)
             if wrong:
                 self._miscounts[index], self.exact[index] = wrong, False
+        if self.exact[index]:
+            (folder / f"{WRITTEN}.npy").unlink(missing_ok=True)
+
+    @property
+    def first_failed(self) -> int | None:
+        """The first step, in the order of the plan, that ended in an error, with a wrong bit or a wrong count."""
+        return min((index for index, exact in self.exact.items() if not exact), default=None)
+
+    def failed_cycle(self, index: int) -> int | None:
+        """The cycle of its launch that a look at a step that failed should begin with; None where nobody knows."""
+        result, step = self.results[index], self._plan.steps[index]
+        if not result.ok:
+            return result.failed_cycle
+        if index in self._miscounts:
+            return None
+        return first_wrong_cycle(self._folder.launch(index, step.name), self._plan, step, self._expected)
+
+    def dumps(self) -> dict[Path, tuple[int, int | None]]:
+        """Files of recorded waves, with the cycles that the launch took and that in which it failed, if it did."""
+        found = {}
+        for index, result in sorted(self.results.items()):
+            dump = self._folder.dump(index, result.name)
+            if dump.exists():
+                found[dump] = result.cycles, None if self.exact[index] else self.failed_cycle(index)
+        return found
 
     def failure(self) -> str | None:
         """What is wrong with the first step, in the order of the plan, that ended in an error or with a wrong bit."""
-        index = min((index for index, exact in self.exact.items() if not exact), default=None)
+        index = self.first_failed
         if index is None:
             return None
         if not self.results[index].ok:

@@ -9,6 +9,7 @@ from rtl.contract.params import ChipParams
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.schedule import schedule_kind
 from tb.errors import BenchError
+from tb.run.waves import Waves
 from tb.sim.settings import MemorySettings
 
 __all__ = ["RunOptions"]
@@ -27,7 +28,7 @@ class RunOptions:
     watchdog_cycles: int = 100_000
     fresh: bool = False
     """Do not use launches that an earlier run has finished."""
-    waves: bool = False
+    waves: Waves | None = None
     optimise: bool = True
     """Off: builds faster, runs slower."""
     profile: bool = False
@@ -57,7 +58,9 @@ class RunOptions:
         self.kind()
         self.settings.require_port(self.chip.link_bytes)
         if self.waves and self.jobs is not None and self.jobs > 1:
-            raise BenchError(f"JOBS={self.jobs}: WAVES=1 records one simulator; leave one of the two out")
+            raise BenchError(f"JOBS={self.jobs}: WAVES= records one simulator; leave one of the two out")
+        if self.waves and self.sim != "verilator":
+            raise BenchError(f"SIM={self.sim}: only Verilator records waves; leave SIM= or WAVES= out")
         if self.trace is not None and self.sim != "verilator":
             raise BenchError(f"SIM={self.sim}: TRACE= is recorded by Verilator alone; leave one of the two out")
         if not 0 < self.interval < 1 << 31:

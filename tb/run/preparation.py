@@ -134,7 +134,8 @@ class ModelBuild:
         cache = Cache()
         design = emit_chip(options.chip, cache)
         model = build_model(
-            design, options.sim, memory_bytes=memory_bytes, waves=options.waves, optimise=options.optimise,
+            design, options.sim, memory_bytes=memory_bytes, waves=options.waves is not None,
+            memories=options.waves is not None and options.waves.memories, optimise=options.optimise,
             cycles=options.work / options.chip.pes, profile=options.profile, training=trainer(options.chip),
             traced=options.chip if options.trace else None, cache=cache,
         )  # fmt: skip

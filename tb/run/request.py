@@ -16,6 +16,7 @@ from tb.errors import BenchError
 from tb.model.build import SIMULATORS
 from tb.run.options import RunOptions
 from tb.run.presets import preset_chip
+from tb.run.waves import parse_waves
 from tb.run.workload import DEFAULT_SEED, OnnxOptions, Workload, is_file, load_workload, require_network
 from tb.sim.settings import MemorySettings
 
@@ -47,6 +48,8 @@ class Request:
         Of the external memory, in cycles.
     bandwidth : float, optional
         Bytes per cycle of each memory node; the width of its port otherwise.
+    waves, scope, memories
+        As `tb.run.waves.parse_waves` takes them.
     optimise : bool
         Off: the model builds faster and runs slower, for a few thousand cycles.
     """
@@ -73,7 +76,9 @@ class Request:
     energy: str | None = None
     counters: bool = False
     profile: bool = False
-    waves: bool = False
+    waves: str | None = None
+    scope: str | None = None
+    memories: bool = False
     trace: str | None = None
     interval: int = 1_000
     report: bool = False
@@ -104,7 +109,7 @@ class Request:
             settings=MemorySettings(latency_cycles=self.latency, bytes_per_cycle=self.bandwidth),
             runs_dir=self.runs_dir,
             fresh=self.fresh,
-            waves=self.waves,
+            waves=parse_waves(self.waves, self.scope, memories=self.memories),
             trace=self.trace,
             interval=self.interval,
             report=self.report,

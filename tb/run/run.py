@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from tb.model.build import emit_chip
 from tb.report.html.report import write_html
 from tb.report.provenance import provenance
 from tb.report.record import REPORT, RunRecord
@@ -19,6 +20,7 @@ from tb.run.preparation import ModelBuild, Scheduled, schedule_on_chip
 from tb.run.rundir import RunDir
 from tb.run.simulation import Simulation
 from tb.run.timelines import write_timeline
+from tb.run.waves import write_wave_sessions
 from tb.run.workload import Workload
 from tb.sim.job import LaunchResult
 
@@ -55,6 +57,7 @@ class Run:
         """
         options, watcher = self.options, self.watcher
         prices = prices_of(options.chip, options.energy)
+        waves = options.waves.recording(emit_chip(options.chip)) if options.waves else None
         with ModelBuild(options) as build:
             watcher.stage("quantising the network and computing the golden results")
             workload = self._load()
@@ -70,12 +73,20 @@ class Run:
         with RunDir(options.folder, mark, fresh=options.fresh) as folder:
             ledger = Ledger(plan, workload.expected, folder, timeline=options.trace is not None)
             launches = Launches(
-                plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles, timeline=options.timeline
+                plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles, timeline=options.timeline,
+                waves=waves,
             )
             simulation = Simulation(options, model, launches, folder, ledger, watcher)
-            left = self._resume(scheduled, ledger)
+            again: list[range] = []
+            if waves:
+                folder.forget_dumps()
+                again = ledger.worth_recording()
+            left = self._resume(scheduled, ledger, again)
+            crash = None
             try:
-                crash = simulation.run(left) if left and ledger.good else None
+                for units in (again, [unit for unit in left if unit not in again]):
+                    if units and ledger.good and not crash:
+                        crash = simulation.run({unit: left[unit] for unit in units})
             finally:
                 watcher.done()
             summary.processes, summary.simulation_s = simulation.processes, simulation.seconds
@@ -84,6 +95,10 @@ class Run:
                 summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts, prices,
                 scheduled.intervals,
             )  # fmt: skip
+            if options.waves:
+                dumps = ledger.dumps()
+                write_wave_sessions(dumps, options.waves, design)
+                summary.waves = [str(dump.relative_to(folder.path.resolve())) for dump in dumps]
             record = RunRecord(options.name, summary, mesh)
             if options.report:
                 write_html(folder.path / REPORT, [record])
@@ -92,11 +107,12 @@ class Run:
             self.results = [ledger.results[index] for index in sorted(ledger.results) if ledger.results[index].ok]
         return summary
 
-    def _resume(self, scheduled: Scheduled, ledger: Ledger) -> dict[range, float]:
-        """Keep what an earlier run has finished; the units that are left, with the cycles expected of each."""
+    def _resume(self, scheduled: Scheduled, ledger: Ledger, again: Sequence[range]) -> dict[range, float]:
+        """Keep what an earlier run has finished and is not run again; the units that are left, with the cycles expected
+        of each."""
         self.watcher.forecast(scheduled.forecast)
         self.watcher.plan(scheduled.plan.steps, scheduled.estimated_cycles, scheduled.estimated_parts)
-        left = ledger.resume(scheduled.estimated_cycles)
+        left = ledger.resume(scheduled.estimated_cycles, again)
         for index, result in ledger.results.items():
             self.watcher.kept(index, result)
         return left

@@ -22,7 +22,7 @@ _OLD = ".old-"
 
 class RunDir:
     """`runs/<name>`: fingerprint, launches/NNN-<name>/, sim.log (sim-1.log, ... of further processes), the files of its
-    record (`tb.report.record`), and trace.pftrace or trace.json with a timeline.
+    record (`tb.report.record`), and trace.pftrace or trace.json with a timeline; waves/NNN-<name>.fst.
 
     Use as a context manager. Opening it with another fingerprint than last time forgets the launches kept there.
     """
@@ -40,8 +40,15 @@ class RunDir:
 
     def launch(self, index: int, name: str) -> Path:
         """The folder of a launch's result, which may still be to come."""
-        safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-        return self.path / "launches" / f"{index:03d}-{safe}"
+        return self.path / "launches" / _numbered(index, name)
+
+    def dump(self, index: int, name: str) -> Path:
+        """The file of a launch's waves."""
+        return (self.path / "waves" / f"{_numbered(index, name)}.fst").resolve()
+
+    def forget_dumps(self) -> None:
+        """Remove the waves of an earlier run."""
+        shutil.rmtree(self.path / "waves", ignore_errors=True)
 
     def result(self, index: int, name: str, regions: Sequence[Region]) -> LaunchResult | None:
         """A finished launch, if it ended well and its regions are there."""
@@ -91,12 +98,15 @@ class RunDir:
             old.unlink()
         for process in processes:
             number = "" if process.name == "0" else f"-{process.name}"
-            for name, kept in (("sim.log", f"sim{number}.log"), ("dump.vcd", "dump.vcd")):
-                if (process / name).exists():
-                    (process / name).replace(self.path / kept)
+            if (process / "sim.log").exists():
+                (process / "sim.log").replace(self.path / f"sim{number}.log")
         shutil.rmtree(self.work, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()
+
+
+def _numbered(index: int, name: str) -> str:
+    return f"{index:03d}-" + "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
 
 
 def _holds(path: Path, size: int) -> bool:

@@ -37,7 +37,7 @@ class Simulation:
         self.processes = 0
         """Simulators that were started."""
         self.seconds = 0.0
-        """Time from their start to the end of the last."""
+        """Time from their start to the end of the last, of all calls of `run`."""
 
     def run(self, units: Mapping[range, float]) -> str | None:
         """Simulate units, each with the cycles that it is expected to take; why a simulator failed, or None.
@@ -52,13 +52,13 @@ class Simulation:
         options, memory_bytes = self._options, self._launches.plan.dram_bytes
         count, note = choose_processes(
             options.jobs, units=len(units), cycles=sum(units.values()), memory_bytes=memory_bytes, sim=options.sim,
-            waves=options.waves,
+            waves=options.waves is not None,
         )  # fmt: skip
         self._watcher.processes(count, note)
         self._require_space(memory_bytes)
         image = self._launches.image()
         job = ProcessJob(options.chip, memory_bytes, memory=(image,), settings=options.settings)
-        self.processes = count
+        self.processes = max(self.processes, count)
         began = time.perf_counter()
         try:
             run_fleet(
@@ -67,7 +67,7 @@ class Simulation:
         except RunError as error:
             return str(error)
         finally:
-            self.seconds = time.perf_counter() - began
+            self.seconds += time.perf_counter() - began
         return None
 
     def _on_event(self, index: int, event: Event) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CHANNELS", "RULES", "describe"]
+__all__ = ["CHANNELS", "RULES", "cycle_of", "describe"]
 
 CHANNELS = ("AR", "R", "AW", "W", "B")
 RULES = (
@@ -26,5 +26,10 @@ RULES = (
 
 def describe(port: str, violation: int) -> str:
     """One line about a value of `violation` that is not 0: port, channel, rule, cycle since reset."""
-    channel, rule, cycle = CHANNELS[violation >> 5 & 7], RULES[(violation & 31) - 1], violation >> 8
-    return f"{port} broke the rules of its bus: channel {channel}, {rule}, in cycle {cycle}"
+    channel, rule = CHANNELS[violation >> 5 & 7], RULES[(violation & 31) - 1]
+    return f"{port} broke the rules of its bus: channel {channel}, {rule}, in cycle {cycle_of(violation)}"
+
+
+def cycle_of(violation: int) -> int:
+    """The cycle since reset in which a rule was broken."""
+    return violation >> 8

@@ -26,12 +26,14 @@ from cocotb.triggers import Timer
 from golden.errors import GoldenError
 from golden.int8.ops import run_node
 from golden.machine import fresh_cores
+from rtl.contract.regs import ErrorCode
 from tb.errors import STORAGE_ERRORS, storage_error
 from tb.sim.driver import Driver, Outcome, TransportError
 from tb.sim.flips import State
 from tb.sim.inside import CoreImage, Inside
 from tb.sim.job import (
     POISON,
+    WRITTEN,
     Flip,
     HostJob,
     LaunchJob,
@@ -42,9 +44,11 @@ from tb.sim.job import (
     core_label,
     load_job,
     receive_launches,
+    when_written,
 )
 from tb.sim.trace import TIMELINE, Recorder
 from tb.sim.transport import CLOCK_PERIOD_NS, SimTransport
+from tb.sim.waves import start_recording, stop_recording
 
 __all__ = ["JobRunner", "run_job"]
 
@@ -132,6 +136,7 @@ class JobRunner:
         if launch.writes is not None:
             await self.transport.watch()
         began = time.perf_counter()
+        origin_ns = self.transport.now_ns
 
         marked = next((core for core, numbers in enumerate(launch.marks) if numbers), None)
 
@@ -151,6 +156,9 @@ class JobRunner:
             recorder.start(launch.timeline)
         if launch.flip is not None:
             cocotb.start_soon(self._flip(launch.flip, flipped))
+        broken: int | None = None
+        if launch.waves is not None:
+            start_recording(launch.waves)
         try:
             await self.driver.start(
                 launch.program_base,
@@ -158,7 +166,10 @@ class JobRunner:
                 watchdog_cycles=launch.watchdog_cycles,
                 active_cores=launch.active_cores,
             )
+            origin_ns = self.transport.now_ns  # but for the cycles that it takes to clear the chip
             outcome = await self.driver.wait(progress, limit_cycles=launch.limit_cycles)
+            if self.transport.irq_ns is not None:
+                origin_ns = self.transport.irq_ns - outcome.cycles * CLOCK_PERIOD_NS
             sim_s = time.perf_counter() - began
             done = outcome.status == "done"
             if self.job.counters:
@@ -170,12 +181,17 @@ class JobRunner:
                 debug = await self.driver.debug()
             self.transport.check(done=done)
         except TransportError as error:
-            violation = str(error)
+            violation, broken = str(error), error.cycle
             sim_s = time.perf_counter() - began
+        if launch.waves is not None:
+            stop_recording()
         outcome = outcome or Outcome("error", 0, error="BUS")
         ok = outcome.status == "done" and not violation
         strays = await self.transport.changed(launch.writes) if ok and launch.writes is not None else np.zeros(0)
         arrays = await self._regions(launch.regions) if ok or watched else {}
+        written = self.transport.written(origin_ns) if launch.writes is not None else None
+        if ok and written is not None:
+            arrays[WRITTEN] = written
         if watched:
             for core, image in enumerate(await self.inside.read()):
                 arrays |= {core_label(core, name): array for name, array in vars(image).items()}
@@ -192,9 +208,30 @@ class JobRunner:
             stray_bytes=strays.size,
             stray_address=int(strays[0]) if strays.size else 0,
             marks=marks,
+            failed_cycle=self._failed_cycle(launch, outcome, broken, origin_ns, strays, written),
         )
         self._save(result, launch.result_dir, arrays)
         return result
+
+    def _failed_cycle(
+        self,
+        launch: LaunchJob,
+        outcome: Outcome,
+        broken: int | None,
+        origin_ns: float,
+        strays: np.ndarray,
+        written: np.ndarray | None,
+    ) -> int | None:
+        """What `LaunchResult` says of it."""
+        if broken is not None:
+            return max(0, int(self.transport.time_ns(broken) - origin_ns) // CLOCK_PERIOD_NS)
+        if strays.size:
+            cycles = when_written(written, strays) if written is not None else strays[:0]
+            return int(cycles.min()) if cycles.size else None
+        if outcome.status == "done" or not outcome.cycles:
+            return None
+        idle = launch.watchdog_cycles if outcome.error == ErrorCode.WATCHDOG.name else 0
+        return max(0, outcome.cycles - idle)
 
     def _save(self, result: LaunchResult, directory: Path, arrays: dict[str, np.ndarray]) -> None:
         try:

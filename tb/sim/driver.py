@@ -43,7 +43,11 @@ Progress = Callable[[int], Awaitable[None]]
 
 
 class TransportError(Exception):
-    """The way to the chip failed, or the chip broke the rules of its buses."""
+    """The way to the chip failed, or the chip broke the rules of its buses, in a cycle since its reset."""
+
+    def __init__(self, message: str, cycle: int | None = None) -> None:
+        super().__init__(message)
+        self.cycle = cycle
 
 
 class Transport(ABC):

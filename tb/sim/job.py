@@ -22,12 +22,18 @@ from tb.files import write_atomically
 from tb.sim.settings import MemorySettings
 
 __all__ = [
-    "POISON", "Flip", "HostJob", "LaunchJob", "LaunchResult", "MemoryFile", "ProcessJob", "Region", "core_label",
-    "load_job", "plan_job", "receive_launches", "save_job", "send_launch",
+    "PAGE_BYTES", "POISON", "WRITTEN", "Flip", "HostJob", "LaunchJob", "LaunchResult", "MemoryFile", "ProcessJob",
+    "Recording", "Region", "core_label", "load_job", "plan_job", "receive_launches", "save_job", "send_launch",
+    "when_written",
 ]  # fmt: skip
 
 POISON = 0xA5
 """What memory holds where a launch has yet to write."""
+PAGE_BYTES = 4096
+"""Size of the pages that tb/hdl/memory.cpp and written.cpp keep."""
+WRITTEN = ".written"
+"""Label of the array that says when a launch wrote memory, int32[K, 1 + W]: of each page its number, and of each of its
+words the cycle of the launch in which it was written last, or -1."""
 
 
 def core_label(core: int, memory: str) -> str:
@@ -77,6 +83,19 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """Waves of a launch, by a model that was built for them."""
+
+    path: Path
+    """The FST file, whose time is the launch's cycle in nanoseconds; there is none if no cycle is in the window."""
+    first: int = 0
+    last: int | None = None
+    """The last cycle, included; None: to the end."""
+    scopes: tuple[str, ...] = ()
+    """Paths in the hierarchy; none: everything."""
+
+
+@dataclass(frozen=True)
 class LaunchJob:
     """One start of the chip."""
 
@@ -107,6 +126,7 @@ class LaunchJob:
     """Of each core, marks that its program passes (`rtl.contract.marks.marks_of`), to be read once it is done."""
     timeline: int | None = None
     """Record its timeline (`tb.sim.trace`), with counts every so many cycles; the model must be built for that."""
+    waves: Recording | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +188,9 @@ class LaunchResult:
     marks: list[list[dict[str, Any]]] = field(default_factory=list)
     """Of each core, its marks by number, as fields of `rtl.contract.marks.Mark`; empty without marks to read, and of a
     launch that is not done."""
+    failed_cycle: int | None = None
+    """Of a launch that is not `ok`, the cycle that a look at it should begin with: of the first stray write, of the
+    broken rule, of the last progress or of the error."""
 
     @property
     def ok(self) -> bool:
@@ -203,6 +226,25 @@ class LaunchResult:
             return cls(**json.loads((directory / "result.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None
+
+
+def when_written(written: np.ndarray, addresses: np.ndarray) -> np.ndarray:
+    """The cycles, int[K], in which those of some addresses that were written got their last byte.
+
+    Parameters
+    ----------
+    written : int32[K, 1 + W]
+        As `WRITTEN` says.
+    """
+    words = written.shape[1] - 1
+    word_bytes = PAGE_BYTES // words
+    order = np.argsort(written[:, 0])
+    pages = written[order, 0]
+    at = np.searchsorted(pages, addresses // PAGE_BYTES)
+    at, addresses = at[at < len(pages)], addresses[at < len(pages)]
+    known = pages[at] == addresses // PAGE_BYTES
+    cycles = written[order[at[known]], 1 + addresses[known] % PAGE_BYTES // word_bytes]
+    return cycles[cycles >= 0]
 
 
 def plan_job(plan: Plan, image: np.ndarray, folder: Path) -> ProcessJob:

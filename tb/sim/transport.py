@@ -18,9 +18,9 @@ from cocotb.simtime import get_sim_time
 from cocotb.triggers import First, RisingEdge, Timer
 
 from tb.model.wrapper import AXIL_SIGNALS
-from tb.sim.buses import describe
+from tb.sim.buses import cycle_of, describe
 from tb.sim.driver import Progress, Transport, TransportError
-from tb.sim.job import Region
+from tb.sim.job import PAGE_BYTES, Region
 from tb.sim.settings import MemorySettings
 
 __all__ = ["CLOCK_PERIOD_NS", "SimTransport", "check_buses", "start_clock"]
@@ -28,8 +28,8 @@ __all__ = ["CLOCK_PERIOD_NS", "SimTransport", "check_buses", "start_clock"]
 CLOCK_PERIOD_NS = 10
 _AXIL_TIMEOUT_CYCLES = 1000
 _RESET_CYCLES = 4
-_PAGE_BYTES = 4096
-"""Size of the pages that tb/hdl/memory.cpp keeps."""
+_PAGE_WORDS = 256
+"""Words of a page, whose last writes tb/hdl/written.cpp notes."""
 
 
 class SimTransport(Transport):
@@ -46,6 +46,8 @@ class SimTransport(Transport):
         self._axil = {name: getattr(dut, f"s_axil_{name}") for name, _, _ in AXIL_SIGNALS}
         self._view: np.ndarray | None = None
         self._library: ctypes.CDLL | None = None
+        self._notes_writes = False
+        """tb/hdl/written.cpp is in this process."""
         self._memory_bytes = 0
         self._before: np.ndarray | None = None
         """All of memory at `watch`, where memory.cpp does not keep it."""
@@ -53,6 +55,9 @@ class SimTransport(Transport):
         """Clock cycles simulated so far, as of the last event."""
         self.wall_s = 0.0
         """Seconds spent waiting for the interrupt."""
+        self.irq_ns: float | None = None
+        """The simulation time at which the interrupt rose that was waited for; None if something else went on then."""
+        self._reset_ns = 0.0
 
     async def open(self, memory_bytes: int, settings: MemorySettings) -> None:
         """Make the memory and bring the chip out of reset."""
@@ -72,6 +77,7 @@ class SimTransport(Transport):
         for _ in range(_RESET_CYCLES):
             await RisingEdge(self._clk)
         self._dut.rst.value = 0
+        self._reset_ns = _now_ns()
         for _ in range(2):  # behind the wrapper's register; no valid may rise before
             await RisingEdge(self._clk)
 
@@ -102,6 +108,9 @@ class SimTransport(Transport):
             raise TransportError(f"the system refuses {size} bytes for the external memory")
         buffer = (ctypes.c_uint8 * size).from_address(library.systomesh_memory_data())
         self._library = library
+        self._notes_writes = hasattr(library, "systomesh_written")
+        if self._notes_writes:
+            library.systomesh_written.restype = ctypes.c_uint64
         self._view = np.ctypeslib.as_array(buffer)
 
     @property
@@ -138,6 +147,8 @@ class SimTransport(Transport):
         """Remember what memory holds now, wherever the chip will write."""
         if self._library is not None:
             self._library.systomesh_memory_watch()
+            if self._notes_writes:
+                self._library.systomesh_written_watch()
         else:  # of a size at which all of it can be kept
             self._before = await self.read_memory(0, self._memory_bytes)
 
@@ -153,6 +164,20 @@ class SimTransport(Transport):
             found = found[(found < region.address) | (found >= region.end)]
         return np.sort(found)
 
+    def written(self, origin_ns: float) -> np.ndarray | None:
+        """When memory was written since `watch` (`tb.sim.job.WRITTEN`), in cycles since a time; None where nobody notes
+        that."""
+        if not self._notes_writes:
+            return None
+        numbers, times = ctypes.POINTER(ctypes.c_int64)(), ctypes.POINTER(ctypes.c_int64)()
+        count = self._library.systomesh_written(ctypes.byref(numbers), ctypes.byref(times)) if self._library else 0
+        if not count:
+            return np.zeros((0, 1 + _PAGE_WORDS), np.int32)
+        pages, ps = np.ctypeslib.as_array(numbers, (count,)), np.ctypeslib.as_array(times, (count, _PAGE_WORDS))
+        # A beat is taken at the edge that ends its cycle.
+        cycles = np.where(ps > 0, (ps - round(1000 * origin_ns)) // (1000 * CLOCK_PERIOD_NS) - 1, -1)
+        return np.column_stack([pages, cycles]).astype(np.int32)
+
     async def _kept_pages(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Addresses int64[K] of pages that may have changed, their bytes uint8[K, P] before, and now."""
         if self._library is None:
@@ -161,13 +186,13 @@ class SimTransport(Transport):
         numbers, bytes_ = ctypes.POINTER(ctypes.c_int64)(), ctypes.POINTER(ctypes.c_uint8)()
         count = self._library.systomesh_memory_kept(ctypes.byref(numbers), ctypes.byref(bytes_))
         if not count:
-            return np.zeros(0, np.int64), np.zeros((0, _PAGE_BYTES), np.uint8), np.zeros((0, _PAGE_BYTES), np.uint8)
+            return np.zeros(0, np.int64), np.zeros((0, PAGE_BYTES), np.uint8), np.zeros((0, PAGE_BYTES), np.uint8)
         pages = np.ctypeslib.as_array(numbers, (count,))
-        before = np.ctypeslib.as_array(bytes_, (count, _PAGE_BYTES))
-        whole = (ctypes.c_uint8 * (-(-self._memory_bytes // _PAGE_BYTES) * _PAGE_BYTES)).from_address(
+        before = np.ctypeslib.as_array(bytes_, (count, PAGE_BYTES))
+        whole = (ctypes.c_uint8 * (-(-self._memory_bytes // PAGE_BYTES) * PAGE_BYTES)).from_address(
             self._library.systomesh_memory_data()
         )
-        return _PAGE_BYTES * pages, before, np.ctypeslib.as_array(whole).reshape(-1, _PAGE_BYTES)[pages]
+        return PAGE_BYTES * pages, before, np.ctypeslib.as_array(whole).reshape(-1, PAGE_BYTES)[pages]
 
     def _words(self, address: int, size: int) -> tuple[int, int, int]:
         first = address // self._link_bytes
@@ -243,13 +268,14 @@ class SimTransport(Transport):
         """Wait for the interrupt; `progress(cycles waited)` is called about every `interval_s` of wall time."""
         irq = self._dut.irq
         waited, chunk = 0, 2_000
-        start_ns = _now_ns()
+        start_ns, self.irq_ns = _now_ns(), None
         while not int(irq.value):
             if limit_cycles is not None and waited >= limit_cycles:
                 return False
             began = time.perf_counter()
             allowed = chunk if limit_cycles is None else min(chunk, limit_cycles - waited)
             await First(RisingEdge(irq), Timer(max(1, allowed) * CLOCK_PERIOD_NS, unit="ns"))
+            self.irq_ns = _now_ns() if int(irq.value) else None
             spent = time.perf_counter() - began
             waited = int(_now_ns() - start_ns) // CLOCK_PERIOD_NS
             self.wall_s += spent
@@ -265,6 +291,15 @@ class SimTransport(Transport):
 
     def check(self, *, done: bool = False) -> None:
         check_buses(self._dut, self._nodes, done=done)
+
+    @property
+    def now_ns(self) -> float:
+        """The simulation time."""
+        return _now_ns()
+
+    def time_ns(self, cycle: int) -> float:
+        """The simulation time at which a cycle since the reset began, as the wrapper counts them."""
+        return self._reset_ns + (cycle + 1) * CLOCK_PERIOD_NS
 
     def bare_cycles(self, cycles: int) -> float:
         """Seconds that a bare C++ loop takes for so many cycles (Verilator only)."""
@@ -297,7 +332,7 @@ def check_buses(dut: Any, nodes: int, *, done: bool = False) -> None:
     buses = {f"m{node}_axi": f"memory node {node}" for node in range(nodes)}
     for bus, port in {"s_axil": "the control port", **buses}.items():
         if violation := int(getattr(dut, f"{bus}_violation").value):
-            raise TransportError(describe(port, violation))
+            raise TransportError(describe(port, violation), cycle_of(violation))
     for bus, port in buses.items():
         if done and int(getattr(dut, f"{bus}_unanswered").value):
             raise TransportError(f"{port} had bursts without an answer when the program was done")

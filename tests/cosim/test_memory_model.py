@@ -74,3 +74,6 @@ def test_broken_axi_rule_is_named(stand_in_model: Model, copy) -> None:
     result, _, _ = copy(stand_in_model, 1024, target=0x40FF0)  # bursts from here cross 4 KB
     assert not result.ok
     assert "memory node 1 broke the rules of its bus: channel AW, a burst crosses 4 KB, in cycle " in result.violation
+    assert result.failed_cycle is not None
+    since_reset = int(result.violation.rpartition(" ")[2])
+    assert 0 < result.failed_cycle < since_reset

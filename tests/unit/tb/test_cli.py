@@ -73,7 +73,10 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--latency", "0"], "memory latency is 0"),
         (["--net", "lenet5", "--jobs", "0"], "JOBS=0: give the number of simulator processes, 1 or more"),
         (["--net", "lenet5", "--jobs", "two"], "JOBS=two: give the number of simulator processes"),
-        (["--net", "lenet5", "--jobs", "2", "--waves"], "JOBS=2: WAVES=1 records one simulator"),
+        (["--net", "lenet5", "--jobs", "2", "--waves", "1"], "JOBS=2: WAVES= records one simulator"),
+        (["--net", "lenet5", "--sim", "icarus", "--waves", "1"], "SIM=icarus: only Verilator records waves; leave"),
+        (["--net", "lenet5", "--waves", "900..100"], "WAVES=900..100: give 1, or the first and the last cycle of a"),
+        (["--net", "lenet5", "--scope", "core0"], "SCOPE= says what of the waves to record: give WAVES=1 or"),
         (["--net", "lenet5", "--schedule", "layers", "--launches", "2"], "LAUNCHES=2 goes with SCHEDULE=fused, not"),
         (["--net", "lenet5", "--schedule", "fused", "--launches", "0"], "LAUNCHES=0: give the number of launches, 1"),
         (["--net", "lenet5", "--schedule", "a.toml", "--launches", "2"], "SCHEDULE=a.toml says which layers share"),
@@ -134,16 +137,15 @@ def test_energies_need_no_build_and_prices_come_back_as_a_table(
 
 def test_make_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     command = [
-        "make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "OVERLAP=0", "FRESH=1", "WAVES=0", "LATENCY=0",
-        "JOBS=3", "LAUNCHES=2",
+        "make", "-n", "sim", "NET=lenet5", "CORES=2", "FUSE=0", "OVERLAP=0", "FRESH=1", "MEMORIES=0", "LATENCY=0",
+        "JOBS=3", "LAUNCHES=2", "WAVES=1..2",
     ]  # fmt: skip
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     arguments = shlex.split(next(line for line in printed.splitlines() if "tb.cli sim" in line))
     arguments = arguments[arguments.index("sim") :]
     assert arguments == [
-        "sim", "--net", "lenet5", "--cores", "2", "--launches", "2", "--latency", "0", "--jobs", "3", "--no-fuse",
-        "--no-overlap",
-        "--no-waves", "--fresh",
+        "sim", "--net", "lenet5", "--cores", "2", "--launches", "2", "--latency", "0", "--jobs", "3",
+        "--waves", "1..2", "--no-fuse", "--no-overlap", "--no-memories", "--fresh",
     ]  # fmt: skip
     assert _run(monkeypatch, *arguments) == 2
     assert "memory latency is 0" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from tb.errors import BenchError
 from tb.model.build import Design, emit_chip
 from tb.model.units import Units
 from tb.report.viewers import CYCLE_PS, read_signals
+from tb.run import request
 from tb.run.launches import Launches
 from tb.run.options import RunOptions
 from tb.run.run import Run
@@ -147,7 +148,7 @@ Command = Callable[[Sequence[str]], int]
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """Runs commands of `make sim` on the small chip, hardly optimised, in an empty folder; the exit status."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_chip", lambda *_: CHIP)
+    monkeypatch.setattr(request, "chip_of", lambda *_: CHIP)
 
     def run(words: Sequence[str]) -> int:
         shown = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True, text=True)

@@ -20,7 +20,7 @@ from rtl.contract.params import CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
 from rtl.core.accumulator import Accumulator
 from rtl.core.compute import ComputeUnit
-from rtl.core.job import COMPUTE_FIELDS, SETUP_FIELDS, job_layout
+from rtl.core.job import SETUP_FIELDS, compute_fields, job_layout
 
 GEOMETRY = (*(name for name in SETUP_FIELDS if name != "options"), *(name for name, _ in TAP.options))
 """What a SETUP says, the options of the tap unit by name."""
@@ -351,7 +351,7 @@ def item_with_a_bit_that_matters(
 
 JOB_RANGES = {
     **{name: field_range(Opcode.SETUP, name) for name in GEOMETRY},
-    **{name: field_range(Opcode.COMPUTE, name) for name in COMPUTE_FIELDS},
+    **{name: field_range(Opcode.COMPUTE, name) for name in compute_fields(CoreParams())},
     "engine": (min(Engine), max(Engine)),
     "illegal": (0, 1),
 }

@@ -58,7 +58,7 @@ class Walk:
     def __init__(self, core: CoreParams, job: Value, skip_bits: int, *, item_order: bool) -> None:
         """`item_order`: there are jobs of that order."""
         setup = job.setup
-        self.items = Signal(item_order)
+        self.items = Signal(int(item_order))
         self._item_order = item_order
         self._bank_bits = exact_log2(core.acc_bank_entries)
         acc_bits = exact_log2(core.acc_entries)

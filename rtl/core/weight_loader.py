@@ -98,7 +98,7 @@ class WeightLoader(wiring.Component):
         lists = listing(core)
         tails = {name: spec.lists.rows(core, job.rounds) for name, spec in lists.items() if spec.lists is not None}
         most = max((spec.lists.rows(core, spec.lists.rounds(core)) for spec in lists.values() if spec.lists), default=1)
-        has_tail, in_tail = Signal(bool(lists)), Signal(bool(lists))
+        has_tail, in_tail = Signal(int(bool(lists))), Signal(int(bool(lists)))
         tail, tail_rows = Signal(range(most)), Signal(range(most + 1))
         all_rows = chosen(engine, {name: beyond(count * core.cols) for name, count in rows.items()})
         last_position = last_row & (kx == 0) & (ky == 0)

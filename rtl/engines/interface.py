@@ -22,12 +22,17 @@ Rules
     Tag         Travels with the pixel and comes out, unchanged, beside its update. Whatever an engine does
                 to the order inside, updates of one address must come out in order.
     Update      Never back-pressured: one update per cycle at most. ``data`` has C lanes of int32.
+    Lists       For an engine with `EngineSpec.lists` a pass is a block. Every pixel comes as its kernel positions
+                (items), with ``last_item`` on the last one, with which it makes its one update; ``zero`` is the value
+                of padding. Behind the weights of the kernel positions come the rows with ``weights_tail``. If such
+                an engine does not take a pixel, it says why: ``starved``, the weights of its pass are not there;
+                ``contradicts``, they are there and wrong, and the pixel will never be taken; neither, it is busy.
     Latency     Any, and it need not be constant. ``idle`` is high when no accepted pixel is still to come
                 out; the streamer switches engines only then. Weights held for a later pass do not count.
 
 What an engine wants streamed, its class says: whether passes are whole kernel rows (`EngineHardware.window`), whether
-updates are maxima (`EngineHardware.is_max`), and which of its options come with each pixel. So a sparse engine may take
-several cycles for a pixel (``ready`` low), a compute-in-memory engine may be slow to take weights, and an array of
+updates are maxima (`EngineHardware.is_max`), and which of its options come with each pixel. So the sparse engine takes
+several cycles for an item (``ready`` low), a compute-in-memory engine may be slow to take weights, and an array of
 another shape gives R and C of its own to `CoreParams`.
 """
 

@@ -70,7 +70,7 @@ class CoreState:
     def is_legal(self, setup: dict[str, int], job: dict[str, int]) -> bool:
         """Whether the instruction starts at all."""
         foreign = setup["engine"] == Engine.ARRAY and any(setup[name] for name, _ in TAP.options)
-        if setup["engine"] not in list(Engine) or setup["options"] or foreign:
+        if setup["engine"] not in (Engine.ARRAY, Engine.TAP) or setup["options"] or foreign:
             return False
         if setup["window"] and (setup["kernel_w"] > self.core.tap_columns or not setup["stride_w"]):
             return False
@@ -352,7 +352,7 @@ def item_with_a_bit_that_matters(
 JOB_RANGES = {
     **{name: field_range(Opcode.SETUP, name) for name in GEOMETRY},
     **{name: field_range(Opcode.COMPUTE, name) for name in compute_fields(CoreParams())},
-    "engine": (min(Engine), max(Engine)),
+    "engine": (Engine.ARRAY, Engine.TAP),
     "illegal": (0, 1),
 }
 COUNTS = ("blocks", "kernel_h", "kernel_w", "out_h", "out_w")

@@ -6,6 +6,7 @@ import pytest
 from golden.machine.compute import commit, compute
 from golden.machine.faults import Fault
 from golden.machine.state import CoreState
+from rtl.contract.engines.sparse import SPARSE
 from rtl.contract.isa import Engine
 from rtl.contract.regs import CoreCounter, EngineCounter, ErrorCode
 from tests.unit.golden.machine.computes import core_of, flat_compute, flat_setup
@@ -100,16 +101,10 @@ def test_sums_and_counts_are_those_of_loops(shape: tuple[int, int, int, int], sk
     np.testing.assert_array_equal(core.acc[: len(sums)], sums.astype(np.int32))
     assert core.counts[EngineCounter.SPARSE_PAIRS] == pairs > 0
     assert core.counts[EngineCounter.SPARSE_EMPTY] == empty
-    assert (core.counts[CoreCounter.PASSES], core.counts[core_pixels(core)]) == (2, 2 * 6 * 4)
+    assert (core.counts[CoreCounter.PASSES], core.counts[SPARSE.pixels_counter]) == (2, 2 * 6 * 4)
     assert (core.counts[CoreCounter.ACC_WRITES], core.counts[CoreCounter.ACC_READS]) == (12, 6)
     rows, cols, lanes, columns = shape
     assert core.counts[CoreCounter.WEIGHT_READS] == 2 * (4 * rows // 8 + 1 + fields["rounds"] * lanes * columns // cols)
-
-
-def core_pixels(core: CoreState) -> int:
-    (name,) = core.params.engines
-    assert name == "sparse"
-    return 26
 
 
 @pytest.mark.parametrize("value", [-128, 127])

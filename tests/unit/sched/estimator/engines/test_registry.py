@@ -19,7 +19,7 @@ from tests.unit.sched.estimator.handmade import EXACT, QUICK, SETUP, Handmade, c
 
 SPEC = EngineSpec(
     name="doubler",
-    code=2,
+    code=6,
     options=data.StructLayout({"at_once": unsigned(4)}),
     weight_rows=lambda core: 1,
     lanes=lambda core: core.cols,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,9 @@ def sum_bits(core: CoreParams) -> int:
 
 class SparseGrid(wiring.Component):
     """``lanes`` x ``columns`` PEs, each at an item of its own.
+
+    In Amaranth's simulator it is what stands here; elaborated for a platform it is an instance of
+    ``verilog/systomesh_sparse_grid.v``, the same registers in a loop over PEs.
 
     Dataflow: an accepted item waits in a slot of the ring, with the mask of each PE, until all PEs have left it. A PE
     takes the lowest position of its mask with a non-zero activation, looks up how many weights of its list are in front
@@ -101,6 +104,9 @@ class SparseGrid(wiring.Component):
         lanes, columns = core.sparse_lanes, core.sparse_columns
         acts = core.rows // lanes
         positions = core.pes // self.pes
+        if platform is not None:
+            m.submodules.body = self._body()
+            return m
 
         # The ring. All that PEs of one lane see of a slot, and what all see.
         write = Signal(range(slots))
@@ -176,6 +182,29 @@ class SparseGrid(wiring.Component):
             self.blocked.eq(sum(flags["blocked"][i] for i in range(self.pes))),
         ]
         return m
+
+    def _body(self) -> Instance:
+        core = self.core
+        ports = {}
+        for path, member, value in self.signature.flatten(self):
+            (name,) = path
+            # `release` is a word of Verilog's.
+            verilog_name = "release_oldest" if name == "release" else str(name)
+            ports[f"{'i' if member.flow == In else 'o'}_{verilog_name}"] = value
+        return Instance(
+            "systomesh_sparse_grid",
+            p_LANES=core.sparse_lanes,
+            p_COLUMNS=core.sparse_columns,
+            p_ACTS=core.rows // core.sparse_lanes,
+            p_FILTERS=core.cols // core.sparse_columns,
+            p_PLACES=core.sparse_slots,
+            p_DEPTH=core.sparse_depth,
+            p_GROUPS=self.groups,
+            p_BITS=sum_bits(core),
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(allow_reset_less=True),
+            **ports,
+        )
 
     def _pe(
         self,

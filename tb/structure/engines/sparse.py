@@ -18,16 +18,28 @@ def _shape(core: CoreParams) -> tuple[int, int, int, int]:
 
 
 def _grid(core: CoreParams) -> Block:
-    """Ring: activations with the bit that says whether they count, masks, bank, last; the slot to be written, slots in
-    use. A PE: its slot, items ahead, fresh, owed, rest, base; its product under way (activation, slots, two bits of
-    what becomes of it); sums twice, and whether the second are full."""
+    """Ring: activations with the bit that says whether they count, and masks, in memories; bank, last; the slot to be
+    written, slots in use. A PE: its slot, items ahead, fresh, owed, rest, base; its product under way (activation,
+    weight, slots, two bits of what becomes of it); sums twice, and whether the second are full; its lists."""
     pes, positions, slots, bits = _shape(core)
     places = core.sparse_slots
-    ring = places * (10 * core.rows + core.rows * core.cols + 2) + index_bits(places) + index_bits(places + 1)
-    walk = index_bits(places) + index_bits(places + 1) + 2 + positions + index_bits(core.sparse_depth + 1)
-    product = 9 + slots + 2
-    lists = {f"list{i}": ram(8, 2 * core.sparse_depth) for i in range(pes)}
-    return Block("SparseGrid", ring + pes * (walk + product + 2 * slots * bits + 1), inside=lists)
+    place = max(1, index_bits(places))
+    walk = place + index_bits(places + 1) + 2 + positions + index_bits(core.sparse_depth + 1)
+    product = 9 + 8 + slots + 2
+    flipflops = place + index_bits(places + 1) + 2 * places + pes * (walk + product + 2 * slots * bits + 1)
+    memory = places * (10 * core.rows + core.rows * core.cols) + pes * 8 * 2 * core.sparse_depth
+    body = Block(
+        "systomesh_sparse_grid",
+        flipflops,
+        memory,
+        module="systomesh_sparse_grid",
+        parameters={
+            "LANES": core.sparse_lanes, "COLUMNS": core.sparse_columns, "ACTS": core.rows // core.sparse_lanes,
+            "FILTERS": slots, "PLACES": places, "DEPTH": core.sparse_depth, "GROUPS": min(8, core.sparse_columns),
+            "BITS": bits,
+        },
+    )  # fmt: skip
+    return Block("SparseGrid", inside={"body": body})
 
 
 def _weights(core: CoreParams) -> Block:

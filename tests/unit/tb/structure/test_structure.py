@@ -40,21 +40,7 @@ CHIPS = {
         vc_depth=12,
         **TINY,
     ),
-    "a sparse engine beside the array": ChipParams(
-        1,
-        1,
-        (
-            CoreParams(
-                8, 8, 1024, 1024, 32, 2, queue_depth=4, engines=("array", "sparse"), sparse_lanes=2, sparse_columns=4,
-                sparse_items=2, sparse_depth=5, sparse_slots=3,
-            ),
-        ),
-        (WEST,),
-        link_bytes=8,
-        vc_depth=8,
-        **TINY,
-    ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,8 @@ TIMESCALE = "`timescale 1ns / 1ps\n"
 _VERILOG = Path(__file__).parent / "verilog"
 _BODIES = (_VERILOG / "systomesh_ram.v", _VERILOG / "systomesh_pe_grid.v")
 """Modules that are written by hand, since Amaranth has no loops; every chip has them."""
+_BODIES_OF_SOME = (_VERILOG / "systomesh_sparse_grid.v",)
+"""Others, of chips that have them."""
 LINT_WAIVERS = _VERILOG / "lint.vlt"
 """Verilator's warnings that generated code may give, each with its reason."""
 
@@ -76,7 +78,8 @@ def emit(chip: ChipParams, out_dir: Path, *, places: bool = False) -> EmittedChi
         for name in pending:
             module = target.modules[name]
             texts[name] = _convert(module, name, target, ports_of(module), places=places)
-    texts |= {body.stem: TIMESCALE + body.read_text() for body in _BODIES}
+    used = (body for body in _BODIES_OF_SOME if any(body.stem in text for text in texts.values()))
+    texts |= {body.stem: TIMESCALE + body.read_text() for body in (*_BODIES, *used)}
     files = []
     for name in (*sorted(texts.keys() - {TOP}), TOP):
         files.append(out_dir / f"{name}.v")

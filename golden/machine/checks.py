@@ -85,7 +85,11 @@ def _compute(check: Checker, fields: Fields) -> None:
     check.require(geometry is not None, "comes before any SETUP")
     assert geometry is not None
     check.nonzero(fields, "blocks", "out_h")
-    cols = check.core.params.cols
+    core, spec = check.core.params, ENGINES.by_code(geometry["engine"])
+    if spec is not None and spec.lists is not None:
+        most, rounds = spec.lists.rounds(core), fields["rounds"]
+        check.require(rounds <= most, f"lists of {rounds} rounds, {spec.name} holds {most}")
+    cols = core.cols
     check.require(fields["weight_base"] % cols == 0, f"weight_base is not a multiple of {cols}")
     check.accumulators(fields["acc_base"], fields["out_h"] * geometry["out_w"])
 

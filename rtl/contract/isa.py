@@ -47,6 +47,8 @@ Instructions
              lies in [0, in_h) x [0, in_w); else R times ``pad_value``.
              Signals 0 and 1 fire when all operands have been read, signal 2 when the last accumulator
              update has been written.
+             The sparse engine goes through all kernel positions of a pixel before the next pixel, once a block, and
+             reads ``rounds`` of weights behind those of each block; other engines do not look at ``rounds``.
              Errors: ILLEGAL_FIELD if blocks or out_h is zero, without a SETUP, if ``weight_base`` is no multiple of C,
              or (in the SETUP already) if kernel_h, kernel_w or out_w is zero, the core has no engine of this code, a
              bit of ``options`` is set that the engine does not define, or a rule of the engine is broken; ACC_RANGE
@@ -180,6 +182,7 @@ class Engine(enum.IntEnum, shape=unsigned(ENGINE_BITS)):
 
     ARRAY = 0
     TAP = 1
+    SPARSE = 2
 
 
 class TrafficClass(enum.IntEnum, shape=unsigned(3)):
@@ -270,6 +273,7 @@ Compute = _instruction(
         "iy0": signed(11),
         "in_h": unsigned(10),
         "accumulate": unsigned(1),
+        "rounds": unsigned(8),
     }
 )
 Store = _instruction(

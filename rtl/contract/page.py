@@ -18,13 +18,13 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from rtl.contract import isa
-from rtl.contract.engines import ENGINES, array, tap
+from rtl.contract.engines import ENGINES, array, sparse, tap
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Opcode, Prefix, Signals, Space, TrafficClass, Unit
 from rtl.contract.regs import ErrorCode
 
 __all__ = ["main", "page"]
 
-_ENGINE_TEXTS = {module.__name__.rpartition(".")[2]: inspect.getdoc(module) or "" for module in (array, tap)}
+_ENGINE_TEXTS = {module.__name__.rpartition(".")[2]: inspect.getdoc(module) or "" for module in (array, tap, sparse)}
 
 
 def page() -> str:

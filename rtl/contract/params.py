@@ -92,6 +92,16 @@ class CoreParams:
     """Instructions that each of the three units holds ready."""
     tap_columns: int = 3
     """Kernel columns that the tap unit can apply at once. 3 leaves depthwise 3x3 layers to the memory's bandwidth."""
+    sparse_lanes: int = 8
+    """Lanes of the sparse engine's PEs, each of which takes R / lanes activations of an item."""
+    sparse_columns: int = 32
+    """Columns of its PEs, each of which takes C / columns output channels."""
+    sparse_items: int = 16
+    """Kernel positions of the largest pass whose masks it holds, twice."""
+    sparse_depth: int = 96
+    """Weights of a pass that each of its PEs holds, twice."""
+    sparse_slots: int = 9
+    """Items that it holds: PEs run ahead of the slowest one by up to one less."""
     engines: tuple[str, ...] = ("array", "tap")
     """Names of its compute engines (`rtl.contract.engines`); in whatever order given, kept in that of their codes."""
     marks: int = 0
@@ -109,10 +119,24 @@ class CoreParams:
         _check_power_of_two("core.param_blocks", self.param_blocks, 2, 1024)
         _check_power_of_two("core.queue_depth", self.queue_depth, 4, 64)
         _check_within("core.tap_columns", self.tap_columns, 1, 8)
+        if "sparse" in self.engines:
+            self._check_sparse()
         whole = f"0, or a power of two from 2 to {1 << MARK_BITS}"
         legal = _within(self.marks, 0, 0) or _power_of_two(self.marks, 2, 1 << MARK_BITS)
         _require(legal, "core.marks", self.marks, whole)
         _require(type(self.multicast) is bool, "core.multicast", self.multicast, "true or false")
+
+    def _check_sparse(self) -> None:
+        _require(self.rows >= 8, "core.rows", self.rows, "at least 8 for the sparse engine")
+        _check_power_of_two("core.sparse_columns", self.sparse_columns, 2, self.cols)
+        _check_power_of_two("core.sparse_lanes", self.sparse_lanes, max(2, self.cols // self.sparse_columns), self.rows)
+        _check_within("core.sparse_items", self.sparse_items, 1, 64)
+        _check_within("core.sparse_depth", self.sparse_depth, 1, 255)
+        _check_within("core.sparse_slots", self.sparse_slots, 1, 16)
+        positions = self.rows * self.cols // (self.sparse_lanes * self.sparse_columns)
+        most = min(64, 8 * self.cols)
+        rule = f"enough for PEs of at most {most} positions"
+        _require(positions <= most, "core.sparse_lanes", self.sparse_lanes, rule)
 
     def _check_engines(self) -> None:
         rule = f"a list of different engines, at least one, out of {', '.join(ENGINES)}"

@@ -23,6 +23,7 @@ __all__ = [
     "CoreCounter",
     "CoreDebug",
     "CoreTrace",
+    "EngineCounter",
     "ErrorCode",
     "EventCounter",
     "MemoryCounter",
@@ -107,6 +108,8 @@ class ErrorCode(IntEnum):
     AXI_WRITE = 10
     """The external memory answered with an error."""
     WATCHDOG = 11
+    WEIGHT_LISTS = 12
+    """Weights of a sparse engine that contradict themselves: lists shorter than their masks, or a lane left out."""
 
 
 class BlockKind(IntEnum):
@@ -195,6 +198,26 @@ class EventCounter(IntEnum):
     """Of FLITS_OUT, those of packets to cores: data of STOREs, and signals; to several cores at once counts once."""
     POST_FLITS = 56
     """Flits of STOREs that post-processing makes, in all lanes at once."""
+
+
+class EngineCounter(IntEnum):
+    """Counters of one engine, which every core with it has.
+
+    The first two are events, which instructions and data determine, whatever the timing. PE-cycles are cycles, each
+    counted once for every PE in it; those of an engine at work are the first four together.
+    """
+
+    SPARSE_PAIRS = 57
+    """Products."""
+    SPARSE_EMPTY = 58
+    """Items without a pair, each counted once for every PE that has none: PE-cycles, too."""
+    SPARSE_STARVED = 59
+    """PE-cycles in which a PE waits for an item, while any item or update is under way."""
+    SPARSE_BLOCKED = 60
+    """PE-cycles in which a PE is done with the last item of a pixel, and its sums of the pixel before are still to be
+    collected."""
+    SPARSE_FULL = 61
+    """Cycles in which an item waits for a slot, or for the slowest PE to be no more than ``run_ahead`` items behind."""
 
 
 STATIC_COUNTERS = frozenset({

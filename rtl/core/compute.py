@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -20,12 +20,21 @@ from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BITS, Compute, Opcode, Setup
 from rtl.contract.params import ChipParams, CoreParams
 from rtl.core.accumulator import accumulator_update
-from rtl.core.job import COMPUTE_FIELDS, SETUP_FIELDS, chosen, fields_of, job_layout, setup_layout
+from rtl.core.job import (
+    SETUP_FIELDS,
+    chosen,
+    compute_fields,
+    fields_of,
+    is_one_of,
+    job_layout,
+    listing,
+    setup_layout,
+)
 from rtl.core.scratchpad import scratchpad_read
 from rtl.core.signals import SIGNAL
 from rtl.core.streamer import PixelStreamer, finish_layout
 from rtl.core.weight_loader import WeightLoader
-from rtl.engines import HARDWARE, EngineHardware
+from rtl.engines import HARDWARE, EngineHardware, counter_bits
 from rtl.lib.fifo import Fifo
 
 __all__ = ["ComputeUnit", "events_layout"]
@@ -40,7 +49,7 @@ def events_layout(core: CoreParams, *, operations: bool = False) -> data.StructL
     return data.StructLayout(
         {
             "stream": unsigned(1),
-            # An engine takes a pixel.
+            # An engine takes a pixel, or one with lists is too busy for it.
             "weight_stall": unsigned(1),
             # The first pixel of a pass waits for its weights.
             "overhead": unsigned(1),
@@ -48,6 +57,7 @@ def events_layout(core: CoreParams, *, operations: bool = False) -> data.StructL
             **{f"{name}_pixel": unsigned(1) for name in core.engines},
             "pass_start": unsigned(1),
             **{counter.name.lower(): unsigned(4) for spec in specs for counter in spec.operations},
+            **{counter.name.lower(): unsigned(bits) for counter, bits in counter_bits(core).items()},
         }
     )
 
@@ -122,7 +132,7 @@ class ComputeUnit(wiring.Component):
         waiting = self._make_jobs(m, loader, streamer, stop)
         wiring.connect(m, loader.read, wiring.flipped(self.weight_read))
         wiring.connect(m, streamer.read, wiring.flipped(self.act_read))
-        self._feed(m, engines, loader, streamer, stop)
+        at_work = self._feed(m, engines, loader, streamer, stop)
         last_update = self._collect(m, engines)
         results = self._send_signals(m, loader, streamer, last_update)
 
@@ -134,10 +144,17 @@ class ComputeUnit(wiring.Component):
             self.events.overhead.eq(self.busy & ~streamer.pixels.valid),
             self.events.pass_start.eq(took & streamer.pixels.payload.first),
         ]
+        if listing(core):
+            with m.If(at_work):
+                m.d.comb += [self.events.stream.eq(1), self.events.weight_stall.eq(0)]
         m.d.comb += [
             self.events[f"{name}_pixel"].eq(took & (streamer.engine == engine.spec.code))
             for name, engine in engines.items()
         ]
+        for engine in engines.values():
+            m.d.comb += [
+                self.events[counter.name.lower()].eq(engine.events[counter.name]) for counter in engine.spec.counters
+            ]
         for engine in engines.values() if self.chip.counters else ():
             pixel = took & (streamer.engine == engine.spec.code)
             m.d.comb += [
@@ -170,6 +187,9 @@ class ComputeUnit(wiring.Component):
             | (as_compute.out_h == 0)
             | as_compute.weight_base[: exact_log2(core.cols)].any()
         )
+        for spec in listing(core).values():
+            assert spec.lists is not None
+            bad_compute |= (setup.engine == spec.code) & (as_compute.rounds > spec.lists.rounds(core))
         # An illegal SETUP makes a job, too: it is reported when those before are through.
         makes_job = is_compute | bad_setup
         waiting = job_for_loader | job_for_streamer
@@ -190,7 +210,7 @@ class ComputeUnit(wiring.Component):
                     job_for_loader.eq(1),
                     job_for_streamer.eq(1),
                     job.setup.eq(setup),
-                    *(job[name].eq(as_compute[name]) for name in COMPUTE_FIELDS),
+                    *(job[name].eq(as_compute[name]) for name in compute_fields(core)),
                     job.illegal.eq(Mux(is_compute, bad_compute, bad_setup)),
                 ]
             with m.Else():
@@ -214,8 +234,13 @@ class ComputeUnit(wiring.Component):
         loader: WeightLoader,
         streamer: PixelStreamer,
         stop: Value,
-    ) -> None:
-        """Operands go to the engine that they are for."""
+    ) -> Value:
+        """Operands go to the engine that they are for.
+
+        Returns
+        -------
+        An engine with lists has no room for the pixel, and all weights that it needs for it.
+        """
         pixel = streamer.pixels.payload
         for engine in engines.values():
             own = engine.pixels.payload
@@ -234,8 +259,23 @@ class ComputeUnit(wiring.Component):
             loader.weights.ready.eq(chosen(loader.engine, weights)),
             streamer.pixels.ready.eq(chosen(streamer.engine, pixels) & ~stop),
             streamer.engines_idle.eq(Cat(engine.idle for engine in engines.values()).all()),
-            streamer.weights_failed.eq(loader.failed),
         ]
+        lists = listing(self.core)
+        if not lists:
+            m.d.comb += streamer.weights_failed.eq(loader.failed)
+            return Const(0)
+        waits, contradicts = Signal(), Signal()
+        for name, spec in lists.items():
+            engine, own = engines[name], streamer.engine == spec.code
+            m.d.comb += engine.weights_tail.eq(loader.weights_tail)
+            with m.If(own):
+                m.d.comb += [waits.eq(engine.starved), contradicts.eq(engine.contradicts)]
+        of_lists = is_one_of(streamer.engine, lists)
+        m.d.comb += [
+            streamer.weights_failed.eq(loader.failed & (waits | ~of_lists)),
+            streamer.weights_contradict.eq(contradicts),
+        ]
+        return of_lists & streamer.pixels.valid & ~streamer.pixels.ready & ~waits & ~contradicts & ~stop
 
     def _collect(self, m: Module, engines: Mapping[str, EngineHardware]) -> Value:
         """Updates of all engines; at most one has pixels in flight, so that they never meet.

@@ -315,6 +315,7 @@ class _Logic(wiring.Component):
 
         for name in self.core.engines:
             m.d.comb += events[f"{name.upper()}_PIXELS"].eq(does[f"{name}_pixel"])
+            m.d.comb += [events[counter.name].eq(does[counter.name.lower()]) for counter in ENGINES[name].counters]
         event(CoreCounter.PASSES, does.pass_start)
         event(CoreCounter.LOAD_WAIT, load_issue.events.wait.any())
         event(CoreCounter.LOAD_NOC, load.o.valid & ~load.o.ready)

@@ -10,6 +10,7 @@ from rtl.contract.engines import ENGINES
 from rtl.contract.isa import MARK_BITS
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import COUNTER_BITS, CoreCounter, CoreDebug, CoreTrace, EventCounter, compute_counters
+from rtl.engines import counter_bits
 
 __all__ = ["DEBUG_WORDS", "SNAPSHOT", "CoreCounters", "events_layout", "unit_state"]
 
@@ -28,7 +29,8 @@ DEBUG_WORDS = data.StructLayout({word.name: unsigned(COUNTER_BITS) for word in C
 def events_layout(core: CoreParams, *, events: bool = False) -> data.StructLayout:
     """What each counter grows by this cycle; `events`: with those of `ChipParams.counters`."""
     counters = ENGINES.counters(core.engines, events=events)
-    return data.StructLayout({name: unsigned(WIDE.get(number, 1)) for name, number in counters.items()})
+    wide: dict[int, int] = {**WIDE, **counter_bits(core)}
+    return data.StructLayout({name: unsigned(wide.get(number, 1)) for name, number in counters.items()})
 
 
 def unit_state(*, opcode: Value, state: Value, unmet: Value, done: Value) -> Value:

@@ -13,7 +13,7 @@ from rtl.contract.engines import ENGINES
 from rtl.contract.isa import ENGINE_BITS
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import ErrorCode
-from rtl.core.job import chosen, fields_of, job_layout
+from rtl.core.job import chosen, fields_of, is_one_of, job_layout, listing
 from rtl.core.scratchpad import scratchpad_read
 from rtl.core.signals import SIGNAL
 from rtl.core.walk import Walk
@@ -32,7 +32,8 @@ def streamed_layout(core: CoreParams) -> data.StructLayout:
     """A pixel with all that any engine of the core wants of it."""
     parts = HARDWARE.of(core.engines).values()
     options = {name: part.spec.options[name].shape for part in parts for name in part.pixel_options}
-    return pixel_layout(core, columns=max(part.window_columns(core) for part in parts), options=options)
+    columns = max(part.window_columns(core) for part in parts)
+    return pixel_layout(core, columns=columns, options=options, items=bool(listing(core)))
 
 
 class PixelStreamer(wiring.Component):
@@ -50,7 +51,9 @@ class PixelStreamer(wiring.Component):
         For engine ``engine``.
     engines_idle : In(1)
     weights_failed : In(1)
-        No weights follow those that the engine has.
+        No weights follow those that the engine has, and the pixel offered waits for some.
+    weights_contradict : In(1)
+        Those that the pixel offered waits for contradict themselves; only of a core with an engine with lists.
     finish : Out(Stream(finish_layout))
         The job's signals, valid in the cycle that issues its last act read, which waits for ``ready``.
     error : Out(8)
@@ -68,6 +71,7 @@ class PixelStreamer(wiring.Component):
                 "engine": Out(ENGINE_BITS),
                 "engines_idle": In(1),
                 "weights_failed": In(1),
+                **({"weights_contradict": In(1)} if listing(core) else {}),
                 "finish": Out(stream.Signature(finish_layout)),
                 "error": Out(8),
                 "busy": Out(1),
@@ -91,7 +95,8 @@ class PixelStreamer(wiring.Component):
         b_valid, b_padding = Signal(), Signal()
         b_pad_value, b_error = Signal(8), Signal(8)
 
-        walk = Walk(core, job, skip_bits=len(setup.stride_w) * ("skip" in members))
+        lists = listing(core)
+        walk = Walk(core, job, skip_bits=len(setup.stride_w) * ("skip" in members), item_order=bool(lists))
         keep = walk.keep
         free, advance = Signal(), Signal()
         error = Signal(8)
@@ -136,7 +141,7 @@ class PixelStreamer(wiring.Component):
             if "columns" in kept:
                 behind = range(1, len(kept["columns"]) + 1)  # the window's first column
                 m.d.sync += kept["columns"].eq(Cat(window & (setup.kernel_w > k) for k in behind))
-            walk.begin(m, job, window)
+            walk.begin(m, job, window, is_one_of(setup.engine, lists))
 
         def keep_pixel() -> None:
             m.d.sync += [
@@ -151,14 +156,18 @@ class PixelStreamer(wiring.Component):
                 pixel.tag.is_max.eq(is_max),
                 pixel.tag.last.eq(walk.last),
             ]
+            if lists:
+                m.d.sync += pixel.last_item.eq(walk.pass_end)
 
         def offer_pixel() -> None:
             m.d.comb += [
                 self.pixels.valid.eq(b_valid & (b_error == 0)),
-                *(self.pixels.payload[name].eq(pixel[name]) for name in members if name != "act"),
+                *(self.pixels.payload[name].eq(pixel[name]) for name in members if name not in ("act", "zero")),
                 self.pixels.payload.act.eq(Mux(b_padding, b_pad_value.replicate(core.rows), self.read.data)),
                 self.busy.eq(running | b_valid),
             ]
+            if lists:
+                m.d.comb += self.pixels.payload.zero.eq(b_pad_value)
 
         def report_error() -> None:
             """When its turn comes, so that a pass without weights before it goes first."""
@@ -166,6 +175,9 @@ class PixelStreamer(wiring.Component):
                 m.d.comb += self.error.eq(b_error)
             with m.Elif(self.weights_failed):
                 m.d.comb += self.error.eq(ErrorCode.WEIGHT_RANGE)
+            if lists:
+                with m.Elif(self.weights_contradict):
+                    m.d.comb += self.error.eq(ErrorCode.WEIGHT_LISTS)
 
         walk.look(m)
         find_error()

@@ -15,6 +15,9 @@ With a window there are no passes over kernel columns. A row is streamed by its 
 ``stride_w`` being tap_x and 1; kernel_w - 1 of them are skipped before the first output pixel and stride_w - 1 before
 each of the others, which a counter (``skips``) sees to. Only pixels that are not skipped count as columns ox and have
 an accumulator entry.
+
+In item order (`EngineSpec.lists`) the kernel's loops change places with the map's: kx and ky run inside ox and oy. The
+registers are the same, named after the usual order; a pixel is behind the inner two of its loops, a pass a block.
 """
 
 from __future__ import annotations
@@ -49,20 +52,24 @@ class Walk:
     first, first_pass : Signal
         It begins a pass; it is of the job's first pass.
     pass_end, last : Signal
-        It ends a pass; it ends the job.
+        It ends a pass, in item order a pixel; it ends the job.
     """
 
-    def __init__(self, core: CoreParams, job: Value, skip_bits: int) -> None:
+    def __init__(self, core: CoreParams, job: Value, skip_bits: int, *, item_order: bool) -> None:
+        """`item_order`: there are jobs of that order."""
         setup = job.setup
+        self.items = Signal(int(item_order))
+        self._item_order = item_order
         self._bank_bits = exact_log2(core.acc_bank_entries)
         acc_bits = exact_log2(core.acc_entries)
         # The job in work. Counts are kept less one.
         self.keep = {name: Signal.like(setup[name], name=name) for name in KEPT_OF_SETUP} | {
             name: Signal.like(job[name], name=name) for name in KEPT_OF_JOB
         }
+        columns, rows = (setup.out_w, job.out_h) if item_order else (setup.kernel_w, setup.kernel_h)
         self.ends = {
             name: Signal.like(count, name=f"{name}_end")
-            for name, count in (("x", setup.out_w), ("y", job.out_h), ("kx", setup.kernel_w), ("ky", setup.kernel_h))
+            for name, count in (("x", setup.out_w), ("y", job.out_h), ("kx", columns), ("ky", rows))
         }
         self.acc_base = Signal(acc_bits)
         self.ix_start = Signal(signed(16))  # -pad_left
@@ -139,7 +146,7 @@ class Walk:
     def _next_column(self, m: Module) -> None:
         m.d.sync += [
             self.addr.eq(self._stepped),
-            self.first.eq(self.pass_end),
+            self.first.eq(self.pass_end & self._at_block_end if self._item_order else self.pass_end),
             self.ix.eq(self.ix + self.keep["stride_w"]),
         ]
         with m.If(self.skip):
@@ -148,10 +155,22 @@ class Walk:
             m.d.sync += [
                 self.skips.eq(self.skips_next),
                 self.left["x"].eq(self.left["x"] - 1),
-                self.acc.eq(self.acc + 1),
             ]
-            with m.If(self.acc[: self._bank_bits].all()):
-                m.d.sync += self.acc_crossed.eq(1)
+            if self._item_order:
+                with m.If(~self.items | self.pass_end):
+                    self._next_entry(m)
+            else:
+                self._next_entry(m)
+
+    @property
+    def _at_block_end(self) -> Value:
+        """In item order at the last pixel."""
+        return ~self.items | (self.last_kx & self.last_ky)
+
+    def _next_entry(self, m: Module) -> None:
+        m.d.sync += self.acc.eq(self.acc + 1)
+        with m.If(self.acc[: self._bank_bits].all()):
+            m.d.sync += self.acc_crossed.eq(1)
 
     def _next_row(self, m: Module) -> None:
         m.d.sync += [
@@ -172,10 +191,15 @@ class Walk:
             self.kx_ix.eq(next_ix),
             self.ix.eq(next_ix),
             self.iy.eq(self.ky_iy),
-            self.acc.eq(self.acc_base),
-            self.acc_crossed.eq(0),
-            self.first_pass.eq(0),
         ]
+        if self._item_order:
+            with m.If(self._at_block_end):
+                self._first_entry(m)
+        else:
+            self._first_entry(m)
+
+    def _first_entry(self, m: Module) -> None:
+        m.d.sync += [self.acc.eq(self.acc_base), self.acc_crossed.eq(0), self.first_pass.eq(0)]
 
     def _next_kernel_row(self, m: Module) -> None:
         next_iy = Mux(self.last_ky, self.keep["iy0"], self.ky_iy + self.keep["dilation_h"])
@@ -194,8 +218,8 @@ class Walk:
             self.block_addr.eq(self._stepped),
         ]
 
-    def begin(self, m: Module, job: Value, window: Value) -> None:
-        """At the first pixel of a job; `window`: its kernel rows are streamed by input columns."""
+    def begin(self, m: Module, job: Value, window: Value, items: Value) -> None:
+        """At the first pixel of a job; `window`: its kernel rows are streamed by input columns; `items`: item order."""
         setup, keep = job.setup, self.keep
         counts = (("x", setup.out_w), ("y", job.out_h), ("kx", setup.kernel_w), ("ky", setup.kernel_h))
         m.d.sync += [
@@ -216,9 +240,22 @@ class Walk:
             self.first.eq(1),
             self.first_pass.eq(1),
         ]
+        if self._item_order:
+            m.d.sync += self.items.eq(items)
+            with m.If(items):
+                self._swap(m, setup, job)
         with m.If(window):
             m.d.sync += [
                 keep["step_x"].eq(setup.tap_x),
                 keep["stride_w"].eq(1),
                 *(register["kx"].eq(0) for register in (self.ends, self.left)),
             ]
+
+    def _swap(self, m: Module, setup: Value, job: Value) -> None:
+        """The kernel's loops are the inner ones."""
+        counts = (("x", setup.kernel_w), ("y", setup.kernel_h), ("kx", setup.out_w), ("ky", job.out_h))
+        pitches = (("step_x", "tap_x"), ("step_y", "tap_y"), ("stride_w", "dilation_w"), ("stride_h", "dilation_h"))
+        m.d.sync += [
+            *(register.eq(count - 1) for name, count in counts for register in (self.ends[name], self.left[name])),
+            *(self.keep[a].eq(setup[b]) for pair in pitches for a, b in (pair, pair[::-1])),
+        ]

@@ -22,12 +22,17 @@ Rules
     Tag         Travels with the pixel and comes out, unchanged, beside its update. Whatever an engine does
                 to the order inside, updates of one address must come out in order.
     Update      Never back-pressured: one update per cycle at most. ``data`` has C lanes of int32.
+    Lists       For an engine with `EngineSpec.lists` a pass is a block. Every pixel comes as its kernel positions
+                (items), with ``last_item`` on the last one, with which it makes its one update; ``zero`` is the value
+                of padding. Behind the weights of the kernel positions come the rows with ``weights_tail``. If such
+                an engine does not take a pixel, it says why: ``starved``, the weights of its pass are not there;
+                ``contradicts``, they are there and wrong, and the pixel will never be taken; neither, it is busy.
     Latency     Any, and it need not be constant. ``idle`` is high when no accepted pixel is still to come
                 out; the streamer switches engines only then. Weights held for a later pass do not count.
 
 What an engine wants streamed, its class says: whether passes are whole kernel rows (`EngineHardware.window`), whether
-updates are maxima (`EngineHardware.is_max`), and which of its options come with each pixel. So a sparse engine may take
-several cycles for a pixel (``ready`` low), a compute-in-memory engine may be slow to take weights, and an array of
+updates are maxima (`EngineHardware.is_max`), and which of its options come with each pixel. So the sparse engine takes
+several cycles for an item (``ready`` low), a compute-in-memory engine may be slow to take weights, and an array of
 another shape gives R and C of its own to `CoreParams`.
 """
 
@@ -43,7 +48,7 @@ from amaranth.utils import exact_log2
 
 from rtl.contract.engines import EngineSpec, SetupFields
 from rtl.contract.params import CoreParams
-from rtl.contract.regs import EventCounter
+from rtl.contract.regs import EngineCounter, EventCounter
 
 __all__ = ["EngineHardware", "EngineSignature", "pixel_layout", "tag_layout"]
 
@@ -61,13 +66,16 @@ def tag_layout(core: CoreParams) -> data.StructLayout:
     )
 
 
-def pixel_layout(core: CoreParams, *, columns: int = 0, options: Mapping[str, Any] | None = None) -> data.StructLayout:
+def pixel_layout(
+    core: CoreParams, *, columns: int = 0, options: Mapping[str, Any] | None = None, items: bool = False
+) -> data.StructLayout:
     """One pixel of a pass: R activations and its tag.
 
     Parameters
     ----------
     columns : of the widest window; 0 if there is none.
     options : shapes by name of what else comes with a pixel.
+    items : kernel positions follow one another inside a pixel (`EngineSpec.lists`).
 
     Members without bits are left out: Verilog has no such wires.
     """
@@ -79,6 +87,9 @@ def pixel_layout(core: CoreParams, *, columns: int = 0, options: Mapping[str, An
         "skip": unsigned(min(columns, 1)),
         "columns": unsigned(max(columns - 1, 0)),
         # Bit k - 1: the window reaches back to the k-th pixel before this one.
+        "zero": unsigned(8 * items),
+        # Value of padding.
+        "last_item": unsigned(int(items)),
         "tag": tag_layout(core),
     }
     return data.StructLayout({name: shape for name, shape in members.items() if Shape.cast(shape).width})
@@ -87,12 +98,16 @@ def pixel_layout(core: CoreParams, *, columns: int = 0, options: Mapping[str, An
 class EngineSignature(wiring.Signature):
     """Ports of an engine, seen from the engine itself."""
 
-    def __init__(self, core: CoreParams, pixel: data.StructLayout) -> None:
+    def __init__(self, core: CoreParams, pixel: data.StructLayout, events: Mapping[EngineCounter, int]) -> None:
         self.core = core
+        of_lists = {"weights_tail": In(1), "starved": Out(1), "contradicts": Out(1)}
+        layout = data.StructLayout({counter.name: unsigned(bits) for counter, bits in events.items()})
         super().__init__(
             {
                 "weights": In(stream.Signature(unsigned(8 * core.cols))),
                 "weights_more": In(1),
+                **(of_lists if "last_item" in dict(pixel) else {}),
+                **({"events": Out(layout)} if events else {}),
                 "pixels": In(stream.Signature(pixel)),
                 "update": Out(
                     wiring.Signature({"valid": Out(1), "data": Out(32 * core.cols), "tag": Out(tag_layout(core))})
@@ -117,13 +132,19 @@ class EngineHardware(wiring.Component):
 
     def __init__(self, *, core: CoreParams) -> None:
         self.core = core
-        super().__init__(EngineSignature(core, self.pixel(core)))
+        super().__init__(EngineSignature(core, self.pixel(core), self.event_bits(core)))
 
     @classmethod
     def pixel(cls, core: CoreParams) -> data.StructLayout:
         """Layout of the pixels that the engine takes."""
         options = {name: cls.spec.options[name].shape for name in cls.pixel_options}
-        return pixel_layout(core, columns=cls.window_columns(core), options=options)
+        items = cls.spec.lists is not None
+        return pixel_layout(core, columns=cls.window_columns(core), options=options, items=items)
+
+    @classmethod
+    def event_bits(cls, core: CoreParams) -> Mapping[EngineCounter, int]:
+        """Bits of what each of `EngineSpec.counters` may grow by in a cycle."""
+        return {}
 
     @classmethod
     def window_columns(cls, core: CoreParams) -> int:

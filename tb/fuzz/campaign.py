@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtl.contract.params import ChipParams
+from rtl.contract.regs import ErrorCode
 from tb.errors import BenchError, RunError
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.fuzz.illegal import illegal_program, random_field_program
@@ -138,7 +139,9 @@ def _case(chip: ChipParams, kind: str, seed: int, n_steps: int | None) -> _Case:
     if kind == "illegal":
         program, code = illegal_program(chip, seed)
         expectation = expect_fault(program)
-        if {name for name, _, _ in expectation.statuses} != {code.name}:
+        # A COMPUTE of an engine with lists that leaves a memory may find noise instead of them before that.
+        names = {name for name, _, _ in expectation.statuses}
+        if not {code.name} <= names <= {code.name, ErrorCode.WEIGHT_LISTS.name}:
             raise BenchError(f"{program.name}: the machine ends with {expectation.statuses}, not with {code.name}")
         return _Case(expectation, None)
     return _Case(expect_fault(random_field_program(chip, seed)), None)

@@ -134,6 +134,20 @@ FUZZ_CHIPS: dict[str, ChipParams] = CHIPS | {
         outstanding_bursts=2,
         tokens=32,
         counters=True,
-    )
-}
-"""Those of the random programs: one more, whose cores differ in all that a program sees."""
+    ),
+    "1x1_sparse": ChipParams(
+        1,
+        1,
+        (
+            replace(
+                _SMALL, weight_bytes=8192, engines=("tap", "sparse"), sparse_lanes=4, sparse_columns=4, sparse_items=9,
+                sparse_depth=20, sparse_slots=5,
+            ),
+        ),
+        (_WEST,),
+        link_bytes=8,
+        max_packet_flits=16,
+        vc_depth=16,
+    ),
+}  # fmt: skip
+"""Those of the random programs: one more whose cores differ in all that a program sees, and one with sparse engine."""

@@ -125,6 +125,9 @@ def left_by_compute(chip: ChipParams, core: int, fields: Fields, geometry: Field
         left.add(ErrorCode.ACT_RANGE)
     if fields["weight_base"] + _weight_bytes(params, fields, geometry) > params.weight_bytes:
         left.add(ErrorCode.WEIGHT_RANGE)
+    spec = ENGINES.by_code(geometry["engine"])
+    if spec is not None and spec.lists:
+        left.add(ErrorCode.WEIGHT_LISTS)  # unless the weights are there and right, which is not known here
     base, bank = fields["acc_base"], params.acc_bank_entries
     if base >= params.acc_entries or base % bank + fields["out_h"] * geometry["out_w"] > bank:
         left.add(ErrorCode.ACC_RANGE)
@@ -136,8 +139,9 @@ def _weight_bytes(params: CoreParams, fields: Fields, geometry: Fields) -> int:
     spec = ENGINES.by_code(geometry["engine"])
     if spec is None or not spec.reads_weights(geometry):
         return 0
-    passes = fields["blocks"] * geometry["kernel_h"] * geometry["kernel_w"]
-    return passes * params.cols * spec.weight_rows(params)
+    rows = geometry["kernel_h"] * geometry["kernel_w"] * spec.weight_rows(params)
+    rows += spec.lists.rows(params, fields["rounds"]) if spec.lists else 0
+    return fields["blocks"] * rows * params.cols
 
 
 def _cores(chip: ChipParams, load: Fields) -> list[int]:

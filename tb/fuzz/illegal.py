@@ -28,10 +28,11 @@ from tb.fuzz.legal import legal_steps, random_settings
 from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, Streams, max_stream
 from tb.fuzz.steps import UNIT_OF, Step, assemble
 
-__all__ = ["RECIPES", "Fault", "illegal_program", "random_field_program"]
+__all__ = ["RECIPES", "Fault", "illegal_program", "random_field_program", "recipes_of"]
 
 Fields = dict[str, int]
 
+ROUNDS_MAX = field_range(Opcode.COMPUTE, "rounds")[1]
 MAX_WORK = 10_000
 """Flits or pixels of an instruction with a random field."""
 
@@ -170,6 +171,8 @@ class _Maker:
         cols = self.chip.cores[step.core].cols
         odd = step.fields["weight_base"] + self.above(1, cols - 1)
         spoils: list[Fields] = [{"blocks": 0}, {"out_h": 0}, {"weight_base": odd}]
+        if lists := self.spec(step.geometry).lists:
+            spoils.append({"rounds": self.above(lists.rounds(self.chip.cores[step.core]) + 1, ROUNDS_MAX)})
         return self.fault(step, **spoils[self.rng.integers(len(spoils))])
 
     def bad_store(self) -> Fault:
@@ -208,7 +211,9 @@ class _Maker:
 
     def far_act(self) -> Fault:
         def reads(step: Step) -> bool:
-            return step.fields["in_h"] > 900 and step.geometry["in_w"] > 900
+            # Noise is no weights for an engine with lists, and found first.
+            lists = self.spec(step.geometry).lists
+            return step.fields["in_h"] > 900 and step.geometry["in_w"] > 900 and lists is None
 
         step = self.step(Opcode.COMPUTE, reads)
         params = self.chip.cores[step.core]
@@ -296,6 +301,10 @@ class _Maker:
         step = self.step(Opcode.STORE, lambda step: not step.fields["to_core"])
         return self.fault(step, addr=self._beyond(step.fields["pixels"]), group_stride=0)
 
+    def bad_lists(self) -> Fault:
+        """Without the LOAD in front of it a COMPUTE finds noise instead of weights."""
+        return self.fault(self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None))
+
     # Tokens. ---------------------------------------------------------------------------------------
 
     def overflow(self) -> Fault:
@@ -345,13 +354,23 @@ RECIPES: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
     "deadlock": (ErrorCode.WATCHDOG, _Maker.deadlock),
 }
 """Kinds of faults, each with the error that it ends in. Seed n makes recipe number n modulo their count."""
+_OF_LISTS: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
+    "lists": (ErrorCode.WEIGHT_LISTS, _Maker.bad_lists),
+}
+
+
+def recipes_of(chip: ChipParams) -> Mapping[str, tuple[ErrorCode, Callable[[_Maker], Fault]]]:
+    """Those of a chip: more if all its cores have an engine with lists."""
+    every = all(any(spec.lists for spec in ENGINES.of(core.engines).values()) for core in chip.cores)
+    return {**RECIPES, **_OF_LISTS} if every else RECIPES
 
 
 def illegal_program(chip: ChipParams, seed: int, core: int | None = None) -> tuple[Program, ErrorCode]:
     """The program of a seed, and its error; with `core`, the faulty instruction is one of that core's."""
     rng = np.random.default_rng([seed, 3])
-    name = list(RECIPES)[seed % len(RECIPES)]
-    code, recipe = RECIPES[name]
+    recipes = recipes_of(chip)
+    name = list(recipes)[seed % len(recipes)]
+    code, recipe = recipes[name]
     fault = recipe(_Maker(chip, rng, core))
     settings = random_settings(rng)
     steps = legal_steps(chip, rng, int(rng.choice([1, 5, 15, 30])), seed)

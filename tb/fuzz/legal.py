@@ -12,7 +12,7 @@ from rtl.contract.isa import ADDRESS_SPACE_BYTES, Opcode, Space, Unit
 from rtl.contract.params import ChipParams, CoreParams
 from tb.fuzz.engines import FUZZ
 from tb.fuzz.footprint import act_starts, space_bytes
-from tb.fuzz.program import DATA_BYTES, PARAM_AREA, Program
+from tb.fuzz.program import DATA_BYTES, LISTS_AREA, PARAM_AREA, Program, listed_weights
 from tb.fuzz.steps import Assembler, Step, assemble
 from tb.sim.settings import MemorySettings
 
@@ -65,7 +65,7 @@ class _Generator:
 
     def steps(self, count: int) -> list[Step]:
         for _ in range(3 * count):
-            if len(self.assembler.steps) == count:
+            if len(self.assembler.steps) >= count:
                 break
             maker = self.makers[self.rng.choice(len(self.makers), p=self.weights)]
             step = maker(int(self.rng.integers(self.chip.n_cores)))
@@ -107,9 +107,11 @@ class _Generator:
         """From 1 to high, small ones more often."""
         return int(min(high, 1 + self.rng.integers(0, 1 + self.rng.integers(0, high))))
 
-    def _dram(self, span: int, space: Space) -> int | None:
+    def _dram(self, span: int, space: Space, *, writes: bool = False) -> int | None:
         """An aligned address with `span` bytes of data behind it."""
         size = self.chip.link_bytes
+        if writes and any(listed_weights(self.chip, core) for core in self.chip.cores):
+            return self._near("dram", 0, 0, LISTS_AREA[0] - span, size) if span <= LISTS_AREA[0] else None
         if space == Space.PARAM and span <= PARAM_AREA[1] - PARAM_AREA[0] and self.rng.random() < 0.8:
             first = int(self.rng.integers(PARAM_AREA[0], PARAM_AREA[1] - span + 1))
             return first // size * size
@@ -166,9 +168,13 @@ class _Generator:
         rng, params = self.rng, self.chip.cores[core]
         spec = ENGINES[params.engines[rng.integers(len(params.engines))]]
         kernel_h, kernel_w = self._upto(self._one_of(1, 3, 5)), self._upto(self._one_of(1, 3, 7))
+        listed = listed_weights(self.chip, params) if spec.lists else ()
+        weights_at, weights = listed[rng.integers(len(listed))] if listed else (0, None)
+        if weights is not None:
+            kernel_h, kernel_w = weights.setup["kernel_h"], weights.setup["kernel_w"]
         out_h = self._upto(8)
         out_w = self._upto(min(self._one_of(4, 16, 40), params.acc_bank_entries // out_h))
-        blocks = self._upto(4)
+        blocks = self._upto(4) if weights is None else weights.compute["blocks"]
         if not out_w or blocks * kernel_h * kernel_w * out_h * out_w > MAX_UPDATES:
             return None
         pitches = [0, 1, params.rows, self.chip.link_bytes, int(rng.integers(1, 200)), int(rng.integers(1, 1000))]
@@ -198,9 +204,11 @@ class _Generator:
             if low > high:
                 return None
             base = self._near("act", core, low, high) if low >= 0 else int(rng.integers(low, high + 1))
-        passes = blocks * kernel_h * kernel_w
-        weights = passes * params.cols * spec.weight_rows(params)
-        room = params.weight_bytes - (weights if spec.reads_weights(geometry) else params.cols)
+        if weights is not None:
+            fields |= weights.compute
+        used = blocks * kernel_h * kernel_w * params.cols * spec.weight_rows(params)
+        used = used if weights is None else weights.raw.size
+        room = params.weight_bytes - (used if spec.reads_weights(geometry) else params.cols)
         if room < 0:
             return None
         bank, entries = params.acc_bank_entries, out_h * out_w
@@ -210,7 +218,25 @@ class _Generator:
             "act_base": base % ADDRESS_SPACE_BYTES, "weight_base": self._near("weight", core, 0, room, params.cols),
             "acc_base": first,
         }  # fmt: skip
+        if weights is not None and not self._load_weights(core, weights_at, weights.raw.size, fields):
+            return None
         return Step(core, Opcode.COMPUTE, fields, geometry)
+
+    def _load_weights(self, core: int, source: int, size: int, fields: dict[str, int]) -> bool:
+        """Add the LOAD of a COMPUTE's weights, whole flits to where they may begin; False if that cannot be."""
+        flit, params = self.chip.link_bytes, self.chip.cores[core]
+        align = max(flit, params.cols)
+        flits = -(-size // flit)
+        room = params.weight_bytes - flits * flit
+        if room < 0:
+            return False
+        fields["weight_base"] = min(fields["weight_base"], room) // align * align
+        load = {
+            "cores": 1 << core, "dram_addr": source, "runs": 1, "run_flits": flits, "dram_stride": 0,
+            "space": int(Space.WEIGHT), "dst": fields["weight_base"] // flit, "dst_stride": 0, "planar": 0,
+            "memory": int(self.rng.integers(len(self.chip.memory_nodes))), "traffic": 0, "token_valid": 1,
+        }  # fmt: skip
+        return self.assembler.add(Step(core, Opcode.LOAD, load))
 
     def store(self, core: int) -> Step | None:
         rng, chip, size = self.rng, self.chip, self.chip.link_bytes
@@ -234,7 +260,7 @@ class _Generator:
             "to_core": int(rng.random() < 0.45),
         }  # fmt: skip
         if not fields["to_core"]:
-            addr = self._dram(((groups - 1) * group_stride + pixels) * size, Space.ACT)
+            addr = self._dram(((groups - 1) * group_stride + pixels) * size, Space.ACT, writes=True)
             if addr is None:
                 return None
             fields |= {"memory": int(rng.integers(len(chip.memory_nodes))), "addr": addr}

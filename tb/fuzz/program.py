@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rtl.contract.codec import decode, encode, pack_params
+from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit
 from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
 from tb.errors import BenchError
 from tb.files import write_atomically
+from tb.fuzz.engines import FUZZ
+from tb.fuzz.engines.fuzz import Listed
 from tb.sim.settings import MemorySettings
 
 __all__ = [
-    "DATA_BYTES", "MEMORY_BYTES", "Instruction", "Program", "Streams", "chip_from_table", "chip_table", "max_stream",
+    "DATA_BYTES", "LISTS_AREA", "MEMORY_BYTES", "Instruction", "Program", "Streams", "chip_from_table", "chip_table",
+    "listed_weights", "max_stream",
 ]  # fmt: skip
 
 MEMORY_BYTES = 1 << 16
@@ -27,8 +32,12 @@ DATA_BYTES = MEMORY_BYTES // 2
 """Data lie below, programs above."""
 PARAM_AREA = (DATA_BYTES * 3 // 4, DATA_BYTES)
 """Here the image holds sensible parameter blocks; elsewhere noise."""
+LISTS_AREA = (DATA_BYTES // 2, DATA_BYTES * 3 // 4)
+"""Here it holds weights of engines with lists, if a core has one; no program writes there."""
 _FETCH_AHEAD_BYTES = 64 * INSTRUCTION_BYTES
 """The memory behind END that a fetch may read."""
+_LISTED = 40
+"""Draws of weights for an engine with lists."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,23 @@ def max_stream(chip: ChipParams) -> int:
     """Instructions that a stream may have."""
     room = MEMORY_BYTES - DATA_BYTES - _FETCH_AHEAD_BYTES
     return room // (3 * chip.n_cores * 64) * 64 // INSTRUCTION_BYTES - 1
+
+
+@cache
+def listed_weights(chip: ChipParams, core: CoreParams) -> tuple[tuple[int, Listed], ...]:
+    """Weights for the core's engine with lists, with their addresses in external memory; empty if it has none."""
+    found: list[tuple[int, Listed]] = []
+    kinds = list(dict.fromkeys(chip.cores))
+    size = (LISTS_AREA[1] - LISTS_AREA[0]) // len(kinds)
+    at = LISTS_AREA[0] + kinds.index(core) * size
+    end, rng = at + size, np.random.default_rng(5)
+    for name in core.engines if any(spec.lists for spec in ENGINES.of(core.engines).values()) else ():
+        for _ in range(_LISTED):
+            one = FUZZ[name].passes(rng, core)
+            if one is not None and at + one.raw.size <= end:
+                found.append((at, one))
+                at += -(-one.raw.size // 64) * 64
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -133,6 +159,8 @@ class Program:
         small = rng.integers(-4, 5, MEMORY_BYTES, np.int8).view(np.uint8)
         quiet = np.arange(MEMORY_BYTES) >> 10 & 1 == 1
         image[quiet] = small[quiet]
+        for at, one in (entry for core in self.chip.cores for entry in listed_weights(self.chip, core)):
+            image[at : at + one.raw.size] = one.raw
         channels = (PARAM_AREA[1] - PARAM_AREA[0]) // PARAM_BYTES_PER_CHANNEL
         shift = rng.integers(0, 41, channels)
         multiplier = np.minimum((rng.random(channels) * 2.0 ** (shift - 3)).astype(np.int64), (1 << 24) - 1)

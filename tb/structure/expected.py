@@ -91,12 +91,19 @@ def _window_columns(core: CoreParams) -> int:
     return max(part.window_columns(core) for part in STRUCTURE.of(core.engines).values())
 
 
+def _has_lists(core: CoreParams) -> bool:
+    return any(spec.lists for spec in ENGINES.of(core.engines).values())
+
+
 def _weight_loader(core: CoreParams) -> Block:
     """Kernel size and the place in it, row, block, address with a bit to overflow into; engine now and of the row
-    offered; running, window, if there is one, first_row, failed, valid, more."""
+    offered; running, window, if there is one, first_row, failed, valid, more. With lists rows of the tail, and how many
+    are left; has_tail, in_tail, tail."""
     kernel = 2 * _setup("kernel_h", "kernel_w")
     rows = max(spec.weight_rows(core) for spec in ENGINES.of(core.engines).values())
     own = kernel + index_bits(rows) + _compute("blocks") + _compute("weight_base") + 1 + 2 * ENGINE
+    tails = [s.lists.rows(core, s.lists.rounds(core)) for s in ENGINES.of(core.engines).values() if s.lists]
+    own += index_bits(max(tails)) + max(tails).bit_length() + 3 if tails else 0
     return Block("WeightLoader", own + 5 + int(_window_columns(core) > 0))
 
 
@@ -109,7 +116,10 @@ def _streamer(core: CoreParams) -> Block:
         *("engine", "stride_h", "stride_w", "dilation_h", "dilation_w", "in_w"),
         *("step_x", "tap_x", "step_y", "tap_y", "block_pitch", "pad_value"),
     ) + _compute("iy0", "in_h", "accumulate")
-    loops = 2 * (_setup("out_w", "kernel_w", "kernel_h") + _compute("out_h"))
+    # With lists the loops of kernel and map change places.
+    lists = int(_has_lists(core))
+    loops = 2 * (_setup("out_w") + _compute("out_h"))
+    loops += loops if lists else 2 * _setup("kernel_w", "kernel_h")
     # illegal, running, hold, is_max, options of pixels, engine shown; accumulator range; -pad_left; signals; skips;
     # columns.
     job = 4 + _pixel_option_bits(core) + ENGINE + acc + 1 + coordinate + 3 * SIGNAL + 2 * skips + columns
@@ -118,13 +128,14 @@ def _streamer(core: CoreParams) -> Block:
     pixel = 8 * core.rows + 1 + _pixel_option_bits(core) + has_window + columns + tag_bits(core)
     # valid, padding and its value, error, stopped.
     offered = pixel + 1 + 1 + _setup("pad_value") + ERROR + 1
-    return Block("PixelStreamer", kept + loops + job + walk + offered)
+    # The order of the loops; the last item of a pixel, and its zero.
+    return Block("PixelStreamer", kept + loops + job + walk + offered + lists * (1 + 1 + 8))
 
 
 def _compute_unit(core: CoreParams) -> Block:
     """The SETUP in force, the job made of it and a COMPUTE, and the signals of jobs that are through."""
     jobs = 4
-    not_kept = {name for name, _ in Prefix} | {"reserved"}
+    not_kept = {name for name, _ in Prefix} | {"reserved"} | (set() if _has_lists(core) else {"rounds"})
     setup = _setup(*(name for name, _ in Setup if name not in not_kept | {"options"})) + _option_bits(core)
     compute = _compute(*(name for name, _ in Compute if name not in not_kept))
     job = setup + compute + 1

@@ -2,6 +2,7 @@
 
 from golden.machine.engines.array import ARRAY
 from golden.machine.engines.engine import EngineModel, Sums
+from golden.machine.engines.sparse import SPARSE
 from golden.machine.engines.tap import TAP
 from rtl.contract.engines import ENGINES, EngineSpec, Registry
 
@@ -12,6 +13,7 @@ MODELS: Registry[EngineModel] = Registry(
     {
         "array": ARRAY,
         "tap": TAP,
+        "sparse": SPARSE,
     },
 )
 

@@ -10,9 +10,9 @@ from amaranth.lib import data
 
 from rtl.contract.engines.registry import EngineError, Registry
 from rtl.contract.isa import ENGINE_BITS, LAYOUTS, OPTION_BITS, Opcode
-from rtl.contract.regs import ENGINE_PIXELS, CoreCounter, EventCounter
+from rtl.contract.regs import ENGINE_PIXELS, CoreCounter, EngineCounter, EventCounter
 
-__all__ = ["CoreShape", "EngineSpec", "SetupFields", "Specs"]
+__all__ = ["CoreShape", "EngineSpec", "Lists", "SetupFields", "Specs"]
 
 SetupFields = Mapping[str, Any]
 """Fields of a SETUP by name, the engine's own options among them.
@@ -37,6 +37,16 @@ class CoreShape(Protocol):
     def acc_entries(self) -> int: ...
     @property
     def tap_columns(self) -> int: ...
+    @property
+    def sparse_lanes(self) -> int: ...
+    @property
+    def sparse_columns(self) -> int: ...
+    @property
+    def sparse_items(self) -> int: ...
+    @property
+    def sparse_depth(self) -> int: ...
+    @property
+    def sparse_slots(self) -> int: ...
 
 
 def _always(setup: SetupFields) -> int:
@@ -45,6 +55,22 @@ def _always(setup: SetupFields) -> int:
 
 def _never(core: CoreShape, setup: SetupFields) -> int:
     return 0
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What lies behind the weights of a pass's kernel positions, of an engine whose passes are blocks."""
+
+    head_rows: int
+    """Rows of C bytes in front of the lists."""
+    round_rows: Callable[[CoreShape], int]
+    """Rows of C bytes of a round, of which a COMPUTE says how many there are (``rounds``)."""
+    rounds: Callable[[CoreShape], int]
+    """The most that the engine holds; a COMPUTE with more is an ILLEGAL_FIELD."""
+
+    def rows(self, core: CoreShape, rounds: Any) -> Any:
+        """All of these rows; `rounds` is a number or a hardware value."""
+        return self.head_rows + rounds * self.round_rows(core)
 
 
 @dataclass(frozen=True)
@@ -67,6 +93,11 @@ class EngineSpec:
     """Whether a SETUP for this engine is an ILLEGAL_FIELD for reasons of its own."""
     operations: tuple[EventCounter, ...] = ()
     """Counters of what it does with its pixels, which only cores with this engine have (`ChipParams.counters`)."""
+    lists: Lists | None = None
+    """None: every kernel position of a block is a pass of its own. Otherwise a pass is a block, in which each pixel
+    brings its kernel positions (items) one after the other, and lists follow the weights of these."""
+    counters: tuple[EngineCounter, ...] = ()
+    """Counters that every core with this engine has."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -104,6 +135,7 @@ class Specs(Registry[EngineSpec]):
         engines = [self[name] for name in names]
         found = {counter.name: int(counter) for counter in CoreCounter if counter not in ENGINE_PIXELS}
         found |= {f"{spec.name.upper()}_PIXELS": int(spec.pixels_counter) for spec in engines}
+        found |= {counter.name: int(counter) for spec in engines for counter in spec.counters}
         if events:
             others = {counter for spec in self.values() for counter in spec.operations}
             own = {counter for spec in engines for counter in spec.operations}

@@ -11,6 +11,8 @@ Everything is int8 and made of blocks of ``B = link_bytes`` bytes.
     window is one run of ``kernel_w * kernel_h * C`` bytes.
 `pack_weights`
     ``R x C`` tiles in the order in which passes use them.
+`SparseWeights`
+    Masks, lanes and lists of a pass of the sparse engine.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Blocked", "Layout", "Packed", "ceil_div", "even_split", "pack_weights", "round_up"]
+from rtl.contract.params import CoreParams
+
+__all__ = ["Blocked", "Layout", "Packed", "SparseWeights", "ceil_div", "even_split", "pack_weights", "round_up"]
 
 Shape = tuple[int, int, int]
 
@@ -204,3 +208,96 @@ def pack_weights(lanes: np.ndarray, rows: int, cols: int) -> np.ndarray:
             part = np.concatenate([part, np.zeros((*part.shape[:-1], tail * rows - depth), np.int8)], axis=-1)
         tile[:, :, : len(part)] = part.reshape(len(part), passes, rows).transpose(1, 2, 0)
     return packed.view(np.uint8).reshape(len(packed), -1)
+
+
+@dataclass(frozen=True)
+class SparseWeights:
+    """Weights of a pass of the sparse engine, in the format of `rtl.contract.engines.sparse`."""
+
+    core: CoreParams
+    """A core with the engine."""
+
+    def rounds(self, weights: np.ndarray, order: np.ndarray) -> int:
+        """Rounds that the longest list takes; the other arguments are those of `pack`."""
+        return int(np.count_nonzero(self._positions(weights, order), axis=1).max())
+
+    def nbytes(self, items: int, rounds: int) -> int:
+        """Bytes of a pass."""
+        return items * self.core.pes // 8 + self.core.cols + rounds * self._pes
+
+    def pack(self, weights: np.ndarray, order: np.ndarray, rounds: int) -> np.ndarray:
+        """Masks of what is not zero, lanes and lists.
+
+        Parameters
+        ----------
+        weights : int8[T, R, C]
+            By item, activation and lane.
+        order : int[C]
+            The lane of each slot: a permutation.
+        rounds : int
+            At least as many as `rounds` says.
+
+        Returns
+        -------
+        uint8[nbytes]
+
+        Raises
+        ------
+        ValueError
+            For fewer rounds than the longest list takes.
+        """
+        longest = self.rounds(weights, order)
+        if rounds < longest:
+            raise ValueError(f"{rounds} rounds: the longest list takes {longest}")
+        positions = self._positions(weights, order)
+        set_bits = positions != 0
+        masks = set_bits.reshape(self._pes, len(weights), -1).transpose(1, 0, 2).reshape(-1)
+        lists = np.zeros((rounds, self._pes), np.int8)
+        pes, places = np.nonzero(set_bits)
+        lists[(np.cumsum(set_bits, axis=1) - 1)[pes, places], pes] = positions[pes, places]
+        parts = (np.packbits(masks, bitorder="little"), order.astype(np.uint8), lists.view(np.uint8).reshape(-1))
+        return np.concatenate(parts)
+
+    def unpack(self, raw: np.ndarray, items: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inverse of `pack`: weights int8[items, R, C] and order uint8[C]."""
+        masks, order, lists = np.split(raw[: self.nbytes(items, rounds)], self._ends(items))
+        bits = np.unpackbits(masks, bitorder="little").reshape(items, self._pes, -1)
+        set_bits = bits.transpose(1, 0, 2).reshape(self._pes, -1) != 0
+        positions = np.zeros(set_bits.shape, np.int8)
+        pes, places = np.nonzero(set_bits)
+        number = (np.cumsum(set_bits, axis=1) - 1)[pes, places]
+        positions[pes, places] = lists.view(np.int8).reshape(rounds, self._pes)[number, pes]
+        slots = self._grid(positions.reshape(self._lanes, self.core.sparse_columns, items, -1, self._acts), items)
+        weights = np.empty(slots.shape, np.int8)
+        weights[:, :, order] = slots
+        return weights, order
+
+    @property
+    def _lanes(self) -> int:
+        return self.core.sparse_lanes
+
+    @property
+    def _pes(self) -> int:
+        return self._lanes * self.core.sparse_columns
+
+    @property
+    def _acts(self) -> int:
+        """Activations of a PE."""
+        return self.core.rows // self._lanes
+
+    def _ends(self, items: int) -> list[int]:
+        masks = items * self.core.pes // 8
+        return [masks, masks + self.core.cols]
+
+    def _positions(self, weights: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Weights in the order of each PE's mask bits, int8[PEs, T * F * A]."""
+        items = len(weights)
+        groups = weights[:, :, order].reshape(items, self._lanes, self._acts, self.core.sparse_columns, -1)
+        turned = np.stack([np.roll(group, -item, axis=0) for item, group in enumerate(groups)])
+        return np.ascontiguousarray(turned.transpose(1, 3, 0, 4, 2)).reshape(self._pes, -1)
+
+    def _grid(self, positions: np.ndarray, items: int) -> np.ndarray:
+        """Inverse of `_positions` but for the order of the slots, int8[T, R, C]."""
+        turned = positions.transpose(2, 0, 4, 1, 3)
+        groups = np.stack([np.roll(group, item, axis=0) for item, group in enumerate(turned)])
+        return groups.reshape(items, self.core.rows, self.core.cols)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rtl.contract.engines import Registry
 from tb.fuzz.engines.array import ARRAY
 from tb.fuzz.engines.fuzz import EngineFuzz
+from tb.fuzz.engines.sparse import SPARSE
 from tb.fuzz.engines.tap import TAP
 
 __all__ = ["FUZZ"]
@@ -14,5 +15,6 @@ FUZZ: Registry[EngineFuzz] = Registry(
     {
         "array": ARRAY,
         "tap": TAP,
+        "sparse": SPARSE,
     },
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from rtl.contract.params import CoreParams
 
-__all__ = ["EngineFuzz", "Fields"]
+__all__ = ["EngineFuzz", "Fields", "Listed"]
 
 Fields = Mapping[str, int]
 
@@ -26,6 +26,21 @@ def _never(geometry: Fields) -> bool:
     return False
 
 
+def _no_passes(rng: np.random.Generator, core: CoreParams) -> Listed | None:
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Weights of an engine with lists, which noise cannot be."""
+
+    setup: dict[str, int]
+    compute: dict[str, int]
+    """Fields of SETUP and COMPUTE that go with them."""
+    raw: np.ndarray
+    """uint8[N], of all passes of the COMPUTE."""
+
+
 @dataclass(frozen=True)
 class EngineFuzz:
     """Random legal and illegal SETUPs of an engine, and what its COMPUTEs read."""
@@ -36,3 +51,5 @@ class EngineFuzz:
     """Fields that make any legal SETUP of the engine an ILLEGAL_FIELD, one set for each of its rules."""
     window: Callable[[Fields], bool] = _never
     """Whether a pass is a whole kernel row, all of whose input columns are read (`rtl.contract.engines.tap`)."""
+    passes: Callable[[np.random.Generator, CoreParams], Listed | None] = _no_passes
+    """Weights of a COMPUTE, of an engine with lists; None if what the seed says does not fit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtl.contract.engines import Registry
 from tb.structure.engines.array import ARRAY
+from tb.structure.engines.sparse import SPARSE
 from tb.structure.engines.structure import EngineStructure
 from tb.structure.engines.tap import TAP
 
@@ -14,5 +15,6 @@ STRUCTURE: Registry[EngineStructure] = Registry(
     {
         "array": ARRAY,
         "tap": TAP,
+        "sparse": SPARSE,
     },
 )

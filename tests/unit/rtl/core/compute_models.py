@@ -20,7 +20,7 @@ from rtl.contract.params import CoreParams, default_chip
 from rtl.contract.regs import ErrorCode
 from rtl.core.accumulator import Accumulator
 from rtl.core.compute import ComputeUnit
-from rtl.core.job import COMPUTE_FIELDS, SETUP_FIELDS, job_layout
+from rtl.core.job import SETUP_FIELDS, compute_fields, job_layout
 
 GEOMETRY = (*(name for name in SETUP_FIELDS if name != "options"), *(name for name, _ in TAP.options))
 """What a SETUP says, the options of the tap unit by name."""
@@ -70,7 +70,7 @@ class CoreState:
     def is_legal(self, setup: dict[str, int], job: dict[str, int]) -> bool:
         """Whether the instruction starts at all."""
         foreign = setup["engine"] == Engine.ARRAY and any(setup[name] for name, _ in TAP.options)
-        if setup["engine"] not in list(Engine) or setup["options"] or foreign:
+        if setup["engine"] not in (Engine.ARRAY, Engine.TAP) or setup["options"] or foreign:
             return False
         if setup["window"] and (setup["kernel_w"] > self.core.tap_columns or not setup["stride_w"]):
             return False
@@ -351,8 +351,8 @@ def item_with_a_bit_that_matters(
 
 JOB_RANGES = {
     **{name: field_range(Opcode.SETUP, name) for name in GEOMETRY},
-    **{name: field_range(Opcode.COMPUTE, name) for name in COMPUTE_FIELDS},
-    "engine": (min(Engine), max(Engine)),
+    **{name: field_range(Opcode.COMPUTE, name) for name in compute_fields(CoreParams())},
+    "engine": (Engine.ARRAY, Engine.TAP),
     "illegal": (0, 1),
 }
 COUNTS = ("blocks", "kernel_h", "kernel_w", "out_h", "out_w")

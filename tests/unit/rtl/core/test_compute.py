@@ -144,7 +144,7 @@ def test_every_bit_of_every_field_does_what_the_model_does(number: int) -> None:
         good = []
 
 
-@pytest.mark.parametrize("engine", list(Engine), ids=lambda e: e.name)
+@pytest.mark.parametrize("engine", [Engine.ARRAY, Engine.TAP], ids=lambda e: e.name)
 @pytest.mark.parametrize("seed", range(3), ids=lambda s: f"seed{s}")
 def test_operands_may_be_overwritten_once_signals_0_and_1_are_valid(engine: Engine, seed: int) -> None:
     core = core_of(4, 8)

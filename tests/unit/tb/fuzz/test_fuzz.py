@@ -14,7 +14,7 @@ from rtl.contract.regs import ErrorCode
 from tb.errors import BenchError
 from tb.fuzz.campaign import parse_seeds, replay
 from tb.fuzz.chips import FUZZ_CHIPS as CHIPS
-from tb.fuzz.illegal import RECIPES, illegal_program, random_field_program
+from tb.fuzz.illegal import RECIPES, illegal_program, random_field_program, recipes_of
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.legal import legal_program
 from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, Instruction, Program
@@ -53,17 +53,20 @@ def test_every_wait_is_needed_or_redundant_but_never_missing(chip: str) -> None:
     assert lost >= 4
 
 
-@pytest.mark.parametrize("chip", ["1x1_8x8", "3x1_unlike"])
+@pytest.mark.parametrize("chip", ["1x1_8x8", "3x1_unlike", "1x1_sparse"])
 def test_every_kind_of_fault_ends_in_its_error(chip: str) -> None:
-    for seed in range(len(RECIPES)):
+    for seed in range(len(recipes_of(CHIPS[chip]))):
         program, code = illegal_program(CHIPS[chip], seed)
         expectation = expect_fault(program, orders=3)
-        assert {name for name, _, _ in expectation.statuses} == {code.name}, program.name
+        names = {name for name, _, _ in expectation.statuses}
+        # Of several errors of a COMPUTE any one may show, and what it finds instead of lists is unknown.
+        assert {code.name} <= names <= {code.name, *(["WEIGHT_LISTS"] if chip == "1x1_sparse" else [])}, program.name
         assert expectation.may_change is not None
 
 
 def test_every_error_has_a_kind_of_fault() -> None:
-    assert {code for code, _ in RECIPES.values()} == set(ErrorCode) - {ErrorCode.NONE}
+    recipes = recipes_of(CHIPS["1x1_sparse"])
+    assert {code for code, _ in recipes.values()} == set(ErrorCode) - {ErrorCode.NONE}
 
 
 def test_a_compute_that_leaves_several_memories_may_end_in_any_of_their_errors() -> None:

@@ -19,7 +19,7 @@ from tests.unit.sched.estimator.handmade import EXACT, QUICK, SETUP, Handmade, c
 
 SPEC = EngineSpec(
     name="doubler",
-    code=2,
+    code=6,
     options=data.StructLayout({"at_once": unsigned(4)}),
     weight_rows=lambda core: 1,
     lanes=lambda core: core.cols,
@@ -101,7 +101,7 @@ def test_an_engine_without_timing_is_an_error() -> None:
         program = Handmade(chip, compute=(its_setup(1), compute()))
         with pytest.raises(EngineError, match="engine 'doubler' has no timing: register one"):
             estimate(program, chip, QUICK, WITH_IT)
-    with pytest.raises(EngineError, match=r"engine is 2: it must be one of 0 \(array\), 1 \(tap\)"):
+    with pytest.raises(EngineError, match=r"engine is 6: it must be one of 0 \(array\), 1 \(tap\), 2 \(sparse\)"):
         estimate(program, chip, QUICK, WITH_IT)
 
 

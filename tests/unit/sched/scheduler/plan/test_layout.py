@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scheduler.plan.layout import Blocked, Packed, pack_weights
+from rtl.contract.params import CoreParams
+from scheduler.plan.layout import Blocked, Packed, SparseWeights, pack_weights
 
 SHAPES = [(1, 1, 1), (3, 5, 4), (16, 3, 3), (17, 2, 7), (40, 6, 1)]
 
@@ -96,3 +97,26 @@ def test_weights_are_tiles_in_pass_order(rows: int, cols: int, filters: int, dep
         filter_, lane = group * cols + col, unit * rows + row
         inside = filter_ < filters and lane < depth
         assert tiles[group, a, b, unit, row, col] == (lanes[filter_, a, b, lane] if inside else 0)
+
+
+SPARSE_SHAPES = [(64, 64, 8, 32), (8, 8, 4, 4), (16, 8, 2, 8), (8, 4, 8, 2)]
+
+
+@pytest.mark.parametrize("shape", SPARSE_SHAPES)
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_sparse_round_trip(shape: tuple[int, int, int, int], density: float) -> None:
+    rows, cols, lanes, columns = shape
+    core = CoreParams(rows, cols, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns)
+    layout, rng = SparseWeights(core), np.random.default_rng(rows + cols)
+    weights = np.where(rng.random((5, rows, cols)) < density, noise((5, rows, cols)), np.int8(0))
+    order = rng.permutation(cols)
+    longest = layout.rounds(weights, order)
+    for rounds in (longest, longest + 2):
+        raw = layout.pack(weights, order, rounds)
+        assert raw.shape == (layout.nbytes(5, rounds),)
+        got, lane_of = layout.unpack(raw, 5, rounds)
+        np.testing.assert_array_equal(got, weights)
+        np.testing.assert_array_equal(lane_of, order)
+    if longest:
+        with pytest.raises(ValueError, match=f"{longest - 1} rounds: the longest list takes {longest}"):
+            layout.pack(weights, order, longest - 1)

@@ -1,0 +1,322 @@
+"""The sparse engine's PEs with their lists, the slots of the items they work on, and the sums of a column group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.contract.params import CoreParams
+from rtl.lib.ram import Ram
+
+__all__ = ["SparseGrid", "collector_groups", "sum_bits"]
+
+
+def collector_groups(core: CoreParams) -> int:
+    """Cycles in which the collector goes over the columns."""
+    return min(8, core.sparse_columns)
+
+
+def sum_bits(core: CoreParams) -> int:
+    """Of a PE's sum over a pass."""
+    return (255 * 128 * core.rows // core.sparse_lanes * core.sparse_items).bit_length() + 1
+
+
+class SparseGrid(wiring.Component):
+    """``lanes`` x ``columns`` PEs, each at an item of its own.
+
+    In Amaranth's simulator it is what stands here; elaborated for a platform it is an instance of
+    ``verilog/systomesh_sparse_grid.v``, the same registers in a loop over PEs.
+
+    Dataflow: an accepted item waits in a slot of the ring, with the mask of each PE, until all PEs have left it. A PE
+    takes the lowest position of its mask with a non-zero activation, looks up how many weights of its list are in front
+    of it, and a cycle later adds the product to the sum of its slot. Behind the last item of a pixel its sums move to a
+    register of their own, from where a group of columns at a time is added up over the lanes.
+
+    Latency: an item accepted in cycle t is worked on from t + 1 on, a position a cycle, at least one cycle. Sums of a
+    PE that is done with a pixel in cycle t are ``full`` from t + 2 on.
+
+    Members
+    -------
+    accept : In(1)
+        An item; there is room for it (``filled`` less ``release`` is below the number of slots).
+    acts : In(9 * rows)
+        Activations less their zero, A for each lane of PEs.
+    used : In(rows)
+        Which of these count.
+    masks : In(rows * cols)
+        For each PE, in the order lane * columns + column, the positions that have a weight.
+    bank, last : In(1), In(1)
+        Whose lists the item is for; it is the last one of its pixel.
+    filled : Out
+        Slots in use.
+    release : Out(1)
+        The oldest of them is free from the next cycle on.
+    list_write, list_bank, list_round, list_row, list_data
+        A byte for each of ``cols`` PEs, from PE ``list_row * cols`` on.
+    collect : In(1)
+        The sums of group ``group`` are taken.
+    group : In
+    full : Out(groups)
+        All sums of a group are there.
+    sums : Out(bits * cols / groups)
+        Of group ``group``, column by column.
+    pairs, empty, starved, blocked : Out
+        How many PEs multiply, leave an item without a pair, wait for an item, wait for the collector.
+    """
+
+    def __init__(self, *, core: CoreParams) -> None:
+        self.core = core
+        self.pes = core.sparse_lanes * core.sparse_columns
+        self.groups = collector_groups(core)
+        count = range(self.pes + 1)
+        super().__init__(
+            {
+                "accept": In(1),
+                "acts": In(9 * core.rows),
+                "used": In(core.rows),
+                "masks": In(core.pes),
+                "bank": In(1),
+                "last": In(1),
+                "filled": Out(range(core.sparse_slots + 1)),
+                "release": Out(1),
+                "list_write": In(1),
+                "list_bank": In(1),
+                "list_round": In(range(max(2, core.sparse_depth))),
+                "list_row": In(range(max(2, self.pes // core.cols))),
+                "list_data": In(8 * core.cols),
+                "collect": In(1),
+                "group": In(range(max(2, self.groups))),
+                "full": Out(self.groups),
+                "sums": Out(sum_bits(core) * core.cols // self.groups),
+                "pairs": Out(count),
+                "empty": Out(count),
+                "starved": Out(count),
+                "blocked": Out(count),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        core, slots = self.core, self.core.sparse_slots
+        lanes, columns = core.sparse_lanes, core.sparse_columns
+        acts = core.rows // lanes
+        positions = core.pes // self.pes
+        if platform is not None:
+            m.submodules.body = self._body()
+            return m
+
+        # The ring. All that PEs of one lane see of a slot, and what all see.
+        write = Signal(range(slots))
+        slot_acts, slot_used = (
+            [[Signal(bits, name=f"{name}{s}_{r}", reset_less=True) for r in range(lanes)] for s in range(slots)]
+            for name, bits in (("acts", 9 * acts), ("used", acts))
+        )
+        slot_masks = [Signal(core.pes, name=f"masks{s}", reset_less=True) for s in range(slots)]
+        slot_bank, slot_last = Signal(slots, reset_less=True), Signal(slots, reset_less=True)
+        with m.If(self.accept):
+            m.d.sync += write.eq(Mux(write == slots - 1, 0, write + 1))
+            for s in range(slots):
+                with m.If(write == s):
+                    m.d.sync += [
+                        *(slot_acts[s][r].eq(self.acts.word_select(r, 9 * acts)) for r in range(lanes)),
+                        *(slot_used[s][r].eq(self.used.word_select(r, acts)) for r in range(lanes)),
+                        slot_masks[s].eq(self.masks),
+                        slot_bank[s].eq(self.bank),
+                        slot_last[s].eq(self.last),
+                    ]
+        with m.If(self.accept != self.release):
+            m.d.sync += self.filled.eq(Mux(self.accept, self.filled + 1, self.filled - 1))
+
+        left = Signal(self.pes)  # PEs that are done with the oldest item, or are in this cycle
+        m.d.comb += self.release.eq((self.filled != 0) & left.all())
+        flags = {name: Signal(self.pes, name=f"is_{name}") for name in ("pair", "empty", "starved", "blocked")}
+        taken = Signal(self.groups)
+        m.d.comb += taken.eq(self.collect << self.group)
+        full = Signal(self.pes)
+        out = [Signal(sum_bits(core) * core.cols // columns, name=f"out{i}", reset_less=True) for i in range(self.pes)]
+
+        for i in range(self.pes):
+            lane, column = divmod(i, columns)
+            self._pe(
+                m,
+                i,
+                acts=Array(slot_acts[s][lane] for s in range(slots)),
+                used=Array(slot_used[s][lane] for s in range(slots)),
+                masks=Array(slot_masks[s].word_select(i, positions) for s in range(slots)),
+                bank=slot_bank,
+                last=slot_last,
+                left=left[i],
+                taken=taken[column * self.groups // columns],
+                out=out[i],
+                full=full[i],
+                flags={name: flag[i] for name, flag in flags.items()},
+            )
+
+        # Sums of a group of columns over the lanes.
+        of_group = columns // self.groups
+        m.d.comb += self.full.eq(
+            Cat(
+                Cat(full[r * columns + c] for r in range(lanes) for c in range(g * of_group, (g + 1) * of_group)).all()
+                for g in range(self.groups)
+            )
+        )
+        sums = [
+            Cat(
+                sum(
+                    (out[r * columns + c].word_select(f, sum_bits(core)).as_signed() for r in range(1, lanes)),
+                    start=out[c].word_select(f, sum_bits(core)).as_signed(),
+                )[: sum_bits(core)]
+                for c in range(g * of_group, (g + 1) * of_group)
+                for f in range(core.cols // columns)
+            )
+            for g in range(self.groups)
+        ]
+        m.d.comb += self.sums.eq(Array(sums)[self.group])
+        m.d.comb += [
+            self.pairs.eq(sum(flags["pair"][i] for i in range(self.pes))),
+            self.empty.eq(sum(flags["empty"][i] for i in range(self.pes))),
+            self.starved.eq(sum(flags["starved"][i] for i in range(self.pes))),
+            self.blocked.eq(sum(flags["blocked"][i] for i in range(self.pes))),
+        ]
+        return m
+
+    def _body(self) -> Instance:
+        core = self.core
+        ports = {}
+        for path, member, value in self.signature.flatten(self):
+            (name,) = path
+            # `release` is a word of Verilog's.
+            verilog_name = "release_oldest" if name == "release" else str(name)
+            ports[f"{'i' if member.flow == In else 'o'}_{verilog_name}"] = value
+        return Instance(
+            "systomesh_sparse_grid",
+            p_LANES=core.sparse_lanes,
+            p_COLUMNS=core.sparse_columns,
+            p_ACTS=core.rows // core.sparse_lanes,
+            p_FILTERS=core.cols // core.sparse_columns,
+            p_PLACES=core.sparse_slots,
+            p_DEPTH=core.sparse_depth,
+            p_GROUPS=self.groups,
+            p_BITS=sum_bits(core),
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(allow_reset_less=True),
+            **ports,
+        )
+
+    def _pe(
+        self,
+        m: Module,
+        i: int,
+        *,
+        acts: Array,
+        used: Array,
+        masks: Array,
+        bank: Value,
+        last: Value,
+        left: Value,
+        taken: Value,
+        out: Signal,
+        full: Value,
+        flags: dict[str, Value],
+    ) -> None:
+        """PE number i."""
+        core, slots = self.core, self.core.sparse_slots
+        of_lane, of_column = core.rows // core.sparse_lanes, core.cols // core.sparse_columns
+        positions, bits = of_lane * of_column, sum_bits(core)
+
+        def signal(shape: Any, name: str, **kwargs: Any) -> Signal:
+            return Signal(shape, name=f"{name}{i}", **kwargs)
+
+        # Where the PE is: its slot, how many items it is ahead of the oldest one, what is left of its item (of a fresh
+        # one all), weights of its list in front of the item. `owed`: its sums of a pixel are still to be collected.
+        slot, ahead = signal(range(slots), "slot"), signal(range(slots + 1), "ahead")
+        fresh, owed = signal(1, "fresh", init=1), signal(1, "owed")
+        rest = signal(positions, "rest", reset_less=True)
+        base = signal(range(core.sparse_depth + 1), "base")
+
+        has, done, pair, ends = (signal(1, name) for name in ("has", "done", "pair", "ends"))
+        mask, pending, one = (signal(positions, name) for name in ("mask", "pending", "one"))
+        after = signal(positions, "after")
+        rank = signal(range(core.sparse_depth), "rank")
+        blocked = flags["blocked"]
+        m.d.comb += [
+            has.eq(ahead < self.filled),
+            mask.eq(masks[slot]),
+            pending.eq(Mux(fresh, mask & used[slot].replicate(of_column), rest)),
+            after.eq(pending & (pending - 1)[:positions]),
+            one.eq(pending & ~after),
+            ends.eq(last.bit_select(slot, 1)),
+            blocked.eq(has & (after == 0) & ends & owed & ~taken),
+            done.eq(has & (after == 0) & ~blocked),
+            pair.eq(has & (pending != 0) & ~blocked),
+            flags["pair"].eq(pair),
+            flags["empty"].eq(done & (pending == 0)),
+            flags["starved"].eq(~has),
+            left.eq((ahead != 0) | done),
+            rank.eq(base + _ones(mask & (one - 1)[:positions])),
+        ]
+        with m.If(done):
+            m.d.sync += [
+                slot.eq(Mux(slot == slots - 1, 0, slot + 1)),
+                fresh.eq(1),
+                base.eq(Mux(ends, 0, base + _ones(mask))),
+            ]
+        with m.Elif(pair):
+            m.d.sync += [fresh.eq(0), rest.eq(after)]
+        with m.If(done != self.release):
+            m.d.sync += ahead.eq(Mux(done, ahead + 1, ahead - 1))
+        with m.If(done & ends):
+            m.d.sync += owed.eq(1)
+        with m.Elif(taken):
+            m.d.sync += owed.eq(0)
+
+        # A cycle later: the weight is there.
+        m.submodules[f"list{i}"] = weights = Ram(width=8, depth=2 * core.sparse_depth)
+        m.d.comb += [
+            weights.write_enable.eq(self.list_write & (self.list_row == i // core.cols)),
+            weights.write_addr.eq(Cat(self.list_bank, self.list_round)),
+            weights.write_data.eq(self.list_data.word_select(i % core.cols, 8)),
+            weights.read_enable.eq(pair),
+            weights.read_addr.eq(Cat(bank.bit_select(slot, 1), rank)),
+        ]
+        multiply, ended = signal(1, "multiply"), signal(1, "ended")
+        act = signal(signed(9), "act", reset_less=True)
+        which = signal(of_column, "which", reset_less=True)
+        sums = signal(bits * of_column, "sums")
+        m.d.sync += [multiply.eq(pair), ended.eq(done & ends)]
+        with m.If(pair):
+            chosen = [Cat(one[f * of_lane + a] for f in range(of_column)).any() for a in range(of_lane)]
+            values = [acts[slot].word_select(a, 9) & chosen[a].replicate(9) for a in range(of_lane)]
+            joined = values[0]
+            for value in values[1:]:
+                joined = joined | value
+            m.d.sync += [
+                act.eq(joined),
+                which.eq(Cat(one.word_select(f, of_lane).any() for f in range(of_column))),
+            ]
+        product = signal(signed(17), "product")
+        added = signal(bits * of_column, "added")
+        m.d.comb += [
+            product.eq(act * weights.read_data.as_signed()),
+            added.eq(
+                Cat(
+                    (sums.word_select(f, bits) + Mux(multiply & which[f], product, 0))[:bits] for f in range(of_column)
+                )
+            ),
+        ]
+        with m.If(ended):
+            m.d.sync += [out.eq(added), sums.eq(0)]
+        with m.Elif(multiply):
+            m.d.sync += sums.eq(added)
+        with m.If(ended):
+            m.d.sync += full.eq(1)
+        with m.Elif(taken):
+            m.d.sync += full.eq(0)
+
+
+def _ones(bits: Value) -> Value:
+    """How many of the bits are set."""
+    return sum(bits[k] for k in range(len(bits)))  # type: ignore[return-value]

@@ -30,6 +30,8 @@ __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline", "UnitState"]
 
 FETCH_GAP = 2
 """Cycles between two requests for instructions of a core."""
+BURST_CYCLES = 2
+"""Of a burst, from the place that it takes to its address at the memory, and from its last flit to the next one there."""
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
 
 
@@ -240,6 +242,8 @@ class Timeline:
     def fetched(self, unit: UnitState) -> None:
         behind = len(unit.program) - unit.arrived
         unit.arrived += unit.block
+        # The launch is over once all instructions that were asked for are there, also those behind END.
+        unit.finish = max(unit.finish, self.now + self.read_flits * (unit.block - 1))
         if behind <= unit.block:
             unit.last_fetch = min(unit.last_fetch, self.now + self.read_flits * (behind - 1))
         self.wake(unit)
@@ -401,8 +405,11 @@ class Timeline:
 
         route = self.routes.loads(instruction.memory, instruction.cores)
         self.carried[route] += instruction.flits
+        # A memory node asks for so many bursts beforehand; each takes the place of one of which all flits have come.
+        asked = self.chip.outstanding_bursts * instruction.packet
+        limit = asked / (BURST_CYCLES + self.memory.latency_cycles + instruction.packet)
         transfer = Transfer(
-            route, instruction.flits + instruction.gaps, arrived=done, cores=instruction.cores,
+            route, instruction.flits + instruction.gaps, min(1.0, limit), arrived=done, cores=instruction.cores,
             packet=instruction.packet,
         )  # fmt: skip
         asks = max(self.now, self.leaving[unit.core])

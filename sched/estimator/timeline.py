@@ -31,7 +31,7 @@ __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline", "UnitState"]
 FETCH_GAP = 2
 """Cycles between two requests for instructions of a core."""
 BURST_CYCLES = 2
-"""Of a burst, from the place that it takes to its address at the memory, and from its last flit to the next one there."""
+"""Of a burst, from when it takes its place to its address at the memory, and from its last flit to the next burst."""
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
 
 
@@ -151,6 +151,9 @@ class Timeline:
         self.capacity = capacity
         self.fetching = [0.0] * chip.n_cores
         """Time at which each core may ask for a block of instructions."""
+        self.fetch_end = 0.0
+        """Time at which all instructions that were asked for are there, also those behind an END: no launch is over
+        before."""
         self.leaving = [0.0] * chip.n_cores
         """Time at which it may ask for anything."""
         self.read_flits = max(1, INSTRUCTION_BYTES // chip.link_bytes)
@@ -197,7 +200,7 @@ class Timeline:
         if stuck:
             where = ", ".join(f"core {u.core} {u.unit.name.lower()} at {u.index}" for u in stuck[:4])
             raise EstimateError(f"deadlock: {where}")
-        cycles = max(unit.finish for units in self.units for unit in units) + self.c.launch_cycles
+        cycles = max(self.fetch_end, *(unit.finish for units in self.units for unit in units)) + self.c.launch_cycles
         working = [units[Unit.COMPUTE] for units in self.units if len(units[Unit.COMPUTE].program) > 1]
         for unit in working:
             unit.causes["done"] = cycles - unit.last
@@ -242,8 +245,7 @@ class Timeline:
     def fetched(self, unit: UnitState) -> None:
         behind = len(unit.program) - unit.arrived
         unit.arrived += unit.block
-        # The launch is over once all instructions that were asked for are there, also those behind END.
-        unit.finish = max(unit.finish, self.now + self.read_flits * (unit.block - 1))
+        self.fetch_end = max(self.fetch_end, self.now + self.read_flits * (unit.block - 1))
         if behind <= unit.block:
             unit.last_fetch = min(unit.last_fetch, self.now + self.read_flits * (behind - 1))
         self.wake(unit)

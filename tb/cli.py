@@ -595,8 +595,8 @@ def calibrate(
     )  # fmt: skip
     console = Console()
     found = run_calibration(plan, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
-    print_calibration(found, console)
     console.print(f"written: {target}, {place}.md, {place}.json, {place}.svg", highlight=False, soft_wrap=True)
+    print_calibration(found, console)
 
 
 def _calibrate_tools(tools: str, results: str, runs: Path, out: Path) -> None:

@@ -30,6 +30,8 @@ __all__ = ["Estimate", "EstimateError", "OverLimit", "Timeline", "UnitState"]
 
 FETCH_GAP = 2
 """Cycles between two requests for instructions of a core."""
+BURST_CYCLES = 2
+"""Of a burst, from when it takes its place to its address at the memory, and from its last flit to the next burst."""
 CAUSES = ("stream", "wait_act", "wait_weight", "wait_acc", "fetch", "overhead", "done")
 
 
@@ -149,6 +151,9 @@ class Timeline:
         self.capacity = capacity
         self.fetching = [0.0] * chip.n_cores
         """Time at which each core may ask for a block of instructions."""
+        self.fetch_end = 0.0
+        """Time at which all instructions that were asked for are there, also those behind an END: no launch is over
+        before."""
         self.leaving = [0.0] * chip.n_cores
         """Time at which it may ask for anything."""
         self.read_flits = max(1, INSTRUCTION_BYTES // chip.link_bytes)
@@ -195,7 +200,7 @@ class Timeline:
         if stuck:
             where = ", ".join(f"core {u.core} {u.unit.name.lower()} at {u.index}" for u in stuck[:4])
             raise EstimateError(f"deadlock: {where}")
-        cycles = max(unit.finish for units in self.units for unit in units) + self.c.launch_cycles
+        cycles = max(self.fetch_end, *(unit.finish for units in self.units for unit in units)) + self.c.launch_cycles
         working = [units[Unit.COMPUTE] for units in self.units if len(units[Unit.COMPUTE].program) > 1]
         for unit in working:
             unit.causes["done"] = cycles - unit.last
@@ -240,6 +245,7 @@ class Timeline:
     def fetched(self, unit: UnitState) -> None:
         behind = len(unit.program) - unit.arrived
         unit.arrived += unit.block
+        self.fetch_end = max(self.fetch_end, self.now + self.read_flits * (unit.block - 1))
         if behind <= unit.block:
             unit.last_fetch = min(unit.last_fetch, self.now + self.read_flits * (behind - 1))
         self.wake(unit)
@@ -401,8 +407,11 @@ class Timeline:
 
         route = self.routes.loads(instruction.memory, instruction.cores)
         self.carried[route] += instruction.flits
+        # A memory node asks for so many bursts beforehand; each takes the place of one of which all flits have come.
+        asked = self.chip.outstanding_bursts * instruction.packet
+        limit = asked / (BURST_CYCLES + self.memory.latency_cycles + instruction.packet)
         transfer = Transfer(
-            route, instruction.flits + instruction.gaps, arrived=done, cores=instruction.cores,
+            route, instruction.flits + instruction.gaps, min(1.0, limit), arrived=done, cores=instruction.cores,
             packet=instruction.packet,
         )  # fmt: skip
         asks = max(self.now, self.leaving[unit.core])

@@ -18,6 +18,9 @@ def print_calibration(found: Calibration, console: Console) -> None:
     open_ones = [name for name, evidence in found.evidence.items() if not evidence.kernels]
     if open_ones:
         lines.append(f"no kernel constrains {', '.join(open_ones)}")
+    if found.layers:
+        part, known = coverage(found.layers)
+        lines.append(f"bands of 90 %: {percent(part)} of {known} held-out layers lie inside" if known else "no bands")
     for chip in found.chips:
         errors, note = found.kernel_errors(chip), "" if found.is_fitted(chip) else ", never fitted"
         lines.append(f"kernels on {chip}{note}: {errors.count}, mean error {percent(errors.mean)}")
@@ -26,9 +29,6 @@ def print_calibration(found: Calibration, console: Console) -> None:
             f"layers never fitted, {name}: {errors.count}, bias {signed(errors.bias)}, mean {percent(errors.mean)}, "
             f"95 % below {percent(errors.p95)}, worst {signed(errors.worst)}"
         )
-    if found.layers:
-        part, known = coverage(found.layers)
-        lines.append(f"bands of 90 %: {percent(part)} of {known} held-out layers lie inside" if known else "no bands")
     if found.mappings:
         lost = [mapping.lost for mapping in found.mappings]
         mean = sum(lost) / len(lost)

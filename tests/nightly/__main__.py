@@ -53,6 +53,7 @@ CAMPAIGNS = (
     Campaign("random ONNX models", "-m tests.onnx_campaign --seeds 0..4999"),
     Campaign("packaged models", "-m tests.packages --out docs/models"),
     Campaign("other people's models", "-m pytest -q -m slow tests/system/test_foreign.py"),
+    Campaign("calibration", "-m tb.cli calibrate --kernels quick --unseen none --nets lenet5 --cores 1,4"),
     Campaign("events", "-m tests.events --out docs/events"),
     Campaign("coverage", "-m tests.coverage"),
     Campaign("software mutants", "-m tests.mutation.software --mutants 24"),

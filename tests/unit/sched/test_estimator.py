@@ -13,7 +13,7 @@ from estimator.transfers import bursts
 from golden.machine import Machine
 from rtl.contract.codec import decode, encode
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, TrafficClass, Unit
-from rtl.contract.params import CoreParams
+from rtl.contract.params import ChipParams, CoreParams
 from rtl.contract.routing import hops
 from scheduler import schedule
 from tests.cases import GraphBuilder, random_case
@@ -133,8 +133,27 @@ def test_a_core_ends_when_the_last_write_has_come_back() -> None:
 
 
 def test_a_table_takes_a_cycle_for_each_entry() -> None:
-    got = estimate(Handmade(ONE, store=(encode(Opcode.TABLE),)), ONE, QUICK, EXACT)
-    assert got.cycles == pytest.approx(estimate(Handmade(ONE), ONE, QUICK, EXACT).cycles + 256)
+    one, two = (estimate(Handmade(ONE, store=(encode(Opcode.TABLE),) * n), ONE, QUICK, EXACT).cycles for n in (1, 2))
+    assert two - one == pytest.approx(256)
+
+
+@pytest.mark.parametrize("chip", [ONE, FOUR])
+def test_a_launch_waits_for_all_instructions_that_were_asked_for(chip: ChipParams) -> None:
+    """Those behind its ENDs too: two blocks for each unit, all of the cores of a memory node one after the other."""
+    most = max(chip.home_memory.count(node) for node in range(len(chip.memory_nodes)))
+    assert estimate(Handmade(chip), chip, QUICK, EXACT).cycles == pytest.approx(most * FETCHED, abs=2)
+
+
+@pytest.mark.parametrize("flits", [1, 4, 16])
+def test_a_memory_node_has_so_many_bursts_under_way(flits: int) -> None:
+    """Runs of a few flits wait for the memory's latency, each for the burst that was asked for so many before."""
+    runs, latency = 64, 200
+    wait = (encode(Opcode.SYNC, wait0_first=5, wait0_count=1),)
+    program = Handmade(ONE, (load(runs=runs, run_flits=flits, token_valid=1, token=5),), wait)
+    got = estimate(program, ONE, MemoryTiming(latency), EXACT).cycles
+    least = runs * max(flits, (latency + 2 + flits) / ONE.outstanding_bursts)
+    assert got - 2 * latency == pytest.approx(least, abs=FETCHED + 10)
+    assert got - 2 * latency > least - 20
 
 
 def test_latency_and_bandwidth_of_the_memory_count() -> None:

@@ -114,7 +114,7 @@ class Coefficients:
     store_start, store_drain
         Time from a STORE's tokens to its first accumulator entry; from the last entry to the last flit at the network.
     load_issue
-        Time from one LOAD to the next.
+        Time from one LOAD to the next, beyond the flits of its request.
     request_latency, hop_latency
         Time from a unit to its own router and from the last router to the node; time of each router on the way.
     read_latency

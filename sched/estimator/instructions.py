@@ -314,7 +314,7 @@ class Instructions:
         return Load(
             *start,
             signals=(),
-            cycles=self.c.load_issue,
+            cycles=self.c.load_issue + self.chip.request_flits,
             fence=False,
             flits=flits,
             packet=fields["run_flits"] / ceil(fields["run_flits"] / self.chip.max_packet_flits),

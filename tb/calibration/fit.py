@@ -24,10 +24,11 @@ __all__ = ["BOUNDS", "Fit", "Predictor", "Sample", "fit", "predictor"]
 
 TOLERANCE_CYCLES, TOLERANCE = 2.0, 0.01
 """Residual of 1: so many cycles, and so much of the measured ones."""
-BOUNDS: dict[str, tuple[float, float]] = {"burst_gap": (0.0, 0.0)}
+BOUNDS: dict[str, tuple[float, float]] = {"burst_gap": (0.0, 0.0), "load_issue": (1.0, 1.0)}
 """Least and greatest value of a coefficient; of others `ROOM_CYCLES` to either side of the design, and no less than 0.
 
-Bursts keep costing nothing: with a cost, layers that are alike would be estimated anew for each address.
+Bursts keep costing nothing: with a cost, layers that are alike would be estimated anew for each address. A LOAD is
+checked in a cycle (`rtl/core/load.py`): more would only make up for how it happens to meet others in the network.
 """
 ROOM_CYCLES = 8.0
 """A fit that wants to go further from what was read off the design makes up for a wrong shape."""

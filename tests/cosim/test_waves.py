@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pywellen import Waveform  # pyright: ignore[reportAttributeAccessIssue] - the package tells no types
@@ -161,6 +162,10 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     return run
 
 
+def _hardly_optimised(**options: Any) -> RunOptions:
+    return RunOptions(**{**options, "optimise": False})
+
+
 def _offered(text: str) -> list[str]:
     (line,) = [line for line in text.splitlines() if line.startswith("waves of conv2+pool2 around it: ")]
     return shlex.split(line.partition(": ")[2])
@@ -181,7 +186,7 @@ def test_a_wrong_bit_offers_its_waves_and_they_mark_it(
         return image
 
     monkeypatch.setattr(Launches, "image", upset)
-    monkeypatch.setattr(cli, "RunOptions", partial(RunOptions, optimise=False))
+    monkeypatch.setattr(request, "RunOptions", _hardly_optimised)
     assert command(["make", "sim", "NET=lenet5", f"LAYERS={LAYERS}", "SCHEDULE=layers", "LATENCY=30"]) == 1
     output = capsys.readouterr().out
     (cycle,) = re.findall(r"where to look first: cycle ([\d,]+) of conv2\+pool2", output)
@@ -210,7 +215,7 @@ def test_a_run_that_hangs_offers_its_waves(
     command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     """A memory that takes longer to answer than the watchdog waits."""
-    monkeypatch.setattr(cli, "RunOptions", partial(RunOptions, optimise=False, watchdog_cycles=300))
+    monkeypatch.setattr(request, "RunOptions", partial(_hardly_optimised, watchdog_cycles=300))
     assert command(["make", "sim", "NET=lenet5", f"LAYERS={LAYERS}", "SCHEDULE=layers", "LATENCY=1000"]) == 1
     output = capsys.readouterr().out
     assert "WATCHDOG" in output

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rtl.contract.isa import TrafficClass
+from rtl.contract.params import ParameterError, chip_from_table, chip_table
 from tb.errors import BenchError
 from tb.files import write_atomically
 from tb.report.summary import LayerSummary, Summary
@@ -70,7 +71,12 @@ class KeptRun:
 
 def asked_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What must be alike, of a run's facts, as JSON has it."""
-    return json.loads(json.dumps({name: facts[name] for name in ASKED}))
+    asked = json.loads(json.dumps({name: facts[name] for name in ASKED}))
+    try:  # fields of a chip that are younger than its record have their defaults
+        chip = json.loads(json.dumps(chip_table(chip_from_table(asked["chip"]))))
+    except ParameterError:
+        return asked
+    return asked | {"chip": chip}
 
 
 def keep(facts: Mapping[str, Any]) -> dict[str, Any]:

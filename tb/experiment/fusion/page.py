@@ -269,7 +269,7 @@ def _costs(book: Book) -> str:
     return (
         "## What it costs, headline chip, overlapped\n\nMultiply-accumulates that are done again, of the network's "
         "(rows that two cores compute, and windows of max pools that tiles share, which `layers` has too); error of "
-        "the estimated cycles; time to find and write the schedule, on a machine that simulates meanwhile.\n\n"
+        "the estimated cycles; processor time to find and write the schedule.\n\n"
         + table(header, rows)
     )
 

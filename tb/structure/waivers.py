@@ -110,9 +110,10 @@ _WAIVERS = (
 )
 
 
-def all_waivers() -> tuple[Waiver, ...]:
-    """Those of all cores, and those of the engines."""
-    return (*_WAIVERS, *(waiver for part in STRUCTURE.values() for waiver in part.waivers))
+def all_waivers(engines: Iterable[str] | None = None) -> tuple[Waiver, ...]:
+    """Those of all cores, and those of the engines; of all engines, or of some."""
+    names = STRUCTURE if engines is None else engines
+    return (*_WAIVERS, *(waiver for name in names for waiver in STRUCTURE[name].waivers))
 
 
 def unexplained(faults: Iterable[Fault]) -> list[Fault]:

@@ -183,8 +183,8 @@ def emitted_texts(chip: ChipParams) -> tuple[str, str]:
 
 
 def _text_differences(one: str, other: str) -> list[str]:
-    """What is not equal in two texts of the same modules; bodies written by hand are neither's."""
-    bodies = sorted(_VERILOG.glob("*.v"))
+    """What is not equal in two texts of the same modules; bodies written by hand, those they name, are neither's."""
+    bodies = [body for body in sorted(_VERILOG.glob("*.v")) if body.stem in one]
     with tempfile.TemporaryDirectory(prefix="systomesh-fold-") as name:
         folder = Path(name)
         for body in bodies:
@@ -192,8 +192,8 @@ def _text_differences(one: str, other: str) -> list[str]:
         designs = {}
         for key, text in (("before", one), ("behind", other)):
             (folder / f"{key}.v").write_text(text)
-            read = f"read_verilog -lib {' '.join(body.name for body in bodies)}", f"read_verilog {key}.v"
-            designs[key] = (*read, "proc -norom", "memory_collect", "opt_clean")
+            read = [f"read_verilog -lib {body.name}" for body in bodies]
+            designs[key] = (*read, f"read_verilog {key}.v", "proc -norom", "memory_collect", "opt_clean")
         modules = read_modules(designs, folder)
     return differences(modules["before"], modules["behind"])
 

@@ -68,7 +68,7 @@ def _facts(launches: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for folder in sorted(launches.iterdir()):
         result = json.loads((folder / "result.json").read_text())
-        arrays = {file.name: np.load(file).tobytes() for file in folder.glob("*.npy")}
+        arrays = {file.name: np.load(file).tobytes() for file in folder.glob("[!.]*.npy")}
         found[folder.name] = (result["outcome"], result["counters"], result["stray_bytes"], arrays)
     return found
 

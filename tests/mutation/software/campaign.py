@@ -211,7 +211,7 @@ def _child(
     forgotten = _MUTATED if finder is None else _MUTATED | {finder.name.partition(".")[0]}
     for name in [name for name in sys.modules if name.partition(".")[0] in forgotten]:
         del sys.modules[name]
-    plugin = _Tests({} if original is None else original.by_test, kills)
+    plugin = _Tests({} if original is None else original.by_test, kills, finder)
     options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
     code = int(pytest.main([*options, *tests], plugins=[plugin]))
     _notes(log).write_text(json.dumps({"failed": plugin.failed, "seconds": plugin.seconds}))
@@ -227,10 +227,16 @@ def _limit(seconds: float) -> float:
 class _Tests:
     """pytest plugin: puts tests in order, limits the time of each, and knows which failed first."""
 
-    def __init__(self, known: Mapping[str, float], kills: Mapping[str, int]) -> None:
-        self._known, self._kills = known, kills
+    def __init__(self, known: Mapping[str, float], kills: Mapping[str, int], finder: _Finder | None) -> None:
+        self._known, self._kills, self._finder = known, kills, finder
         self.failed = ""
         self.seconds: dict[str, float] = {}
+
+    def pytest_configure(self) -> None:
+        """pytest rewrites the assertions of distributions with plugins, ours among them, by a finder of its own."""
+        if self._finder is not None:
+            sys.meta_path.remove(self._finder)
+            sys.meta_path.insert(0, self._finder)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

@@ -267,7 +267,7 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _STRIPS,
         "strips lie in one slot that the next one overwrites",
-        "addr = at + strip % self.slots(number) * self._slot_bytes(number)",
+        "addr = at + strip % self.slots(number) * self._slot_bytes[number]",
         "addr = at",
     ),
     Seeded(
@@ -505,7 +505,9 @@ _ESTIMATOR_FAULTS = (
     ),
     Seeded(_KINDS, "pages never end a burst", "timed |= PLACED", "pass"),
     Seeded(_E_TAP, "windows cost nothing else", '"stride_w", "out_w", "window"', '"stride_w", "out_w"'),
-    Seeded(_TRACE, "the way of a LOAD's last flit is forgotten", "self.at(when + load.way,", "self.at(when,"),
+    Seeded(
+        _TRACE, "the way of a LOAD's last flit is forgotten", "Unit.LOAD, number), load.way", "Unit.LOAD, number), 0.0"
+    ),
     Seeded(_TRACE, "a COMPUTE ends when it begins", "max(self.now, unit.free)", "self.now"),
     Seeded(_ACTIVITY, "writes are no traffic", "count + self.write_bytes[name]", "count"),
     Seeded(

@@ -610,6 +610,7 @@ GROUPS: dict[str, Group] = {
         ),
         (
             *(f"tests/unit/sched/estimator/engines/test_{part}.py" for part in ("array", "tap", "registry")),
+            "tests/unit/sched/estimator/test_rates.py",
             "tests/unit/sched/estimator/test_transfers.py",
             "tests/unit/sched/estimator/test_network.py",
             "tests/unit/sched/estimator/test_trace.py",

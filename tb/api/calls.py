@@ -93,9 +93,8 @@ def run(
         A network of the zoo, an .onnx file, or a list of layers as .csv or .yaml.
     cores, chip
         The preset of so many cores; or a TOML file, or a chip as `systomesh.chip` makes it.
-    image, weights, prune, seed, shape, input, calibration, percentile, fallback, layers, batch, schedule, launches
-    fuse, overlap, energy, sim, counters, profile, waves, scope, memories, trace, interval, report, jobs,
-    name, fresh
+    image, weights, prune, seed, shape, input, calibration, percentile, fallback, layers, batch, schedule, launches,
+    fuse, overlap, energy, sim, counters, profile, waves, scope, memories, trace, interval, report, jobs, name, fresh
         As the options of `make sim` (README). `shape` is a tuple, or one for each input by name.
     latency : int
         Of the external memory, in cycles.
@@ -169,8 +168,7 @@ def estimate(
     """
     request = Request(
         net=str(net), cores=cores, chip=_chip(chip), weights=_path(weights), prune=_text(prune), image=_images(image),
-        batch=batch,
-        onnx=_onnx(shape, input, calibration, percentile, fallback), layers=layers, latency=latency,
+        batch=batch, onnx=_onnx(shape, input, calibration, percentile, fallback), layers=layers, latency=latency,
         bandwidth=bandwidth, schedule=_text(schedule), launches=launches, fuse=fuse, overlap=overlap,
         energy=_text(energy),
     )  # fmt: skip

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from tb.bench.records import ASKED, Figures, KeptRun
 from tb.errors import BenchError
+from tb.report.layers import by_name
 
 __all__ = ["Change", "RunChange", "compare", "describe_verdict", "parse_tolerance", "print_changes", "require_alike"]
 
@@ -55,20 +55,25 @@ class Change:
     def differs(self) -> bool:
         return self.before != self.after
 
+    @property
+    def _measured(self) -> Iterator[tuple[int, int]]:
+        """Cycles, and DRAM bytes, before and after; none where there is nothing to compare with."""
+        if self.before and self.after:
+            yield self.before.cycles, self.after.cycles
+            yield self.before.moved, self.after.moved
+
     def worse(self, tolerance: float) -> bool:
         """Whether it takes more cycles or DRAM bytes than before by more than so many percent, or lost its bits."""
         if self.before is None or self.after is None:
             return False
-        grown = ((self.before.cycles, self.after.cycles), (self.before.moved, self.after.moved))
-        slower = any(after > before * (1 + tolerance / 100) for before, after in grown)
+        slower = any(after > before * (1 + tolerance / 100) for before, after in self._measured)
         return slower or (self.before.bit_exact and not self.after.bit_exact)
 
     def shifted(self, tolerance: float) -> bool:
         """Whether cycles, DRAM bytes or bits are not as before, or there is nothing before or after."""
         if self.before is None or self.after is None:
             return True
-        pairs = ((self.before.cycles, self.after.cycles), (self.before.moved, self.after.moved))
-        far = any(abs(after - before) > before * tolerance / 100 for before, after in pairs)
+        far = any(abs(after - before) > before * tolerance / 100 for before, after in self._measured)
         return far or self.before.bit_exact != self.after.bit_exact
 
 
@@ -157,21 +162,11 @@ def compare(before: Sequence[KeptRun], after: Sequence[KeptRun]) -> list[RunChan
 def _of_run(before: KeptRun | None, after: KeptRun | None) -> RunChange:
     if before is None or after is None:
         return RunChange(Change(before and before.total, after and after.total), ())
-    old, new = _numbered(before.layers), _numbered(after.layers)
+    old, new = (by_name(run.layers, lambda layer: layer.name) for run in (before, after))
     layers = [Change(old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new])]
     changed = [change for change in layers if change.differs]
     changed.sort(key=lambda change: (-change.lost_cycles, -change.lost_bytes))
     return RunChange(Change(before.total, after.total), tuple(changed))
-
-
-def _numbered(layers: Iterable[Figures]) -> dict[tuple[str, int], Figures]:
-    """By name, and which of that name it is: strips of a layer share theirs."""
-    seen: Counter[str] = Counter()
-    found = {}
-    for layer in layers:
-        found[layer.name, seen[layer.name]] = layer
-        seen[layer.name] += 1
-    return found
 
 
 def print_changes(changes: Sequence[RunChange], console: Console) -> None:

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtl.contract.isa import TrafficClass
 from rtl.contract.params import ParameterError, chip_from_table, chip_table
 from tb.errors import BenchError
 from tb.files import write_atomically
-from tb.report.summary import LayerSummary, Summary
+from tb.report.summary import CLASSES, LayerSummary, Summary
 
 __all__ = ["ASKED", "Figures", "KeptRun", "asked_of", "keep", "kept_runs", "read_records", "write_records"]
 
-CLASSES = tuple(traffic.name.lower() for traffic in TrafficClass)
 COLUMNS = ("name", "cycles", "estimated_cycles", *CLASSES, "bit_exact")
 """Of a layer's line; those of the traffic classes are DRAM bytes."""
 ASKED = {"kind": "schedule", "chip": "chip", "memory": "memory", "sim": "simulator", "batch": "batch"}

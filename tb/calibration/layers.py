@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rtl.contract.isa import INSTRUCTION_BYTES, Unit
-from rtl.contract.params import ChipParams
+from rtl.contract.params import ChipParams, chip_from_table, chip_table
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.plan.program import HostStep, Step
 from tb.errors import BenchError, RunError
 from tb.files import write_atomically
-from tb.fuzz.program import chip_from_table, chip_table
 from tb.model.hardware import hardware_fingerprint
 from tb.report.watcher import Watcher
 from tb.run.options import RunOptions

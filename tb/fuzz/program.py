@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from rtl.contract.codec import decode, encode, pack_params
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, PARAM_BYTES_PER_CHANNEL, Opcode, Unit
 from rtl.contract.marks import marks_of
-from rtl.contract.params import ChipParams, CoreParams, Direction, MemoryNodeParams, ParameterError
+from rtl.contract.params import ChipParams, CoreParams, ParameterError, chip_from_table, chip_table
 from tb.errors import BenchError
 from tb.files import write_atomically
 from tb.fuzz.engines import FUZZ
@@ -23,8 +22,8 @@ from tb.fuzz.engines.fuzz import Listed
 from tb.sim.settings import MemorySettings
 
 __all__ = [
-    "DATA_BYTES", "LISTS_AREA", "MEMORY_BYTES", "Instruction", "Program", "Streams", "chip_from_table", "chip_table",
-    "listed_weights", "max_stream",
+    "DATA_BYTES", "LISTS_AREA", "MEMORY_BYTES", "Instruction", "Program", "Streams", "listed_weights",
+    "max_stream",
 ]  # fmt: skip
 
 MEMORY_BYTES = 1 << 16
@@ -216,17 +215,3 @@ class Program:
             raise BenchError(f"cannot read {path}: {error.strerror}; give a file that `make fuzz` has saved") from error
         except (ValueError, KeyError, TypeError, AttributeError, ParameterError) as error:
             raise BenchError(f"{path} is not a saved program ({error}); give a file of `make fuzz`") from error
-
-
-def chip_table(chip: ChipParams) -> dict[str, Any]:
-    """A chip as JSON holds it."""
-    table = asdict(chip)
-    table["memory_nodes"] = [{**node, "side": node["side"].name} for node in table["memory_nodes"]]
-    return table
-
-
-def chip_from_table(table: dict[str, Any]) -> ChipParams:
-    """Inverse of `chip_table`."""
-    cores = tuple(CoreParams(**core) for core in table["cores"])
-    nodes = tuple(MemoryNodeParams(n["x"], n["y"], Direction[n["side"]]) for n in table["memory_nodes"])
-    return ChipParams(**{**table, "cores": cores, "memory_nodes": nodes})

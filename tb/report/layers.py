@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from rtl.contract.isa import TrafficClass
 from tb.report.mesh import Load, Mesh
-from tb.report.summary import CAUSES, LayerSummary, Summary, largest_loss, percent, signed
+from tb.report.summary import CAUSES, CLASSES, LayerSummary, Summary, largest_loss, percent, signed
 
-__all__ = ["LayerColumn", "LayerRow", "describe_loss", "layer_columns", "layer_rows", "layers_csv"]
+__all__ = ["LayerColumn", "LayerRow", "by_name", "describe_loss", "layer_columns", "layer_rows", "layers_csv"]
 
 Value = str | float | bool | None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,12 @@ class LayerColumn:
 def layer_rows(summary: Summary, mesh: Mesh | None = None) -> list[LayerRow]:
     """All rows, in the order in which they were computed."""
     loads = iter(mesh.rows) if mesh else iter(())
-    rate = summary.memory["bytes_per_cycle"] * summary.memory["nodes"] if summary.memory else 0
     rows = []
     for launch, layers in enumerate(summary.layers):
         for layer in layers.rows(summary.pe_count):
             load = next(loads, None)
             bounds = {"PEs": layer.macs / summary.pe_count}
-            bounds |= {"DRAM": sum(layer.dram_bytes.values()) / rate} if rate else {}
+            bounds |= {"DRAM": sum(layer.dram_bytes.values()) / summary.dram_rate} if summary.dram_rate else {}
             bounds |= {"busiest link": load.busiest_flits} if load else {}
             rows.append(LayerRow(launch, layer, load, bounds))
     return rows
@@ -97,7 +97,7 @@ def layer_columns(summary: Summary) -> list[LayerColumn]:
         LayerColumn("bound", "bound", lambda row: row.bound or None),
         LayerColumn("largest_loss", "largest loss", lambda row: describe_loss(row.layer)),
         *(LayerColumn(f"{cause}_cycles", words, _cause(cause), _count) for cause, words in CAUSES.items()),
-        *(LayerColumn(f"{kind}_bytes", f"{kind} bytes", _bytes(kind), _count) for kind in _CLASSES),
+        *(LayerColumn(f"{kind}_bytes", f"{kind} bytes", _bytes(kind), _count) for kind in CLASSES),
         LayerColumn("host_bytes", "host bytes", lambda row: row.layer.host_bytes or None, _count),
         LayerColumn("busiest_link_flits", "busiest link", lambda row: row.load and row.load.busiest_flits, _count),
         *(
@@ -108,6 +108,16 @@ def layer_columns(summary: Summary) -> list[LayerColumn]:
         LayerColumn("on_host", "on the host", lambda row: row.layer.on_host),
         LayerColumn("mapping", "mapping", lambda row: row.layer.mapping or None),
     ]
+
+
+def by_name(layers: Iterable[T], name: Callable[[T], str]) -> dict[tuple[str, int], T]:
+    """Layers by name, and which of that name they are: strips of a layer share theirs."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for layer in layers:
+        found[name(layer), seen[name(layer)]] = layer
+        seen[name(layer)] += 1
+    return found
 
 
 def describe_loss(of: LayerSummary | Summary) -> str:
@@ -134,9 +144,6 @@ def _line(values: list[Any]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()
-
-
-_CLASSES = tuple(traffic.name.lower() for traffic in TrafficClass)
 
 
 def _of_chip(value: Callable[[LayerSummary], int]) -> Callable[[LayerRow], int | None]:

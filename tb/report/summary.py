@@ -13,6 +13,7 @@ from tb.files import write_atomically
 
 __all__ = [
     "CAUSES",
+    "CLASSES",
     "VERSION",
     "LayerSummary",
     "PartSummary",
@@ -27,6 +28,8 @@ __all__ = [
 VERSION = 1
 """Of what summary.json holds: it rises where `Summary.load` could no longer read what was written before."""
 
+CLASSES = tuple(traffic.name.lower() for traffic in TrafficClass)
+"""Names of the classes of DRAM bytes."""
 CAUSES = {
     "stream": "streaming",
     "wait_act": "waiting for activations",
@@ -188,6 +191,11 @@ class Summary:
     layers: list[LayerSummary] = field(default_factory=list)
 
     @property
+    def dram_rate(self) -> float:
+        """Bytes per cycle of all memory nodes together; 0 where they are not known."""
+        return self.memory["bytes_per_cycle"] * self.memory["nodes"] if self.memory else 0
+
+    @property
     def title(self) -> str:
         """'lenet5 on 4 cores of 16x16'."""
         pictures = f", {self.batch} pictures," if self.batch > 1 else ""
@@ -254,8 +262,7 @@ class Summary:
 
     @property
     def dram_bytes(self) -> dict[str, int]:
-        names = [traffic.name.lower() for traffic in TrafficClass]
-        return {name: sum(layer.dram_bytes.get(name, 0) for layer in self.layers) for name in names}
+        return {name: sum(layer.dram_bytes.get(name, 0) for layer in self.layers) for name in CLASSES}
 
     @property
     def compute_cycles(self) -> dict[str, float]:

@@ -143,9 +143,9 @@ def _table(summary: Summary, width: int) -> Table:
 
 
 def _columns(summary: Summary) -> list[_Column]:
-    rows = layer_rows(summary)
-    cells = {column.key: [column.cell(row) for row in rows] for column in layer_columns(summary)}
-    headers = {column.key: column.header for column in layer_columns(summary)}
+    rows, columns = layer_rows(summary), layer_columns(summary)
+    cells = {column.key: [column.cell(row) for row in rows] for column in columns}
+    headers = {column.key: column.header for column in columns}
     # What the host computed may be cut; the losses of the chip are figures.
     figures = [loss for row, loss in zip(rows, cells["largest_loss"], strict=True) if not row.layer.on_host]
     least = {

@@ -180,6 +180,6 @@ def _word(text: str) -> str:
 
 
 def _checked(name: str) -> str:
-    if not all(c.isalnum() or c in "._+-" for c in name) or not name.strip("."):
+    if _word(name) != name or not name.strip("."):
         raise BenchError(f"name {name!r}: use letters, digits and . _ + -")
     return name

@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rtl.contract.isa import Unit
+
 __all__ = [
     "ESTIMATE", "RTL", "Arrow", "Count", "Facts", "Slice", "Timeline", "Track", "core_track", "memory_track",
-    "whole_track",
+    "wait_track", "whole_track",
 ]  # fmt: skip
 
 Facts = Mapping[str, int | str]
@@ -121,6 +123,11 @@ def whole_track(group: str, name: str, unit: str = "") -> Track:
 def core_track(group: str, core: int, name: str) -> Track:
     """A row of a core."""
     return Track(group, f"core {core}", name)
+
+
+def wait_track(group: str, core: int, unit: Unit) -> Track:
+    """The row of a unit's waits: that of its work, but of load and store units, which wait while they work."""
+    return core_track(group, core, "compute" if unit == Unit.COMPUTE else f"{unit.name.lower()} waits")
 
 
 def memory_track(group: str, memory: int, name: str, unit: str = "") -> Track:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from estimator import Estimate, MemoryTiming, Trace, estimate
+from estimator import Estimate, MemoryTiming, Place, Trace, estimate
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import Launch
 from tb.report.summary import CAUSES
-from tb.timeline.events import ESTIMATE, Arrow, Facts, Slice, Timeline, Track, core_track, memory_track
-from tb.timeline.programs import Place, Programs
+from tb.timeline.events import ESTIMATE, Arrow, Facts, Slice, Timeline, Track, core_track, memory_track, wait_track
+from tb.timeline.programs import Programs
 
 __all__ = ["expected_timeline"]
 
@@ -58,8 +58,7 @@ class _Listener(Trace):
         self.streams[core, Unit.COMPUTE, number] = streaming, overhead
 
     def wait(self, core: int, unit: Unit, cause: str, begin: float, end: float) -> None:
-        name = "compute" if unit == Unit.COMPUTE else f"{unit.name.lower()} waits"
-        self.timeline.slices.append(self._slice(core_track(ESTIMATE, core, name), begin, end, CAUSES[cause]))
+        self.timeline.slices.append(self._slice(wait_track(ESTIMATE, core, unit), begin, end, CAUSES[cause]))
 
     def served(self, memory: int, core: int, number: int | None, begin: float, end: float) -> None:
         if number is None:
@@ -79,8 +78,7 @@ class _Listener(Trace):
         """Enter what is known at the end."""
         for core in range(self.chip.n_cores):
             for unit in Unit:
-                name = "compute" if unit == Unit.COMPUTE else f"{unit.name.lower()} waits"
-                track = core_track(ESTIMATE, core, name)
+                track = wait_track(ESTIMATE, core, unit)
                 self.timeline.slices.append(self._slice(track, self.over[core, unit], cycles, CAUSES["done"]))
         asked: set[Place] = set()
         for source, waits, time in self.tokens:

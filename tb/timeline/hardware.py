@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from estimator import Place
 from rtl.contract.activity import by_cause
 from rtl.contract.isa import Engine, TrafficClass, Unit
 from rtl.contract.params import ChipParams
@@ -16,8 +17,19 @@ from rtl.contract.regs import RouterCounter, compute_counters
 from scheduler.plan.program import Launch
 from tb.report.summary import CAUSES
 from tb.sim.trace import EventKind, TokenSource
-from tb.timeline.events import RTL, Arrow, Count, Slice, Timeline, Track, core_track, memory_track, whole_track
-from tb.timeline.programs import SLICED, Place, Programs
+from tb.timeline.events import (
+    RTL,
+    Arrow,
+    Count,
+    Slice,
+    Timeline,
+    Track,
+    core_track,
+    memory_track,
+    wait_track,
+    whole_track,
+)
+from tb.timeline.programs import SLICED, Programs
 
 __all__ = ["hardware_timeline"]
 
@@ -125,12 +137,11 @@ class _Reader:
             self.counted[_BUSY][interval] += pixels * params.rows * params.cols
 
     def _wait(self, begin: int, end: int, core: int, unit: int, cause: int, *_: int) -> None:
-        name = "compute" if unit == Unit.COMPUTE else f"{Unit(unit).name.lower()} waits"
         lane = self.lanes[core, Unit(unit)]
         lane.waited = end
         place = core, Unit(unit), len(lane.issued)
         facts = {} if place[2] >= len(self.programs.launch.streams[place[:2]]) else {"next": self.programs.name(place)}
-        self._slice(core_track(RTL, core, name), begin, end, CAUSES[_CAUSES[cause]], facts)
+        self._slice(wait_track(RTL, core, Unit(unit)), begin, end, CAUSES[_CAUSES[cause]], facts)
 
     def _issued(self, begin: int, end: int, core: int, unit: int, *_: int) -> None:
         lane = self.lanes[core, Unit(unit)]

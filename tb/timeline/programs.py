@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from estimator import Place
 from rtl.contract.codec import decode, opcode_of, store_cores
 from rtl.contract.engines import ENGINES
 from rtl.contract.isa import Opcode, TrafficClass, Unit
@@ -15,10 +16,7 @@ from rtl.contract.params import ChipParams
 from scheduler.plan.program import Launch
 from tb.sim.trace import TokenSource
 
-__all__ = ["SLICED", "Place", "Programs"]
-
-Place = tuple[int, Unit, int]
-"""An instruction: core, unit, and its number in their stream."""
+__all__ = ["SLICED", "Programs"]
 
 SLICED = {Unit.LOAD: (Opcode.LOAD,), Unit.COMPUTE: (Opcode.COMPUTE,), Unit.STORE: (Opcode.STORE, Opcode.TABLE)}
 """Instructions that take their unit some time; the others are over as they leave the queue."""

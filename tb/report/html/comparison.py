@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Sequence
 
-from rtl.contract.isa import TrafficClass
 from tb.report.colours import CAUSE_COLOURS, PALETTE
 from tb.report.html.charts.chart import Chart, Table, axis, layer_layout, layout, menu, text
 from tb.report.html.page import Cell, Grid, Page
 from tb.report.html.single import run_facts, verdict
-from tb.report.layers import LayerRow, layer_rows
+from tb.report.layers import LayerRow, by_name, layer_rows
 from tb.report.record import RunRecord
-from tb.report.summary import CAUSES, signed
+from tb.report.summary import CAUSES, CLASSES, signed
 
 __all__ = ["aligned", "comparison_page"]
 
@@ -24,7 +22,8 @@ Key = tuple[str, int]
 
 def comparison_page(records: Sequence[RunRecord]) -> Page:
     """Of two runs or more."""
-    runs = [_keyed([row for row in layer_rows(each.summary, each.mesh) if row.layer.cycles]) for each in records]
+    shown = [[row for row in layer_rows(each.summary, each.mesh) if row.layer.cycles] for each in records]
+    runs = [by_name(rows, lambda row: row.layer.name) for rows in shown]
     layers = aligned([list(run) for run in runs])
     common = sum(all(layer in run for run in runs) for layer in layers)
     bad = [each for each in records if not each.summary.bit_exact]
@@ -55,15 +54,6 @@ def aligned(runs: Sequence[Sequence[Key]]) -> list[Key]:
                 order.insert(at, layer)
                 at += 1
     return order
-
-
-def _keyed(rows: Sequence[LayerRow]) -> dict[Key, LayerRow]:
-    seen: Counter[str] = Counter()
-    found = {}
-    for row in rows:
-        found[row.layer.name, seen[row.layer.name]] = row
-        seen[row.layer.name] += 1
-    return found
 
 
 def _against(record: RunRecord, first: RunRecord) -> str:
@@ -121,10 +111,9 @@ def _totals_chart(records: Sequence[RunRecord]) -> Chart:
 
 def _bytes_chart(records: Sequence[RunRecord]) -> Chart:
     """DRAM bytes of each run by class."""
-    classes = [traffic.name.lower() for traffic in TrafficClass]
     return _stacked(
         records, "bytes", "DRAM bytes by class", "Reads and writes of all memory nodes.", "bytes",
-        {kind: [each.summary.dram_bytes[kind] for each in records] for kind in classes}, PALETTE,
+        {kind: [each.summary.dram_bytes[kind] for each in records] for kind in CLASSES}, PALETTE,
     )  # fmt: skip
 
 

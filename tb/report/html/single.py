@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rtl.contract.isa import TrafficClass
 from tb.report.html.charts.causes import causes_chart
 from tb.report.html.charts.chart import Chart, Table, op_styles
 from tb.report.html.charts.estimate import estimate_chart
@@ -15,13 +14,13 @@ from tb.report.html.charts.traffic import bytes_chart, energy_chart
 from tb.report.html.page import Cell, Grid, Page
 from tb.report.layers import LayerColumn, LayerRow, layer_columns, layer_rows, layers_csv
 from tb.report.record import RunRecord
-from tb.report.summary import CAUSES, Summary, largest_loss, percent, signed
+from tb.report.summary import CAUSES, CLASSES, Summary, largest_loss, percent, signed
 from tb.report.terminal import notes
 
 __all__ = ["run_facts", "run_page", "verdict"]
 
 SHOWN_ELSEWHERE = {
-    *(f"{cause}_cycles" for cause in CAUSES), *(f"{traffic.name.lower()}_bytes" for traffic in TrafficClass),
+    *(f"{cause}_cycles" for cause in CAUSES), *(f"{kind}_bytes" for kind in CLASSES),
     "on_host", "host_bytes",
 }  # fmt: skip
 """Columns that figures have, or that the texts of others say: the CSV has all of them."""
@@ -34,12 +33,11 @@ def run_page(record: RunRecord) -> Page:
     rows = [row for row in every if row.layer.cycles]
     first, below = list[Chart](), list[Chart]()
     if rows:
-        rate = summary.memory["bytes_per_cycle"] * summary.memory["nodes"]
         styles = op_styles(rows)
         launches = [layer for layer in summary.layers if layer.cycles]
         first = [
-            causes_chart(rows), roofline_chart(rows, styles, summary.pe_count, rate), heat_chart(summary, mesh),
-            estimate_chart(rows, styles, launches),
+            causes_chart(rows), roofline_chart(rows, styles, summary.pe_count, summary.dram_rate),
+            heat_chart(summary, mesh), estimate_chart(rows, styles, launches),
         ]  # fmt: skip
         below = [bytes_chart(rows), energy_chart(rows, summary.energy_units)]
     return Page(

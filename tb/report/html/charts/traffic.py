@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rtl.contract.isa import TrafficClass
 from tb.report.colours import PALETTE
 from tb.report.html.charts.chart import Chart, Table, axis, layer_layout, menu, text
 from tb.report.layers import LayerRow
-from tb.report.summary import percent
+from tb.report.summary import CLASSES, percent
 
 __all__ = ["bytes_chart", "energy_chart"]
 
 
 def bytes_chart(rows: Sequence[LayerRow]) -> Chart:
     """Of rows of the chip."""
-    classes = [traffic.name.lower() for traffic in TrafficClass]
     names = [row.layer.name for row in rows]
     return Chart(
         "bytes",
@@ -24,13 +22,13 @@ def bytes_chart(rows: Sequence[LayerRow]) -> Chart:
         "instructions, which the counters equal.",
         [
             _bar(kind, names, [row.layer.dram_bytes.get(kind, 0) for row in rows], PALETTE[at], "%{y:,.0f} bytes")
-            for at, kind in enumerate(classes)
+            for at, kind in enumerate(CLASSES)
         ],
         layer_layout(names, yaxis=axis("bytes")),
         Table(
-            ["layer", *classes, "sum"],
+            ["layer", *CLASSES, "sum"],
             [
-                [row.layer.name, *(f"{row.layer.dram_bytes.get(kind, 0):,}" for kind in classes),
+                [row.layer.name, *(f"{row.layer.dram_bytes.get(kind, 0):,}" for kind in CLASSES),
                  f"{sum(row.layer.dram_bytes.values()):,}"]
                 for row in rows
             ],

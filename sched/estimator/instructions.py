@@ -56,7 +56,7 @@ WAITS = ("wait_act", "wait_weight", "wait_acc")
 TIMED = {
     Opcode.SYNC: {"fence", "mark"},
     Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "token_valid", "token"},
-    Opcode.COMPUTE: {"blocks", "out_h"},
+    Opcode.COMPUTE: {"blocks", "out_h", "rounds"},
     Opcode.STORE: {
         "pixels", "groups", "lanes", "to_core", "memory", "core", "more", "traffic", "token_valid", "token",
         "pooled",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from estimator.engines.array import ARRAY
 from estimator.engines.engine import EngineTiming, Pass
+from estimator.engines.sparse import SPARSE
 from estimator.engines.switch import switch_cycles
 from estimator.engines.tap import TAP
 from rtl.contract.engines import ENGINES, EngineError, Registry
@@ -15,6 +16,7 @@ TIMINGS: Registry[EngineTiming] = Registry(
     {
         "array": ARRAY,
         "tap": TAP,
+        "sparse": SPARSE,
     },
 )
 

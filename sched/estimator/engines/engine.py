@@ -30,6 +30,11 @@ class Pass(NamedTuple):
         Kernel columns that a window applies at once; 0 without one.
     weightless : bool
         It reads no weights, and so waits for none.
+    items, rounds : int
+        Kernel positions that each pixel brings one after the other, and rounds of the lists, of an engine whose passes
+        are blocks.
+    skips : bool
+        Activations that are zero cost such an engine nothing.
     """
 
     height: int
@@ -37,6 +42,9 @@ class Pass(NamedTuple):
     stride_w: int = 1
     columns: int = 0
     weightless: bool = False
+    items: int = 1
+    rounds: int = 0
+    skips: bool = True
 
     @property
     def pixels(self) -> int:

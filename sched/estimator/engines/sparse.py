@@ -15,11 +15,17 @@ The group before the first one is the last one of pixel p - 1.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["COLLECTOR_GROUPS", "RunAhead", "run_ahead"]
+from estimator.coefficients import EngineCycles
+from estimator.engines.engine import EngineTiming, Fields, Pass
+from rtl.contract.engines.sparse import SPARSE as CONTRACT
+from rtl.contract.params import CoreParams
+
+__all__ = ["COLLECTOR_GROUPS", "SPARSE", "RunAhead", "run_ahead"]
 
 COLLECTOR_GROUPS = 8
 """Cycles in which the collector goes over the columns, if there are as many."""
@@ -84,3 +90,39 @@ def run_ahead(pairs: np.ndarray, *, items: int, ahead: int, offered: np.ndarray 
             update[item // items] = collected[-1] + 1
         finish[item], release[item] = now, now.max()
     return RunAhead(accept, finish, update)
+
+
+ASSUMED_DENSITY = 0.5
+"""Share of the activations that are not zero, where nobody knows it."""
+
+
+class _Sparse(EngineTiming):
+    """Cycles of passes, from the rounds of their lists and an assumed density of the activations.
+
+    The PE with the longest list has so many products a pixel as it has weights with an activation that is not zero; an
+    item takes at least a cycle, and so does a group of the collector. What PEs wait for each other is not in it.
+    """
+
+    name = "sparse"
+    setup_fields = frozenset({"kernel_h", "kernel_w", "out_w", "skip_acts"})
+    cycles = EngineCycles(start=2.0, drain=16.0, idle=16.0)
+
+    def passes(self, setup: Fields, fields: Fields) -> tuple[int, Pass]:
+        items = setup["kernel_h"] * setup["kernel_w"]
+        skips = bool(setup["skip_acts"])
+        return fields["blocks"], Pass(
+            fields["out_h"], setup["out_w"], items=items, rounds=fields["rounds"], skips=skips
+        )
+
+    def pass_cycles(self, core: CoreParams, streamed: Pass) -> int:
+        assert CONTRACT.lists is not None
+        products = streamed.rounds * (ASSUMED_DENSITY if streamed.skips else 1.0)
+        of_pixel = max(streamed.items, products, min(COLLECTOR_GROUPS, core.sparse_columns))
+        weights = streamed.items * CONTRACT.weight_rows(core) + CONTRACT.lists.rows(core, streamed.rounds)
+        return max(ceil(streamed.pixels * of_pixel), weights)
+
+    def pass_pixels(self, streamed: Pass) -> int:
+        return streamed.pixels * streamed.items
+
+
+SPARSE = _Sparse()

@@ -36,7 +36,9 @@ def compute_events(core: CoreParams, link_bytes: int, setup: Fields, fields: Fie
     counts[CoreCounter.ACC_WRITES] += passes * streamed.pixels
     counts[CoreCounter.ACC_READS] += (passes if fields["accumulate"] else passes - 1) * streamed.pixels
     if spec.reads_weights(setup):
-        counts[CoreCounter.WEIGHT_READS] += passes * max(1, streamed.columns) * spec.weight_rows(core)
+        rows = max(1, streamed.columns, streamed.items) * spec.weight_rows(core)
+        rows += 0 if spec.lists is None else spec.lists.rows(core, fields["rounds"])
+        counts[CoreCounter.WEIGHT_READS] += passes * rows
     reads, split = _act_reads(core, core.act_word_bytes(link_bytes), setup, fields, streamed)
     counts[CoreCounter.ACT_READS] += reads
     counts[EventCounter.ACT_SPLIT_READS] += split

@@ -37,7 +37,7 @@ _SIGNALS = {f"signal{i}_{part}" for i in range(3) for part in ("valid", "core")}
 _COUNTED = {
     Opcode.SYNC: _SIGNALS,
     Opcode.LOAD: {"cores", "runs", "run_flits", "memory", "traffic", "space"},
-    Opcode.COMPUTE: _SIGNALS | {"act_base", "blocks", "out_h", "iy0", "in_h", "accumulate"},
+    Opcode.COMPUTE: _SIGNALS | {"act_base", "blocks", "out_h", "iy0", "in_h", "accumulate", "rounds"},
     Opcode.STORE: _SIGNALS | {
         "pixels", "groups", "lanes", "to_core", "memory", "core", "more", "space", "addr", "group_stride", "traffic",
         "table", "pooled",

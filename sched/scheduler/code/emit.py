@@ -370,7 +370,8 @@ class _Emitter:
                 _, rows = source.rows_of(tile, step.ky)
                 offset = step.offset + source.address(tile, frame, step.word, step.ky, step.kx)
             setup = self._setup(passes, source, frame, tile, step)
-            fields = encode_fields(Opcode.COMPUTE, blocks=step.words, out_h=tile.height, **rows)
+            blocks = step.words // step.stacked
+            fields = encode_fields(Opcode.COMPUTE, blocks=blocks, out_h=tile.height, rounds=step.rounds, **rows)
             self.jobs[key] = _Job(setup, fields, offset)
         return self.jobs[key]
 
@@ -419,15 +420,19 @@ class _Emitter:
     def _setup(self, passes: Passes, source: Source, frame: Frame, tile: Tile, step: Step) -> bytes:
         key = (
             passes is self.work.passes, tile.width, tile.dx, tile.in_cols, step.nky, step.kx, step.nkx, step.shift,
-            step.pitch_words,
+            step.pitch_words, step.stacked,
         )  # fmt: skip
         if key not in self.setups:
             window, geometry = source.window, source.geometry(frame)
             rows, _ = source.rows_of(tile, step.ky)
             geometry["block_pitch"] *= step.pitch_words
+            if step.stacked > 1:  # words as kernel rows
+                rows |= {"dilation_h": 0}
+                geometry |= {"tap_y": geometry["block_pitch"], "block_pitch": step.stacked * geometry["block_pitch"]}
             self.setups[key] = encode(
-                Opcode.SETUP, kernel_h=step.nky, kernel_w=step.nkx, out_w=tile.width, pad_value=passes.pad_value,
-                **rows, **passes.setup(self.work.core, window, step), **source.columns(tile, step.kx), **geometry,
+                Opcode.SETUP, kernel_h=step.nky * step.stacked, kernel_w=step.nkx, out_w=tile.width,
+                pad_value=passes.pad_value, **rows, **passes.setup(self.work.core, window, step),
+                **source.columns(tile, step.kx), **geometry,
             )  # fmt: skip
         return self.setups[key]
 

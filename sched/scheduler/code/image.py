@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from itertools import accumulate
 
 import numpy as np
 
 from scheduler.map.mapping import Mapping
 from scheduler.plan.layout import round_up
-from scheduler.work.passes import OutBlock
 
 __all__ = ["build_params", "build_weights", "residual_offsets", "weight_offsets"]
 
@@ -16,15 +16,16 @@ __all__ = ["build_params", "build_weights", "residual_offsets", "weight_offsets"
 def weight_offsets(mapping: Mapping) -> tuple[dict[int, int], int]:
     """Byte at which each set of weights starts, and bytes in all, without those of a residual."""
     work, offsets, total = mapping.work, dict[int, int](), 0
-    if work.passes.weights is None:
+    if not work.pass_bytes:
         return offsets, 0
-    sizes: dict[tuple[int, int], int] = {}
+    sizes: dict[Hashable, int] = {}
     for block in mapping.weight_blocks():
         offsets[block.weights] = total
-        if block.words not in sizes:  # the same words take the same steps
+        kind = work.passes.alike(block)
+        if kind not in sizes:
             ends = [step.weight + step.weight_bytes for _, step in mapping.chunk_steps(block)]
-            sizes[block.words] = round_up(max(ends), work.block)
-        total += sizes[block.words]
+            sizes[kind] = round_up(max(ends), work.block)
+        total += sizes[kind]
     return offsets, total
 
 
@@ -35,15 +36,11 @@ def build_weights(mapping: Mapping) -> np.ndarray:
     residual = _residual_weights(mapping)
     data = np.zeros(total + residual.size, np.uint8)
     data[total:] = residual
-    weights = work.passes.weights
-    if weights is None:
+    if not work.pass_bytes:
         return data
     for block in mapping.weight_blocks():
-        raw = weights.of(block, mapping.weight_order(block))
-        if weights.repeated:
-            raw = np.tile(raw, mapping.slice_passes)
-        elif weights.pass_bytes % work.block and weights.computed is None:
-            raw = _pad_steps(mapping, block, raw)
+        steps, order = mapping.placed_steps(block), mapping.weight_order(block)
+        raw = work.passes.image(block, steps, order, mapping.slice_passes, work.block)
         first = offsets[block.weights]
         data[first : first + raw.size] = raw
     return data
@@ -74,13 +71,3 @@ def build_params(mapping: Mapping) -> np.ndarray:
     requant = mapping.work.requant
     sets = requant.sets.reshape(-1)
     return sets if requant.table is None else np.concatenate([sets, requant.table])
-
-
-def _pad_steps(mapping: Mapping, block: OutBlock, raw: np.ndarray) -> np.ndarray:
-    """Let the weights of every step start at a whole flit."""
-    pieces, start = [], 0
-    for _, step in mapping.chunk_steps(block):
-        size = step.passes * mapping.work.pass_bytes
-        pieces.append(np.pad(raw[start : start + size], (0, step.weight_bytes - size)))
-        start += size
-    return np.concatenate(pieces)

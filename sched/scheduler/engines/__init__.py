@@ -6,6 +6,7 @@ from rtl.contract.engines import ENGINES, Registry
 from rtl.contract.params import CoreParams
 from scheduler.engines.array import ARRAY
 from scheduler.engines.lowering import Lowering
+from scheduler.engines.sparse import SPARSE
 from scheduler.engines.tap import TAP
 from scheduler.errors import PlanError
 from scheduler.work.task import Task
@@ -18,6 +19,7 @@ LOWERINGS: Registry[Lowering] = Registry(
     {
         "array": ARRAY,
         "tap": TAP,
+        "sparse": SPARSE,
     },
 )
 

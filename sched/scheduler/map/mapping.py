@@ -279,6 +279,10 @@ class Mapping:
         """One output block for every set of weights, in order."""
         return list({block.weights: block for part in self.channel_parts for block in part}.values())
 
+    def placed_steps(self, block: OutBlock) -> list[tuple[int, Step]]:
+        """(first word of its chunk, step) of a block."""
+        return [(self.chunks[chunk][0], step) for chunk, step in self.chunk_steps(block)]
+
     def weight_order(self, block: OutBlock) -> Order:
         """Order in which the passes of a block lie."""
         offsets = self.work.passes.offsets(block)
@@ -302,7 +306,7 @@ class Mapping:
         for blocks in self.channel_parts:
             total = 0
             for block in {block.weights: block for block in blocks}.values():
-                kind = block.words, block.offset
+                kind = self.work.passes.alike(block)
                 if kind not in sizes:
                     loads = {
                         step.weight: step.weight_bytes
@@ -316,7 +320,7 @@ class Mapping:
     @cached_property
     def steps_per_block(self) -> int:
         """Most steps of any block; blocks that read as many words take as many steps."""
-        kinds = {(block.words, block.offset): block for part in self.channel_parts for block in part}
+        kinds = {self.work.passes.alike(block): block for part in self.channel_parts for block in part}
         if self.work.shared_input or self.work.passes.own_words:
             kinds = dict(list(kinds.items())[:1])
         return max(len(self.chunk_steps(block)) for block in kinds.values())

@@ -168,7 +168,9 @@ class Prediction:
     def _weights(self) -> int:
         """Flits of the weights for one core."""
         mapping, work, part = self.mapping, self.mapping.work, self._part
-        set_flits = ceil_div(self._passes * work.pass_bytes, work.block)
+        blocks = part if work.passes.unlike else part[:1]
+        set_bytes = sum(work.passes.set_bytes(block, work.taps) for block in blocks)
+        set_flits = ceil_div(set_bytes, len(blocks) * work.block)
         once = len({block.weights for block in part}) if mapping.weights_resident else len(part)
         return set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * len(self._tiles))
 
@@ -176,9 +178,7 @@ class Prediction:
     def _weight_bytes(self) -> int:
         """Of all cores."""
         mapping, work = self.mapping, self.mapping.work
-        once = sum(
-            work.passes.count(block, work.taps) * work.pass_bytes for part in mapping.channel_parts for block in part
-        )
+        once = sum(work.passes.set_bytes(block, work.taps) for part in mapping.channel_parts for block in part)
         return once if mapping.weights_once else once * mapping.tiles
 
     def _instructions(self, sink: Sink) -> int:

@@ -179,7 +179,7 @@ def _may_take_blocks_first(mapping: Mapping) -> bool:
 def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:
     """(all weights resident, passes per COMPUTE)."""
     work = base.work
-    taps = work.passes.of_word(work.taps)
+    taps, least = work.passes.of_word(work.taps), work.passes.least
     whole = base.chunk_words * taps
     capacity = base.weight_capacity
     if not work.pass_bytes:
@@ -190,22 +190,22 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
         if passes > 0:
             yield True, passes
             return
-    block = base.channel_parts[0][0]
-    sets = len({b.weights for b in base.channel_parts[0]})
-    total = sets * (block.words[1] - block.words[0]) * taps * len(work.passes.offsets(block)) * work.pass_bytes
+    sets = {block.weights: block for block in base.channel_parts[0]}
+    total = sum(work.passes.set_bytes(block, work.taps) for block in sets.values())
     if total <= capacity and base.weight_bytes(whole) <= capacity:
         yield True, whole
         return
+    together = round_up(max(taps, least) * work.pass_bytes, work.weight_align)
     for slots in (4, 3, 2):
-        room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, taps * work.pass_bytes))
+        room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, together))
         passes = room // work.weight_align * work.weight_align // work.pass_bytes
-        if passes >= taps or (slots == 2 and passes > 0):
+        if passes >= max(taps, least) or (slots == 2 and passes >= least):
             most = min(whole, passes // taps * taps) if passes >= taps else passes
             if work.source.resident and most >= taps:  # steps of a block alike: loads take memory nodes in turn
                 most = min(most, round_up(ceil_div(whole, ceil_div(whole, most)), taps))
             yield False, most
             return
-    need = round_up(work.pass_bytes, work.weight_align)
+    need = round_up(least * work.pass_bytes, work.weight_align)
     limits.append(_Limit("a pass of weights, twice,", 2 * need, capacity, "core.weight_bytes"))
 
 

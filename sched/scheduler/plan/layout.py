@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from rtl.contract.params import CoreParams
 __all__ = ["Blocked", "Layout", "Packed", "SparseWeights", "ceil_div", "even_split", "pack_weights", "round_up"]
 
 Shape = tuple[int, int, int]
+Count = TypeVar("Count", int, np.ndarray)
 
 
 def ceil_div(value: int, divisor: int) -> int:
@@ -221,8 +223,8 @@ class SparseWeights:
         """Rounds that the longest list takes; the other arguments are those of `pack`."""
         return int(np.count_nonzero(self._positions(weights, order), axis=1).max())
 
-    def nbytes(self, items: int, rounds: int) -> int:
-        """Bytes of a pass."""
+    def nbytes(self, items: Count, rounds: Count) -> Count:
+        """Bytes of a pass, or of many."""
         return items * self.core.pes // 8 + self.core.cols + rounds * self._pes
 
     def pack(self, weights: np.ndarray, order: np.ndarray, rounds: int) -> np.ndarray:

@@ -6,10 +6,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from golden.int8.qnodes import QConv
+from golden.int8.qnodes import QConv, magnitudes
 from golden.int8.requant import Requant
 from rtl.contract.codec import pack_params
 from rtl.contract.isa import PARAM_BYTES_PER_CHANNEL
+from scheduler.errors import PlanError
 from scheduler.plan.layout import ceil_div
 from scheduler.work.passes import OutBlock
 from scheduler.work.source import Window, wide_window
@@ -32,6 +33,8 @@ __all__ = [
 
 IDENTITY_SHIFT = 23
 """Multiplier 2**23 and shift 23 requantise to the value itself."""
+
+ACCUMULATOR_LIMIT = 1 << 31
 
 HW = tuple[int, int]
 
@@ -129,15 +132,45 @@ def parameters(requant: Requant, bias: np.ndarray, lanes: int, block: int, same:
     )
 
 
-def conv_parameters(node: QConv, lanes: int, block: int) -> Requantisation:
-    """As `parameters`, of a convolution; found once, for a search asks for hundreds of bids for it."""
+def conv_parameters(node: QConv, lanes: int, block: int, *, less_zero: bool = False) -> Requantisation:
+    """As `parameters`, of a convolution; found once, for a search asks for hundreds of bids for it.
+
+    Parameters
+    ----------
+    less_zero : bool
+        For sums of weights times activations less their zero point: the bias that a `QConv` has takes the zero point
+        off itself.
+
+    Raises
+    ------
+    PlanError
+        If such sums or biases could leave their 32 bits.
+    """
     known = _CONV_PARAMETERS.setdefault(node, {})
-    if (lanes, block) not in known:
-        known[lanes, block] = parameters(node.requant, node.bias, lanes, block)
-    return known[lanes, block]
+    key = lanes, block, less_zero
+    if key not in known:
+        known[key] = parameters(node.requant, _bias_less_zero(node) if less_zero else node.bias, lanes, block)
+    return known[key]
 
 
-_CONV_PARAMETERS: WeakKeyDictionary[QConv, dict[tuple[int, int], Requantisation]] = WeakKeyDictionary()
+_CONV_PARAMETERS: WeakKeyDictionary[QConv, dict[tuple[int, int, bool], Requantisation]] = WeakKeyDictionary()
+
+
+def _bias_less_zero(node: QConv) -> np.ndarray:
+    """int64[O]: the bias without what it holds for the input's zero point."""
+    weight = node.weight.reshape(len(node.bias), -1)
+    bias = node.bias + node.pad_value * weight.sum(axis=1, dtype=np.int64)
+    reach = max(127 - node.pad_value, 128 + node.pad_value) * magnitudes(node.weight)
+    if node.residual is not None:
+        reach = reach + (node.residual.factor << 7)
+    worst = max(int(reach.max()), int(np.abs(bias).max()))
+    if worst >= ACCUMULATOR_LIMIT:
+        raise PlanError(
+            f"layer {node.name!r}: without its zero point a sum may reach {worst}, accumulators end at "
+            f"{ACCUMULATOR_LIMIT - 1}; give the core an array, or split the layer",
+            node.name,
+        )
+    return bias
 
 
 def unchanged(lanes: int, block: int) -> Requantisation:

@@ -6,7 +6,7 @@ a pass costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Annotated, ClassVar, NamedTuple, Self
@@ -57,7 +57,8 @@ class Step(NamedTuple):
     """One COMPUTE: `words` words from `word` on, kernel rows [ky, ky + nky), kernel columns [kx, kx + nkx).
 
     ``weight`` and ``weight_bytes`` say where its weights lie in the block's set; ``pitch_words`` is the distance of
-    its blocks in words.
+    its blocks in words. With ``stacked`` words, of an engine whose passes are blocks, a pass takes so many words as if
+    they were kernel rows; a step has a single kernel row then. ``rounds`` are those of the lists of such an engine.
     """
 
     word: int
@@ -71,6 +72,8 @@ class Step(NamedTuple):
     weight_bytes: int
     shift: int = 0
     pitch_words: int = 1
+    stacked: int = 1
+    rounds: int = 0
 
     @property
     def passes(self) -> int:
@@ -115,11 +118,14 @@ class Passes:
         Every output block reads words of its own, so that nothing is kept for another block.
     halo_cost : int
         How much rows that two tiles read are worth avoiding.
+    unlike : bool
+        Sets of weights differ in their sizes, even if they are for as many words.
     """
 
     timing: ClassVar[EngineTiming]
     own_words: ClassVar[bool] = False
     halo_cost: ClassVar[int] = 2
+    unlike: ClassVar[bool] = False
     weights: Weights | None = None
     pad_value: Annotated[int, UNMAPPED] = 0
 
@@ -142,6 +148,15 @@ class Passes:
         """Passes of a word and an offset, which a COMPUTE keeps together where it can."""
         return taps
 
+    @property
+    def least(self) -> int:
+        """Passes that a COMPUTE must be able to take."""
+        return 1
+
+    def alike(self, block: OutBlock) -> Hashable:
+        """Equal for blocks that take the same steps."""
+        return block.words, block.offset
+
     def moved(self, pictures: int) -> Self:
         """The same for pictures so many behind."""
         weights = self.weights
@@ -157,6 +172,10 @@ class Passes:
     def count(self, block: OutBlock, taps: int) -> int:
         """Passes of a block."""
         return (block.words[1] - block.words[0]) * taps * len(self.offsets(block))
+
+    def set_bytes(self, block: OutBlock, taps: int) -> int:
+        """Weights of all passes of a block."""
+        return self.count(block, taps) * self.pass_bytes
 
     def steps(
         self, block: OutBlock, chunk: tuple[int, int], chunk_words: int, limit: int, window: Window, align: int
@@ -176,6 +195,35 @@ class Passes:
     def weight_bytes(self, passes: int, align: int) -> int:
         """Bytes that the weights of a step take up."""
         return round_up(passes * self.pass_bytes, align)
+
+    def image(
+        self, block: OutBlock, steps: Sequence[tuple[int, Step]], order: Order, most: int, align: int
+    ) -> np.ndarray:
+        """Weights of a block as they lie in DRAM, uint8[N].
+
+        Parameters
+        ----------
+        steps : sequence of (word, Step)
+            All of the block, each with the first word of its chunk.
+        order : Order
+            Of its passes, in these steps.
+        most : int
+            Passes of the longest step.
+        align : int
+            Of which the weights of each step take up a multiple.
+        """
+        assert self.weights is not None
+        raw = self.weights.of(block, order)
+        if self.repeated:
+            return np.tile(raw, most)
+        if not self.pass_bytes % align or self.weights.computed is not None:
+            return raw
+        pieces, start = [], 0
+        for _, step in steps:
+            size = step.passes * self.pass_bytes
+            pieces.append(np.pad(raw[start : start + size], (0, step.weight_bytes - size)))
+            start += size
+        return np.concatenate(pieces)
 
     # --- instructions -------------------------------------------------------------------------------------------
 

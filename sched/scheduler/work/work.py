@@ -226,9 +226,9 @@ class Work:
     def chunk_steps(self, block: OutBlock, chunk_words: int, slice_passes: int) -> list[tuple[int, Step]]:
         """(chunk, COMPUTE) of a block, in order, with at most `slice_passes` passes each.
 
-        ``weight`` is relative to the start of the block's set. The same list for all blocks that read the same words.
+        ``weight`` is relative to the start of the block's set. The same list for all blocks that take the same steps.
         """
-        key = block.words, block.offset, chunk_words, slice_passes
+        key = self.passes.alike(block), chunk_words, slice_passes
         if key not in self._steps:
             self._steps[key] = self._chunk_steps(block, chunk_words, slice_passes)
         return self._steps[key]

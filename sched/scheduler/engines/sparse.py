@@ -1,0 +1,363 @@
+"""The sparse engine: convolutions and fully connected layers, lists of the weights that are not zero.
+
+A pass is what the engine holds lists of: some kernel positions, of some words of the input. How a layer is cut into
+passes (`Cut`) is settled when the engine bids, by the lists themselves: longer passes balance better, join less often
+and write fewer accumulators, but the longest list has to fit a PE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby, product
+from math import lcm
+from typing import Annotated, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from estimator.engines import TIMINGS, EngineTiming, Pass
+from golden.int8.qnodes import QConv
+from rtl.contract.isa import Engine
+from rtl.contract.params import CoreParams
+from scheduler.alike import UNMAPPED
+from scheduler.engines.convolution import Operands, convolution
+from scheduler.errors import PlanError
+from scheduler.plan.layout import SparseWeights, ceil_div, round_up
+from scheduler.plan.limits import MAX_BLOCKS, MAX_TAPS
+from scheduler.work.balance import lane_weights, share_columns
+from scheduler.work.passes import Order, OutBlock, Passes, Step
+from scheduler.work.source import Tile, Window
+from scheduler.work.task import Task
+from scheduler.work.work import Work
+
+__all__ = ["SPARSE", "Cut", "Lists", "SparsePasses"]
+
+RUN_AHEAD = 4
+"""Items that a PE may be ahead of the slowest one, where the engine has slots for it: beyond, little is won."""
+SHARED_BYTES = 4096
+"""Of the passes of a COMPUTE, which all have lists as long as the longest: where one pass has more, it stays alone."""
+
+
+class Cut(NamedTuple):
+    """How many kernel rows, kernel columns and words of the input a pass takes; rows or words are 1."""
+
+    rows: int
+    columns: int
+    words: int
+
+    @property
+    def items(self) -> int:
+        """Of the longest pass."""
+        return self.rows * self.columns * self.words
+
+    def parts(self, kernel: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+        """(first kernel row, rows, first kernel column, columns) of each part of the kernel."""
+        return [
+            (ky, min(self.rows, kernel[0] - ky), kx, min(self.columns, kernel[1] - kx))
+            for ky, kx in product(range(0, kernel[0], self.rows), range(0, kernel[1], self.columns))
+        ]
+
+    def passes(self, kernel: tuple[int, int], words: int) -> int:
+        """Of a block with so many words, at one place in a word."""
+        return len(self.parts(kernel)) * ceil_div(words, self.words)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """How long the lists of every pass of a layer are.
+
+    Attributes
+    ----------
+    cut : Cut
+    kernel : (int, int)
+    words : tuple of int
+        Of each set of weights.
+    shape : tuple of int
+        Sets of weights, places in a word, parts of the kernel, and groups of words.
+    data : bytes
+        Rounds, uint8 of this shape; 0 where a set has fewer words than others.
+    """
+
+    cut: Cut
+    kernel: tuple[int, int]
+    words: tuple[int, ...]
+    shape: tuple[int, ...]
+    data: bytes
+
+    @cached_property
+    def rounds(self) -> np.ndarray:
+        """uint8[shape]."""
+        return np.frombuffer(self.data, np.uint8).reshape(self.shape)
+
+    @cached_property
+    def items(self) -> np.ndarray:
+        """Kernel positions of each pass, int[sets, 1, parts, groups]; 0 where there is none."""
+        group = np.arange(self.shape[3]) * self.cut.words
+        words = np.clip(np.array(self.words)[:, None] - group, 0, self.cut.words)
+        taps = np.array([rows * columns for _, rows, _, columns in self.cut.parts(self.kernel)])
+        return (taps[:, None] * words[:, None, :])[:, None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SparsePasses(Passes):
+    """Passes of the sparse engine; counted by kernel positions, as `Passes` does.
+
+    Attributes
+    ----------
+    layout : SparseWeights
+    operands : Operands
+    lists : Lists
+    run_ahead : int
+    """
+
+    timing: ClassVar[EngineTiming] = TIMINGS["sparse"]
+    unlike: ClassVar[bool] = True
+    layout: SparseWeights
+    operands: Annotated[Operands, UNMAPPED]
+    lists: Lists
+    run_ahead: int = 0
+
+    def offsets(self, block: OutBlock) -> tuple[int, ...]:
+        return self.operands.starts * len(self.operands.filters)
+
+    @property
+    def least(self) -> int:
+        return self.lists.cut.items
+
+    def alike(self, block: OutBlock) -> Hashable:
+        return block.weights
+
+    # --- weights ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _bytes(self) -> np.ndarray:
+        """Of every pass, int[sets, places, parts, groups]."""
+        items, rounds = self.lists.items, self.lists.rounds.astype(np.int64)
+        return np.where(items > 0, self.layout.nbytes(items, rounds), 0)
+
+    @cached_property
+    def pass_bytes(self) -> int:
+        """Most that a kernel position takes, its share of the lists included."""
+        return int((-(-self._bytes // np.maximum(self.lists.items, 1))).max())
+
+    @property
+    def repeated(self) -> bool:
+        return False
+
+    def set_bytes(self, block: OutBlock, taps: int) -> int:
+        return self._set_bytes[block.weights]
+
+    @cached_property
+    def _set_bytes(self) -> list[int]:
+        return self._bytes.sum(axis=(1, 2, 3)).tolist()
+
+    def steps(
+        self, block: OutBlock, chunk: tuple[int, int], chunk_words: int, limit: int, window: Window, align: int
+    ) -> Iterator[Step]:
+        cut, base, weight = self.lists.cut, block.words[0], 0
+        first, end = max(chunk[0], base), min(chunk[1], block.words[1])
+        assert (first - base) % cut.words == 0, "chunks begin where passes do"
+        groups = range((first - base) // cut.words, ceil_div(end - base, cut.words))
+        for place, offset in enumerate(self.offsets(block)):
+            for part, (ky, nky, kx, nkx) in enumerate(cut.parts(window.kernel)):
+                rounds = self.lists.rounds[block.weights, place, part]
+                for group, count, stacked in self._together(groups, end - base, nky * nkx, limit):
+                    most = int(rounds[group : group + count].max())
+                    size = round_up(count * self.layout.nbytes(stacked * nky * nkx, most), align)
+                    word = base + group * cut.words - chunk[0]
+                    yield Step(
+                        word, count * stacked, offset, ky, nky, kx, nkx, weight, size, stacked=stacked, rounds=most
+                    )
+                    weight += size
+
+    def _together(self, groups: range, words: int, taps: int, limit: int) -> Iterator[tuple[int, int, int]]:
+        """(first group, groups, words of each) of the COMPUTEs of a part of the kernel with so many positions."""
+        stacked = self.lists.cut.words
+        items = taps * stacked
+        most = min(limit // items, SHARED_BYTES // (items * self.pass_bytes), MAX_BLOCKS // stacked)
+        whole = range(groups.start, min(groups.stop, words // stacked))
+        for group in range(whole.start, whole.stop, max(1, most)):
+            yield group, min(max(1, most), whole.stop - group), stacked
+        if whole.stop < groups.stop:  # the last one, of fewer words
+            yield whole.stop, 1, words - whole.stop * stacked
+
+    def image(
+        self, block: OutBlock, steps: Sequence[tuple[int, Step]], order: Order, most: int, align: int
+    ) -> np.ndarray:
+        starts = len(self.operands.starts)
+        parts = [_by_place(filters(block), starts, self.layout.core.cols) for filters in self.operands.filters]
+        end = max(step.weight + step.weight_bytes for _, step in steps)
+        data = np.zeros(end, np.uint8)
+        for first, of_chunk in groupby(steps, key=lambda item: item[0]):
+            own = [step for _, step in of_chunk]
+            of_place = len(own) // len(self.offsets(block))  # one place in a word behind the other
+            for number, step in enumerate(own):
+                part, start = divmod(number // of_place, starts)
+                raw = self._packed(parts[part][start], step, first + step.word - block.words[0])
+                data[step.weight : step.weight + raw.size] = raw
+        return data
+
+    def _packed(self, dense: np.ndarray, step: Step, word: int) -> np.ndarray:
+        """Passes of a step from a word on, of weights int8[words, Kh, Kw, R, C]."""
+        own = dense[word : word + step.words, step.ky : step.ky + step.nky, step.kx : step.kx + step.nkx]
+        passes = own.reshape(step.words // step.stacked, -1, *own.shape[3:])
+        return np.concatenate([self.layout.pack(one, _order(one, self.layout.core), step.rounds) for one in passes])
+
+    # --- instructions and cost ----------------------------------------------------------------------------------
+
+    def setup(self, core: CoreParams, window: Window, step: Step) -> dict[str, int]:
+        return {"engine": Engine.SPARSE, "run_ahead": self.run_ahead, "skip_acts": 1}
+
+    def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
+        key = tile.height, tile.width
+        if key not in self._cycles:
+            kinds, counts = np.unique(self._kinds, axis=0, return_counts=True)
+            cycles = [
+                self.timing.pass_cycles(core, Pass(*key, items=int(items), rounds=int(rounds)))
+                for items, rounds in kinds
+            ]
+            self._cycles[key] = float(np.dot(cycles, counts) / np.dot(kinds[:, 0], counts))
+        return self._cycles[key]
+
+    @cached_property
+    def _cycles(self) -> dict[tuple[int, int], float]:
+        return {}
+
+    @cached_property
+    def _kinds(self) -> np.ndarray:
+        """(items, rounds) of all passes, int[N, 2]."""
+        items = np.broadcast_to(self.lists.items, self.lists.shape)
+        return np.stack([items, self.lists.rounds], axis=-1)[items > 0].astype(np.int64)
+
+
+class _Sparse:
+    """The sparse engine's lowering."""
+
+    def bid(self, task: Task, core: CoreParams) -> Work | None:
+        layout = SparseWeights(core)
+
+        def passes(node: QConv, operands: Operands) -> SparsePasses:
+            lists = _lists_of(node, operands, core, task.name)
+            ahead = min(RUN_AHEAD, core.sparse_slots - 1)
+            return SparsePasses(
+                layout=layout, operands=operands, lists=lists, pad_value=node.pad_value, run_ahead=ahead
+            )
+
+        work = convolution(task, core, passes, less_zero=True)
+        if work is None:
+            return None
+        assert isinstance(work.passes, SparsePasses)
+        step = lcm(work.source.word_step, work.passes.lists.cut.words)
+        return replace(work, source=replace(work.source, word_step=step))
+
+
+SPARSE = _Sparse()
+
+
+# --- lists ----------------------------------------------------------------------------------------------------------
+
+
+def _lists_of(node: QConv, operands: Operands, core: CoreParams, name: str) -> Lists:
+    """The longest passes whose lists fit; found once, for a search asks for hundreds of bids for a layer.
+
+    Raises
+    ------
+    PlanError
+        If not even single kernel positions fit.
+    """
+    window, source = operands.source.window, operands.source
+    key = core, type(source), window.kernel, window.apart, operands.starts, operands.blocks
+    known = _LISTS.setdefault(node, {})
+    if key not in known:
+        known[key] = _longest(operands, core, name, stacks=node.groups == 1)
+    return known[key]
+
+
+_LISTS: WeakKeyDictionary[QConv, dict[Hashable, Lists]] = WeakKeyDictionary()
+
+
+def _longest(operands: Operands, core: CoreParams, name: str, *, stacks: bool) -> Lists:
+    layout, kernel = SparseWeights(core), operands.source.window.kernel
+    words = max(block.words[1] - block.words[0] for block in operands.blocks)
+    counts = _counts(operands, core, words)
+    of_sets = tuple(block.words[1] - block.words[0] for block in operands.blocks)
+    longest = 0
+    for cut in _cuts(operands.source.window, words if stacks else 1, core.sparse_items):
+        rounds = _rounds(counts, cut, kernel, core)
+        longest = int(rounds.max())
+        twice = 2 * layout.nbytes(cut.items, longest)
+        if longest <= core.sparse_depth and twice <= core.weight_bytes - core.cols:  # a row is for a residual
+            return Lists(cut, kernel, of_sets, rounds.shape, rounds.astype(np.uint8).tobytes())
+    raise PlanError(
+        f"layer {name!r} does not fit: a kernel position of the sparse engine takes lists of {longest}, there is "
+        f"room for {core.sparse_depth} and for passes of {core.weight_bytes // 2} bytes; raise core.sparse_depth or "
+        "core.weight_bytes",
+        name,
+    )
+
+
+def _cuts(window: Window, words: int, most: int) -> list[Cut]:
+    """Ways to make passes of at most so many items, fewest passes first; words are dealt out evenly."""
+    kernel, apart = window.kernel, window.apart
+    found: dict[Cut, int] = {}
+    for items in range(min(most, MAX_TAPS), 0, -1):
+        columns = 1 if apart[1] else ceil_div(kernel[1], ceil_div(kernel[1], items))
+        rows = 1 if apart[0] or columns < kernel[1] else max(1, min(kernel[0], items // columns))
+        rows = ceil_div(kernel[0], ceil_div(kernel[0], rows))
+        stacked = max(1, min(words, items // columns))
+        stacked = ceil_div(words, ceil_div(words, stacked))
+        for cut in (Cut(rows, columns, 1), Cut(1, columns, stacked)):
+            found.setdefault(cut, cut.passes(kernel, words))
+    return sorted(found, key=lambda cut: (found[cut], cut.items))
+
+
+def _by_place(units: np.ndarray, starts: int, cols: int) -> np.ndarray:
+    """int8[starts, words, Kh, Kw, R, C] of filters int8[F, units, Kh, Kw, R]; zero beyond the last filter."""
+    filters, count, *kernel, rows = units.shape
+    grown = np.zeros((starts, count // starts, *kernel, rows, cols), np.int8)
+    by_place = units.reshape(filters, count // starts, starts, *kernel, rows)
+    grown[..., :filters] = by_place.transpose(2, 1, 3, 4, 5, 0)
+    return grown
+
+
+def _counts(operands: Operands, core: CoreParams, words: int) -> np.ndarray:
+    """Weights of each kernel position, group of channels and filter: uint8[sets, places, words, Kh, Kw, lanes, C]."""
+    starts = len(operands.starts)
+    found = []
+    for block in operands.blocks:
+        of_parts = []
+        for filters in operands.filters:
+            kept = _by_place(filters(block), starts, core.cols) != 0
+            lanes = kept.reshape(*kept.shape[:4], core.sparse_lanes, -1, core.cols).sum(axis=5, dtype=np.uint8)
+            missing = words - lanes.shape[1]
+            of_parts.append(np.pad(lanes, [(0, 0), (0, missing)] + [(0, 0)] * 4) if missing else lanes)
+        found.append(np.concatenate(of_parts))
+    return np.stack(found)
+
+
+def _rounds(counts: np.ndarray, cut: Cut, kernel: tuple[int, int], core: CoreParams) -> np.ndarray:
+    """Longest list of every pass, int[sets, places, parts, groups]."""
+    sets, places, words = counts.shape[:3]
+    groups = ceil_div(words, cut.words)
+    if words % cut.words:
+        more = groups * cut.words - words
+        counts = np.pad(counts, [(0, 0), (0, 0), (0, more)] + [(0, 0)] * 4)
+    rounds = np.empty((sets, places, len(cut.parts(kernel)), groups), np.int64)
+    lane = np.arange(core.sparse_lanes)
+    for part, (ky, rows, kx, columns) in enumerate(cut.parts(kernel)):
+        own = counts[:, :, :, ky : ky + rows, kx : kx + columns]
+        items = own.reshape(sets, places, groups, -1, *own.shape[5:])
+        item = np.arange(items.shape[3])[:, None]
+        totals = items[:, :, :, item, (lane + item) % core.sparse_lanes].sum(axis=3, dtype=np.int64)
+        order = share_columns(totals, core.sparse_columns)
+        shared = np.take_along_axis(totals, order[..., None, :], axis=-1)
+        lists = shared.reshape(*shared.shape[:-1], core.sparse_columns, -1).sum(axis=-1)
+        rounds[:, :, part] = lists.max(axis=(-2, -1))
+    return rounds
+
+
+def _order(weights: np.ndarray, core: CoreParams) -> np.ndarray:
+    """Filters of a pass int8[T, R, C] as its columns take them."""
+    return share_columns(lane_weights(weights != 0, core.sparse_lanes).sum(axis=0), core.sparse_columns)

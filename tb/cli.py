@@ -66,6 +66,7 @@ from tb.run.draft import Draft
 from tb.run.energies import prices_of
 from tb.run.estimate import estimate_request
 from tb.run.options import RunOptions
+from tb.run.presets import NAMED_CHIPS, chip_named
 from tb.run.request import Request, chip_of
 from tb.run.run import Run
 from tb.run.timelines import timeline_file
@@ -94,7 +95,13 @@ Net = Annotated[
     ),
 ]
 Cores = Annotated[int, typer.Option(help="Cores of the preset chip; 4 is a 2x2 mesh.")]
-ChipFile = Annotated[Path | None, typer.Option(help="TOML file that describes the chip, instead of --cores.")]
+ChipFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"The chip, instead of --cores: one of {', '.join(NAMED_CHIPS)} (cores with the sparse engine), or a TOML "
+        "file that describes it."
+    ),
+]
 Simulator = Annotated[str, typer.Option(help=f"Simulator: {' or '.join(SIMULATORS)}.")]
 
 
@@ -120,9 +127,7 @@ Calibration = Annotated[
 Percentile = Annotated[float, typer.Option(help="Part of the values, in %, within these ranges; 100 is min-max.")]
 Fallback = Annotated[
     str,
-    typer.Option(
-        help="Nodes of an .onnx file that the chip cannot run: host (ONNX Runtime computes them) or refuse."
-    ),
+    typer.Option(help="Nodes of an .onnx file that the chip cannot run: host (ONNX Runtime computes them) or refuse."),
 ]
 Picture = Annotated[
     str | None,
@@ -658,7 +663,13 @@ def _cases(nets: str | None, cores: str, schedules: str | None = None) -> list[C
 @app.command()
 def fuzz(
     seeds: Annotated[str, typer.Option(help="Seeds: a number, or a..b.")] = "0..9",
-    chip: Annotated[str | None, typer.Option(help=f"One of {', '.join(FUZZ_CHIPS)}; all in turn otherwise.")] = None,
+    chip: Annotated[
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(FUZZ_CHIPS)}, which take turns otherwise; or one of {', '.join(NAMED_CHIPS)}, or "
+            "a TOML file."
+        ),
+    ] = None,
     sim: Simulator = "verilator",
     kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)} or all.")] = "all",
     replay: Annotated[Path | None, typer.Option(help="Run this saved program again, instead of seeds.")] = None,
@@ -674,11 +685,9 @@ def fuzz(
         raise typer.Exit(1 if differences else 0)
     if kind not in (*KINDS, "all"):
         raise BenchError(f"unknown kind {kind!r}: use one of {', '.join(KINDS)} or all")
-    if chip is not None and chip not in FUZZ_CHIPS:
-        raise BenchError(f"unknown chip {chip!r}: use one of {', '.join(FUZZ_CHIPS)}")
     report = run_fuzz(
         parse_seeds(seeds),
-        chips=tuple(FUZZ_CHIPS) if chip is None else (chip,),
+        chips=FUZZ_CHIPS if chip is None else {Path(chip).stem: chip_named(chip, FUZZ_CHIPS)},
         simulator=sim,
         kinds=KINDS if kind == "all" else (kind,),
         folder=out,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def parse_seeds(text: str) -> range:
 def fuzz(
     seeds: Sequence[int],
     *,
-    chips: Sequence[str] = tuple(FUZZ_CHIPS),
+    chips: Mapping[str, ChipParams] = FUZZ_CHIPS,
     simulator: str = "verilator",
     kinds: Sequence[str] = KINDS,
     folder: Path,
@@ -94,15 +94,15 @@ def fuzz(
         Gets every program that did what is expected of it, those behind the faulty ones too.
     """
     report = Report()
-    for number, name in enumerate(chips):
+    for number, (name, chip) in enumerate(chips.items()):
         mine = [seed for seed in seeds if seed % len(chips) == number]
-        model = models(FUZZ_CHIPS[name], simulator) if mine else None
+        model = models(chip, simulator) if mine else None
         for kind in kinds if model is not None else ():
             assert model is not None
             for first in range(0, len(mine), _BATCH):
                 batch = mine[first : first + _BATCH]
                 began = time.perf_counter()
-                failed = _batch(model, FUZZ_CHIPS[name], kind, batch, folder, report, say, observe, n_steps, n_shrunk)
+                failed = _batch(model, chip, kind, batch, folder, report, say, observe, n_steps, n_shrunk)
                 say(
                     f"{name}: {kind} seeds {batch[0]}..{batch[-1]}: {len(batch)} programs, {failed} failed, "
                     f"{time.perf_counter() - began:.1f} s"

@@ -8,14 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from golden.zoo import ZOO
-from rtl.contract.params import ChipParams, load_chip
+from rtl.contract.params import ChipParams
 from scheduler.kinds.written import require_same_batch
 from scheduler.rounds import require_batch, require_own_launches
 from scheduler.schedule import folds, usual_schedule
 from tb.errors import BenchError
 from tb.model.build import SIMULATORS
 from tb.run.options import RunOptions
-from tb.run.presets import preset_chip
+from tb.run.presets import chip_named, preset_chip
 from tb.run.waves import parse_waves
 from tb.run.workload import DEFAULT_SEED, OnnxOptions, Workload, is_file, load_workload, require_network
 from tb.sim.settings import MemorySettings
@@ -24,16 +24,16 @@ __all__ = ["Request", "chip_of"]
 
 
 def chip_of(cores: int, chip: Path | ChipParams | None) -> ChipParams:
-    """The chip itself, that of a file, or the preset of so many cores.
+    """The chip itself, that of a name or a file, or the preset of so many cores.
 
     Raises
     ------
     ParameterError
-        For a bad file, or a number of cores that makes no mesh.
+        For a bad file, an unknown name, or a number of cores that makes no mesh.
     """
     if chip is None:
         return preset_chip(cores)
-    return chip if isinstance(chip, ChipParams) else load_chip(chip)
+    return chip if isinstance(chip, ChipParams) else chip_named(chip)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Request:
     Attributes
     ----------
     chip : Path or ChipParams, optional
-        Instead of the preset of `cores`.
+        Instead of the preset of `cores`; a path may be a name of `tb.run.presets.NAMED_CHIPS`.
     latency : int
         Of the external memory, in cycles.
     bandwidth : float, optional

@@ -22,21 +22,21 @@ from tb.model.build import Model, build_model, emit_chip
 @pytest.mark.parametrize("chip", ["2x2_4x16", "2x1_mixed", "1x1_sparse"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_rtl_equals_machine(kind: str, chip: str, tmp_path: Path) -> None:
-    report = fuzz(range(5), chips=(chip,), kinds=(kind,), folder=tmp_path)
+    report = fuzz(range(5), chips={chip: FUZZ_CHIPS[chip]}, kinds=(kind,), folder=tmp_path)
     assert (report.programs, report.rejected, report.failures) == (5, 0, [])
 
 
 def test_rtl_equals_machine_on_icarus(tmp_path: Path) -> None:
-    report = fuzz(
-        range(2), chips=("1x1_8x8",), simulator="icarus", kinds=("legal", "illegal"), folder=tmp_path, n_steps=6
-    )
+    chips = {"1x1_8x8": FUZZ_CHIPS["1x1_8x8"]}
+    report = fuzz(range(2), chips=chips, simulator="icarus", kinds=("legal", "illegal"), folder=tmp_path, n_steps=6)
     assert (report.programs, report.rejected, report.failures) == (4, 0, [])
 
 
 def test_every_error_is_reached(tmp_path: Path) -> None:
     """On a chip that has them all."""
-    recipes = recipes_of(FUZZ_CHIPS["1x1_sparse"])
-    report = fuzz(range(len(recipes)), chips=("1x1_sparse",), kinds=("illegal",), folder=tmp_path)
+    chip = FUZZ_CHIPS["1x1_sparse"]
+    recipes = recipes_of(chip)
+    report = fuzz(range(len(recipes)), chips={"1x1_sparse": chip}, kinds=("illegal",), folder=tmp_path)
     assert not report.failures
     assert set(report.ends) == {code.name for code in ErrorCode if code != ErrorCode.NONE}
 
@@ -67,7 +67,8 @@ def test_a_bug_in_the_hardware_is_found_and_shrunk(mutant: str, tmp_path: Path) 
             replace(design, sources=tuple(sources)), simulator, optimise=False, memory_bytes=MEMORY_BYTES
         )
 
-    report = fuzz(range(16), chips=("1x1_8x8",), kinds=("legal",), folder=tmp_path / "found", n_shrunk=1, models=faulty)
+    chips = {"1x1_8x8": FUZZ_CHIPS["1x1_8x8"]}
+    report = fuzz(range(16), chips=chips, kinds=("legal",), folder=tmp_path / "found", n_shrunk=1, models=faulty)
     assert report.failures
     smallest = min(report.failures, key=lambda path: Program.load(path).n_instructions)
     assert Program.load(smallest).n_instructions < 15

@@ -175,7 +175,7 @@ _END = int(Opcode.END).to_bytes(INSTRUCTION_BYTES, "little")
 def _fuzz(place: _Place, kind: str, seeds: range) -> None:
     """Programs of `tb.fuzz`."""
     report = fuzz(
-        seeds, chips=(place.name,), kinds=(kind,), folder=place.folder / "failed", n_shrunk=0,
+        seeds, chips={place.name: place.chip}, kinds=(kind,), folder=place.folder / "failed", n_shrunk=0,
         models=lambda _chip, _simulator: place.model, observe=place.observe,
     )  # fmt: skip
     place.taken.programs += report.programs

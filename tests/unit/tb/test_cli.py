@@ -57,6 +57,7 @@ def no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["--net", "lenet5", "--schedule", "alone"], "SCHEDULE=alone: use layers, fused, apart, or a .toml file"),
         (["--net", "lenet5", "--schedule", "apart", "--no-fuse"], "leave FUSE or SCHEDULE=apart out"),
         (["--net", "lenet5", "--chip", "nowhere.toml"], "cannot read chip file nowhere.toml: No such file"),
+        (["--net", "lenet5", "--chip", "sparse2"], "unknown chip 'sparse2': use one of sparse1, sparse4, sparse16"),
         (["--net", "lenet5", "--chip", "bad.toml"], "bad.toml is not valid TOML"),
         (["--net", "lenet5", "--chip", "tiny.toml"], "tiny.toml: core.rows is 3"),
         (["--net", "lenet5", "--layers", "conv7"], "lenet5 has no layer 'conv7'"),

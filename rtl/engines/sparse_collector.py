@@ -11,7 +11,7 @@ from amaranth.utils import exact_log2
 
 from rtl.contract.params import CoreParams
 from rtl.engines.interface import tag_layout
-from rtl.engines.sparse_grid import collector_groups, sum_bits
+from rtl.engines.sparse_grid import collector_groups, update_bits
 
 __all__ = ["SparseCollector"]
 
@@ -41,7 +41,7 @@ class SparseCollector(wiring.Component):
         super().__init__(
             {
                 "full": In(groups),
-                "sums": In(sum_bits(core) * core.cols // groups),
+                "sums": In(update_bits(core) * core.cols // groups),
                 "group": Out(range(max(2, groups))),
                 "collect": Out(1),
                 "lanes": In(exact_log2(core.cols) * core.cols),
@@ -55,7 +55,7 @@ class SparseCollector(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         core = self.core
-        groups, bits = collector_groups(core), sum_bits(core)
+        groups, bits = collector_groups(core), update_bits(core)
         of_group, lane_bits = core.cols // groups, exact_log2(core.cols)
         last = Signal()
         m.d.comb += [

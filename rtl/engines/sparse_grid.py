@@ -7,11 +7,12 @@ from typing import Any
 from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from rtl.contract.params import CoreParams
 from rtl.lib.ram import Ram
 
-__all__ = ["SparseGrid", "collector_groups", "sum_bits"]
+__all__ = ["SparseGrid", "collector_groups", "sum_bits", "update_bits"]
 
 
 def collector_groups(core: CoreParams) -> int:
@@ -22,6 +23,11 @@ def collector_groups(core: CoreParams) -> int:
 def sum_bits(core: CoreParams) -> int:
     """Of a PE's sum over a pass."""
     return (255 * 128 * core.rows // core.sparse_lanes * core.sparse_items).bit_length() + 1
+
+
+def update_bits(core: CoreParams) -> int:
+    """Of the sum of a pass over all lanes."""
+    return sum_bits(core) + exact_log2(core.sparse_lanes)
 
 
 class SparseGrid(wiring.Component):
@@ -90,7 +96,7 @@ class SparseGrid(wiring.Component):
                 "collect": In(1),
                 "group": In(range(max(2, self.groups))),
                 "full": Out(self.groups),
-                "sums": Out(sum_bits(core) * core.cols // self.groups),
+                "sums": Out(update_bits(core) * core.cols // self.groups),
                 "pairs": Out(count),
                 "empty": Out(count),
                 "starved": Out(count),
@@ -115,7 +121,7 @@ class SparseGrid(wiring.Component):
             for name, bits in (("acts", 9 * acts), ("used", acts))
         )
         slot_masks = [Signal(core.pes, name=f"masks{s}", reset_less=True) for s in range(slots)]
-        slot_bank, slot_last = Signal(slots, reset_less=True), Signal(slots, reset_less=True)
+        slot_bank, slot_last = (Signal(slots, name=f"slot_{name}", reset_less=True) for name in ("bank", "last"))
         with m.If(self.accept):
             m.d.sync += write.eq(Mux(write == slots - 1, 0, write + 1))
             for s in range(slots):
@@ -135,7 +141,7 @@ class SparseGrid(wiring.Component):
         flags = {name: Signal(self.pes, name=f"is_{name}") for name in ("pair", "empty", "starved", "blocked")}
         taken = Signal(self.groups)
         m.d.comb += taken.eq(self.collect << self.group)
-        full = Signal(self.pes)
+        full = Signal(self.pes, name="is_full")
         out = [Signal(sum_bits(core) * core.cols // columns, name=f"out{i}", reset_less=True) for i in range(self.pes)]
 
         for i in range(self.pes):
@@ -168,7 +174,7 @@ class SparseGrid(wiring.Component):
                 sum(
                     (out[r * columns + c].word_select(f, sum_bits(core)).as_signed() for r in range(1, lanes)),
                     start=out[c].word_select(f, sum_bits(core)).as_signed(),
-                )[: sum_bits(core)]
+                )[: update_bits(core)]
                 for c in range(g * of_group, (g + 1) * of_group)
                 for f in range(core.cols // columns)
             )

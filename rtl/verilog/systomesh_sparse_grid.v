@@ -9,7 +9,7 @@ module systomesh_sparse_grid #(
     parameter PLACES = 9,   // items in the ring
     parameter DEPTH = 96,
     parameter GROUPS = 8,
-    parameter BITS = 24     // of a sum
+    parameter BITS = 24     // of the sum of a PE
 ) (
     input  wire                                       clk,
     input  wire                                       rst,
@@ -29,7 +29,7 @@ module systomesh_sparse_grid #(
     input  wire                                       collect,
     input  wire [$clog2(GROUPS)-1:0]                  group,
     output wire [GROUPS-1:0]                          full,
-    output reg  [BITS*COLUMNS*FILTERS/GROUPS-1:0]     sums,
+    output reg  [(BITS+$clog2(LANES))*COLUMNS*FILTERS/GROUPS-1:0] sums,
     output reg  [$clog2(LANES*COLUMNS+1)-1:0]         pairs,
     output reg  [$clog2(LANES*COLUMNS+1)-1:0]         empty,
     output reg  [$clog2(LANES*COLUMNS+1)-1:0]         starved,
@@ -46,6 +46,7 @@ module systomesh_sparse_grid #(
     localparam RANK_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
     localparam ROW_BITS = $clog2(LANES/FILTERS > 2 ? LANES/FILTERS : 2);
     localparam BASE_BITS = $clog2(DEPTH + 1);
+    localparam TOTAL_BITS = BITS + $clog2(LANES);
 
     reg [PLACE_BITS-1:0] write;
     reg [PLACES-1:0]     place_bank, place_last;
@@ -245,12 +246,15 @@ module systomesh_sparse_grid #(
 
     // Sums of a group of columns over the lanes.
     integer row, place;
+    reg [BITS-1:0] addend;
     always @* begin
         sums = 0;
         for (row = 0; row < LANES; row = row + 1)
-            for (place = 0; place < OF_GROUP * FILTERS; place = place + 1)
-                sums[BITS*place +: BITS] = sums[BITS*place +: BITS]
-                    + outs[BITS * ((row * COLUMNS + group * OF_GROUP) * FILTERS + place) +: BITS];
+            for (place = 0; place < OF_GROUP * FILTERS; place = place + 1) begin
+                addend = outs[BITS * ((row * COLUMNS + group * OF_GROUP) * FILTERS + place) +: BITS];
+                sums[TOTAL_BITS*place +: TOTAL_BITS] = sums[TOTAL_BITS*place +: TOTAL_BITS]
+                    + {{(TOTAL_BITS-BITS){addend[BITS-1]}}, addend};
+            end
     end
 
     integer i;

@@ -32,6 +32,10 @@ from rtl.dram.memory_write import WriteEngine
 from rtl.engines.array import SystolicArray
 from rtl.engines.grid import PeGrid
 from rtl.engines.pe import PeRow
+from rtl.engines.sparse import SparseEngine
+from rtl.engines.sparse_collector import SparseCollector
+from rtl.engines.sparse_grid import SparseGrid
+from rtl.engines.sparse_weights import SparseWeights
 from rtl.engines.tap import TapUnit
 from rtl.lib.fifo import Fifo
 from rtl.lib.ram import Ram
@@ -101,6 +105,10 @@ def _channels(vcs_per_class: int) -> Callable[[dict[str, Any]], bool]:
     return lambda arguments: arguments["chip"].vcs_per_class == vcs_per_class
 
 
+def _pes(lanes: int, columns: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda arguments: (arguments["core"].sparse_lanes, arguments["core"].sparse_columns) == (lanes, columns)
+
+
 def _packets(*, multicast: bool) -> Callable[[dict[str, Any]], bool]:
     """Of a chip of cores that differ."""
     return lambda arguments: len(set(arguments["chip"].cores)) > 1 and bool(arguments.get("multicast")) == multicast
@@ -144,6 +152,10 @@ BLOCKS = {
             Contract("behind the first row of a pass's weights the others come at once", allows=_rows_at_once),
         ),
         Block("tap", TapUnit, "test_tap.py"),
+        Block("sparse", SparseEngine, "test_sparse.py", _pes(4, 4)),
+        Block("sparse_grid", SparseGrid, "test_sparse.py", _pes(2, 2), body="systomesh_sparse_grid.v"),
+        Block("sparse_weights", SparseWeights, "test_sparse_weights.py", _pes(8, 2)),
+        Block("sparse_collector", SparseCollector, "test_sparse_collector.py", _pes(4, 2)),
         Block("streamer", PixelStreamer, "test_streamer.py"),
         Block("weight_loader", WeightLoader, "test_weight_loader.py"),
         Block("compute", ComputeUnit, "test_compute.py"),

@@ -57,7 +57,7 @@ def _weights(core: CoreParams) -> Block:
 
 def _collector(core: CoreParams) -> Block:
     """The group, a sum for each lane, valid, the tag."""
-    bits = _shape(core)[3]
+    bits = _shape(core)[3] + index_bits(core.sparse_lanes)
     return Block("SparseCollector", index_bits(min(8, core.sparse_columns)) + core.cols * bits + 1 + tag_bits(core))
 
 

@@ -9,22 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from estimator.engines.sparse import run_ahead
+from estimator.engines.sparse import RunAhead, run_ahead
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import EngineCounter
 from rtl.engines.sparse import SparseEngine
 from scheduler.plan.layout import SparseWeights
 from tests.unit.rtl.drivers import simulate
 
-SHAPES = {"2x2": (8, 4, 2, 2), "4x4": (8, 8, 4, 4), "4x2": (16, 8, 4, 2), "2x16": (8, 16, 2, 16)}
-"""Lanes and columns of PEs: rows, cols, lanes, columns."""
+SHAPES = {
+    "2x2": (8, 4, 2, 2, 6), "4x4": (8, 8, 4, 4, 5), "4x2": (16, 8, 4, 2, 3), "2x16": (8, 16, 2, 16, 9),
+    "2x2, a slot": (8, 4, 2, 2, 1),
+}  # fmt: skip
+"""Lanes and columns of PEs: rows, cols, lanes, columns, slots."""
+ITEMS = 4
 
 
-def core_of(shape: str, items: int = 4, depth: int = 255) -> CoreParams:
-    rows, cols, lanes, columns = SHAPES[shape]
+def core_of(shape: str) -> CoreParams:
+    """Its stores hold as many weights as passes of `ITEMS` items may have."""
+    rows, cols, lanes, columns, slots = SHAPES[shape]
     return CoreParams(
         rows, cols, acc_entries=256, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns,
-        sparse_items=items, sparse_depth=depth,
+        sparse_items=ITEMS, sparse_depth=ITEMS * rows * cols // (lanes * columns), sparse_slots=slots,
     )  # fmt: skip
 
 
@@ -85,128 +90,222 @@ def work_of(core: CoreParams, rng: np.random.Generator, passes: int = 4, items: 
 
 @dataclass
 class Seen:
+    """Cycles of what happens once, and by cycle what the engine tells all the time."""
+
     accept: list[int] = field(default_factory=list)
     offered: list[int] = field(default_factory=list)
     update: list[int] = field(default_factory=list)
     sums: list[np.ndarray] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    idle: bool = False
+    events: dict[str, list[int]] = field(default_factory=lambda: {counter.name: [] for counter in EngineCounter})
+    idle: list[bool] = field(default_factory=list)
     contradicts: bool = False
 
 
-def run(work: Work, orders: list[np.ndarray], ahead: list[int], rate: float, seed: int, spoil: Any = None) -> Seen:
-    """`ahead` of each pass in turn; `spoil` changes the bytes of a pass: (number, bytes) to bytes."""
+def rows_of(work: Work, orders: list[np.ndarray], spare: list[int], spoil: Any) -> list[list[tuple[bytes, bool, bool]]]:
+    """Of each pass: bytes, whether more follow, whether they are no masks."""
     core, layout = work.core, SparseWeights(work.core)
-    dut, rng, seen = SparseEngine(core=core), random.Random(seed), Seen()
-    items = len(work.weights[0])
-    rows: list[tuple[bytes, bool, bool]] = []
+    passes = []
     for number, (weights, order) in enumerate(zip(work.weights, orders, strict=True)):
-        rounds = layout.rounds(weights, order) + rng.choice([0, 0, 1]) * (spoil is None)
-        rounds = min(rounds, core.sparse_depth)
+        rounds = min(layout.rounds(weights, order) + spare[number % len(spare)], core.sparse_depth)
         raw = layout.pack(weights, order, rounds).tobytes()
-        raw = spoil(number, raw) if spoil else raw
+        raw = spoil(raw) if spoil and number == SPOILED else raw
         lines = [raw[at : at + core.cols] for at in range(0, len(raw), core.cols)]
-        masks = items * core.rows // 8
-        rows += [(line, n < len(lines) - 1, n >= masks) for n, line in enumerate(lines)]
-    pixels = [
-        (number, p, t) for number, acts in enumerate(work.acts) for p in range(len(acts)) for t in range(items)
-    ]
-    total = sum(map(len, work.acts))
+        masks = len(weights) * core.rows // 8
+        passes.append([(line, n < len(lines) - 1, n >= masks) for n, line in enumerate(lines)])
+    return passes
+
+
+SPOILED = 2
+"""The pass that a fault is in."""
+
+
+def run(
+    work: Work,
+    orders: list[np.ndarray],
+    ahead: list[int],
+    rate: float,
+    seed: int,
+    *,
+    spare: list[int] | None = None,
+    spoil: Any = None,
+) -> Seen:
+    """`ahead` and `spare` rounds are of each pass in turn; `spoil` changes the bytes of a pass.
+
+    Whatever is not valid is noise. What the engine says of itself is checked in each cycle: which weights it takes,
+    what it waits for, and that tags come back.
+    """
+    core = work.core
+    dut, rng, seen = SparseEngine(core=core), random.Random(seed), Seen()
+    items, pixels = len(work.weights[0]), len(work.acts[0])
+    passes = rows_of(work, orders, spare or [0], spoil)
+    ends = np.cumsum([len(rows) for rows in passes])
+    rows = [row for one in passes for row in one]
+    offers = [(number, p, t) for number in range(len(work.acts)) for p in range(pixels) for t in range(items)]
+    tag_bits = len(dut.update.tag.as_value())
+    tags = [rng.getrandbits(tag_bits) for _ in range(len(offers) // items)]
+
+    def offer_weights(ctx: Any, number: int | None) -> None:
+        line, more, tail = rng.randbytes(core.cols), rng.random() < 0.5, rng.random() < 0.5
+        if number is not None:
+            line, more, tail = rows[number]
+        ctx.set(dut.weights.valid, number is not None)
+        ctx.set(dut.weights.payload, int.from_bytes(line, "little"))
+        ctx.set(dut.weights_more, more)
+        ctx.set(dut.weights_tail, tail)
+
+    def offer_item(ctx: Any, number: int | None) -> None:
+        payload = dut.pixels.payload
+        ctx.set(dut.pixels.valid, number is not None)
+        ctx.set(payload.as_value(), rng.getrandbits(len(payload.as_value())))
+        if number is not None:
+            of_pass, p, t = offers[number]
+            ctx.set(payload.act, int.from_bytes(work.acts[of_pass][p, t].tobytes(), "little"))
+            ctx.set(payload.zero, work.zero & 0xFF)
+            ctx.set(payload.first, p == 0 and t == 0)
+            ctx.set(payload.last_item, t == items - 1)
+            ctx.set(payload.options.run_ahead, ahead[of_pass % len(ahead)])
+            ctx.set(payload.options.skip_acts, int(work.skip_acts))
+            if t == items - 1:
+                ctx.set(payload.tag.as_value(), tags[number // items])
 
     async def bench(ctx: Any) -> None:
-        row = item = cycle = quiet = 0
-        row_on = pixel_on = False
-        while len(seen.update) < total and quiet < 5000:
-            row_on = row < len(rows) and (row_on or rng.random() < rate)
-            ctx.set(dut.weights.valid, row_on)
-            if row_on:
-                line, more, tail = rows[row]
-                ctx.set(dut.weights.payload, int.from_bytes(line, "little"))
-                ctx.set(dut.weights_more, more)
-                ctx.set(dut.weights_tail, tail)
-            pixel_on = item < len(pixels) and (pixel_on or rng.random() < rate)
-            ctx.set(dut.pixels.valid, pixel_on)
-            if pixel_on:
-                number, p, t = pixels[item]
-                payload = dut.pixels.payload
-                ctx.set(payload.act, int.from_bytes(work.acts[number][p, t].tobytes(), "little"))
-                ctx.set(payload.zero, work.zero & 0xFF)
-                ctx.set(payload.first, p == 0 and t == 0)
-                ctx.set(payload.last_item, t == items - 1)
-                ctx.set(payload.options.run_ahead, ahead[number % len(ahead)])
-                ctx.set(payload.options.skip_acts, int(work.skip_acts))
-                ctx.set(payload.tag.addr, len(seen.accept) // items % core.acc_entries)
-                seen.contradicts = bool(ctx.get(dut.contradicts))
-                if seen.contradicts:
-                    return
-                if len(seen.offered) == item and not ctx.get(dut.starved):
-                    seen.offered.append(cycle)
-            for counter in EngineCounter:
-                name = counter.name
-                seen.counts[name] = seen.counts.get(name, 0) + ctx.get(getattr(dut.events, name))
+        row = item = cycle = quiet = begun = 0
+        row_on = item_on = False
+        while len(seen.update) < len(tags) and quiet < 500:
+            if not row_on:
+                row_on = row < len(rows) and rng.random() < rate
+                offer_weights(ctx, row if row_on else None)
+            if not item_on:
+                item_on = item < len(offers) and rng.random() < rate
+                offer_item(ctx, item if item_on else None)
+            for name, values in seen.events.items():
+                values.append(ctx.get(getattr(dut.events, name)))
+            seen.idle.append(bool(ctx.get(dut.idle)))
             if ctx.get(dut.update.valid):
-                assert ctx.get(dut.update.tag.addr) == len(seen.update) % core.acc_entries
+                assert ctx.get(dut.update.tag.as_value()) == tags[len(seen.update)]
                 seen.update.append(cycle)
                 raw = ctx.get(dut.update.data).to_bytes(4 * core.cols, "little")
                 seen.sums.append(np.frombuffer(raw, "<i4"))
+            loaded = begun < len(passes) and row >= ends[begun]
+            free = len(seen.update) >= (begun - 1) * pixels
+            if row < len(rows):
+                assert ctx.get(dut.weights.ready) == (free and not loaded), "weights of two passes at most"
+            if item_on:
+                first = item % (items * pixels) == 0
+                assert ctx.get(dut.starved) == (first and not loaded)
+                wrong = first and loaded and spoil is not None and begun == SPOILED
+                assert ctx.get(dut.contradicts) == wrong
+                if wrong:
+                    assert not ctx.get(dut.pixels.ready)
+                    seen.contradicts = True
+                    return
+                if len(seen.offered) == item and not (first and not loaded):
+                    seen.offered.append(cycle)
             if row_on and ctx.get(dut.weights.ready):
                 row, row_on = row + 1, False
-            if pixel_on and ctx.get(dut.pixels.ready):
-                item, pixel_on = item + 1, False
+            if item_on and ctx.get(dut.pixels.ready):
+                begun += item % (items * pixels) == 0
+                item, item_on = item + 1, False
                 seen.accept.append(cycle)
                 quiet = 0
-            assert not (ctx.get(dut.idle) and len(seen.update) * items < item - items), "idle with pixels in flight"
             await ctx.tick()
             cycle += 1
             quiet += 1
-        ctx.set(dut.pixels.valid, 0)
+        offer_item(ctx, None)
         await ctx.tick()
-        seen.idle = bool(ctx.get(dut.idle))
+        assert ctx.get(dut.idle)
 
     simulate(dut, bench)
     return seen
 
 
+def check(seen: Seen, work: Work, orders: list[np.ndarray], ahead: int) -> None:
+    """Sums are those of NumPy; everything else is where the recursion has it, in each cycle."""
+    np.testing.assert_array_equal(np.array(seen.sums), work.sums())
+    pairs, items = work.pairs(orders), len(work.weights[0])
+    offered = np.array(seen.offered)
+    wanted = run_ahead(pairs, items=items, ahead=ahead, offered=offered)
+    assert seen.accept == wanted.accept.tolist()
+    assert seen.update == wanted.update.tolist()
+    idle, events = by_cycle(wanted, pairs, offered, items, len(seen.idle))
+    assert seen.idle == idle.tolist()
+    for name, values in events.items():
+        assert seen.events[name] == values.tolist(), name
+
+
+def by_cycle(
+    wanted: RunAhead, pairs: np.ndarray, offered: np.ndarray, items: int, cycles: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Whether the engine is idle, and its events, of each cycle."""
+    names = ("SPARSE_PAIRS", "SPARSE_EMPTY", "SPARSE_STARVED", "SPARSE_BLOCKED", "SPARSE_FULL")
+    events = {name: np.zeros(cycles, np.int64) for name in names}
+    pes = pairs[0].size
+    before = np.full(pes, -1)
+    accepted = -1
+    for item, accept in enumerate(wanted.accept):
+        events["SPARSE_FULL"][max(offered[item], accepted + 1) : accept] += 1
+        finishes = wanted.finish[item].reshape(-1)
+        for finish, free, count in zip(finishes, before, pairs[item].reshape(-1), strict=True):
+            start = max(free, accept) + 1
+            works = start + max(count, 1) - 1  # but for the cycle in which it is done
+            name = "SPARSE_PAIRS" if count else "SPARSE_EMPTY"
+            events[name][start:works] += 1
+            events["SPARSE_BLOCKED"][works:finish] += 1
+            events[name][finish] += 1
+        before, accepted = finishes, accept
+    busy = np.zeros(cycles, bool)
+    ends = wanted.accept[items - 1 :: items]
+    spans = [
+        *zip(wanted.accept, wanted.finish.max(axis=(1, 2)), strict=True),
+        *zip(ends, wanted.update - 1, strict=True),
+    ]
+    for start, end in spans:
+        busy[start + 1 : end + 1] = True
+    working = sum(events[name] for name in ("SPARSE_PAIRS", "SPARSE_EMPTY", "SPARSE_BLOCKED"))
+    events["SPARSE_STARVED"] = busy * pes - working
+    idle = ~busy
+    idle[wanted.update] = False
+    return idle, events
+
+
 CASES = [
-    ("2x2", 0, 1.0), ("2x2", 4, 0.3), ("4x4", 1, 1.0), ("4x4", 2, 0.3), ("4x2", 2, 1.0), ("4x2", 0, 0.3),
-    ("2x16", 4, 1.0), ("2x16", 1, 0.3),
+    ("2x2", 0, 1.0), ("2x2", 5, 0.3), ("4x4", 1, 1.0), ("4x4", 2, 0.3), ("4x2", 2, 1.0), ("4x2", 0, 0.3),
+    ("2x16", 4, 1.0), ("2x16", 1, 0.3), ("2x2, a slot", 0, 0.8),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("shape", "ahead", "rate"), CASES)
 def test_sums_are_numpys_and_cycles_the_recursions(shape: str, ahead: int, rate: float) -> None:
-    """Masks and lists fill all that the engine holds in the pass without zeros."""
+    """Masks and lists fill all that the engine holds in the passes of `ITEMS` items without zeros."""
     seed = ahead + int(10 * rate)
-    items = 1 + seed % 4
-    core, rng = core_of(shape, items), np.random.default_rng(seed)
+    items = 1 + seed % ITEMS
+    core, rng = core_of(shape), np.random.default_rng(seed)
     work = work_of(core, rng, items=items)
     orders = [rng.permutation(core.cols) for _ in work.weights]
-    seen = run(work, orders, [ahead], rate, seed)
-    np.testing.assert_array_equal(np.array(seen.sums), work.sums())
-    assert seen.idle
-    pairs = work.pairs(orders)
-    wanted = run_ahead(pairs, items=items, ahead=ahead, offered=np.array(seen.offered))
-    assert seen.accept == wanted.accept.tolist()
-    assert seen.update == wanted.update.tolist()
-    assert seen.counts["SPARSE_PAIRS"] == pairs.sum()
-    assert seen.counts["SPARSE_EMPTY"] == np.count_nonzero(pairs == 0)
-    pe_cycles = sum(seen.counts[f"SPARSE_{name}"] for name in ("PAIRS", "EMPTY", "STARVED", "BLOCKED"))
-    cycles, rest = divmod(pe_cycles, core.sparse_lanes * core.sparse_columns)
-    assert not rest
-    ends = np.array(seen.accept).reshape(-1, items)[:, -1]
-    release = wanted.finish.max(axis=(1, 2))
-    spans = [*zip(wanted.accept, release, strict=True), *zip(ends, wanted.update - 1, strict=True)]
-    assert cycles == len({cycle for start, end in spans for cycle in range(start + 1, end + 1)})
-    waits = wanted.accept - np.maximum(np.array(seen.offered), np.concatenate([[-1], wanted.accept[:-1]]) + 1)
-    assert seen.counts["SPARSE_FULL"] == waits.sum()
+    check(run(work, orders, [ahead], rate, seed, spare=[0, 0, 1]), work, orders, ahead)
 
 
 def test_run_ahead_may_change_with_every_pass() -> None:
-    core, rng = core_of("4x4"), np.random.default_rng(0)
+    core, rng = core_of("2x2"), np.random.default_rng(0)
     work = work_of(core, rng, passes=7, pixels=4)
     orders = [rng.permutation(core.cols) for _ in work.weights]
-    seen = run(work, orders, [8, 0, 2], 0.8, 0)
+    seen = run(work, orders, [5, 0, 2], 0.8, 0, spare=[0, 1])
     np.testing.assert_array_equal(np.array(seen.sums), work.sums())
+
+
+@pytest.mark.parametrize("zero", [-128, 127])
+def test_blocks_of_zeros_and_of_what_is_farthest_from_it(zero: int) -> None:
+    """Lists without a round, and the longest ones, of weights of both signs; activations of nothing but the zero
+    point, and of what is farthest from it, which make the largest sums."""
+    core = core_of("2x2")
+    fills = [(0, -1 - zero), (-128, -1 - zero), (127, -1 - zero), (-128, zero), (0, zero)]
+    shape = (ITEMS, core.rows)
+    weights = [np.full((*shape, core.cols), weight, np.int8) for weight, _ in fills]
+    acts = [np.full((2, *shape), act, np.int8) for _, act in fills]
+    for skips in (True, False):
+        work = Work(core, weights, acts, zero, skips)
+        orders = [np.arange(core.cols)] * len(fills)
+        check(run(work, orders, [2], 1.0, 0), work, orders, 2)
 
 
 @pytest.mark.parametrize("fault", ["short list", "lane twice", "no such lane"])
@@ -217,15 +316,14 @@ def test_a_pass_that_contradicts_itself_is_never_begun(fault: str) -> None:
     orders = [np.arange(core.cols) for _ in work.weights]
     masks = 3 * core.pes // 8
 
-    def spoil(number: int, raw: bytes) -> bytes:
-        if number != 2:
-            return raw
+    def spoil(raw: bytes) -> bytes:
         if fault == "short list":
             return raw[: -core.sparse_lanes * core.sparse_columns]
         lanes = bytearray(raw)
         lanes[masks + 3] = 4 if fault == "lane twice" else core.cols + 3
         return bytes(lanes)
 
-    seen = run(work, orders, [3], 1.0, 0, spoil)
+    seen = run(work, orders, [3], 1.0, 0, spoil=spoil)
     assert seen.contradicts
-    assert len(seen.accept) == 2 * 5 * 3
+    assert len(seen.accept) == SPOILED * 5 * 3
+    np.testing.assert_array_equal(np.array(seen.sums), work.sums()[: len(seen.sums)])

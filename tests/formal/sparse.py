@@ -1,0 +1,246 @@
+"""Proofs of the sparse engine's PEs: which slots they read, what they multiply, and what becomes of their sums.
+
+2 x 2 PEs, 2 slots, 2 groups of columns, pixels of any number of items. The environment accepts an item only if there
+is room, and collects the groups in turn once they are full, as the engine and its collector do. When it accepts and
+when it collects is free, so what is proved of sums holds for every ``run_ahead``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+
+from rtl.contract.params import CoreParams
+from rtl.engines.sparse_grid import SparseGrid
+from rtl.lib.ram import Ram
+from tests.formal.harness import Harness, Inside
+from tests.formal.prover import Bug, Proof
+
+__all__ = ["PROOFS"]
+
+READ = "a PE reads a slot only while its own next item is in it: behind its filling, before it is freed"
+WRITTEN = "an item enters a slot that is free, or that all PEs leave in this cycle"
+ONCE = "of an item each pair of a weight and an activation is multiplied once, and nothing else is"
+COLLECTED = "sums of each pixel are collected once, in order, and none are overwritten before"
+SUMS = "sums of a pixel are those of its items, whenever they come"
+
+SLOTS, LANES, COLUMNS = 2, 2, 2
+CORE = CoreParams(
+    rows=8, cols=4, engines=("sparse",), sparse_lanes=LANES, sparse_columns=COLUMNS, sparse_items=1, sparse_depth=4,
+    sparse_slots=SLOTS,
+)  # fmt: skip
+PES, ACTS, FILTERS = LANES * COLUMNS, CORE.rows // LANES, CORE.cols // COLUMNS
+LOW = 3
+"""Bits of the sums that are looked at: they depend on as many of the operands."""
+
+
+class _List(Ram):
+    """The weight at an address is the address itself."""
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        with m.If(self.read_enable):
+            m.d.sync += self.read_data.eq(self.read_addr)
+        return m
+
+
+@dataclass(frozen=True)
+class _Pe:
+    """Inner signals of a PE, and what is known of it."""
+
+    group: int
+    named: dict[str, Signal]
+    all_pairs: Value
+    """Positions of its item that it has to multiply."""
+    did: Signal
+    """Those that it has multiplied."""
+    is_full: Value
+    ends: Value
+
+    def __getattr__(self, name: str) -> Signal:
+        return self.named[name]
+
+
+def _grid() -> tuple[Harness, SparseGrid, Inside, list[_Pe]]:
+    """The grid with its environment."""
+    h = Harness()
+    m = h.m
+    dut = SparseGrid(core=CORE)
+    with patch.dict(SparseGrid.elaborate.__globals__, {"Ram": _List}):
+        inside = Inside(m, "dut", dut)
+    h.drive(dut.accept, dut.acts, dut.used, dut.masks, dut.bank, dut.last, dut.collect)
+    turn = Signal(range(COLUMNS))
+    m.d.comb += dut.group.eq(turn)
+    with m.If(dut.collect):
+        m.d.sync += turn.eq(turn + 1)
+    h.assume(~dut.accept | (dut.filled - dut.release < SLOTS))
+    h.assume(~dut.collect | dut.full.bit_select(turn, 1))
+    used = [Array(inside.signal(f"used{s}_{r}") for s in range(SLOTS)) for r in range(LANES)]
+    last, is_full = inside.signal("slot_last"), inside.signal("is_full")
+    names = ("slot", "ahead", "fresh", "rest", "base", "owed", "has", "done", "pair", "mask", "one", "ended")
+    pes = []
+    for i in range(PES):
+        lane, column = divmod(i, COLUMNS)
+        named = {name: inside.signal(f"{name}{i}") for name in names}
+        all_pairs = named["mask"] & used[lane][named["slot"]].replicate(FILTERS)
+        did = Signal(ACTS * FILTERS, name=f"did{i}")
+        with m.If(named["done"]):
+            m.d.sync += did.eq(0)
+        with m.Elif(named["pair"]):
+            m.d.sync += did.eq(did | named["one"])
+        pes.append(_Pe(column, named, all_pairs, did, is_full[i], last.bit_select(named["slot"], 1)))
+    return h, dut, inside, pes
+
+
+def _walk(h: Harness, dut: SparseGrid, inside: Inside, pes: list[_Pe]) -> None:
+    """Where items are and where PEs are, as invariants; the properties of both."""
+    m = h.m
+    accepted, oldest = Signal(3), Signal(range(SLOTS))
+    number, live = Array(Signal(3, name=f"number{s}") for s in range(SLOTS)), Signal(SLOTS)
+    write = inside.signal("write")
+    with m.If(dut.release):
+        m.d.sync += [live.bit_select(oldest, 1).eq(0), oldest.eq(oldest + 1)]
+    with m.If(dut.accept):
+        m.d.sync += [accepted.eq(accepted + 1), number[write].eq(accepted), live.bit_select(write, 1).eq(1)]
+    first = (accepted - dut.filled)[:3]
+    h.invariant(dut.filled <= SLOTS)
+    h.invariant(write == (oldest + dut.filled)[: len(write)])
+    for place in range(SLOTS):
+        at = (oldest + place)[: len(oldest)]
+        h.invariant(live.bit_select(at, 1) == (place < dut.filled))
+        h.invariant((place >= dut.filled) | (number[at] == (first + place)[:3]))
+    freed = dut.release & (oldest == write)
+    h.always(WRITTEN, ~dut.accept | ~live.bit_select(write, 1) | freed)
+    for pe in pes:
+        finished = Signal(3)
+        with m.If(pe.done):
+            m.d.sync += finished.eq(finished + 1)
+        h.always(READ, ~pe.has | (live.bit_select(pe.slot, 1) & (number[pe.slot] == finished)))
+        h.always(WRITTEN, ~freed | (finished + pe.done != number[oldest]))
+        h.invariant(pe.ahead <= dut.filled)
+        h.invariant(pe.slot == (oldest + pe.ahead)[: len(oldest)])
+        h.invariant(finished == (first + pe.ahead)[:3])
+        h.invariant(Mux(pe.fresh, pe.did == 0, pe.has & (pe.rest == (pe.all_pairs & ~pe.did)) & (pe.rest != 0)))
+        h.invariant((pe.did & ~pe.all_pairs) == 0)
+
+
+def control() -> Harness:
+    h, dut, inside, pes = _grid()
+    m = h.m
+    _walk(h, dut, inside, pes)
+    of_group = [Signal(2, name=f"collected{g}") for g in range(COLUMNS)]
+    for g, collected in enumerate(of_group):
+        with m.If(dut.collect & (dut.group == g)):
+            m.d.sync += collected.eq(collected + 1)
+    for pe in pes:
+        once = (pe.one != 0) & ((pe.one & (pe.one - 1)[: len(pe.one)]) == 0)
+        h.always(ONCE, ~pe.pair | (once & ((pe.one & (pe.did | ~pe.all_pairs)) == 0)))
+        h.always(ONCE, ~pe.done | ((pe.did | Mux(pe.pair, pe.one, 0)) == pe.all_pairs))
+        put, collected = Signal(2), of_group[pe.group]
+        taken = dut.collect & (dut.group == pe.group)
+        with m.If(pe.ended):
+            m.d.sync += put.eq(put + 1)
+        h.always(COLLECTED, ~taken | ((put - collected)[:2] == 1))
+        h.always(COLLECTED, ~pe.ended | ~pe.is_full)
+        h.invariant((put - collected)[:2] == pe.is_full)
+        h.invariant(pe.owed == (pe.is_full | pe.ended))
+    h.cover("a PE is as far ahead of another one as there are slots", (pes[0].ahead == SLOTS) & (pes[3].ahead == 0))
+    h.cover("a PE waits for the collector", inside.signal("is_blocked")[0])
+    h.cover("sums of a second pixel are collected", dut.collect & (of_group[1] == 1) & (dut.group == 1))
+    return h
+
+
+def sums() -> Harness:
+    """Each weight is its address, so a wrong one shows. The lowest bits of all sums."""
+    h, dut, inside, pes = _grid()
+    m = h.m
+    _walk(h, dut, inside, pes)
+    bank = inside.signal("slot_bank")
+    acts = [Array(inside.signal(f"acts{s}_{r}") for s in range(SLOTS)) for r in range(LANES)]
+    for i, pe in enumerate(pes):
+        out, which, act, sums = (inside.signal(f"{name}{i}") for name in ("out", "which", "act", "sums"))
+        multiply, read = inside.signal(f"multiply{i}"), inside.signal("read_data", f"list{i}")
+        bits = len(out) // FILTERS
+        base = Signal.like(pe.base)
+        with m.If(pe.done):
+            m.d.sync += base.eq(Mux(pe.ends, 0, base + _count(pe.mask)))
+        h.invariant(base == pe.base)
+        h.invariant(pe.owed == (pe.is_full | pe.ended))
+        h.invariant(~pe.ended | ~pe.is_full)
+        of_lane = acts[i // COLUMNS][pe.slot]
+        for f in range(FILTERS):
+            products = []
+            for a in range(ACTS):
+                rank = (base + _count(pe.mask[: f * ACTS + a]))[:2]
+                weight = Cat(bank.bit_select(pe.slot, 1), rank)
+                products.append((of_lane.word_select(a, 9)[:LOW] * weight)[:LOW])
+
+            def of(positions: Value, f: int = f, products: list[Value] = products) -> Value:
+                chosen = positions[f * ACTS : (f + 1) * ACTS]
+                return sum((Mux(chosen[a], products[a], 0) for a in range(ACTS)), start=products[0] & 0)  # type: ignore[return-value]
+
+            before, ending, wanted = (Signal(LOW, name=f"{name}{i}_{f}") for name in ("before", "ending", "wanted"))
+            after = (before + of(pe.all_pairs))[:LOW]
+            with m.If(pe.done):
+                m.d.sync += [before.eq(Mux(pe.ends, 0, after)), ending.eq(after)]
+            with m.If(pe.ended):
+                m.d.sync += wanted.eq(ending)
+            added = (sums.word_select(f, bits)[:LOW] + Mux(multiply & which[f], act[:LOW] * read[:LOW], 0))[:LOW]
+            h.invariant(Mux(pe.ended, ending == added, 1))
+            h.invariant(Mux(pe.ended, 0, added) == (before + of(pe.did))[:LOW])
+            h.always(SUMS, ~pe.is_full | (out.word_select(f, bits)[:LOW] == wanted))
+    h.cover("a pixel of two items is collected", dut.collect & (inside.signal("out0")[:LOW] == 5))
+    return h
+
+
+def _count(bits: Value) -> Value:
+    return sum((bits[k] for k in range(len(bits))), start=Value.cast(0))
+
+
+def _grid_bug(old: str, new: str) -> Bug:
+    return Bug("rtl.engines.sparse_grid", old, new)
+
+
+_BLOCKED = "blocked.eq(has & (after == 0) & ends & owed & ~taken)"
+PROOFS = [
+    Proof(
+        "SparseGrid, 2 x 2, 2 slots",
+        control,
+        1,
+        {
+            READ: [
+                _grid_bug("has.eq(ahead < self.filled)", "has.eq(ahead <= self.filled)"),
+                _grid_bug("& left.all())", "& left.any())"),
+                _grid_bug("slot.eq(Mux(slot == slots - 1, 0, slot + 1))", "slot.eq(0)"),
+            ],
+            WRITTEN: [_grid_bug("left.eq((ahead != 0) | done)", "left.eq(has)")],
+            ONCE: [
+                _grid_bug("[fresh.eq(0), rest.eq(after)]", "[fresh.eq(0), rest.eq(pending)]"),
+                _grid_bug("done.eq(has & (after == 0) & ~blocked)", "done.eq(has & ~blocked)"),
+                _grid_bug("pending.eq(Mux(fresh, mask & used[slot].replicate(of_column), rest))", "pending.eq(mask)"),
+            ],
+            COLLECTED: [
+                _grid_bug(_BLOCKED, "blocked.eq(0)"),
+                _grid_bug(_BLOCKED, "blocked.eq(has & (after == 0) & ends & full & ~taken)"),
+            ],
+        },
+        bug_steps=8,
+    ),
+    Proof(
+        "SparseGrid, 2 x 2, 2 slots, sums",
+        sums,
+        1,
+        {
+            SUMS: [
+                _grid_bug("[out.eq(added), sums.eq(0)]", "[out.eq(added)]"),
+                _grid_bug("base + _ones(mask)))", "base + _ones(pending)))"),
+                _grid_bug("_ones(mask & (one - 1)[:positions])", "_ones(pending & (one - 1)[:positions])"),
+                _grid_bug("Cat(bank.bit_select(slot, 1), rank)", "Cat(bank[0], rank)"),
+            ],
+        },
+        bug_steps=8,
+    ),
+]

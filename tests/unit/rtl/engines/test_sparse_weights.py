@@ -1,0 +1,154 @@
+"""`SparseWeights` against the format of `rtl.contract.engines.sparse`, row by row and item by item."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.utils import exact_log2
+
+from rtl.contract.params import CoreParams
+from rtl.engines.sparse_weights import SparseWeights
+from tests.unit.rtl.drivers import simulate
+
+SHAPES = {"16x8, 8x2": (16, 8, 8, 2, 3), "8x8, 2x8": (8, 8, 2, 8, 4), "16x4, 4x2": (16, 4, 4, 2, 1)}
+"""Rows, cols, lanes, columns, items: rows an item and a round of 2 and 2, 1 and 2, 2 and 2."""
+DEPTH = 10
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Bits bool[T, PEs, positions], lane of each slot uint8[C], bytes of the rounds uint8[rounds, PEs]."""
+
+    masks: np.ndarray
+    lanes: np.ndarray
+    lists: np.ndarray
+
+    @property
+    def contradicts(self) -> bool:
+        longest = self.masks.sum(axis=(0, 2)).max(initial=0)
+        return bool(longest > len(self.lists)) or set(self.lanes) != set(range(len(self.lanes)))
+
+    def rows(self, cols: int) -> list[tuple[bytes, str]]:
+        masks = np.packbits(self.masks.reshape(-1), bitorder="little")
+        kinds = {"masks": masks, "lanes": self.lanes, "lists": self.lists.reshape(-1)}
+        return [(raw[at : at + cols].tobytes(), kind) for kind, raw in kinds.items() for at in range(0, raw.size, cols)]
+
+
+def pass_of(core: CoreParams, rng: np.random.Generator, fault: str = "", pe: int = 0) -> Pass:
+    """One that does not contradict itself, or by a fault: a weight too many for a PE, or a lane that is missing."""
+    pes = core.sparse_lanes * core.sparse_columns
+    items = int(rng.integers(1, core.sparse_items + 1))
+    masks = rng.random((items, pes, core.pes // pes)) < rng.choice([0.0, 0.2, 0.5, 1.0])
+    counts = masks.sum(axis=(0, 2))
+    while counts.max() > DEPTH:
+        masks &= rng.random(masks.shape) < 0.7
+        counts = masks.sum(axis=(0, 2))
+    rounds = min(DEPTH, counts.max() + int(rng.integers(3)))
+    lanes = rng.permutation(core.cols).astype(np.uint8)
+    if fault == "a weight too many":
+        masks[:, pe] = False
+        rounds = min(masks.sum(axis=(0, 2)).max(), masks[:, pe].size - 1)
+        chosen = np.zeros(masks[:, pe].size, bool)
+        chosen[rng.permutation(chosen.size)[: rounds + 1]] = True
+        masks[:, pe] = chosen.reshape(masks[:, pe].shape)
+        others = np.arange(pes) != pe
+        while masks[:, others].sum(axis=(0, 2)).max(initial=0) > rounds:
+            masks[:, others] &= rng.random(masks[:, others].shape) < 0.7
+    elif fault:
+        lane = rng.integers(core.cols)
+        other = lanes[lane - 1] if fault == "a lane twice" else lanes[lane] | 1 << rng.integers(3, 8)
+        lanes[lane] = other if other != lanes[lane] else 255
+    return Pass(masks, lanes, rng.integers(0, 256, (rounds, pes), np.uint8))
+
+
+def passes_of(core: CoreParams, rng: np.random.Generator) -> list[Pass]:
+    """Good ones, and between them one for each thing that may be wrong."""
+    pes = core.sparse_lanes * core.sparse_columns
+    faults = [("a weight too many", pe) for pe in range(pes)] + [("a lane twice", 0), ("no such lane", 0)] * 4
+    order = rng.permutation(len(faults))
+    return [one for number in order for one in (pass_of(core, rng, *faults[number]), pass_of(core, rng))]
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_masks_lanes_and_lists_are_where_the_contract_has_them(shape: str, rate: float) -> None:
+    """Passes that contradict themselves are begun all the same: of what they were nothing is left in the next one."""
+    rows, cols, lanes, columns, items = SHAPES[shape]
+    core = CoreParams(
+        rows, cols, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns, sparse_items=items,
+        sparse_depth=DEPTH,
+    )  # fmt: skip
+    seed = f"{shape} {rate}"
+    rng = random.Random(seed)
+    passes = passes_of(core, np.random.default_rng(rng.getrandbits(32)))
+    given = [(number, *row) for number, one in enumerate(passes) for row in one.rows(cols)]
+    ends = np.cumsum([len(one.rows(cols)) for one in passes]).tolist()
+    pixels = [rng.randint(1, 3) for _ in passes]
+    wanted = [(n, p, t) for n, one in enumerate(passes) for p in range(pixels[n]) for t in range(len(one.masks))]
+    dut = SparseWeights(core=core)
+    round_rows = lanes * columns // cols
+
+    def table(one: Pass) -> int:
+        return sum((int(lane) % cols) << exact_log2(cols) * slot for slot, lane in enumerate(one.lanes))
+
+    async def bench(ctx: Any) -> None:
+        row = item = begun = quiet = 0
+        tables: list[int | None] = [None, None]
+        on = False
+        while item < len(wanted):
+            if not on:
+                on = row < len(given) and rng.random() < rate
+                line = given[row][1] if on else rng.randbytes(cols)
+                ctx.set(dut.weights.valid, on)
+                ctx.set(dut.weights.payload, int.from_bytes(line, "little"))
+                ctx.set(dut.more, row + 1 not in ends if on else rng.random() < 0.5)
+                ctx.set(dut.tail, given[row][2] != "masks" if on else rng.random() < 0.5)
+            free = rng.random() < 0.5 + rate / 2
+            ctx.set(dut.free, free)
+            loaded = begun < len(passes) and row >= ends[begun]
+            number, pixel, step = wanted[item]
+            first = pixel == 0 and step == 0
+            there = loaded if first else True
+            accept = there and rng.random() < rate
+            last = step == len(passes[number].masks) - 1
+            lanes_of = rng.getrandbits(1)
+            ctx.set(dut.accept, accept)
+            ctx.set(dut.first, first)
+            ctx.set(dut.last, last)
+            ctx.set(dut.lanes_of, lanes_of)
+
+            assert ctx.get(dut.loaded) == loaded
+            assert ctx.get(dut.weights.ready) == (free and not loaded)
+            assert ctx.get(dut.current) == begun % 2
+            if loaded:
+                assert ctx.get(dut.contradicts) == passes[begun].contradicts
+            if there:
+                bits = passes[number].masks[step].reshape(-1)
+                assert ctx.get(dut.masks) == int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+                assert ctx.get(dut.turn) == step % lanes
+            if tables[lanes_of] is not None:
+                assert ctx.get(dut.lanes) == tables[lanes_of]
+            taken = on and free and not loaded
+            listed = taken and given[row][2] == "lists"
+            assert ctx.get(dut.list_write) == listed
+            if taken:
+                of_pass, _, kind = given[row]
+                if listed:
+                    at = row - ends[of_pass] + len(passes[of_pass].lists) * round_rows
+                    place = (ctx.get(dut.list_bank), ctx.get(dut.list_round), ctx.get(dut.list_row))
+                    assert place == ((of_pass + 1) % 2, *divmod(at, round_rows))
+                if kind == "lanes":
+                    tables[(of_pass + 1) % 2] = table(passes[of_pass])
+                row, on = row + 1, False
+            if accept:
+                begun += first
+                item += 1
+            quiet = 0 if taken or accept else quiet + 1
+            assert quiet < 200
+            await ctx.tick()
+
+    simulate(dut, bench)

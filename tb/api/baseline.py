@@ -48,8 +48,9 @@ class Baseline:
         __tracebackhide__ = True
         summary = result.summary if isinstance(result, RunResult) else result
         if not summary.bit_exact:
-            wrong = summary.first_difference or summary.failure
-            pytest.fail(f"{summary.name}: only a run whose bits are equal has a baseline; {wrong}", pytrace=False)
+            pytest.fail(
+                f"{summary.name}: only a run whose bits are equal has a baseline; {summary.verdict}", pytrace=False
+            )
         if self.update:
             self._keep(summary)
         else:

@@ -47,11 +47,7 @@ class RunResult:
     @property
     def verdict(self) -> str:
         """'every bit equal', or what went wrong first, in one line."""
-        summary = self.summary
-        if summary.bit_exact:
-            return "every bit equal"
-        wrong = summary.first_difference or summary.failure or "the run did not come to its end"
-        return f"{summary.mismatches:,} values differ; {wrong}" if summary.first_difference else f"failed: {wrong}"
+        return self.summary.verdict
 
     @property
     def cycles(self) -> int:

@@ -157,7 +157,7 @@ def measure_network(
     run = Run(options, lambda: load_workload(net, apart=False), net, watcher)
     summary = run.execute()
     if not summary.bit_exact:
-        raise RunError(f"{net} on {chip_name}: {summary.first_difference or summary.failure}")
+        raise RunError(f"{net} on {chip_name}: {summary.verdict}")
     assert run.scheduled is not None
     pairs = zip(run.scheduled.plan.steps, run.results, strict=True)
     layers = tuple(

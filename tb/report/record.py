@@ -16,7 +16,8 @@ __all__ = ["FILES", "REPORT", "RunRecord"]
 SUMMARY, MESH, LAYERS = "summary.json", "mesh.json", "layers.csv"
 REPORT = "report.html"
 FILES = (SUMMARY, MESH, LAYERS, REPORT)
-"""What is written of a run, the summary last: where that is, the run has come to its end."""
+"""What is written of every run, the summary last and behind waves and timeline: where it is, the run has come to its
+end and all of its files are there."""
 
 
 @dataclass(frozen=True)

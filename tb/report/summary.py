@@ -202,6 +202,15 @@ class Summary:
         return f"{self.net}{pictures} on {self.cores} cores of {self.array}"
 
     @property
+    def verdict(self) -> str:
+        """'every bit equal', or what went wrong first, in one line."""
+        if self.bit_exact:
+            return "every bit equal"
+        if self.first_difference:
+            return f"{self.mismatches:,} values differ; {self.first_difference}"
+        return f"failed: {self.failure or 'the run did not come to its end'}"
+
+    @property
     def estimated_interval(self) -> tuple[float, float] | None:
         """Of all layers, for errors that all go the same way: more than nine runs of ten lie in it."""
         chip = [layer for layer in self.layers if not layer.on_host]

@@ -18,7 +18,7 @@ from tb.report.densities import density_lines
 from tb.report.layers import describe_loss, layer_columns, layer_rows
 from tb.report.summary import CAUSES, Summary, describe_forecast, percent, signed
 
-__all__ = ["PIPE_WIDTH", "energy_line", "notes", "plain_text", "print_summary", "print_waves", "shorten"]
+__all__ = ["PIPE_WIDTH", "energy_line", "notes", "plain_text", "print_summary", "print_waves", "shorten", "troubles"]
 
 PIPE_WIDTH = 112
 """Width of the report where the output is no terminal."""
@@ -98,12 +98,18 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(f"{forecast}; {inside} of {known} layers lie in their own intervals", highlight=False)
     for line in notes(summary):
         console.print(line, markup=False, highlight=False)
+    for what, told in troubles(summary):
+        console.print(Text(f"{what}:", "bold red"), told, markup=False)
+
+
+def troubles(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What went wrong in a run, and where to look first; nothing of one that ended well."""
     if summary.first_difference:
-        console.print(f"[bold red]first difference:[/] {summary.first_difference}")
+        yield "first difference", summary.first_difference
     if summary.failure:
-        console.print(f"[bold red]failed:[/] {summary.failure}")
+        yield "failed", summary.failure
     if summary.failed_cycle is not None:
-        console.print(f"where to look first: cycle {summary.failed_cycle:,} of {summary.failed_launch}", markup=False)
+        yield "where to look first", f"cycle {summary.failed_cycle:,} of {summary.failed_launch}"
 
 
 def print_waves(dump: Path, console: Console) -> None:

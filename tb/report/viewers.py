@@ -28,7 +28,10 @@ _SHOWN = re.compile(
     r"(\w+__)?(valid|ready)|\w+__payload\.(header\.)?kind|phase|state|opcode|unmet|busy|running|start|done|ended|idle|halt|error"
 )
 """Names that tell what a unit does."""
-_WIDTH_PIXELS = 1000
+_WINDOW, _NAMES_PIXELS, _WAVES_PIXELS = (1600, 900), 340, 900
+"""GTKWave's window, and in it the widths of the names of signals and at least of their waves."""
+_FRAME_PIXELS = 200
+"""GTKWave's zoom says how much of the time, 2 ** -zoom, so many pixels show (pixelsperframe in its sources)."""
 _ENUM = 1 << 32 | GTKWFlag.bin.value | GTKWFlag.rjustify.value
 """GTKWave's flags of a signal that is shown in the words of its enumeration (TR_ENUM and others in its analyzer.h)."""
 _LEVELS = 2
@@ -109,23 +112,32 @@ def _gtkwave(dump: Path, groups: Sequence[Group], window: tuple[int, int], marke
     save.dumpfile(str(dump))
     save.savefile(str(dump.with_suffix(".gtkw")))
     save.timestart(first)
-    save.zoom_markers(-math.log2(max(last - first, 1) / _WIDTH_PIXELS), -1 if marker is None else CYCLE_PS * marker)
-    inside: list[str] = []
+    shown = max(last - first, 1) * _FRAME_PIXELS / _WAVES_PIXELS
+    save.zoom_markers(-math.log2(shown), -1 if marker is None else CYCLE_PS * marker)
+    save.size(*_WINDOW)
+    save.signals_width(_NAMES_PIXELS)
+    inside: list[tuple[str, bool]] = []
     for unit, signals in groups:
-        while inside and not unit.startswith(f"{inside[-1]}."):
-            save.end_group(inside.pop())
-        save.begin_group(unit)
-        inside.append(unit)
-        names = {each: each.path if each.bits == 1 else f"{each.path}[{each.bits - 1}:0]" for each in signals}
+        while inside and not unit.startswith(f"{inside[-1][0]}."):
+            save.end_group(*inside.pop())
+        # Of hundreds of signals the first screen shows those of the chip and of whole cores; the rest is a click away.
+        inside.append((unit, unit.endswith(" bus") or "." in unit))
+        save.begin_group(*inside[-1])
         # pyvcd knows no such flag; the group's own come before, so that it sets those of what follows.
-        words = [name for signal, name in names.items() if signal.in_words]
-        text.writelines([f"@{_ENUM:x}\n", *(f"{name}\n" for name in words)] if words else [])
-        for signal, name in names.items():
+        words = [_traced(signal) for signal in signals if signal.in_words]
+        text.writelines([f"@{_ENUM:x}\n", *(f"{line}\n" for line in words)] if words else [])
+        for signal in signals:
             if not signal.in_words:
-                save.trace(name)
+                save.trace(_traced(signal))
     while inside:
-        save.end_group(inside.pop())
+        save.end_group(*inside.pop())
     return text.getvalue()
+
+
+def _traced(signal: DumpSignal) -> str:
+    """The line of a signal: GTKWave would show what stands behind the last dot alone."""
+    shown = f"+{signal.name.replace('.', '__')} " if "." in signal.name else ""
+    return f"{shown}{signal.path}" + (f"[{signal.bits - 1}:0]" if signal.bits > 1 else "")
 
 
 def _surfer(dump: Path, groups: Sequence[Group], marker: int | None) -> str:

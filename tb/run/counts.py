@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -13,15 +15,33 @@ from rtl.contract.params import ChipParams
 from rtl.contract.regs import STATIC_COUNTERS, CoreCounter, router_counters
 from scheduler.plan.program import Launch
 
-__all__ = ["check_counts", "events_of"]
+__all__ = ["LaunchEvents", "check_counts"]
 
 
-def events_of(chip: ChipParams, launch: Launch) -> list[Events]:
-    """Events of each part of a launch, which need not say where its parts end if it has one."""
-    borders: Mapping[tuple[int, Unit], Sequence[int]] = launch.borders or {
-        place: [len(words)] for place, words in launch.streams.items()
-    }
-    return predict_parts(launch.streams, borders, chip)
+@dataclass(frozen=True, eq=False)
+class LaunchEvents:
+    """Events of a launch.
+
+    Attributes
+    ----------
+    parts : sequence of Events
+        Of the instructions of each part.
+    """
+
+    parts: Sequence[Events]
+
+    @classmethod
+    def of(cls, chip: ChipParams, launch: Launch) -> LaunchEvents:
+        """Of a launch, which need not say where its parts end if it has one."""
+        borders: Mapping[tuple[int, Unit], Sequence[int]] = launch.borders or {
+            place: [len(words)] for place, words in launch.streams.items()
+        }
+        return cls(predict_parts(launch.streams, borders, chip))
+
+    @cached_property
+    def whole(self) -> Events:
+        """Those of all parts together."""
+        return Events.together(self.parts[0].chip, self.parts)
 
 
 def check_counts(events: Events, counters: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from estimator.energy import Energy, EnergyError, Prices, energy_of, load_prices
 from estimator.events import Events
 from rtl.contract.params import ChipParams
 from tb.errors import BenchError
+from tb.run.counts import LaunchEvents
 
 __all__ = ["ByClass", "energies_of", "prices_of"]
 
@@ -30,21 +31,19 @@ def prices_of(chip: ChipParams, chosen: str | None) -> tuple[Prices, ...]:
 
 
 def energies_of(
-    parts: Sequence[Events], prices: Sequence[Prices], cycles: float, part_cycles: Sequence[float] = ()
+    events: LaunchEvents, prices: Sequence[Prices], cycles: float, part_cycles: Sequence[float] = ()
 ) -> tuple[ByClass, list[ByClass]]:
     """Energies of a launch that takes so many cycles, and of each of its parts, in the order of `prices`.
 
     Parameters
     ----------
-    parts : events of each
     part_cycles : of each part; of none where they are not known apart.
     """
     if not prices:
-        return {}, [{} for _ in parts]
-    of_parts = part_cycles or [0.0] * len(parts)
-    whole = Events.together(parts[0].chip, parts)
-    return _priced(whole, prices, cycles), [
-        _priced(part, prices, some) for part, some in zip(parts, of_parts, strict=True)
+        return {}, [{} for _ in events.parts]
+    of_parts = part_cycles or [0.0] * len(events.parts)
+    return _priced(events.whole, prices, cycles), [
+        _priced(part, prices, some) for part, some in zip(events.parts, of_parts, strict=True)
     ]
 
 

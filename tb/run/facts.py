@@ -24,7 +24,7 @@ from tb.model.hardware import hardware_fingerprint
 from tb.report.mesh import LaunchLoad, Mesh
 from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.bound import lower_bound_cycles
-from tb.run.counts import events_of
+from tb.run.counts import LaunchEvents
 from tb.run.energies import energies_of, prices_of
 from tb.run.ledger import Ledger
 from tb.run.loads import launch_load, mesh_of
@@ -122,7 +122,7 @@ def estimated_summary(net: str, options: RunOptions, workload: Workload, schedul
             estimated_interval=interval, parts=_estimated_parts(scheduled.plan, step, estimate),
         )  # fmt: skip
         if not isinstance(step, HostStep):
-            energy, _ = energies_of(events_of(options.chip, step), prices, cycles)
+            energy, _ = energies_of(LaunchEvents.of(options.chip, step), prices, cycles)
             done = replace(done, energy=energy)
         summary.layers.append(done)
     return summary

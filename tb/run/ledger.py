@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from estimator.events import Events
 from scheduler.plan.program import Launch, Plan
 from tb.errors import RunError
-from tb.run.counts import check_counts, events_of
+from tb.run.counts import LaunchEvents, check_counts
 from tb.run.explain import explain
 from tb.run.launches import check_tensors, regions_of, units_of
 from tb.run.rundir import RunDir
@@ -45,8 +44,8 @@ class Ledger:
         """Results of all steps that have ended, well or not, by number of the step."""
         self.exact: dict[int, bool] = {}
         """Whether a step ended well, with every bit and every count right, by number of the step."""
-        self.events: dict[int, list[Events]] = {}
-        """Events of the parts of every launch that ended well, by number of the step."""
+        self.events: dict[int, LaunchEvents] = {}
+        """Events of every launch that ended well, by number of the step."""
         self._miscounts: dict[int, str] = {}
         """Steps whose tensors are right and whose counters are not those of their programs, with what differs."""
 
@@ -126,9 +125,9 @@ class Ledger:
         folder = self._folder.launch(index, step.name)
         self.exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
         if result.ok and isinstance(step, Launch):
-            self.events[index] = events_of(self._plan.chip, step)
+            self.events[index] = LaunchEvents.of(self._plan.chip, step)
         if self.exact[index] and isinstance(step, Launch):
-            wrong = check_counts(Events.together(self._plan.chip, self.events[index]), result.counters)
+            wrong = check_counts(self.events[index].whole, result.counters)
             if wrong:
                 self._miscounts[index], self.exact[index] = wrong, False
         if self.exact[index]:

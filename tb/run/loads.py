@@ -11,6 +11,7 @@ from rtl.contract.params import ChipParams
 from rtl.contract.routing import links, neighbour, node_port
 from tb.report.mesh import LaunchLoad, Load, Mesh, MeshLink, MeshMemory
 from tb.report.summary import CAUSES
+from tb.run.counts import LaunchEvents
 from tb.sim.job import LaunchResult
 
 __all__ = ["launch_load", "mesh_of"]
@@ -23,7 +24,7 @@ def mesh_of(chip: ChipParams, launches: Sequence[LaunchLoad | None]) -> Mesh:
 
 
 def launch_load(
-    chip: ChipParams, result: LaunchResult, parts: Sequence[Events], marked: Sequence[Interval]
+    chip: ChipParams, result: LaunchResult, events: LaunchEvents, marked: Sequence[Interval]
 ) -> LaunchLoad:
     """Loads of a launch and, where their cycles are known apart, of its parts.
 
@@ -32,12 +33,10 @@ def launch_load(
 
     Parameters
     ----------
-    parts : sequence of Events
-        Of the instructions of each part.
     marked : sequence of Interval
         Of each part; of none where these are not known apart.
     """
-    whole = Events.together(chip, parts)
+    parts, whole = events.parts, events.whole
     cores, routers = result.counters["core"], result.counters["router"]
     ahead = [whole.ahead(core, counters["flits_in"]) or 0 for core, counters in enumerate(cores)]
     blocked = [router["blocked"] for router in routers]
@@ -46,8 +45,8 @@ def launch_load(
     return LaunchLoad(
         _load(chip, result.cycles, [_causes(core) for core in causes], whole.fetching(ahead), blocked),
         [
-            _load(chip, interval.cycles, [_causes(core) for core in interval.cores], events)
-            for interval, events in zip(marked, found, strict=True)
+            _load(chip, interval.cycles, [_causes(core) for core in interval.cores], some)
+            for interval, some in zip(marked, found, strict=True)
         ] if marked else [],
     )  # fmt: skip
 

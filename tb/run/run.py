@@ -99,11 +99,11 @@ class Run:
                 dumps = ledger.dumps()
                 write_wave_sessions(dumps, options.waves, design)
                 summary.waves = [str(dump.relative_to(folder.path.resolve())) for dump in dumps]
+            write_timeline(options, plan, ledger.results, folder)
             record = RunRecord(options.name, summary, mesh)
             if options.report:
                 write_html(folder.path / REPORT, [record])
-            record.save(folder.path)
-            write_timeline(options, plan, ledger.results, folder)
+            record.save(folder.path)  # last: who finds a summary finds all files
             self.results = [ledger.results[index] for index in sorted(ledger.results) if ledger.results[index].ok]
         return summary
 

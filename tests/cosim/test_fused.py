@@ -17,7 +17,7 @@ from scheduler.fuse.forms import Forms
 from scheduler.kinds.fused import Fused
 from tb.model.build import build_model, emit_chip
 from tb.report.mesh import LaunchLoad, Mesh
-from tb.run.counts import events_of
+from tb.run.counts import LaunchEvents
 from tb.run.loads import launch_load, mesh_of
 from tb.sim.job import LaunchResult
 from tb.sim.settings import MemorySettings
@@ -60,7 +60,7 @@ def run(chip: ChipParams, sim: str, seeds: range, settings: MemorySettings, fold
         assert len(intervals) == count
         assert sum(interval.cycles for interval in intervals) == result.cycles
         (launch,) = (launch for launch in check.plan.launches if launch.program_base == check.launch.program_base)
-        _check_loads(launch_load(chip, result, events_of(chip, launch), intervals), result, mesh_of(chip, ()))
+        _check_loads(launch_load(chip, result, LaunchEvents.of(chip, launch), intervals), result, mesh_of(chip, ()))
         measured, predicted = measured + result.cycles, predicted + estimate(launch, chip, settings).cycles
     if not settings.stall_256:  # the estimator knows no moods
         assert predicted == pytest.approx(measured, rel=0.08)

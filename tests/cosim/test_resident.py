@@ -11,7 +11,7 @@ from golden.int8 import ops
 from scheduler import schedule
 from tb.model.build import build_model, emit_chip
 from tb.report.summary import Summary
-from tb.run.counts import events_of
+from tb.run.counts import LaunchEvents
 from tb.run.facts import fill_summary
 from tb.run.ledger import Ledger
 from tb.run.rundir import RunDir
@@ -45,7 +45,7 @@ def test_resident_tensors_are_right_estimated_and_reported_by_layer(tmp_path: Pa
             with RunDir(folder / f"run{number}", "mark") as kept:
                 ledger = Ledger(check.plan, ops.run(check.case.graph, check.case.image), kept)
                 ledger.results[0], ledger.exact[0] = result, True
-                ledger.events[0] = events_of(CHIP, launch)
+                ledger.events[0] = LaunchEvents.of(CHIP, launch)
                 summary = Summary("resident", 2, "8x8", "verilator", "", 1, CHIP.pes, {}, 1.0, 0.0, 0.0, 0.0)
                 fill_summary(summary, check.plan, ledger, [round(predicted.cycles)])
             (layer,) = summary.as_dict()["layers"]

@@ -121,13 +121,16 @@ def test_sessions_name_only_signals_of_the_dump(whole: tuple[int, Path]) -> None
     dump = whole[1]
     signals = {signal.path: signal.bits for signal in read_signals(dump)}
     lines = dump.with_suffix(".gtkw").read_text().splitlines()
-    traced = [line for line in lines if line[:1].isalpha()]
+    traced = [line.rpartition(" ")[2] for line in lines if line[:1].isalpha() or line.startswith("+")]
     assert traced
     for name, _, index in (line.partition("[") for line in traced):
         assert signals[name] == int(index.partition(":")[0] or 0) + 1
     groups = {line[1:] for line in lines if line.startswith("-")}
     assert groups >= {"chip", "memory0 bus", "core0", "core0.issue_load", "core1", "core1.compute", "memory0"}
     assert f'[dumpfile] "{dump.resolve()}"' in lines
+    (zoom,) = (float(line.split()[0][1:]) for line in lines if line.startswith("*"))
+    shown = 2**-zoom * 900 / 200  # GTKWave's zoom is of 200 pixels
+    assert shown == pytest.approx(CYCLE_PS * whole[0], rel=0.001), "the whole launch in 900 pixels"
     surfer = [line.split() for line in dump.with_suffix(".sucl").read_text().splitlines()]
     assert {words[1] for words in surfer if words[0] == "variable_add"} <= signals.keys()
     assert ["divider_add", "core0.issue_load"] in surfer

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tb.report.colours import CAUSE_COLOURS, PALETTE
 from tb.report.html.charts.chart import Chart, Table, axis, layer_layout, layout, menu, text
 from tb.report.html.page import Cell, Grid, Page
-from tb.report.html.single import run_facts, verdict
+from tb.report.html.single import run_facts
 from tb.report.layers import LayerRow, by_name, layer_rows
 from tb.report.record import RunRecord
 from tb.report.summary import CAUSES, CLASSES, signed
@@ -31,7 +31,7 @@ def comparison_page(records: Sequence[RunRecord]) -> Page:
     return Page(
         f"{len(records)} runs side by side",
         not bad,
-        f"{bad[0].name} {verdict(bad[0].summary)}" if bad else "every bit equal",
+        f"{bad[0].name}: {bad[0].summary.verdict}" if bad else first.summary.verdict,
         [(each.name, _against(each, first)) for each in records],
         [f"{common} of {len(layers)} layers are in all runs; they are known by their names.",
          *(f"{each.name}: {each.summary.net}, {each.summary.schedule}" for each in records)],

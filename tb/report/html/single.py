@@ -15,9 +15,9 @@ from tb.report.html.page import Cell, Grid, Page
 from tb.report.layers import LayerColumn, LayerRow, layer_columns, layer_rows, layers_csv
 from tb.report.record import RunRecord
 from tb.report.summary import CAUSES, CLASSES, Summary, largest_loss, percent, signed
-from tb.report.terminal import notes
+from tb.report.terminal import notes, troubles
 
-__all__ = ["run_facts", "run_page", "verdict"]
+__all__ = ["run_facts", "run_page"]
 
 SHOWN_ELSEWHERE = {
     *(f"{cause}_cycles" for cause in CAUSES), *(f"{kind}_bytes" for kind in CLASSES),
@@ -40,17 +40,12 @@ def run_page(record: RunRecord) -> Page:
             heat_chart(summary, mesh), estimate_chart(rows, styles, launches),
         ]  # fmt: skip
         below = [bytes_chart(rows), energy_chart(rows, summary.energy_units)]
+    verdict = f"{summary.cycles:,} cycles, {summary.verdict}" if summary.bit_exact else summary.verdict
     return Page(
-        summary.title, summary.bit_exact, verdict(summary), list(run_facts(summary)), list(notes(summary)),
+        summary.title, summary.bit_exact, verdict, list(run_facts(summary)),
+        [*(f"{what}: {told}" for what, told in troubles(summary)), *notes(summary)],
         first, below, _grid(record, every), [("Provenance", Table(["what", ""], list(_provenance(record)), texts=2))],
     )  # fmt: skip
-
-
-def verdict(summary: Summary) -> str:
-    """Whether every bit is equal, and if not why."""
-    if summary.bit_exact:
-        return f"{summary.cycles:,} cycles, every bit equal"
-    return f"failed: {summary.failure or summary.first_difference or 'bits differ'}"
 
 
 def run_facts(summary: Summary) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from rtl.contract.params import default_chip
 from scheduler.plan.program import Part, Plan
 from scheduler.schedule import schedule, schedule_kind
 from tb.report.summary import CAUSES, Summary
-from tb.run.counts import events_of
+from tb.run.counts import LaunchEvents
 from tb.run.facts import describe_schedule, fill_summary
 from tb.run.ledger import Ledger
 from tb.run.rundir import RunDir
@@ -67,7 +67,7 @@ def test_figures_of_a_launch_of_several_parts_are_their_sum(lenet5: Workload, pl
     with RunDir(tmp_path, "mark") as folder:
         ledger = Ledger(plan, lenet5.expected, folder)
         ledger.results[0], ledger.exact[0] = result, True
-        ledger.events[0] = events_of(plan.chip, plan.launches[0])
+        ledger.events[0] = LaunchEvents.of(plan.chip, plan.launches[0])
         mesh = fill_summary(summary, plan, ledger, [90])
     (layer,) = summary.as_dict()["layers"]
     assert (layer["op"], layer["macs"], layer["mapping"]) == ("conv, fc", 800, "2x1; 1x1")

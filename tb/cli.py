@@ -29,6 +29,7 @@ from rtl.contract.errors import SystomeshError
 from rtl.contract.params import default_chip
 from scheduler.schedule import SCHEDULES, usual_schedule
 from scheduler.schedule import schedule as make_plan
+from scheduler.work.options import BALANCES, SKIPS, SparseOptions
 from tb.bench.baseline import baseline_of
 from tb.bench.campaign import Campaign, Case
 from tb.bench.compare import RunChange, compare, describe_verdict, parse_tolerance, print_changes
@@ -152,6 +153,21 @@ Prune = Annotated[
         ".npz with a bool array for each tensor to prune, True where a weight stays. Not of .onnx files."
     ),
 ]
+RunAhead = Annotated[
+    int | None,
+    typer.Option(
+        help="Items by which PEs of sparse engines may be ahead of the slowest one, 0 for lockstep; 4 otherwise."
+    ),
+]
+Skip = Annotated[
+    str, typer.Option(help=f"Whose zeros sparse engines leave out: {', '.join(SKIPS)}; other zeros are multiplied.")
+]
+Balance = Annotated[
+    str,
+    typer.Option(
+        help=f"How filters share the columns of sparse engines: {', '.join(BALANCES)}. Lanes rotate in any case."
+    ),
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -194,6 +210,9 @@ def sim(
     overlap: Annotated[
         bool, typer.Option(help="Load, compute and store at the same time; otherwise one after the other in each core.")
     ] = True,
+    run_ahead: RunAhead = None,
+    skip: Skip = SKIPS[0],
+    balance: Balance = BALANCES[0],
     jobs: Annotated[
         str | None,
         typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
@@ -235,8 +254,9 @@ def sim(
         net=net, cores=cores, chip=chip, sim=sim, weights=weights, image=image, batch=parse_batch(batch), seed=seed,
         onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), layers=layers, name=name,
         prune=prune, latency=latency, bandwidth=bandwidth, schedule=schedule, launches=launches, fuse=fuse,
-        overlap=overlap, jobs=parse_jobs(jobs), energy=energy, counters=counters, profile=profile, waves=waves,
-        scope=scope, memories=memories, trace=parse_form(trace), interval=interval, report=report, fresh=fresh,
+        overlap=overlap, sparse=SparseOptions(run_ahead, skip, balance), jobs=parse_jobs(jobs), energy=energy,
+        counters=counters, profile=profile, waves=waves, scope=scope, memories=memories, trace=parse_form(trace),
+        interval=interval, report=report, fresh=fresh,
     )  # fmt: skip
     options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)
@@ -297,6 +317,9 @@ def check(
     fallback: Fallback = FALLBACKS[0],
     schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
     overlap: Annotated[bool, typer.Option(help="As of sim.")] = True,
+    run_ahead: RunAhead = None,
+    skip: Skip = SKIPS[0],
+    balance: Balance = BALANCES[0],
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
     energy: EnergySet = None,
@@ -307,7 +330,8 @@ def check(
     request = Request(
         net=net, cores=cores, chip=chip, weights=weights, image=image, batch=parse_batch(batch), prune=prune,
         onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), name=name, latency=latency,
-        bandwidth=bandwidth, schedule=schedule, overlap=overlap, energy=energy,
+        bandwidth=bandwidth, schedule=schedule, overlap=overlap, sparse=SparseOptions(run_ahead, skip, balance),
+        energy=energy,
     )  # fmt: skip
     options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)

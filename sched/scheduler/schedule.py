@@ -16,12 +16,13 @@ from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers, PoolFusion
 from scheduler.kinds.written import Written
 from scheduler.plan.program import Plan
+from scheduler.work.options import SparseOptions
 
 __all__ = ["SCHEDULES", "folds", "schedule", "schedule_kind", "usual_schedule"]
 
 
 class _Maker(Protocol):
-    def __call__(self, *, overlap: bool = True) -> ScheduleKind: ...
+    def __call__(self, *, overlap: bool = True, sparse: SparseOptions = ...) -> ScheduleKind: ...
 
 
 SCHEDULES: dict[str, _Maker] = {"layers": Layers, "fused": Fused, "apart": Apart}
@@ -46,7 +47,12 @@ def folds(name: str) -> bool:
 
 
 def schedule_kind(
-    name: str, *, pools: bool = True, overlap: bool = True, launches: int | None = None
+    name: str,
+    *,
+    pools: bool = True,
+    overlap: bool = True,
+    launches: int | None = None,
+    sparse: SparseOptions | None = None,
 ) -> ScheduleKind:
     """The kind of schedule of a name.
 
@@ -59,6 +65,8 @@ def schedule_kind(
         stores, and only then loads again.
     launches : int, optional
         Starts of the chip, of a kind that may choose how many.
+    sparse : SparseOptions, optional
+        For sparse engines.
 
     Raises
     ------
@@ -68,19 +76,21 @@ def schedule_kind(
     """
     if name not in SCHEDULES and not name.endswith(".toml"):
         raise PlanError(f"SCHEDULE={name}: use {', '.join(SCHEDULES)}, or a .toml file that make schedule wrote")
+    sparse = sparse or SparseOptions()
     if launches is not None:
-        return _with_launches(name, launches, pools, overlap)
+        return _with_launches(name, launches, schedule_kind(name, pools=pools, overlap=overlap, sparse=sparse))
+    if pools and name in SCHEDULES:
+        return SCHEDULES[name](overlap=overlap, sparse=sparse)
     if pools:
-        return SCHEDULES[name](overlap=overlap) if name in SCHEDULES else Written(Path(name), overlap)
+        return Written(Path(name), overlap, sparse)
     if name != "layers":
         raise PlanError(f"FUSE=0 goes with SCHEDULE=layers alone; leave FUSE or SCHEDULE={name} out")
-    return Layers(PoolFusion.NEVER, overlap=overlap)
+    return Layers(PoolFusion.NEVER, overlap=overlap, sparse=sparse)
 
 
-def _with_launches(name: str, launches: int, pools: bool, overlap: bool) -> ScheduleKind:
+def _with_launches(name: str, launches: int, kind: ScheduleKind) -> ScheduleKind:
     if name.endswith(".toml"):
         raise PlanError(f"LAUNCHES={launches}: SCHEDULE={name} says which layers share a launch; edit that file")
-    kind = schedule_kind(name, pools=pools, overlap=overlap)
     if not isinstance(kind, Fused):
         raise PlanError(f"LAUNCHES={launches} goes with SCHEDULE=fused, not with {name}; leave one of the two out")
     if launches < 1:

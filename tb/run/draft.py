@@ -51,7 +51,8 @@ class Draft:
         with TemporaryDirectory(prefix="systomesh-draft-") as folder:
             file = Path(folder) / "plan.toml"
             file.write_text(self.text)
-            return Written(file, kind.overlap).plan(self._graph, chip, options.settings, self.request.batch)
+            written = Written(file, kind.overlap, kind.sparse)
+            return written.plan(self._graph, chip, options.settings, self.request.batch)
 
     def picture(self, core: int = 0) -> str:
         """What lies where in a core's scratchpad over time, as SVG.

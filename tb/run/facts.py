@@ -197,7 +197,8 @@ def describe_schedule(plan: Plan) -> str:
 def _described(plan: Plan, options: RunOptions) -> str:
     """The schedule of a run, in words."""
     kind = f"{_pictures(plan)}operator by operator" if options.schedule == "apart" else describe_schedule(plan)
-    return kind if options.overlap else f"{kind}; load, compute and store one after the other"
+    kind = kind if options.overlap else f"{kind}; load, compute and store one after the other"
+    return "; ".join([kind, *options.sparse.words])
 
 
 def _pictures(plan: Plan) -> str:

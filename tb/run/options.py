@@ -8,6 +8,7 @@ from pathlib import Path
 from rtl.contract.params import ChipParams
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.schedule import schedule_kind
+from scheduler.work.options import SparseOptions
 from tb.errors import BenchError
 from tb.run.waves import Waves
 from tb.sim.settings import MemorySettings
@@ -43,6 +44,8 @@ class RunOptions:
     """Off: no maximum pool joins the convolution in front of it."""
     overlap: bool = True
     """Off: at most one unit of a core works at a time."""
+    sparse: SparseOptions = field(default_factory=SparseOptions)
+    """For sparse engines."""
     energy: str | None = None
     """Constants for energies: a named set, or a file of one's own (`estimator.energy.load_prices`); None: all sets."""
     trace: str | None = None
@@ -56,6 +59,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         self.kind()
+        self.sparse.check(self.chip)
         self.settings.require_port(self.chip.link_bytes)
         if self.waves and self.jobs is not None and self.jobs > 1:
             raise BenchError(f"JOBS={self.jobs}: WAVES= records one simulator; leave one of the two out")
@@ -73,14 +77,16 @@ class RunOptions:
 
     def kind(self) -> ScheduleKind:
         """The kind of schedule, as it is wanted."""
-        return schedule_kind(self.schedule, pools=self.fuse, overlap=self.overlap, launches=self.launches)
+        return schedule_kind(
+            self.schedule, pools=self.fuse, overlap=self.overlap, launches=self.launches, sparse=self.sparse
+        )
 
     @property
     def described(self) -> str:
         """The kind of schedule and what else is asked of it, in words: 'fused', 'layers, no pools fused, serial'."""
         more = [f"in {self.launches} launches"] if self.launches is not None else []
         more += [] if self.fuse else ["no pools fused"]
-        return ", ".join([self.schedule, *more, *([] if self.overlap else ["serial"])])
+        return ", ".join([self.schedule, *more, *([] if self.overlap else ["serial"]), *self.sparse.words])
 
     @property
     def folder(self) -> Path:

@@ -12,6 +12,7 @@ from rtl.contract.params import ChipParams
 from scheduler.kinds.written import require_same_batch
 from scheduler.rounds import require_batch, require_own_launches
 from scheduler.schedule import folds, usual_schedule
+from scheduler.work.options import SparseOptions
 from tb.errors import BenchError
 from tb.model.build import SIMULATORS
 from tb.run.options import RunOptions
@@ -72,6 +73,7 @@ class Request:
     launches: int | None = None
     fuse: bool = True
     overlap: bool = True
+    sparse: SparseOptions = field(default_factory=SparseOptions)
     jobs: int | None = None
     energy: str | None = None
     counters: bool = False
@@ -118,6 +120,7 @@ class Request:
             launches=self.launches,
             fuse=self.fuse,
             overlap=self.overlap,
+            sparse=self.sparse,
             energy=self.energy,
             profile=self.profile,
             work=ZOO[self.net]().macs if self.net in ZOO and not self.layers else 0,
@@ -163,6 +166,7 @@ class Request:
         parts += [f"{self.launches}launches"] if self.launches is not None else []
         parts += [] if self.fuse else ["unfused"]
         parts += [] if self.overlap else ["serial"]
+        parts += self.sparse.words
         parts += [f"batch{self.batch}"] if self.batch > 1 else []
         parts += [] if self.prune is None else [f"pruned-{_word(Path(self.prune).name.removesuffix('.npz'))}"]
         return "-".join(parts + ["counters"] * self.counters)

@@ -27,6 +27,7 @@ from scheduler.errors import PlanError
 from scheduler.plan.layout import SparseWeights, ceil_div, round_up
 from scheduler.plan.limits import MAX_BLOCKS, MAX_TAPS
 from scheduler.work.balance import lane_weights, share_columns
+from scheduler.work.options import SparseOptions
 from scheduler.work.passes import Order, OutBlock, Passes, Step
 from scheduler.work.source import Tile, Window
 from scheduler.work.task import Task
@@ -34,8 +35,6 @@ from scheduler.work.work import Work
 
 __all__ = ["SPARSE", "Cut", "Lists", "SparsePasses"]
 
-RUN_AHEAD = 4
-"""Items that a PE may be ahead of the slowest one, where the engine has slots for it: beyond, little is won."""
 SHARED_BYTES = 4096
 """Of the passes of a COMPUTE, which all have lists as long as the longest: where one pass has more, it stays alone."""
 
@@ -109,7 +108,7 @@ class SparsePasses(Passes):
     layout : SparseWeights
     operands : Operands
     lists : Lists
-    run_ahead : int
+    options : SparseOptions
     """
 
     timing: ClassVar[EngineTiming] = TIMINGS["sparse"]
@@ -117,7 +116,7 @@ class SparsePasses(Passes):
     layout: SparseWeights
     operands: Annotated[Operands, UNMAPPED]
     lists: Lists
-    run_ahead: int = 0
+    options: SparseOptions
 
     def offsets(self, block: OutBlock) -> tuple[int, ...]:
         return self.operands.starts * len(self.operands.filters)
@@ -176,6 +175,7 @@ class SparsePasses(Passes):
         """(first group, groups, words of each) of the COMPUTEs of a part of the kernel with so many positions."""
         stacked = self.lists.cut.words
         items = taps * stacked
+        assert items <= limit, "a slot of weights holds a pass"
         most = min(limit // items, SHARED_BYTES // (items * self.pass_bytes), MAX_BLOCKS // stacked)
         whole = range(groups.start, min(groups.stop, words // stacked))
         for group in range(whole.start, whole.stop, max(1, most)):
@@ -203,19 +203,29 @@ class SparsePasses(Passes):
         """Passes of a step from a word on, of weights int8[words, Kh, Kw, R, C]."""
         own = dense[word : word + step.words, step.ky : step.ky + step.nky, step.kx : step.kx + step.nkx]
         passes = own.reshape(step.words // step.stacked, -1, *own.shape[3:])
-        return np.concatenate([self.layout.pack(one, _order(one, self.layout.core), step.rounds) for one in passes])
+        listed = self.options.skip != "activations"
+        return np.concatenate(
+            [self.layout.pack(one, self._order(one), step.rounds, zeros=not listed) for one in passes]
+        )
+
+    def _order(self, weights: np.ndarray) -> np.ndarray:
+        """Filters of a pass int8[T, R, C] as its columns take them."""
+        core = self.layout.core
+        return _shared(lane_weights(weights != 0, core.sparse_lanes).sum(axis=0), core, self.options)
 
     # --- instructions and cost ----------------------------------------------------------------------------------
 
     def setup(self, core: CoreParams, window: Window, step: Step) -> dict[str, int]:
-        return {"engine": Engine.SPARSE, "run_ahead": self.run_ahead, "skip_acts": 1}
+        skips = int(self.options.skip != "weights")
+        return {"engine": Engine.SPARSE, "run_ahead": self.options.ahead(core), "skip_acts": skips}
 
     def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
         key = tile.height, tile.width
         if key not in self._cycles:
+            skips = self.options.skip != "weights"
             kinds, counts = np.unique(self._kinds, axis=0, return_counts=True)
             cycles = [
-                self.timing.pass_cycles(core, Pass(*key, items=int(items), rounds=int(rounds)))
+                self.timing.pass_cycles(core, Pass(*key, items=int(items), rounds=int(rounds), skips=skips))
                 for items, rounds in kinds
             ]
             self._cycles[key] = float(np.dot(cycles, counts) / np.dot(kinds[:, 0], counts))
@@ -239,10 +249,9 @@ class _Sparse:
         layout = SparseWeights(core)
 
         def passes(node: QConv, operands: Operands) -> SparsePasses:
-            lists = _lists_of(node, operands, core, task.name)
-            ahead = min(RUN_AHEAD, core.sparse_slots - 1)
+            lists = _lists_of(node, operands, core, task.sparse, task.name)
             return SparsePasses(
-                layout=layout, operands=operands, lists=lists, pad_value=node.pad_value, run_ahead=ahead
+                layout=layout, operands=operands, lists=lists, options=task.sparse, pad_value=node.pad_value
             )
 
         work = convolution(task, core, passes, less_zero=True)
@@ -259,7 +268,7 @@ SPARSE = _Sparse()
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
-def _lists_of(node: QConv, operands: Operands, core: CoreParams, name: str) -> Lists:
+def _lists_of(node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, name: str) -> Lists:
     """The longest passes whose lists fit; found once, for a search asks for hundreds of bids for a layer.
 
     Raises
@@ -268,24 +277,24 @@ def _lists_of(node: QConv, operands: Operands, core: CoreParams, name: str) -> L
         If not even single kernel positions fit.
     """
     window, source = operands.source.window, operands.source
-    key = core, type(source), window.kernel, window.apart, operands.starts, operands.blocks
+    key = core, options, type(source), window.kernel, window.apart, operands.starts, operands.blocks
     known = _LISTS.setdefault(node, {})
     if key not in known:
-        known[key] = _longest(operands, core, name, stacks=node.groups == 1)
+        known[key] = _longest(operands, core, options, name, stacks=node.groups == 1)
     return known[key]
 
 
 _LISTS: WeakKeyDictionary[QConv, dict[Hashable, Lists]] = WeakKeyDictionary()
 
 
-def _longest(operands: Operands, core: CoreParams, name: str, *, stacks: bool) -> Lists:
+def _longest(operands: Operands, core: CoreParams, options: SparseOptions, name: str, *, stacks: bool) -> Lists:
     layout, kernel = SparseWeights(core), operands.source.window.kernel
     words = max(block.words[1] - block.words[0] for block in operands.blocks)
-    counts = _counts(operands, core, words)
+    counts = _counts(operands, core, words, zeros=options.skip == "activations")
     of_sets = tuple(block.words[1] - block.words[0] for block in operands.blocks)
     longest = 0
     for cut in _cuts(operands.source.window, words if stacks else 1, core.sparse_items):
-        rounds = _rounds(counts, cut, kernel, core)
+        rounds = _rounds(counts, cut, kernel, core, options)
         longest = int(rounds.max())
         twice = 2 * layout.nbytes(cut.items, longest)
         if longest <= core.sparse_depth and twice <= core.weight_bytes - core.cols:  # a row is for a residual
@@ -322,14 +331,15 @@ def _by_place(units: np.ndarray, starts: int, cols: int) -> np.ndarray:
     return grown
 
 
-def _counts(operands: Operands, core: CoreParams, words: int) -> np.ndarray:
-    """Weights of each kernel position, group of channels and filter: uint8[sets, places, words, Kh, Kw, lanes, C]."""
+def _counts(operands: Operands, core: CoreParams, words: int, *, zeros: bool) -> np.ndarray:
+    """Weights in the lists of each kernel position, group of channels and filter: uint8[sets, places, words, Kh, Kw,
+    lanes, C]; with `zeros` all of them."""
     starts = len(operands.starts)
     found = []
     for block in operands.blocks:
         of_parts = []
         for filters in operands.filters:
-            kept = _by_place(filters(block), starts, core.cols) != 0
+            kept = (_by_place(filters(block), starts, core.cols) != 0) | zeros
             lanes = kept.reshape(*kept.shape[:4], core.sparse_lanes, -1, core.cols).sum(axis=5, dtype=np.uint8)
             missing = words - lanes.shape[1]
             of_parts.append(np.pad(lanes, [(0, 0), (0, missing)] + [(0, 0)] * 4) if missing else lanes)
@@ -337,7 +347,9 @@ def _counts(operands: Operands, core: CoreParams, words: int) -> np.ndarray:
     return np.stack(found)
 
 
-def _rounds(counts: np.ndarray, cut: Cut, kernel: tuple[int, int], core: CoreParams) -> np.ndarray:
+def _rounds(
+    counts: np.ndarray, cut: Cut, kernel: tuple[int, int], core: CoreParams, options: SparseOptions
+) -> np.ndarray:
     """Longest list of every pass, int[sets, places, parts, groups]."""
     sets, places, words = counts.shape[:3]
     groups = ceil_div(words, cut.words)
@@ -351,13 +363,15 @@ def _rounds(counts: np.ndarray, cut: Cut, kernel: tuple[int, int], core: CorePar
         items = own.reshape(sets, places, groups, -1, *own.shape[5:])
         item = np.arange(items.shape[3])[:, None]
         totals = items[:, :, :, item, (lane + item) % core.sparse_lanes].sum(axis=3, dtype=np.int64)
-        order = share_columns(totals, core.sparse_columns)
+        order = _shared(totals, core, options)
         shared = np.take_along_axis(totals, order[..., None, :], axis=-1)
         lists = shared.reshape(*shared.shape[:-1], core.sparse_columns, -1).sum(axis=-1)
         rounds[:, :, part] = lists.max(axis=(-2, -1))
     return rounds
 
 
-def _order(weights: np.ndarray, core: CoreParams) -> np.ndarray:
-    """Filters of a pass int8[T, R, C] as its columns take them."""
-    return share_columns(lane_weights(weights != 0, core.sparse_lanes).sum(axis=0), core.sparse_columns)
+def _shared(weights: np.ndarray, core: CoreParams, options: SparseOptions) -> np.ndarray:
+    """Orders int[..., C] of filters with so many weights int[..., lanes, C], as columns take them."""
+    if options.balance == "none":
+        return np.broadcast_to(np.arange(core.cols), (*weights.shape[:-2], core.cols))
+    return share_columns(weights, core.sparse_columns)

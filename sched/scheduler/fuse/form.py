@@ -17,6 +17,7 @@ from scheduler.fuse.stay import Stay, Stays
 from scheduler.group import Pools
 from scheduler.place import aliases, place_tensors
 from scheduler.rounds import pictures_at_once
+from scheduler.work.options import SparseOptions
 
 __all__ = ["Alone", "Findings", "Form", "Terms", "byte_cycles"]
 
@@ -39,6 +40,8 @@ class Terms:
     launches : int, optional
         Starts of the chip; otherwise as many as there can be, which costs next to nothing, and loses least when a run
         is interrupted. Of a single picture alone.
+    sparse : SparseOptions
+        For sparse engines.
     """
 
     byte_cost: float = 0.5
@@ -46,6 +49,7 @@ class Terms:
     policy: Policy = field(default_factory=Policy)
     overlap: bool = True
     launches: int | None = None
+    sparse: SparseOptions = field(default_factory=SparseOptions)
 
 
 def byte_cycles(chip: ChipParams, memory: MemoryTiming) -> float:
@@ -130,7 +134,7 @@ class Form:
         self.searches: dict[int, Search] = {}
         gates = any(isinstance(node, QGate) for node in graph.nodes)  # each picture has its own, and weights are shared
         for count in [1] if gates else pictures_at_once(batch, chip):
-            stays = Stays(chip, self.steps, self.tensors, in_memory, count)
+            stays = Stays(chip, self.steps, self.tensors, in_memory, count, terms.sparse)
             memo = findings.memos.setdefault(count, Memo())
             self.searches[count] = Search(stays, memory, byte_cost, terms.recomputed, batch // count, memo)
         self.search = self.searches[1]

@@ -15,6 +15,7 @@ from scheduler.map.search import grids
 from scheduler.plan.layout import Blocked, ceil_div, even_split
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
+from scheduler.work.options import SparseOptions
 from scheduler.work.sink import sink_of
 from scheduler.work.task import Task
 from scheduler.work.work import Work
@@ -64,8 +65,10 @@ class Stays:
         tensors: Tensors,
         placements: Mapping[str, Placement],
         pictures: int = 1,
+        sparse: SparseOptions | None = None,
     ) -> None:
         self.chip, self.steps, self.tensors, self.pictures = chip, steps, tensors, pictures
+        self.sparse = sparse or SparseOptions()
         self.placements = {name: placement.some(pictures) for name, placement in placements.items()}
         self.team = chip.n_cores // pictures
         self.core = chip.cores[0]
@@ -97,6 +100,7 @@ class Stays:
             residual=None if step.residual is None else of(step.residual),
             pool=step.pool,
             sink=sink_of(of(step.output)),
+            sparse=self.sparse,
         )
         return bids(task, self.core)
 

@@ -12,6 +12,7 @@ from scheduler.choose import Policy
 from scheduler.errors import PlanError
 from scheduler.kinds.layers import Layers, PoolFusion
 from scheduler.plan.program import Plan
+from scheduler.work.options import SparseOptions
 
 __all__ = ["Apart"]
 
@@ -26,10 +27,13 @@ class Apart:
         How many mappings are compared.
     overlap : bool
         Whether the units of a core work at the same time (`scheduler.code.serial`).
+    sparse : SparseOptions
+        For sparse engines.
     """
 
     policy: Policy = field(default_factory=Policy)
     overlap: bool = True
+    sparse: SparseOptions = field(default_factory=SparseOptions)
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; a PlanError too for a sum that is part of a convolution."""
@@ -39,4 +43,5 @@ class Apart:
                     f"node {node.name!r} adds {node.residual.input!r} to its sums, and apart takes one operator a "
                     "launch; quantise with fold_sums=False, or take SCHEDULE=layers"
                 )
-        return Layers(PoolFusion.NEVER, self.policy, overlap=self.overlap).plan(graph, chip, memory, batch)
+        layers = Layers(PoolFusion.NEVER, self.policy, overlap=self.overlap, sparse=self.sparse)
+        return layers.plan(graph, chip, memory, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import inf
 
@@ -21,6 +21,7 @@ from scheduler.place import place_tensors
 from scheduler.plan.bump import Bump
 from scheduler.plan.program import FETCH_SLACK, Launch, Part, Placement, Plan, Segment, Step
 from scheduler.rounds import host_steps, name_of, nodes_of, pictures_at_once, require_batch, rounds, tensors_of
+from scheduler.work.options import SparseOptions
 from scheduler.work.sink import MemorySink
 from scheduler.work.task import Task, copies_of
 
@@ -51,17 +52,20 @@ class Layers:
         Where mappings come from.
     overlap : bool
         Whether the units of a core work at the same time (`scheduler.code.serial`); mappings are the same.
+    sparse : SparseOptions
+        For sparse engines.
     """
 
     pools: PoolFusion = PoolFusion.FASTER
     policy: Policy = field(default_factory=Policy)
     search: Search = best_mappings
     overlap: bool = True
+    sparse: SparseOptions = field(default_factory=SparseOptions)
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; of a batch, each layer in as many pictures at once as the estimator finds fastest."""
         require_batch(batch)
-        layers = _Batch(graph, Chooser(chip, memory, self.policy, self.search), batch, self.overlap)
+        layers = _Batch(graph, Chooser(chip, memory, self.policy, self.search), batch, self.overlap, self.sparse)
         pools = self._pools(layers)
         tensors, end = place_tensors(graph, chip, pools, batch=batch)
         whole = batched(graph, batch)
@@ -109,6 +113,7 @@ class _Batch:
     chooser: Chooser
     batch: int
     overlap: bool
+    sparse: SparseOptions
 
     def tasks(self, node: Layer, tensors: Tensors, pool: QPool | None = None) -> list[Task]:
         """Tasks of a node, one after the other, for the pictures of a round.
@@ -119,7 +124,10 @@ class _Batch:
             If one fits in no way, not even for a single picture.
         """
         counts = pictures_at_once(self.batch, self.chooser.chip)
-        options = [list(_tasks(self.graph, node, _first(tensors, count), pool)) for count in counts]
+        options = [
+            [replace(task, sparse=self.sparse) for task in _tasks(self.graph, node, _first(tensors, count), pool)]
+            for count in counts
+        ]
         if len(options) == 1 or not options[0]:
             return options[0]
         return min(options, key=self._cycles)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from estimator import MemoryTiming
@@ -20,6 +20,7 @@ from scheduler.kinds.fused import Fused
 from scheduler.place import input_layouts
 from scheduler.plan.program import Plan
 from scheduler.rounds import require_own_launches
+from scheduler.work.options import SparseOptions
 
 __all__ = ["Written", "require_same_batch", "write_schedule"]
 
@@ -32,12 +33,13 @@ class Written:
     ----------
     path : Path
         A file as `write_schedule` makes it, perhaps edited since.
-    overlap : bool
+    overlap, sparse
         As of `Fused`.
     """
 
     path: Path
     overlap: bool = True
+    sparse: SparseOptions = field(default_factory=SparseOptions)
 
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; of the batch that the file speaks of."""
@@ -46,7 +48,8 @@ class Written:
             check_batch(text, batch)
             pools = joined(text, pool_candidates(graph))
             layout = input_layout(text, input_layouts(graph, chip))
-            decider = Forms(Fused(overlap=self.overlap), graph, chip, memory, batch).decider(pools, layout)
+            terms = Fused(overlap=self.overlap, sparse=self.sparse)
+            decider = Forms(terms, graph, chip, memory, batch).decider(pools, layout)
             form = decider.form
             choices, launches = read(text, graph.name, _stays(form))
             alive = [decider.alive_behind(number, choices) for number in range(len(form.steps))]

@@ -334,9 +334,7 @@ class Mapping:
     def turns(self) -> dict[int, int]:
         """By core, how many output blocks of tiles it computes."""
         places = [(r, o) for r in range(self.g_row) for o in range(self.g_oc)]
-        return {
-            core: self.tiles * len(self.channel_parts[o]) for core, (_, o) in zip(self.cores, places, strict=True)
-        }
+        return {core: self.tiles * len(self.channel_parts[o]) for core, (_, o) in zip(self.cores, places, strict=True)}
 
     def units(self, channel_part: int) -> list[tuple[int, int]]:
         """(tile, number of the output block) of a core of that channel part, in the order in which it computes them."""

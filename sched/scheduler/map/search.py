@@ -200,9 +200,9 @@ def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, i
         room = min(capacity // slots, max(WEIGHT_SLOT_BYTES, together))
         passes = room // work.weight_align * work.weight_align // work.pass_bytes
         if passes >= max(taps, least) or (slots == 2 and passes >= least):
-            most = min(whole, passes // taps * taps) if passes >= taps else passes
+            most = min(whole, max(least, passes // taps * taps)) if passes >= taps else passes
             if work.source.resident and most >= taps:  # steps of a block alike: loads take memory nodes in turn
-                most = min(most, round_up(ceil_div(whole, ceil_div(whole, most)), taps))
+                most = max(least, min(most, round_up(ceil_div(whole, ceil_div(whole, most)), taps)))
             yield False, most
             return
     need = round_up(least * work.pass_bytes, work.weight_align)

@@ -220,15 +220,15 @@ class SparseWeights:
     """A core with the engine."""
 
     def rounds(self, weights: np.ndarray, order: np.ndarray) -> int:
-        """Rounds that the longest list takes; the other arguments are those of `pack`."""
+        """Rounds that the longest list takes, without zeros; the other arguments are those of `pack`."""
         return int(np.count_nonzero(self._positions(weights, order), axis=1).max())
 
     def nbytes(self, items: Count, rounds: Count) -> Count:
         """Bytes of a pass, or of many."""
         return items * self.core.pes // 8 + self.core.cols + rounds * self._pes
 
-    def pack(self, weights: np.ndarray, order: np.ndarray, rounds: int) -> np.ndarray:
-        """Masks of what is not zero, lanes and lists.
+    def pack(self, weights: np.ndarray, order: np.ndarray, rounds: int, *, zeros: bool = False) -> np.ndarray:
+        """Masks of what is listed, lanes and lists.
 
         Parameters
         ----------
@@ -237,7 +237,9 @@ class SparseWeights:
         order : int[C]
             The lane of each slot: a permutation.
         rounds : int
-            At least as many as `rounds` says.
+            At least as many as the longest list takes.
+        zeros : bool
+            Weights of zero are listed, too.
 
         Returns
         -------
@@ -248,11 +250,11 @@ class SparseWeights:
         ValueError
             For fewer rounds than the longest list takes.
         """
-        longest = self.rounds(weights, order)
+        positions = self._positions(weights, order)
+        set_bits = (positions != 0) | zeros
+        longest = int(np.count_nonzero(set_bits, axis=1).max())
         if rounds < longest:
             raise ValueError(f"{rounds} rounds: the longest list takes {longest}")
-        positions = self._positions(weights, order)
-        set_bits = positions != 0
         masks = set_bits.reshape(self._pes, len(weights), -1).transpose(1, 0, 2).reshape(-1)
         lists = np.zeros((rounds, self._pes), np.int8)
         pes, places = np.nonzero(set_bits)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from golden.int8.qgraph import QTensor
 from golden.int8.qnodes import QAdd, QConcat, QConv, QGate, QMove, QPool
 from golden.net.pieces import Piece, joined
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
+from scheduler.work.options import SparseOptions
 from scheduler.work.sink import Sink
 
 __all__ = ["Copy", "Task", "copies_of"]
@@ -77,6 +78,8 @@ class Task:
         The maximum pool behind a convolution.
     sink : Sink
         Where the output goes: the pool's, if there is one.
+    sparse : SparseOptions
+        For sparse engines.
     """
 
     node: QConv | QPool | QAdd | QGate | Copy
@@ -84,6 +87,7 @@ class Task:
     residual: Placement | Residence | None = None
     pool: QPool | None = None
     sink: Sink
+    sparse: SparseOptions = field(default_factory=SparseOptions)
 
     @property
     def name(self) -> str:

@@ -15,16 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pywellen import Waveform  # pyright: ignore[reportAttributeAccessIssue] - the package tells no types
 
 from scheduler.plan.program import Plan
 from tb.model.build import HDL_DIR, emit_chip
 from tb.model.monitors import monitors
 from tb.model.toolchain import find_verilator
 from tb.report.summary import CAUSES, Summary
+from tb.report.viewers import CYCLE_PS
 from tb.run.options import RunOptions
 from tb.run.run import Run
 from tb.run.rundir import RunDir
 from tb.run.timelines import recorded_launches, timeline_file
+from tb.run.waves import Waves
 from tb.run.workload import Workload, load_workload
 from tb.sim.job import LaunchResult
 from tb.sim.trace import EventKind
@@ -252,6 +255,45 @@ def test_an_interrupted_run_of_two_processes_has_the_same_timeline(
     assert one is not None
     assert other is not None
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_summary_is_written_when_all_other_files_are_there(
+    traced: Traced, lenet5: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, written, replace_file = replace(traced.options, report=True), list[str](), Path.replace
+
+    def note(partial: Path, path: Path) -> None:
+        if path.name == interrupted_at:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        replace_file(partial, path)
+
+    monkeypatch.setattr(Path, "replace", note)
+    interrupted_at = "trace.pftrace"
+    with pytest.raises(KeyboardInterrupt):
+        simulate(lenet5, options)
+    assert not (options.folder / "summary.json").exists()
+    interrupted_at = ""
+    written.clear()
+    simulate(lenet5, options)
+    *others, last = (name for name in written if name != "sim.log")
+    assert last == "summary.json"
+    assert {"trace.pftrace", "report.html", "mesh.json", "layers.csv"} <= set(others)
+
+
+def test_a_run_with_waves_has_the_same_cycles_and_timeline(runs: Callable[[str], Traced], lenet5: Workload) -> None:
+    traced = runs("fused")
+    both = simulate(lenet5, replace(traced.options, name="both", waves=Waves(100, 120, ("core1.compute",))))
+    assert [result.cycles for result in both.results] == [result.cycles for result in traced.results]
+    one, other = timeline_file(traced.options), timeline_file(both.options)
+    assert one is not None
+    assert other is not None
+    assert one.read_bytes() == other.read_bytes()
+    assert len(both.summary.waves) == len(both.results)
+    for dump in both.summary.waves:
+        times = list[int]()
+        Waveform(str(both.options.folder / dump)).stream_changes(lambda time, *_, times=times: times.append(time), None)
+        assert 100 * CYCLE_PS <= min(times) <= max(times) < 121 * CYCLE_PS
 
 
 @pytest.mark.parametrize("name", ["2x1_mixed", "2x2_16x8_wide"])

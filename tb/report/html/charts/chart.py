@@ -35,6 +35,8 @@ TURNS = ((8, 0, 11), (45, 40, 11), (math.inf, 90, 9))
 """Names, up to so many, are turned by so many degrees and so large."""
 WIDTH = 0.6
 """Of a character, as a share of the size of its font."""
+TICK = 22
+"""Pixels of an axis beside the length of its names that stand across it."""
 TICKS = 8
 BARS = 280
 """Pixels of figures with a bar for each layer, beside the names of these."""
@@ -122,16 +124,18 @@ def layer_layout(names: Sequence[str], **more: Any) -> dict[str, Any]:
     angle, size = next((angle, size) for count, angle, size in TURNS if len(names) <= count)
     labels = [shorten(names[at], LABEL) for at in shown]
     lengths = [len(label) * size * WIDTH for label in labels] or [0.0]
-    down = max(lengths) * math.sin(math.radians(angle))
+    down = round(max(lengths) * math.sin(math.radians(angle)))
     left = lengths[0] * math.cos(math.radians(angle)) if angle else 0.0
     places = axis(
         "", tickvals=list(shown), ticktext=list(map(text, labels)), tickangle=-angle, tickfont={"size": size},
         showgrid=False, zeroline=False, range=[-0.6, len(names) - 0.4],
     )  # fmt: skip
-    looks = layout(BARS + round(down), barmode="stack", bargap=0.15, xaxis=places, **more)
-    return looks | {
+    looks = layout(BARS + down, barmode="stack", bargap=0.15, xaxis=places, **more)
+    # Axes that make room for themselves draw all bars several times: half of what the figure takes.
+    fixed = {name: looks[name] | {"automargin": False} for name in ("xaxis", "yaxis")}
+    return looks | fixed | {
         "legend": looks["legend"] | {"traceorder": "reversed"},
-        "margin": looks["margin"] | {"b": 6, "l": max(56, round(left))},  # below, names make room for themselves
+        "margin": looks["margin"] | {"b": down + TICK, "l": max(56, round(left))},
     }
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+from plotly.offline import get_plotlyjs_version
 
 from rtl.contract.params import Direction, MemoryNodeParams, default_chip
 from tb.report.html.charts.chart import Chart
 from tb.report.html.comparison import aligned, comparison_page
+from tb.report.html.page import LIBRARY
 from tb.report.html.report import write_html
 from tb.report.html.single import run_page
 from tb.report.record import RunRecord
@@ -26,7 +28,7 @@ RECORDS = {
     "fused": make_record(cores=4, layers=6),
     "large": make_record(cores=16, layers=70, launches=2),
 }
-MOST_BYTES = 8e6
+MOST_BYTES = 3e6
 
 
 def _charts(record: RunRecord) -> dict[str, Chart]:
@@ -46,6 +48,10 @@ def test_figures_are_such_as_plotly_takes_and_have_a_row_for_each_layer(name: st
     assert [row[0] for row in charts["causes"].table.rows] == [row.name for row in rows]
     assert all(len(trace["y"]) == len(rows) for trace in charts["causes"].data)
     assert len(run_page(record).grid.rows) == len(rows) + 1, "the layer on the host is in the table alone"
+
+
+def test_the_library_of_the_page_is_of_the_version_that_figures_are_checked_by() -> None:
+    assert re.search(r"plotly.js \(cartesian - minified\) v([\d.]+)", LIBRARY.read_text())[1] == get_plotlyjs_version()
 
 
 @pytest.mark.parametrize("name", RECORDS)

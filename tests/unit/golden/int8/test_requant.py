@@ -23,7 +23,7 @@ def one(acc: int, multiplier: int, shift: int, zero_point: int = 0, lo: int = -1
     return int(requantize(np.array([[acc]], np.int64), requant)[0, 0])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     acc=st.one_of(st.integers(-(2**31) + 1, 2**31 - 1), st.integers(-4096, 4096)),
     multiplier=st.one_of(st.integers(2**23, 2**24 - 1), st.just(0)),
@@ -83,7 +83,7 @@ def test_channels_are_independent_however_many_are_computed_together(size):
         assert np.array_equal(requantize(acc[channel, None], replace(requant, **scale))[0], together)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scale=st.floats(2.0**-39, 2.0**23))
 def test_significand_and_shift_are_the_float32_scale(scale):
     requant = Requant.from_scale(np.array([scale]), 0)

@@ -274,12 +274,13 @@ def test_fields_that_are_masked_out_are_never_read(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("estimator.instructions.decode", recorded)
     window, array, sparse = (
-        encode(Opcode.SETUP, engine=engine, kernel_w=3, window=1) for engine in (Engine.TAP, Engine.ARRAY, Engine.SPARSE)
+        encode(Opcode.SETUP, engine=engine, kernel_w=3, window=1)
+        for engine in (Engine.TAP, Engine.ARRAY, Engine.SPARSE)
     )
     pooled = encode(Opcode.STORE, pooled=1, to_core=1, token_valid=1)
     for program in (
-        [array, compute()], [window, compute()], [sparse, compute()], [encode(Opcode.STORE)], [encode(Opcode.POOL), pooled],
-        [load(token_valid=1)], *([encode(opcode)] for opcode in (Opcode.SYNC, Opcode.TABLE, Opcode.END)),
+        [array, compute()], [window, compute()], [sparse, compute()],
+        [encode(Opcode.STORE)], [encode(Opcode.POOL), pooled], [load(token_valid=1)], *([encode(opcode)] for opcode in (Opcode.SYNC, Opcode.TABLE, Opcode.END)),
     ):  # fmt: skip
         chip = replace(ONE, cores=(CoreParams(multicast=True),))
         Instructions(chip, replace(EXACT, burst_gap=1.0)).program(0, iter(program))

@@ -280,7 +280,8 @@ def test_fields_that_are_masked_out_are_never_read(monkeypatch: pytest.MonkeyPat
     pooled = encode(Opcode.STORE, pooled=1, to_core=1, token_valid=1)
     for program in (
         [array, compute()], [window, compute()], [sparse, compute()],
-        [encode(Opcode.STORE)], [encode(Opcode.POOL), pooled], [load(token_valid=1)], *([encode(opcode)] for opcode in (Opcode.SYNC, Opcode.TABLE, Opcode.END)),
+        [encode(Opcode.STORE)], [encode(Opcode.POOL), pooled], [load(token_valid=1)],
+        *([encode(opcode)] for opcode in (Opcode.SYNC, Opcode.TABLE, Opcode.END)),
     ):  # fmt: skip
         chip = replace(ONE, cores=(CoreParams(multicast=True),))
         Instructions(chip, replace(EXACT, burst_gap=1.0)).program(0, iter(program))

@@ -20,7 +20,7 @@ from rtl.contract.params import ChipParams
 from tests.chips import CHIPS, random_chip
 
 __all__ = [
-    "CHIPS", "KINDS", "MORE_KINDS", "Case", "GraphBuilder", "random_case", "random_chip", "random_graph",
+    "CHIPS", "KINDS", "MORE_KINDS", "Case", "GraphBuilder", "pruned", "random_case", "random_chip", "random_graph",
     "random_image",
 ]  # fmt: skip
 
@@ -506,6 +506,19 @@ MORE_KINDS: dict[str, Callable[[np.random.Generator, int], tuple[GraphBuilder, s
     "asymmetric": _asymmetric,
 }
 """Kinds that do not come in turn: of networks from other tools."""
+
+
+def pruned(case: Case, kept: float) -> Case:
+    """The case with so many of its convolutions' weights, at random places; in some filters none."""
+    rng = np.random.default_rng(case.seed)
+
+    def few(node: QNode) -> QNode:
+        if not isinstance(node, QConv):
+            return node
+        stays = (rng.random(node.weight.shape) < kept) & (rng.random((len(node.bias), 1, 1, 1)) < 0.9)
+        return replace(node, weight=np.where(stays, node.weight, np.zeros_like(node.weight)))
+
+    return replace(case, graph=replace(case.graph, nodes=tuple(map(few, case.graph.nodes))))
 
 
 def random_graph(rng: np.random.Generator, kind: str, budget_macs: int = 300_000) -> QGraph:

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from estimator.events import predict
 from rtl.contract.params import ChipParams
 from scheduler import schedule
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
 from scheduler.kinds.layers import Layers
+from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.build import Model, build_model, emit_chip
+from tb.run.counts import check_counts
 from tb.sim.settings import MemorySettings
-from tests.cases import CHIPS, KINDS, MORE_KINDS, Case, random_case
+from tests.cases import CHIPS, KINDS, MORE_KINDS, Case, pruned, random_case
 from tests.fused import ALL_POOLS, pools_in_front
 from tests.layers import run_cases
 
@@ -71,6 +74,22 @@ def test_rtl_equals_ops_with_copies_gates_and_wide_windows(tmp_path: Path) -> No
         folder = tmp_path / str(first)
         folder.mkdir()
         _run(chip, cases, ROUGH, "verilator", folder, schedule_kind)
+
+
+def test_rtl_equals_ops_on_a_sparse_engine(tmp_path: Path) -> None:
+    """Every kind of network, pruned more or less, with all counters as the instructions say."""
+    chip = FUZZ_CHIPS["1x1_sparse"]
+    cases = [
+        pruned(random_case(500 + number, kind=kind, chip=chip, budget_macs=BUDGET_MACS), (0.1, 0.3, 1.0)[number % 3])
+        for number, kind in enumerate((*KINDS, *MORE_KINDS))
+    ]
+
+    def model(memory_bytes: int) -> Model:
+        return build_model(emit_chip(chip), "verilator", memory_bytes=memory_bytes, optimise=False)
+
+    for check, result in run_cases(model, chip, cases, SMOOTH, tmp_path, counters=True):
+        launch = next(one for one in check.plan.launches if check.launch.name.endswith(f" {one.name}"))
+        assert check_counts(predict(launch.streams, chip), result.counters) == ""
 
 
 @pytest.mark.parametrize("chip", ["1x1_8x8", "2x1_16x4"])

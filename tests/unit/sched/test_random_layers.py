@@ -17,11 +17,25 @@ from scheduler.kinds.layers import Layers
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
 from scheduler.work.work import Work
-from tests.cases import CHIPS, KINDS, Case, GraphBuilder, random_case, random_image
+from tb.fuzz.chips import FUZZ_CHIPS
+from tests.cases import CHIPS, KINDS, MORE_KINDS, Case, GraphBuilder, pruned, random_case, random_image
 from tests.fused import ALL_POOLS, pools_in_front
 
 SEEDS = range(75)
 BUDGET_MACS = 200_000
+SPARSE = FUZZ_CHIPS["1x1_sparse"]
+WIDER = replace(
+    SPARSE.cores[0], rows=16, cols=16, sparse_lanes=8, sparse_columns=8, act_bytes=16384, weight_bytes=16384
+)
+SPARSE_CHIPS = {
+    "one": SPARSE,
+    "two": replace(SPARSE, mesh_width=2, cores=(replace(SPARSE.cores[0], multicast=True),) * 2),
+    "words of two reads": replace(SPARSE, link_bytes=16),
+    "two wider, whole words": replace(
+        SPARSE, mesh_width=2, cores=(replace(WIDER, sparse_items=16),) * 2, link_bytes=16
+    ),
+    "beside an array": replace(SPARSE, mesh_width=2, cores=(CHIPS["1x1_8x8"].cores[0], *SPARSE.cores)),
+}
 ORDERS = 4
 """Random orders a case; one alone shows a misplaced wait in one case of three only."""
 
@@ -65,6 +79,23 @@ def test_machine_equals_ops_on_the_simulated_chips(chip: str) -> None:
     for seed, kind in enumerate(KINDS):
         case = random_case(seed, kind=kind, chip=CHIPS[chip], budget_macs=30_000)
         check(case, schedule(case.graph, case.chip), None)
+
+
+@pytest.mark.parametrize("chip", SPARSE_CHIPS)
+def test_machine_equals_ops_on_sparse_engines(chip: str) -> None:
+    """Every kind of network, pruned more or less; every second one with any mapping that fits."""
+    for seed, kind in enumerate((*KINDS, *MORE_KINDS)):
+        rng = Random(seed)
+
+        def pick(
+            work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int = 1
+        ) -> list[Mapping]:
+            found = best_mappings(work, cores, chip, memory, sys.maxsize)
+            return [rng.choice(found)] if seed % 2 else found[:count]  # noqa: B023  # it is called in this turn
+
+        case = random_case(seed, kind=kind, chip=SPARSE_CHIPS[chip], budget_macs=30_000)
+        case = pruned(case, (0.1, 0.3, 1.0)[seed % 3])
+        check(case, schedule(case.graph, case.chip, kind=Layers(search=pick)), seed)
 
 
 @pytest.mark.parametrize("seed", range(100, 130))

@@ -149,7 +149,18 @@ class CoreParams:
 
     @property
     def pes(self) -> int:
+        """PEs of its array, R x C, and the products of an item of the sparse engine, which takes a cycle at least.
+
+        No engine is done with more multiply-accumulates in a cycle, those that it leaves out among them.
+        """
         return self.rows * self.cols
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers that convolutions have in a cycle: those of its array, or of a sparse engine without one."""
+        if "sparse" in self.engines and "array" not in self.engines:
+            return self.sparse_lanes * self.sparse_columns
+        return self.pes
 
     @property
     def fetch_block(self) -> int:
@@ -289,7 +300,13 @@ class ChipParams:
 
     @property
     def pes(self) -> int:
+        """As of `CoreParams`, of all cores: bounds are made of it."""
         return sum(core.pes for core in self.cores)
+
+    @property
+    def multipliers(self) -> int:
+        """As of `CoreParams`, of all cores: utilisations are made of it."""
+        return sum(core.multipliers for core in self.cores)
 
     @property
     def marks(self) -> int:

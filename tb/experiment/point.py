@@ -92,7 +92,7 @@ class Point:
         size, chip = _size(self.net), _chip(self.chip_file)
         rate = self.bytes_per_cycle * len(chip.memory_nodes)
         moved = size.params + (0 if self.schedule == "fused" else 2 * size.activations * self.batch)
-        compute, memory = size.macs * self.batch / chip.pes, moved / rate
+        compute, memory = size.macs * self.batch / chip.multipliers, moved / rate
         return chip.n_cores * (max(compute, memory) if self.overlap else compute + memory)
 
 

@@ -129,6 +129,7 @@ class Summary:
     schedule: str
     seed: int
     pe_count: int
+    """Multipliers of all cores. Products that sparse engines leave out count as done: utilisations may pass 100 %."""
     memory: Mapping[str, Any]
     """Latency and bandwidth of the external memory."""
     lower_bound_cycles: float

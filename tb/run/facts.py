@@ -15,7 +15,7 @@ from golden.int8.qgraph import QGraph
 from golden.int8.qnodes import QConv, QPool
 from rtl.contract.activity import Activity
 from rtl.contract.marks import Interval, intervals_of
-from rtl.contract.params import ChipParams, chip_table
+from rtl.contract.params import ChipParams, CoreParams, chip_table
 from scheduler.plan.program import HostStep, Launch, Part, Plan, Step
 from scheduler.plan.repeated import repeated_macs
 from scheduler.plan.traffic import part_bytes
@@ -50,7 +50,7 @@ def begin_summary(
         array=describe_array(chip),
         schedule=_described(scheduled.plan, options),
         seed=options.seed,
-        pe_count=chip.pes,
+        pe_count=chip.multipliers,
         lower_bound_cycles=lower_bound_cycles(scheduled.plan, settings),
         model=model.made if model else "",
         build_s=model.build_s if model else 0.0,
@@ -207,8 +207,15 @@ def _pictures(plan: Plan) -> str:
 
 
 def describe_array(chip: ChipParams) -> str:
-    """The shape of the arrays: '16x16', or every distinct one of a mixed chip."""
-    return "+".join(dict.fromkeys(f"{core.rows}x{core.cols}" for core in chip.cores))
+    """The shape of the arrays: '16x16', or every distinct one of a mixed chip; of sparse engines their PEs."""
+    return "+".join(dict.fromkeys(map(_array, chip.cores)))
+
+
+def _array(core: CoreParams) -> str:
+    shape, sparse = f"{core.rows}x{core.cols}", f"sparse {core.sparse_lanes}x{core.sparse_columns}"
+    if "sparse" not in core.engines:
+        return shape
+    return f"{shape} & {sparse}" if "array" in core.engines else sparse
 
 
 def _layer(

@@ -137,7 +137,7 @@ class ModelBuild:
         model = build_model(
             design, options.sim, memory_bytes=memory_bytes, waves=options.waves is not None,
             memories=options.waves is not None and options.waves.memories, optimise=options.optimise,
-            cycles=options.work / options.chip.pes, profile=options.profile, training=trainer(options.chip),
+            cycles=options.work / options.chip.multipliers, profile=options.profile, training=trainer(options.chip),
             traced=options.chip if options.trace else None, cache=cache,
         )  # fmt: skip
         return design, replace(model, build_s=time.perf_counter() - start)

@@ -1,17 +1,21 @@
 """The least time of a plan: what each launch computes and moves at least."""
 
+from math import prod
+
 import numpy as np
 import pytest
 
 from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
+from golden.int8.qnodes import QConv
 from rtl.contract.params import default_chip
 from scheduler import schedule
 from scheduler.kinds.fused import Fused
 from scheduler.kinds.kind import ScheduleKind
+from tb.fuzz.chips import FUZZ_CHIPS
 from tb.run.bound import lower_bound_cycles
 from tb.run.workload import load_workload, select_layers
-from tests.cases import GraphBuilder
+from tests.cases import GraphBuilder, pruned, random_case
 
 
 def bound(graph: QGraph, memory: MemoryTiming | None = None, kind: ScheduleKind | None = None) -> float:
@@ -54,3 +58,16 @@ def test_bound_leaves_out_what_stays_on_the_chip() -> None:
     moved = 32 * 48 + 48 * 16 + (32 + 16) * 64
     assert bound(graph, slow, Fused()) == moved / 2
     assert bound(graph, slow) == (moved + 2 * 48 * 64) / 2
+
+
+def test_bound_of_a_sparse_engine_counts_items_and_weights_that_are_not_zero() -> None:
+    """Its items are of 8 x 8 products; its 16 multipliers bound nothing, for products may be left out."""
+    chip = FUZZ_CHIPS["1x1_sparse"]
+    case = pruned(random_case(1, kind="conv1x1", chip=chip, budget_macs=30_000), 0.1)
+    plan = schedule(case.graph, chip)
+    (node,) = case.graph.nodes
+    assert isinstance(node, QConv)
+    assert lower_bound_cycles(plan, MemoryTiming(bytes_per_cycle=16)) >= node.macs / 64
+    sizes = [prod(case.graph.tensors[name].shape) for name in (node.input, node.output)]
+    moved = np.count_nonzero(node.weight) + sum(sizes)
+    assert lower_bound_cycles(plan, MemoryTiming(bytes_per_cycle=0.5)) == moved / 0.5

@@ -1,16 +1,22 @@
-"""Files of timelines, read back, and what must hold of every timeline."""
+"""Files of timelines, read back by the rules of their formats, and what must hold of every timeline.
+
+Perfetto's trace processor is a program that its package downloads, so that no test can count on it. What it asks of
+track events (https://perfetto.dev/docs/reference/synthetic-track-event, and the comments of its definitions) is
+checked here instead.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TracePacket, TrackEvent
 
 from tb.timeline.events import Timeline
 
-__all__ = ["Found", "nested", "read_perfetto"]
+__all__ = ["Found", "check_chrome", "nested", "read_perfetto"]
 
 
 @dataclass
@@ -30,7 +36,7 @@ class Found:
 
 
 def read_perfetto(raw: bytes) -> Found:
-    """Parse a trace with Perfetto's own definitions, as its trace processor does."""
+    """Parse a trace with Perfetto's own definitions, as its trace processor does; fails where that would complain."""
     found = Found()
     names: dict[str, dict[int, str]] = defaultdict(dict)
     processes: dict[int, str] = {}
@@ -38,6 +44,8 @@ def read_perfetto(raw: bytes) -> Found:
     stacks: dict[int, list[tuple[int, str]]] = defaultdict(list)
     leaves: dict[int, int] = {}
     packets = _packets(raw)
+    _check_sequence(packets)
+    _check_tracks(packets)
     for packet in packets:  # a name holds from where it is said on, in the order of the file
         for kind in ("event_names", "debug_annotation_names", "debug_annotation_string_values"):
             for entry in getattr(packet.interned_data, kind):
@@ -84,6 +92,96 @@ def _packets(raw: bytes) -> list[TracePacket]:
         inner = zlib.decompress(packet.compressed_packets) if packet.compressed_packets else b""
         packets += Trace.FromString(inner).packet if inner else [packet]
     return packets
+
+
+def _check_sequence(packets: list[TracePacket]) -> None:
+    """Fail unless all is one sequence whose state, the names said so far, begins with its first packet."""
+    first, *others = packets
+    assert first.sequence_flags == TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
+    assert len({packet.trusted_packet_sequence_id for packet in packets} - {0}) == 1
+    assert all(packet.trusted_packet_sequence_id for packet in packets)
+    for packet in others:
+        assert packet.sequence_flags == (
+            TracePacket.SEQ_NEEDS_INCREMENTAL_STATE if packet.HasField("track_event") else 0
+        )
+        assert packet.HasField("track_event") != packet.HasField("track_descriptor")
+        assert packet.HasField("timestamp") == packet.HasField("track_event")
+
+
+def _check_tracks(packets: list[TracePacket]) -> None:
+    """Fail unless tracks are described once, before their events, in processes of their own, and hold what they say;
+    times never fall, and an arrow leaves one slice and reaches one."""
+    processes: dict[int, int] = {}
+    counters: dict[int, bool] = {}
+    times: defaultdict[int, int] = defaultdict(int)
+    leaves, reaches = Counter[int](), Counter[int]()
+    for packet in packets:
+        if packet.HasField("track_descriptor"):
+            described = packet.track_descriptor
+            assert described.uuid not in {0, *processes, *counters}
+            if described.HasField("process"):
+                assert described.process.pid not in {0, *processes.values()}
+                processes[described.uuid] = described.process.pid
+            else:
+                assert described.parent_uuid in processes
+                counters[described.uuid] = described.HasField("counter")
+        elif packet.HasField("track_event"):
+            event = packet.track_event
+            assert counters[event.track_uuid] == (event.type == TrackEvent.TYPE_COUNTER)
+            assert times[event.track_uuid] <= packet.timestamp
+            times[event.track_uuid] = packet.timestamp
+            leaves.update(event.flow_ids)
+            reaches.update(event.terminating_flow_ids)
+    assert leaves == reaches == Counter(leaves.keys())
+
+
+def check_chrome(events: list[dict[str, Any]]) -> None:
+    """Fail where a trace breaks a rule of the Trace Event Format.
+
+    Rows and processes have names before anything is on them; slices of a row nest; arrows begin and end within
+    slices, the end not before the begin.
+    """
+    named: set[tuple[int, int]] = set()
+    slices: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    ends: dict[str, dict[int, tuple[tuple[int, int], int]]] = {"s": {}, "f": {}}
+    for event in events:
+        place = event["pid"], event.get("tid", 0)
+        match event["ph"]:
+            case "M":
+                assert event["name"] in ("process_name", "process_sort_index", "thread_name", "thread_sort_index")
+                named |= {place} if event["name"].endswith("_name") else set()
+            case "X":
+                assert place in named
+                assert event["dur"] >= 0
+                slices[place].append((begin := _ns(event["ts"]), begin + _ns(event["dur"])))
+            case "s" | "f" as kind:
+                assert event["id"] not in ends[kind]
+                ends[kind][event["id"]] = place, _ns(event["ts"])
+            case "C":
+                assert (event["pid"], 0) in named
+                assert all(isinstance(value, int | float) for value in event["args"].values())
+            case other:
+                raise AssertionError(f"an event of kind {other}")
+    for row in slices.values():
+        open_: list[int] = []
+        for begin, end in sorted(row, key=lambda span: (span[0], -span[1])):
+            while open_ and open_[-1] <= begin:
+                open_.pop()
+            assert not open_ or end <= open_[-1]
+            open_.append(end)
+    assert ends["s"].keys() == ends["f"].keys()
+    for number, end in ends["f"].items():
+        begin = ends["s"][number]
+        assert begin[1] <= end[1]
+        for place, time in (begin, end):
+            assert any(first <= time <= last for first, last in slices[place])
+
+
+def _ns(us: float) -> int:
+    """Nanoseconds, which are whole."""
+    found = round(1000 * us)
+    assert abs(1000 * us - found) < 1e-3
+    return found
 
 
 def _known(packet: TracePacket, names: dict[str, dict[int, str]]) -> None:

@@ -37,6 +37,11 @@ class Change:
         return figures.name
 
     @property
+    def alone(self) -> str:
+        """'new' or 'gone' where there is nothing to compare with; '' otherwise."""
+        return "new" if self.before is None else "gone" if self.after is None else ""
+
+    @property
     def lost_cycles(self) -> int:
         """More cycles than before; negative where it got faster, 0 where there is nothing to compare with."""
         return self.after.cycles - self.before.cycles if self.before and self.after else 0
@@ -179,18 +184,22 @@ def print_changes(changes: Sequence[RunChange], console: Console) -> None:
         table.add_column(name, justify="right")
     table.add_column("bits", no_wrap=True)
     for change in changes:
-        table.add_row(change.total.name, *_cells(change.total), style="bold")
+        table.add_row(_named(change.total), *_cells(change.total), style="bold")
         for layer in change.layers:
-            table.add_row(f"  {layer.name}", *_cells(layer))
+            table.add_row(f"  {_named(layer)}", *_cells(layer))
     console.print(table, highlight=False)
+
+
+def _named(change: Change) -> str:
+    return ", ".join(filter(None, (change.name, change.alone)))
 
 
 def _cells(change: Change) -> list[str]:
     before, after = change.before, change.after
     if before is None or after is None:
-        only, word = (after, "new") if after else (before, "gone")
+        only = after or before
         assert only is not None
-        return [f"{only.cycles:,}", f"{only.moved:,}", f"{only.estimated_cycles:,}", word]
+        return [f"{only.cycles:,}", f"{only.moved:,}", f"{only.estimated_cycles:,}", ""]
     bits = {(True, True): "", (True, False): "DIFFER", (False, True): "equal again", (False, False): "differ still"}
     return [
         _cell(before.cycles, after.cycles),
@@ -215,7 +224,9 @@ def describe_verdict(changes: Sequence[RunChange], count: int, tolerance: float,
     runs = f"{count} run{'s' * (count != 1)}"
     if not changes:
         return f"{runs} as in {what}: no cycle, byte, estimate or bit changed"
-    told = f"{len(changes)} of {runs} changed against {what}"
+    new, gone = (sum(change.total.alone == word for change in changes) for word in ("new", "gone"))
+    told = f"{len(changes) - new - gone} of {runs} changed against {what}"
+    told += "".join(f", {number} {word}" for number, word in ((new, "new"), (gone, "gone")) if number)
     if worse:
         return f"{told}; worse{past}, or a layer of it: {', '.join(worse)}"
     return f"{told}; nothing got worse{past}"

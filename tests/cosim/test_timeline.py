@@ -36,7 +36,7 @@ from tb.timeline.events import RTL, Slice, Timeline, core_track
 from tb.timeline.sums import differences
 from tests.chips import CHIPS, FOUR_CORES
 from tests.cosim.test_run import Recorder
-from tests.timelines import nested, read_perfetto
+from tests.timelines import check_chrome, nested, read_perfetto
 
 CHIP = FOUR_CORES
 UNITS = ("load", "compute", "store")
@@ -220,6 +220,7 @@ def test_the_file_holds_the_timeline(traced: Traced, lenet5: Workload) -> None:
     assert json_file is not None
     events = json.loads(json_file.read_text())["traceEvents"]
     assert sum(event["ph"] == "X" for event in events) == len(timeline.slices)
+    check_chrome(events)
 
 
 @pytest.mark.parametrize("kind", [

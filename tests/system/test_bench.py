@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,8 +67,11 @@ def test_the_page_of_a_run_shows_the_numbers_of_its_summary(folder: Path, tmp_pa
         """
         await drawn;
         const figure = (key) => document.getElementById(key);
-        const causes = figure("causes"), mesh = figure("mesh");
-        const sums = Object.fromEntries(causes.data.map((trace) => [trace.name, trace.y.reduce((a, b) => a + b)]));
+        const mesh = figure("mesh");
+        const traces = (key) => figure(key).data.map(({ name, mode, yaxis, x, y }) => (
+          { name, mode, yaxis, x: [...x], y: [...y] }));
+        const charts = Object.fromEntries(["causes", "roofline", "estimate", "bytes", "energy"].map(
+          (key) => [key, traces(key)]));
         const steps = mesh.layout.sliders[0].steps;
         await Plotly[steps.at(-1).method](mesh, ...steps.at(-1).args);
         const table = document.querySelector(".sortable"), column = (n) => [...table.tBodies[0].rows].map(
@@ -83,7 +87,7 @@ def test_the_page_of_a_run_shows_the_numbers_of_its_summary(folder: Path, tmp_pa
         HTMLAnchorElement.prototype.click = function () { name = this.download; };
         figure("save").click();
         return {
-          verdict: document.querySelector(".verdict").innerText, sums, sorted, name, saved: await saved,
+          verdict: document.querySelector(".verdict").innerText, charts, sorted, name, saved: await saved,
           drawn: [...document.querySelectorAll(".figure")].filter((each) => each.querySelector(".main-svg")).length,
           steps: steps.map((step) => step.label), heat: mesh.data[1].z.flat().filter((z) => z !== null),
           boxes: [...document.querySelectorAll(".figure")].map((each) => each.scrollWidth - each.clientWidth),
@@ -92,7 +96,7 @@ def test_the_page_of_a_run_shows_the_numbers_of_its_summary(folder: Path, tmp_pa
         tmp_path,
     )
     assert found["verdict"] == f"\u2714 {summary['cycles']:,} cycles, every bit equal"
-    assert found["sums"] == pytest.approx({words: summary["compute_cycles"][cause] for cause, words in CAUSES.items()})
+    _check_charts(found["charts"], summary)
     assert found["drawn"] == len(found["boxes"]) == 6
     assert max(found["boxes"]) <= 0, "no figure is wider than its place"
     (launch,) = summary["layers"]
@@ -104,3 +108,36 @@ def test_the_page_of_a_run_shows_the_numbers_of_its_summary(folder: Path, tmp_pa
     mesh = json.loads((folder / RUN / "mesh.json").read_text())
     last = mesh["launches"][0]["parts"][-1]
     assert sorted(found["heat"]) == sorted(round(flits / last["cycles"], 4) for flits in last["flits"])
+
+
+def _check_charts(charts: dict[str, list[dict[str, Any]]], summary: dict[str, Any]) -> None:
+    """Hold what is drawn of each layer against the summary."""
+    (launch,) = summary["layers"]
+    parts = launch["parts"]
+
+    def bars(key: str) -> list[tuple[str, list[float]]]:
+        return [(trace["name"], trace["y"]) for trace in charts[key]]
+
+    def points(key: str, yaxis: str | None = None) -> list[tuple[float, float]]:
+        marked = [trace for trace in charts[key] if "markers" in trace["mode"] and trace.get("yaxis") == yaxis]
+        of_layers = [trace for trace in marked if "link" not in trace["name"]]
+        return sorted(point for trace in of_layers for point in zip(trace["x"], trace["y"], strict=True))
+
+    assert bars("causes") == [
+        (words, [each["compute_cycles"][cause] for each in parts]) for cause, words in CAUSES.items()
+    ]
+    assert sum(sum(y) for _, y in bars("causes")) == pytest.approx(summary["cycles"], abs=2)
+    assert bars("bytes") == [(kind, [each["dram_bytes"][kind] for each in parts]) for kind in summary["dram_bytes"]]
+    energies = [
+        (kind, [each["energy"][name][kind] for each in parts])
+        for name in summary["energy_units"]
+        for kind, count in summary["energy"][name]["of"].items()
+        if count
+    ]
+    assert bars("energy") == energies
+    roofline = [(each["macs"] / sum(each["dram_bytes"].values()), each["macs"] / each["cycles"]) for each in parts]
+    assert points("roofline") == [pytest.approx(point) for point in sorted(roofline)]
+    both = [(each["cycles"], each["estimated_cycles"]) for each in (*parts, launch)]
+    assert points("estimate", "y") == sorted(both)
+    errors = sorted((rtl, guess / rtl - 1) for rtl, guess in both)
+    assert points("estimate", "y2") == [pytest.approx(point) for point in errors]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from tb.errors import BenchError
 from tb.run.options import RunOptions
 from tb.timeline.events import ESTIMATE, RTL, Arrow, Count, Slice, Timeline, core_track, memory_track, whole_track
 from tb.timeline.files import FORMS, parse_form
-from tests.timelines import nested, read_perfetto
+from tests.timelines import check_chrome, nested, read_perfetto
 
 COMPUTE, LOAD = core_track(RTL, 10, "compute"), core_track(RTL, 2, "load")
 
@@ -49,6 +50,7 @@ def test_perfetto_holds_slices_facts_arrows_and_counts(timeline: Timeline) -> No
 
 def test_json_holds_the_same(timeline: Timeline) -> None:
     events = json.loads(FORMS["json"].write(timeline))["traceEvents"]
+    check_chrome(events)
     slices = [event for event in events if event["ph"] == "X"]
     assert (slices[0]["ts"], slices[0]["dur"]) == (0.03, 0.07), "a cycle is a nanosecond"
     assert [one["name"] for one in slices] == [one.name for one in timeline.slices]
@@ -69,6 +71,22 @@ def test_slices_that_cross_are_told_from_those_that_nest(timeline: Timeline) -> 
     assert nested(timeline)
     timeline.slices.append(Slice(COMPUTE, 20, 40, "crosses the end of the wait"))
     assert not nested(timeline)
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda events: events.pop(0),
+    lambda events: events.append(next(event for event in events if event["ph"] == "s")),
+    lambda events: next(event for event in events if event["ph"] == "f").update(ts=0.001),
+    lambda events: next(event for event in events if event["ph"] == "X").update(dur=0.08),
+    lambda events: events.remove(next(event for event in events if event["ph"] == "f")),
+])  # fmt: skip
+def test_a_broken_rule_of_the_format_is_noticed(timeline: Timeline, spoil: Callable[[list], None]) -> None:
+    timeline.slices.append(Slice(COMPUTE, 105, 115, "conv2 COMPUTE"))
+    events = json.loads(FORMS["json"].write(timeline))["traceEvents"]
+    check_chrome(events)
+    spoil(events)
+    with pytest.raises((AssertionError, KeyError)):
+        check_chrome(events)
 
 
 def test_a_wrong_form_is_refused_and_so_is_another_simulator() -> None:

@@ -12,6 +12,7 @@ from enum import IntEnum, IntFlag
 
 __all__ = [
     "COUNTER_BITS",
+    "DATA_COUNTERS",
     "ENGINE_PIXELS",
     "ID_VALUE",
     "NO_NODE",
@@ -228,6 +229,10 @@ STATIC_COUNTERS = frozenset({
 """Numbers of the counters of a core that its program decides, whatever the data and the timing.
 
 So are FLITS_IN and FLITS_OUT, but for the blocks of instructions that its fetch unit reads behind an END."""
+
+
+DATA_COUNTERS = frozenset({EngineCounter.SPARSE_PAIRS, EngineCounter.SPARSE_EMPTY})
+"""Numbers of the counters of a core that its program and its data decide, whatever the timing."""
 
 
 class UnitState(IntEnum):

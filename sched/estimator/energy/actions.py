@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from estimator.energy.constants import SIZED, ConstantSet
-from estimator.events import Events
+from estimator.events import UPDATES, Events
 from rtl.contract.engines import ENGINES
 from rtl.contract.params import ChipParams, CoreParams
-from rtl.contract.regs import CoreCounter, EventCounter
+from rtl.contract.regs import CoreCounter, EngineCounter, EventCounter
 
 __all__ = ["CLASSES", "Action", "actions_of"]
 
@@ -130,7 +130,32 @@ def _of_engine(name: str, engine: str, core: CoreParams, count: Callable[..., Co
             Action(name, "maximum", "mac", "maximum", lanes, count(EventCounter.TAP_MAXIMA)),
             Action(name, "shift", "registers", "register_byte", lanes * (core.tap_columns + 4.0), pixels),
         ]
+    if engine == "sparse":
+        return _of_sparse(name, core, count)
     return [
         Action(name, "mac", "mac", "mac", lanes, pixels),
         Action(name, "shift", "registers", "register_byte", 5.0 * lanes, pixels),
+    ]
+
+
+def _of_sparse(name: str, core: CoreParams, count: Callable[..., Count]) -> list[Action]:
+    """Actions of the sparse engine: by pair, by item (its pixels are items), and by update.
+
+    A pair takes a weight from the PE's list, an activation from a slot, clears its bit of the mask, and adds to a sum
+    of 32 bits. An item takes the masks of all PEs out of their memory and goes into a slot with them: R activations of
+    9 bits, less zero, and a bit for each of R x C weights. An update takes the sums of all PEs through a register of
+    their own, and adds up the lanes.
+    """
+    spec = ENGINES["sparse"]
+    items, updates = count(spec.pixels_counter), count(UPDATES + spec.code)
+    masks = core.rows * core.cols / 8
+    positions = core.rows * core.cols / (core.sparse_lanes * core.sparse_columns)
+    pair = 1.0 + 1.0 + positions / 8 + 4.0
+    return [
+        Action(name, "mac", "mac", "mac", 1.0, count(EngineCounter.SPARSE_PAIRS)),
+        Action(name, "pair", "registers", "register_byte", pair, count(EngineCounter.SPARSE_PAIRS)),
+        Action(name, "read_masks", "weights", "sram_read_byte", masks, items, core.sparse_items * masks),
+        Action(name, "slot", "registers", "register_byte", core.rows * 9 / 8 + masks, items),
+        Action(name, "collect", "registers", "register_byte", 4.0 * core.sparse_lanes * core.cols, updates),
+        Action(name, "add", "accumulators", "add", (core.sparse_lanes - 1.0) * core.cols, updates),
     ]

@@ -6,6 +6,6 @@ behind the END of a stream (`Events.ahead`).
 
 from estimator.events.network import Routes, routes_of
 from estimator.events.predict import predict, predict_parts
-from estimator.events.record import Events
+from estimator.events.record import UPDATES, Events
 
-__all__ = ["Events", "Routes", "predict", "predict_parts", "routes_of"]
+__all__ = ["UPDATES", "Events", "Routes", "predict", "predict_parts", "routes_of"]

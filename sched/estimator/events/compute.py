@@ -13,6 +13,7 @@ import numpy as np
 
 from estimator.engines import timing_of
 from estimator.engines.engine import Fields, Pass
+from estimator.events.record import UPDATES
 from rtl.contract.engines import ENGINES
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import CoreCounter, EventCounter
@@ -21,7 +22,7 @@ __all__ = ["compute_events"]
 
 
 def compute_events(core: CoreParams, link_bytes: int, setup: Fields, fields: Fields) -> Counter[int]:
-    """Events of one COMPUTE, by number of counter.
+    """Events of one COMPUTE, by number of counter, as `Events.counts` has them.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ def compute_events(core: CoreParams, link_bytes: int, setup: Fields, fields: Fie
     counts[spec.pixels_counter] += passes * timing.pass_pixels(streamed)
     counts[CoreCounter.PASSES] += passes
     counts[CoreCounter.ACC_WRITES] += passes * streamed.pixels
+    counts[UPDATES + spec.code] += passes * streamed.pixels
     counts[CoreCounter.ACC_READS] += (passes if fields["accumulate"] else passes - 1) * streamed.pixels
     if spec.reads_weights(setup):
         rows = max(1, streamed.columns, streamed.items) * spec.weight_rows(core)

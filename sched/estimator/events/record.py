@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
 
@@ -13,7 +13,11 @@ from rtl.contract.isa import INSTRUCTION_BYTES, TrafficClass
 from rtl.contract.params import ChipParams, Direction
 from rtl.contract.regs import CoreCounter, RouterEvent
 
-__all__ = ["Events"]
+__all__ = ["UPDATES", "Events"]
+
+UPDATES = 1 << 16
+"""In `Events.counts`, number of the accumulator updates of the engine with code 0, and so on. No counter of the
+hardware tells engines apart: ACC_WRITES has those of all together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +28,16 @@ class Events:
     ----------
     chip : ChipParams
     counts : tuple of Counter
-        Of each core, by number of counter, all but flits on the network.
+        Of each core, by number of counter, all but flits on the network; updates of each engine besides (`UPDATES`).
+        What data decide is there once somebody has told it (`with_data`).
     flows : Counter of Flow
         Flits, by source and destinations.
     read_bytes, write_bytes : Counter of (int, TrafficClass)
         That cross each memory node, by class.
     blocks : tuple of int
         Of each core, blocks of instructions up to the END of its streams; their traffic is in `flows` and `read_bytes`.
+    told : frozenset of int
+        Numbers of the counters of events that data decide (`rtl.contract.regs.DATA_COUNTERS`) and that are in `counts`.
     """
 
     chip: ChipParams
@@ -39,6 +46,7 @@ class Events:
     read_bytes: Counter[tuple[int, TrafficClass]]
     write_bytes: Counter[tuple[int, TrafficClass]]
     blocks: tuple[int, ...]
+    told: frozenset[int] = frozenset()
 
     @classmethod
     def none(cls, chip: ChipParams) -> Events:
@@ -59,7 +67,13 @@ class Events:
             self.read_bytes + other.read_bytes,
             self.write_bytes + other.write_bytes,
             tuple(a + b for a, b in zip(self.blocks, other.blocks, strict=True)),
+            self.told | other.told,
         )
+
+    def with_data(self, counts: Sequence[Mapping[int, int]]) -> Events:
+        """The same with events that data decide, of each core, by number of counter."""
+        merged = tuple(own + Counter(more) for own, more in zip(self.counts, counts, strict=True))
+        return replace(self, counts=merged, told=self.told.union(*counts))
 
     def fetching(self, blocks: Sequence[int]) -> Events:
         """The same with so many further blocks of instructions for each core."""
@@ -72,7 +86,7 @@ class Events:
                 flows[node, 1 << core] += nbytes // self.chip.link_bytes
                 read[home, TrafficClass.PROGRAM] += nbytes
         total = tuple(a + b for a, b in zip(self.blocks, blocks, strict=True))
-        return Events(self.chip, self.counts, flows, read, self.write_bytes, total)
+        return replace(self, flows=flows, read_bytes=read, blocks=total)
 
     def ahead(self, core: int, flits_in: int) -> int | None:
         """Blocks of instructions that a core has read behind the END of its streams, of the flits that came to it.

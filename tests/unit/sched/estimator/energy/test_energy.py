@@ -22,9 +22,10 @@ from estimator.energy import (
     read_ert,
     write_ert,
 )
-from estimator.events import Events
+from estimator.events import UPDATES, Events
+from rtl.contract.engines import ENGINES
 from rtl.contract.params import CoreParams, default_chip
-from rtl.contract.regs import STATIC_COUNTERS, CoreCounter, EventCounter
+from rtl.contract.regs import STATIC_COUNTERS, CoreCounter, EngineCounter, EventCounter
 
 CHIP = default_chip(2)
 
@@ -74,6 +75,25 @@ def test_every_event_has_a_price() -> None:
     without = Prices("mine", "pJ", {key: value for key, value in prices.of.items() if key[1] != "maximum"})
     with pytest.raises(EnergyError, match=r"mine: no price for action 'maximum' of 'chip.core_0.tap'"):
         energy_of(_events(tap_maxima=1), without)
+
+
+def test_a_sparse_engine_pays_for_pairs_items_and_updates() -> None:
+    chip = default_chip(1, CoreParams(rows=64, cols=64, acc_entries=256, engines=("sparse", "tap")))
+    (narrow,) = load_prices(chip, "narrow")
+    spec = ENGINES["sparse"]
+
+    def spent(number: int) -> dict[str, float]:
+        events = Events.none(chip).with_data([{number: 10}])
+        return {kind: value for kind, value in energy_of(events, narrow).of.items() if value}
+
+    # A list's byte, an activation, 16 bits of a mask, a sum of 32 bits.
+    assert spent(EngineCounter.SPARSE_PAIRS) == pytest.approx({"mac": 3, "registers": 10 * 8 * 0.144})
+    # Masks of 64 x 64 bits out of a bank of 16 such, 8 KB; with 64 activations of 9 bits into a slot.
+    assert spent(spec.pixels_counter) == pytest.approx(
+        {"weights": 10 * 512 * 1.25, "registers": 10 * (512 + 72) * 0.144}
+    )
+    # 8 lanes of 64 sums of 32 bits.
+    assert spent(UPDATES + spec.code) == pytest.approx({"registers": 10 * 2048 * 0.144, "accumulators": 10 * 448 * 0.1})
 
 
 def test_a_set_of_ones_own_may_change_some_constants(tmp_path: Path) -> None:

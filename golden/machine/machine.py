@@ -9,7 +9,7 @@ STORE its accumulators, at a single instant: a program that overwrites operands 
 running shows only as an order in which it comes first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
@@ -30,7 +30,6 @@ from rtl.contract.regs import CoreCounter, ErrorCode, EventCounter
 __all__ = ["Machine"]
 
 Fields = dict[str, int]
-
 
 
 @lru_cache(1 << 14)
@@ -60,6 +59,7 @@ class Machine:
         fill_seed: int | None = None,
         active_cores: int = -1,
         undefined: int = UNDEFINED,
+        borders: Mapping[int, Sequence[int]] | None = None,
     ) -> Result:
         """Run to the end of all streams, to the first error or to a deadlock.
 
@@ -77,6 +77,9 @@ class Machine:
             Bit per core that runs, as in register ACTIVE_CORES.
         undefined : int
             int32 for the accumulator lanes that the instruction set leaves undefined. Correct programs leave it there.
+        borders : dict of int to sequence of int, optional
+            By core, in front of which instructions of its compute stream its counts are noted (`CoreState.noted`), in
+            ascending order.
         """
         unit_bytes = max(INSTRUCTION_BYTES, self.chip.link_bytes)
         for what, value in (("program_base", program_base), ("program_stride", program_stride)):
@@ -84,7 +87,7 @@ class Machine:
                 raise ValueError(f"{what} is {value:#x}: it must be a multiple of {unit_bytes}")
         if memory.dtype != np.uint8 or memory.ndim != 1 or not memory.flags.c_contiguous:
             raise ValueError(f"memory is {memory.dtype}{list(memory.shape)}: it must be contiguous uint8[N]")
-        run = _Run(self.chip, memory, order_seed, fill_seed, undefined)
+        run = _Run(self.chip, memory, order_seed, fill_seed, undefined, borders or {})
         return run.result(program_base, program_stride, active_cores)
 
 
@@ -100,6 +103,7 @@ class _UnitActor(Actor):
         self.ended = False
         self.fencing = False
         self.writes_under_way = 0
+        self.borders = list(run.borders.get(core.index, ())) if unit == Unit.COMPUTE else []
         self._advance()
 
     def missing(self) -> tuple[int, ...]:
@@ -121,6 +125,9 @@ class _UnitActor(Actor):
             self.fencing = self.writes_under_way > 0
             if self.fencing:
                 return False
+        while self.borders and self.borders[0] == self.index:
+            self.core.noted.append(self.core.counts.copy())
+            del self.borders[0]
         self.core.counts[CoreCounter.INSTRUCTIONS] += 1
         self.run.execute(self)
         if self.opcode == Opcode.END:
@@ -151,9 +158,16 @@ class _Run:
     """State of one run."""
 
     def __init__(
-        self, chip: ChipParams, memory: np.ndarray, order_seed: int | None, fill_seed: int | None, undefined: int
+        self,
+        chip: ChipParams,
+        memory: np.ndarray,
+        order_seed: int | None,
+        fill_seed: int | None,
+        undefined: int,
+        borders: Mapping[int, Sequence[int]],
     ) -> None:
         self.chip = chip
+        self.borders = borders
         self.memory = memory
         whole = len(memory) // chip.link_bytes
         self.blocks = memory[: whole * chip.link_bytes].view(np.int8).reshape(whole, chip.link_bytes)

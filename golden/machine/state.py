@@ -45,6 +45,8 @@ class CoreState:
         Events that do not depend on timing (`rtl.contract.regs.STATIC_COUNTERS`).
     marks : list of int
         Marks that the compute unit has passed, in their order; always empty without a trace memory.
+    noted : list of Counter
+        The counts, as they were in front of each border that was asked for.
     flits_in, flits_out : int
         Flits of data from memory nodes and cores, and of a STORE's data. Hardware counts requests, signals,
         acknowledgements and programs besides.
@@ -68,6 +70,7 @@ class CoreState:
         self.pool: dict[str, int] | None = None
         self.counts: Counter[int] = Counter()
         self.marks: list[int] = []
+        self.noted: list[Counter[int]] = []
         self.flits_in = 0
         self.flits_out = 0
         self._workspace = np.empty(0, np.uint8)

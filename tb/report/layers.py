@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tb.report.mesh import Load, Mesh
-from tb.report.summary import CAUSES, CLASSES, LayerSummary, Summary, largest_loss, percent, signed
+from tb.report.summary import CAUSES, CLASSES, SPARSE, LayerSummary, Summary, largest_loss, percent, signed
 
 __all__ = ["LayerColumn", "LayerRow", "by_name", "describe_loss", "layer_columns", "layer_rows", "layers_csv"]
 
@@ -104,6 +104,8 @@ def layer_columns(summary: Summary) -> list[LayerColumn]:
             LayerColumn(f"energy_{name}_{unit}", f"{name}, {unit}", _energy(name), lambda energy: f"{energy:.3g}")
             for name, unit in summary.energy_units.items()
         ),
+        LayerColumn("speed_up", "over dense", lambda row: row.layer.speed_up, lambda ratio: f"{ratio:.2f}x"),
+        *(LayerColumn(f"sparse_{name}", words, _sparse(name), _count) for name, words in SPARSE.items()),
         LayerColumn("bit_exact", "bits", lambda row: row.layer.bit_exact, lambda exact: "equal" if exact else "DIFFER"),
         LayerColumn("on_host", "on the host", lambda row: row.layer.on_host),
         LayerColumn("mapping", "mapping", lambda row: row.layer.mapping or None),
@@ -165,6 +167,10 @@ def _bytes(kind: str) -> Callable[[LayerRow], int | None]:
 
 def _energy(name: str) -> Callable[[LayerRow], float | None]:
     return lambda row: sum(row.layer.energy[name].values()) if name in row.layer.energy else None
+
+
+def _sparse(name: str) -> Callable[[LayerRow], float | None]:
+    return lambda row: row.layer.sparse.get(name)
 
 
 def _count(value: float) -> str:

@@ -14,6 +14,8 @@ from tb.files import write_atomically
 __all__ = [
     "CAUSES",
     "CLASSES",
+    "IDLE",
+    "SPARSE",
     "VERSION",
     "LayerSummary",
     "PartSummary",
@@ -41,6 +43,24 @@ CAUSES = {
     "done": "finished before the last core",
 }
 """What a compute unit does in a cycle: the COMPUTE counters of `rtl.contract.regs.CoreCounter`, in words."""
+IDLE = {
+    "empty": "items without a product",
+    "starved": "waiting for items",
+    "blocked": "waiting for sums to be collected",
+    "resting": "engine not at work",
+}
+"""Why a PE of a sparse engine makes no product in a cycle, in words."""
+SPARSE = {
+    "pairs": "products",
+    "skipped": "products left out",
+    "items": "items",
+    **{cause: f"PE-cycles: {words}" for cause, words in IDLE.items()},
+    "weight_bytes": "compressed weights, bytes",
+    "dense_weight_bytes": "dense weights, bytes",
+    "dense_cycles": "cycles on a dense array",
+}
+"""Figures of what sparse engines do (`tb.run.sparsity`), in words. Those of a layer alone that need time, and those of
+idle PEs but for `empty`, are known where the layer is a launch of its own."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,7 @@ class PartSummary:
     dram_bytes: Mapping[str, int] = field(default_factory=dict)
     compute_cycles: Mapping[str, float] = field(default_factory=dict)
     energy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    sparse: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,14 @@ class LayerSummary:
     """Cycles between which such a launch lies in nine cases of ten (`estimator.bands`), where that is known."""
     energy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By set of constants and class (`estimator.energy`); empty of the host."""
+    sparse: Mapping[str, float] = field(default_factory=dict)
+    """What sparse engines did (`SPARSE`), as far as it is known; empty where they did nothing."""
+
+    @property
+    def speed_up(self) -> float | None:
+        """Over a dense array with as many multipliers, estimated; of estimated cycles where nothing was simulated."""
+        cycles = self.cycles or self.estimated_cycles
+        return self.sparse["dense_cycles"] / cycles if cycles and "dense_cycles" in self.sparse else None
 
     @property
     def edp(self) -> dict[str, float]:
@@ -112,7 +141,7 @@ class LayerSummary:
                 self, name=part.name, op=part.op, cycles=part.cycles or 0, estimated_cycles=part.estimated_cycles,
                 macs=part.macs, utilization=part.macs / (pe_count * part.cycles) if part.cycles else 0.0,
                 dram_bytes=part.dram_bytes, compute_cycles=part.compute_cycles, mapping=part.mapping, parts=(),
-                energy=part.energy, estimated_interval=None,
+                energy=part.energy, estimated_interval=None, sparse=part.sparse,
             )
             for part in self.parts
         ]  # fmt: skip
@@ -215,9 +244,7 @@ class Summary:
     def estimated_interval(self) -> tuple[float, float] | None:
         """Of all layers, for errors that all go the same way: more than nine runs of ten lie in it."""
         chip = [layer for layer in self.layers if not layer.on_host]
-        return whole_interval(
-            [layer.estimated_cycles for layer in chip], [layer.estimated_interval for layer in chip]
-        )
+        return whole_interval([layer.estimated_cycles for layer in chip], [layer.estimated_interval for layer in chip])
 
     @property
     def layers_inside(self) -> tuple[int, int] | None:
@@ -291,6 +318,13 @@ class Summary:
         return found
 
     @property
+    def sparse(self) -> dict[str, float]:
+        """Figures of `SPARSE` that all launches have in which a sparse engine worked, added up."""
+        of_layers = [layer.sparse for layer in self.layers if layer.sparse]
+        known = [name for name in SPARSE if of_layers and all(name in each for each in of_layers)]
+        return {name: sum(each[name] for each in of_layers) for name in known}
+
+    @property
     def sim_s(self) -> float:
         return sum(layer.sim_s for layer in self.layers)
 
@@ -303,7 +337,7 @@ class Summary:
         derived = (
             "host_layers", "cycles", "cycles_per_picture", "dram_bytes_per_picture", "macs", "utilization",
             "efficiency", "dram_bytes", "compute_cycles", "estimated_cycles", "estimated_interval",
-            "layers_inside", "estimate_error", "sim_s", "sim_hz", "energy",
+            "layers_inside", "estimate_error", "sim_s", "sim_hz", "energy", "sparse",
         )  # fmt: skip
         facts = asdict(self)
         layers = facts.pop("layers")
@@ -351,9 +385,7 @@ def _known(kind: type[T], facts: Mapping[str, Any]) -> T:
     return kind(**{name: facts[name] for name in names})
 
 
-def whole_interval(
-    cycles: Sequence[float], intervals: Sequence[Sequence[float] | None]
-) -> tuple[float, float] | None:
+def whole_interval(cycles: Sequence[float], intervals: Sequence[Sequence[float] | None]) -> tuple[float, float] | None:
     """The sums of lower and of upper limits; a launch without limits counts as it is expected. None without any."""
     if not any(intervals):
         return None

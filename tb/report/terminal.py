@@ -16,6 +16,7 @@ from rich.text import Text
 from golden.int8.quant import QuantisationError
 from tb.report.densities import density_lines
 from tb.report.layers import describe_loss, layer_columns, layer_rows
+from tb.report.sparse import sparse_lines
 from tb.report.summary import CAUSES, Summary, describe_forecast, percent, signed
 
 __all__ = ["PIPE_WIDTH", "energy_line", "notes", "plain_text", "print_summary", "print_waves", "shorten", "troubles"]
@@ -205,6 +206,7 @@ def notes(summary: Summary) -> Iterator[str]:
     yield from _output_notes(summary)
     yield from _runtime_notes(summary)
     yield from density_lines(summary)
+    yield from sparse_lines(summary)
     if summary.calibration_note:
         yield summary.calibration_note
     if summary.input_note:

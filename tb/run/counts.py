@@ -47,9 +47,9 @@ class LaunchEvents:
 def check_counts(events: Events, counters: Mapping[str, Any]) -> str:
     """What is wrong with the counters of a launch that its instructions determine, in words; '' if nothing is.
 
-    All that do not depend on time are compared, of cores, routers and memory nodes, for equality. Blocks of
-    instructions that a fetch unit read behind an END, which depend on time, are found from the flits that came to its
-    core; what they add to other counters must then be there as well.
+    All that do not depend on time are compared, of cores, routers and memory nodes, for equality, and those that data
+    decide if the events have them. Blocks of instructions that a fetch unit read behind an END, which depend on time,
+    are found from the flits that came to its core; what they add to other counters must then be there as well.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ def _wrong(events: Events, counters: Mapping[str, Any]) -> Iterator[str]:
         numbers = ENGINES.counters(params.engines, events=chip.counters)
         wanted = {name: events.counts[core][number] for name, number in numbers.items() if number in STATIC_COUNTERS}
         yield from _unlike(f"core {core}", of_cores[core], wanted, "its program has")
+        wanted = {name: events.counts[core][number] for name, number in numbers.items() if number in events.told}
+        yield from _unlike(f"core {core}", of_cores[core], wanted, "its program and data have")
     ahead = []
     for core, got in enumerate(of_cores):
         blocks = events.ahead(core, got["flits_in"])

@@ -24,12 +24,14 @@ from tb.model.hardware import hardware_fingerprint
 from tb.report.mesh import LaunchLoad, Mesh
 from tb.report.summary import LayerSummary, PartSummary, Summary
 from tb.run.bound import lower_bound_cycles
-from tb.run.counts import LaunchEvents
+from tb.run.data_events import told_events
 from tb.run.energies import energies_of, prices_of
 from tb.run.ledger import Ledger
 from tb.run.loads import launch_load, mesh_of
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled
+from tb.run.sparsity import sparse_figures
+from tb.run.twin import twin_cycles
 from tb.run.workload import HostEnd, Workload
 from tb.sim.job import LaunchResult
 
@@ -112,8 +114,9 @@ def estimated_summary(net: str, options: RunOptions, workload: Workload, schedul
     summary = begin_summary(net, options, workload, scheduled, None)
     prices = prices_of(options.chip, options.energy)
     summary.energy_units = {each.name: each.unit for each in prices}
+    twin = twin_cycles(workload, options)
     steps = zip(scheduled.plan.steps, scheduled.estimates, scheduled.intervals, strict=True)
-    for step, estimate, interval in steps:
+    for index, (step, estimate, interval) in enumerate(steps):
         cycles, moved = (round(estimate.cycles), estimate.dram_bytes) if estimate else (0, {})
         computed = estimate.compute if estimate else {}
         done = LayerSummary(
@@ -122,8 +125,11 @@ def estimated_summary(net: str, options: RunOptions, workload: Workload, schedul
             estimated_interval=interval, parts=_estimated_parts(scheduled.plan, step, estimate),
         )  # fmt: skip
         if not isinstance(step, HostStep):
-            energy, _ = energies_of(LaunchEvents.of(options.chip, step), prices, cycles)
-            done = replace(done, energy=energy)
+            events = told_events(scheduled.plan, index, workload.expected)
+            energy, _ = energies_of(events, prices, cycles)
+            sparse, of_parts = sparse_figures(scheduled.plan, step, events, twin)
+            parts = [replace(part, sparse=some) for part, some in zip(done.parts, of_parts, strict=False)]
+            done = replace(done, energy=energy, sparse=sparse, parts=parts)
         summary.layers.append(done)
     return summary
 
@@ -136,6 +142,7 @@ def fill_summary(
     estimated_parts: Sequence[Sequence[float]] = (),
     prices: Sequence[Prices] = (),
     intervals: Sequence[tuple[float, float] | None] = (),
+    twin: Mapping[str, float] | None = None,
 ) -> Mesh:
     """Enter layers and verdict into a summary whose `failure` is known; what the mesh did, layer by layer.
 
@@ -149,6 +156,8 @@ def fill_summary(
         By which energies are told.
     intervals : sequence of (float, float) or None
         Of each step, cycles between which it is expected to lie.
+    twin : dict of str to float
+        Cycles of each layer on the dense twin of a sparse chip.
     """
     chip = plan.chip
     summary.energy_units = {each.name: each.unit for each in prices}
@@ -165,8 +174,12 @@ def fill_summary(
         if not isinstance(step, HostStep):
             events = ledger.events[index]
             energy, apart = energies_of(events, prices, result.cycles, [part.cycles or 0 for part in parts])
-            layer = replace(layer, energy=energy)
-            parts = [replace(part, energy=some) for part, some in zip(parts, apart, strict=True)]
+            sparse, of_parts = sparse_figures(plan, step, events, twin or {}, result.counters, result.cycles)
+            layer = replace(layer, energy=energy, sparse=sparse)
+            parts = [
+                replace(part, energy=some, sparse=of_part)
+                for part, some, of_part in zip(parts, apart, of_parts, strict=True)
+            ]
             load = launch_load(chip, result, events, marked)
         interval = intervals[index] if intervals else None
         summary.layers.append(replace(layer, parts=parts, estimated_interval=interval))

@@ -10,6 +10,7 @@ import numpy as np
 from scheduler.plan.program import Launch, Plan
 from tb.errors import RunError
 from tb.run.counts import LaunchEvents, check_counts
+from tb.run.data_events import told_events
 from tb.run.explain import explain
 from tb.run.launches import check_tensors, regions_of, units_of
 from tb.run.rundir import RunDir
@@ -125,7 +126,7 @@ class Ledger:
         folder = self._folder.launch(index, step.name)
         self.exact[index] = result.ok and check_tensors(folder, self._plan, step, self._board)
         if result.ok and isinstance(step, Launch):
-            self.events[index] = LaunchEvents.of(self._plan.chip, step)
+            self.events[index] = told_events(self._plan, index, self._expected)
         if self.exact[index] and isinstance(step, Launch):
             wrong = check_counts(self.events[index].whole, result.counters)
             if wrong:

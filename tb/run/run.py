@@ -20,6 +20,7 @@ from tb.run.preparation import ModelBuild, Scheduled, schedule_on_chip
 from tb.run.rundir import RunDir
 from tb.run.simulation import Simulation
 from tb.run.timelines import write_timeline
+from tb.run.twin import twin_cycles
 from tb.run.waves import write_wave_sessions
 from tb.run.workload import Workload
 from tb.sim.job import LaunchResult
@@ -64,6 +65,7 @@ class Run:
             watcher.stage("scheduling")
             workload, scheduled = schedule_on_chip(workload, options)
             self.scheduled = scheduled
+            twin = twin_cycles(workload, options)
             watcher.stage("building the simulation model")
             design, model = build.result(scheduled.plan.dram_bytes)
         plan = scheduled.plan
@@ -73,7 +75,11 @@ class Run:
         with RunDir(options.folder, mark, fresh=options.fresh) as folder:
             ledger = Ledger(plan, workload.expected, folder, timeline=options.trace is not None)
             launches = Launches(
-                plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles, timeline=options.timeline,
+                plan,
+                workload.expected,
+                folder,
+                watchdog_cycles=options.watchdog_cycles,
+                timeline=options.timeline,
                 waves=waves,
             )
             simulation = Simulation(options, model, launches, folder, ledger, watcher)
@@ -93,7 +99,7 @@ class Run:
             summary.failure = ledger.failure() or crash
             mesh = fill_summary(
                 summary, plan, ledger, scheduled.estimated_cycles, scheduled.estimated_parts, prices,
-                scheduled.intervals,
+                scheduled.intervals, twin,
             )  # fmt: skip
             if options.waves:
                 dumps = ledger.dumps()

@@ -149,8 +149,9 @@ EnergySet = Annotated[
 Prune = Annotated[
     str | None,
     typer.Option(
-        help=f"Prune the weights: a published table of densities ({', '.join(TABLES)}), one density such as 0.3, or an "
-        ".npz with a bool array for each tensor to prune, True where a weight stays. Not of .onnx files."
+        help=f"Prune the weights: a published table of densities ({', '.join(TABLES)}; :weights or :inputs behind it "
+        "for these alone), one density such as 0.3, two of weights and inputs such as 0.3,0.5, or an .npz with a bool "
+        "array for each tensor to prune, True where a weight stays. Not of .onnx files."
     ),
 ]
 RunAhead = Annotated[
@@ -316,6 +317,7 @@ def check(
     percentile: Percentile = 100.0,
     fallback: Fallback = FALLBACKS[0],
     schedule: Annotated[str | None, typer.Option(help="Kind of schedule, as of sim.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Only these layers, as of sim.")] = None,
     overlap: Annotated[bool, typer.Option(help="As of sim.")] = True,
     run_ahead: RunAhead = None,
     skip: Skip = SKIPS[0],
@@ -330,8 +332,8 @@ def check(
     request = Request(
         net=net, cores=cores, chip=chip, weights=weights, image=image, batch=parse_batch(batch), prune=prune,
         onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), name=name, latency=latency,
-        bandwidth=bandwidth, schedule=schedule, overlap=overlap, sparse=SparseOptions(run_ahead, skip, balance),
-        energy=energy,
+        bandwidth=bandwidth, schedule=schedule, layers=layers, overlap=overlap,
+        sparse=SparseOptions(run_ahead, skip, balance), energy=energy,
     )  # fmt: skip
     options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)

@@ -12,7 +12,7 @@ from golden.errors import PruneError
 from golden.net.archive import read_arrays
 from golden.net.graph import Conv2d, Graph, Linear
 from golden.pruning.magnitude import keep_largest
-from golden.pruning.shift import shift_biases
+from golden.pruning.shift import set_by_biases, shift_biases
 
 __all__ = ["TABLES", "Pruning", "load_pruning"]
 
@@ -73,29 +73,37 @@ def load_pruning(text: str, graph: Graph) -> Pruning:
     Parameters
     ----------
     text : str
-        One of `TABLES`; one density of all layers; or an .npz file with masks, bool arrays under names of weights.
-        Weights without a mask stay as they are.
+        One of `TABLES`, perhaps with ``:weights`` or ``:inputs`` behind it for these alone; one density of all layers'
+        weights; two, with a comma between, of weights and of the inputs that a ReLU's bias sets; or an .npz file with
+        masks, bool arrays under names of weights. Weights without a mask stay as they are.
 
     Raises
     ------
     PruneError
         If it is none of these, or does not fit the network.
     """
-    if text in TABLES:
-        return _of_table(text, graph)
+    table, _, part = text.partition(":")
+    if table in TABLES and part in ("", "weights", "inputs"):
+        return _of_table(table, part, graph)
     if text.lower().endswith(".npz"):
         return _of_masks(Path(text), graph)
     try:
-        density = float(text)
+        densities = [float(word) for word in text.split(",")]
+        weights, *inputs = densities
+        (of_inputs,) = inputs or (None,)
     except ValueError:
         raise PruneError(
-            f"PRUNE={text}: give a table of densities ({', '.join(TABLES)}), one density such as 0.3, or an .npz file "
-            "of masks"
+            f"PRUNE={text}: give a table of densities ({', '.join(TABLES)}), one density such as 0.3, two of weights "
+            "and of inputs such as 0.3,0.5, or an .npz file of masks"
         ) from None
-    if not 0 < density <= 1:  # NaN neither
+    if not all(0 < density <= 1 for density in densities):  # NaN neither
         raise PruneError(f"PRUNE={text}: a density must be above 0 and at most 1; 0.3 keeps 30 % of each layer")
-    note = f"{100 * density:.4g} % of each layer's weights"
-    return Pruning(graph, note, dict.fromkeys(_weight_keys(graph), density))
+    note = f"{100 * weights:.4g} % of each layer's weights"
+    kept = dict.fromkeys(_weight_keys(graph), weights)
+    if of_inputs is None:
+        return Pruning(graph, note, kept)
+    note += f", {100 * of_inputs:.4g} % of inputs behind a ReLU"
+    return Pruning(graph, note, kept, dict.fromkeys(set_by_biases(graph, kept), of_inputs))
 
 
 def _weight_keys(graph: Graph) -> dict[str, str]:
@@ -105,7 +113,8 @@ def _weight_keys(graph: Graph) -> dict[str, str]:
     }
 
 
-def _of_table(name: str, graph: Graph) -> Pruning:
+def _of_table(name: str, part: str, graph: Graph) -> Pruning:
+    """Of a table, or of its ``weights`` or ``inputs`` alone."""
     table: dict[str, Any] = tomllib.loads((_FOLDER / f"{name}.toml").read_text())
     networks = {key: value for key, value in table.items() if isinstance(value, dict)}
     layers = networks.get(graph.name, {})
@@ -115,8 +124,10 @@ def _of_table(name: str, graph: Graph) -> Pruning:
             "density such as PRUNE=0.3"
         )
     inputs = {layer: row["inputs"] for layer, row in layers.items() if "inputs" in row}
-    note = f"{name}: weights as in {table['source']}; inputs: {table['inputs_source']}"
-    return Pruning(graph, note, {layer: row["weights"] for layer, row in layers.items()}, inputs)
+    weights = {layer: row["weights"] for layer, row in layers.items()}
+    notes = {"weights": f"weights as in {table['source']}", "inputs": f"inputs: {table['inputs_source']}"}
+    note = f"{name}: {'; '.join(text for what, text in notes.items() if part in ('', what))}"
+    return Pruning(graph, note, {} if part == "inputs" else weights, {} if part == "weights" else inputs)
 
 
 def _of_masks(path: Path, graph: Graph) -> Pruning:

@@ -11,7 +11,7 @@ bits.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -20,16 +20,14 @@ from golden.net.evaluate import evaluate
 from golden.net.float_ops import iterate_float
 from golden.net.graph import Add, BatchNorm, Conv2d, Flatten, Graph, Linear, MaxPool, Node, Relu
 
-__all__ = ["shift_biases"]
+__all__ = ["set_by_biases", "shift_biases"]
 
 SHIFT_BITS = 12
 HALF_STEPS = 2 * 255
 """Halves of an int8 step between zero and the largest value of a map that is never negative."""
 
 
-def shift_biases(
-    graph: Graph, weights: dict[str, np.ndarray], inputs: Mapping[str, float], image: np.ndarray
-) -> None:
+def shift_biases(graph: Graph, weights: dict[str, np.ndarray], inputs: Mapping[str, float], image: np.ndarray) -> None:
     """Shift biases, in place, so that given parts of the inputs of layers are not zero.
 
     Parameters
@@ -58,6 +56,13 @@ def shift_biases(
             shift = _shift(value, views, density)
             weights[bias] -= shift
             value -= shift  # the evaluation goes on with it
+
+
+def set_by_biases(graph: Graph, layers: Iterable[str]) -> list[str]:
+    """Those of some layers whose density of inputs a bias sets."""
+    producers = {node.name: node for node in graph.nodes}
+    relus = {layer: _route(producers, layer)[0] for layer in layers}
+    return [layer for layer, relu in relus.items() if relu and _bias(graph, producers, relu) is not None]
 
 
 def _route(producers: Mapping[str, Node], layer: str) -> tuple[Relu | None, list[Node]]:

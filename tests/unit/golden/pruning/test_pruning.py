@@ -157,8 +157,11 @@ def test_masks_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("han2016", "PRUNE=han2016: give a table of densities (distiller2019, han2015), one density such as 0.3, or"),
+        ("han2016", "PRUNE=han2016: give a table of densities (distiller2019, han2015), one density such as 0.3, two"),
         ("han2015", "PRUNE=han2015 has densities for alexnet and vgg16 of the zoo, not for lenet5; give one density"),
+        ("han2015:both", "PRUNE=han2015:both: give a table of densities (distiller2019, han2015), one density such as"),
+        ("0.3,0.5,0.5", "PRUNE=0.3,0.5,0.5: give a table of densities (distiller2019, han2015), one density such as"),
+        ("0.3,0", "PRUNE=0.3,0: a density must be above 0 and at most 1"),
         ("0", "PRUNE=0: a density must be above 0 and at most 1"),
         ("1.5", "PRUNE=1.5: a density must be above 0 and at most 1"),
         ("nan", "PRUNE=nan: a density must be above 0 and at most 1"),
@@ -168,3 +171,16 @@ def test_masks_that_do_not_fit_are_refused(
 def test_what_is_no_pruning_is_refused(lenet5: Graph, text: str, message: str) -> None:
     with pytest.raises(PruneError, match=re.escape(message)):
         load_pruning(text, lenet5)
+
+
+def test_a_table_may_be_taken_in_part_and_two_densities_are_of_weights_and_inputs() -> None:
+    alexnet = zoo.load("alexnet")
+    whole, weights, inputs = (load_pruning(f"han2015{part}", alexnet) for part in ("", ":weights", ":inputs"))
+    assert (weights.weights, weights.inputs) == (whole.weights, {})
+    assert (inputs.weights, inputs.inputs) == ({}, whole.inputs)
+    assert "tables 4 and 5" in weights.note
+    assert "tables 4 and 5" not in inputs.note
+    # The first layer reads the picture, and c3 a sum whose bias is that of the layer in front.
+    both = load_pruning("0.2,0.4", RESIDUAL)
+    assert set(both.weights.values()) == {0.2}
+    assert both.inputs == {"c2": 0.4, "c3": 0.4, "fc": 0.4}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from tb.errors import BenchError
 from tb.experiment.point import Point
 from tb.experiment.records import Book
 
 __all__ = ["Experiment"]
+
+
+def _nothing_more(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class Experiment:
         From the records to the page, in Markdown; `<name>.svg` beside it is its picture.
     picture : callable
         From the records to the picture, an SVG. It may raise ModuleNotFoundError without the extra `plot`.
+    more : callable
+        From a summary, or a check, to facts that records keep beside those of all experiments.
+    studies : dict of str to callable
+        What is computed beside the runs, by name: figures by what they are of.
     """
 
     name: str
@@ -36,6 +45,8 @@ class Experiment:
     groups: Mapping[str, Sequence[Point]]
     page: Callable[[Book], str]
     picture: Callable[[Book], str]
+    more: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _nothing_more
+    studies: Mapping[str, Callable[[], Mapping[str, float]]] = field(default_factory=dict)
 
     @property
     def points(self) -> list[Point]:

@@ -14,7 +14,7 @@ from tb.errors import BenchError
 from tb.experiment.point import Point
 from tb.files import write_atomically
 
-__all__ = ["ESTIMATE", "RTL", "Book", "Figure", "Record", "combine"]
+__all__ = ["ESTIMATE", "RTL", "Book", "Figure", "Record", "Study", "combine", "speed_up"]
 
 RTL, ESTIMATE = "rtl", "estimate"
 """Where the figures of a record come from."""
@@ -58,11 +58,11 @@ class Record:
     @classmethod
     def of(
         cls, point: Point, source: str, summary: Mapping[str, Any] | None, failure: str | None, book: Book,
-        fingerprint: str = "",
+        fingerprint: str = "", more: Mapping[str, Any] | None = None,
     ) -> Record:  # fmt: skip
-        """The record of a run that has just ended, or is up to date."""
+        """The record of a run that has just ended, or is up to date; `more` are facts beside those that all keep."""
         facts = {name: summary[name] for name in _KEPT if name in summary} if summary else {}
-        return cls(point, source, facts, book.sources, book.commit, fingerprint, failure)
+        return cls(point, source, {**facts, **(more or {})}, book.sources, book.commit, fingerprint, failure)
 
     @property
     def cycles(self) -> int:
@@ -125,11 +125,25 @@ class Figure:
         return f"*{text}*" if self.estimated else text
 
 
+def speed_up(slow: Record, fast: Record) -> float:
+    """Of one run over another, in cycles for a picture."""
+    return slow.cycles / fast.cycles
+
+
 def combine(function: Callable[..., float | None], *figures: Figure) -> Figure:
     """A figure made of others; of none if one of them is missing."""
     values = [figure.value for figure in figures]
     value = None if any(value is None for value in values) else function(*values)
     return Figure(value, any(figure.estimated for figure in figures), any(figure.older for figure in figures))
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was computed beside the runs: figures by what they are of, and of which sources."""
+
+    figures: Mapping[str, float]
+    sources: str
+    commit: str
 
 
 @dataclass
@@ -147,6 +161,7 @@ class Book:
     commit: str
     points: Sequence[Point]
     records: dict[Point, Record] = field(default_factory=dict)
+    studies: dict[str, Study] = field(default_factory=dict)
 
     @classmethod
     def load(cls, file: Path, experiment: str, points: Sequence[Point]) -> Book:
@@ -164,10 +179,11 @@ class Book:
                 raise ValueError(f"it holds the experiment {data['experiment']!r}")
             book.sources, book.commit = data["sources"], data["commit"]
             for entry in data["points"]:
-                identity, point = entry.pop("identity"), Point(**entry.pop("point"))
+                identity, point = entry.pop("identity"), Point.of(entry.pop("point"))
                 del entry["command"]
                 if point in points and identity == _digest(point):
                     book.records[point] = Record(point, **entry)
+            book.studies = {name: Study(**study) for name, study in data.get("studies", {}).items()}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -183,6 +199,8 @@ class Book:
                 identity = {"point": entry.pop("point"), "command": point.command, "identity": _digest(point)}
                 entries.append(identity | entry)
         data = {"experiment": self.experiment, "commit": self.commit, "sources": self.sources, "points": entries}
+        if self.studies:
+            data["studies"] = {name: asdict(study) for name, study in self.studies.items()}
         write_atomically(file, (json.dumps(data, indent=1) + "\n").encode())
 
     @property
@@ -200,6 +218,13 @@ class Book:
         """Energy of one point against another's under all sets of constants; None where one is unknown."""
         found = [record.energies(figure) for point in (run, other) if (record := self.good(point)) is not None]
         return compare(*found) if len(found) == 2 and all(found) else None
+
+    def study(self, name: str, of: str) -> Figure:
+        """A figure that was computed beside the runs."""
+        study = self.studies.get(name)
+        if study is None or of not in study.figures:
+            return Figure(None)
+        return Figure(study.figures[of], older=study.sources != self.sources)
 
     def is_older(self, record: Record) -> bool:
         return record.sources != self.sources

@@ -12,7 +12,7 @@ from tb.bench.campaign import Campaign, CaseResult, Task, largest_first
 from tb.bench.console import CampaignConsole
 from tb.experiment.experiment import Experiment
 from tb.experiment.point import Forecast, Point
-from tb.experiment.records import ESTIMATE, RTL, Book, Record
+from tb.experiment.records import ESTIMATE, RTL, Book, Record, Study
 from tb.files import write_atomically
 from tb.report.files import require_pictures
 from tb.report.provenance import commit
@@ -44,7 +44,7 @@ def run_experiment(
     require_pictures()
     book = Book.load(out.with_name(f"{out.name}.json"), experiment.name, experiment.points)
     book.sources, book.commit = campaign.sources(), commit()
-    _take_kept(book, campaign)
+    _take_kept(book, experiment, campaign)
     stages = [set(group) for group in experiment.groups.values()]
 
     def stage_and_work(point: Point) -> tuple[int, float]:
@@ -52,16 +52,20 @@ def run_experiment(
 
     try:
         for result in _run(campaign, chosen, console, stage_and_work):
-            book.records[result.case] = _record(book, campaign, result.case, RTL, result)
+            book.records[result.case] = _record(book, experiment, campaign, result.case, RTL, result)
         left = [Forecast(point) for point in experiment.points if _wants_estimate(book, point)]
         if estimates and left:
             for result in _run(campaign, left, console, largest_first):
                 point = result.case.point
-                book.records[point] = _record(book, campaign, point, ESTIMATE, result)
+                book.records[point] = _record(book, experiment, campaign, point, ESTIMATE, result)
     except KeyboardInterrupt:
-        _take_kept(book, campaign)
+        _take_kept(book, experiment, campaign)
         _write(book, experiment, out)
         raise
+    if estimates:
+        for name, study in experiment.studies.items():
+            if name not in book.studies or book.studies[name].sources != book.sources:
+                book.studies[name] = Study(study(), book.sources, book.commit)
     _write(book, experiment, out)
     return book
 
@@ -80,22 +84,25 @@ def _wants_estimate(book: Book, point: Point) -> bool:
     return record is None or (record.source == ESTIMATE and book.is_older(record))
 
 
-def _take_kept(book: Book, campaign: Campaign) -> None:
+def _take_kept(book: Book, experiment: Experiment, campaign: Campaign) -> None:
     """Enter all that is up to date in the folders of runs, whoever ran it."""
     for point in book.points:
         kept = campaign.kept(point, book.sources)
         if kept is not None:
-            book.records[point] = _record(book, campaign, point, RTL, kept)
+            book.records[point] = _record(book, experiment, campaign, point, RTL, kept)
         elif _wants_estimate(book, point):
             forecast = campaign.kept(Forecast(point), book.sources)
             if forecast is not None:
-                book.records[point] = _record(book, campaign, point, ESTIMATE, forecast)
+                book.records[point] = _record(book, experiment, campaign, point, ESTIMATE, forecast)
 
 
-def _record(book: Book, campaign: Campaign, point: Point, source: str, result: CaseResult[Any]) -> Record:
+def _record(
+    book: Book, experiment: Experiment, campaign: Campaign, point: Point, source: str, result: CaseResult[Any]
+) -> Record:
     mark = campaign.runs_dir / point.name / "fingerprint"
     fingerprint = mark.read_text() if source == RTL and result.summary is not None else ""
-    return Record.of(point, source, result.summary, result.failure, book, fingerprint)
+    more = experiment.more(result.summary) if result.summary is not None else None
+    return Record.of(point, source, result.summary, result.failure, book, fingerprint, more)
 
 
 def _write(book: Book, experiment: Experiment, out: Path) -> None:

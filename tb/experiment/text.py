@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from tb.experiment.records import RTL, Book, Figure
+from tb.report.markdown import table
+from tb.report.summary import percent
 
 __all__ = [
-    "change", "condition", "count", "geometric", "mean", "megabytes", "millions", "seconds", "times", "times_exactly",
-    "verdict",
+    "Targets", "change", "condition", "count", "geometric", "mean", "megabytes", "millions", "percent", "seconds",
+    "times", "times_exactly", "verdict",
 ]  # fmt: skip
 
 
@@ -57,6 +60,26 @@ def verdict(figure: Figure, least: float | None = None, most: float | None = Non
     """Whether a figure is within limits, in the form of a figure; '-' where it is missing."""
     good = (least is None or (figure.value or 0) >= least) and (most is None or (figure.value or 0) <= most)
     return figure.text(lambda _: "met" if good else "missed")
+
+
+@dataclass
+class Targets:
+    """Lines of a page's first table: figures beside those of a paper, and judged by targets."""
+
+    rows: list[list[str]] = field(default_factory=list)
+
+    def line(
+        self, what: str, figure: Figure, form: Callable[[float], str], limit: float | None = None, *, paper: str = "",
+        at_least: bool = True,
+    ) -> None:  # fmt: skip
+        """A line; without a limit it only stands beside the paper's figure."""
+        wanted = "" if limit is None else f"{'>=' if at_least else '<='} {form(limit)}"
+        judged = "" if limit is None else verdict(figure, limit if at_least else None, None if at_least else limit)
+        self.rows.append([what, paper, wanted, figure.text(form), judged])
+
+    def table(self, paper: str) -> str:
+        """In Markdown; `paper` is what the column of the paper's figures is called."""
+        return table(["figure", paper, "target", "here", ""], self.rows)
 
 
 def condition(book: Book) -> str:

@@ -18,8 +18,9 @@ from tb.experiment.fusion.points import (
     small,
 )
 from tb.experiment.point import Point
-from tb.experiment.records import Book, Figure, Record, combine
+from tb.experiment.records import Book, Figure, Record, combine, speed_up
 from tb.experiment.text import (
+    Targets,
     change,
     condition,
     count,
@@ -27,6 +28,7 @@ from tb.experiment.text import (
     mean,
     megabytes,
     millions,
+    percent,
     seconds,
     times,
     times_exactly,
@@ -68,10 +70,6 @@ def _cycles_of(record: Record) -> float:
 
 def _megabytes_of(record: Record) -> float:
     return record.megabytes
-
-
-def _speedup(slow: Record, fast: Record) -> float:
-    return slow.cycles / fast.cycles
 
 
 def _saved(before: Record, after: Record) -> float:
@@ -116,21 +114,12 @@ DRAM bytes are of all classes, programs included. "Mean" is arithmetic unless it
 
 
 def _targets(book: Book) -> str:
-    rows: list[list[str]] = []
-
-    def row(
-        what: str, figure: Figure, form: Callable[[float], str], limit: float | None, *, paper: str = "",
-        at_least: bool = True,
-    ) -> None:  # fmt: skip
-        """A line; without a limit it only stands beside the paper's figure."""
-        wanted = "" if limit is None else f"{'>=' if at_least else '<='} {form(limit)}"
-        judged = "" if limit is None else verdict(figure, limit if at_least else None, None if at_least else limit)
-        rows.append([what, paper, wanted, figure.text(form), judged])
-
+    targets = Targets()
+    row = targets.line
     apart, layers, fused = (_arm(kind) for kind in KINDS)
     saved, saved_layers = _over_nets(book, _saved, apart, fused), _over_nets(book, _saved, layers, fused)
-    faster = _over_nets(book, _speedup, apart, fused)
-    diagonal = _over_nets(book, _speedup, _arm("apart", False), fused)
+    faster = _over_nets(book, speed_up, apart, fused)
+    diagonal = _over_nets(book, speed_up, _arm("apart", False), fused)
     first = "resnet50"
     row("DRAM traffic, mean of nine, against apart", combine(mean, *saved), change, -0.45, paper=change(PAPER_BYTES),
         at_least=False)  # fmt: skip
@@ -142,7 +131,7 @@ def _targets(book: Book) -> str:
         at_least=False)  # fmt: skip
     row("ResNet-50, cycles", book.figure(_cycles_of, fused(first)), millions, 8.3e6, at_least=False)
     row("ResNet-50, speed against apart, both overlapped", faster[0], times_exactly, 2.1, paper=times(PAPER_SPEED_50))
-    stronger = book.figure(_speedup, layers(first), fused(first))
+    stronger = book.figure(speed_up, layers(first), fused(first))
     row("ResNet-50, against layers, both overlapped", stronger, times_exactly, 1.7)
     row("ResNet-50, apart serial -> fused overlapped", diagonal[0], times_exactly, 2.65, paper=times(PAPER_SPEED_50))
     row("speed, mean of nine, against apart, both overlapped", combine(mean, *faster), times_exactly, 2.0,
@@ -154,9 +143,9 @@ def _targets(book: Book) -> str:
     row(f"ResNet-50, batch of {BATCH}, MB a picture", book.figure(_megabytes_of, batches[1]), megabytes, 11.0,
         at_least=False)  # fmt: skip
     row("the same, cycles a picture", book.figure(_cycles_of, batches[1]), millions, 4.7e6, at_least=False)
-    row("the same, speed against the batch apart, both overlapped", book.figure(_speedup, *batches), times_exactly,
+    row("the same, speed against the batch apart, both overlapped", book.figure(speed_up, *batches), times_exactly,
         2.62, paper=times(PAPER_SPEED_50))  # fmt: skip
-    ratios = _over_nets(book, _speedup, lambda net: default(net, "layers"), lambda net: default(net, "fused"))
+    ratios = _over_nets(book, speed_up, lambda net: default(net, "layers"), lambda net: default(net, "fused"))
     row("default chip, least speed of the nine against layers", combine(min, *ratios), times_exactly,
         1.0)  # fmt: skip
     repeated = [book.figure(lambda record: record.repeated, fused(net)) for net in NETS]
@@ -172,7 +161,7 @@ def _targets(book: Book) -> str:
     row("16 cores, geometric mean of the efficiency, points above layers", gain, lambda value: f"{value:+.1f}", 10.0)
     return (
         "## Against the targets, and the paper\n\n"
-        + table(["figure", "Deep Fusion", "target", "here", ""], rows)
+        + targets.table("Deep Fusion")
         + "\nThe paper's figures stand beside those that are closest in meaning; see [what differs](#what-differs).\n"
     )
 
@@ -214,7 +203,7 @@ def _cycles(book: Book) -> str:
         took = [book.figure(_cycles_of, headline(net, kind, overlap=overlap)) for kind, overlap in ARMS]
         fused = headline(net, "fused")
         speeds = [
-            book.figure(_speedup, headline(net, kind, overlap=overlap), fused)
+            book.figure(speed_up, headline(net, kind, overlap=overlap), fused)
             for kind, overlap in (("apart", True), ("layers", True), ("apart", False))
         ]
         columns.append(speeds)
@@ -230,7 +219,7 @@ def _cycles(book: Book) -> str:
         [kind, book.figure(_cycles_of, point).text(count), book.figure(_megabytes_of, point).text(megabytes)]
         for kind, point in zip(("apart", "fused"), batches, strict=True)
     ]
-    rows.append(["**fused against apart**", book.figure(_speedup, *batches).text(times),
+    rows.append(["**fused against apart**", book.figure(speed_up, *batches).text(times),
                  book.figure(_saved, *batches).text(change)])  # fmt: skip
     lines += [f"ResNet-50, a batch of {BATCH}, overlapped; a picture:", "", table(["", "cycles", "MB"], rows)]
     return "\n".join(lines)
@@ -269,8 +258,7 @@ def _costs(book: Book) -> str:
     return (
         "## What it costs, headline chip, overlapped\n\nMultiply-accumulates that are done again, of the network's "
         "(rows that two cores compute, and windows of max pools that tiles share, which `layers` has too); error of "
-        "the estimated cycles; processor time to find and write the schedule.\n\n"
-        + table(header, rows)
+        "the estimated cycles; processor time to find and write the schedule.\n\n" + table(header, rows)
     )
 
 
@@ -308,7 +296,7 @@ def _curve(book: Book) -> str:
         rows, columns = [], []
         for net in NETS:
             speeds = [
-                book.figure(_speedup, headline(net, base, rate=rate), headline(net, "fused", rate=rate))
+                book.figure(speed_up, headline(net, base, rate=rate), headline(net, "fused", rate=rate))
                 for rate in CURVE_RATES
             ]
             columns.append(speeds)
@@ -334,7 +322,7 @@ def _default(book: Book) -> str:
         points = [default(net, kind) for kind in ("layers", "fused")]
         took = [book.figure(_cycles_of, point) for point in points]
         moved = [book.figure(_megabytes_of, point) for point in points]
-        ratio = book.figure(_speedup, *points)
+        ratio = book.figure(speed_up, *points)
         ratios.append(ratio)
         target = TARGET_DEFAULT.get(net)
         if ratio.value is not None and ratio.value < 1:
@@ -377,11 +365,11 @@ def _cores16(book: Book) -> str:
         efficiency = [book.figure(_bounded, points[0], point) for point in points]
         own.append(book.figure(_bounded, points[1], points[1]))
         rows.append(
-            [net, *(figure.text(count) for figure in took), book.figure(_speedup, *points).text(times),
-             *(figure.text(_percent) for figure in (*efficiency, own[-1]))]
+            [net, *(figure.text(count) for figure in took), book.figure(speed_up, *points).text(times),
+             *(figure.text(percent) for figure in (*efficiency, own[-1]))]
         )  # fmt: skip
     means = [*_means16(book), combine(geometric, *own)]
-    rows.append(["**geometric mean**", "", "", "", *(figure.text(_percent) for figure in means)])
+    rows.append(["**geometric mean**", "", "", "", *(figure.text(percent) for figure in means)])
     header = ["network", "layers, cycles", "fused, cycles", "speed", "layers, efficiency", "fused, by the same bound",
               "fused, by its own bound"]  # fmt: skip
     return (
@@ -390,10 +378,6 @@ def _cores16(book: Book) -> str:
         "[docs/bench.md](../bench.md), and is one yardstick for both; by its own bound, which leaves out what stays "
         f"on the chip, the fused plan has more to reach.\n\n{table(header, rows)}"
     )
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
 
 
 def _differences() -> str:

@@ -6,19 +6,13 @@ It needs Matplotlib, the extra `plot`.
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Sequence
-
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.container import BarContainer
 from matplotlib.figure import Figure as Canvas
 
+from tb.experiment.drawing import bars, line, svg
 from tb.experiment.fusion.points import CURVE_RATES, KINDS, NETS, headline
 from tb.experiment.point import Point
-from tb.experiment.records import Book, Figure, Record, combine
+from tb.experiment.records import Book, Figure, Record, combine, speed_up
 from tb.experiment.text import geometric
 from tb.report.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 
@@ -28,35 +22,19 @@ SIZE = (13.0, 10.5)
 """Inches."""
 COLOURS = {"apart": ORANGE, "layers": SKY, "fused": GREEN}
 HATCHES = {"apart": "", "layers": "//", "fused": ".."}
-FAINT = 0.45
-"""Opacity of what is estimated."""
 
 
 def picture(book: Book) -> str:
     """The SVG; the same records give the same text."""
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "systomesh", "font.size": 9, "hatch.linewidth": 0.6}):
-        canvas = Canvas(figsize=SIZE, layout="constrained")
-        FigureCanvasSVG(canvas)
+
+    def draw(canvas: Canvas) -> None:
         grid = canvas.add_gridspec(3, 2, height_ratios=(1, 1, 1.1))
         _bytes(canvas.add_subplot(grid[0, :]), book)
         _arms(canvas.add_subplot(grid[1, :]), book)
         _curve(canvas.add_subplot(grid[2, 0]), book, "apart")
         _curve(canvas.add_subplot(grid[2, 1]), book, "layers")
-        buffer = io.StringIO()
-        canvas.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
 
-
-def _bars(
-    axes: Axes, place: float, width: float, figures: Sequence[Figure], label: str, colour: str, hatch: str
-) -> BarContainer:
-    """A bar a network; what is estimated is faint, what is missing leaves a gap."""
-    xs = [number + place * width for number in range(len(figures))]
-    heights = [figure.value or 0.0 for figure in figures]
-    bars = axes.bar(xs, heights, width, edgecolor="black", linewidth=0.5, color=colour, hatch=hatch, label=label)
-    for bar, figure in zip(bars.patches, figures, strict=True):
-        bar.set_alpha(FAINT if figure.estimated else 1.0)
-    return bars
+    return svg(SIZE, draw)
 
 
 def _by_network(axes: Axes, label: str, title: str, columns: int) -> None:
@@ -74,16 +52,12 @@ def _share(value: Record, whole: Record) -> float:
 def _bytes(axes: Axes, book: Book) -> None:
     for place, kind in enumerate(KINDS):
         shares = [book.figure(_share, headline(net, kind), headline(net, "apart")) for net in NETS]
-        bars = _bars(axes, place - 1, 0.27, shares, kind, COLOURS[kind], HATCHES[kind])
+        drawn = bars(axes, place - 1, 0.27, shares, kind, COLOURS[kind], HATCHES[kind])
         moved = [book.figure(lambda record: record.megabytes, headline(net, kind)) for net in NETS]
         texts = ["" if figure.value is None else f"{figure.value:.3g}" for figure in moved]
-        axes.bar_label(bars, texts, fontsize=7, padding=1)
+        axes.bar_label(drawn, texts, fontsize=7, padding=1)
     axes.set_ylim(0, 118)
     _by_network(axes, "% of apart", "DRAM traffic on the headline chip, overlapped (numbers: MB; faint: estimated)", 3)
-
-
-def _relative(slow: Record, fast: Record) -> float:
-    return slow.cycles / fast.cycles
 
 
 def _arms(axes: Axes, book: Book) -> None:
@@ -91,20 +65,20 @@ def _arms(axes: Axes, book: Book) -> None:
             ("fused", True, BLUE, "//")]  # fmt: skip
     for place, (kind, overlap, colour, hatch) in enumerate(arms):
         speeds = [
-            book.figure(_relative, headline(net, "apart", overlap=False), headline(net, kind, overlap=overlap))
+            book.figure(speed_up, headline(net, "apart", overlap=False), headline(net, kind, overlap=overlap))
             for net in NETS
         ]
         label = f"{'fused' if kind == 'fused' else 'apart'}, {'overlapped' if overlap else 'serial'}"
-        bars = _bars(axes, place - 1.5, 0.2, speeds, label, colour, hatch)
+        drawn = bars(axes, place - 1.5, 0.2, speeds, label, colour, hatch)
         texts = ["" if figure.value is None else f"{figure.value:.2f}" for figure in speeds]
-        axes.bar_label(bars, texts, fontsize=6.5, padding=1)
+        axes.bar_label(drawn, texts, fontsize=6.5, padding=1)
     axes.margins(y=0.12)
     _by_network(axes, "times apart, serial", "Speed on the headline chip (faint: estimated)", 4)
 
 
 def _curve(axes: Axes, book: Book, base: str) -> None:
     def speeds(net: str) -> list[Figure]:
-        return [book.figure(_relative, *_pair(net, base, rate)) for rate in CURVE_RATES]
+        return [book.figure(speed_up, *_pair(net, base, rate)) for rate in CURVE_RATES]
 
     balances = [512 / rate for rate in CURVE_RATES]
     means = [combine(geometric, *figures) for figures in zip(*map(speeds, NETS), strict=True)]
@@ -112,12 +86,7 @@ def _curve(axes: Axes, book: Book, base: str) -> None:
     lines = [(net, speeds(net), colour, marker, "-") for net, colour, marker in chosen]
     lines.append(("geometric mean of nine", means, "black", "D", "--"))
     for label, figures, colour, marker, dashes in lines:
-        ys = [math.nan if figure.value is None else figure.value for figure in figures]
-        axes.plot(balances, ys, dashes, color=colour)
-        for x, y, figure in zip(balances, ys, figures, strict=True):
-            face = "white" if figure.estimated else colour
-            axes.plot([x], [y], marker, color=colour, markerfacecolor=face, markersize=6)
-        axes.plot([], [], dashes + marker, color=colour, label=label)  # the legend's
+        line(axes, balances, figures, label, colour, marker, dashes)
     axes.set_xscale("log", base=2)
     axes.set_xticks(balances, [f"{512 / rate:.0f}\n{2 * rate} B/cycle" for rate in CURVE_RATES])
     axes.set_xlim(balances[0] / 1.15, balances[-1] * 1.15)

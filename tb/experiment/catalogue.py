@@ -5,10 +5,11 @@ from __future__ import annotations
 from tb.errors import BenchError
 from tb.experiment.experiment import Experiment
 from tb.experiment.fusion import FUSION
+from tb.experiment.sparse import SPARSE
 
 __all__ = ["EXPERIMENTS", "find_experiment"]
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (FUSION,)}
+EXPERIMENTS = {experiment.name: experiment for experiment in (FUSION, SPARSE)}
 
 
 def find_experiment(name: str | None) -> Experiment:

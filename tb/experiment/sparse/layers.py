@@ -1,0 +1,45 @@
+"""What records keep of the layers of a run: enough to tell convolutions from the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tb.experiment.records import RTL, Record
+
+__all__ = ["conv_cycles", "conv_figures", "layers_of"]
+
+
+def layers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Layers of a summary or a check, launches in their parts, and what sparse engines did in all."""
+    return {"layers": [_kept(row) for layer in summary["layers"] for row in _rows(layer)],
+            "sparse": summary.get("sparse", {})}  # fmt: skip
+
+
+def _rows(layer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The parts of a launch if their cycles are known, otherwise itself."""
+    name = "cycles" if layer.get("cycles") else "estimated_cycles"
+    apart = [part for part in layer["parts"] if part.get(name)]
+    yield from apart if layer["parts"] and len(apart) == len(layer["parts"]) else [layer]
+
+
+def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of a layer; energies in all, without their classes."""
+    energy = {name: sum(of.values()) for name, of in row.get("energy", {}).items()}
+    names = ("name", "op", "cycles", "estimated_cycles", "macs", "sparse")
+    return {name: row[name] for name in names if name in row} | {"energy": energy}
+
+
+def _convolutions(record: Record) -> list[Mapping[str, Any]]:
+    return [layer for layer in record.facts["layers"] if layer["op"].startswith("conv") and layer["macs"]]
+
+
+def conv_cycles(record: Record) -> float:
+    """Of all convolutions of a run, with the sums and pools that are computed in their parts."""
+    name = "cycles" if record.source == RTL else "estimated_cycles"
+    return sum(layer[name] for layer in _convolutions(record))
+
+
+def conv_figures(record: Record, name: str) -> float:
+    """The sum of a figure of the sparse engines (`tb.report.summary.SPARSE`) over the convolutions."""
+    return sum(layer["sparse"][name] for layer in _convolutions(record) if layer.get("sparse"))

@@ -6,14 +6,16 @@ Times are cycles from the start of the run on.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 from rtl.contract.isa import Unit
 
 __all__ = [
     "ESTIMATE", "RTL", "Arrow", "Count", "Facts", "Slice", "Timeline", "Track", "core_track", "memory_track",
-    "wait_track", "whole_track",
+    "untangle", "wait_track", "whole_track",
 ]  # fmt: skip
 
 Facts = Mapping[str, int | str]
@@ -100,6 +102,27 @@ class Timeline:
     def tracks(self) -> list[Track]:
         """Those with anything on them, in the order in which a viewer should show them."""
         return sorted({event.track for event in (*self.slices, *self.counts)}, key=_place)
+
+
+def untangle(slices: Iterable[Slice]) -> None:
+    """Give those that would cross others of their row, and so end in the wrong place in a viewer, rows behind it.
+
+    Parameters
+    ----------
+    slices : iterable of Slice
+        All of their rows.
+    """
+    ends: defaultdict[Track, list[int]] = defaultdict(list)
+    for one in sorted(slices, key=lambda one: (one.begin, -one.end)):
+        row = one.track
+        for number in count(2):
+            open_ = ends[one.track]
+            while open_ and open_[-1] <= one.begin:
+                open_.pop()
+            if not open_ or one.end <= open_[-1]:
+                break
+            one.track = replace(row, name=f"{row.name} ({number})")
+        ends[one.track].append(one.end)
 
 
 _PROCESSES = ("chip", "core", "memory", "links")

@@ -9,7 +9,18 @@ from rtl.contract.isa import Opcode, Unit
 from rtl.contract.params import ChipParams
 from scheduler.plan.program import Launch
 from tb.report.summary import CAUSES
-from tb.timeline.events import ESTIMATE, Arrow, Facts, Slice, Timeline, Track, core_track, memory_track, wait_track
+from tb.timeline.events import (
+    ESTIMATE,
+    Arrow,
+    Facts,
+    Slice,
+    Timeline,
+    Track,
+    core_track,
+    memory_track,
+    untangle,
+    wait_track,
+)
 from tb.timeline.programs import Programs
 
 __all__ = ["expected_timeline"]
@@ -42,6 +53,8 @@ class _Listener(Trace):
         self.slices: dict[Place, Slice] = {}
         self.loads: dict[Place, Slice] = {}
         """Of each LOAD, its data as a memory node sends them."""
+        self.reads: list[Slice] = []
+        """All data that memory nodes send; those of several requests may be under way at once."""
         self.tokens: list[tuple[Place, Place, float]] = []
 
     def begin(self, core: int, unit: Unit, number: int, opcode: Opcode, time: float) -> None:
@@ -69,6 +82,7 @@ class _Listener(Trace):
             track = memory_track(ESTIMATE, memory, f"reads: {self.programs.traffic(place)}")
             one = self._slice(track, begin, end, self.programs.name(place), self.programs.facts(place))
             self.loads[place] = one
+        self.reads.append(one)
         self.timeline.slices.append(one)
 
     def released(self, source: Place, waits: Place, time: float) -> None:
@@ -80,6 +94,7 @@ class _Listener(Trace):
             for unit in Unit:
                 track = wait_track(ESTIMATE, core, unit)
                 self.timeline.slices.append(self._slice(track, self.over[core, unit], cycles, CAUSES["done"]))
+        untangle(self.reads)
         asked: set[Place] = set()
         for source, waits, time in self.tokens:
             served, at = self.loads.get(source), self._cycle(time)

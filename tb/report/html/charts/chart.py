@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from tb.report.colours import PALETTE
@@ -29,7 +30,7 @@ GRID, INK = "#e3e6e8", "#22282d"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star", "hexagon", "pentagon")
 BELOW = {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"}
 """Place of a legend that does not stand beside its figure."""
-LABEL = 22
+LABEL = 26
 """Characters of a layer's name under an axis."""
 TURNS = ((8, 0, 11), (45, 40, 11), (math.inf, 90, 9))
 """Names, up to so many, are turned by so many degrees and so large."""
@@ -122,7 +123,7 @@ def layer_layout(names: Sequence[str], **more: Any) -> dict[str, Any]:
     every = -(-len(names) // LABELS)
     shown = range(0, len(names), every)
     angle, size = next((angle, size) for count, angle, size in TURNS if len(names) <= count)
-    labels = [shorten(names[at], LABEL) for at in shown]
+    labels = [shorten(_brief(names[at]), LABEL) for at in shown]
     lengths = [len(label) * size * WIDTH for label in labels] or [0.0]
     down = round(max(lengths) * math.sin(math.radians(angle)))
     left = lengths[0] * math.cos(math.radians(angle)) if angle else 0.0
@@ -133,10 +134,19 @@ def layer_layout(names: Sequence[str], **more: Any) -> dict[str, Any]:
     looks = layout(BARS + down, barmode="stack", bargap=0.15, xaxis=places, **more)
     # Axes that make room for themselves draw all bars several times: half of what the figure takes.
     fixed = {name: looks[name] | {"automargin": False} for name in ("xaxis", "yaxis")}
-    return looks | fixed | {
-        "legend": looks["legend"] | {"traceorder": "reversed"},
-        "margin": looks["margin"] | {"b": down + TICK, "l": max(56, round(left))},
-    }
+    legend = looks["legend"] | {"traceorder": "reversed"}
+    margin = looks["margin"] | {"b": down + TICK, "l": max(56, round(left))}
+    return {**looks, **fixed, "legend": legend, "margin": margin}
+
+
+def _brief(name: str) -> str:
+    """A layer's name in which a fused operation drops what it shares with the one before: 'layer1.0.conv2+add'."""
+    parts = name.split("+")
+    found = parts[:1]
+    for before, part in pairwise(part.split(".") for part in parts):
+        shared = next((at for at, (a, b) in enumerate(zip(before, part, strict=False)) if a != b), 0)
+        found.append(".".join(part[shared:]))
+    return "+".join(found)
 
 
 def menu(buttons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from plotly.offline import get_plotlyjs_version
 
 from rtl.contract.params import Direction, MemoryNodeParams, default_chip
-from tb.report.html.charts.chart import Chart
+from tb.report.html.charts.chart import Chart, axis, layer_layout
 from tb.report.html.comparison import aligned, comparison_page
 from tb.report.html.page import LIBRARY
 from tb.report.html.report import write_html
@@ -52,6 +52,14 @@ def test_figures_are_such_as_plotly_takes_and_have_a_row_for_each_layer(name: st
 
 def test_the_library_of_the_page_is_of_the_version_that_figures_are_checked_by() -> None:
     assert re.search(r"plotly.js \(cartesian - minified\) v([\d.]+)", LIBRARY.read_text())[1] == get_plotlyjs_version()
+
+
+def test_labels_of_fused_layers_say_what_they_share_once() -> None:
+    names = ["features.0+features.2", "layer2.0.downsample.0+layer2.0.add", "conv1+pool1", "a.b+a.b", "a" * 28, "<b>"]
+    assert layer_layout(names, yaxis=axis("cycles"))["xaxis"]["ticktext"] == [
+        "features.0+2", "layer2.0.downsample.0+add", "conv1+pool1", "a.b+a.b",
+        f"{'a' * 13}\u2026{'a' * 12}", "&lt;b&gt;",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RECORDS)

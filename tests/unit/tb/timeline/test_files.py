@@ -10,7 +10,18 @@ import pytest
 from rtl.contract.params import default_chip
 from tb.errors import BenchError
 from tb.run.options import RunOptions
-from tb.timeline.events import ESTIMATE, RTL, Arrow, Count, Slice, Timeline, core_track, memory_track, whole_track
+from tb.timeline.events import (
+    ESTIMATE,
+    RTL,
+    Arrow,
+    Count,
+    Slice,
+    Timeline,
+    core_track,
+    memory_track,
+    untangle,
+    whole_track,
+)
 from tb.timeline.files import FORMS, parse_form
 from tests.timelines import check_chrome, nested, read_perfetto
 
@@ -71,6 +82,17 @@ def test_slices_that_cross_are_told_from_those_that_nest(timeline: Timeline) -> 
     assert nested(timeline)
     timeline.slices.append(Slice(COMPUTE, 20, 40, "crosses the end of the wait"))
     assert not nested(timeline)
+
+
+def test_slices_that_cross_get_rows_of_their_own_behind_theirs() -> None:
+    reads = memory_track(ESTIMATE, 0, "reads: weight")
+    spans = [(0, 10), (2, 5), (6, 12), (8, 14), (10, 20), (14, 15)]
+    slices = [Slice(reads, begin, end, "read") for begin, end in spans]
+    untangle(reversed(slices))
+    timeline = Timeline(slices)
+    assert nested(timeline)
+    assert [one.track.name.removeprefix("reads: weight") for one in slices] == ["", "", " (2)", " (3)", "", ""]
+    assert [track.name for track in timeline.tracks] == ["reads: weight", "reads: weight (2)", "reads: weight (3)"]
 
 
 @pytest.mark.parametrize("spoil", [

@@ -140,11 +140,18 @@ class Request:
         return load_workload(
             self.net, weights=self.weights, image=self.image, seed=self.seed, prune=self.prune,
             layers=self.layers, onnx=self.onnx, fuse=self.fuse, apart=not folds(self._schedule), batch=self.batch,
+            dealt=self._dealt,
         )  # fmt: skip
 
     @cached_property
     def _params(self) -> ChipParams:
         return chip_of(self.cores, self.chip)
+
+    @property
+    def _dealt(self) -> int | None:
+        """Filters of a block of the chip's sparse engines, if heavy and light ones are to share blocks."""
+        lanes = [core.cols for core in self._params.cores if "sparse" in core.engines]
+        return min(lanes) if lanes and self.sparse.balance != "none" else None
 
     @cached_property
     def _usual(self) -> str:

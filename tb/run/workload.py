@@ -12,10 +12,11 @@ import numpy as np
 from golden.errors import DisagreementError
 from golden.int8 import ops
 from golden.int8.batch import expected_of, single
+from golden.int8.dealing import dealt_filters
 from golden.int8.fallback import Feeds, RuntimeRefusal
 from golden.int8.pools import pools_before_concats
 from golden.int8.qgraph import QGraph, fed
-from golden.int8.qnodes import QHost
+from golden.int8.qnodes import QConv, QHost
 from golden.int8.quant import QuantisationError, distance, float_outputs, output_error, quantize
 from golden.layer_lists import LAYER_LISTS, load_layer_list
 from golden.net.graph import Graph
@@ -179,6 +180,7 @@ def load_workload(
     fuse: bool = True,
     apart: bool = False,
     batch: int = 1,
+    dealt: int | None = None,
 ) -> Workload:
     """Build a network of the zoo, or read an ONNX file or a list of layers; quantise it and compute every layer.
 
@@ -189,6 +191,8 @@ def load_workload(
     With `fuse`, maximum pools move in front of concatenations, so that they can be fused with convolutions. With
     `apart` they do not, and a float network is quantised with every sum as a node of its own, which rounds on its own;
     an ONNX file that is quantised already has its sums so, and is what it is.
+
+    With `dealt`, filters of fully connected layers are dealt to blocks of so many (`golden.int8.dealing`).
 
     Raises
     ------
@@ -211,7 +215,7 @@ def load_workload(
             def without(banned: Mapping[str, str]) -> Workload:
                 return load_workload(
                     net, image=image, layers=layers, onnx=replace(options, banned=banned), fuse=fuse, apart=apart,
-                    batch=batch,
+                    batch=batch, dealt=dealt,
                 )  # fmt: skip
 
             source = replace(source, without=without)
@@ -245,6 +249,13 @@ def load_workload(
         for node in selected.nodes:
             for tensors in runs:
                 if node.output not in tensors:
+                    tensors[node.output] = ops.run_node(node, tensors)
+    if dealt is not None:
+        before = {id(node.weight) for node in selected.nodes if isinstance(node, QConv)}
+        selected = dealt_filters(selected, dealt)
+        for node in selected.nodes:
+            if isinstance(node, QConv) and id(node.weight) not in before:
+                for tensors in runs:
                     tensors[node.output] = ops.run_node(node, tensors)
     first, *others = (tensors[selected.input] for tensors in runs)
     return Workload(

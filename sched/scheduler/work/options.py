@@ -12,8 +12,8 @@ __all__ = ["BALANCES", "SKIPS", "SparseOptions"]
 SKIPS = ("both", "weights", "activations")
 """Whose zeros are left out. With `activations` alone every weight is listed, zeros too."""
 BALANCES = ("pairing", "none")
-"""`pairing`: heavy and light filters share a column of PEs; `none`: filters stay in their order. The rotation of lanes
-is in the hardware, so that it is part of both."""
+"""`pairing`: heavy and light filters share a column of PEs, in fully connected layers a block, too
+(`golden.int8.dealing`); `none`: filters stay in their order. The rotation of lanes is in the hardware: part of both."""
 RUN_AHEAD = 4
 """Beyond, little is won: what is left are lists of unequal length."""
 

@@ -35,6 +35,7 @@ _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequenc
 _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py"
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
+_FILTERS, _SPARSE = "sched/scheduler/work/filters.py", "sched/scheduler/engines/sparse.py"
 _DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
 _STRIPS = "sched/scheduler/fuse/strips.py"
 _LINK, _SERIAL, _PACK = "sched/scheduler/code/link.py", "sched/scheduler/code/serial.py", "sched/scheduler/fuse/pack.py"
@@ -409,6 +410,38 @@ _SCHEDULER_FAULTS = (
         "padded = np.pad(x, ((0, 0), vertical, (left, right))",
         "padded = np.pad(x, ((0, 0), vertical, (0, left + right))",
     ),
+    Seeded(_LOWER, "the zero point stays in the bias", "bias = node.bias + node.pad_value", "bias = node.bias + 0"),
+    Seeded(_FILTERS, "groups read each other's channels", "column = group * depth - first", "column = 0"),
+    Seeded(_FILTERS, "a folded window goes by kernel rows", "spread = spread.transpose(0, 2, 1, 3)", "spread = spread"),
+    Seeded(
+        _SPARSE, "the last part of a kernel is as high as the others", "min(self.rows, kernel[0] - ky)", "self.rows"
+    ),
+    Seeded(
+        _SPARSE, "lists of a COMPUTE are as long as its first", "rounds[group : group + count].max()", "rounds[group]"
+    ),
+    Seeded(_SPARSE, "the last pass has as many words as the others", "words - whole.stop * stacked", "stacked"),
+    Seeded(_SPARSE, "every place in a word has the first one's weights", "parts[part][start]", "parts[part][0]"),
+    Seeded(_SPARSE, "a pass may fill all of the scratchpad", "twice = 2 *", "twice ="),
+    Seeded(_SPARSE, "lists may be longer than a PE holds", "longest <= core.sparse_depth and ", ""),
+    Seeded(
+        _SPARSE,
+        "chunks begin anywhere in a pass",
+        "step = lcm(work.source.word_step,",
+        "step = min(work.source.word_step,",
+    ),
+    Seeded(_EMIT, "words as kernel rows move the window down", 'rows |= {"dilation_h": 0}', "rows |= {}"),
+    Seeded(
+        _EMIT,
+        "stacked words lie a row apart",
+        'geometry |= {"tap_y": geometry["block_pitch"], ',
+        "geometry |= {",
+    ),
+    Seeded(
+        _PASSES,
+        "weights of a step are not padded to a flit",
+        "if not self.pass_bytes % align or",
+        "if self.pass_bytes or",
+    ),
 )
 
 _ESTIMATOR_FAULTS = (
@@ -544,7 +577,7 @@ _EVENT_FAULTS = (
         'passes if fields["accumulate"] else passes - 1',
         'passes if fields["accumulate"] else passes',
     ),
-    Seeded(_EV_COMPUTE, "a window has weights for each of its columns", "max(1, streamed.columns) * spec", "spec"),
+    Seeded(_EV_COMPUTE, "a window has weights for each of its columns", "max(1, streamed.columns,", "max(1,"),
     Seeded(_EV_COMPUTE, "a read ends in the next word from here on", "begins > word", "begins >= word"),
     Seeded(_EV_COMPUTE, "the window streams from its padding on", '[-setup["pad_left"]], 1', '[setup["pad_left"]], 1'),
     Seeded(_EV_COMPUTE, "places in a word go round", "whole[: len(whole) - len(a)] += whole[len(a) :]", "pass"),
@@ -589,12 +622,12 @@ GROUPS: dict[str, Group] = {
     "scheduler": Group(
         (
             _EMIT, _SEQUENCE, _DRAFT, _LINK, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
-            _PACK, _STAY, _STRIPS, _SERIAL,
+            _PACK, _STAY, _STRIPS, _SERIAL, _FILTERS, _SPARSE,
         ),
         (
             *(f"tests/unit/sched/scheduler/{part}.py" for part in (
                 "plan/test_layout", "work/test_source", "map/test_tokens", "map/test_budget", "test_alike",
-                "fuse/test_pack", "fuse/test_search", "fuse/test_stay",
+                "fuse/test_pack", "fuse/test_search", "fuse/test_stay", "engines/test_sparse",
             )),
             *(f"tests/unit/sched/test_{part}.py" for part in (
                 "resident", "random_layers", "schedule", "replay", "properties", "fused",

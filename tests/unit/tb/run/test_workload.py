@@ -10,14 +10,18 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from golden.int8 import ops
 from golden.net.weights import seeded
 from golden.zoo import load
 from rtl.contract.params import default_chip
 from scheduler.errors import PlanError
 from scheduler.plan.program import Plan
+from scheduler.work.options import SparseOptions
 from tb.errors import BenchError
+from tb.fuzz.chips import FUZZ_CHIPS
 from tb.run.options import RunOptions
 from tb.run.preparation import Scheduled, schedule_on_chip
+from tb.run.request import Request
 from tb.run.workload import OnnxOptions, Workload, load_workload, select_layers
 from tests.onnx_models import FloatBuilder, quantised_model
 
@@ -60,6 +64,19 @@ def test_a_workload_apart_has_sums_and_pools_behind_concatenations_of_its_own() 
     assert np.any(folded.expected["layer1.0.relu"] != apart.expected["layer1.0.relu"])
     pool = load_workload("squeezenet1_1", layers="features.3.squeeze..features.5", apart=True).graph.nodes[-1]
     assert (pool.op, pool.inputs) == ("maxpool", ("features.4",))
+
+
+def test_on_sparse_engines_heavy_and_light_filters_share_blocks(lenet5: Workload) -> None:
+    """Of the first two fully connected layers; what the network puts out is the same, and all else that ops says."""
+    chip = FUZZ_CHIPS["1x1_sparse"]
+    dealt = Request(net="lenet5", chip=chip).load()
+    assert dealt.expected.keys() == lenet5.expected.keys()
+    moved = [name for name, values in dealt.expected.items() if not np.array_equal(values, lenet5.expected[name])]
+    assert moved == [node.output for node in lenet5.graph.nodes if node.name in ("fc1", "fc2")]
+    again = ops.run(dealt.graph, dealt.image)
+    assert all(np.array_equal(again[name], values) for name, values in dealt.expected.items())
+    as_they_are = Request(net="lenet5", chip=chip, sparse=SparseOptions(balance="none")).load()
+    assert all(np.array_equal(values, lenet5.expected[name]) for name, values in as_they_are.expected.items())
 
 
 def test_a_model_that_is_quantised_already_is_the_same_apart(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tb.api.baseline import Baseline
     from tb.api.results import RunResult
 
-__all__ = ["baseline", "chip", "pytest_addoption", "pytest_collection_modifyitems", "run"]
+__all__ = ["baseline", "chip", "pytest_addoption", "pytest_collection_modifyitems", "pytest_terminal_summary", "run"]
 
 UPDATE, BASELINE = "--systomesh-update", "systomesh_baseline"
 FILE = "cycles.json"
@@ -36,6 +36,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if "baseline" not in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.getoption(UPDATE):
+        kept = terminalreporter.stats.get("passed", ())
+        tests = [config.rootpath / report.nodeid.partition("::")[0] for report in kept]
+        for file in dict.fromkeys(_baseline_file(config, test) for test in tests):
+            terminalreporter.write_line(f"systomesh: figures are kept in {file}")
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +88,14 @@ def baseline(request: pytest.FixtureRequest) -> Baseline:
     """Holds a run against the figures that are kept of it: `baseline(run(...))`."""
     from tb.api.baseline import Baseline
 
-    config, named = request.config, request.config.getini(BASELINE)
-    file = config.rootpath / named if named else request.path.with_name(FILE)
-    return Baseline(file, f"pytest {UPDATE}", update=bool(config.getoption(UPDATE)))
+    config = request.config
+    return Baseline(_baseline_file(config, request.path), f"pytest {UPDATE}", update=bool(config.getoption(UPDATE)))
+
+
+def _baseline_file(config: pytest.Config, test: Path) -> Path:
+    """Where the figures of a file of tests are kept."""
+    named = config.getini(BASELINE)
+    return config.rootpath / named if named else test.with_name(FILE)
 
 
 def _beside(test: Path, source: Any) -> Any:

@@ -282,14 +282,13 @@ def test_a_summary_is_written_when_all_other_files_are_there(
     assert {"trace.pftrace", "report.html", "mesh.json", "layers.csv"} <= set(others)
 
 
-def test_a_run_with_waves_has_the_same_cycles_and_timeline(runs: Callable[[str], Traced], lenet5: Workload) -> None:
+def test_a_run_with_waves_has_the_same_cycles_and_events(runs: Callable[[str], Traced], lenet5: Workload) -> None:
     traced = runs("fused")
     both = simulate(lenet5, replace(traced.options, name="both", waves=Waves(100, 120, ("core1.compute",))))
     assert [result.cycles for result in both.results] == [result.cycles for result in traced.results]
-    one, other = timeline_file(traced.options), timeline_file(both.options)
-    assert one is not None
-    assert other is not None
-    assert one.read_bytes() == other.read_bytes()
+    for one, other in zip(traced.launches, both.launches, strict=True):
+        # Another model: what different units do in the same cycle may come in another order.
+        assert np.array_equal(np.sort(one.events), np.sort(other.events))
     assert len(both.summary.waves) == len(both.results)
     for dump in both.summary.waves:
         times = list[int]()

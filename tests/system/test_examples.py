@@ -53,6 +53,7 @@ def test_a_users_test_passes_as_kept_and_fails_where_a_layer_has_become_slower(t
     (first / "test_timing.py").write_text(_example("regression.md"))
     kept = _python(first, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--systomesh-update")
     assert kept.returncode == 0, kept.stdout + kept.stderr
+    assert f"systomesh: figures are kept in {first / 'cycles.json'}" in kept.stdout
     shutil.copytree(first, second, ignore=shutil.ignore_patterns("__pycache__"))
     (second / "test_timing.py").rename(second / "test_slower.py")
     text = (second / "cycles.json").read_text()

@@ -23,7 +23,8 @@ def sparse_lines(summary: Summary) -> Iterator[str]:
     ]
     whole = summary.sparse
     if len(rows) > 1 and whole:
-        table.append(["together", *_cells(whole, None)])
+        cycles = sum(row.cycles or row.estimated_cycles for row in rows)
+        table.append(["together", *_cells(whole, whole["dense_cycles"] / cycles if "dense_cycles" in whole else None)])
     idle = any(row.sparse.keys() >= IDLE.keys() for row in rows) or whole.keys() >= IDLE.keys()
     if not idle:
         table = [row[:4] for row in table]

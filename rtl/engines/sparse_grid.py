@@ -41,6 +41,9 @@ class SparseGrid(wiring.Component):
     of it, and a cycle later adds the product to the sum of its slot. Behind the last item of a pixel its sums move to a
     register of their own, from where a group of columns at a time is added up over the lanes.
 
+    Whether it is done with its item in a cycle, a PE knows from the cycle before; so ``release``, which goes on to the
+    scratchpad, is a few gates and the conjunction of all PEs.
+
     Latency: an item accepted in cycle t is worked on from t + 1 on, a position a cycle, at least one cycle. Sums of a
     PE that is done with a pixel in cycle t are ``full`` from t + 2 on.
 
@@ -68,7 +71,7 @@ class SparseGrid(wiring.Component):
     full : Out(groups)
         All sums of a group are there.
     sums : Out(bits * cols / groups)
-        Of group ``group``, column by column.
+        Of group ``group``, column by column: a register, made while it is known which group is next.
     pairs, empty, starved, blocked : Out
         How many PEs multiply, leave an item without a pair, wait for an item, wait for the collector.
     """
@@ -110,6 +113,7 @@ class SparseGrid(wiring.Component):
         lanes, columns = core.sparse_lanes, core.sparse_columns
         acts = core.rows // lanes
         positions = core.pes // self.pes
+        cols_of_pe = core.cols // columns
         if platform is not None:
             m.submodules.body = self._body()
             return m
@@ -133,8 +137,11 @@ class SparseGrid(wiring.Component):
                         slot_bank[s].eq(self.bank),
                         slot_last[s].eq(self.last),
                     ]
-        with m.If(self.accept != self.release):
-            m.d.sync += self.filled.eq(Mux(self.accept, self.filled + 1, self.filled - 1))
+        filled = Signal.like(self.filled)
+        m.d.comb += filled.eq(
+            Mux(self.accept == self.release, self.filled, Mux(self.accept, self.filled + 1, self.filled - 1))
+        )
+        m.d.sync += self.filled.eq(filled)
 
         left = Signal(self.pes)  # PEs that are done with the oldest item, or are in this cycle
         m.d.comb += self.release.eq((self.filled != 0) & left.all())
@@ -144,19 +151,26 @@ class SparseGrid(wiring.Component):
         full = Signal(self.pes, name="is_full")
         out = [Signal(sum_bits(core) * core.cols // columns, name=f"out{i}", reset_less=True) for i in range(self.pes)]
 
+        ended = Signal(self.pes, name="is_ended")
+        added = [Signal.like(out[i], name=f"new_out{i}") for i in range(self.pes)]
         for i in range(self.pes):
             lane, column = divmod(i, columns)
             self._pe(
                 m,
                 i,
+                write=write,
+                filled=filled,
                 acts=Array(slot_acts[s][lane] for s in range(slots)),
                 used=Array(slot_used[s][lane] for s in range(slots)),
                 masks=Array(slot_masks[s].word_select(i, positions) for s in range(slots)),
+                new=self.masks.word_select(i, positions) & self.used.word_select(lane, acts).replicate(cols_of_pe),
                 bank=slot_bank,
                 last=slot_last,
                 left=left[i],
                 taken=taken[column * self.groups // columns],
                 out=out[i],
+                new_out=added[i],
+                ended=ended[i],
                 full=full[i],
                 flags={name: flag[i] for name, flag in flags.items()},
             )
@@ -172,15 +186,18 @@ class SparseGrid(wiring.Component):
         sums = [
             Cat(
                 sum(
-                    (out[r * columns + c].word_select(f, sum_bits(core)).as_signed() for r in range(1, lanes)),
-                    start=out[c].word_select(f, sum_bits(core)).as_signed(),
+                    (added[r * columns + c].word_select(f, sum_bits(core)).as_signed() for r in range(1, lanes)),
+                    start=added[c].word_select(f, sum_bits(core)).as_signed(),
                 )[: update_bits(core)]
                 for c in range(g * of_group, (g + 1) * of_group)
-                for f in range(core.cols // columns)
+                for f in range(cols_of_pe)
             )
             for g in range(self.groups)
         ]
-        m.d.comb += self.sums.eq(Array(sums)[self.group])
+        total = Signal.like(self.sums, reset_less=True)
+        with m.If(self.collect | ended.any()):
+            m.d.sync += total.eq(Array(sums)[(self.group + self.collect)[: len(self.group)]])
+        m.d.comb += self.sums.eq(total)
         m.d.comb += [
             self.pairs.eq(sum(flags["pair"][i] for i in range(self.pes))),
             self.empty.eq(sum(flags["empty"][i] for i in range(self.pes))),
@@ -217,18 +234,23 @@ class SparseGrid(wiring.Component):
         m: Module,
         i: int,
         *,
+        write: Signal,
+        filled: Signal,
         acts: Array,
         used: Array,
         masks: Array,
+        new: Value,
         bank: Value,
         last: Value,
         left: Value,
         taken: Value,
         out: Signal,
+        new_out: Signal,
+        ended: Value,
         full: Value,
         flags: dict[str, Value],
     ) -> None:
-        """PE number i."""
+        """PE number i. `new` is what is to do of an item that is accepted, `filled` how many slots are in use then."""
         core, slots = self.core, self.core.sparse_slots
         of_lane, of_column = core.rows // core.sparse_lanes, core.cols // core.sparse_columns
         positions, bits = of_lane * of_column, sum_bits(core)
@@ -236,48 +258,67 @@ class SparseGrid(wiring.Component):
         def signal(shape: Any, name: str, **kwargs: Any) -> Signal:
             return Signal(shape, name=f"{name}{i}", **kwargs)
 
-        # Where the PE is: its slot, how many items it is ahead of the oldest one, what is left of its item (of a fresh
-        # one all), weights of its list in front of the item. `owed`: its sums of a pixel are still to be collected.
-        slot, ahead = signal(range(slots), "slot"), signal(range(slots + 1), "ahead")
-        fresh, owed = signal(1, "fresh", init=1), signal(1, "owed")
-        rest = signal(positions, "rest", reset_less=True)
-        base = signal(range(core.sparse_depth + 1), "base")
+        # Where the PE is: its slot, how many items it is ahead of the oldest one (`past`: any), what is left of its
+        # item, weights of its list in front of the item. `owed`: its sums of a pixel are still to be collected.
+        slot, ahead, past = signal(range(slots), "slot"), signal(range(slots + 1), "ahead"), signal(1, "past")
+        pending = signal(positions, "pending", reset_less=True)
+        base, owed = signal(range(core.sparse_depth + 1), "base"), signal(1, "owed")
+        # What follows, known a cycle ahead: there is an item, and a pair in it; with this cycle it is done, and a
+        # pixel, unless the sums of the pixel before are in the way.
+        has, working, finishing, closing = (signal(1, name) for name in ("has", "working", "finishing", "closing"))
 
-        has, done, pair, ends = (signal(1, name) for name in ("has", "done", "pair", "ends"))
-        mask, pending, one = (signal(positions, name) for name in ("mask", "pending", "one"))
-        after = signal(positions, "after")
+        done, pair, ends = (signal(1, name) for name in ("done", "pair", "ends"))
+        mask, one, after = (signal(positions, name) for name in ("mask", "one", "after"))
         rank = signal(range(core.sparse_depth), "rank")
         blocked = flags["blocked"]
         m.d.comb += [
-            has.eq(ahead < self.filled),
             mask.eq(masks[slot]),
-            pending.eq(Mux(fresh, mask & used[slot].replicate(of_column), rest)),
             after.eq(pending & (pending - 1)[:positions]),
             one.eq(pending & ~after),
             ends.eq(last.bit_select(slot, 1)),
-            blocked.eq(has & (after == 0) & ends & owed & ~taken),
-            done.eq(has & (after == 0) & ~blocked),
-            pair.eq(has & (pending != 0) & ~blocked),
+            blocked.eq(closing & owed & ~taken),
+            done.eq(finishing & ~blocked),
+            pair.eq(working & ~blocked),
             flags["pair"].eq(pair),
-            flags["empty"].eq(done & (pending == 0)),
+            flags["empty"].eq(done & ~working),
             flags["starved"].eq(~has),
-            left.eq((ahead != 0) | done),
+            left.eq(past | done),
             rank.eq(base + _ones(mask & (one - 1)[:positions])),
         ]
         with m.If(done):
-            m.d.sync += [
-                slot.eq(Mux(slot == slots - 1, 0, slot + 1)),
-                fresh.eq(1),
-                base.eq(Mux(ends, 0, base + _ones(mask))),
-            ]
-        with m.Elif(pair):
-            m.d.sync += [fresh.eq(0), rest.eq(after)]
-        with m.If(done != self.release):
-            m.d.sync += ahead.eq(Mux(done, ahead + 1, ahead - 1))
-        with m.If(done & ends):
+            m.d.sync += base.eq(Mux(ends, 0, base + _ones(mask)))
+        with m.If(done & closing):
             m.d.sync += owed.eq(1)
         with m.Elif(taken):
             m.d.sync += owed.eq(0)
+
+        # The cycle that comes; the item may be the one that is accepted in this one.
+        next_slot, next_ahead, next_pending = (
+            Signal.like(now, name=f"next_{name}{i}")
+            for name, now in (("slot", slot), ("ahead", ahead), ("pending", pending))
+        )
+        enters, stands, lasts, final = (signal(1, name) for name in ("enters", "stands", "lasts", "final"))
+        found = Mux(enters, new, masks[next_slot] & used[next_slot].replicate(of_column))
+        m.d.comb += [
+            next_slot.eq(Mux(done, Mux(slot == slots - 1, 0, slot + 1), slot)),
+            next_ahead.eq(ahead + done - self.release),
+            enters.eq(self.accept & (write == next_slot)),
+            next_pending.eq(Mux(done | ~has, found, Mux(pair, after, pending))),
+            stands.eq(next_ahead < filled),
+            lasts.eq(Mux(enters, self.last, last.bit_select(next_slot, 1))),
+            final.eq(stands & ((next_pending & (next_pending - 1)[:positions]) == 0)),
+        ]
+        with m.If(self.accept | (self.filled != 0)):
+            m.d.sync += [
+                slot.eq(next_slot),
+                ahead.eq(next_ahead),
+                past.eq(next_ahead != 0),
+                pending.eq(next_pending),
+                has.eq(stands),
+                working.eq(stands & (next_pending != 0)),
+                finishing.eq(final),
+                closing.eq(final & lasts),
+            ]
 
         # A cycle later: the weight is there.
         m.submodules[f"list{i}"] = weights = Ram(width=8, depth=2 * core.sparse_depth)
@@ -288,11 +329,11 @@ class SparseGrid(wiring.Component):
             weights.read_enable.eq(pair),
             weights.read_addr.eq(Cat(bank.bit_select(slot, 1), rank)),
         ]
-        multiply, ended = signal(1, "multiply"), signal(1, "ended")
+        multiply, ending = signal(1, "multiply"), signal(1, "ended")
         act = signal(signed(9), "act", reset_less=True)
         which = signal(of_column, "which", reset_less=True)
         sums = signal(bits * of_column, "sums")
-        m.d.sync += [multiply.eq(pair), ended.eq(done & ends)]
+        m.d.sync += [multiply.eq(pair), ending.eq(done & closing)]
         with m.If(pair):
             chosen = [Cat(one[f * of_lane + a] for f in range(of_column)).any() for a in range(of_lane)]
             values = [acts[slot].word_select(a, 9) & chosen[a].replicate(9) for a in range(of_lane)]
@@ -308,16 +349,13 @@ class SparseGrid(wiring.Component):
         m.d.comb += [
             product.eq(act * weights.read_data.as_signed()),
             added.eq(
-                Cat(
-                    (sums.word_select(f, bits) + Mux(multiply & which[f], product, 0))[:bits] for f in range(of_column)
-                )
+                Cat((sums.word_select(f, bits) + Mux(multiply & which[f], product, 0))[:bits] for f in range(of_column))
             ),
         ]
-        with m.If(ended):
-            m.d.sync += [out.eq(added), sums.eq(0)]
-        with m.Elif(multiply):
-            m.d.sync += sums.eq(added)
-        with m.If(ended):
+        m.d.comb += [ended.eq(ending), new_out.eq(Mux(ending, added, out))]
+        m.d.sync += out.eq(new_out)
+        m.d.sync += sums.eq(Mux(ending, 0, added))
+        with m.If(ending):
             m.d.sync += full.eq(1)
         with m.Elif(taken):
             m.d.sync += full.eq(0)

@@ -13,6 +13,7 @@ from golden.int8 import ops
 from golden.machine import Machine
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Plan, schedule
+from scheduler.kinds.fused import Fused
 from scheduler.kinds.layers import Layers
 from scheduler.map.mapping import Mapping
 from scheduler.map.search import best_mappings
@@ -83,7 +84,7 @@ def test_machine_equals_ops_on_the_simulated_chips(chip: str) -> None:
 
 @pytest.mark.parametrize("chip", SPARSE_CHIPS)
 def test_machine_equals_ops_on_sparse_engines(chip: str) -> None:
-    """Every kind of network, pruned more or less; every second one with any mapping that fits."""
+    """Every kind of network, pruned more or less; every second one with any mapping that fits, and fused."""
     for seed, kind in enumerate((*KINDS, *MORE_KINDS)):
         rng = Random(seed)
 
@@ -96,6 +97,8 @@ def test_machine_equals_ops_on_sparse_engines(chip: str) -> None:
         case = random_case(seed, kind=kind, chip=SPARSE_CHIPS[chip], budget_macs=30_000)
         case = pruned(case, (0.1, 0.3, 1.0)[seed % 3])
         check(case, schedule(case.graph, case.chip, kind=Layers(search=pick)), seed)
+        if len(set(case.chip.cores)) == 1 and seed % 2:
+            check(case, schedule(case.graph, case.chip, kind=Fused()), seed)
 
 
 @pytest.mark.parametrize("seed", range(100, 130))

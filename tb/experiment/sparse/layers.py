@@ -7,7 +7,7 @@ from typing import Any
 
 from tb.experiment.records import RTL, Record
 
-__all__ = ["conv_cycles", "conv_figures", "layers_of"]
+__all__ = ["conv_cycles", "conv_figures", "layers_of", "of_layer"]
 
 
 def layers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,14 +30,30 @@ def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names if name in row} | {"energy": energy}
 
 
+def _cycles(record: Record) -> str:
+    return "cycles" if record.source == RTL else "estimated_cycles"
+
+
 def _convolutions(record: Record) -> list[Mapping[str, Any]]:
     return [layer for layer in record.facts["layers"] if layer["op"].startswith("conv") and layer["macs"]]
 
 
+def of_layer(record: Record, layer: str) -> Mapping[str, float] | None:
+    """Cycles of a layer with weights (``cycles``), and its figures of the sparse engines; None where it is not apart.
+
+    A layer is called after its first node, whatever joins it; strips of one are added up.
+    """
+    found = [each for each in record.facts["layers"] if each["name"].split("+")[0] == layer and each["macs"]]
+    if not found:
+        return None
+    names = set[str].intersection(*(set(each.get("sparse", ())) for each in found))
+    figures = {name: sum(each["sparse"][name] for each in found) for name in names}
+    return {"cycles": sum(each[_cycles(record)] for each in found), **figures}
+
+
 def conv_cycles(record: Record) -> float:
     """Of all convolutions of a run, with the sums and pools that are computed in their parts."""
-    name = "cycles" if record.source == RTL else "estimated_cycles"
-    return sum(layer[name] for layer in _convolutions(record))
+    return sum(layer[_cycles(record)] for layer in _convolutions(record))
 
 
 def conv_figures(record: Record, name: str) -> float:

@@ -3,11 +3,11 @@ are constants, and nothing else is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tb.experiment.point import Point
 from tb.experiment.records import Book, Figure, Record, combine, speed_up
-from tb.experiment.sparse.layers import conv_cycles, conv_figures
+from tb.experiment.sparse.layers import conv_cycles, conv_figures, of_layer
 from tb.experiment.sparse.points import (
     AHEADS,
     CONVOLUTIONS,
@@ -42,8 +42,7 @@ PARTS = {"alexnet": "AlexNet, convolutions", "vgg16": "VGG-16, conv4_2"}
 def page(book: Book) -> str:
     """The page, in Markdown."""
     parts = (
-        _introduction, _targets, _headline, _runahead, _onesided, _grid, _depth, _idle, _energy,
-        _differences,
+        _introduction, _targets, _headline, _layers, _runahead, _onesided, _grid, _depth, _idle, _energy, _differences,
     )  # fmt: skip
     return "\n".join(part(book) for part in parts)
 
@@ -55,9 +54,10 @@ def _conv_speed_up(slow: Record, fast: Record) -> float:
     return conv_cycles(slow) / conv_cycles(fast)
 
 
-def _rest_speed_up(slow: Record, fast: Record) -> float:
-    """Of everything but convolutions: fully connected layers, and pools of their own."""
-    return (slow.cycles - conv_cycles(slow)) / (fast.cycles - conv_cycles(fast))
+def _rest_speed_up(slow: Record, fast: Record) -> float | None:
+    """Of everything but convolutions: fully connected layers, and pools of their own; None where there is nothing."""
+    rest = fast.cycles - conv_cycles(fast)
+    return (slow.cycles - conv_cycles(slow)) / rest if rest else None
 
 
 def _saving(name: str) -> Callable[[Record, Record], float]:
@@ -184,6 +184,43 @@ def _headline(book: Book) -> str:
         "## Whole networks\n\nProducts done: of all multiply-accumulates of the layers on sparse engines. The rest: "
         "fully connected layers, which wait for their weights, and pools of their own.\n\n" + table(header, rows, 2)
     )
+
+
+def _layers(book: Book) -> str:
+    lines = [
+        "## Layers",
+        "",
+        "Cycles of layers with weights, with what is computed along with them, on both chips, where they are known "
+        "apart. Weights: bytes of masks and lists against those of dense weights.",
+        "",
+    ]
+    for net in NETS:
+        points = dense(net), sparse(net)
+        record = book.good(points[1])
+        names = dict.fromkeys(layer["name"].split("+")[0] for layer in record.facts["layers"]) if record else ()
+        rows = [row for name in names if (row := _layer(book, points, name)) is not None]
+        header = [net, "dense", f"sparse, s = {USUAL_AHEAD}", "over dense", "products done", "weights"]
+        lines += [f"<details><summary>{TITLES[net]}</summary>", "", table(header, rows), "</details>", ""]
+    return "\n".join(lines)
+
+
+def _layer(book: Book, points: tuple[Point, Point], name: str) -> list[str] | None:
+    """A line of a layer; None of one without weights."""
+
+    def figure(function: Callable[[Mapping[str, float]], float], point: Point) -> Figure:
+        def of(record: Record) -> float | None:
+            known = of_layer(record, name)
+            return None if known is None else function(known)
+
+        return book.figure(of, point)
+
+    took = [figure(lambda known: known["cycles"], point) for point in points]
+    if took[1].value is None:
+        return None
+    done = figure(lambda known: known["pairs"] / (known["pairs"] + known["skipped"]), points[1])
+    weights = figure(lambda known: known["weight_bytes"] / known["dense_weight_bytes"], points[1])
+    return [name, *_texts(took, count), combine(lambda slow, fast: slow / fast, *took).text(times), done.text(percent),
+            weights.text(percent)]  # fmt: skip
 
 
 def _ahead(point: Point) -> str:

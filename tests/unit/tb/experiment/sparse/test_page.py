@@ -17,7 +17,10 @@ SPEED = {0: 1.5, 1: 2.5, 2: 3.0, 4: 3.25, 8: 3.3, None: 1.0}
 def record(point: Point, source: str = RTL) -> Record:
     """Convolutions are faster by `SPEED`, and the fully connected layer by 4; estimates are 2 % too high."""
     on_sparse = point.chip.startswith("sparse")
-    figures = {"pairs": 200, "skipped": 800, "empty": 100, "starved": 50, "blocked": 25, "resting": 25}
+    figures = {
+        "pairs": 200, "skipped": 800, "empty": 100, "starved": 50, "blocked": 25, "resting": 25, "weight_bytes": 45,
+        "dense_weight_bytes": 100,
+    }  # fmt: skip
     cycles = {"conv": round(CONV / SPEED[point.sparse.run_ahead]), "fc": FC // 4 if on_sparse else FC}
     layers = [
         {"name": op, "op": op, "cycles": count, "estimated_cycles": round(1.02 * count), "macs": 1000,
@@ -51,6 +54,12 @@ def test_targets_are_judged_by_the_records() -> None:
     assert "| error of the estimate of a layer, the largest |  | <= +5.0 % | +2.0 % | met |" in text
     assert "| AlexNet, energy of dense over sparse, least of the sets |  | >= 2.00x | 3.00x | met |" in text
     assert "| simulation of one sparse core, cycles/s |  | >= 50,000 | 80,000 | met |" in text
+
+
+def test_layers_stand_side_by_side() -> None:
+    text = SPARSE.page(book())
+    assert "| conv | 3,000,000 | 923,077 | 3.25x | 20.0 % | 45.0 % |" in text
+    assert "| fc | 1,000,000 | 250,000 | 4.00x | 20.0 % | 45.0 % |" in text
 
 
 def test_estimates_are_no_measurements() -> None:

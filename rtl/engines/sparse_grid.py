@@ -206,8 +206,22 @@ class SparseGrid(wiring.Component):
         ]
         return m
 
-    def _body(self) -> Instance:
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Of the Verilog body."""
         core = self.core
+        return {
+            "LANES": core.sparse_lanes,
+            "COLUMNS": core.sparse_columns,
+            "ACTS": core.rows // core.sparse_lanes,
+            "FILTERS": core.cols // core.sparse_columns,
+            "PLACES": core.sparse_slots,
+            "DEPTH": core.sparse_depth,
+            "GROUPS": self.groups,
+            "BITS": sum_bits(core),
+        }
+
+    def _body(self) -> Instance:
         ports = {}
         for path, member, value in self.signature.flatten(self):
             (name,) = path
@@ -216,14 +230,7 @@ class SparseGrid(wiring.Component):
             ports[f"{'i' if member.flow == In else 'o'}_{verilog_name}"] = value
         return Instance(
             "systomesh_sparse_grid",
-            p_LANES=core.sparse_lanes,
-            p_COLUMNS=core.sparse_columns,
-            p_ACTS=core.rows // core.sparse_lanes,
-            p_FILTERS=core.cols // core.sparse_columns,
-            p_PLACES=core.sparse_slots,
-            p_DEPTH=core.sparse_depth,
-            p_GROUPS=self.groups,
-            p_BITS=sum_bits(core),
+            **{f"p_{name}": value for name, value in self.parameters.items()},
             i_clk=ClockSignal(),
             i_rst=ResetSignal(allow_reset_less=True),
             **ports,

@@ -22,7 +22,7 @@ __all__ = ["Fault", "Instance", "Netlist", "VerilogModule", "parse_verilog", "re
 
 _ATTRIBUTE = re.compile(r"\(\* .*? \*\)")
 _DIRECTIVE = re.compile(r"^\s*`.*$", re.MULTILINE)
-_WRITTEN = ("systomesh_ram", "systomesh_pe_grid")
+_WRITTEN = ("systomesh_ram", "systomesh_pe_grid", "systomesh_sparse_grid")
 """Modules with parameters, written by hand: of their arrays and branches some parameters leave parts without use."""
 _LATCH = re.compile(r"Latch inferred for signal `\\(\S+)\.(\S+)' from process")
 

@@ -14,9 +14,10 @@ from amaranth.back import rtlil
 
 import rtl
 import rtl.emit
-from rtl.contract.params import ChipParams, default_chip
+from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.emit import emit
 from rtl.engines.grid import PeGrid
+from rtl.engines.sparse_grid import SparseGrid
 from rtl.fold import fold_registers
 from rtl.lib.blackbox import ports_of
 from tests.formal.netlists import Place, differences, read_modules
@@ -27,6 +28,7 @@ __all__ = ["EQUALITIES", "Equality", "check_equality", "emitted_texts"]
 
 _VERILOG = Path(rtl.__file__).parent / "verilog"
 _BODY = _VERILOG / "systomesh_pe_grid.v"
+_SPARSE_BODY = _VERILOG / "systomesh_sparse_grid.v"
 
 
 Question = Callable[[], list[str]]
@@ -156,6 +158,120 @@ def _grid(rows: int, cols: int, faults: Mapping[str, tuple[str, str]], *, quick:
         "the Verilog body is the component",
         partial(_grids, rows, cols),
         {name: partial(_grids, rows, cols, *change) for name, change in faults.items()},
+        quick,
+    )
+
+
+# The sparse engine's PEs: the same two forms, with sums in gates, because both do not add up in the same order.
+
+_REST = "t:* t:$mul r:A_SIGNED=1 %i %d t:$dff %d"
+"""Everything but registers and products of weights and activations."""
+_GATES = (
+    "memory_map",
+    "opt_expr",
+    "dffunmap",
+    "wreduce t:$mul r:A_SIGNED=0 %i t:$add %u",  # places in words, of 32 bits
+    "opt_expr",
+    f"techmap {_REST}",
+    f"techmap {_REST}",  # the adders of the multiplications that index sums
+    "opt_expr",
+    f"aigmap {_REST}",
+    "opt_clean",
+)
+
+
+def _sparse_grids(core: CoreParams, old: str = "", new: str = "") -> Question:
+    """Compares the component with its body, in which a text is replaced."""
+    body = _SPARSE_BODY.read_text()
+    if old and body.count(old) != 1:
+        raise ValueError(f"{_SPARSE_BODY.name} has {body.count(old)} places {old!r}: a seeded fault needs one")
+    grid = SparseGrid(core=core)
+    ports = {"release_oldest" if name == "release" else name: port for name, port in ports_of(grid).items()}
+    component = rtlil.convert(grid, name=_SPARSE_BODY.stem, ports=ports, emit_src=False)
+    return partial(_sparse_differences, grid, component, body.replace(old, new) if old else body)
+
+
+def _sparse_differences(grid: SparseGrid, component: str, body: str) -> list[str]:
+    cells = ("proc", "flatten", "opt_expr", "memory_collect", "opt_clean", *_GATES)
+    sizes = " ".join(f"-chparam {name} {value}" for name, value in grid.parameters.items())
+    with tempfile.TemporaryDirectory(prefix="systomesh-sparse-grid-") as name:
+        folder = Path(name)
+        (folder / "component.il").write_text(component)
+        (folder / "body.v").write_text(body)
+        read = "read_verilog -defer -nosynthesis body.v"
+        designs = {
+            "component": ("read_rtlil component.il", f"hierarchy -top {_SPARSE_BODY.stem}", *cells),
+            "body": (read, f"hierarchy {sizes} -top {_SPARSE_BODY.stem}", *cells),
+        }
+        (one,), (other,) = (modules.values() for modules in read_modules(designs, folder).values())
+    places = grid.core.sparse_slots
+    below = dict.fromkeys(("write", *(f"slot{i}" for i in range(grid.pes))), places) if places > 1 else {}
+    return differences({"grid": one}, {"grid": other}, same=_same_of_sparse(grid), below=below)
+
+
+def _same_of_sparse(grid: SparseGrid) -> dict[Place, Place]:
+    """Bits of the body's registers, and those of the component that they stand for."""
+    core, sizes = grid.core, grid.parameters
+    positions = sizes["ACTS"] * sizes["FILTERS"]
+    found: dict[Place, Place] = {}
+
+    def stands(name: str, bits: int, register: str, first: int = 0) -> None:
+        found.update({(name, at): (register, first + at) for at in range(bits)})
+
+    for name in ("bank", "last"):
+        stands(f"place_{name}", core.sparse_slots, f"slot_{name}")
+    for pe in range(grid.pes):
+        lane, column = divmod(pe, core.sparse_columns)
+        inside = f"lane[{lane}].pe[{column}]"
+        of_body = {"sum": f"sums{pe}", "weight": f"list{pe}.read_data"}
+        names = ("slot", "ahead", "fresh", "owed", "multiply", "ended", "rest", "base", "act", "which", "out")
+        for name, register in ({name: f"{name}{pe}" for name in names} | of_body).items():
+            stands(f"{inside}.{name}", 64 * sizes["FILTERS"], register)
+        found[f"{inside}.is_out", 0] = ("is_full", pe)
+        for word in range(2 * core.sparse_depth):
+            stands(f"{inside}.list[{word}]", 8, f"list{pe}.ram[{word}]")
+        for place in range(core.sparse_slots):
+            stands(f"{inside}.place_masks[{place}]", positions, f"masks{place}", positions * pe)
+            stands(f"lane[{lane}].place_acts[{place}]", 9 * sizes["ACTS"], f"acts{place}_{lane}")
+            stands(f"lane[{lane}].place_used[{place}]", sizes["ACTS"], f"used{place}_{lane}")
+    return found
+
+
+_SPARSE_FAULTS = {
+    "a slot that is freed as the first PE leaves it": ("&& &is_left", "&& |is_left"),
+    "a ring that is too short": ("write == LAST_PLACE[PLACE_BITS-1:0] ? 0", "write == 0 ? 0"),
+    "weights counted by pairs": ("base <= ends ? 0 : base + ones(mask)", "base <= ends ? 0 : base + ones(pending)"),
+    "weights of another pass": ("place_bank[slot]}]", "place_bank[0]}]"),
+    "the last product is lost": ("out <= added;", "out <= sum;"),
+    "weights without a sign": ("reg signed [7:0]     weight;", "reg [7:0] weight;"),
+    "sums without a sign": ("{(TOTAL_BITS-BITS){addend[BITS-1]}}", "{(TOTAL_BITS-BITS){1'b0}}"),
+    "a PE that waits too long": ("&& ends && owed && !taken[GROUP]", "&& ends && owed"),
+    "lists of all rows": ("list_write && list_row == ROW[ROW_BITS-1:0]", "list_write"),
+    "columns of the first group": ("localparam GROUP = c / OF_GROUP;", "localparam GROUP = 0;"),
+    "activations that do not count": ("fresh ? mask & {FILTERS{place_used[slot]}} : rest", "fresh ? mask : rest"),
+}
+_OTHER_LANE = {"activations of another lane": ("acts[9*ACTS*r +: 9*ACTS]", "acts[9*ACTS*(r ^ 1) +: 9*ACTS]")}
+
+
+def _sparse(
+    shape: tuple[int, int, int, int],
+    slots: int,
+    depth: int,
+    faults: Mapping[str, tuple[str, str]],
+    *,
+    quick: bool = True,
+) -> Equality:
+    """Of rows, cols, lanes and columns."""
+    rows, cols, lanes, columns = shape
+    core = CoreParams(
+        rows, cols, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns, sparse_items=1,
+        sparse_depth=depth, sparse_slots=slots,
+    )  # fmt: skip
+    return Equality(
+        f"SparseGrid, {lanes} x {columns}, {slots} slots",
+        "the Verilog body is the component",
+        partial(_sparse_grids, core),
+        {name: partial(_sparse_grids, core, *change) for name, change in faults.items()},
         quick,
     )
 
@@ -342,6 +458,9 @@ EQUALITIES = [
     _grid(4, 8, _ROWS_FOR_COLUMNS),
     _grid(8, 4, _ROWS_FOR_COLUMNS | _COLUMNS_FOR_ROWS),
     _grid(16, 16, dict([*_UPWARDS.items()][:1]), quick=False),
+    _sparse((8, 4, 2, 2), 2, 2, _SPARSE_FAULTS),
+    _sparse((8, 8, 4, 4), 3, 3, _OTHER_LANE),
+    _sparse((8, 16, 2, 16), 1, 1, {}, quick=False),
     _folding("default chip", [default_chip(4)], list(_FOLDING_FAULTS)),
     _folding("small chips", [CHIPS[name] for name in _SMALL], ["another clock"], quick=False),
 ]

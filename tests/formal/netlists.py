@@ -43,6 +43,7 @@ def differences(
     *,
     same: Mapping[Place, Place] | None = None,
     law: tuple[str, str] | None = None,
+    below: Mapping[str, int] | None = None,
 ) -> list[str]:
     """What is not equal in both, a line each.
 
@@ -52,15 +53,23 @@ def differences(
         Registers of ``other`` by place, and those of ``one`` that they stand for (default: of equal names).
     law : (input, input)
         The second is high whenever the first is.
+    below
+        Registers of ``one`` by name, and what they are always less than, which is shown, too.
     """
     found = [f"{name} is in one of the two only" for name in sorted(one.keys() ^ other.keys())]
     for name in sorted(one.keys() & other.keys()):
-        found += [f"{name}: {' '.join(end)}" for end in _module_differences(one[name], other[name], same, law)]
+        found += [
+            f"{name}: {' '.join(end)}" for end in _module_differences(one[name], other[name], same, law, below or {})
+        ]
     return found
 
 
 def _module_differences(
-    one: Mapping[str, Any], other: Mapping[str, Any], same: Mapping[Place, Place] | None, law: tuple[str, str] | None
+    one: Mapping[str, Any],
+    other: Mapping[str, Any],
+    same: Mapping[Place, Place] | None,
+    law: tuple[str, str] | None,
+    below: Mapping[str, int],
 ) -> Iterator[End]:
     shared = _Shared()
     registers = {place: bit for bit, places in _registers(one).items() for place in places}
@@ -76,7 +85,15 @@ def _module_differences(
     if law is not None:
         condition, holds = (shared.function("", name, 0) for name in law)
         shared.graph.laws.append(shared.graph.disj(condition ^ 1, holds))
+    words = {name: one["netnames"][name]["bits"] for name in below}
+    for name, bits in words.items():
+        shared.graph.laws.append(_less(shared.graph, [states[bit] for bit in bits], below[name]))
     with Oracle(shared.graph) as oracle:
+        becomes = left.next_states() if below else {}
+        for name, bits in words.items():
+            following = [becomes[bit][1][-1] for bit in bits]
+            if oracle.possible(_less(shared.graph, following, below[name]) ^ 1):
+                yield "register", name, f"is not always below {below[name]}"
         for end, (a, b) in _pairs(left, right, twins):
             if a is None or b is None or a[0] != b[0] or len(a[1]) != len(b[1]):
                 yield *end, "is not alike"
@@ -85,6 +102,13 @@ def _module_differences(
                 differ = shared.graph.differ(x, y)
                 if differ != FALSE and oracle.possible(differ):
                     yield *end, f"[{at}]"
+
+
+def _less(graph: Graph, word: Sequence[int], bound: int) -> int:
+    """Whether a word is one of the numbers below a bound."""
+    return graph.any(
+        graph.all(bit ^ (1 - (number >> at & 1)) for at, bit in enumerate(word)) for number in range(bound)
+    )
 
 
 def _registers(module: Mapping[str, Any]) -> dict[Any, list[Place]]:
@@ -112,7 +136,10 @@ def _pairs(
     names = _registers(right.module)
     for bit, twin in twins.items():
         name, at = names[bit][0]
-        yield ("register", f"{name}[{at}]"), (becomes[twin], is_to_be[bit])
+        (kind, start), wires = becomes[twin]
+        if start in (None, "x"):  # left open
+            start = is_to_be[bit][0][1]
+        yield ("register", f"{name}[{at}]"), (((kind, start), wires), is_to_be[bit])
 
 
 class _Shared:
@@ -236,12 +263,14 @@ _BY_BIT: dict[str, Callable[[Graph], Callable[[int, int], int]]] = {
     "$and": lambda graph: graph.conj,
     "$or": lambda graph: graph.disj,
     "$xor": lambda graph: graph.differ,
+    "$_AND_": lambda graph: graph.conj,
 }
 _OF_ALL: dict[str, Callable[[Graph], Callable[[Sequence[int]], int]]] = {
     "$reduce_or": lambda graph: graph.any,
     "$reduce_bool": lambda graph: graph.any,
     "$reduce_and": lambda graph: graph.all,
     "$logic_not": lambda graph: lambda bits: graph.any(bits) ^ 1,
+    "$_NOT_": lambda graph: lambda bits: bits[0] ^ 1,
 }
 
 

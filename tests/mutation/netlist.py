@@ -10,7 +10,7 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +236,7 @@ def mutated_netlist(
     swappable = [name for name in own if cells[name]["type"] in SWAPS]
     swapped = sorted(rng.sample(swappable, min(mutants // 3, len(swappable))))
     wanted = mutants - len(swapped)
-    listed = _draw(directory, wanted, seed)
+    listed = _draw(directory, wanted, seed, cells)
     found = [Mutant(number, _describe(line)) for number, line in enumerate(listed, 1)]
     for number, name in enumerate(swapped, len(found) + 1):
         found.append(Mutant(number, _swap(design["modules"][TOP], name, number)))
@@ -257,7 +257,11 @@ def mutated_netlist(
     return MutatedNetlist(directory, ports, tuple(found), len(own), text, tuple(watched))
 
 
-def _draw(directory: Path, count: int, seed: int) -> list[str]:
+_CLOCKED = ("RD_CLK", "RD_EN", "RD_ARST", "RD_SRST")
+"""Ports of a memory that yosys wants constant where it reads without a clock."""
+
+
+def _draw(directory: Path, count: int, seed: int, cells: Mapping[str, Any]) -> list[str]:
     """Lines of `mutate -list`. Outputs of registers are left out, because `mutate` would leave the initial value
     on the far side of the fault; their inputs stand for them."""
     run_yosys(
@@ -270,8 +274,16 @@ def _draw(directory: Path, count: int, seed: int) -> list[str]:
         name="draw",
     )
     lines = (directory / "mutations.txt").read_text().splitlines()
-    usable = [line for line in lines if "-port Q " not in line]
+    usable = [line for line in lines if "-port Q " not in line and not _of_no_clock(line, cells)]
     return random.Random(seed).sample(usable, min(count, len(usable)))
+
+
+def _of_no_clock(line: str, cells: Mapping[str, Any]) -> bool:
+    value = dict(re.findall(r"-(\w+) (\S+)", line))
+    return (
+        value.get("port", "").lstrip("\\") in _CLOCKED
+        and "1" not in cells[value["cell"].lstrip("\\")]["parameters"]["RD_CLK_ENABLE"]
+    )
 
 
 def _describe(line: str) -> str:

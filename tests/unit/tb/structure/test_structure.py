@@ -40,7 +40,21 @@ CHIPS = {
         vc_depth=12,
         **TINY,
     ),
-}
+    "a sparse core": ChipParams(
+        1,
+        1,
+        (
+            replace(
+                SMALL, rows=16, cols=8, engines=("sparse",), sparse_lanes=4, sparse_columns=4, sparse_items=3,
+                sparse_depth=5, sparse_slots=3,
+            ),
+        ),
+        (WEST,),
+        link_bytes=8,
+        vc_depth=16,
+        **TINY,
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +68,9 @@ def test_the_verilog_has_what_the_parameters_say_and_nothing_unexplained(invento
         assert inventory.faults == [], name
         assert all(row.agrees for row in inventory.rows.values()), name
         assert sum(row.flipflops for row in inventory.rows.values()) == expected_chip(CHIPS[name]).total[0] > 0
-        grids = [row.instances for (_, kind), row in inventory.rows.items() if kind == "systomesh_pe_grid"]
-        assert sum(grids) == len(CHIPS[name].cores)
+        for engine, body in (("array", "systomesh_pe_grid"), ("sparse", "systomesh_sparse_grid")):
+            grids = [row.instances for (_, kind), row in inventory.rows.items() if kind == body]
+            assert sum(grids) == sum(engine in core.engines for core in CHIPS[name].cores), name
 
 
 def test_every_waiver_is_still_needed(inventories: dict[str, Inventory]) -> None:

@@ -87,7 +87,10 @@ def _grid() -> tuple[Harness, SparseGrid, Inside, list[_Pe]]:
     h.assume(~dut.collect | dut.full.bit_select(turn, 1))
     used = [Array(inside.signal(f"used{s}_{r}") for s in range(SLOTS)) for r in range(LANES)]
     last, is_full = inside.signal("slot_last"), inside.signal("is_full")
-    names = ("slot", "ahead", "fresh", "rest", "base", "owed", "has", "done", "pair", "mask", "one", "ended")
+    names = (
+        "slot", "ahead", "past", "pending", "base", "owed", "has", "working", "finishing", "closing", "done", "pair",
+        "mask", "one", "ended",
+    )  # fmt: skip
     pes = []
     for i in range(PES):
         lane, column = divmod(i, COLUMNS)
@@ -132,8 +135,13 @@ def _walk(h: Harness, dut: SparseGrid, inside: Inside, pes: list[_Pe]) -> list[t
         h.invariant(pe.ahead <= dut.filled)
         h.invariant(pe.slot == (oldest + pe.ahead)[: len(oldest)])
         h.invariant(finished == (first + pe.ahead)[:3])
-        h.invariant(Mux(pe.fresh, pe.did == 0, pe.has & (pe.rest == (pe.all_pairs & ~pe.did)) & (pe.rest != 0)))
+        h.invariant(pe.past == (pe.ahead != 0))
+        h.invariant(pe.has == (pe.ahead < dut.filled))
+        h.invariant(Mux(pe.has, pe.pending == (pe.all_pairs & ~pe.did), pe.did == 0))
         h.invariant((pe.did & ~pe.all_pairs) == 0)
+        h.invariant(pe.working == (pe.has & (pe.pending != 0)))
+        h.invariant(pe.finishing == (pe.has & ((pe.pending & (pe.pending - 1)[: len(pe.pending)]) == 0)))
+        h.invariant(pe.closing == (pe.finishing & pe.ends))
     return found
 
 
@@ -216,7 +224,7 @@ def _grid_bug(old: str, new: str) -> Bug:
     return Bug("rtl.engines.sparse_grid", old, new)
 
 
-_BLOCKED = "blocked.eq(has & (after == 0) & ends & owed & ~taken)"
+_BLOCKED = "blocked.eq(closing & owed & ~taken)"
 PROOFS = [
     Proof(
         "SparseGrid: items, pairs, collection",
@@ -224,19 +232,19 @@ PROOFS = [
         1,
         {
             READ: [
-                _grid_bug("has.eq(ahead < self.filled)", "has.eq(ahead <= self.filled)"),
+                _grid_bug("stands.eq(next_ahead < filled)", "stands.eq(next_ahead <= filled)"),
                 _grid_bug("& left.all())", "& left.any())"),
-                _grid_bug("slot.eq(Mux(slot == slots - 1, 0, slot + 1))", "slot.eq(0)"),
+                _grid_bug("Mux(slot == slots - 1, 0, slot + 1)", "0"),
             ],
-            WRITTEN: [_grid_bug("left.eq((ahead != 0) | done)", "left.eq(has)")],
+            WRITTEN: [_grid_bug("left.eq(past | done)", "left.eq(has)")],
             ONCE: [
-                _grid_bug("[fresh.eq(0), rest.eq(after)]", "[fresh.eq(0), rest.eq(pending)]"),
-                _grid_bug("done.eq(has & (after == 0) & ~blocked)", "done.eq(has & ~blocked)"),
-                _grid_bug("pending.eq(Mux(fresh, mask & used[slot].replicate(of_column), rest))", "pending.eq(mask)"),
+                _grid_bug("found, Mux(pair, after, pending)", "found, pending"),
+                _grid_bug("done.eq(finishing & ~blocked)", "done.eq(has & ~blocked)"),
+                _grid_bug("found = Mux(enters, new,", "found = Mux(0, new,"),
             ],
             COLLECTED: [
                 _grid_bug(_BLOCKED, "blocked.eq(0)"),
-                _grid_bug(_BLOCKED, "blocked.eq(has & (after == 0) & ends & full & ~taken)"),
+                _grid_bug(_BLOCKED, "blocked.eq(closing & full & ~taken)"),
             ],
         },
         bug_steps=8,
@@ -247,7 +255,7 @@ PROOFS = [
         1,
         {
             SUMS: [
-                _grid_bug("[out.eq(added), sums.eq(0)]", "[out.eq(added)]"),
+                _grid_bug("sums.eq(Mux(ending, 0, added))", "sums.eq(added)"),
                 _grid_bug("base + _ones(mask)))", "base + _ones(pending)))"),
                 _grid_bug("_ones(mask & (one - 1)[:positions])", "_ones(pending & (one - 1)[:positions])"),
                 _grid_bug("Cat(bank.bit_select(slot, 1), rank)", "Cat(bank[0], rank)"),

@@ -207,7 +207,7 @@ def load_circuit(netlist: MutatedNetlist, directory: Path) -> Circuit:
         "simplemap",
         "dfflegalize -cell $_DFF_P_ 01",
         "simplemap",
-        "setundef -zero",
+        "setundef -undriven -zero",
         "opt_expr",
         "opt_merge",
         "opt_clean",

@@ -31,6 +31,7 @@ _COMPUTE, _STORE, _STATE = "golden/machine/compute.py", "golden/machine/store.py
 _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
 _OPERANDS = "golden/machine/operands.py"
 _M_ARRAY, _M_TAP = "golden/machine/engines/array.py", "golden/machine/engines/tap.py"
+_M_SPARSE, _E_SPARSE = "golden/machine/engines/sparse.py", "sched/estimator/engines/sparse.py"
 _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequence.py"
 _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py"
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
@@ -99,6 +100,61 @@ _OPS_FAULTS = (
         "multiplier = np.ldexp(fraction, SIGNIFICAND_BITS)",
         "multiplier = 2 * np.ldexp(fraction, SIGNIFICAND_BITS - 1).astype(np.int32)",
     ),
+)
+
+_SPARSE_FAULTS = (
+    Seeded(
+        _M_SPARSE,
+        "lanes do not turn from item to item",
+        "weights[item, (lane + item) % lanes][:, lane_of]",
+        "weights[item, lane][:, lane_of]",
+    ),
+    Seeded(_M_SPARSE, "parts of a kernel turn from their own start", "(lane + first + item)", "(lane + item)"),
+    Seeded(
+        _M_SPARSE, "zeros are never counted", "counted = acts != 0 if skip_acts else", "counted = acts != 0 if 1 else"
+    ),
+    Seeded(_M_SPARSE, "a list may be a round too short", "if longest > rounds:", "if longest > rounds + 1:"),
+    Seeded(
+        _M_SPARSE, "a lane may come twice", "if sorted(lane_of) != list(range(params.cols)):", "if max(lane_of) > 7:"
+    ),
+    Seeded(_M_SPARSE, "zero is 0", '            operands -= geometry["pad_value"]\n', ""),
+    Seeded(_M_SPARSE, "float32 holds any sum", "EXACT_OPERANDS = 512", "EXACT_OPERANDS = 1 << 20"),
+    Seeded(_M_SPARSE, "weights of an item go to its filters in order", "[:, lane_of] = placed", "[:, :] = placed"),
+    Seeded(_M_SPARSE, "items with a pair are empty", "np.count_nonzero(pairs == 0)", "np.count_nonzero(pairs == 1)"),
+    Seeded(
+        _LAYOUT,
+        "masks of a PE lie together",
+        "set_bits.reshape(self._pes, len(weights), -1).transpose(1, 0, 2).reshape(-1)",
+        "set_bits.reshape(-1)",
+    ),
+    Seeded(
+        _LAYOUT,
+        "the shortest list counts",
+        "self._positions(weights, order), axis=1).max())",
+        "self._positions(weights, order), axis=1).min())",
+    ),
+    Seeded(
+        _LAYOUT,
+        "weights are listed from the second on",
+        "(np.cumsum(set_bits, axis=1) - 1)[pes, places], pes] =",
+        "np.cumsum(set_bits, axis=1)[pes, places] % rounds, pes] =",
+    ),
+    Seeded(_E_SPARSE, "an empty item costs nothing", "work = np.maximum(pairs, 1)", "work = np.maximum(pairs, 0)"),
+    Seeded(
+        _E_SPARSE,
+        "PEs run ahead by an item more",
+        "release[item - 1 - ahead] if item > ahead else 0",
+        "release[item - 2 - ahead] if item > ahead + 1 else 0",
+    ),
+    Seeded(_E_SPARSE, "sums are there a cycle early", "_COLLECT_CYCLES = 2", "_COLLECT_CYCLES = 1"),
+    Seeded(
+        _E_SPARSE,
+        "a PE never waits for the collector",
+        "            now = np.maximum(now, np.repeat(collected, columns // groups))\n",
+        "",
+    ),
+    Seeded(_E_SPARSE, "the collector may be at two pixels", "collected[-1] + 1)) + order", "0)) + order"),
+    Seeded(_E_SPARSE, "an item enters whenever it is offered", "accept[item - 1] + 1 if item else 0", "0"),
 )
 
 _MACHINE_FAULTS = (
@@ -599,6 +655,15 @@ _EVENT_FAULTS = (
 )
 
 GROUPS: dict[str, Group] = {
+    "sparse": Group(
+        (_M_SPARSE, _E_SPARSE),
+        (
+            "tests/unit/golden/machine/engines/test_sparse.py",
+            "tests/unit/sched/estimator/engines/test_sparse.py",
+            "tests/unit/sched/scheduler/plan/test_layout.py",
+        ),
+        _SPARSE_FAULTS,
+    ),
     "ops": Group(
         (_OPS, _WINDOW, _REQUANT),
         (
@@ -621,25 +686,72 @@ GROUPS: dict[str, Group] = {
     ),
     "scheduler": Group(
         (
-            _EMIT, _SEQUENCE, _DRAFT, _LINK, _SOURCE, _SINK, _LAYOUT, _LOWER, _PASSES, _ARRAY, _TAP, _TOKENS, _MAPPING,
-            _PACK, _STAY, _STRIPS, _SERIAL, _FILTERS, _SPARSE,
+            _EMIT,
+            _SEQUENCE,
+            _DRAFT,
+            _LINK,
+            _SOURCE,
+            _SINK,
+            _LAYOUT,
+            _LOWER,
+            _PASSES,
+            _ARRAY,
+            _TAP,
+            _TOKENS,
+            _MAPPING,
+            _PACK,
+            _STAY,
+            _STRIPS,
+            _SERIAL,
+            _FILTERS,
+            _SPARSE,
         ),
         (
-            *(f"tests/unit/sched/scheduler/{part}.py" for part in (
-                "plan/test_layout", "work/test_source", "map/test_tokens", "map/test_budget", "test_alike",
-                "fuse/test_pack", "fuse/test_search", "fuse/test_stay", "engines/test_sparse",
-            )),
-            *(f"tests/unit/sched/test_{part}.py" for part in (
-                "resident", "random_layers", "schedule", "replay", "properties", "fused",
-                "serial",
-            )),
+            *(
+                f"tests/unit/sched/scheduler/{part}.py"
+                for part in (
+                    "plan/test_layout",
+                    "work/test_source",
+                    "map/test_tokens",
+                    "map/test_budget",
+                    "test_alike",
+                    "fuse/test_pack",
+                    "fuse/test_search",
+                    "fuse/test_stay",
+                    "engines/test_sparse",
+                )
+            ),
+            *(
+                f"tests/unit/sched/test_{part}.py"
+                for part in (
+                    "resident",
+                    "random_layers",
+                    "schedule",
+                    "replay",
+                    "properties",
+                    "fused",
+                    "serial",
+                )
+            ),
         ),
         _SCHEDULER_FAULTS,
     ),
     "estimator": Group(
         (
-            _E_ENGINE, _E_ARRAY, _E_TAP, _E_SWITCH, _COEFFICIENTS, _TRANSFERS, _TIMELINE, _NETWORK, _RATES, _ROUTES,
-            _ESTIMATES, _KINDS, _TRACE, _ACTIVITY,
+            _E_ENGINE,
+            _E_ARRAY,
+            _E_TAP,
+            _E_SWITCH,
+            _COEFFICIENTS,
+            _TRANSFERS,
+            _TIMELINE,
+            _NETWORK,
+            _RATES,
+            _ROUTES,
+            _ESTIMATES,
+            _KINDS,
+            _TRACE,
+            _ACTIVITY,
         ),
         (
             *(f"tests/unit/sched/estimator/engines/test_{part}.py" for part in ("array", "tap", "registry")),

@@ -33,18 +33,25 @@ CORE = CoreParams(
     sparse_slots=SLOTS,
 )  # fmt: skip
 PES, ACTS, FILTERS = LANES * COLUMNS, CORE.rows // LANES, CORE.cols // COLUMNS
-LOW = 3
+LOW = 2
 """Bits of the sums that are looked at: they depend on as many of the operands."""
+FOLLOWED = (0, PES - 1)
+"""PEs whose sums are looked at; all are made by the same lines."""
 
 
 class _List(Ram):
-    """The weight at an address is the address itself."""
+    """The weight at an address tells it: `_weight`."""
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         with m.If(self.read_enable):
-            m.d.sync += self.read_data.eq(self.read_addr)
+            m.d.sync += self.read_data.eq(_weight(self.read_addr[0], self.read_addr[1:]))
         return m
+
+
+def _weight(bank: Value, rank: Value) -> Value:
+    """Its two lowest bits change with the bank and with each bit of the rank."""
+    return rank ^ Cat(0, bank)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ def _grid() -> tuple[Harness, SparseGrid, Inside, list[_Pe]]:
     h.assume(~dut.collect | dut.full.bit_select(turn, 1))
     used = [Array(inside.signal(f"used{s}_{r}") for s in range(SLOTS)) for r in range(LANES)]
     last, is_full = inside.signal("slot_last"), inside.signal("is_full")
-    names = ("slot", "ahead", "fresh", "rest", "base", "owed", "has", "done", "pair", "mask", "one", "ended")
+    names = ("slot", "ahead", "past", "pending", "base", "owed", "has", "working", "finishing", "closing")
+    names += ("done", "pair", "mask", "one", "ended")
     pes = []
     for i in range(PES):
         lane, column = divmod(i, COLUMNS)
@@ -95,8 +103,8 @@ def _grid() -> tuple[Harness, SparseGrid, Inside, list[_Pe]]:
     return h, dut, inside, pes
 
 
-def _walk(h: Harness, dut: SparseGrid, inside: Inside, pes: list[_Pe]) -> None:
-    """Where items are and where PEs are, as invariants; the properties of both."""
+def _walk(h: Harness, dut: SparseGrid, inside: Inside, pes: list[_Pe]) -> list[tuple[str, Value]]:
+    """Where items are and where PEs are, as invariants; the result are the properties of both."""
     m = h.m
     accepted, oldest = Signal(3), Signal(range(SLOTS))
     number, live = Array(Signal(3, name=f"number{s}") for s in range(SLOTS)), Signal(SLOTS)
@@ -113,24 +121,35 @@ def _walk(h: Harness, dut: SparseGrid, inside: Inside, pes: list[_Pe]) -> None:
         h.invariant(live.bit_select(at, 1) == (place < dut.filled))
         h.invariant((place >= dut.filled) | (number[at] == (first + place)[:3]))
     freed = dut.release & (oldest == write)
-    h.always(WRITTEN, ~dut.accept | ~live.bit_select(write, 1) | freed)
+    found = [(WRITTEN, ~dut.accept | ~live.bit_select(write, 1) | freed)]
     for pe in pes:
         finished = Signal(3)
         with m.If(pe.done):
             m.d.sync += finished.eq(finished + 1)
-        h.always(READ, ~pe.has | (live.bit_select(pe.slot, 1) & (number[pe.slot] == finished)))
-        h.always(WRITTEN, ~freed | (finished + pe.done != number[oldest]))
+        found += [
+            (READ, ~pe.has | (live.bit_select(pe.slot, 1) & (number[pe.slot] == finished))),
+            (WRITTEN, ~freed | (finished + pe.done != number[oldest])),
+        ]
         h.invariant(pe.ahead <= dut.filled)
         h.invariant(pe.slot == (oldest + pe.ahead)[: len(oldest)])
         h.invariant(finished == (first + pe.ahead)[:3])
-        h.invariant(Mux(pe.fresh, pe.did == 0, pe.has & (pe.rest == (pe.all_pairs & ~pe.did)) & (pe.rest != 0)))
-        h.invariant((pe.did & ~pe.all_pairs) == 0)
+        few = (pe.pending & (pe.pending - 1)[: len(pe.pending)]) == 0
+        h.invariant(pe.has == (pe.ahead < dut.filled))
+        h.invariant(pe.past == (pe.ahead != 0))
+        h.invariant(Mux(pe.has, pe.pending == (pe.all_pairs & ~pe.did), pe.did == 0))
+        h.invariant((pe.did == 0) | (pe.pending != 0))
+        h.invariant(~pe.has | ((pe.did & ~pe.all_pairs) == 0))
+        h.invariant(pe.working == (pe.has & (pe.pending != 0)))
+        h.invariant(pe.finishing == (pe.has & few))
+        h.invariant(pe.closing == (pe.finishing & pe.ends))
+    return found
 
 
 def control() -> Harness:
     h, dut, inside, pes = _grid()
     m = h.m
-    _walk(h, dut, inside, pes)
+    for name, value in _walk(h, dut, inside, pes):
+        h.always(name, value)
     of_group = [Signal(2, name=f"collected{g}") for g in range(COLUMNS)]
     for g, collected in enumerate(of_group):
         with m.If(dut.collect & (dut.group == g)):
@@ -154,13 +173,14 @@ def control() -> Harness:
 
 
 def sums() -> Harness:
-    """Each weight is its address, so a wrong one shows. The lowest bits of all sums."""
+    """Each weight tells its address, so a wrong one shows."""
     h, dut, inside, pes = _grid()
     m = h.m
-    _walk(h, dut, inside, pes)
+    for _, value in _walk(h, dut, inside, pes):
+        h.invariant(value)
     bank = inside.signal("slot_bank")
     acts = [Array(inside.signal(f"acts{s}_{r}") for s in range(SLOTS)) for r in range(LANES)]
-    for i, pe in enumerate(pes):
+    for i, pe in ((i, pes[i]) for i in FOLLOWED):
         out, which, act, sums = (inside.signal(f"{name}{i}") for name in ("out", "which", "act", "sums"))
         multiply, read = inside.signal(f"multiply{i}"), inside.signal("read_data", f"list{i}")
         bits = len(out) // FILTERS
@@ -175,8 +195,8 @@ def sums() -> Harness:
             products = []
             for a in range(ACTS):
                 rank = (base + _count(pe.mask[: f * ACTS + a]))[:2]
-                weight = Cat(bank.bit_select(pe.slot, 1), rank)
-                products.append((of_lane.word_select(a, 9)[:LOW] * weight)[:LOW])
+                weight = _weight(bank.bit_select(pe.slot, 1), rank)
+                products.append((of_lane.word_select(a, 9)[:LOW] * weight[:LOW])[:LOW])
 
             def of(positions: Value, f: int = f, products: list[Value] = products) -> Value:
                 chosen = positions[f * ACTS : (f + 1) * ACTS]
@@ -192,7 +212,15 @@ def sums() -> Harness:
             h.invariant(Mux(pe.ended, ending == added, 1))
             h.invariant(Mux(pe.ended, 0, added) == (before + of(pe.did))[:LOW])
             h.always(SUMS, ~pe.is_full | (out.word_select(f, bits)[:LOW] == wanted))
-    h.cover("a pixel of two items is collected", dut.collect & (inside.signal("out0")[:LOW] == 5))
+    for g in range(COLUMNS):
+        outs = [inside.signal(f"out{r * COLUMNS + g}") for r in range(LANES)]
+        for f in range(FILTERS):
+            lowest = [out.word_select(f, len(out) // FILTERS)[:LOW] for out in outs]
+            total = sum(lowest, start=Value.cast(0))[:LOW]
+            same = dut.sums.word_select(f, len(dut.sums) // FILTERS)[:LOW] == total
+            h.invariant((dut.group != g) | same)
+            h.always(SUMS, ~dut.collect | (dut.group != g) | same)
+    h.cover("a pixel of two items is collected", dut.collect & (inside.signal("out0")[:LOW] == 3))
     return h
 
 
@@ -204,7 +232,7 @@ def _grid_bug(old: str, new: str) -> Bug:
     return Bug("rtl.engines.sparse_grid", old, new)
 
 
-_BLOCKED = "blocked.eq(has & (after == 0) & ends & owed & ~taken)"
+_BLOCKED = "blocked.eq(closing & owed & ~taken)"
 PROOFS = [
     Proof(
         "SparseGrid, 2 x 2, 2 slots",
@@ -212,19 +240,20 @@ PROOFS = [
         1,
         {
             READ: [
-                _grid_bug("has.eq(ahead < self.filled)", "has.eq(ahead <= self.filled)"),
+                _grid_bug("stands.eq(next_ahead < filled)", "stands.eq(next_ahead <= filled)"),
                 _grid_bug("& left.all())", "& left.any())"),
-                _grid_bug("slot.eq(Mux(slot == slots - 1, 0, slot + 1))", "slot.eq(0)"),
+                _grid_bug("Mux(slot == slots - 1, 0, slot + 1)", "0"),
             ],
-            WRITTEN: [_grid_bug("left.eq((ahead != 0) | done)", "left.eq(has)")],
+            WRITTEN: [_grid_bug("left.eq(past | done)", "left.eq(past | finishing)")],
             ONCE: [
-                _grid_bug("[fresh.eq(0), rest.eq(after)]", "[fresh.eq(0), rest.eq(pending)]"),
-                _grid_bug("done.eq(has & (after == 0) & ~blocked)", "done.eq(has & ~blocked)"),
-                _grid_bug("pending.eq(Mux(fresh, mask & used[slot].replicate(of_column), rest))", "pending.eq(mask)"),
+                _grid_bug("Mux(pair, after, pending)", "pending"),
+                _grid_bug("done.eq(finishing & ~blocked)", "done.eq(has & ~blocked)"),
+                _grid_bug("masks[next_slot] & used[next_slot].replicate(of_column)", "masks[next_slot]"),
+                _grid_bug("enters.eq(self.accept & (write == next_slot))", "enters.eq(0)"),
             ],
             COLLECTED: [
                 _grid_bug(_BLOCKED, "blocked.eq(0)"),
-                _grid_bug(_BLOCKED, "blocked.eq(has & (after == 0) & ends & full & ~taken)"),
+                _grid_bug(_BLOCKED, "blocked.eq(closing & full & ~taken)"),
             ],
         },
         bug_steps=8,
@@ -235,10 +264,12 @@ PROOFS = [
         1,
         {
             SUMS: [
-                _grid_bug("[out.eq(added), sums.eq(0)]", "[out.eq(added)]"),
+                _grid_bug("sums.eq(Mux(ending, 0, added))", "sums.eq(added)"),
                 _grid_bug("base + _ones(mask)))", "base + _ones(pending)))"),
                 _grid_bug("_ones(mask & (one - 1)[:positions])", "_ones(pending & (one - 1)[:positions])"),
                 _grid_bug("Cat(bank.bit_select(slot, 1), rank)", "Cat(bank[0], rank)"),
+                _grid_bug("(self.group + self.collect)", "self.group"),
+                _grid_bug("self.collect | ended.any()", "self.collect"),
             ],
         },
         bug_steps=8,

@@ -89,8 +89,8 @@ export: $(STAMP) ## another tool's inputs for our chip and network, and what the
 calibrate: $(STAMP) ## fit the estimator to micro-kernels on the RTL: make calibrate KERNELS=quick (or full, MAPPINGS=30); correct other people's models: TOOLS=scalesim,zigzag RESULTS=dir
 	@$(BIN)/python -m tb.cli calibrate $(call args,$(CALIBRATE_OPTIONS))
 
-speed: $(STAMP) ## simulation speed of a chip, bench against a bare C++ loop, and where the time goes: make speed CORES=16 PROFILE=1
-	@$(BIN)/python -m tb.cli speed $(call args,NET LAYER CORES CHIP) $(call flags,PROFILE)
+speed: $(STAMP) ## simulation speed of a chip, bench against a bare C++ loop, and where the time goes: make speed CORES=16 PROFILE=1, CHIP=sparse1 PRUNE=han2015
+	@$(BIN)/python -m tb.cli speed $(call args,NET LAYER CORES CHIP PRUNE) $(call flags,PROFILE)
 
 fuzz: $(STAMP) ## random programs on the RTL: make fuzz SEEDS=0..99, make fuzz REPLAY=runs/fuzz/legal-7.json
 	@$(BIN)/python -m tb.cli fuzz $(call args,$(FUZZ_OPTIONS))

@@ -649,12 +649,13 @@ def speed(
     layer: Annotated[str, typer.Option(help="Layer to simulate.")] = "conv4_1",
     cores: Cores = 4,
     chip: ChipFile = None,
+    prune: Prune = None,
     profile: Profile = False,
     by_block: Annotated[bool, typer.Option(help="Sample where the time goes (builds a second model).")] = True,
 ) -> None:
     """Measure the simulation speed: the bench against a bare C++ loop over the same model, and the time by block."""
     params = chip_of(cores, chip)
-    workload = load_workload(net, layers=layer)
+    workload = load_workload(net, layers=layer, prune=prune)
     plan = make_plan(workload.graph, params)
     design = emit_chip(params)
     with tempfile.TemporaryDirectory(prefix="systomesh-speed-") as name:

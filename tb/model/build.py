@@ -71,6 +71,8 @@ class Design:
     """Modules that can be compiled once, however often they are instantiated."""
     equal_cores: int = 1
     """The most instances of one of these modules."""
+    core_bytes: int = 0
+    """Verilog of the largest of them."""
     burst_beats: int = 256
     bursts: int = 64
     """Longest AXI burst, and most bursts under way each way of a node: the checkers hold the design to them."""
@@ -198,6 +200,7 @@ def emit_chip(chip: ChipParams, cache: Cache | None = None) -> Design:
         link_bytes=chip.link_bytes,
         hier_modules=tuple(facts["hier_modules"]),
         equal_cores=max(chip.cores.count(core) for core in chip.cores),
+        core_bytes=max(((entry / f"{name}.v").stat().st_size for name in facts["hier_modules"]), default=0),
         burst_beats=chip.max_packet_flits,
         bursts=chip.outstanding_bursts,
     )
@@ -259,7 +262,8 @@ def build_model(
         waves |= memories
         seen = waves or open_state or bool(covered) or places
         recipe = choose_recipe(
-            design.equal_cores, optimise=optimise and not waves, seen=seen, cycles=cycles, profile=profile,
+            design.equal_cores, core_bytes=design.core_bytes, optimise=optimise and not waves, seen=seen, cycles=cycles,
+            profile=profile,
             can_profile=lambda: training is not None and toolchain.find_compiler().can_profile,
         )  # fmt: skip
         wrapper = design.wrapper(open_buses=open_buses)

@@ -21,6 +21,10 @@ FLAT_CORES = 8
 
 The border between them has not been measured.
 """
+FLAT_BYTES = 6_000_000
+"""Most Verilog of equal cores that is compiled in one piece: somewhat more than that of so many dense cores. Cores with
+the sparse engine have three times as much each.
+"""
 PROFILE_PAYS_CYCLES = 300_000_000
 """Simulated cycles from which the second compilation takes less time than it saves, about 90 s against a tenth."""
 
@@ -45,13 +49,14 @@ class Recipe:
 def choose_recipe(
     equal_cores: int,
     *,
+    core_bytes: int = 0,
     optimise: bool = True,
     seen: bool = False,
     cycles: float = 0,
     profile: bool = False,
     can_profile: Callable[[], bool] = lambda: True,
 ) -> Recipe:
-    """The recipe for a chip of which so many cores are equal, and a run of about so many cycles.
+    """The recipe for a chip of which so many cores, of so much Verilog each, are equal, and a run of so many cycles.
 
     `seen`: the bench looks at (waves, coverage) or changes the inside, which only a flat model shows. `profile` asks
     for a profile whatever the length of the run; `can_profile` is asked where a long run gains by one.
@@ -62,6 +67,7 @@ def choose_recipe(
         return Recipe(equal_cores < 2, optimise, why="for a short run")
     pays = cycles >= PROFILE_PAYS_CYCLES and can_profile()
     reasons = ["asked for" if profile else f"{cycles / 1e6:.0f} M cycles pay for it"] if profile or pays else []
-    flat = equal_cores <= FLAT_CORES
-    reasons = [*([] if flat else [f"{equal_cores} equal cores"]), *reasons]
+    flat = equal_cores < 2 or (equal_cores <= FLAT_CORES and equal_cores * core_bytes <= FLAT_BYTES)
+    large = "large " if equal_cores <= FLAT_CORES else ""
+    reasons = [*([] if flat else [f"{equal_cores} equal {large}cores"]), *reasons]
     return Recipe(flat, profile=profile or pays, why=", ".join(reasons))

@@ -19,14 +19,16 @@ def _shape(core: CoreParams) -> tuple[int, int, int, int]:
 
 def _grid(core: CoreParams) -> Block:
     """Ring: activations with the bit that says whether they count, and masks, in memories; bank, last; the slot to be
-    written, slots in use. A PE: its slot, items ahead, fresh, owed, rest, base; its product under way (activation,
-    weight, slots, two bits of what becomes of it); sums twice, and whether the second are full; its lists."""
+    written, slots in use. A PE: its slot, items ahead, pending, base, owed, five bits known ahead; its product under
+    way (activation, weight, slots, two bits of what becomes of it); sums twice, and whether the second are full; its
+    lists. Sums of a group."""
     pes, positions, slots, bits = _shape(core)
     places = core.sparse_slots
     place = max(1, index_bits(places))
-    walk = place + index_bits(places + 1) + 2 + positions + index_bits(core.sparse_depth + 1)
+    walk = place + index_bits(places + 1) + 6 + positions + index_bits(core.sparse_depth + 1)
     product = 9 + 8 + slots + 2
-    flipflops = place + index_bits(places + 1) + 2 * places + pes * (walk + product + 2 * slots * bits + 1)
+    group = (bits + index_bits(core.sparse_lanes)) * core.cols // min(8, core.sparse_columns)
+    flipflops = place + index_bits(places + 1) + 2 * places + group + pes * (walk + product + 2 * slots * bits + 1)
     memory = places * (10 * core.rows + core.rows * core.cols) + pes * 8 * 2 * core.sparse_depth
     body = Block(
         "systomesh_sparse_grid",

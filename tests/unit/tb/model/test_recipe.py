@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tb.model.recipe import FLAT_CORES, PROFILE_PAYS_CYCLES, Recipe, choose_recipe
+from tb.model.recipe import FLAT_BYTES, FLAT_CORES, PROFILE_PAYS_CYCLES, Recipe, choose_recipe
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,9 @@ from tb.model.recipe import FLAT_CORES, PROFILE_PAYS_CYCLES, Recipe, choose_reci
         (4, {}, Recipe(flat=True), ""),
         (FLAT_CORES, {"cycles": PROFILE_PAYS_CYCLES - 1}, Recipe(flat=True), ""),
         (FLAT_CORES + 1, {}, Recipe(flat=False), f"{FLAT_CORES + 1} equal cores"),
+        (2, {"core_bytes": FLAT_BYTES // 2}, Recipe(flat=True), ""),
+        (2, {"core_bytes": FLAT_BYTES // 2 + 1}, Recipe(flat=False), "2 equal large cores"),
+        (1, {"core_bytes": 2 * FLAT_BYTES}, Recipe(flat=True), ""),
         (4, {"cycles": PROFILE_PAYS_CYCLES}, Recipe(profile=True), "300 M cycles pay for it"),
         (64, {"profile": True}, Recipe(flat=False, profile=True), "64 equal cores, asked for"),
         (1, {"optimise": False}, Recipe(optimise=False), "for a short run"),

@@ -69,7 +69,7 @@ def _items(form: Form, choices: dict[int, Choice]) -> tuple[dict[str, Item], dic
             nbytes = search.strips(choice.chain).nbytes(number) if inside else search.stays.nbytes(root, stay)
             items[root] = Item(first, last, nbytes)
             continue
-        residual = search.stays.in_place(number, stays)
+        residual = search.stays.in_place(number, stays, choice.grid)
         if residual is not None:
             place = places.get(residual, residual)
             places[root] = place

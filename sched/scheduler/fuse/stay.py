@@ -254,8 +254,10 @@ class Stays:
             found.append((min(low for low, _ in spans), max(high for _, high in spans)))
         return tuple(found)
 
-    def _keeps_own_rows(self, root: str, stay: Stay, grid: Grid) -> bool:
-        """Whether each core keeps of a tensor what it computes itself, and nothing else."""
+    def _keeps_own_rows(self, root: str, stay: Stay, grid: Grid | None) -> bool:
+        """Whether each core keeps of a tensor what it computes itself with such a split, and nothing else."""
+        if grid is None:
+            return False
         computed = even_split(self.tensors.shape(root)[1], grid[1])
         own = tuple((core, first, end) for core, (first, end) in enumerate(computed))
         return stay is not None and grid[0] == 1 and self._rows_of_picture(root, stay) == own
@@ -265,8 +267,8 @@ class Stays:
         tensor = self.tensor(root, stay)
         return tensor.nbytes if isinstance(tensor, Residence) else 0
 
-    def in_place(self, number: int, stays: Mapping[str, Stay], grid: Grid) -> str | None:
-        """The residual in whose place an operation of such a split puts its output.
+    def in_place(self, number: int, stays: Mapping[str, Stay], grid: Grid | None) -> str | None:
+        """The residual in whose place an operation puts its output, with such a split or with any.
 
         It dies there, and every core keeps the same of both: an element is read by the core that then writes it. All
         of it has arrived where it is overwritten. That is certain of what was stored before the operation in front,

@@ -377,7 +377,7 @@ _SCHEDULER_FAULTS = (
         _STAY,
         "what other cores have still to store may be overwritten",
         "number - 1 or self._keeps_own_rows(output, stay, grid)",
-        "number - 1 or grid[0] * grid[1] > 0",
+        "number - 1 or grid is not None",
     ),
     Seeded(
         _EMIT,

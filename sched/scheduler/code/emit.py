@@ -70,6 +70,8 @@ class Emitted:
     streams : dict of (core, Unit) to list of bytes
     first_read : dict of int to int
         By core, number of the first LOAD that reads a tensor.
+    free_constants : dict of int to list of int
+        By core, numbers of the LOADs of constants behind that one which wait for nothing.
     last_store : dict of int to dict of int to int
         By core, number of its last STORE to each core that it stores to.
     positions : dict of (core, Unit) to list of int
@@ -84,6 +86,7 @@ class Emitted:
     block_positions: int
     streams: Streams = field(default_factory=dict)
     first_read: dict[int, int] = field(default_factory=dict)
+    free_constants: dict[int, list[int]] = field(default_factory=dict)
     last_store: dict[int, dict[int, int]] = field(default_factory=dict)
     positions: dict[tuple[int, Unit], list[int]] = field(default_factory=dict)
     spans: list[tuple[float, int]] = field(default_factory=list)
@@ -182,6 +185,8 @@ class _Emitter:
             for load in sorted(loads[core], key=lambda load: (load.start, load.needed)):
                 if load.reads:
                     out.first_read.setdefault(core, len(stream))
+                elif load.start == START and core in out.first_read:
+                    out.free_constants.setdefault(core, []).extend(range(len(stream), len(stream) + len(load.words)))
                 out.spans.append((load.start, load.needed))
                 stream += load.words
                 positions += [load.needed] * len(load.words)
@@ -251,15 +256,13 @@ class _Emitter:
             memory = tokens.weight_memory(group.leader, load.number)
             waits = tokens.wait(0, tokens.weight_free, len(group.cores)) if load.waits_free else 0
             addr = self.weights_addr + self.weight_offset[number] + offset
-            reads = False
             if computed is not None and not offset:
-                reads = True
                 addr = computed.addr + channels[number] // block * block
                 size = min(size, computed.end - addr)
             word = _WEIGHTS(
                 common | waits, addr, size // block, load.slot // block, memory, tokens.weight_ready + memory
             )
-            yield _Placed(load.start, load.first, [word], reads)
+            yield _Placed(load.start, load.first, [word], reads=computed is not None)  # the ring keeps its order
 
     @staticmethod
     def _common(group: Group, space: Space, traffic: TrafficClass) -> int:

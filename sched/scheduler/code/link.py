@@ -11,15 +11,16 @@ computed
     A compute unit starts a part when it knows that of all cores and the part before, and has the data of those that
     store to it. Whatever died with the part before may then be overwritten, and whatever was stored may be read. Both
     are needed: the data for one core may have come long before another is done with its own, and what a core tells may
-    overtake its data. For that reason what the part before has stored may not be overwritten yet: it may still be on
-    its way elsewhere. What the one before that has stored is there: all cores have computed the part in between, and
-    began it with their data.
+    overtake its data. For that reason what the part before has stored may not be overwritten yet but by the core
+    where it is, which has waited for it: it may still be on its way to others. What the one before that has stored is
+    there: all cores have computed the part in between, and began it with their data.
 done
     As it starts a part, a compute unit tells its own load unit, which so knows as much of all cores. Load units run
     ahead: they start the loads of a part when all cores are done with the part before the one before, whose halves of
     the weights and parameters it takes over, or with the part in front, if one of the two takes more of the weights
     than a half. Tensors may have to wait longer: for the part in front, if that still uses the scratchpad to which they
-    go, and if the launch itself has written them to DRAM, for the part that did so.
+    go, and if the launch itself has written them to DRAM, for the part that did so. Constants of the part that wait for
+    nothing in it are loaded before that.
 written
     Behind a part that wrote to DRAM what later ones read, a core tells all load units, in the same way as that it has
     computed, that its bytes are acknowledged.
@@ -119,9 +120,10 @@ class _Linker:
             arriving = {core: [] for core in range(self.chip.n_cores)}
             for core in range(self.chip.n_cores):
                 own = next((part for part in mappings if (core, Unit.LOAD) in part.streams), None)
-                loads, computes, stores = (own.streams[core, unit] for unit in Unit) if own else ([], [], [])
-                first, last = (own.first_read.get(core, len(loads)), own.last_store[core]) if own else (0, {})
-                streams[core, Unit.LOAD] += [*before, *loads[:first], *reads, *loads[first:]]
+                computes, stores = (own.streams[core, u] for u in (Unit.COMPUTE, Unit.STORE)) if own else ([], [])
+                last = own.last_store[core] if own else {}
+                constants, others = _apart(own, core, wait=bool(reads)) if own else ([], [])
+                streams[core, Unit.LOAD] += [*before, *constants, *reads, *others]
                 streams[core, Unit.COMPUTE] += [*begins[core], *computes]
                 streams[core, Unit.STORE] += self._with_data_tokens(number, core, stores, last)
                 if told := self._tell_all(number, core):
@@ -196,6 +198,19 @@ class _Linker:
             *signals([(row.first + x, other) for other in others], fence),
             *syncs(known, [(counters.first + y, other) for other in (*column, core)]),
         ]
+
+
+def _apart(part: Emitted, core: int, *, wait: bool) -> tuple[list[bytes], list[bytes]]:
+    """LOADs of a core that need not wait for tensors, and the others.
+
+    Constants are loaded early if tensors have to wait; otherwise in the order in which they are needed.
+    """
+    loads, first = part.streams[core, Unit.LOAD], part.first_read.get(core)
+    if first is None:
+        return loads, []
+    early = part.free_constants.get(core, []) if wait else []
+    behind = set(range(first, len(loads))).difference(early)
+    return [*loads[:first], *(loads[n] for n in early)], [loads[n] for n in sorted(behind)]
 
 
 def _written_before(parts: Sequence[Sequence[Mapping]], number: int) -> int:

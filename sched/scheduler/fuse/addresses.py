@@ -29,13 +29,14 @@ class Addresses:
     @staticmethod
     def found(form: Form, choices: dict[int, Choice]) -> Addresses | None:
         """Of what stays between these operations; None if it does not fit, or leaves no room for what is loaded."""
-        items, places = _items(form, choices)
         rings = {number: Item(number, number, choice.ring) for number, choice in choices.items() if choice.ring}
-        packed = pack({**items, **rings}, form.stays.core.act_bytes)
-        if packed is None:
-            return None
-        own = {root: packed[root] for root in items}
-        return Addresses({**own, **{root: own[place] for root, place in places.items()}}, form, items)
+        for own_rows in (True, False):  # what is shared takes less room, but is harder to place
+            items, places = _items(form, choices, own_rows)
+            packed = pack({**items, **rings}, form.stays.core.act_bytes)
+            if packed is not None:
+                own = {root: packed[root] for root in items}
+                return Addresses({**own, **{root: own[place] for root, place in places.items()}}, form, items)
+        return None
 
     def ring(self, number: int, choice: Choice, *, follows: bool) -> Range:
         """Room for what an operation loads: if possible free already during the part in front, if it follows one.
@@ -52,8 +53,14 @@ class Addresses:
         return Range(gap.end - choice.ring, gap.end) if number % 2 else Range(gap.first, gap.first + choice.ring)
 
 
-def _items(form: Form, choices: dict[int, Choice]) -> tuple[dict[str, Item], dict[str, str]]:
-    """What stays between these operations; of outputs in the place of a residual, which."""
+def _items(form: Form, choices: dict[int, Choice], own_rows: bool) -> tuple[dict[str, Item], dict[str, str]]:
+    """What stays between these operations; of outputs in the place of a residual, which.
+
+    Parameters
+    ----------
+    own_rows : bool
+        Outputs of cores that write to themselves alone take the place of what the operation in front has stored, too.
+    """
     items: dict[str, Item] = {}
     places: dict[str, str] = {}
     stays = form.staying(choices)
@@ -69,7 +76,7 @@ def _items(form: Form, choices: dict[int, Choice]) -> tuple[dict[str, Item], dic
             nbytes = search.strips(choice.chain).nbytes(number) if inside else search.stays.nbytes(root, stay)
             items[root] = Item(first, last, nbytes)
             continue
-        residual = search.stays.in_place(number, stays)
+        residual = search.stays.in_place(number, stays, choice.grid if own_rows else None)
         if residual is not None:
             place = places.get(residual, residual)
             places[root] = place

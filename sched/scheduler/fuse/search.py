@@ -282,7 +282,7 @@ class Search:
             last = number if chain is None else chain.end - 1
             output = self.tensors.root(self.stays.steps[last].output)
             alive: dict[str, Stay] = {**stays, output: choices[last].stay}
-            left = self.core.act_bytes - self._used(number, alive, chain)
+            left = self.core.act_bytes - self._used(number, alive, choice.grid, chain)
             if chain is None:
                 where = {name: stays.get(self.tensors.root(name)) for name in self.stays.steps[number].reads}
                 room = None if number in alone else left
@@ -334,7 +334,7 @@ class Search:
                 continue
             for stay in self._outputs(number, number, stays, end):
                 alive = {**stays, self.tensors.root(self.stays.steps[number].output): stay}
-                left = capacity - self._used(number, alive)
+                left = capacity - self._used(number, alive, grid)
                 if left < 0:
                     continue
                 try:
@@ -364,9 +364,9 @@ class Search:
         state = tuple(sorted(item for item in alive.items() if self.tensors.last[item[0]] > number and item[1]))
         return (self.stays.pictures if state or not self.stays.steps[number].done else None), state
 
-    def _used(self, number: int, alive: dict[str, Stay], chain: Chain | None = None) -> int:
-        """Bytes of what stays on the chip while an operation runs, or the chain that begins with it."""
-        once = None if chain else self.stays.in_place(number, alive)
+    def _used(self, number: int, alive: dict[str, Stay], grid: Grid, chain: Chain | None = None) -> int:
+        """Bytes of what stays on the chip while an operation of such a split runs, or the chain that begins with it."""
+        once = None if chain else self.stays.in_place(number, alive, grid)
         used = sum(self.stays.nbytes(root, stay) for root, stay in alive.items() if stay and root != once)
         return used + (sum(map(self.strips(chain).nbytes, range(chain.first, chain.end - 1))) if chain else 0)
 
@@ -385,7 +385,7 @@ class Search:
                 chain = Chain(first, behind, parts, strips)
                 if not self._worth(chain):
                     break
-                left = capacity - self._used(first, alive, chain)
+                left = capacity - self._used(first, alive, (1, parts), chain)
                 if left < 0:
                     continue
                 with suppress(PlanError):
@@ -647,7 +647,7 @@ class Search:
             self._errors[number] = error
             return []
         self._errors.setdefault(number, PlanError(f"layer {work.name!r} cannot load beside computing"))
-        beside = [mapping for mapping in found if work.source.resident or mapping.act_slots > 1]
+        beside = [mapping for mapping in found if mapping.loads_beside]
         alone = budget == Budget.whole(self.core, self.chip)
         return (beside or (found if alone else []))[:CANDIDATES]
 

@@ -258,16 +258,25 @@ class Stays:
             found.append((min(low for low, _ in spans), max(high for _, high in spans)))
         return tuple(found)
 
+    def _keeps_own_rows(self, root: str, stay: Stay, grid: Grid | None) -> bool:
+        """Whether each core keeps of a tensor what it computes itself with such a split, and nothing else."""
+        if grid is None:
+            return False
+        computed = even_split(self.tensors.shape(root)[1], grid[1])
+        own = tuple((core, first, end) for core, (first, end) in enumerate(computed))
+        return stay is not None and grid[0] == 1 and self._rows_of_picture(root, stay) == own
+
     def _nbytes(self, root: str, stay: Stay) -> int:
         """Scratchpad that a tensor takes on every core."""
         tensor = self.tensor(root, stay)
         return tensor.nbytes if isinstance(tensor, Residence) else 0
 
-    def in_place(self, number: int, stays: Mapping[str, Stay]) -> str | None:
-        """The residual in whose place an operation puts its output.
+    def in_place(self, number: int, stays: Mapping[str, Stay], grid: Grid | None) -> str | None:
+        """The residual in whose place an operation puts its output, with such a split or with any.
 
         It dies there, and every core keeps the same of both: an element is read by the core that then writes it. All
-        of it has arrived everywhere, which is certain of what was stored before the operation in front.
+        of it has arrived where it is overwritten. That is certain of what was stored before the operation in front,
+        and of what that one stored if cores write to themselves alone: each has begun with its own data.
         """
         step, tensors = self.steps[number], self.tensors
         if step.residual is None or tensors.roots[step.residual] != (step.residual, 0):
@@ -275,8 +284,10 @@ class Stays:
         output, stay = tensors.root(step.output), stays.get(tensors.root(step.output))
         alike = stay is not None and stays.get(step.residual) == stay and tensors.first[output] == number
         dies = tensors.last[step.residual] == number and output == step.output and step.residual not in step.inputs
-        arrived = tensors.written[step.residual] < number - 1
-        if not (alike and dies and arrived and stay is not None):
+        if not (alike and dies and stay is not None):
+            return None
+        arrived = tensors.written[step.residual] < number - 1 or self._keeps_own_rows(output, stay, grid)
+        if not arrived:
             return None
         return step.residual if self.rows(step.residual, stay) == self.rows(output, stay) else None
 

@@ -411,7 +411,7 @@ class _Reader:
         alive = {
             name: stay for name, stay in stay_of.items() if stay and tensors.last[name] >= first and name not in inside
         }
-        once = None if chain else stays.in_place(last, alive)
+        once = None if chain else stays.in_place(last, alive, choice.grid)
         sizes = {name: stays.nbytes(name, stay) for name, stay in alive.items() if name != once}
         if chain is not None:
             sizes.update({name: Strips(stays, chain).nbytes(number) for name, number in inside.items()})

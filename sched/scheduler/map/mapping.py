@@ -243,6 +243,18 @@ class Mapping:
         return min(room // self.residual_slot_bytes, AHEAD) if self.residual_slot_bytes else 0
 
     @property
+    def alone(self) -> bool:
+        """Whether it has all of its cores, for a launch of its own."""
+        return self.budget.params.size == self.work.core.param_blocks
+
+    @property
+    def loads_beside(self) -> bool:
+        """Whether a slot of every ring is left to load into while another one is read."""
+        residual = self.work.residual
+        input_does = self.work.source.resident or self.act_slots > 1
+        return input_does and (residual is None or residual.source.resident or self.residual_slots > 1)
+
+    @property
     def residual_weight_bytes(self) -> int:
         """End of the weights: the residual's weights of all blocks of a core, there for the whole launch."""
         return 0 if self.work.residual is None else self.blocks_per_core * self.work.weight_align

@@ -137,7 +137,8 @@ class Prediction:
         chunk = work.source.pixel_flits(min(mapping.chunk_words, work.source.words))
         tile_load = tiles[0].in_rows * tiles[0].in_cols
         leaders = len(mapping.cores) if not work.shared_input else mapping.g_row
-        first_load = chunk * tile_load * flit_cycles * max(1.0, leaders / memories)
+        shared = max(1.0, leaders / memories)
+        first_load = chunk * tile_load * flit_cycles * shared
         last_out = tiles[-1].store_pixels * block.groups * flit_cycles * len(mapping.cores) / memories
         if work.pool:
             last_out = max(last_out, drained[-1])
@@ -150,7 +151,11 @@ class Prediction:
             # The next tile loads while the last block is at work, or earlier if slots are left over.
             spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
             window = min(block_cycles[0] * (1 + spare), block_cycles[0] * len(part))
-            exposed += (len(tiles) - 1) * max(0.0, act_core * flit_cycles / len(tiles) - window)
+            load = act_core * flit_cycles / len(tiles)
+            if mapping.alone:  # the estimator compares several
+                exposed += (len(tiles) - 1) * max(0.0, load - window)
+            else:
+                compute += (len(tiles) - 1) * max(0.0, load * shared - window)
         elif mapping.act_slots < 2:
             exposed += act_core * flit_cycles
         return max(compute, drain, dram, into_core) + exposed + CONTENTION * dram

@@ -107,7 +107,10 @@ def _pace(mapping: Mapping, chip: ChipParams, memory: MemoryTiming) -> int:
     flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
     load = flits * flit_cycles * max(1.0, leaders / len(chip.memory_nodes)) + 4 * latency_cycles(memory)
     passes = words * work.taps * len(work.passes.offsets(mapping.channel_parts[0][0]))
-    return 2 + ceil(1.5 * load / (passes * max(1.0, work.pass_cycles(tile))))
+    used = passes * max(1.0, work.pass_cycles(tile))
+    if mapping.alone or len(mapping.chunks) > 1 or not mapping.act_resident:
+        return 2 + ceil(1.5 * load / used)
+    return ceil(1.5 * load / (used * mapping.blocks_per_core))  # a whole tile, which all blocks use
 
 
 def _candidates(

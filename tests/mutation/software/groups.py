@@ -431,6 +431,12 @@ _SCHEDULER_FAULTS = (
         "tensors.written[step.residual] < number",
     ),
     Seeded(
+        _STAY,
+        "what other cores have still to store may be overwritten",
+        "number - 1 or self._keeps_own_rows(output, stay, grid)",
+        "number - 1 or grid is not None",
+    ),
+    Seeded(
         _EMIT,
         "a STORE's token comes with the first flits",
         "last.update(dict.fromkeys(target.cores, len(words)))",

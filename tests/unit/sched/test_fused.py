@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from estimator import MemoryTiming, estimate
 from golden.int8 import ops
 from golden.machine import Machine
 from rtl.contract.codec import decode, encode
-from rtl.contract.isa import Opcode, Unit
+from rtl.contract.isa import Opcode, Space, Unit
 from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Launch, Plan, Segment, schedule
@@ -137,6 +138,28 @@ def test_what_stays_never_reaches_dram() -> None:
     assert [part["ofmap"] for part in traffic] == [0, 0, 0, 16 * 144]
     apart = schedule(graph, chip, MEMORY)
     assert estimate(launch, chip, MEMORY).cycles < sum(estimate(one, chip, MEMORY).cycles for one in apart.launches)
+
+
+def test_parts_load_beside_computing_and_their_constants_before_tensors_that_are_not_there_yet() -> None:
+    """Tiny scratchpads: parts that load inputs and residuals which the launch itself has written to DRAM."""
+    chip, waited = CHIPS["tiny scratchpads"], 0
+    for seed in range(4):
+        decider = Forms(Fused(), random_network(seed, chip).graph, chip, MEMORY).decider()
+        for numbers in filter(lambda numbers: len(numbers) > 1, decider.launches(decider.choices)):
+            draft = decider.writer.draft(numbers, decider.choices).draft
+            assert all(mapping.loads_beside for part in draft.parts for mapping in part)
+            for core, ends in ((core, draft.borders[core, Unit.LOAD]) for core in range(chip.n_cores)):
+                for begin, end in pairwise(ends):
+                    words = [decode(raw) for raw in draft.streams[core, Unit.LOAD][begin:end]]
+                    syncs = [place for place, (opcode, _) in enumerate(words) if opcode == Opcode.SYNC]
+                    if not syncs or syncs[-1] + 1 == len(words):
+                        continue
+                    (_, first), *others = words[syncs[-1] + 1 :]
+                    if first["space"] == Space.ACT:  # constants behind it take the place of others
+                        waited += 1
+                        constants = [fields for _, fields in others if fields["space"] != Space.ACT]
+                        assert all(fields["wait0_count"] for fields in constants)
+    assert waited
 
 
 def test_a_tensor_that_stays_whole_takes_one_store_for_all_cores_where_cores_multicast() -> None:

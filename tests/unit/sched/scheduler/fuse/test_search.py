@@ -55,7 +55,7 @@ def every_cost(search: Search, capacity: int) -> Iterator[float]:
                         for root, place in where.items()
                         if place and tensors.first[root] <= number <= tensors.last[root]
                     }
-                    once = stays.in_place(number, alive)
+                    once = stays.in_place(number, alive, grid[number])
                     left = capacity - sum(stays.nbytes(root, alive[root]) for root in alive if root != once)
                     if left < 0:
                         raise PlanError("no room")

@@ -10,7 +10,7 @@ import pytest
 
 from estimator import MemoryTiming
 from golden.int8.qnodes import QConv
-from rtl.contract.params import ChipParams
+from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import PlanError
 from scheduler.engines import bids
 from scheduler.engines.sparse import SparsePasses
@@ -28,6 +28,8 @@ from tests.cases import GraphBuilder
 CHIP = FUZZ_CHIPS["1x1_sparse"]
 CORE = CHIP.cores[0]
 """PEs of 4 positions an item, with lists of 20 weights."""
+FULL = CoreParams(64, 64, acc_entries=256, engines=("tap", "sparse"))
+"""PEs of 16 positions, with lists of 96."""
 
 
 def bid(
@@ -109,6 +111,9 @@ def test_passes_are_as_long_as_the_lists_allow() -> None:
     assert cut(shape=(72, 6, 6), kernel=(1, 1), kept=0.2) == (1, 1, 9)  # 9 words as kernel rows
     assert cut(shape=(72, 6, 6), kernel=(1, 1)) == (1, 1, 5)
     assert cut(shape=(16, 6, 6), kernel=(1, 3), kept=0.2) == (1, 3, 2)
+    # Dense lists of 20 filters: 23 KB for a kernel, 15 KB for a row of two words; the next pass is loaded meanwhile.
+    for weight_bytes, wanted in ((1 << 16, (3, 3, 1)), (1 << 15, (1, 3, 2))):
+        assert cut(shape=(128, 6, 6), chip=default_chip(1, replace(FULL, weight_bytes=weight_bytes))) == wanted
 
 
 def test_sparse_weights_are_short_and_lists_of_zeros_long() -> None:

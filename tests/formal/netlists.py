@@ -9,7 +9,7 @@ in the same state, what is equal for every state stays equal.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from typing import Any
 from tb.model.yosys import run_yosys
 from tests.mutation.graph import FALSE, TRUE, Graph, Oracle
 
-__all__ = ["Modules", "Place", "differences", "read_modules"]
+__all__ = ["Modules", "Place", "differences", "less", "read_modules"]
 
 Modules = Mapping[str, Mapping[str, Any]]
 """Modules in yosys' JSON, by name."""
 Place = tuple[str, int]
 """A bit of a net, by name."""
 End = tuple[str, ...]
+Presumed = Callable[[Graph, Callable[[str], list[int]]], Iterable[int]]
 
 _CELLS = ("proc -norom", "memory_collect", "opt_clean")
 
@@ -44,6 +45,7 @@ def differences(
     same: Mapping[Place, Place] | None = None,
     law: tuple[str, str] | None = None,
     below: Mapping[str, int] | None = None,
+    presumed: Presumed | None = None,
 ) -> list[str]:
     """What is not equal in both, a line each.
 
@@ -55,11 +57,14 @@ def differences(
         The second is high whenever the first is.
     below
         Registers of ``one`` by name, and what they are always less than, which is shown, too.
+    presumed : (graph, word by name) -> literals
+        What is true of nets of ``one`` in every state that is reached.
     """
     found = [f"{name} is in one of the two only" for name in sorted(one.keys() ^ other.keys())]
     for name in sorted(one.keys() & other.keys()):
         found += [
-            f"{name}: {' '.join(end)}" for end in _module_differences(one[name], other[name], same, law, below or {})
+            f"{name}: {' '.join(end)}"
+            for end in _module_differences(one[name], other[name], same, law, below or {}, presumed)
         ]
     return found
 
@@ -70,6 +75,7 @@ def _module_differences(
     same: Mapping[Place, Place] | None,
     law: tuple[str, str] | None,
     below: Mapping[str, int],
+    presumed: Presumed | None,
 ) -> Iterator[End]:
     shared = _Shared()
     registers = {place: bit for bit, places in _registers(one).items() for place in places}
@@ -87,12 +93,14 @@ def _module_differences(
         shared.graph.laws.append(shared.graph.disj(condition ^ 1, holds))
     words = {name: one["netnames"][name]["bits"] for name in below}
     for name, bits in words.items():
-        shared.graph.laws.append(_less(shared.graph, [states[bit] for bit in bits], below[name]))
+        shared.graph.laws.append(less(shared.graph, [states[bit] for bit in bits], below[name]))
+    if presumed is not None:
+        shared.graph.laws += presumed(shared.graph, left.word)
     with Oracle(shared.graph) as oracle:
         becomes = left.next_states() if below else {}
         for name, bits in words.items():
             following = [becomes[bit][1][-1] for bit in bits]
-            if oracle.possible(_less(shared.graph, following, below[name]) ^ 1):
+            if oracle.possible(less(shared.graph, following, below[name]) ^ 1):
                 yield "register", name, f"is not always below {below[name]}"
         for end, (a, b) in _pairs(left, right, twins):
             if a is None or b is None or a[0] != b[0] or len(a[1]) != len(b[1]):
@@ -104,7 +112,7 @@ def _module_differences(
                     yield *end, f"[{at}]"
 
 
-def _less(graph: Graph, word: Sequence[int], bound: int) -> int:
+def less(graph: Graph, word: Sequence[int], bound: int) -> int:
     """Whether a word is one of the numbers below a bound."""
     return graph.any(
         graph.all(bit ^ (1 - (number >> at & 1)) for at, bit in enumerate(word)) for number in range(bound)
@@ -176,6 +184,10 @@ class _Logic:
 
     def _results(self, owner: str, port: str, bits: Sequence[Any]) -> None:
         self._literals |= {bit: self._shared.function(owner, port, at) for at, bit in enumerate(bits)}
+
+    def word(self, name: str) -> list[int]:
+        """A net."""
+        return self._all(self.module["netnames"][name]["bits"])
 
     def ends(self) -> dict[End, Value]:
         """Outputs, and what goes into memories and instances."""

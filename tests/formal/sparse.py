@@ -22,7 +22,7 @@ from tests.formal.prover import Bug, Proof
 __all__ = ["PROOFS"]
 
 READ = "a PE reads a slot only while its own next item is in it: behind its filling, before it is freed"
-WRITTEN = "an item enters a slot that is free, or that all PEs leave in this cycle"
+WRITTEN = "a slot is freed as the last PE leaves it, and an item enters one that is free, or is in this cycle"
 ONCE = "of an item each pair of a weight and an activation is multiplied once, and nothing else is"
 COLLECTED = "sums of each pixel are collected once, in order, and none are overwritten before"
 SUMS = "sums of a pixel are those of its items, whenever they come"
@@ -130,7 +130,7 @@ def _walk(h: Harness, dut: SparseGrid, inside: Inside, pes: list[_Pe]) -> list[t
             m.d.sync += finished.eq(finished + 1)
         found += [
             (READ, ~pe.has | (live.bit_select(pe.slot, 1) & (number[pe.slot] == finished))),
-            (WRITTEN, ~freed | (finished + pe.done != number[oldest])),
+            (WRITTEN, ~dut.release | ((finished + pe.done)[:3] != number[oldest])),
         ]
         h.invariant(pe.ahead <= dut.filled)
         h.invariant(pe.slot == (oldest + pe.ahead)[: len(oldest)])

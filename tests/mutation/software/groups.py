@@ -102,6 +102,26 @@ _OPS_FAULTS = (
     ),
 )
 
+_FORMAT_FAULTS = (
+    Seeded(
+        _LAYOUT,
+        "masks of a PE lie together",
+        "set_bits.reshape(self._pes, len(weights), -1).transpose(1, 0, 2).reshape(-1)",
+        "set_bits.reshape(-1)",
+    ),
+    Seeded(
+        _LAYOUT,
+        "the shortest list counts",
+        "self._positions(weights, order), axis=1).max())",
+        "self._positions(weights, order), axis=1).min())",
+    ),
+    Seeded(
+        _LAYOUT,
+        "weights are listed from the second on",
+        "(np.cumsum(set_bits, axis=1) - 1)[pes, places], pes] =",
+        "np.cumsum(set_bits, axis=1)[pes, places] % rounds, pes] =",
+    ),
+)
 _SPARSE_FAULTS = (
     Seeded(
         _M_SPARSE,
@@ -121,24 +141,6 @@ _SPARSE_FAULTS = (
     Seeded(_M_SPARSE, "float32 holds any sum", "EXACT_OPERANDS = 512", "EXACT_OPERANDS = 1 << 20"),
     Seeded(_M_SPARSE, "weights of an item go to its filters in order", "[:, lane_of] = placed", "[:, :] = placed"),
     Seeded(_M_SPARSE, "items with a pair are empty", "np.count_nonzero(pairs == 0)", "np.count_nonzero(pairs == 1)"),
-    Seeded(
-        _LAYOUT,
-        "masks of a PE lie together",
-        "set_bits.reshape(self._pes, len(weights), -1).transpose(1, 0, 2).reshape(-1)",
-        "set_bits.reshape(-1)",
-    ),
-    Seeded(
-        _LAYOUT,
-        "the shortest list counts",
-        "self._positions(weights, order), axis=1).max())",
-        "self._positions(weights, order), axis=1).min())",
-    ),
-    Seeded(
-        _LAYOUT,
-        "weights are listed from the second on",
-        "(np.cumsum(set_bits, axis=1) - 1)[pes, places], pes] =",
-        "np.cumsum(set_bits, axis=1)[pes, places] % rounds, pes] =",
-    ),
     Seeded(_E_SPARSE, "an empty item costs nothing", "work = np.maximum(pairs, 1)", "work = np.maximum(pairs, 0)"),
     Seeded(
         _E_SPARSE,
@@ -666,7 +668,6 @@ GROUPS: dict[str, Group] = {
         (
             "tests/unit/golden/machine/engines/test_sparse.py",
             "tests/unit/sched/estimator/engines/test_sparse.py",
-            "tests/unit/sched/scheduler/plan/test_layout.py",
         ),
         _SPARSE_FAULTS,
     ),
@@ -740,7 +741,7 @@ GROUPS: dict[str, Group] = {
                 )
             ),
         ),
-        _SCHEDULER_FAULTS,
+        _SCHEDULER_FAULTS + _FORMAT_FAULTS,
     ),
     "estimator": Group(
         (

@@ -260,11 +260,11 @@ class Stays:
 
     def _keeps_own_rows(self, root: str, stay: Stay, grid: Grid | None) -> bool:
         """Whether each core keeps of a tensor what it computes itself with such a split, and nothing else."""
-        if grid is None:
+        if stay is None or grid is None or grid[0] > 1:
             return False
         computed = even_split(self.tensors.shape(root)[1], grid[1])
-        own = tuple((core, first, end) for core, (first, end) in enumerate(computed))
-        return stay is not None and grid[0] == 1 and self._rows_of_picture(root, stay) == own
+        kept = [(core, rows) for core, *rows in self.rows(root, stay) if core < self.team]  # of the first picture
+        return kept == [(core, [*rows]) for core, rows in enumerate(computed)]
 
     def _nbytes(self, root: str, stay: Stay) -> int:
         """Scratchpad that a tensor takes on every core."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import inf
 from operator import attrgetter
 
-from estimator.rates import Rates
+from estimator.rates import Rate, Rates
 from estimator.routes import Route, Routes
 
 __all__ = ["Network", "Source", "Transfer"]
@@ -50,8 +50,14 @@ class Transfer:
         Flits that arrive in a cycle.
     held : int
         Link that allows no more; -1 if none does.
+    room : float
+        Flits that lie between its source and that link.
+    source : Source or None
+        Whence flits of it arrive; None if none do.
     kind : int
         Number of all that go the same way and at most as fast.
+    shares : int
+        Bit mask of the links and of the memory that it takes.
     place : int
         Among those that move: by source, and one behind the other.
     """
@@ -70,7 +76,10 @@ class Transfer:
     to_arrive: float = field(default=0.0, init=False)
     rate: float = field(default=0.0, init=False)
     held: int = field(default=-1, init=False)
+    room: float = field(default=0.0, init=False)
+    source: Source | None = field(default=None, init=False)
     kind: int = field(default=-1, init=False)
+    shares: int = field(default=0, init=False)
     place: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -127,11 +136,12 @@ class Network:
         self.asked = float(routes.chip.outstanding_bursts)
         """Packets for which it has asked its memory."""
         self.sources = [Source(node) for node in range(routes.chip.n_nodes)]
+        self.begun = 0
+        self.shared = shared
         self.active: list[Transfer] = []
         """All that move, by their place."""
-        self.begun = 0
-        self.owners: dict[Transfer, Source] = {}
-        self.shared = shared
+        self.touched = 0
+        """Links and memories that transfers have begun or ceased to take since rates were found."""
 
     # --- what the timeline asks for ------------------------------------------------------------------------------
 
@@ -209,26 +219,27 @@ class Network:
             transfer.to_arrive -= elapsed * transfer.rate
         sender = source.sender
         if sender is not None:
-            sender.to_send = max(sender.to_send - elapsed * sender.limit, 0.0, self._over(source)[0])
+            sender.to_send = max(sender.to_send - elapsed * sender.limit, 0.0, self._over(source))
 
-    def _over(self, source: Source) -> tuple[float, float]:
+    @staticmethod
+    def _over(source: Source) -> float:
         """Flits, of those that its sender and what is in front of it in the same buffers still have to deliver, that
-        the buffers do not hold; and how many are delivered in a cycle."""
+        the buffers do not hold."""
         last = source.moving[-1]
         flits = last.to_arrive
         for transfer in source.blocked:
             flits += transfer.to_arrive
-        return flits - self._room(last), last.rate
+        return flits - last.room
 
     def _depth(self, route: Route) -> float:
         """Flits that wait in each buffer on a way."""
         return self.tree_depth if len(route.ends) > 1 else self.depth
 
-    def _room(self, transfer: Transfer) -> float:
-        """Flits that lie between a source and the link that holds its transfer up."""
-        if transfer.held < 0:
-            return 0.0
-        return self._depth(transfer.route) * transfer.route.before[transfer.held].bit_count()
+    def _hold(self, transfer: Transfer, held: int) -> None:
+        """A link allows no more, or none does."""
+        transfer.held = held
+        route = transfer.route
+        transfer.room = 0.0 if held < 0 else self._depth(route) * route.before[held].bit_count()
 
     def _room_behind(self, transfer: Transfer, other: Transfer) -> float:
         """Flits of a transfer that lie behind the place where another one parts from it."""
@@ -240,17 +251,20 @@ class Network:
 
     def _next_event(self, source: Source) -> float:
         """Time at which something changes, if nothing else happens; or infinity."""
-        event, now = inf, source.now
+        event, now, sender = inf, source.now, source.sender
         for transfer in source.moving:
-            if transfer.rate and transfer is not source.sender:  # which leaves before it arrives
-                event = min(event, now + max(0.0, transfer.to_arrive) / transfer.rate)
-        sender = source.sender
+            if transfer.rate and transfer is not sender:  # which leaves before it arrives
+                arrives = now + transfer.to_arrive / transfer.rate if transfer.to_arrive > 0 else now
+                if arrives < event:
+                    event = arrives
         if sender is not None:
             leaves = max(now + sender.to_send / sender.limit, sender.earliest)
-            over, rate = self._over(source)
+            over = self._over(source)
             if over > EPSILON:
+                rate = source.moving[-1].rate
                 leaves = max(leaves, now + over / rate) if rate else inf
-            event = min(event, leaves)
+            if leaves < event:
+                event = leaves
         elif source.waiting and source.waiting[0].ready > now:
             event = min(event, source.waiting[0].ready)
         if source.blocked:
@@ -260,7 +274,8 @@ class Network:
                 over = transfer.to_arrive - self._room_behind(transfer, first)
                 if over > EPSILON:
                     passed = max(passed, now + over / transfer.rate) if transfer.rate else inf
-            event = min(event, passed)
+            if passed < event:
+                event = passed
         return event
 
     def _event(self, source: Source, version: int, now: float) -> None:
@@ -310,12 +325,15 @@ class Network:
 
     def _passes(self, source: Source, transfer: Transfer) -> bool:
         """Whether nothing is in its way any more in the buffers that it shares with what its source sent before."""
-        return all(other.to_arrive <= self._room_behind(other, transfer) + EPSILON for other in source.moving)
+        moving = source.moving
+        if not moving:
+            return True
+        return not [other for other in moving if other.to_arrive > self._room_behind(other, transfer) + EPSILON]
 
     def _leave(self, source: Source, now: float) -> None:
         sender = source.sender
         assert sender is not None
-        if sender.limit < 1.0 and sender.kind >= 0:
+        if sender.limit < 1.0 and sender.source is not None:
             self._change(sender, sender.route, 1.0)
         if sender.sent is not None:
             sender.sent(now)
@@ -350,46 +368,67 @@ class Network:
         """The last flit has passed these links."""
         self._settle(source, now)
         self._change(transfer, self.routes.without(transfer.route, links), 1.0)
-        if transfer in self.owners:
+        if transfer.source is not None:
             self._share(source, now)
 
     # --- rates ---------------------------------------------------------------------------------------------------
 
     def _start(self, transfer: Transfer, source: Source) -> None:
-        limit = transfer.limit if transfer is source.sender else 1.0
-        transfer.kind = self.shared.kind(transfer.route, limit)
-        self.owners[transfer] = source
+        transfer.source = source
+        transfer.kind = self.shared.kind(transfer.route, transfer.limit if transfer is source.sender else 1.0)
+        transfer.shares = self.shared.shares[transfer.kind]
+        self.touched |= transfer.shares
         self.begun += 1
         transfer.place = source.node << 32 | self.begun
         insort(self.active, transfer, key=_place)
 
     def _stop(self, transfer: Transfer) -> None:
+        self.touched |= transfer.shares
+        transfer.source = None
         self.active.remove(transfer)
-        del self.owners[transfer]
 
     def _change(self, transfer: Transfer, route: Route, limit: float) -> None:
+        """What is left of its way, and how fast it may go now; that takes no links that it did not take before."""
         transfer.route = route
-        if transfer.held not in route.before:
-            transfer.held = -1
-        transfer.kind = self.shared.kind(route, limit)
+        self._hold(transfer, transfer.held if transfer.held in route.before else -1)
+        if transfer.source is not None:
+            self.touched |= transfer.shares
+            transfer.kind = self.shared.kind(route, limit)
+            # What takes nothing any more is to have its rate all the same.
+            transfer.shares = self.shared.shares[transfer.kind] or transfer.shares
 
     def _share(self, source: Source, now: float) -> None:
-        """What moves has changed at a source; others may get more or less."""
-        active = self.active
-        rates = self.shared.rates(tuple([transfer.kind for transfer in active]))
-        changed = {source.node: source}
-        news = []
-        for transfer, new in zip(active, rates, strict=True):
-            if transfer.rate != new[0] or transfer.held != new[1]:
-                owner = self.owners[transfer]
-                changed[owner.node] = owner
-                news.append((transfer, new))
-        for owner in changed.values():
-            if owner.now < now:
-                self._settle(owner, now)
-        for transfer, new in news:
-            transfer.rate, transfer.held = new
-        for owner in changed.values():
+        """What moves has changed at a source: whoever shares something with it, or with one who does, may get more or
+        less."""
+        # Plain loops: most of the time there are one or two, for which a comprehension is a call too many.
+        reach, wider = 0, self.touched
+        affected: list[Transfer] = []
+        while wider != reach:
+            reach = wider
+            affected = []
+            for transfer in self.active:
+                if transfer.shares & wider:
+                    wider |= transfer.shares
+                    affected.append(transfer)
+        self.touched = 0
+        news: list[tuple[Transfer, Rate]] = []
+        others: dict[int, Source] = {}
+        if affected:
+            rates = self.shared.rates(tuple([transfer.kind for transfer in affected]))
+            for transfer, new in zip(affected, rates, strict=True):
+                if transfer.rate != new[0] or transfer.held != new[1]:
+                    news.append((transfer, new))
+                    owner = transfer.source
+                    if owner is not None and owner is not source:
+                        others[owner.node] = owner
+        for owner in others.values():
+            self._settle(owner, now)
+        for transfer, (rate, held) in news:
+            transfer.rate = rate
+            if held != transfer.held:
+                self._hold(transfer, held)
+        self._plan(source)
+        for owner in others.values():
             self._plan(owner)
 
     def _plan(self, source: Source) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from rtl.contract.params import ChipParams
 from rtl.contract.routing import Link, links, path
@@ -50,6 +50,11 @@ class Route:
         """Bit mask of the links."""
         return sum(1 << link for link in self.links)
 
+    @cached_property
+    def in_order(self) -> list[int]:
+        """Links by how many lead to them."""
+        return sorted(self.links, key=lambda link: (self.before[link].bit_count(), link))
+
 
 class Routes:
     """All ways on a chip that were asked for."""
@@ -67,37 +72,43 @@ class Routes:
     def loads(self, memory: int, cores: int) -> Route:
         """From a memory node to the cores of a mask."""
         key = 0, memory, cores
-        if key not in self._known:
+        route = self._known.get(key)
+        if route is None:
             source = self.chip.memory_node_id(memory)
-            self._known[key] = self._make(source, bits(cores), self.RESPONSE, memory)
-        return self._known[key]
+            route = self._known[key] = self._make(source, bits(cores), self.RESPONSE, memory)
+        return route
 
     def stores(self, core: int, memory: int) -> Route:
         """From a core to a memory node."""
         key = 1, core, memory
-        if key not in self._known:
-            self._known[key] = self._make(core, [self.chip.memory_node_id(memory)], self.REQUEST, memory, writes=True)
-        return self._known[key]
+        route = self._known.get(key)
+        if route is None:
+            route = self._known[key] = self._make(
+                core, [self.chip.memory_node_id(memory)], self.REQUEST, memory, writes=True
+            )
+        return route
 
     def sends(self, core: int, cores: int) -> Route:
         """From a core to the cores of a mask."""
         key = 2, core, cores
-        if key not in self._known:
-            self._known[key] = self._make(core, bits(cores), self.REQUEST)
-        return self._known[key]
+        route = self._known.get(key)
+        if route is None:
+            route = self._known[key] = self._make(core, bits(cores), self.REQUEST)
+        return route
 
     def without(self, route: Route, passed: int) -> Route:
         """What is left of a way without the links of a mask."""
         key = 3, route.index, route.mask & passed
         if not key[2]:
             return route
-        if key not in self._known:
+        left = self._known.get(key)
+        if left is None:
             own = tuple(link for link in route.links if not passed >> link & 1)
             mask = sum(1 << link for link in own)
             left = Route(len(self._all), route.plane, own, {link: route.before[link] & mask for link in own})
             self._all.append(left)
             self._known[key] = left
-        return self._known[key]
+        return left
 
     def loads_of_links(self, carried: Mapping[Route, int]) -> dict[Link, int]:
         """Flits that leave by each output of a router, of those that go each way."""
@@ -111,9 +122,7 @@ class Routes:
         """A router's output; None for the link of a node into its router."""
         return self.outputs[number] if number < len(self.outputs) else None
 
-    def _make(
-        self, source: int, dests: Iterable[int], plane: int, memory: int = -1, *, writes: bool = False
-    ) -> Route:
+    def _make(self, source: int, dests: Iterable[int], plane: int, memory: int = -1, *, writes: bool = False) -> Route:
         first = len(self.outputs) + source
         before = {first: 0}
         ends = []
@@ -129,6 +138,12 @@ class Routes:
         return route
 
 
-def bits(mask: int) -> list[int]:
+@cache
+def bits(mask: int) -> tuple[int, ...]:
     """Numbers of the bits that are set."""
-    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
+    out = []
+    while mask:
+        lowest = mask & -mask
+        out.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return tuple(out)

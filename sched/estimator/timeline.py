@@ -6,11 +6,11 @@ between events nothing is computed, so the time taken depends on the number of i
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import heappop, heappush
 from itertools import accumulate, pairwise
 from math import inf
 from typing import Any
@@ -166,6 +166,14 @@ class Timeline:
         """Requests of each core to each memory node."""
         self.marks: defaultdict[int, dict[int, Mark]] = defaultdict(dict)
         self.bytes = dict.fromkeys((item.name.lower() for item in TrafficClass), 0)
+        self.executes: dict[type[Instruction], Callable[[UnitState, Any], None]] = {
+            Instruction: self.execute_other,
+            Setting: self.execute_setting,
+            Marking: self.execute_mark,
+            Compute: self.execute_compute,
+            Load: self.execute_load,
+            Store: self.execute_store,
+        }
         self.way = [
             [c.hop_latency * hops(chip, core, chip.memory_node_id(node)) for node in range(len(chip.memory_nodes))]
             for core in range(chip.n_cores)
@@ -193,8 +201,9 @@ class Timeline:
         for units in self.units:
             for unit in units:
                 self.fetch(unit)
-        while self.queue:
-            self.now, _, action, args = heapq.heappop(self.queue)
+        queue = self.queue
+        while queue:
+            self.now, _, action, args = heappop(queue)
             action(*args)
         stuck = [unit for units in self.units for unit in units if not unit.ended]
         if stuck:
@@ -219,7 +228,7 @@ class Timeline:
     def at(self, time: float, action: Callable[..., None], *args: Any) -> None:
         """Plan an event; of those at the same time, the one that was planned first comes first."""
         self.count += 1
-        heapq.heappush(self.queue, (time, self.count, action, args))
+        heappush(self.queue, (time, self.count, action, args))
 
     # --- instruction fetch --------------------------------------------------------------------------------------
 
@@ -296,41 +305,44 @@ class Timeline:
 
     def wake(self, unit: UnitState) -> None:
         """Start what can start."""
-        tokens = self.tokens[unit.core]
+        tokens, now = self.tokens[unit.core], self.now
         unit.missing = -1
         while not unit.ended:
             if unit.index >= unit.arrived:
                 self.account(unit, "fetch")
                 return
-            if unit.free > self.now:
-                if unit.free < inf and not self.now < unit.woken <= unit.free:
+            if unit.free > now:
+                if unit.free < inf and not now < unit.woken <= unit.free:
                     unit.woken = unit.free
                     self.at(unit.free, self.wake, unit)
                 return
             instruction = unit.program[unit.index]
-            for token in instruction.tokens:
+            needs = instruction.tokens
+            for token in needs:
                 if not tokens[token]:
                     unit.missing = token
-                    self.account(unit, instruction.causes[instruction.tokens.index(token)])
+                    self.account(unit, instruction.causes[needs.index(token)])
                     return
             if instruction.fence and unit.pending:
                 return
-            if unit.draining and not isinstance(instruction, Store | Setting):
+            if unit.draining and not isinstance(instruction, (Store, Setting)):
                 return
             self.account(unit, "")
-            for token in instruction.tokens:
+            for token in needs:
                 tokens[token] -= 1
             unit.index += 1
-            if self.now < unit.last_fetch:
+            if now < unit.last_fetch and unit.requested - unit.index <= unit.room:
                 self.fetch(unit)
             self.execute(unit, instruction)
 
     def account(self, unit: UnitState, cause: str) -> None:
         """Time since the last call goes to what was found missing then."""
-        start = max(unit.last, unit.free)
-        if unit.woken_for and self.now > start:
-            unit.causes[unit.woken_for] += self.now - start
-            unit.last = self.now
+        waits = unit.woken_for
+        if waits:
+            now, start = self.now, max(unit.last, unit.free)
+            if now > start:
+                unit.causes[waits] += now - start
+                unit.last = now
         unit.woken_for = cause
 
     def fire(self, signals: Signals, when: float) -> None:
@@ -338,30 +350,26 @@ class Timeline:
             self.at(when + delay, self.signal, tokens)
 
     def execute(self, unit: UnitState, instruction: Instruction) -> None:
-        match instruction:
-            case Compute():
-                self.execute_compute(unit, instruction)
-            case Load():
-                self.execute_load(unit, instruction)
-            case Store():
-                self.execute_store(unit, instruction)
-            case Setting():
-                unit.free = self.now + instruction.cycles
-                self.overhead(unit)
-            case Marking():
-                self.execute_mark(unit, instruction)
-            case _ if instruction.opcode == Opcode.TABLE:
-                unit.free = self.now + instruction.cycles
-                self.fire(instruction.signals, unit.free)
-                self.at(unit.free, self.wake, unit)
-            case _ if instruction.opcode == Opcode.SYNC:
-                unit.free = self.now + instruction.cycles
-                self.overhead(unit)
-                self.fire(instruction.signals, self.now)
-            case _:
-                unit.ended = True
-                unit.last = self.now
-                unit.finish = max(unit.finish, self.now)
+        self.executes[type(instruction)](unit, instruction)
+
+    def execute_setting(self, unit: UnitState, instruction: Setting) -> None:
+        unit.free = self.now + instruction.cycles
+        self.overhead(unit)
+
+    def execute_other(self, unit: UnitState, instruction: Instruction) -> None:
+        """A TABLE, a SYNC without a mark, or END."""
+        if instruction.opcode == Opcode.TABLE:
+            unit.free = self.now + instruction.cycles
+            self.fire(instruction.signals, unit.free)
+            self.at(unit.free, self.wake, unit)
+        elif instruction.opcode == Opcode.SYNC:
+            unit.free = self.now + instruction.cycles
+            self.overhead(unit)
+            self.fire(instruction.signals, self.now)
+        else:
+            unit.ended = True
+            unit.last = self.now
+            unit.finish = max(unit.finish, self.now)
 
     def overhead(self, unit: UnitState) -> None:
         unit.causes["overhead"] += unit.free - self.now

@@ -101,8 +101,7 @@ WAYS = Routes(SIXTEEN)
 
 
 def rates_of(*flows: tuple[Route, float], bandwidth: float = 2.0) -> list[float]:
-    every = (1 << WAYS.n_links) - 1
-    return [rate for rate, _ in fair_rates(flows, every, bandwidth)]
+    return [rate for rate, _ in fair_rates(flows, bandwidth)]
 
 
 def test_a_way_is_that_of_the_routers() -> None:

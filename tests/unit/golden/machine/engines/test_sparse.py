@@ -107,6 +107,20 @@ def test_sums_and_counts_are_those_of_loops(shape: tuple[int, int, int, int], sk
     assert core.counts[CoreCounter.WEIGHT_READS] == 2 * (4 * rows // 8 + 1 + fields["rounds"] * lanes * columns // cols)
 
 
+def test_a_kernel_in_parts_is_what_it_is_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each item a part of its own: their lanes turn on."""
+    shape = (16, 8, 2, 8)
+    core = sparse_core(shape, 4)
+    core.act[::3] = -3
+    core.geometry, fields = geometry_of(shape)
+    sums, pairs, empty = loops(core, shape, core.geometry, fields)
+    monkeypatch.setattr("golden.machine.engines.sparse.EXACT_OPERANDS", shape[0])
+    commit(core, compute(core, fields))
+    np.testing.assert_array_equal(core.acc[: len(sums)], sums.astype(np.int32))
+    assert core.counts[EngineCounter.SPARSE_PAIRS] == pairs > 0
+    assert core.counts[EngineCounter.SPARSE_EMPTY] == empty > 0
+
+
 @pytest.mark.parametrize("value", [-128, 127])
 def test_sums_that_float32_cannot_hold_are_exact(value: int) -> None:
     """All operands at one end, their zero at the other."""
@@ -118,21 +132,21 @@ def test_sums_that_float32_cannot_hold_are_exact(value: int) -> None:
     core.weight[:] = -1
     core.weight[16 * rows * cols // 8 :][:cols] = np.arange(cols)
     core.weight[16 * rows * cols // 8 + cols :] = -128
-    core.weight[-1] = -127
+    core.weight[16 * rows * cols // 8 + cols + 16 * lanes * columns - 1] = -127
     core.geometry = flat_setup(
         engine=Engine.SPARSE, kernel_h=16, in_w=1, pad_value=-1 - value, run_ahead=0, skip_acts=1, dilation_h=0
     )
     commit(core, compute(core, flat_compute(rounds=16)))
     wanted = (2 * value + 1) * 16 * rows * -128
     assert abs(wanted) > 1 << 24
-    assert core.acc[0].tolist() == [wanted] * cols
+    assert core.acc[0].tolist() == [wanted] * (cols - 1) + [wanted + 2 * value + 1]
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "why"), [(0, -1, "lists of 1 rounds"), (4 * 8, 7, "which are not all 8"), (4 * 8, 9, "not all")]
+    ("place", "value", "why"), [(0, 3, "lists of 1 rounds"), (4 * 8, 7, "which are not all 8"), (4 * 8, 9, "not all")]
 )
 def test_weights_that_contradict_themselves_are_a_fault(place: int, value: int, why: str) -> None:
-    """A PE of five weights and one round; a lane twice, and one that is not there."""
+    """A PE of two weights and one round; a lane twice, and one that is not there."""
     core = sparse_core((8, 8, 4, 4), 0)
     core.weight[:32] = 0
     core.weight[32:40] = np.arange(8)

@@ -24,6 +24,7 @@ _ATTRIBUTE = re.compile(r"\(\* .*? \*\)")
 _DIRECTIVE = re.compile(r"^\s*`.*$", re.MULTILINE)
 _WRITTEN = ("systomesh_ram", "systomesh_pe_grid", "systomesh_sparse_grid")
 """Modules with parameters, written by hand: of their arrays and branches some parameters leave parts without use."""
+_HEADER = re.compile(r"(^module .*?^\);).*?^endmodule", re.MULTILINE | re.DOTALL)
 _LATCH = re.compile(r"Latch inferred for signal `\\(\S+)\.(\S+)' from process")
 
 
@@ -148,7 +149,10 @@ def read_netlist(files: Sequence[Path], top: str, scratch: Path) -> Netlist:
     """
     modules: dict[str, VerilogModule] = {}
     for file in files:
-        modules |= parse_verilog(file.read_text())
+        text = file.read_text()
+        if file.stem in _WRITTEN:  # nothing is inside, and pyverilog knows no arrays of several dimensions
+            text = _HEADER.sub(r"\1\nendmodule\n", text)
+        modules |= parse_verilog(text)
         if file.parent != scratch:  # yosys' wheel sees nothing outside of its working folder
             shutil.copy(file, scratch)
     shared = " ".join(name for name in modules if "." not in name)

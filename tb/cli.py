@@ -29,6 +29,7 @@ from rtl.contract.errors import SystomeshError
 from rtl.contract.params import default_chip
 from scheduler.schedule import SCHEDULES, usual_schedule
 from scheduler.schedule import schedule as make_plan
+from scheduler.work.activations import ACTIVATIONS, Detail
 from scheduler.work.options import BALANCES, SKIPS, SparseOptions
 from tb.bench.baseline import baseline_of
 from tb.bench.campaign import Campaign, Case
@@ -169,6 +170,13 @@ Balance = Annotated[
         help=f"How filters share the columns of sparse engines: {', '.join(BALANCES)}. Lanes rotate in any case."
     ),
 ]
+Known = Annotated[
+    Detail,
+    typer.Option(
+        help="What cycles of sparse engines are predicted by: which activations are zero, how many of each channel, or "
+        "how many of each tensor."
+    ),
+]
 Profile = Annotated[bool, typer.Option(help="Compile the model with profile feedback: slower to build, 10 % faster.")]
 
 
@@ -214,6 +222,7 @@ def sim(
     run_ahead: RunAhead = None,
     skip: Skip = SKIPS[0],
     balance: Balance = BALANCES[0],
+    activations: Known = ACTIVATIONS[0],
     jobs: Annotated[
         str | None,
         typer.Option(help="Simulator processes that share the layers; one for each processor otherwise, 1 with waves."),
@@ -255,9 +264,9 @@ def sim(
         net=net, cores=cores, chip=chip, sim=sim, weights=weights, image=image, batch=parse_batch(batch), seed=seed,
         onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), layers=layers, name=name,
         prune=prune, latency=latency, bandwidth=bandwidth, schedule=schedule, launches=launches, fuse=fuse,
-        overlap=overlap, sparse=SparseOptions(run_ahead, skip, balance), jobs=parse_jobs(jobs), energy=energy,
-        counters=counters, profile=profile, waves=waves, scope=scope, memories=memories, trace=parse_form(trace),
-        interval=interval, report=report, fresh=fresh,
+        overlap=overlap, sparse=SparseOptions(run_ahead, skip, balance, activations), jobs=parse_jobs(jobs),
+        energy=energy, counters=counters, profile=profile, waves=waves, scope=scope, memories=memories,
+        trace=parse_form(trace), interval=interval, report=report, fresh=fresh,
     )  # fmt: skip
     options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)
@@ -322,6 +331,7 @@ def check(
     run_ahead: RunAhead = None,
     skip: Skip = SKIPS[0],
     balance: Balance = BALANCES[0],
+    activations: Known = ACTIVATIONS[0],
     latency: Annotated[int, typer.Option(help="Latency of the external memory in cycles.")] = 64,
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
     energy: EnergySet = None,
@@ -333,7 +343,7 @@ def check(
         net=net, cores=cores, chip=chip, weights=weights, image=image, batch=parse_batch(batch), prune=prune,
         onnx=_onnx_options(shape, input_values, calibration, percentile, fallback), name=name, latency=latency,
         bandwidth=bandwidth, schedule=schedule, layers=layers, overlap=overlap,
-        sparse=SparseOptions(run_ahead, skip, balance), energy=energy,
+        sparse=SparseOptions(run_ahead, skip, balance, activations), energy=energy,
     )  # fmt: skip
     options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)

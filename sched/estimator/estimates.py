@@ -11,7 +11,7 @@ from typing import Protocol
 
 from estimator.coefficients import Coefficients
 from estimator.engines import TIMINGS, timing_of
-from estimator.instructions import Compute, Instruction, Instructions, Load, Store, Streams, masked
+from estimator.instructions import Compute, Instruction, Instructions, Load, Rates, Store, Streams, masked
 from estimator.timeline import Estimate, OverLimit, Timeline, UnitState
 from estimator.timing import MemoryTiming
 from estimator.trace import Trace, TracedTimeline
@@ -24,7 +24,10 @@ __all__ = ["Program", "activity", "estimate", "fastest"]
 
 
 class Program(Protocol):
-    """Launch of the scheduler, as far as an estimate looks at it."""
+    """Launch of the scheduler, as far as an estimate looks at it.
+
+    One that knows what its activations are like brings `Rates` along, as ``rates``.
+    """
 
     @property
     def streams(self) -> Streams:
@@ -131,6 +134,10 @@ def fastest(
     return best
 
 
+def _rates_of(launch: Program) -> Rates:
+    return getattr(launch, "rates", {})
+
+
 def _estimator_of(chip: ChipParams, memory: MemoryTiming | None, coefficients: Coefficients | None) -> _Estimator:
     engines = TIMINGS.changes, ENGINES.changes
     return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load(), engines)
@@ -154,23 +161,27 @@ class _Estimator:
     def estimate(self, launch: Program, limit: float = inf) -> Estimate:
         """Estimate of a launch, kept; `OverLimit` if it takes more cycles, perhaps only if it takes many more."""
         sizes, raw = self._masked(launch)
-        key = blake2b(raw + repr(sizes).encode()).digest()
+        rates = _rates_of(launch)
+        key = blake2b(raw + repr((sizes, rates)).encode()).digest()
         if key not in self.kept:
-            self.kept[key] = Timeline(self._programs(sizes, raw), self.chip, self.memory, self.c).run(limit)
+            programs = self._programs(sizes, raw, rates)
+            self.kept[key] = Timeline(programs, self.chip, self.memory, self.c).run(limit)
         return self.kept[key]
 
     def programs(self, launch: Program) -> dict[tuple[int, Unit], list[Instruction]]:
         """Instructions of every core and unit, as a timeline runs them."""
-        return self._programs(*self._masked(launch))
+        return self._programs(*self._masked(launch), _rates_of(launch))
 
     def _masked(self, launch: Program) -> tuple[list[int], bytes]:
         """Number of instructions in each place, and the instructions of all."""
         streams = [launch.streams[place] for place in self.places]
         return [len(stream) for stream in streams], masked(streams, with_addresses=self.c.burst_gap > 0)
 
-    def _programs(self, sizes: list[int], raw: bytes) -> dict[tuple[int, Unit], list[Instruction]]:
+    def _programs(self, sizes: list[int], raw: bytes, rates: Rates) -> dict[tuple[int, Unit], list[Instruction]]:
         words = (raw[start : start + INSTRUCTION_BYTES] for start in range(0, len(raw), INSTRUCTION_BYTES))
         return {
-            place: self.instructions.program(place[0], islice(words, size))
-            for place, size in zip(self.places, sizes, strict=True)
+            (core, unit): self.instructions.program(
+                core, islice(words, size), rates.get(core, ()) if unit == Unit.COMPUTE else ()
+            )
+            for (core, unit), size in zip(self.places, sizes, strict=True)
         }

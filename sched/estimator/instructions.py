@@ -31,6 +31,7 @@ __all__ = [
     "Instructions",
     "Load",
     "Marking",
+    "Rates",
     "Setting",
     "Signals",
     "Store",
@@ -43,6 +44,9 @@ Fields = dict[str, int]
 
 Streams = Mapping[tuple[int, Unit], Sequence[bytes]]
 """Instructions of every core and unit, END last."""
+
+Rates = Mapping[int, Sequence[float]]
+"""By core, of its COMPUTEs on engines whose cycles depend on values, in order, the cycles from pixel to pixel."""
 
 Tokens = tuple[tuple[int, int], ...]
 """Token counters, each as (core, token)."""
@@ -123,6 +127,8 @@ class Compute(Instruction):
     streaming : int
         Of the cycles, those in which pixels stream.
     engine : int
+    valued : bool
+        Its cycles depend on values.
     passes, pixels : int
         Passes, and the pixels that stream in all of them.
     drain, idle : float
@@ -132,6 +138,7 @@ class Compute(Instruction):
 
     streaming: int
     engine: int
+    valued: bool
     passes: int
     pixels: int
     drain: float
@@ -231,24 +238,37 @@ class Instructions:
     def __init__(self, chip: ChipParams, c: Coefficients) -> None:
         self.chip, self.c = chip, c
         self._known: dict[tuple[int, bytes], dict[bytes, Instruction]] = {}
+        self._rates: dict[tuple[int, bytes, bytes], dict[float, Instruction]] = {}
         self._decode = cache(decode)
 
-    def program(self, core: int, words: Iterator[bytes]) -> list[Instruction]:
-        """Instructions of one unit, of masked words."""
-        setting = b""
+    def program(self, core: int, words: Iterator[bytes], rates: Sequence[float] = ()) -> list[Instruction]:
+        """Instructions of one unit, of masked words.
+
+        `rates` are cycles of a pixel of each COMPUTE whose engine's cycles depend on values, as far as they are known.
+        """
+        setting, left = b"", iter(rates)
         known = self._known.setdefault((core, setting), {})
         out = []
         for word in words:
             instruction = known.get(word)
             if instruction is None:
                 instruction = known[word] = self._make(core, setting, word)
+            if type(instruction) is Compute and instruction.valued and (rate := next(left, 0.0)):
+                instruction = self._rated(core, setting, word, rate)
             out.append(instruction)
             if type(instruction) is Setting:
                 setting = word
                 known = self._known.setdefault((core, setting), {})
         return out
 
-    def _make(self, core: int, setting: bytes, word: bytes) -> Instruction:
+    def _rated(self, core: int, setting: bytes, word: bytes, rate: float) -> Instruction:
+        """A COMPUTE whose pixels take so many cycles."""
+        known = self._rates.setdefault((core, setting, word), {})
+        if rate not in known:
+            known[rate] = self._make(core, setting, word, rate)
+        return known[rate]
+
+    def _make(self, core: int, setting: bytes, word: bytes, rate: float = 0.0) -> Instruction:
         opcode, fields = self._decode(word)
         setup = self._decode(setting)[1] if setting else {}
         ranges = [(fields[f"wait{i}_first"], fields[f"wait{i}_count"], cause) for i, cause in enumerate(WAITS)]
@@ -257,7 +277,7 @@ class Instructions:
         start = opcode, tokens, causes
         match opcode:
             case Opcode.COMPUTE:
-                return self._compute(start, core, setup, fields)
+                return self._compute(start, core, setup, fields, rate)
             case Opcode.LOAD:
                 return self._load(start, fields)
             case Opcode.STORE:
@@ -288,11 +308,11 @@ class Instructions:
         """Cycles of a signal from one core to another."""
         return self.c.signal_latency + self.c.hop_latency * hops(self.chip, a, b)
 
-    def _compute(self, start: _Start, core: int, setup: Fields, fields: Fields) -> Compute:
+    def _compute(self, start: _Start, core: int, setup: Fields, fields: Fields, rate: float) -> Compute:
         params, c = self.chip.cores[core], self.c
         engine = timing_of(setup["engine"])
         passes, each = engine.passes(setup, fields)
-        streaming = passes * engine.pass_cycles(params, each)
+        streaming = passes * engine.pass_cycles(params, each._replace(pixel_cycles=rate))
         return Compute(
             *start,
             signals=self._signals(core, fields, (0, 1)),
@@ -300,6 +320,7 @@ class Instructions:
             fence=False,
             streaming=streaming,
             engine=setup["engine"],
+            valued=engine.valued,
             passes=passes,
             pixels=passes * engine.pass_pixels(each),
             drain=engine.drain_cycles(params, c),

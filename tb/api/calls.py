@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from rtl.contract.params import ChipParams, chip_from_table
+from scheduler.work.activations import ACTIVATIONS, Detail
 from scheduler.work.options import BALANCES, SKIPS, SparseOptions
 from tb.api.results import EstimateResult, RunResult, ScheduleResult
 from tb.errors import BenchError, named_storage
@@ -72,6 +73,7 @@ def run(
     run_ahead: int | None = None,
     skip: str = SKIPS[0],
     balance: str = BALANCES[0],
+    activations: Detail = ACTIVATIONS[0],
     energy: File | None = None,
     sim: str = "verilator",
     counters: bool = False,
@@ -98,8 +100,8 @@ def run(
     cores, chip
         The preset of so many cores; or a TOML file, or a chip as `systomesh.chip` makes it.
     image, weights, prune, seed, shape, input, calibration, percentile, fallback, layers, batch, schedule, launches,
-    fuse, overlap, run_ahead, skip, balance, energy, sim, counters, profile, waves, scope, memories, trace, interval,
-    report, jobs, name, fresh
+    fuse, overlap, run_ahead, skip, balance, activations, energy, sim, counters, profile, waves, scope, memories, trace,
+    interval, report, jobs, name, fresh
         As the options of `make sim` (README). `shape` is a tuple, or one for each input by name.
     latency : int
         Of the external memory, in cycles.
@@ -127,7 +129,7 @@ def run(
         net=str(net), cores=cores, chip=_chip(chip), sim=sim, weights=_path(weights), prune=_text(prune),
         image=_images(image), batch=batch, seed=seed, onnx=onnx, layers=layers, name=name, latency=latency,
         bandwidth=bandwidth, schedule=_text(schedule), launches=launches, fuse=fuse, overlap=overlap,
-        sparse=SparseOptions(run_ahead, skip, balance), jobs=jobs,
+        sparse=SparseOptions(run_ahead, skip, balance, activations), jobs=jobs,
         energy=_text(energy), counters=counters, profile=profile, waves=_switch(waves), scope=scope,
         memories=memories, trace=parse_form(_switch(trace)), interval=interval, report=report, fresh=fresh,
         optimise=optimise, runs_dir=Path(runs_dir),
@@ -165,6 +167,7 @@ def estimate(
     run_ahead: int | None = None,
     skip: str = SKIPS[0],
     balance: str = BALANCES[0],
+    activations: Detail = ACTIVATIONS[0],
     energy: File | None = None,
     progress: bool | None = None,
 ) -> EstimateResult:
@@ -179,7 +182,7 @@ def estimate(
         net=str(net), cores=cores, chip=_chip(chip), weights=_path(weights), prune=_text(prune), image=_images(image),
         batch=batch, onnx=_onnx(shape, input, calibration, percentile, fallback), layers=layers, latency=latency,
         bandwidth=bandwidth, schedule=_text(schedule), launches=launches, fuse=fuse, overlap=overlap,
-        sparse=SparseOptions(run_ahead, skip, balance), energy=_text(energy),
+        sparse=SparseOptions(run_ahead, skip, balance, activations), energy=_text(energy),
     )  # fmt: skip
     watcher = _watcher(progress)
     try:

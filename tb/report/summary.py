@@ -193,6 +193,8 @@ class Summary:
     """What was pruned and where its densities come from, in one line."""
     densities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By layer with weights, `golden.int8.density.Density` of the golden tensors, and what a pruning asked for."""
+    predicted_by: str = ""
+    """What the prediction knew of the activations, where cycles depend on them."""
     bit_exact: bool = False
     mismatches: int = 0
     first_difference: str | None = None

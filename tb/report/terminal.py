@@ -207,6 +207,8 @@ def notes(summary: Summary) -> Iterator[str]:
     yield from _runtime_notes(summary)
     yield from density_lines(summary)
     yield from sparse_lines(summary)
+    if summary.predicted_by:
+        yield f"cycles of sparse engines are predicted by {summary.predicted_by}"
     if summary.calibration_note:
         yield summary.calibration_note
     if summary.input_note:

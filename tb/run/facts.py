@@ -68,6 +68,7 @@ def begin_summary(
         onnxruntime=asdict(workload.judgement) if workload.judgement else None,
         pruning=workload.pruning.note if workload.pruning else "",
         densities=_densities(workload),
+        predicted_by=scheduled.predicted_by,
         calibration_note=_calibration_note(),
     )
 

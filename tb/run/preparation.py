@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from estimator import Estimate, Provenance, estimate
+from estimator.engines import TIMINGS
 from golden.int8.batch import plain
 from scheduler.errors import PlanError
 from scheduler.plan.program import HostStep, Plan, Step
 from scheduler.schedule import schedule
+from scheduler.work.activations import Activations, activations_of
 from tb.model.build import Design, Model, build_model, cancel_builds, emit_chip
 from tb.model.cache import Cache
 from tb.report.summary import describe_forecast, whole_interval
@@ -31,6 +33,8 @@ class Scheduled:
     """What is expected of each step; nothing of one of the host."""
     schedule_s: float
     """Processor time, which what else the machine does leaves alone."""
+    predicted_by: str = ""
+    """What is known of the activations, where cycles depend on them."""
 
     @property
     def estimated_cycles(self) -> list[int]:
@@ -67,9 +71,19 @@ def schedule_workload(workload: Workload, options: RunOptions) -> Scheduled:
         If the chip cannot hold it.
     """
     start = time.thread_time()  # another thread builds the model meanwhile
-    plan = schedule(workload.graph, options.chip, options.settings, options.kind(), len(workload.images))
+    known = _activations(workload, options)
+    kind = replace(options, sparse=replace(options.sparse, activations=known)).kind()
+    plan = schedule(workload.graph, options.chip, options.settings, kind, len(workload.images))
     estimates = [_predict(step, options) for step in plan.steps]
-    return Scheduled(plan, estimates, time.thread_time() - start)
+    return Scheduled(plan, estimates, time.thread_time() - start, known.note if known else "")
+
+
+def _activations(workload: Workload, options: RunOptions) -> Activations | None:
+    """What predictions may know of the activations, on a chip whose cycles depend on them."""
+    engines = {engine for core in options.chip.cores for engine in core.engines}
+    if not any(TIMINGS[engine].valued for engine in engines):
+        return None
+    return activations_of(workload.graph, workload.expected, options.sparse.detail, len(workload.images))
 
 
 def schedule_on_chip(workload: Workload, options: RunOptions) -> tuple[Workload, Scheduled]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimator.engines.array import ARRAY
 from estimator.engines.engine import EngineTiming, Pass
-from estimator.engines.sparse import SPARSE
+from estimator.engines.sparse.timing import SPARSE
 from estimator.engines.switch import switch_cycles
 from estimator.engines.tap import TAP
 from rtl.contract.engines import ENGINES, EngineError, Registry

@@ -35,6 +35,8 @@ class Pass(NamedTuple):
         are blocks.
     skips : bool
         Activations that are zero cost such an engine nothing.
+    pixel_cycles : float
+        From pixel to pixel of an engine whose cycles depend on values; 0 if nobody knows.
     """
 
     height: int
@@ -45,6 +47,7 @@ class Pass(NamedTuple):
     items: int = 1
     rounds: int = 0
     skips: bool = True
+    pixel_cycles: float = 0.0
 
     @property
     def pixels(self) -> int:
@@ -60,12 +63,15 @@ class EngineTiming:
         By which its coefficients are found.
     setup_fields : frozenset of str
         Fields of a SETUP on which its cycles depend.
+    valued : bool
+        Its cycles depend on values of weights and activations.
     cycles : EngineCycles, optional
         As read off its design, for an engine that the coefficient file does not have yet.
     """
 
     name: ClassVar[str]
     setup_fields: ClassVar[frozenset[str]]
+    valued: ClassVar[bool] = False
     cycles: ClassVar[EngineCycles | None] = None
 
     def passes(self, setup: Fields, fields: Fields) -> tuple[int, Pass]:

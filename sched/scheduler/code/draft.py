@@ -54,6 +54,8 @@ class Draft:
         Of every core and unit, part behind part, END last.
     borders : dict of (core, Unit) to list of int
         Of every stream, the number of the instruction behind each part.
+    rates : dict of int to list of float
+        By core, of its COMPUTEs on engines whose cycles depend on values, the cycles from pixel to pixel.
     constants : tuple of Constants
     end : int
         Behind the last constant.
@@ -64,6 +66,7 @@ class Draft:
     parts: tuple[tuple[Mapping, ...], ...]
     streams: Streams
     borders: dict[tuple[int, Unit], list[int]]
+    rates: dict[int, list[float]]
     constants: tuple[Constants, ...]
     end: int
     brings: bool = True
@@ -116,10 +119,10 @@ class Draft:
                     unpaced = emit(replace(mapping, pace=0), chip, *addrs, turns)
                     emitted[-1].append(serialise(unpaced, mapping, chip))
                 done.update({places[core]: count for core, count in mapping.turns.items()})
-        streams, borders = link(parts, emitted, chip, overlap=overlap)
+        streams, borders, rates = link(parts, emitted, chip, overlap=overlap)
         for stream in streams.values():
             stream.append(END)
-        return Draft(tuple(map(tuple, parts)), streams, borders, tuple(constants), bump.top, not there)
+        return Draft(tuple(map(tuple, parts)), streams, borders, rates, tuple(constants), bump.top, not there)
 
     def serial(self, chip: ChipParams, top: int) -> Draft:
         """The same mappings, with units that work one after the other."""
@@ -149,7 +152,7 @@ class Draft:
         stride, cores = Launch.stride_for(self.streams), len(self.streams) // len(Unit)
         base = bump.take(len(self.streams) * stride)
         parts = tuple(replace(part, rings=self._rings(number)) for number, part in enumerate(parts))
-        launch = Launch(name, parts, self.streams, base, stride, self.borders)
+        launch = Launch(name, parts, self.streams, base, stride, self.borders, self.rates)
         program = np.zeros(len(self.streams) * stride, np.uint8)
         for core in range(cores):
             for unit in Unit:

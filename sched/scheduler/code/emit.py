@@ -77,6 +77,8 @@ class Emitted:
     positions : dict of (core, Unit) to list of int
         Of every instruction, the position of the step that it serves (`scheduler.code.sequence`): of a LOAD the first
         that needs it, of a STORE the last of its block.
+    rates : dict of int to list of float
+        By core, of its COMPUTEs on engines whose cycles depend on values, the cycles from pixel to pixel.
     spans : list of (float, int)
         Of all loads, the position behind which each may start, and the one at which it is needed.
     block_positions : int
@@ -89,6 +91,7 @@ class Emitted:
     free_constants: dict[int, list[int]] = field(default_factory=dict)
     last_store: dict[int, dict[int, int]] = field(default_factory=dict)
     positions: dict[tuple[int, Unit], list[int]] = field(default_factory=dict)
+    rates: dict[int, list[float]] = field(default_factory=dict)
     spans: list[tuple[float, int]] = field(default_factory=list)
 
 
@@ -190,6 +193,9 @@ class _Emitter:
                 out.spans.append((load.start, load.needed))
                 stream += load.words
                 positions += [load.needed] * len(load.words)
+            if self.work.passes.timing.valued:
+                own = [visit for visit in sequence.visits[place] if visit.step is not None and not visit.adds]
+                out.rates[core] = [visit.step.pixel_cycles for visit in own if visit.step is not None]
             computes = list(self._compute(*place))
             out.streams[core, Unit.COMPUTE] = [word for _, word in computes]
             out.positions[core, Unit.COMPUTE] = [position for position, _ in computes]

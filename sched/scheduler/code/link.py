@@ -63,10 +63,13 @@ class Linked(NamedTuple):
         Of every core and unit, without END.
     borders : dict of (core, Unit) to list of int
         Of every stream, the number of the instruction behind each part.
+    rates : dict of int to list of float
+        As of `Emitted`.
     """
 
     streams: Streams
     borders: dict[tuple[int, Unit], list[int]]
+    rates: dict[int, list[float]]
 
 
 def link(
@@ -113,6 +116,7 @@ class _Linker:
     def streams(self, emitted: Sequence[Sequence[Emitted]]) -> Linked:
         streams: Streams = {(core, unit): [] for core in range(self.chip.n_cores) for unit in Unit}
         borders: dict[tuple[int, Unit], list[int]] = {place: [] for place in streams}
+        rates: dict[int, list[float]] = {}
         arriving: dict[int, list[int]] = {core: [] for core in range(self.chip.n_cores)}
         for number, mappings in enumerate(emitted):
             before, reads = self._load_waits(self.before_loads[number]), self._load_waits(self.before_reads[number])
@@ -133,12 +137,14 @@ class _Linker:
                     streams[core, Unit.STORE] += told
                 for target in last:
                     arriving[target].append(core)
+            for core, own_rates in (item for part in mappings for item in part.rates.items()):
+                rates.setdefault(core, []).extend(own_rates)
             for place, stream in streams.items():
                 borders[place].append(len(stream))
         for core in range(self.chip.n_cores):
             if mark := self._mark(len(self.parts), core):
                 streams[core, Unit.COMPUTE].append(encode(Opcode.SYNC, mark=mark))
-        return Linked(streams, borders)
+        return Linked(streams, borders, rates)
 
     # --- waits --------------------------------------------------------------------------------------------------
 

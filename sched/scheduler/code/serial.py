@@ -112,7 +112,7 @@ class _Serial:
         self._let_loads_go()
 
     def emitted(self) -> Emitted:
-        out = Emitted(self.old.block_positions)
+        out = Emitted(self.old.block_positions, rates=self.old.rates)
         for core in self.mapping.cores:
             out.streams[core, Unit.LOAD] = list(self._loads(core))
             out.streams[core, Unit.COMPUTE] = list(self._computes(core))

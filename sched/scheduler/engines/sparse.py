@@ -10,26 +10,30 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby, product
+from itertools import groupby
 from math import lcm
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from estimator.engines import TIMINGS, EngineTiming, Pass
+from estimator.engines.sparse.rates import pass_rates
+from golden.int8.batch import plain
 from golden.int8.qnodes import QConv
 from rtl.contract.isa import Engine
 from rtl.contract.params import CoreParams
 from scheduler.alike import UNMAPPED
 from scheduler.engines.convolution import Operands, convolution
+from scheduler.engines.sparse_lists import Cut, Lists, by_place, listed_passes
+from scheduler.engines.sparse_reads import reads_of
 from scheduler.errors import PlanError
 from scheduler.plan.layout import SparseWeights, ceil_div, round_up
 from scheduler.plan.limits import MAX_BLOCKS, MAX_TAPS
-from scheduler.work.balance import lane_weights, share_columns
+from scheduler.work.balance import share_columns
 from scheduler.work.options import SparseOptions
 from scheduler.work.passes import Order, OutBlock, Passes, Step
-from scheduler.work.source import Tile, Window
+from scheduler.work.source import FlatSource, Tile, Window
 from scheduler.work.task import Task
 from scheduler.work.work import Work
 
@@ -37,66 +41,6 @@ __all__ = ["SPARSE", "Cut", "Lists", "SparsePasses"]
 
 SHARED_BYTES = 4096
 """Of the passes of a COMPUTE, which all have lists as long as the longest: where one pass has more, it stays alone."""
-
-
-class Cut(NamedTuple):
-    """How many kernel rows, kernel columns and words of the input a pass takes; rows or words are 1."""
-
-    rows: int
-    columns: int
-    words: int
-
-    @property
-    def items(self) -> int:
-        """Of the longest pass."""
-        return self.rows * self.columns * self.words
-
-    def parts(self, kernel: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-        """(first kernel row, rows, first kernel column, columns) of each part of the kernel."""
-        return [
-            (ky, min(self.rows, kernel[0] - ky), kx, min(self.columns, kernel[1] - kx))
-            for ky, kx in product(range(0, kernel[0], self.rows), range(0, kernel[1], self.columns))
-        ]
-
-    def passes(self, kernel: tuple[int, int], words: int) -> int:
-        """Of a block with so many words, at one place in a word."""
-        return len(self.parts(kernel)) * ceil_div(words, self.words)
-
-
-@dataclass(frozen=True)
-class Lists:
-    """How long the lists of every pass of a layer are.
-
-    Attributes
-    ----------
-    cut : Cut
-    kernel : (int, int)
-    words : tuple of int
-        Of each set of weights.
-    shape : tuple of int
-        Sets of weights, places in a word, parts of the kernel, and groups of words.
-    data : bytes
-        Rounds, uint8 of this shape; 0 where a set has fewer words than others.
-    """
-
-    cut: Cut
-    kernel: tuple[int, int]
-    words: tuple[int, ...]
-    shape: tuple[int, ...]
-    data: bytes
-
-    @cached_property
-    def rounds(self) -> np.ndarray:
-        """uint8[shape]."""
-        return np.frombuffer(self.data, np.uint8).reshape(self.shape)
-
-    @cached_property
-    def items(self) -> np.ndarray:
-        """Kernel positions of each pass, int[sets, 1, parts, groups]; 0 where there is none."""
-        group = np.arange(self.shape[3]) * self.cut.words
-        words = np.clip(np.array(self.words)[:, None] - group, 0, self.cut.words)
-        taps = np.array([rows * columns for _, rows, _, columns in self.cut.parts(self.kernel)])
-        return (taps[:, None] * words[:, None, :])[:, None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -161,14 +105,17 @@ class SparsePasses(Passes):
         groups = range((first - base) // cut.words, ceil_div(end - base, cut.words))
         for place, offset in enumerate(self.offsets(block)):
             for part, (ky, nky, kx, nkx) in enumerate(cut.parts(window.kernel)):
-                rounds = self.lists.rounds[block.weights, place, part]
+                rounds, cycles = (
+                    of_passes[block.weights, place, part] for of_passes in (self.lists.rounds, self.lists.pixel_cycles)
+                )
                 for group, count, stacked in self._together(groups, end - base, nky * nkx, limit):
                     most = int(rounds[group : group + count].max())
                     size = round_up(count * self.layout.nbytes(stacked * nky * nkx, most), align)
                     word = base + group * cut.words - chunk[0]
                     yield Step(
-                        word, count * stacked, offset, ky, nky, kx, nkx, weight, size, stacked=stacked, rounds=most
-                    )
+                        word, count * stacked, offset, ky, nky, kx, nkx, weight, size, stacked=stacked, rounds=most,
+                        pixel_cycles=float(cycles[group : group + count].mean()),
+                    )  # fmt: skip
                     weight += size
 
     def _together(self, groups: range, words: int, taps: int, limit: int) -> Iterator[tuple[int, int, int]]:
@@ -187,31 +134,34 @@ class SparsePasses(Passes):
         self, block: OutBlock, steps: Sequence[tuple[int, Step]], order: Order, most: int, align: int
     ) -> np.ndarray:
         starts = len(self.operands.starts)
-        parts = [_by_place(filters(block), starts, self.layout.core.cols) for filters in self.operands.filters]
+        parts = [by_place(filters(block), starts, self.layout.core.cols) for filters in self.operands.filters]
         end = max(step.weight + step.weight_bytes for _, step in steps)
         data = np.zeros(end, np.uint8)
         for first, of_chunk in groupby(steps, key=lambda item: item[0]):
             own = [step for _, step in of_chunk]
             of_place = len(own) // len(self.offsets(block))  # one place in a word behind the other
             for number, step in enumerate(own):
-                part, start = divmod(number // of_place, starts)
-                raw = self._packed(parts[part][start], step, first + step.word - block.words[0])
+                place = number // of_place
+                weights, start = divmod(place, starts)
+                raw = self._packed(
+                    parts[weights][start], step, (block.weights, place), first + step.word - block.words[0]
+                )
                 data[step.weight : step.weight + raw.size] = raw
         return data
 
-    def _packed(self, dense: np.ndarray, step: Step, word: int) -> np.ndarray:
-        """Passes of a step from a word on, of weights int8[words, Kh, Kw, R, C]."""
+    def _packed(self, dense: np.ndarray, step: Step, place: tuple[int, int], word: int) -> np.ndarray:
+        """Passes of a step from a word on, of weights int8[words, Kh, Kw, R, C] of such a set and place in a word."""
         own = dense[word : word + step.words, step.ky : step.ky + step.nky, step.kx : step.kx + step.nkx]
         passes = own.reshape(step.words // step.stacked, -1, *own.shape[3:])
         listed = self.options.skip != "activations"
+        part = self.lists.cut.parts(self.lists.kernel).index((step.ky, step.nky, step.kx, step.nkx))
+        orders = self.lists.orders[*place, part, word // self.lists.cut.words :]
         return np.concatenate(
-            [self.layout.pack(one, self._order(one), step.rounds, zeros=not listed) for one in passes]
+            [
+                self.layout.pack(one, order, step.rounds, zeros=not listed)
+                for one, order in zip(passes, orders, strict=False)
+            ]
         )
-
-    def _order(self, weights: np.ndarray) -> np.ndarray:
-        """Filters of a pass int8[T, R, C] as its columns take them."""
-        core = self.layout.core
-        return _shared(lane_weights(weights != 0, core.sparse_lanes).sum(axis=0), core, self.options)
 
     # --- instructions and cost ----------------------------------------------------------------------------------
 
@@ -223,12 +173,13 @@ class SparsePasses(Passes):
         key = tile.height, tile.width
         if key not in self._cycles:
             skips = self.options.skip != "weights"
-            kinds, counts = np.unique(self._kinds, axis=0, return_counts=True)
             cycles = [
-                self.timing.pass_cycles(core, Pass(*key, items=int(items), rounds=int(rounds), skips=skips))
-                for items, rounds in kinds
-            ]
-            self._cycles[key] = float(np.dot(cycles, counts) / np.dot(kinds[:, 0], counts))
+                count * self.timing.pass_cycles(
+                    core, Pass(*key, items=items, rounds=rounds, skips=skips, pixel_cycles=pixel_cycles)
+                )
+                for items, rounds, count, pixel_cycles in self._kinds
+            ]  # fmt: skip
+            self._cycles[key] = sum(cycles) / sum(items * count for items, _, count, _ in self._kinds)
         return self._cycles[key]
 
     @cached_property
@@ -236,10 +187,13 @@ class SparsePasses(Passes):
         return {}
 
     @cached_property
-    def _kinds(self) -> np.ndarray:
-        """(items, rounds) of all passes, int[N, 2]."""
+    def _kinds(self) -> list[tuple[int, int, int, float]]:
+        """(items, rounds) of all passes, how many there are of each, and their cycles from pixel to pixel."""
         items = np.broadcast_to(self.lists.items, self.lists.shape)
-        return np.stack([items, self.lists.rounds], axis=-1)[items > 0].astype(np.int64)
+        every = np.stack([items, self.lists.rounds], axis=-1)[items > 0].astype(np.int64)
+        kinds, of_pass, counts = np.unique(every, axis=0, return_inverse=True, return_counts=True)
+        cycles = np.bincount(of_pass.reshape(-1), self.lists.pixel_cycles[items > 0]) / counts
+        return list(zip(*kinds.T.tolist(), counts.tolist(), cycles.tolist(), strict=True))
 
 
 class _Sparse:
@@ -249,7 +203,7 @@ class _Sparse:
         layout = SparseWeights(core)
 
         def passes(node: QConv, operands: Operands) -> SparsePasses:
-            lists = _lists_of(node, operands, core, task.sparse, task.name)
+            lists = _lists_of(node, operands, core, task.sparse, task.name, task.inputs[0].shape)
             return SparsePasses(
                 layout=layout, operands=operands, lists=lists, options=task.sparse, pad_value=node.pad_value
             )
@@ -268,7 +222,9 @@ SPARSE = _Sparse()
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
-def _lists_of(node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, name: str) -> Lists:
+def _lists_of(
+    node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, name: str, shape: tuple[int, int, int]
+) -> Lists:
     """The longest passes whose lists fit; found once, for a search asks for hundreds of bids for a layer.
 
     Raises
@@ -280,8 +236,25 @@ def _lists_of(node: QConv, operands: Operands, core: CoreParams, options: Sparse
     key = core, options, type(source), window.kernel, window.apart, operands.starts, operands.blocks
     known = _LISTS.setdefault(node, {})
     if key not in known:
-        known[key] = _longest(operands, core, options, name, stacks=node.groups == 1)
+        lists = _longest(operands, core, options, name, stacks=node.groups == 1)
+        known[key] = replace(lists, cycles=_cycles(node, operands, core, options, lists, shape))
     return known[key]
+
+
+def _cycles(
+    node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, lists: Lists, shape: tuple[int, int, int]
+) -> bytes:
+    """`Lists.cycles`, by what is known of an input (C, H, W)."""
+    live = None if options.activations is None else options.activations.live.get(plain(node.input))
+    if live is None:
+        return b""
+    out = (1, 1) if isinstance(operands.source, FlatSource) else node.out_hw
+    reads = None if options.skip == "weights" else reads_of(operands.source, shape, out, live, core.rows)
+    cycles = np.zeros(lists.shape)
+    for passes in listed_passes(operands, lists, core, zeros=options.skip == "activations"):
+        rates = pass_rates(passes.met, reads, passes.places, ahead=options.ahead(core))
+        cycles[tuple(passes.numbers.T)] = rates.pixel_cycles
+    return cycles.tobytes()
 
 
 _LISTS: WeakKeyDictionary[QConv, dict[Hashable, Lists]] = WeakKeyDictionary()
@@ -294,11 +267,11 @@ def _longest(operands: Operands, core: CoreParams, options: SparseOptions, name:
     of_sets = tuple(block.words[1] - block.words[0] for block in operands.blocks)
     longest = 0
     for cut in _cuts(operands.source.window, words if stacks else 1, core.sparse_items):
-        rounds = _rounds(counts, cut, kernel, core, options)
+        rounds, orders = _rounds(counts, cut, kernel, core, options)
         longest = int(rounds.max())
         twice = 2 * layout.nbytes(cut.items, longest)
         if longest <= core.sparse_depth and twice <= core.weight_bytes - core.cols:  # a row is for a residual
-            return Lists(cut, kernel, of_sets, rounds.shape, rounds.astype(np.uint8).tobytes())
+            return Lists(cut, kernel, of_sets, rounds.shape, rounds.astype(np.uint8).tobytes(), orders)
     raise PlanError(
         f"layer {name!r} does not fit: a kernel position of the sparse engine takes lists of {longest}, there is "
         f"room for {core.sparse_depth} and for passes of {core.weight_bytes // 2} bytes; raise core.sparse_depth or "
@@ -322,15 +295,6 @@ def _cuts(window: Window, words: int, most: int) -> list[Cut]:
     return sorted(found, key=lambda cut: (found[cut], cut.items))
 
 
-def _by_place(units: np.ndarray, starts: int, cols: int) -> np.ndarray:
-    """int8[starts, words, Kh, Kw, R, C] of filters int8[F, units, Kh, Kw, R]; zero beyond the last filter."""
-    filters, count, *kernel, rows = units.shape
-    grown = np.zeros((starts, count // starts, *kernel, rows, cols), np.int8)
-    by_place = units.reshape(filters, count // starts, starts, *kernel, rows)
-    grown[..., :filters] = by_place.transpose(2, 1, 3, 4, 5, 0)
-    return grown
-
-
 def _counts(operands: Operands, core: CoreParams, words: int, *, zeros: bool) -> np.ndarray:
     """Weights in the lists of each kernel position, group of channels and filter: uint8[sets, places, words, Kh, Kw,
     lanes, C]; with `zeros` all of them."""
@@ -339,7 +303,7 @@ def _counts(operands: Operands, core: CoreParams, words: int, *, zeros: bool) ->
     for block in operands.blocks:
         of_parts = []
         for filters in operands.filters:
-            kept = (_by_place(filters(block), starts, core.cols) != 0) | zeros
+            kept = (by_place(filters(block), starts, core.cols) != 0) | zeros
             lanes = kept.reshape(*kept.shape[:4], core.sparse_lanes, -1, core.cols).sum(axis=5, dtype=np.uint8)
             missing = words - lanes.shape[1]
             of_parts.append(np.pad(lanes, [(0, 0), (0, missing)] + [(0, 0)] * 4) if missing else lanes)
@@ -349,14 +313,15 @@ def _counts(operands: Operands, core: CoreParams, words: int, *, zeros: bool) ->
 
 def _rounds(
     counts: np.ndarray, cut: Cut, kernel: tuple[int, int], core: CoreParams, options: SparseOptions
-) -> np.ndarray:
-    """Longest list of every pass, int[sets, places, parts, groups]."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of every pass the longest list, int[sets, places, parts, groups], and the order of its filters, uint8[..., C]."""
     sets, places, words = counts.shape[:3]
     groups = ceil_div(words, cut.words)
     if words % cut.words:
         more = groups * cut.words - words
         counts = np.pad(counts, [(0, 0), (0, 0), (0, more)] + [(0, 0)] * 4)
     rounds = np.empty((sets, places, len(cut.parts(kernel)), groups), np.int64)
+    orders = np.empty((*rounds.shape, core.cols), np.uint8)
     lane = np.arange(core.sparse_lanes)
     for part, (ky, rows, kx, columns) in enumerate(cut.parts(kernel)):
         own = counts[:, :, :, ky : ky + rows, kx : kx + columns]
@@ -366,8 +331,8 @@ def _rounds(
         order = _shared(totals, core, options)
         shared = np.take_along_axis(totals, order[..., None, :], axis=-1)
         lists = shared.reshape(*shared.shape[:-1], core.sparse_columns, -1).sum(axis=-1)
-        rounds[:, :, part] = lists.max(axis=(-2, -1))
-    return rounds
+        rounds[:, :, part], orders[:, :, part] = lists.max(axis=(-2, -1)), order
+    return rounds, orders
 
 
 def _shared(weights: np.ndarray, core: CoreParams, options: SparseOptions) -> np.ndarray:

@@ -158,6 +158,8 @@ class Launch:
         Stream of core i, unit u lies at ``program_base + (3*i + u) * program_stride``.
     borders : dict of (core, Unit) to sequence of int
         Of every stream, the number of the instruction behind each part; empty where nobody noted it.
+    rates : dict of int to sequence of float
+        By core, of its COMPUTEs on engines whose cycles depend on values, the predicted cycles from pixel to pixel.
     residents : tuple of Resident
         Tensors that stay on the chip between its parts.
     """
@@ -168,6 +170,7 @@ class Launch:
     program_base: int
     program_stride: int
     borders: Mapping[tuple[int, Unit], Sequence[int]] = field(default_factory=dict)
+    rates: Mapping[int, Sequence[float]] = field(default_factory=dict)
     residents: tuple[Resident, ...] = ()
 
     def of_part(self, part: int) -> Iterator[bytes]:

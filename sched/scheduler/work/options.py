@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from rtl.contract.params import ChipParams, CoreParams
+from scheduler.alike import UNMAPPED
 from scheduler.errors import PlanError
+from scheduler.work.activations import ACTIVATIONS, Activations, Detail
 
 __all__ = ["BALANCES", "SKIPS", "SparseOptions"]
 
@@ -31,14 +34,22 @@ class SparseOptions:
         One of `SKIPS`.
     balance : str
         One of `BALANCES`.
+    detail : str
+        One of `scheduler.work.activations.ACTIVATIONS`: what predictions may know of the activations.
+    activations : Activations, optional
+        What they know; without, they assume a density.
     """
 
     run_ahead: int | None = None
     skip: str = SKIPS[0]
     balance: str = BALANCES[0]
+    detail: Detail = ACTIVATIONS[0]
+    activations: Annotated[Activations | None, UNMAPPED] = None
 
     def __post_init__(self) -> None:
-        for name, value, known in (("SKIP", self.skip, SKIPS), ("BALANCE", self.balance, BALANCES)):
+        for name, value, known in (
+            ("SKIP", self.skip, SKIPS), ("BALANCE", self.balance, BALANCES), ("ACTIVATIONS", self.detail, ACTIVATIONS),
+        ):  # fmt: skip
             if value not in known:
                 raise PlanError(f"{name}={value}: use {', '.join(known)}")
         if self.run_ahead is not None and self.run_ahead < 0:
@@ -49,7 +60,8 @@ class SparseOptions:
         """What is not as usual, in words."""
         found = [] if self.run_ahead is None else [f"ahead{self.run_ahead}"]
         found += [] if self.skip == SKIPS[0] else [f"skip-{self.skip}"]
-        return found + ([] if self.balance == BALANCES[0] else ["unbalanced"])
+        found += [] if self.balance == BALANCES[0] else ["unbalanced"]
+        return found + ([] if self.detail == ACTIVATIONS[0] else [f"by-{self.detail}"])
 
     def ahead(self, core: CoreParams) -> int:
         """Items that PEs of a core may be ahead."""
@@ -65,7 +77,7 @@ class SparseOptions:
         """
         cores = [core for core in chip.cores if "sparse" in core.engines]
         if not cores and self.words:
-            raise PlanError("the chip has no sparse engine: leave RUN_AHEAD, SKIP and BALANCE out")
+            raise PlanError("the chip has no sparse engine: leave RUN_AHEAD, SKIP, BALANCE and ACTIVATIONS out")
         slots = min((core.sparse_slots for core in cores), default=0)
         if cores and self.run_ahead is not None and self.run_ahead >= slots:
             raise PlanError(f"RUN_AHEAD={self.run_ahead}: the engine has {slots} slots, so at most {slots - 1}")

@@ -58,7 +58,8 @@ class Step(NamedTuple):
 
     ``weight`` and ``weight_bytes`` say where its weights lie in the block's set; ``pitch_words`` is the distance of
     its blocks in words. With ``stacked`` words, of an engine whose passes are blocks, a pass takes so many words as if
-    they were kernel rows; a step has a single kernel row then. ``rounds`` are those of the lists of such an engine.
+    they were kernel rows; a step has a single kernel row then. ``rounds`` are those of the lists of such an engine, and
+    ``pixel_cycles`` what a pixel of a pass takes it, in the mean over the passes.
     """
 
     word: int
@@ -74,6 +75,7 @@ class Step(NamedTuple):
     pitch_words: int = 1
     stacked: int = 1
     rounds: int = 0
+    pixel_cycles: float = 0.0
 
     @property
     def passes(self) -> int:

@@ -31,7 +31,7 @@ _COMPUTE, _STORE, _STATE = "golden/machine/compute.py", "golden/machine/store.py
 _MACHINE, _CHECKS = "golden/machine/machine.py", "golden/machine/checks.py"
 _OPERANDS = "golden/machine/operands.py"
 _M_ARRAY, _M_TAP = "golden/machine/engines/array.py", "golden/machine/engines/tap.py"
-_M_SPARSE, _E_SPARSE = "golden/machine/engines/sparse.py", "sched/estimator/engines/sparse.py"
+_M_SPARSE, _E_SPARSE = "golden/machine/engines/sparse.py", "sched/estimator/engines/sparse/recursion.py"
 _EMIT, _SEQUENCE = "sched/scheduler/code/emit.py", "sched/scheduler/code/sequence.py"
 _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py"
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
@@ -141,22 +141,27 @@ _SPARSE_FAULTS = (
     Seeded(_M_SPARSE, "float32 holds any sum", "EXACT_OPERANDS = 512", "EXACT_OPERANDS = 1 << 20"),
     Seeded(_M_SPARSE, "weights of an item go to its filters in order", "[:, lane_of] = placed", "[:, :] = placed"),
     Seeded(_M_SPARSE, "items with a pair are empty", "np.count_nonzero(pairs == 0)", "np.count_nonzero(pairs == 1)"),
-    Seeded(_E_SPARSE, "an empty item costs nothing", "work = np.maximum(pairs, 1)", "work = np.maximum(pairs, 0)"),
+    Seeded(
+        _E_SPARSE,
+        "an empty item costs nothing",
+        "np.maximum(pairs[item], 1, out=work)",
+        "np.maximum(pairs[item], 0, out=work)",
+    ),
     Seeded(
         _E_SPARSE,
         "PEs run ahead by an item more",
-        "release[item - 1 - ahead] if item > ahead else 0",
-        "release[item - 2 - ahead] if item > ahead + 1 else 0",
+        "        if item > ahead:\n            np.maximum(accepted, release[item - 1 - ahead],",
+        "        if item > ahead + 1:\n            np.maximum(accepted, release[item - 2 - ahead],",
     ),
     Seeded(_E_SPARSE, "sums are there a cycle early", "_COLLECT_CYCLES = 2", "_COLLECT_CYCLES = 1"),
     Seeded(
         _E_SPARSE,
         "a PE never waits for the collector",
-        "            now = np.maximum(now, np.repeat(collected, columns // groups))\n",
+        "            np.maximum(by_lane, collected.repeat(columns // groups, axis=0).T[:, None], out=by_lane)\n",
         "",
     ),
-    Seeded(_E_SPARSE, "the collector may be at two pixels", "collected[-1] + 1)) + order", "0)) + order"),
-    Seeded(_E_SPARSE, "an item enters whenever it is offered", "accept[item - 1] + 1 if item else 0", "0"),
+    Seeded(_E_SPARSE, "the collector may be at two pixels", "collected[-1] + 1)\n", "0)\n"),
+    Seeded(_E_SPARSE, "an item enters whenever it is offered", "        accepted += 1\n", "        accepted[:] = 0\n"),
 )
 
 _MACHINE_FAULTS = (
@@ -674,7 +679,7 @@ GROUPS: dict[str, Group] = {
         (_M_SPARSE, _E_SPARSE),
         (
             "tests/unit/golden/machine/engines/test_sparse.py",
-            "tests/unit/sched/estimator/engines/test_sparse.py",
+            "tests/unit/sched/estimator/engines/sparse/test_cycles.py",
         ),
         _SPARSE_FAULTS,
     ),

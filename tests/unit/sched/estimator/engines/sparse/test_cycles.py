@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimator.engines.sparse import COLLECTOR_GROUPS, run_ahead
+from estimator.engines.sparse.recursion import COLLECTOR_GROUPS, run_ahead
 
 CASES = [(ahead, items, columns) for ahead in (0, 1, 3) for items, columns in ((1, 4), (3, 2), (2, 16))]
 

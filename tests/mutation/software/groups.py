@@ -37,6 +37,7 @@ _SOURCE, _SINK = "sched/scheduler/work/source.py", "sched/scheduler/work/sink.py
 _LOWER, _PASSES = "sched/scheduler/work/lower.py", "sched/scheduler/work/passes.py"
 _ARRAY, _TAP = "sched/scheduler/engines/array.py", "sched/scheduler/engines/tap.py"
 _FILTERS, _SPARSE = "sched/scheduler/work/filters.py", "sched/scheduler/engines/sparse.py"
+_SPARSE_LISTS = "sched/scheduler/engines/sparse_lists.py"
 _DRAFT, _MAPPING = "sched/scheduler/code/draft.py", "sched/scheduler/map/mapping.py"
 _STRIPS = "sched/scheduler/fuse/strips.py"
 _LINK, _SERIAL, _PACK = "sched/scheduler/code/link.py", "sched/scheduler/code/serial.py", "sched/scheduler/fuse/pack.py"
@@ -483,13 +484,16 @@ _SCHEDULER_FAULTS = (
     Seeded(_FILTERS, "groups read each other's channels", "column = group * depth - first", "column = 0"),
     Seeded(_FILTERS, "a folded window goes by kernel rows", "spread = spread.transpose(0, 2, 1, 3)", "spread = spread"),
     Seeded(
-        _SPARSE, "the last part of a kernel is as high as the others", "min(self.rows, kernel[0] - ky)", "self.rows"
+        _SPARSE_LISTS,
+        "the last part of a kernel is as high as the others",
+        "min(self.rows, kernel[0] - ky)",
+        "self.rows",
     ),
     Seeded(
         _SPARSE, "lists of a COMPUTE are as long as its first", "rounds[group : group + count].max()", "rounds[group]"
     ),
     Seeded(_SPARSE, "the last pass has as many words as the others", "words - whole.stop * stacked", "stacked"),
-    Seeded(_SPARSE, "every place in a word has the first one's weights", "parts[part][start]", "parts[part][0]"),
+    Seeded(_SPARSE, "every place in a word has the first one's weights", "parts[weights][start]", "parts[weights][0]"),
     Seeded(_SPARSE, "a pass may fill all of the scratchpad", "twice = 2 *", "twice ="),
     Seeded(_SPARSE, "lists may be longer than a PE holds", "longest <= core.sparse_depth and ", ""),
     Seeded(
@@ -724,6 +728,7 @@ GROUPS: dict[str, Group] = {
             _SERIAL,
             _FILTERS,
             _SPARSE,
+            _SPARSE_LISTS,
         ),
         (
             *(

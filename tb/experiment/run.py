@@ -34,7 +34,7 @@ def run_experiment(
     Parameters
     ----------
     estimates : bool
-        Without, what has no run and no estimate is left out.
+        Without, what has no run and no estimate is left out, and studies of older sources stay.
 
     Raises
     ------
@@ -62,10 +62,9 @@ def run_experiment(
         _take_kept(book, experiment, campaign)
         _write(book, experiment, out)
         raise
-    if estimates:
-        for name, study in experiment.studies.items():
-            if name not in book.studies or book.studies[name].sources != book.sources:
-                book.studies[name] = Study(study(), book.sources, book.commit)
+    for name, study in experiment.studies.items():
+        if name not in book.studies or (estimates and book.studies[name].sources != book.sources):
+            book.studies[name] = Study(study(), book.sources, book.commit)
     _write(book, experiment, out)
     return book
 

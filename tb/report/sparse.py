@@ -18,7 +18,7 @@ def sparse_lines(summary: Summary) -> Iterator[str]:
     if not rows:
         return
     table = [
-        ["layer", "products done", "weights", "over dense", *(f"PEs: {_SHORT[cause]}" for cause in IDLE)],
+        ["layer", "done", "weights", "over dense", *(_SHORT[cause] for cause in IDLE)],
         *([row.name, *_cells(row.sparse, row.speed_up)] for row in rows),
     ]
     whole = summary.sparse
@@ -30,9 +30,9 @@ def sparse_lines(summary: Summary) -> Iterator[str]:
         table = [row[:4] for row in table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     yield (
-        "on sparse engines: products done of all, compressed weights against dense ones, estimated cycles of a dense "
-        f"array of as many multipliers over {'those' if summary.cycles else 'the estimated ones'} here"
-        + ("; PE-cycles without a product by cause:" if idle else ":")
+        "on sparse engines: products done, of all; bytes of compressed weights, of dense ones; estimated cycles of a "
+        f"dense array of as many multipliers, over {'those' if summary.cycles else 'the estimated ones'} here"
+        + ("; PE-cycles without a product by cause" if idle else "")
     )
     for first, *others in table:
         cells = (text.rjust(width) for text, width in zip(others, widths[1:], strict=True))

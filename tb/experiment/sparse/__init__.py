@@ -7,6 +7,7 @@ from tb.experiment.records import Book
 from tb.experiment.sparse.layers import layers_of
 from tb.experiment.sparse.page import page
 from tb.experiment.sparse.points import GROUPS
+from tb.experiment.sparse.recursion import STUDIES
 
 __all__ = ["SPARSE"]
 
@@ -25,4 +26,5 @@ SPARSE = Experiment(
     page,
     _picture,
     layers_of,
+    STUDIES,
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tb.experiment.point import Point
 from tb.experiment.records import Book, Figure, Record, combine, speed_up
 from tb.experiment.sparse.layers import conv_cycles, conv_figures, of_layer
+from tb.experiment.sparse.masks import LAYERS, MASKS
 from tb.experiment.sparse.points import (
     AHEADS,
     CONVOLUTIONS,
@@ -23,6 +24,7 @@ from tb.experiment.sparse.points import (
     sparse,
     varied,
 )
+from tb.experiment.sparse.recursion import BALANCE_ARMS, MASK_AHEADS, PORTS
 from tb.experiment.text import Targets, change, condition, count, mean, megabytes, percent, times, times_exactly
 from tb.report.markdown import table
 from tb.report.summary import IDLE
@@ -42,7 +44,8 @@ PARTS = {"alexnet": "AlexNet, convolutions", "vgg16": "VGG-16, conv4_2"}
 def page(book: Book) -> str:
     """The page, in Markdown."""
     parts = (
-        _introduction, _targets, _headline, _layers, _runahead, _onesided, _grid, _depth, _idle, _energy, _differences,
+        _introduction, _targets, _headline, _layers, _runahead, _onesided, _grid, _depth, _idle, _energy, _recursion,
+        _differences,
     )  # fmt: skip
     return "\n".join(part(book) for part in parts)
 
@@ -346,6 +349,25 @@ def _energy(book: Book) -> str:
         "([energy](../energy.md)): events of both, products as the machine counts them. Lines with nothing to skip are "
         "what the dataflow alone does: an accumulator is read and written once a pass of many items, and an activation "
         "read serves 64 filters.\n\n" + table(["", *SETS], rows)
+    )
+
+
+def _recursion(book: Book) -> str:
+    balance = [["over dense", *_texts([book.study("balance", arm) for arm in BALANCE_ARMS], times)]]
+    ports = [["over dense", *_texts([book.study("ports", str(port)) for port in PORTS], times)]]
+    masks = [
+        [kind, *_texts([book.study(f"masks {kind}", str(ahead)) for ahead in MASK_AHEADS], times)] for kind in MASKS
+    ]
+    return (
+        "## What no build has\n\n**By the recursion that the RTL follows cycle by cycle, not simulated**, on masks of "
+        f"AlexNet's {', '.join(LAYERS)} pruned by han2015, s = {USUAL_AHEAD} where nothing else is said: over an array "
+        "that never waits, and without waits for weights. *Correlated*: filters and channels differ in density, "
+        "activations are smooth blobs; *Bernoulli*: each zero is drawn for itself; both as dense as the real masks.\n\n"
+        + table(["balance", *BALANCE_ARMS], balance)
+        + "\n"
+        + table(["port, B/cycle", *map(str, PORTS)], ports)
+        + "\n"
+        + table(["masks", *(f"s = {ahead}" for ahead in MASK_AHEADS)], masks)
     )
 
 

@@ -59,6 +59,7 @@ def run_ahead(
     offered: np.ndarray | None = None,
     weight_rows: Sequence[int] = (),
     each: bool = False,
+    item_cycles: int = 1,
 ) -> RunAhead:
     """The recursion, of one engine or of many side by side.
 
@@ -77,13 +78,15 @@ def run_ahead(
         the first pass come from cycle 0 on.
     each : bool
         Say when each PE is done, too.
+    item_cycles : int
+        From one accepted item to the next, at least: 1 in the RTL, more for a port that is narrower than an item.
     """
     count, *engines, lanes, columns = pairs.shape
     groups = min(COLLECTOR_GROUPS, columns)
     of_pass = count // max(1, len(weight_rows))
     # Times of a run are below `bound`; those of the PEs take most of the work, and are half as long where they can be.
     bounded = offered is None and not weight_rows
-    kind = _kind(count, int(pairs.max(initial=1)), groups) if bounded else np.int64
+    kind = _kind(count, int(pairs.max(initial=item_cycles)), groups) if bounded else np.int64
     pairs = pairs.reshape(count, -1, lanes * columns)
     many = pairs.shape[1]
     accept, release = (np.zeros((count, many), kind) for _ in range(2))
@@ -95,7 +98,7 @@ def run_ahead(
     collected = np.full((groups, many), -1, kind)
     order = np.arange(groups, dtype=kind)[:, None]
     for item in range(count):
-        accepted += 1
+        accepted += item_cycles if item else 1
         if offered is not None:
             np.maximum(accepted, offered[item].reshape(-1), out=accepted)
         if weight_rows and not item % of_pass:

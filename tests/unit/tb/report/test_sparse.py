@@ -28,7 +28,7 @@ def _summary(*layers: LayerSummary) -> Summary:
 def test_layers_on_sparse_engines_have_a_line_each() -> None:
     fc = replace(CONV, name="fc", op="fc", cycles=2000, sparse={**FIGURES, "pairs": 0, "skipped": 800, "empty": 300})
     told = [" ".join(line.split()) for line in sparse_lines(_summary(CONV, POOL, fc))]
-    assert told[1].startswith("layer products done weights over dense PEs: no product")
+    assert told[1].startswith("layer done weights over dense no product")
     assert told[2:] == [
         "conv 25.0 % 50.0 % 3.00x 25.0 % 15.0 % 7.5 % 2.5 %",
         "fc 0.0 % 50.0 % 1.50x 75.0 % 15.0 % 7.5 % 2.5 %",

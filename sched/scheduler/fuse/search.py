@@ -6,7 +6,7 @@ by state in the order of the operations, so nothing is missed; a state that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -299,14 +299,23 @@ class Search:
     def least(self, number: int) -> float:
         """Cost of an operation with all its tensors in DRAM; infinite if it does not fit."""
         where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
+        return self._least_of_grids(number, self.stays.likely_grids(number), where, None, None)
+
+    def _least_of_grids(
+        self, number: int, grids: Iterable[Grid], where: dict[str, Stay], stay: Stay, left: int | None
+    ) -> float:
+        """Cost of an operation with the grid that suits it best; infinite if it fits with none."""
         found = [inf]
-        for grid in self.stays.likely_grids(number):
+        for grid in grids:
             with suppress(PlanError):
-                found.append(self.price(number, grid, where, None, None).cost)
+                found.append(self.price(number, grid, where, stay, left).cost)
         return min(found)
 
     def least_of_two(self, number: int, reader: int) -> float:
-        """Cost of an operation and of another that reads its output alone, if all other tensors are in DRAM."""
+        """Cost of an operation and of another that reads its output alone, if all other tensors are in DRAM.
+
+        Operations that no launch holds together, as its parts have half of the weight scratchpad each, have one each.
+        """
         root = self.tensors.root(self.stays.steps[number].output)
         where: dict[str, Stay] = dict.fromkeys(self.stays.steps[number].reads)
         found = [inf]
@@ -314,14 +323,11 @@ class Search:
             left = self.core.act_bytes - self.stays.nbytes(root, stay)
             read = dict.fromkeys(self.stays.steps[reader].reads, stay)
             readers = [grid for grid in self.stays.likely_grids(reader) if self.stays.suits(reader, stay, grid)]
-            if left < 0 or not readers:
-                continue
-            try:
-                cost = min(self.price(number, grid, where, stay, left).cost for grid in self.stays.likely_grids(number))
-                found.append(cost + min(self.price(reader, grid, read, None, left).cost for grid in readers))
-            except PlanError:
-                continue
-        return min(found)
+            if left >= 0:
+                cost = self._least_of_grids(number, self.stays.likely_grids(number), where, stay, left)
+                found.append(cost + self._least_of_grids(reader, readers, read, None, left))
+        cost = min(found)
+        return cost if cost < inf else self.least(number) + self.least(reader)
 
     def ways(
         self, number: int, stays: dict[str, Stay], capacity: int, end: int, errors: list[PlanError]

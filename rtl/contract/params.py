@@ -102,6 +102,8 @@ class CoreParams:
     """Weights of a pass that each of its PEs holds, twice."""
     sparse_slots: int = 9
     """Items that it holds: PEs run ahead of the slowest one by up to one less."""
+    sparse_groups: int = 4
+    """Groups of columns whose sums it collects one after the other, if there are as many columns: cycles of a pixel."""
     engines: tuple[str, ...] = ("array", "tap")
     """Names of its compute engines (`rtl.contract.engines`); in whatever order given, kept in that of their codes."""
     marks: int = 0
@@ -133,6 +135,7 @@ class CoreParams:
         _check_within("core.sparse_items", self.sparse_items, 1, 64)
         _check_within("core.sparse_depth", self.sparse_depth, 1, 255)
         _check_within("core.sparse_slots", self.sparse_slots, 1, 16)
+        _check_power_of_two("core.sparse_groups", self.sparse_groups, 2, 64)
         positions = self.rows * self.cols // (self.sparse_lanes * self.sparse_columns)
         most = min(64, 8 * self.cols)
         rule = f"enough for PEs of at most {most} positions"
@@ -175,6 +178,11 @@ class CoreParams:
     def tap_lanes(self) -> int:
         """Channels that the tap unit handles at once: it reads R lanes and writes C lanes."""
         return ENGINES["tap"].lanes(self)
+
+    @property
+    def collector_groups(self) -> int:
+        """Cycles in which the sparse engine's collector goes over the columns."""
+        return min(self.sparse_groups, self.sparse_columns)
 
     def act_word_bytes(self, link_bytes: int) -> int:
         """Bytes of one activation scratchpad word: a whole read, and at least a whole flit."""

@@ -11,7 +11,7 @@ from amaranth.utils import exact_log2
 
 from rtl.contract.params import CoreParams
 from rtl.engines.interface import tag_layout
-from rtl.engines.sparse_grid import collector_groups, update_bits
+from rtl.engines.sparse_grid import update_bits
 
 __all__ = ["SparseCollector"]
 
@@ -37,7 +37,7 @@ class SparseCollector(wiring.Component):
 
     def __init__(self, *, core: CoreParams) -> None:
         self.core = core
-        groups = collector_groups(core)
+        groups = core.collector_groups
         super().__init__(
             {
                 "full": In(groups),
@@ -55,7 +55,7 @@ class SparseCollector(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         core = self.core
-        groups, bits = collector_groups(core), update_bits(core)
+        groups, bits = core.collector_groups, update_bits(core)
         of_group, lane_bits = core.cols // groups, exact_log2(core.cols)
         last = Signal()
         m.d.comb += [

@@ -12,12 +12,7 @@ from amaranth.utils import exact_log2
 from rtl.contract.params import CoreParams
 from rtl.lib.ram import Ram
 
-__all__ = ["SparseGrid", "collector_groups", "sum_bits", "update_bits"]
-
-
-def collector_groups(core: CoreParams) -> int:
-    """Cycles in which the collector goes over the columns."""
-    return min(8, core.sparse_columns)
+__all__ = ["SparseGrid", "sum_bits", "update_bits"]
 
 
 def sum_bits(core: CoreParams) -> int:
@@ -79,7 +74,7 @@ class SparseGrid(wiring.Component):
     def __init__(self, *, core: CoreParams) -> None:
         self.core = core
         self.pes = core.sparse_lanes * core.sparse_columns
-        self.groups = collector_groups(core)
+        self.groups = core.collector_groups
         count = range(self.pes + 1)
         super().__init__(
             {

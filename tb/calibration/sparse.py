@@ -72,7 +72,8 @@ def all_cycles(passes: PassesAlike, reads: Reads, ahead: int) -> float:
             tensor = np.zeros(len(some), int)
             found = [reads.find(tensor, runs, np.repeat(places[[number]], len(some), axis=0)) for number in row]
             products = [pairs(met[[number] * len(some)], live) for number, live in zip(row, found, strict=True)]
-            total += float(run_ahead(np.concatenate(products), items=items, ahead=ahead).update[-1].sum())
+            times = run_ahead(np.concatenate(products), items=items, ahead=ahead, groups=CORE.collector_groups)
+            total += float(times.update[-1].sum())
     return total * pixels / (size * len(starts))
 
 
@@ -158,7 +159,7 @@ def random_errors(ahead: int, *, correlated: bool) -> dict[str, list[float]]:
         shape = (live.shape[1], PERIOD, PERIOD)
         known = (live, drawn(live.mean(axis=(0, 2, 3)), shape), drawn(np.array(live.mean()), shape))
         for detail, tensors in zip(ACTIVATIONS, known, strict=True):
-            rates = pass_rates(passes.met, _reads(tensors), passes.places, ahead=ahead)
+            rates = pass_rates(passes.met, _reads(tensors), passes.places, ahead=ahead, groups=CORE.collector_groups)
             errors[detail].append(float(rates.pixel_cycles.sum()) * SIZE * SIZE / exact - 1)
     return errors
 
@@ -184,9 +185,13 @@ def few_pixels(pixels: int, ahead: int) -> list[float]:
             for number in range(PASSES)
         ]
         turns = np.tile(np.concatenate(products), (3, 1, 1, 1))
-        times = run_ahead(turns, items=items, ahead=ahead, weight_rows=[rows] * 3 * PASSES)
+        times = run_ahead(
+            turns, items=items, ahead=ahead, groups=CORE.collector_groups, weight_rows=[rows] * 3 * PASSES
+        )
         ends = times.update[PASSES * pixels - 1 :: PASSES * pixels, 0]
-        rates = pass_rates(passes.met, reads, passes.places, ahead=ahead, rows=(5, 6 + pixels // SIZE))
+        rates = pass_rates(
+            passes.met, reads, passes.places, ahead=ahead, groups=CORE.collector_groups, rows=(5, 6 + pixels // SIZE)
+        )
         estimated = sum(pass_cycles(pixels, rate, rows) for rate in rates.pixel_cycles)
         errors.append(2 * estimated / (ends[-1] - ends[0]) - 1)
     return errors

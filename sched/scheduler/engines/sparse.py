@@ -252,7 +252,7 @@ def _cycles(
     reads = None if options.skip == "weights" else reads_of(operands.source, shape, out, live, core.rows)
     cycles = np.zeros(lists.shape)
     for passes in listed_passes(operands, lists, core, zeros=options.skip == "activations"):
-        rates = pass_rates(passes.met, reads, passes.places, ahead=options.ahead(core))
+        rates = pass_rates(passes.met, reads, passes.places, ahead=options.ahead(core), groups=core.collector_groups)
         cycles[tuple(passes.numbers.T)] = rates.pixel_cycles
     return cycles.tobytes()
 

@@ -77,7 +77,9 @@ def over_dense(
         passes = list(passes_of(layer))
         pairs = np.stack([products(*each, rotated=rotated, paired=paired) for each in passes], axis=1)
         items = passes[0][0].shape[0]
-        times = run_ahead(pairs, items=items, ahead=ahead, item_cycles=CORE.rows // port)
+        times = run_ahead(
+            pairs, items=items, ahead=ahead, groups=CORE.collector_groups, item_cycles=CORE.rows // port
+        )
         sparse += float(times.update[-1].sum())
         multipliers = CORE.sparse_lanes * CORE.sparse_columns
         dense += len(pairs) * len(passes) * CORE.rows * CORE.cols / multipliers

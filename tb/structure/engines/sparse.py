@@ -27,7 +27,7 @@ def _grid(core: CoreParams) -> Block:
     place = max(1, index_bits(places))
     walk = place + index_bits(places + 1) + 6 + positions + index_bits(core.sparse_depth + 1)
     product = 9 + 8 + slots + 2
-    group = (bits + index_bits(core.sparse_lanes)) * core.cols // min(8, core.sparse_columns)
+    group = (bits + index_bits(core.sparse_lanes)) * core.cols // core.collector_groups
     flipflops = place + index_bits(places + 1) + 2 * places + group + pes * (walk + product + 2 * slots * bits + 1)
     memory = places * (10 * core.rows + core.rows * core.cols) + pes * 8 * 2 * core.sparse_depth
     body = Block(
@@ -37,7 +37,7 @@ def _grid(core: CoreParams) -> Block:
         module="systomesh_sparse_grid",
         parameters={
             "LANES": core.sparse_lanes, "COLUMNS": core.sparse_columns, "ACTS": core.rows // core.sparse_lanes,
-            "FILTERS": slots, "PLACES": places, "DEPTH": core.sparse_depth, "GROUPS": min(8, core.sparse_columns),
+            "FILTERS": slots, "PLACES": places, "DEPTH": core.sparse_depth, "GROUPS": core.collector_groups,
             "BITS": bits,
         },
     )  # fmt: skip
@@ -60,7 +60,7 @@ def _weights(core: CoreParams) -> Block:
 def _collector(core: CoreParams) -> Block:
     """The group, a sum for each lane, valid, the tag."""
     bits = _shape(core)[3] + index_bits(core.sparse_lanes)
-    return Block("SparseCollector", index_bits(min(8, core.sparse_columns)) + core.cols * bits + 1 + tag_bits(core))
+    return Block("SparseCollector", index_bits(core.collector_groups) + core.cols * bits + 1 + tag_bits(core))
 
 
 def _sparse(core: CoreParams) -> Block:

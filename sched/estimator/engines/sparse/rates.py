@@ -50,6 +50,7 @@ def pass_rates(
     places: np.ndarray,
     *,
     ahead: int,
+    groups: int,
     rows: tuple[int, int] | None = None,
     samples: int = SAMPLES,
 ) -> PassRates:
@@ -65,6 +66,8 @@ def pass_rates(
         Where items find their activations: `Reads.find`.
     ahead : int
         By how many items PEs may be ahead.
+    groups : int
+        Of columns, as of `run_ahead`.
     rows : (first, end), optional
         Rows of the output that are computed; all without.
     samples : int
@@ -90,7 +93,7 @@ def pass_rates(
         else:
             run = first + (starts[part, None] + np.arange(length)) % pixels
             live = reads.find(part % len(reads.live), run, places[of_pass[part]])
-        times = run_ahead(pairs(chosen, live), items=items, ahead=ahead)
+        times = run_ahead(pairs(chosen, live), items=items, ahead=ahead, groups=groups)
         begin = length // 4
         rates[part] = (times.update[-1] - times.update[begin]) / (length - 1 - begin)
         depths[part] = (times.update[begin:] - times.accept[items - 1 :: items][begin:]).mean(axis=0)

@@ -24,10 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["COLLECTOR_GROUPS", "RunAhead", "run_ahead"]
+__all__ = ["RunAhead", "run_ahead"]
 
-COLLECTOR_GROUPS = 8
-"""Cycles in which the collector goes over the columns, if there are as many."""
 _COLLECT_CYCLES = 2
 """From the last product of a PE to the first cycle in which its sums can be collected."""
 
@@ -56,6 +54,7 @@ def run_ahead(
     *,
     items: int,
     ahead: int,
+    groups: int,
     offered: np.ndarray | None = None,
     weight_rows: Sequence[int] = (),
     each: bool = False,
@@ -71,6 +70,8 @@ def run_ahead(
         Of a pixel; N is a multiple of it.
     ahead : int
         By how many items a PE may be ahead of the slowest.
+    groups : int
+        Of columns, which the collector takes one after the other (`CoreParams.collector_groups`).
     offered : int[N, ...], optional
         First cycle in which each item may be accepted; 0 for all.
     weight_rows : sequence of int, optional
@@ -82,7 +83,6 @@ def run_ahead(
         From one accepted item to the next, at least: 1 in the RTL, more for a port that is narrower than an item.
     """
     count, *engines, lanes, columns = pairs.shape
-    groups = min(COLLECTOR_GROUPS, columns)
     of_pass = count // max(1, len(weight_rows))
     # Times of a run are below `bound`; those of the PEs take most of the work, and are half as long where they can be.
     bounded = offered is None and not weight_rows

@@ -7,7 +7,6 @@ from math import ceil
 from estimator.coefficients import EngineCycles
 from estimator.engines.engine import EngineTiming, Fields, Pass
 from estimator.engines.sparse.rates import pass_cycles
-from estimator.engines.sparse.recursion import COLLECTOR_GROUPS
 from rtl.contract.engines.sparse import SPARSE as CONTRACT
 from rtl.contract.params import CoreParams
 
@@ -40,7 +39,7 @@ class _Sparse(EngineTiming):
     def pass_cycles(self, core: CoreParams, streamed: Pass) -> int:
         assert CONTRACT.lists is not None
         products = streamed.rounds * (ASSUMED_DENSITY if streamed.skips else 1.0)
-        assumed = max(streamed.items, products, min(COLLECTOR_GROUPS, core.sparse_columns))
+        assumed = max(streamed.items, products, core.collector_groups)
         rows = streamed.items * CONTRACT.weight_rows(core) + CONTRACT.lists.rows(core, streamed.rounds)
         return ceil(pass_cycles(streamed.pixels, streamed.pixel_cycles or assumed, rows))
 

@@ -224,7 +224,7 @@ def check(seen: Seen, work: Work, orders: list[np.ndarray], ahead: int) -> None:
     np.testing.assert_array_equal(np.array(seen.sums), work.sums())
     pairs, items = work.pairs(orders), len(work.weights[0])
     offered = np.array(seen.offered)
-    wanted = run_ahead(pairs, items=items, ahead=ahead, offered=offered, each=True)
+    wanted = run_ahead(pairs, items=items, ahead=ahead, groups=work.core.collector_groups, offered=offered, each=True)
     assert seen.accept == wanted.accept.tolist()
     assert seen.update == wanted.update.tolist()
     idle, events = by_cycle(wanted, pairs, offered, items, len(seen.idle))
@@ -284,7 +284,9 @@ def test_sums_are_numpys_and_cycles_the_recursions(shape: str, ahead: int, rate:
     check(seen, work, orders, ahead)
     if rate == 1.0:  # rows and items come as fast as they are taken, so that nothing need be measured
         rows = [len(lines) for lines in rows_of(work, orders, spare, None)]
-        predicted = run_ahead(work.pairs(orders), items=items, ahead=ahead, weight_rows=rows)
+        predicted = run_ahead(
+            work.pairs(orders), items=items, ahead=ahead, groups=core.collector_groups, weight_rows=rows
+        )
         assert seen.accept == predicted.accept.tolist()
         assert seen.update == predicted.update.tolist()
 

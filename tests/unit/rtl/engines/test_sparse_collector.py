@@ -10,11 +10,11 @@ from amaranth.utils import exact_log2
 
 from rtl.contract.params import CoreParams
 from rtl.engines.sparse_collector import SparseCollector
-from rtl.engines.sparse_grid import collector_groups, update_bits
+from rtl.engines.sparse_grid import update_bits
 from tests.unit.rtl.drivers import simulate
 
-SHAPES = {"8 groups": (8, 16, 2, 16), "2 groups": (8, 8, 4, 2)}
-"""Rows, cols, lanes, columns."""
+SHAPES = {"8 groups": (8, 16, 2, 16, 8), "2 groups": (8, 8, 4, 2, 4)}
+"""Rows, cols, lanes, columns, groups at most."""
 PIXELS = 40
 
 
@@ -22,10 +22,12 @@ PIXELS = 40
 @pytest.mark.parametrize("shape", SHAPES)
 def test_updates_hold_each_sum_in_its_lane(shape: str, rate: float) -> None:
     """Of both signs; lanes change with every pixel, and sums are noise unless they are taken."""
-    rows, cols, lanes, columns = SHAPES[shape]
-    core = CoreParams(rows, cols, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns)
+    rows, cols, lanes, columns, most = SHAPES[shape]
+    core = CoreParams(
+        rows, cols, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns, sparse_groups=most
+    )
     dut, rng = SparseCollector(core=core), random.Random(f"{shape} {rate}")
-    groups, bits = collector_groups(core), update_bits(core)
+    groups, bits = core.collector_groups, update_bits(core)
     of_group = cols // groups
     tag_bits = len(dut.tag.as_value())
 

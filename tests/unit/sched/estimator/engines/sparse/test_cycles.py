@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimator.engines.sparse.recursion import COLLECTOR_GROUPS, run_ahead
+from estimator.engines.sparse.recursion import run_ahead
 
-CASES = [(ahead, items, columns) for ahead in (0, 1, 3) for items, columns in ((1, 4), (3, 2), (2, 16))]
+SHAPES = (1, 4, 4), (3, 2, 2), (2, 16, 8), (1, 16, 4)
+CASES = [(ahead, *shape) for ahead in (0, 1, 3) for shape in SHAPES]
 
 
-def cycle_by_cycle(pairs: np.ndarray, items: int, ahead: int, offered: np.ndarray) -> tuple[list[int], list[int]]:
+def cycle_by_cycle(
+    pairs: np.ndarray, items: int, ahead: int, groups: int, offered: np.ndarray
+) -> tuple[list[int], list[int]]:
     """Cycles in which items are accepted and updates come, of int[N, PEs, lane after lane] and columns."""
     count, lanes, columns = pairs.shape
-    groups = min(COLLECTOR_GROUPS, columns)
     at, left = np.zeros((lanes, columns), int), np.maximum(pairs[0], 1)
     ready = np.full((lanes, columns), -1)  # cycle from which on the sums of a pixel can be collected; -1: none are kept
     accept, update, released, group = [], [], 0, 0
@@ -46,11 +48,11 @@ def cycle_by_cycle(pairs: np.ndarray, items: int, ahead: int, offered: np.ndarra
     raise AssertionError("nothing moves any more")
 
 
-@pytest.mark.parametrize(("ahead", "items", "columns"), CASES)
-def test_the_recursion_is_a_loop_over_cycles(ahead: int, items: int, columns: int) -> None:
+@pytest.mark.parametrize(("ahead", "items", "columns", "groups"), CASES)
+def test_the_recursion_is_a_loop_over_cycles(ahead: int, items: int, columns: int, groups: int) -> None:
     rng = np.random.default_rng(ahead + items)
     pairs = rng.integers(0, 5, (8 * items, 2, columns)) * (rng.random((8 * items, 1, 1)) < 0.8)
     offered = np.cumsum(rng.choice([1, 1, 1, 9], 8 * items))
-    wanted = run_ahead(pairs, items=items, ahead=ahead, offered=offered)
-    accept, update = cycle_by_cycle(pairs, items, ahead, offered)
+    wanted = run_ahead(pairs, items=items, ahead=ahead, groups=groups, offered=offered)
+    accept, update = cycle_by_cycle(pairs, items, ahead, groups, offered)
     assert (wanted.accept.tolist(), wanted.update.tolist()) == (accept, update)

@@ -36,7 +36,7 @@ def _all_cycles(met: np.ndarray, reads: Reads, ahead: int) -> float:
     """Of all pixels of all passes."""
     pixels = np.tile(np.arange(reads.out[0] * reads.out[1]), (PASSES, 1))
     products = pairs(met, reads.find(np.zeros(PASSES, int), pixels, PLACES))
-    return float(run_ahead(products, items=len(TAPS), ahead=ahead).update[-1].sum())
+    return float(run_ahead(products, items=len(TAPS), ahead=ahead, groups=4).update[-1].sum())
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 4])
@@ -48,7 +48,7 @@ def test_samples_say_what_all_pixels_take(weights: float, acts: float, ahead: in
     mean = live.mean(axis=(1, 2))
     by_channel, by_mean = (_reads(drawn(known, (96, 12, 12))) for known in (mean, mean.mean()))
     for reads, error in ((known, 0.02), (by_channel, 0.05), (by_mean, 0.1)):
-        rates = pass_rates(met, reads, PLACES, ahead=ahead)
+        rates = pass_rates(met, reads, PLACES, ahead=ahead, groups=4)
         assert SIZE * SIZE * rates.pixel_cycles.sum() == pytest.approx(cycles, rel=error)
 
 
@@ -58,7 +58,7 @@ def test_rows_are_those_that_are_asked_for() -> None:
     live = np.broadcast_to(np.arange(SIZE)[:, None] < SIZE // 2, (96, SIZE, SIZE))
     reads = _reads(live[None])
     above, below = (
-        pass_rates(met, reads, PLACES, ahead=4, rows=rows).pixel_cycles.mean()
+        pass_rates(met, reads, PLACES, ahead=4, groups=4, rows=rows).pixel_cycles.mean()
         for rows in ((0, SIZE // 2 - 1), (SIZE // 2 + 1, SIZE))
     )
     assert below == len(TAPS)  # an item takes a cycle at least
@@ -68,7 +68,7 @@ def test_rows_are_those_that_are_asked_for() -> None:
 def test_without_zeros_all_weights_count_and_nothing_is_sampled() -> None:
     met = np.full((PASSES, len(TAPS), 8, 4, 8), 2, np.uint8)
     for reads in (None, _reads(np.ones((1, 96, SIZE, SIZE), bool), out=(SIZE - 2, SIZE - 2), origin=(0, 0))):
-        rates = pass_rates(met, reads, PLACES, ahead=4)
+        rates = pass_rates(met, reads, PLACES, ahead=4, groups=4)
         np.testing.assert_allclose(rates.pixel_cycles, 8 * len(TAPS))
 
 
@@ -77,7 +77,7 @@ def test_an_output_of_a_single_pixel_is_as_if_there_were_more_of_them() -> None:
     reads = Reads(live=in_words(live[None], 32), size=(KERNEL, KERNEL), out=(1, 1))
     products = pairs(met, reads.find(np.zeros(PASSES, int), np.zeros((PASSES, 1), int), PLACES))
     busiest = np.maximum(products, 1).sum(axis=0).max(axis=(1, 2))
-    assert (pass_rates(met, reads, PLACES, ahead=8).pixel_cycles >= busiest - 1e-9).all()
+    assert (pass_rates(met, reads, PLACES, ahead=8, groups=4).pixel_cycles >= busiest - 1e-9).all()
 
 
 @pytest.mark.parametrize(("pixels", "rows"), [(8, 10), (8, 400), (60, 150)])
@@ -89,9 +89,9 @@ def test_passes_wait_for_their_weights_or_their_pixels(pixels: int, rows: int) -
     products = np.concatenate([pairs(met[[number]], live) for number, live in enumerate(runs)])
     turns = 3
     times = run_ahead(
-        np.tile(products, (turns, 1, 1, 1)), items=len(TAPS), ahead=4, weight_rows=[rows] * turns * PASSES
+        np.tile(products, (turns, 1, 1, 1)), items=len(TAPS), ahead=4, groups=4, weight_rows=[rows] * turns * PASSES
     )
     ends = times.update[PASSES * pixels - 1 :: PASSES * pixels, 0]
-    rates = pass_rates(met, reads, places, ahead=4).pixel_cycles
+    rates = pass_rates(met, reads, places, ahead=4, groups=4).pixel_cycles
     expected = sum(pass_cycles(pixels, rate, rows) for rate in rates)
     assert expected == pytest.approx((ends[-1] - ends[0]) / (turns - 1), rel=0.03)

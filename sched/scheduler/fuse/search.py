@@ -619,12 +619,12 @@ class Search:
     def _of_budgets(
         self, number: int, works: list[Work], grid: Grid, level: int, tiles: int | None
     ) -> list[Prediction]:
-        """The best few; with all of the weight scratchpad too, if with half of it they load weights again and again."""
+        """The best few; with all of the weight scratchpad too, if half is too small or has weights loaded anew."""
         act = Range(0, level or self.core.act_word_bytes(self.chip.link_bytes))
 
         def search(count: int | None) -> list[Prediction]:
             found = self._of_works(number, works, grid, part_budget(self.chip, 0, act), count)
-            if all(prediction.mapping.weights_once for prediction in found):
+            if found and all(prediction.mapping.weights_once for prediction in found):
                 return found
             budget = part_budget(self.chip, 0, act, all_weights=True)
             return found + self._of_works(number, works, grid, budget, count)

@@ -162,7 +162,12 @@ _SPARSE_FAULTS = (
         "",
     ),
     Seeded(_E_SPARSE, "the collector may be at two pixels", "collected[-1] + 1)\n", "0)\n"),
-    Seeded(_E_SPARSE, "an item enters whenever it is offered", "        accepted += 1\n", "        accepted[:] = 0\n"),
+    Seeded(
+        _E_SPARSE,
+        "an item enters whenever it is offered",
+        "accepted += item_cycles if item else 1",
+        "accepted[:] = 0",
+    ),
 )
 
 _MACHINE_FAULTS = (

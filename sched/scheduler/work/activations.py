@@ -8,9 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from golden.int8.batch import of_picture
+from golden.int8.density import live_inputs
 from golden.int8.qgraph import QGraph
-from golden.int8.qnodes import QConv
 
 __all__ = ["ACTIVATIONS", "Activations", "Detail", "activations_of"]
 
@@ -54,16 +53,14 @@ def activations_of(
     Parameters
     ----------
     tensors : dict of str to int8[C, H, W]
-        At least what these layers read, by the names of `golden.int8.batch`.
+        As of `golden.int8.density.live_inputs`.
     """
     found = {}
-    for node in graph.nodes:
-        if isinstance(node, QConv):
-            maps = [tensors[of_picture(node.input, picture, batch)] for picture in range(1, batch + 1)]
-            live = np.stack([each != node.pad_value for each in maps])
-            if detail == "channels":
-                live = live.mean(axis=(0, 2, 3))
-            elif detail == "mean":
-                live = np.array(live.mean())
-            found[node.input] = live
+    for node, maps in live_inputs(graph, tensors, batch):
+        live = np.stack(maps)
+        if detail == "channels":
+            live = live.mean(axis=(0, 2, 3))
+        elif detail == "mean":
+            live = np.array(live.mean())
+        found[node.input] = live
     return Activations(detail, found)

@@ -75,11 +75,7 @@ class Run:
         with RunDir(options.folder, mark, fresh=options.fresh) as folder:
             ledger = Ledger(plan, workload.expected, folder, timeline=options.trace is not None)
             launches = Launches(
-                plan,
-                workload.expected,
-                folder,
-                watchdog_cycles=options.watchdog_cycles,
-                timeline=options.timeline,
+                plan, workload.expected, folder, watchdog_cycles=options.watchdog_cycles, timeline=options.timeline,
                 waves=waves,
             )
             simulation = Simulation(options, model, launches, folder, ledger, watcher)

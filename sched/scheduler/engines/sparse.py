@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from estimator.engines import TIMINGS, EngineTiming, Pass
+from estimator.engines.sparse.pairs import of_lanes
 from estimator.engines.sparse.rates import pass_rates
 from golden.int8.batch import plain
 from golden.int8.qnodes import QConv
@@ -322,12 +323,10 @@ def _rounds(
         counts = np.pad(counts, [(0, 0), (0, 0), (0, more)] + [(0, 0)] * 4)
     rounds = np.empty((sets, places, len(cut.parts(kernel)), groups), np.int64)
     orders = np.empty((*rounds.shape, core.cols), np.uint8)
-    lane = np.arange(core.sparse_lanes)
     for part, (ky, rows, kx, columns) in enumerate(cut.parts(kernel)):
         own = counts[:, :, :, ky : ky + rows, kx : kx + columns]
         items = own.reshape(sets, places, groups, -1, *own.shape[5:])
-        item = np.arange(items.shape[3])[:, None]
-        totals = items[:, :, :, item, (lane + item) % core.sparse_lanes].sum(axis=3, dtype=np.int64)
+        totals = of_lanes(items, 3).sum(axis=3, dtype=np.int64)
         order = _shared(totals, core, options)
         shared = np.take_along_axis(totals, order[..., None, :], axis=-1)
         lists = shared.reshape(*shared.shape[:-1], core.sparse_columns, -1).sum(axis=-1)

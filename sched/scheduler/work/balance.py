@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from estimator.engines.sparse.pairs import of_lanes
+
 __all__ = ["lane_weights", "list_lengths", "share_columns"]
 
 
@@ -30,10 +32,7 @@ def lane_weights(kept: np.ndarray, lanes: int, *, rotated: bool = True) -> np.nd
     """
     *passes, items, rows, filters = kept.shape
     groups = kept.reshape(*passes, items, lanes, rows // lanes, filters).sum(axis=-2)
-    if not rotated:
-        return groups
-    item, lane = np.arange(items)[:, None], np.arange(lanes)
-    return groups[..., item, (lane + item) % lanes, :]
+    return of_lanes(groups, groups.ndim - 3) if rotated else groups
 
 
 def list_lengths(kept: np.ndarray, order: np.ndarray, lanes: int, columns: int, *, rotated: bool = True) -> np.ndarray:

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from estimator.engines.sparse.pairs import of_lanes
 from estimator.engines.sparse.recursion import run_ahead
 from rtl.contract.params import CoreParams
 from scheduler.work.balance import lane_weights, share_columns
@@ -63,8 +64,7 @@ def products(kept: np.ndarray, live: np.ndarray, *, rotated: bool, paired: bool)
     met = kept[..., order].reshape(items, lanes, -1, columns, CORE.cols // columns).sum(axis=-1)
     found = np.einsum("ptla,tlac->ptlc", live.reshape(*live.shape[:2], lanes, -1).astype(np.int64), met)
     if rotated:
-        item, lane = np.arange(items)[:, None], np.arange(lanes)
-        found = found[:, item, (lane + item) % lanes]
+        found = of_lanes(found, 1)
     return found.reshape(-1, lanes, columns)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from rtl.contract.params import CoreParams
 
-__all__ = ["met_weights", "pairs"]
+__all__ = ["met_weights", "of_lanes", "pairs"]
 
 
 def met_weights(kept: np.ndarray, orders: np.ndarray, core: CoreParams) -> np.ndarray:
@@ -27,7 +27,7 @@ def met_weights(kept: np.ndarray, orders: np.ndarray, core: CoreParams) -> np.nd
     for number, order in enumerate(orders):
         for filters in order.reshape(columns, -1).T:
             met[number] += kept[number].take(filters, axis=-1)
-    return _of_lanes(met.reshape(passes, items, lanes, rows // lanes, columns), lanes)
+    return of_lanes(met.reshape(passes, items, lanes, rows // lanes, columns), 1)
 
 
 def pairs(met: np.ndarray, live: np.ndarray) -> np.ndarray:
@@ -43,13 +43,20 @@ def pairs(met: np.ndarray, live: np.ndarray) -> np.ndarray:
     passes, pixels, items = live.shape[:3]
     lanes, acts, columns = met.shape[2:]
     groups = live.transpose(0, 2, 1, 3).reshape(passes, items, pixels, lanes, acts)
-    by_lane = _of_lanes(groups.swapaxes(2, 3), lanes)
+    by_lane = of_lanes(groups.swapaxes(2, 3), 1)
     # Sums of few small integers are exact in float32, whose products are the fastest.
     found = np.matmul(by_lane.astype(np.float32), met.astype(np.float32)).astype(np.uint8)
     return found.transpose(3, 1, 0, 2, 4).reshape(pixels * items, passes, lanes, columns)
 
 
-def _of_lanes(groups: np.ndarray, lanes: int) -> np.ndarray:
-    """[passes, T, lanes, ...] by channel group as lanes have it: group (lane + t) mod lanes at item t."""
-    item = np.arange(groups.shape[1])[:, None]
-    return groups[:, item, (np.arange(lanes) + item) % lanes]
+def of_lanes(groups: np.ndarray, axis: int) -> np.ndarray:
+    """[..., T, lanes, ...] by channel group as lanes have it: group (lane + t) mod lanes at item t.
+
+    Parameters
+    ----------
+    axis : int
+        That of the items; the next one is that of the groups.
+    """
+    items, lanes = groups.shape[axis : axis + 2]
+    item = np.arange(items)[:, None]
+    return groups[(slice(None),) * axis + (item, (np.arange(lanes) + item) % lanes)]

@@ -11,13 +11,13 @@ import pytest
 from estimator.events import predict
 from golden.machine import Machine
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import TrafficClass
 from rtl.contract.params import ChipParams, default_chip
 from rtl.contract.regs import router_counters
 from scheduler import schedule
 from scheduler.plan.program import Launch
 from tb.run.counts import check_counts
 from tests.cases import random_case
+from tests.counters import memory_counters
 
 CHIP = replace(default_chip(2), counters=True)
 AHEAD = [2, 0]
@@ -35,15 +35,7 @@ def _counted(chip: ChipParams, launch: Launch, memory: Any) -> dict[str, list[di
         cores.append({name.lower(): state.counts[number] for name, number in numbers.items()} | flits)
     names = router_counters(events=chip.counters)
     routers = [{name.lower(): events.router(core).get(name, 0) for name in names} for core in range(chip.n_cores)]
-    memories = [
-        {
-            f"{way}_{traffic.name.lower()}_bytes": moved[node, traffic]
-            for way, moved in (("read", events.read_bytes), ("write", events.write_bytes))
-            for traffic in TrafficClass
-        }
-        for node in range(len(chip.memory_nodes))
-    ]
-    return {"core": cores, "router": routers, "memory": memories}
+    return {"core": cores, "router": routers, "memory": memory_counters(chip, events)}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from estimator.events import Events
 from golden.int8 import ops
 from golden.int8.qnodes import QConv
 from rtl.contract.engines import ENGINES
-from rtl.contract.isa import TrafficClass
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from rtl.contract.regs import EngineCounter
 from scheduler.plan.program import Plan
@@ -22,6 +21,7 @@ from tb.run.presets import NAMED_CHIPS, preset_chip
 from tb.run.sparsity import sparse_figures
 from tb.run.twin import dense_twin
 from tests.cases import GraphBuilder
+from tests.counters import memory_counters
 
 CORE = CoreParams(
     rows=16, cols=16, act_bytes=32768, acc_entries=256, engines=("sparse", "tap"), sparse_lanes=4, sparse_columns=8,
@@ -106,15 +106,7 @@ def _counted(chip: ChipParams, events: Events) -> dict[str, list[dict[str, int]]
         flits = {"flits_in": events.flits_in(core), "flits_out": events.flits_out(core)}
         cores.append({name.lower(): events.counts[core][number] for name, number in numbers.items()} | flits)
     routers = [{name.lower(): count for name, count in events.router(core).items()} for core in range(chip.n_cores)]
-    memories = [
-        {
-            f"{way}_{traffic.name.lower()}_bytes": moved[node, traffic]
-            for way, moved in (("read", events.read_bytes), ("write", events.write_bytes))
-            for traffic in TrafficClass
-        }
-        for node in range(len(chip.memory_nodes))
-    ]
-    return {"core": cores, "router": routers, "memory": memories}
+    return {"core": cores, "router": routers, "memory": memory_counters(chip, events)}
 
 
 def test_other_activations_make_other_products() -> None:

@@ -336,6 +336,9 @@ def check(
     bandwidth: Annotated[float | None, typer.Option(help="Bytes per cycle of each memory node.")] = None,
     energy: EnergySet = None,
     name: Annotated[str | None, typer.Option(help="Name of the run: its figures are in runs/NAME/check.json.")] = None,
+    fingerprint: Annotated[
+        bool, typer.Option(help="Also tell the fingerprint of what sim would simulate, for which it generates the RTL.")
+    ] = False,
     progress_fd: Annotated[int | None, typer.Option(hidden=True, help="Descriptor that takes the progress.")] = None,
 ) -> None:
     """Everything but the simulation: what would run where and why, estimated cycles and DRAM bytes, int8 error."""
@@ -348,7 +351,7 @@ def check(
     options, console = request.options, Console()
     watcher = _watcher(console, progress_fd)
     try:
-        summary = estimate_request(request, watcher)
+        summary = estimate_request(request, watcher, identify=fingerprint)
     finally:
         watcher.done()
     print_check(summary, console)

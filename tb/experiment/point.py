@@ -136,7 +136,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The prediction of a point, which takes its place while it has not been run."""
+    """The prediction of a point, which takes its place while it has not been run, or confirms an older run of it."""
 
     point: Point
 
@@ -146,7 +146,7 @@ class Forecast:
 
     @property
     def arguments(self) -> Sequence[str]:
-        return "check", *self.point.options
+        return "check", *self.point.options, "--fingerprint"
 
     @property
     def identity(self) -> str:

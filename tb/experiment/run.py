@@ -10,9 +10,10 @@ from rich.console import Console
 
 from tb.bench.campaign import Campaign, CaseResult, Task, largest_first
 from tb.bench.console import CampaignConsole
+from tb.experiment.confirmation import confirmed
 from tb.experiment.experiment import Experiment
 from tb.experiment.point import Forecast, Point
-from tb.experiment.records import ESTIMATE, RTL, Book, Record, Study
+from tb.experiment.records import ESTIMATE, RTL, Book, Record, Study, kept_facts
 from tb.files import write_atomically
 from tb.report.files import require_pictures
 from tb.report.provenance import commit
@@ -27,6 +28,9 @@ def run_experiment(
 ) -> Book:
     """Run what is not up to date of the chosen points, and write OUT.json, OUT.md and OUT.svg.
 
+    Records of older sources are confirmed where that is possible: what today's scheduler and RTL make of a point is
+    compared with what was simulated, and only what differs is run again (`tb.experiment.confirmation`).
+
     Points are run in the order of the experiment's groups, within one the longest first. All other points keep what
     is known of them, from the folders of their runs or from OUT.json; what has no run is estimated. An interrupt
     leaves files with what is there, and is raised again.
@@ -34,7 +38,8 @@ def run_experiment(
     Parameters
     ----------
     estimates : bool
-        Without, what has no run and no estimate is left out, and studies of older sources stay.
+        Without, what has no run and no estimate is left out, studies of older sources stay, and points that are not
+        chosen are not confirmed.
 
     Raises
     ------
@@ -51,11 +56,13 @@ def run_experiment(
         return next(number for number, group in enumerate(stages) if point in group), -point.work
 
     try:
-        for result in _run(campaign, chosen, console, stage_and_work):
+        _confirm_older(book, experiment, campaign, experiment.points if estimates else chosen, console)
+        left = [point for point in chosen if not _is_run(book, point)]
+        for result in _run(campaign, left, console, stage_and_work):
             book.records[result.case] = _record(book, experiment, campaign, result.case, RTL, result)
-        left = [Forecast(point) for point in experiment.points if _wants_estimate(book, point)]
-        if estimates and left:
-            for result in _run(campaign, left, console, largest_first):
+        unknown = [Forecast(point) for point in experiment.points if _wants_estimate(book, point)]
+        if estimates and unknown:
+            for result in _run(campaign, unknown, console, largest_first):
                 point = result.case.point
                 book.records[point] = _record(book, experiment, campaign, point, ESTIMATE, result)
     except KeyboardInterrupt:
@@ -67,6 +74,35 @@ def run_experiment(
             book.studies[name] = Study(study(), book.sources, book.commit)
     _write(book, experiment, out)
     return book
+
+
+def _confirm_older(
+    book: Book, experiment: Experiment, campaign: Campaign, points: Sequence[Point], console: Console
+) -> None:
+    """Take over records of older sources of which a check says that nothing but estimates has changed."""
+    older = [point for point in points if point in book.records and _is_older_run(book, book.records[point])]
+    if not older:
+        return
+    console.print(f"{len(older)} runs are of older sources: is what they simulated still the same?", highlight=False)
+    changed = 0
+    for result in _run(campaign, [Forecast(point) for point in older], console, largest_first):
+        point, record = result.case.point, None
+        if result.summary is not None:
+            foreseen = kept_facts(result.summary, experiment.more(result.summary))
+            record = confirmed(book.records[point], result.summary, foreseen, book.sources)
+        changed += record is None
+        book.records[point] = record or book.records[point]
+    console.print(f"{len(older) - changed} of {len(older)} are the same", highlight=False)
+
+
+def _is_older_run(book: Book, record: Record) -> bool:
+    return record.source == RTL and record.failure is None and book.is_older(record)
+
+
+def _is_run(book: Book, point: Point) -> bool:
+    """Whether a point has a run that ended well, of the present sources."""
+    record = book.good(point)
+    return record is not None and record.source == RTL and not book.is_older(record)
 
 
 def _run(campaign: Campaign, tasks: Sequence[T], console: Console, order: Callable[[T], Any]) -> list[CaseResult[T]]:

@@ -89,11 +89,14 @@ def condition(book: Book) -> str:
     good = [record for record in known if record.failure is None]
     estimated = [record for record in good if record.source != RTL]
     older = [record for record in good if book.is_older(record)]
+    runs = [record for record in good if record.source == RTL and record not in older]
+    confirmed = sum(record.commit != book.commit for record in runs)
     missing = [point for point in book.points if point not in book.records]
     lines = [
         f"{len(book.points)} points: {len(good) - len(estimated)} simulated on the RTL, every bit compared and equal; "
         f"{len(estimated)} estimated, *in italics*; {len(book.failed)} failed; {len(missing)} missing, shown as -. "
-        f"{len(older)} are of older sources than commit {book.commit}, with a dagger (\u2020)."
+        f"{len(older)} are of older sources than commit {book.commit}, with a dagger (\u2020). "
+        f"{confirmed} were run at earlier commits; programs, data and RTL are the same to the byte."
     ]
     if book.failed:
         lines += ["", "Failed:", ""] + [f"- {record.point.name}: {record.failure}" for record in book.failed]

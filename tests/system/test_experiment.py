@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,12 @@ def test_two_points_run_a_third_is_estimated_and_edited_sources_simulate_nothing
     assert fused.cycles < layers.cycles < serial.cycles
     assert all(abs(record.estimate_error or 0.0) < 0.1 for record in (layers, fused))
     assert layers.fingerprint != fused.fingerprint
+    shutil.rmtree(tmp_path / "runs")  # the records alone are left, as on another machine
     again = run("edited sources")
     for point in (LAYERS, FUSED):
-        assert again.records[point].facts["processes"] == 0  # its launches were kept
+        assert again.records[point].sources == "edited sources"
         assert again.records[point].fingerprint == book.records[point].fingerprint
-        assert again.records[point].cycles == book.records[point].cycles
+        before, after = ({**each.records[point].facts, "schedule_s": 0} for each in (book, again))
+        assert after == before
+    assert not list(tmp_path.glob("runs/*/summary.json"))  # checks have confirmed them; nothing was simulated
+    assert len(list(tmp_path.glob("runs/*/check.json"))) == 3

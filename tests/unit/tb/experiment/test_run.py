@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ if plan == "interrupt":
     os.kill(os.getppid(), signal.SIGINT)
     signal.pause()
 facts = {"estimated_cycles": int(cycles), "batch": 1, "dram_bytes": {"weight": 5}}
+facts["energy"] = {"narrow": {"of": {"mac": 7.0, "static": 0.5 * int(cycles)}}}
+facts["provenance"] = {"fingerprint": "f01" if plan == "other programs" else "f00"}
+facts |= {"dram_bytes": {"weight": 6}} if plan == "other bytes" else {}
+facts["energy"]["narrow"]["of"] |= {"mac": 8.0} if plan == "other prices" else {}
+facts |= {"schedule_s": 0.25, "estimated_cycles": 2 * int(cycles)} if plan == "other estimate" else {"schedule_s": 0.5}
+facts["energy"]["narrow"]["of"] |= {"static": float(cycles)} if plan == "other estimate" else {}
 if "summary" in result:
     facts |= {"cycles": int(cycles), "efficiency": 0.5, "bit_exact": True, "failure": None, "first_difference": None}
     (folder / "fingerprint").write_text("f00")
@@ -143,9 +150,10 @@ def test_interrupted_experiment_leaves_a_page_of_what_is_there(laboratory: Labor
 def test_part_keeps_the_rest_and_says_that_it_is_older(laboratory: Laboratory) -> None:
     laboratory.run()
     laboratory.sources = "edited sources"
+    laboratory.plans |= {SMALL: "other programs", LATE: "other programs"}
     assert len(laboratory.started) == 4
     laboratory.run("last,*-fused")
-    assert laboratory.started == [point.name for point in (SMALL, LATE)]
+    assert laboratory.started[2:] == [point.name for point in (SMALL, LATE)]
     assert "2 are of older sources" in laboratory.page
     assert f"{LATE.name} 400\n" in laboratory.page
     assert f"{LARGE.name} 300\u2020\n" in laboratory.page
@@ -162,7 +170,33 @@ def test_what_was_not_run_is_estimated_once(laboratory: Laboratory) -> None:
     assert f"{LATE.name} 400\n" in laboratory.page
     laboratory.sources = "edited sources"
     laboratory.run(rtl=False, estimates=True)
-    assert laboratory.started == [f"{LARGE.name} estimate"]
+    assert sorted(laboratory.started) == sorted(f"{point.name} estimate" for point in experiment().points)
+
+
+def test_run_of_older_sources_stays_if_a_check_finds_the_same(laboratory: Laboratory) -> None:
+    laboratory.run()
+    before = laboratory.run().good(LATE)
+    assert before is not None
+    laboratory.sources, laboratory.plans[LATE] = "edited sources", "other estimate"
+    assert len(laboratory.started) == 4
+    after = laboratory.run(rtl=False, estimates=True).good(LATE)
+    assert sorted(laboratory.started) == sorted(f"{point.name} estimate" for point in experiment().points)
+    assert after == replace(
+        before, sources="edited sources", facts={**before.facts, "schedule_s": 0.25, "estimated_cycles": 800}
+    )
+    assert "4 points: 4 simulated" in laboratory.page
+    assert "0 are of older sources" in laboratory.page
+    laboratory.run()
+    assert laboratory.started == []
+
+
+@pytest.mark.parametrize("plan", ["other programs", "other bytes", "other prices", "fail"])
+def test_run_of_older_sources_is_run_again_if_a_check_finds_another(laboratory: Laboratory, plan: str) -> None:
+    laboratory.run()
+    laboratory.sources, laboratory.plans[LATE] = "edited sources", plan
+    assert len(laboratory.started) == 4
+    laboratory.run()
+    assert [name for name in laboratory.started if "estimate" not in name] == [LATE.name]
 
 
 def test_failed_point_loses_no_other_and_is_run_again(laboratory: Laboratory) -> None:

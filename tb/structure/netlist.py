@@ -158,7 +158,8 @@ def read_netlist(files: Sequence[Path], top: str, scratch: Path) -> Netlist:
     shared = " ".join(name for name in modules if "." not in name)
     log = run_yosys(
         [
-            f"read_verilog {' '.join(file.name for file in files)}",
+            # Deferred, or the bodies would be elaborated with their default sizes as well, which takes minutes.
+            f"read_verilog -defer {' '.join(file.name for file in files)}",
             f"hierarchy -check -top {top}",
             "proc -norom",
             "memory_collect",

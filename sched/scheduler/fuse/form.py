@@ -33,6 +33,8 @@ class Terms:
         takes the memory: traffic that hides behind computing costs energy all the same.
     recomputed : float
         Share of the network's multiply-accumulates that a chain of layers done strip by strip may do again.
+    repeated : float
+        Share of them that the whole plan may do again, unless others cost more than that share of it.
     policy : Policy
         How many mappings are compared where a layer has a launch of its own.
     overlap : bool
@@ -46,6 +48,7 @@ class Terms:
 
     byte_cost: float = 0.5
     recomputed: float = RECOMPUTED
+    repeated: float = 0.01
     policy: Policy = field(default_factory=Policy)
     overlap: bool = True
     launches: int | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
+from operator import itemgetter
 
 from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
@@ -16,6 +18,7 @@ from scheduler.fuse.form import Findings, Form, Terms, byte_cycles
 from scheduler.fuse.stay import require_equal_cores
 from scheduler.group import Pools, pool_candidates
 from scheduler.place import input_layouts, likely_layout
+from scheduler.plan.repeated import repeated_macs
 from scheduler.rounds import require_batch
 
 __all__ = ["Forms"]
@@ -76,7 +79,50 @@ class Forms:
             with suppress(PlanError):  # a convolution with its pool may not fit
                 if other.predicted < WORSE * likely.predicted and other.total < best.total:
                     best = other
+        return self._within_limit(self._pool_by_pool(best))
+
+    def _pool_by_pool(self, best: Decider) -> Decider:
+        """The same with some pools the other way about, each that is then predicted and estimated to cost less.
+
+        Where tiles of a convolution share windows of its pool, rows are computed twice; a pool of its own whose input
+        stays on the chip does not, and what stays is decided by the whole plan.
+        """
+        for name, pool in self.candidates.items():
+            if name == self._first or not _overlap(pool):
+                continue
+            pools = {other: its for other, its in best.form.pools.items() if other != name}
+            if name not in best.form.pools:
+                pools[name] = pool
+            other = self.decider(pools, best.form.input_layout)
+            with suppress(PlanError):
+                if other.predicted < best.predicted and other.total < best.total:
+                    best = other
         return best
+
+    def _within_limit(self, best: Decider) -> Decider:
+        """The same with pools apart, those first that cost least for what they save, until the plan does no more
+        multiply-accumulates again than it may; unless it would cost more than that share of everything."""
+        share, dearest = self.terms.repeated, (1 + self.terms.repeated) * best.total
+        allowed = share * self.batch * sum(node.macs for node in self.graph.nodes)
+        likely, again = best, _repeated(best)
+        while again > allowed:
+            found: list[tuple[float, float, Decider]] = []
+            for name in best.form.pools:
+                pools = {other: pool for other, pool in best.form.pools.items() if other != name}
+                other = self.decider(pools, best.form.input_layout)
+                with suppress(PlanError):
+                    left = _repeated(other)
+                    if left < again:
+                        found.append(((other.total - best.total) / (again - left), left, other))
+            _, again, best = min(found, key=itemgetter(0), default=(0.0, 0.0, likely))
+            if best.total > dearest or best is likely:
+                return likely
+        return best
+
+    @cached_property
+    def _first(self) -> str | None:
+        """The first reader of the network's input."""
+        return next((node.name for node in self.graph.nodes if self.graph.input in node.inputs), None)
 
     def _joined(self, input_layout: str) -> Pools:
         """Pools that cost less with the convolution in front: rows of several cores are computed twice there."""
@@ -93,7 +139,7 @@ class Forms:
     def _others(self, likely: Form) -> Iterator[tuple[Pools, str]]:
         """Other ways to store the input, with or without the first pool in its convolution; of batches all pools."""
         joined, candidates = likely.pools, self.candidates
-        first = next((node.name for node in self.graph.nodes if self.graph.input in node.inputs), None)
+        first = self._first
         forms: list[Pools] = [joined]
         if first in candidates:
             forms.append({name: pool for name, pool in candidates.items() if (name in joined) != (name == first)})
@@ -102,3 +148,13 @@ class Forms:
         layouts = list(input_layouts(self.graph, self.chip))
         for layout in layouts[1:] or layouts:  # dense rows are fewer bytes and fewer passes than blocks
             yield from ((pools, layout) for pools in forms if (pools, layout) != (joined, likely.input_layout))
+
+
+def _overlap(pool: QPool) -> bool:
+    """Whether neighbouring windows share rows or columns."""
+    return pool.kernel[0] > pool.stride[0] or pool.kernel[1] > pool.stride[1]
+
+
+def _repeated(decider: Decider) -> float:
+    """Multiply-accumulates that a plan does again, as far as that is known."""
+    return repeated_macs(decider.plan()) or 0.0

@@ -45,7 +45,7 @@ RECOMPUTED = 0.005
 """Share of the network's multiply-accumulates that a chain of operations may do again, if nothing else is said."""
 STRIP_COUNTS = 2
 """Numbers of strips of a chain that are tried, from the smallest that fits on."""
-CANDIDATES = 3
+CANDIDATES = 4
 """Mappings of an operation that are kept, whatever becomes of its output."""
 
 

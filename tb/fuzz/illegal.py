@@ -25,7 +25,7 @@ from rtl.contract.regs import ErrorCode
 from tb.fuzz.engines import FUZZ
 from tb.fuzz.footprint import space_bytes
 from tb.fuzz.legal import legal_steps, random_settings
-from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, Streams, max_stream
+from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, Streams, damaged_weights, max_stream
 from tb.fuzz.steps import UNIT_OF, Step, assemble
 
 __all__ = ["RECIPES", "Fault", "illegal_program", "random_field_program", "recipes_of"]
@@ -47,6 +47,14 @@ class Fault:
     at_start: bool = False
     awaited_by: int | None = None
     """A core that waits for the spare counter at its end, so that the chip does not stop before the fault shows."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Steps of a legal program of which one LOAD brings other data; the COMPUTE at a place among them finds these."""
+
+    steps: list[Step]
+    at: int
 
 
 class _Maker:
@@ -301,6 +309,47 @@ class _Maker:
         step = self.step(Opcode.STORE, lambda step: not step.fields["to_core"])
         return self.fault(step, addr=self._beyond(step.fields["pixels"]), group_stride=0)
 
+    def far_lists(self) -> Fault:
+        """The masks of the last pass are inside, its lists are not."""
+        step = self.step(Opcode.COMPUTE, lambda step: step.fields.get("rounds", 0) > 0)
+        spec, params = self.spec(step.geometry), self.chip.cores[step.core]
+        assert spec.lists is not None, "it has rounds"
+        masks = step.geometry["kernel_h"] * step.geometry["kernel_w"] * spec.weight_rows(params)
+        tail = spec.lists.rows(params, step.fields["rounds"])
+        inside = (step.fields["blocks"] - 1) * (masks + tail) + masks + self.above(0, tail - 1)
+        return self.fault(step, weight_base=params.weight_bytes - inside * params.cols)
+
+    def rule(self, number: int) -> Fault:
+        """A SETUP against one of the rules of an engine with lists."""
+        step = self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None)
+        rules = FUZZ[self.spec(step.geometry).name].illegal(self.rng, self.chip.cores[step.core])
+        spoilt = {**step.geometry, **rules[number % len(rules)]}
+        return Fault(step.core, Unit.COMPUTE, [Instruction(Opcode.SETUP, spoilt)])
+
+    def far_rounds(self) -> Fault:
+        step = self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None)
+        params, lists = self.chip.cores[step.core], self.spec(step.geometry).lists
+        assert lists is not None, "asked for"
+        return self.fault(step, rounds=self.above(lists.rounds(params) + 1, ROUNDS_MAX))
+
+    def damage(self, fault: str) -> Damage:
+        """Weights of an engine with lists that contradict themselves come in place of the sound ones."""
+        for _ in range(400):
+            steps = legal_steps(self.chip, self.rng, 12, int(self.rng.integers(1 << 30)))
+            at = int(self.rng.integers(1, len(steps)))
+            load, compute = steps[at - 1 : at + 1]
+            known = damaged_weights(self.chip, self.chip.cores[compute.core]).get(fault, {})
+            if (
+                compute.opcode == Opcode.COMPUTE
+                and load.opcode == Opcode.LOAD
+                and load.fields["dram_addr"] in known
+                and load.fields["dst"] * self.chip.link_bytes == compute.fields["weight_base"]
+                and (self.everywhere or compute.core == self.core)
+            ):
+                spoilt = replace(load, fields={**load.fields, "dram_addr": known[load.fields["dram_addr"]]})
+                return Damage([*steps[: at - 1], spoilt, *steps[at:]], at)
+        raise AssertionError(f"no weights of this chip can have {fault}")
+
     def bad_lists(self) -> Fault:
         """Without the LOAD in front of it a COMPUTE finds noise instead of weights."""
         return self.fault(self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None))
@@ -324,7 +373,8 @@ class _Maker:
         return Fault(self.core, Unit(self.pick(0, 1, 2)), [Instruction(Opcode.SYNC, fields)])
 
 
-RECIPES: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
+Recipe = Callable[[_Maker], Fault | Damage]
+RECIPES: dict[str, tuple[ErrorCode, Recipe]] = {
     "unknown opcode": (ErrorCode.ILLEGAL_OPCODE, _Maker.unknown_opcode),
     "opcode of another unit": (ErrorCode.ILLEGAL_OPCODE, _Maker.wrong_unit),
     "wait": (ErrorCode.ILLEGAL_FIELD, _Maker.bad_wait),
@@ -354,12 +404,21 @@ RECIPES: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
     "deadlock": (ErrorCode.WATCHDOG, _Maker.deadlock),
 }
 """Kinds of faults, each with the error that it ends in. Seed n makes recipe number n modulo their count."""
-_OF_LISTS: dict[str, tuple[ErrorCode, Callable[[_Maker], Fault]]] = {
+_OF_LISTS: dict[str, tuple[ErrorCode, Recipe]] = {
     "lists": (ErrorCode.WEIGHT_LISTS, _Maker.bad_lists),
+    "a weight too many": (ErrorCode.WEIGHT_LISTS, lambda maker: maker.damage("a weight too many")),
+    "a lane twice": (ErrorCode.WEIGHT_LISTS, lambda maker: maker.damage("a lane twice")),
+    "no such lane": (ErrorCode.WEIGHT_LISTS, lambda maker: maker.damage("no such lane")),
+    "lists beyond weights": (ErrorCode.WEIGHT_RANGE, _Maker.far_lists),
+    "too many rounds": (ErrorCode.ILLEGAL_FIELD, _Maker.far_rounds),
+    "SETUP, first rule of lists": (ErrorCode.ILLEGAL_FIELD, lambda maker: maker.rule(0)),
+    "SETUP, second rule of lists": (ErrorCode.ILLEGAL_FIELD, lambda maker: maker.rule(1)),
+    "SETUP, third rule of lists": (ErrorCode.ILLEGAL_FIELD, lambda maker: maker.rule(2)),
 }
+"""Of chips whose cores have an engine with lists."""
 
 
-def recipes_of(chip: ChipParams) -> Mapping[str, tuple[ErrorCode, Callable[[_Maker], Fault]]]:
+def recipes_of(chip: ChipParams) -> Mapping[str, tuple[ErrorCode, Recipe]]:
     """Those of a chip: more if all its cores have an engine with lists."""
     every = all(any(spec.lists for spec in ENGINES.of(core.engines).values()) for core in chip.cores)
     return {**RECIPES, **_OF_LISTS} if every else RECIPES
@@ -373,6 +432,9 @@ def illegal_program(chip: ChipParams, seed: int, core: int | None = None) -> tup
     code, recipe = recipes[name]
     fault = recipe(_Maker(chip, rng, core))
     settings = random_settings(rng)
+    if isinstance(fault, Damage):
+        streams, place = _damaged(chip, fault, seed)
+        return Program(chip, streams, seed, settings, f"illegal {seed} ({name})", place), code
     steps = legal_steps(chip, rng, int(rng.choice([1, 5, 15, 30])), seed)
     while True:
         kept, streams = assemble(chip, steps, seed)
@@ -392,6 +454,17 @@ def illegal_program(chip: ChipParams, seed: int, core: int | None = None) -> tup
         wait = {"wait0_first": chip.tokens - 1, "wait0_count": 1}
         streams[fault.awaited_by, Unit.COMPUTE].append(Instruction(Opcode.SYNC, wait))
     return Program(chip, streams, seed, settings, f"illegal {seed} ({name})", place), code
+
+
+def _damaged(chip: ChipParams, damage: Damage, seed: int) -> tuple[Streams, tuple[int, Unit, int]]:
+    """The program with damaged data, and the place of the COMPUTE that finds them."""
+    found = damage.steps[damage.at]
+    kept, streams = assemble(chip, damage.steps, seed)
+    if found not in kept:  # the rest leaves no room for its tokens
+        kept, streams = assemble(chip, damage.steps[: damage.at + 1], seed)
+    number = sum(step.core == found.core and step.opcode == Opcode.COMPUTE for step in kept[: kept.index(found)])
+    computes = [at for at, one in enumerate(streams[found.core, Unit.COMPUTE]) if one.opcode == Opcode.COMPUTE]
+    return streams, (found.core, Unit.COMPUTE, computes[number])
 
 
 def _scatter(chip: ChipParams, streams: Streams, fault: Fault) -> None:

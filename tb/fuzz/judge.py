@@ -45,13 +45,14 @@ Status = tuple[str, int | None, str | None]
 
 _UNDEFINED = (-0x21524111, 0x13579BDF)
 _EVERYWHERE = 0xFF  # node of a watchdog expiry
-_RANGE_ERRORS = {
+_AFTER_ITS_BEGINNING = {
     ErrorCode.ACT_RANGE,
     ErrorCode.WEIGHT_RANGE,
     ErrorCode.ACC_RANGE,
     ErrorCode.PARAM_RANGE,
     ErrorCode.AXI_READ,
     ErrorCode.AXI_WRITE,
+    ErrorCode.WEIGHT_LISTS,
 }
 """The instruction has begun when these are found, and may have done its part inside the memories."""
 _MEMORIES = ("act", "weight", "param", "acc")
@@ -313,7 +314,7 @@ def _written_without(program: Program, codes: set[ErrorCode], *, goes_on: bool) 
     result, _ = _run(program.with_streams(streams))
     ends = {(stuck.core, stuck.unit): stuck.index for stuck in result.blocked}
     allowed = _writes(program, ends)
-    if codes & _RANGE_ERRORS:
+    if codes & _AFTER_ITS_BEGINNING:
         geometry = _geometry(program, core, unit, index)
         for access in accesses(program.chip, core, bad.opcode, bad.whole(), geometry.get(bad.opcode)):
             if access.writes:

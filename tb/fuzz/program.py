@@ -22,8 +22,8 @@ from tb.fuzz.engines.fuzz import Listed
 from tb.sim.settings import MemorySettings
 
 __all__ = [
-    "DATA_BYTES", "LISTS_AREA", "MEMORY_BYTES", "Instruction", "Program", "Streams", "listed_weights",
-    "max_stream",
+    "DATA_BYTES", "LISTS_AREA", "MEMORY_BYTES", "Instruction", "Program", "Streams", "damaged_weights",
+    "listed_weights", "max_stream",
 ]  # fmt: skip
 
 MEMORY_BYTES = 1 << 16
@@ -93,10 +93,8 @@ def max_stream(chip: ChipParams) -> int:
 def listed_weights(chip: ChipParams, core: CoreParams) -> tuple[tuple[int, Listed], ...]:
     """Weights for the core's engine with lists, with their addresses in external memory; empty if it has none."""
     found: list[tuple[int, Listed]] = []
-    kinds = list(dict.fromkeys(chip.cores))
-    size = (LISTS_AREA[1] - LISTS_AREA[0]) // len(kinds)
-    at = LISTS_AREA[0] + kinds.index(core) * size
-    end, rng = at + size, np.random.default_rng(5)
+    at, end = _lists_area(chip, core)
+    end, rng = at + (end - at) * 3 // 4, np.random.default_rng(5)
     for name in core.engines if any(spec.lists for spec in ENGINES.of(core.engines).values()) else ():
         for _ in range(_LISTED):
             one = FUZZ[name].passes(rng, core)
@@ -104,6 +102,30 @@ def listed_weights(chip: ChipParams, core: CoreParams) -> tuple[tuple[int, Liste
                 found.append((at, one))
                 at += -(-one.raw.size // 64) * 64
     return tuple(found)
+
+
+@cache
+def damaged_weights(chip: ChipParams, core: CoreParams) -> Mapping[str, Mapping[int, int]]:
+    """Addresses of weights that contradict themselves, by fault and by the address of the sound ones: behind these, the
+    smallest ones as far as there is room."""
+    listed = listed_weights(chip, core)
+    at = max((place + one.raw.size for place, one in listed), default=0)
+    found: dict[str, dict[int, int]] = {fault: {} for _, one in listed for fault in one.damaged}
+    for sound, one in sorted(listed, key=lambda entry: entry[1].raw.size):
+        for fault in one.damaged:
+            at = -(-at // 64) * 64
+            if at + one.raw.size <= _lists_area(chip, core)[1]:
+                found[fault][sound] = at
+                at += one.raw.size
+    return found
+
+
+def _lists_area(chip: ChipParams, core: CoreParams) -> tuple[int, int]:
+    """The part of `LISTS_AREA` for cores like this."""
+    kinds = list(dict.fromkeys(chip.cores))
+    size = (LISTS_AREA[1] - LISTS_AREA[0]) // len(kinds)
+    at = LISTS_AREA[0] + kinds.index(core) * size
+    return at, at + size
 
 
 @dataclass(frozen=True)
@@ -158,8 +180,13 @@ class Program:
         small = rng.integers(-4, 5, MEMORY_BYTES, np.int8).view(np.uint8)
         quiet = np.arange(MEMORY_BYTES) >> 10 & 1 == 1
         image[quiet] = small[quiet]
-        for at, one in (entry for core in self.chip.cores for entry in listed_weights(self.chip, core)):
-            image[at : at + one.raw.size] = one.raw
+        for core in dict.fromkeys(self.chip.cores):
+            damaged = damaged_weights(self.chip, core)
+            for sound, one in listed_weights(self.chip, core):
+                image[sound : sound + one.raw.size] = one.raw
+                for fault, raw in one.damaged.items():
+                    if (at := damaged[fault].get(sound)) is not None:
+                        image[at : at + raw.size] = raw
         channels = (PARAM_AREA[1] - PARAM_AREA[0]) // PARAM_BYTES_PER_CHANNEL
         shift = rng.integers(0, 41, channels)
         multiplier = np.minimum((rng.random(channels) * 2.0 ** (shift - 3)).astype(np.int64), (1 << 24) - 1)

@@ -20,12 +20,13 @@ from tb.files import write_atomically
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.model.cache import content_key
 from tests.coverage.functional import Functional
-from tests.coverage.models import CAMPAIGN_CHIPS, covered_model
+from tests.coverage.models import CAMPAIGN_CHIPS, covered_model, monitors
 from tests.coverage.monitor import MONITOR, bin_lines, legal_turns
 from tests.coverage.parts import Part, Taken, parts, run_part
 from tests.coverage.points import Chip, Point, RawPoint, merge, source_lines
+from tests.coverage.sparse import SPARSE_MONITOR, has_sparse, sparse_bin_lines
 
-__all__ = ["Gathered", "gather", "kept"]
+__all__ = ["Gathered", "gather", "kept", "watched"]
 
 ROOT = Path(__file__).parents[2]
 _BEHIND_THE_RUN = ("__main__.py", "campaign.py", "exclusions.py", "report.py", "test_coverage.py")
@@ -70,8 +71,9 @@ def gather(seeds: int, layer_seeds: int, folder: Path, say: Callable[[str], None
             say(f"{name}: {part.name}: {found.programs + found.launches} runs, {len(found.failures)} failed, {what}")
             taken.add(found)
         functional.samples.update(taken.samples)
-        _turns(functional, taken.counts, FUZZ_CHIPS[name])
-        texts = {path.name: path.read_text() for path in design.sources if path.name != f"{MONITOR}.v"}
+        watched(functional, taken.counts, FUZZ_CHIPS[name])
+        of_bins = monitors(FUZZ_CHIPS[name])
+        texts = {path.name: path.read_text() for path in design.sources if path.name not in of_bins}
         merge(Chip(name, texts), taken.counts, hits)
         sources |= _places(FUZZ_CHIPS[name], folder / "sources")
         taken.counts.clear()
@@ -110,11 +112,16 @@ def _places(chip: ChipParams, folder: Path) -> dict[tuple[str, str], str]:
     return source_lines({file.name: file.read_text() for file in emitted.files})
 
 
-def _turns(functional: Functional, counts: Mapping[RawPoint, int], chip: ChipParams) -> None:
-    """The bins of the routers' monitor that were hit."""
-    bins, legal = bin_lines(), legal_turns(chip)
+def watched(functional: Functional, counts: Mapping[RawPoint, int], chip: ChipParams) -> None:
+    """The bins of the monitors that were hit."""
+    turns, legal = bin_lines(), legal_turns(chip)
+    sparse = sparse_bin_lines(chip) if has_sparse(chip) else {}
     for (file, line, _, comment, _), count in counts.items():
-        if file == f"{MONITOR}.v" and comment == "if" and count:
-            i, o, occupancy = bins[line]
+        if comment != "if" or not count:
+            continue
+        if file == f"{MONITOR}.v":
+            i, o, occupancy = turns[line]
             assert (i, o) in legal, f"a flit turned from {i} to {o}"
             functional.turn(i, o, occupancy)
+        elif file == f"{SPARSE_MONITOR}.v" and line in sparse:
+            functional.watched(*sparse[line])

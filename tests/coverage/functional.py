@@ -18,10 +18,11 @@ from rtl.contract.codec import store_cores
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import CoreParams
-from rtl.contract.regs import CoreCounter, ErrorCode, MemoryCounter, RouterCounter
+from rtl.contract.regs import CoreCounter, EngineCounter, ErrorCode, MemoryCounter, RouterCounter
 from tb.fuzz.steps import UNIT_OF
 from tests.cases import KINDS
 from tests.coverage.monitor import OCCUPANCY
+from tests.coverage.sparse import WATCHES
 
 __all__ = ["ALIGNMENTS", "Cover", "Functional", "Sample", "alignment"]
 
@@ -33,7 +34,8 @@ ALIGNMENTS = ("below", "whole", "above")
 _STALLS = {
     "core": [c.name.lower() for c in CoreCounter if "WAIT" in c.name or "STALL" in c.name or "NOC" in c.name
              or c in (CoreCounter.COMPUTE_FETCH, CoreCounter.COMPUTE_OVERHEAD, CoreCounter.COMPUTE_DONE,
-                      CoreCounter.ACC_CONFLICT)],
+                      CoreCounter.ACC_CONFLICT)]
+            + [c.name.lower() for c in EngineCounter if c != EngineCounter.SPARSE_PAIRS],
     "router": [RouterCounter.BLOCKED.name.lower()],
     "memory": [c.name.lower() for c in (MemoryCounter.READ_STALL, MemoryCounter.WRITE_STALL, MemoryCounter.READ_IDLE)],
 }  # fmt: skip
@@ -173,14 +175,14 @@ class Functional:
         ).cross("space_runs_flits", ("space", "runs", "run_flits")).cross("space_traffic", ("space", "traffic")).cross(
             "cores_token", ("cores", "token")
         )
-        engines = ("array", "mac", "max")
+        engines = ("array", "mac", "max", "sparse")
         self._group("compute").point("engine", engines).point("window", flags).point("accumulate", flags).point(
             "blocks", many
         ).point("kernel", many).point("padding", flags).point("stride", many).point("dilation", many).cross(
             "engine_window_accumulate_padding",
             ("engine", "window", "accumulate", "padding"),
-            # A window with the array engine is an ILLEGAL_FIELD.
-            [("array", _YES, None, None)],
+            # A window is the tap unit's: with another engine it is an ILLEGAL_FIELD, or no window.
+            [("array", _YES, None, None), ("sparse", _YES, None, None)],
         ).cross("engine_blocks_kernel", ("engine", "blocks", "kernel")).cross(
             "engine_stride_dilation", ("engine", "stride", "dilation")
         )
@@ -231,6 +233,12 @@ class Functional:
         self._group("router").point("turn", turn_names).point("occupancy", OCCUPANCY).cross(
             "turn_occupancy", ("turn", "occupancy")
         )
+        for watch in WATCHES:
+            group = self._group(watch.name)
+            for name, bins in watch.points.items():
+                group.point(name, bins)
+            for name, (items, illegal) in watch.crosses.items():
+                group.cross(name, items, illegal)
         self._group("layer").point("kind", list(KINDS)).point("input", ALIGNMENTS).point("output", ALIGNMENTS).cross(
             "kind_input", ("kind", "input"), _ILLEGAL_INPUTS
         ).cross("kind_output", ("kind", "output"), _ILLEGAL_OUTPUTS)
@@ -283,9 +291,10 @@ class Functional:
         )  # fmt: skip
 
     def _compute(self, f: Fields, g: Fields) -> None:
-        tap = "max" if g["tap_mode"] == TapMode.MAX else "mac"
+        is_tap = g["engine"] == Engine.TAP
+        engine = ("max" if g["tap_mode"] == TapMode.MAX else "mac") if is_tap else Engine(g["engine"]).name.lower()
         self._sample(
-            "compute", engine=tap if g["engine"] == Engine.TAP else "array", window=_flag(g["window"]),
+            "compute", engine=engine, window=_flag(is_tap and g["window"]),
             accumulate=_flag(f["accumulate"]), blocks=_many(f["blocks"]), kernel=_many(g["kernel_h"] * g["kernel_w"]),
             padding=_flag(g["pad_left"] or f["iy0"] < 0), stride=_many(max(1, g["stride_h"] * g["stride_w"])),
             dilation=_many(max(1, g["dilation_h"] * g["dilation_w"])),
@@ -315,11 +324,15 @@ class Functional:
         for block, causes in _STALLS.items():
             for values in counters.get(block, []):
                 for cause in causes:
-                    if values[cause]:
+                    if values.get(cause):  # engines' are of cores that have them
                         self._sample(f"stall_{block}", cause=cause)
 
     def turn(self, i: str, o: str, occupancy: str) -> None:
         self._sample("router", turn=f"{i}->{o}", occupancy=occupancy)
+
+    def watched(self, watch: str, bins: tuple[str, ...]) -> None:
+        """Bins of a watch of the sparse engine, one for each of its points."""
+        self._sample(watch, **dict(zip(self._groups[watch].points, bins, strict=True)))
 
     def layer(self, kind: str, inputs: str, outputs: str) -> None:
         self._sample("layer", kind=kind, input=inputs, output=outputs)

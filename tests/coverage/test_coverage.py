@@ -22,13 +22,14 @@ from tb.fuzz.judge import expect_legal
 from tb.fuzz.legal import legal_program
 from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, max_stream
 from tests.coverage import __main__ as command
-from tests.coverage.campaign import Gathered, kept
+from tests.coverage.campaign import Gathered, kept, watched
 from tests.coverage.exclusions import EXCLUSIONS, Exclusion
 from tests.coverage.functional import Cover, Functional, alignment
 from tests.coverage.monitor import bin_lines, legal_turns, monitor_verilog
 from tests.coverage.parts import LAYER_CHIPS, Taken
 from tests.coverage.points import KINDS, Chip, Point, merge, read_counts
 from tests.coverage.report import Part, judge, write_pages
+from tests.coverage.sparse import SPARSE_MONITOR, WATCHES, sparse_bin_lines, sparse_monitor_verilog
 from tests.coverage.stimulus import (
     aligned_cases,
     alignments,
@@ -173,6 +174,31 @@ def test_monitor_has_a_line_for_every_bin() -> None:
     for number, (i, o, _) in bin_lines().items():
         assert f"crossing[{5 * names.index(i) + names.index(o)}] && bins_{i}[" in lines[number - 1]
     assert len(bin_lines()) == sum("seen <=" in line for line in lines) == 75
+
+
+def test_sparse_monitor_has_a_line_for_every_bin() -> None:
+    """Each bin of each point is somewhere, none that a cross leaves out is, and a hit line samples its bins."""
+    chip = FUZZ_CHIPS["1x1_sparse"]
+    lines, bins = sparse_monitor_verilog(chip).splitlines(), sparse_bin_lines(chip)
+    assert len(bins) == sum("seen <=" in line for line in lines)
+    watches, seen = {watch.name: watch for watch in WATCHES}, set[tuple[str, str, str]]()
+    for number, (name, chosen) in bins.items():
+        watch, line = watches[name], lines[number - 1]
+        assert watch.when in line
+        for (point, conditions), bin_ in zip(watch.points.items(), chosen, strict=True):
+            assert f"({conditions[bin_]})" in line
+            seen.add((name, point, bin_))
+    points = {(w.name, point, bin_) for w in WATCHES for point, conditions in w.points.items() for bin_ in conditions}
+    assert seen == points
+    functional = Functional([], root="sparse")
+    hit = next(line for line, found in bins.items() if found == ("sparse_contradiction", ("lane_twice", "busy")))
+    file = f"{SPARSE_MONITOR}.v"
+    watched(functional, {(file, hit, "branch", "if", ""): 3, (file, hit + 1, "branch", "else", ""): 2}, chip)
+    covers = {cover.name: cover for cover in functional.covers() if cover.name.startswith("sparse_") and cover.covered}
+    assert {name: [bin_ for bin_, n in cover.hits.items() if n] for name, cover in covers.items()} == {
+        "sparse_contradiction.cause": ["lane_twice"],
+        "sparse_contradiction.pes": ["busy"],
+    }
 
 
 def test_turns_back_and_from_columns_into_rows_are_not_legal() -> None:

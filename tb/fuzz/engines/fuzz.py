@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Listed:
     """Fields of SETUP and COMPUTE that go with them."""
     raw: np.ndarray
     """uint8[N], of all passes of the COMPUTE."""
+    damaged: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """The same with a contradiction in one pass, by what it is: uint8[N]."""
 
 
 @dataclass(frozen=True)

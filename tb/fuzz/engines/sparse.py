@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from amaranth.utils import exact_log2
 
 from rtl.contract.codec import field_range
 from rtl.contract.isa import Opcode
@@ -16,7 +17,10 @@ _KERNELS = ((1, 1), (1, 1), (1, 2), (2, 2), (3, 1), (1, 3), (3, 3))
 
 
 def _options(rng: np.random.Generator, core: CoreParams, geometry: Fields) -> dict[str, int]:
-    return {"run_ahead": int(rng.integers(core.sparse_slots)), "skip_acts": int(rng.random() < 0.8)}
+    return {
+        "run_ahead": int(rng.integers(core.sparse_slots)), "skip_acts": int(rng.random() < 0.8),
+        "pad_value": int(rng.choice([-128, 127, 0, geometry["pad_value"]])),
+    }  # fmt: skip
 
 
 def _illegal(rng: np.random.Generator, core: CoreParams) -> list[dict[str, int]]:
@@ -29,7 +33,8 @@ def _illegal(rng: np.random.Generator, core: CoreParams) -> list[dict[str, int]]
 
 
 def _passes(rng: np.random.Generator, core: CoreParams) -> Listed | None:
-    """One or two passes of some density, weights left out at random, of a whole PE, or of a whole item."""
+    """One or two passes of some density, weights left out at random, of a whole PE, or of a whole item; more if they
+    do not fit otherwise. Rounds are as many as needed, some more, or all that the engine holds."""
     kernel_h, kernel_w = _KERNELS[rng.integers(len(_KERNELS))]
     items, blocks = kernel_h * kernel_w, int(rng.integers(1, 3))
     layout = SparseWeights(core)
@@ -40,13 +45,44 @@ def _passes(rng: np.random.Generator, core: CoreParams) -> Listed | None:
         weights[rng.random(items) < 0.1] = 0
         weights[:, :, rng.random(core.cols) < 0.1] = 0
         order = rng.permutation(core.cols)
+        while layout.rounds(weights, order) > core.sparse_depth:
+            weights[rng.random(weights.shape) < 0.05] = 0
         packed.append((weights, order))
         rounds = max(rounds, layout.rounds(weights, order))
-    rounds = min(core.sparse_depth, rounds + int(rng.choice([0, 0, 2])))
-    if items > core.sparse_items or any(layout.rounds(*one) > rounds for one in packed):
+    rounds = min(core.sparse_depth, rounds + int(rng.choice([0, 0, 0, 2, core.sparse_depth])))
+    if items > core.sparse_items:
         return None
-    raw = np.concatenate([layout.pack(weights, order, rounds) for weights, order in packed])
-    return Listed({"kernel_h": kernel_h, "kernel_w": kernel_w}, {"blocks": blocks, "rounds": rounds}, raw)
+    raws = [layout.pack(weights, order, rounds).view(np.uint8) for weights, order in packed]
+    return Listed(
+        {"kernel_h": kernel_h, "kernel_w": kernel_w}, {"blocks": blocks, "rounds": rounds}, np.concatenate(raws),
+        _damaged(rng, core, items, raws),
+    )  # fmt: skip
+
+
+def _damaged(rng: np.random.Generator, core: CoreParams, items: int, raws: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Each way in which masks, lanes and lists may contradict each other, in one of the passes uint8[N]."""
+    pes, mask_bytes = core.sparse_lanes * core.sparse_columns, items * core.pes // 8
+    block = int(rng.integers(len(raws)))
+    raw = raws[block]
+    rounds = (raw.size - mask_bytes - core.cols) // pes
+    lanes, spoilt = raw[mask_bytes : mask_bytes + core.cols], {}
+    slot = int(rng.integers(core.cols))
+    others = {"a lane twice": lanes[slot - 1]}
+    if core.cols < 256:
+        others["no such lane"] = lanes[slot] | 1 << int(rng.integers(exact_log2(core.cols), 8))
+    for fault, lane in others.items():
+        spoilt[fault] = raw.copy()
+        spoilt[fault][mask_bytes + slot] = lane
+    bits = np.unpackbits(raw[:mask_bytes], bitorder="little").reshape(items, pes, -1)
+    pe = int(rng.integers(pes))
+    own = bits[:, pe].reshape(-1)
+    missing = rounds + 1 - int(own.sum())
+    if missing <= own.size - own.sum():
+        own[rng.permutation(np.flatnonzero(own == 0))[:missing]] = 1
+        bits[:, pe] = own.reshape(items, -1)
+        spoilt["a weight too many"] = raw.copy()
+        spoilt["a weight too many"][:mask_bytes] = np.packbits(bits, bitorder="little")
+    return {fault: np.concatenate([*raws[:block], one, *raws[block + 1 :]]) for fault, one in spoilt.items()}
 
 
 SPARSE = EngineFuzz(_options, _illegal, passes=_passes)

@@ -38,8 +38,9 @@ class Pass:
         return [(raw[at : at + cols].tobytes(), kind) for kind, raw in kinds.items() for at in range(0, raw.size, cols)]
 
 
-def pass_of(core: CoreParams, rng: np.random.Generator, fault: str = "", pe: int = 0) -> Pass:
-    """One that does not contradict itself, or by a fault: a weight too many for a PE, or a lane that is missing."""
+def pass_of(core: CoreParams, rng: np.random.Generator, fault: str = "", of: int = 0) -> Pass:
+    """One that does not contradict itself, or by a fault: a weight too many for PE `of`, a lane that is missing because
+    slot `of` has another one's, or a slot whose lane is one but for bit `of % 8`, which no lane has."""
     pes = core.sparse_lanes * core.sparse_columns
     items = int(rng.integers(1, core.sparse_items + 1))
     masks = rng.random((items, pes, core.pes // pes)) < rng.choice([0.0, 0.2, 0.5, 1.0])
@@ -50,27 +51,34 @@ def pass_of(core: CoreParams, rng: np.random.Generator, fault: str = "", pe: int
     rounds = min(DEPTH, counts.max() + int(rng.integers(3)))
     lanes = rng.permutation(core.cols).astype(np.uint8)
     if fault == "a weight too many":
-        masks[:, pe] = False
-        rounds = min(masks.sum(axis=(0, 2)).max(), masks[:, pe].size - 1)
-        chosen = np.zeros(masks[:, pe].size, bool)
+        masks[:, of] = False
+        rounds = min(masks.sum(axis=(0, 2)).max(), masks[:, of].size - 1)
+        chosen = np.zeros(masks[:, of].size, bool)
         chosen[rng.permutation(chosen.size)[: rounds + 1]] = True
-        masks[:, pe] = chosen.reshape(masks[:, pe].shape)
-        others = np.arange(pes) != pe
+        masks[:, of] = chosen.reshape(masks[:, of].shape)
+        others = np.arange(pes) != of
         while masks[:, others].sum(axis=(0, 2)).max(initial=0) > rounds:
             masks[:, others] &= rng.random(masks[:, others].shape) < 0.7
+    elif fault == "a lane twice":
+        lanes[of] = lanes[of - 1]
     elif fault:
-        lane = rng.integers(core.cols)
-        other = lanes[lane - 1] if fault == "a lane twice" else lanes[lane] | 1 << rng.integers(3, 8)
-        lanes[lane] = other if other != lanes[lane] else 255
+        lanes[of // 8] |= 1 << of % 8
     return Pass(masks, lanes, rng.integers(0, 256, (rounds, pes), np.uint8))
 
 
 def passes_of(core: CoreParams, rng: np.random.Generator) -> list[Pass]:
     """Good ones, and between them one for each thing that may be wrong."""
     pes = core.sparse_lanes * core.sparse_columns
-    faults = [("a weight too many", pe) for pe in range(pes)] + [("a lane twice", 0), ("no such lane", 0)] * 4
+    faults = [("a weight too many", pe) for pe in range(pes)] + [("a lane twice", slot) for slot in range(core.cols)]
+    bits = range(exact_log2(core.cols), 8)
+    faults += [("no such lane", 8 * slot + bit) for slot in range(core.cols) for bit in bits]
     order = rng.permutation(len(faults))
-    return [one for number in order for one in (pass_of(core, rng, *faults[number]), pass_of(core, rng))]
+    passes = [pass_of(core, rng)]
+    for number in order:
+        passes.append(pass_of(core, rng, *faults[number]))
+        if rng.random() < 0.4:
+            passes.append(pass_of(core, rng))
+    return passes
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.4])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.machine import Machine
 from rtl.contract.isa import Opcode, Unit
 from rtl.contract.regs import ErrorCode
 from tb.errors import BenchError
@@ -17,7 +18,7 @@ from tb.fuzz.chips import FUZZ_CHIPS as CHIPS
 from tb.fuzz.illegal import RECIPES, illegal_program, random_field_program, recipes_of
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.legal import legal_program
-from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, Instruction, Program
+from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, Instruction, Program, damaged_weights
 from tb.fuzz.shrink import Shrinker
 
 CHIP = CHIPS["1x1_8x8"]
@@ -67,6 +68,26 @@ def test_every_kind_of_fault_ends_in_its_error(chip: str) -> None:
 def test_every_error_has_a_kind_of_fault() -> None:
     recipes = recipes_of(CHIPS["1x1_sparse"])
     assert {code for code, _ in recipes.values()} == set(ErrorCode) - {ErrorCode.NONE}
+
+
+@pytest.mark.parametrize("fault", ["a weight too many", "a lane twice", "no such lane"])
+def test_damaged_lists_are_refused_for_what_is_wrong_with_them(fault: str) -> None:
+    """Nothing else of the program is: with the sound lists it has one result."""
+    chip = CHIPS["1x1_sparse"]
+    recipes = list(recipes_of(chip))
+    sound_at = {to: at for at, to in damaged_weights(chip, chip.cores[0])[fault].items()}
+    for seed in range(recipes.index(fault), 4 * len(recipes), len(recipes)):
+        program, _ = illegal_program(chip, seed)
+        result = Machine(chip).run(program.image(), program.program_base, program.program_stride, fill_seed=seed)
+        assert ("masks of" if "weight" in fault else "lanes") in str(result), program.name
+        assert program.fault is not None
+        core, unit, at = program.fault
+        assert program.streams[core, unit][at].opcode == Opcode.COMPUTE
+        loads = list(program.streams[core, Unit.LOAD])
+        (bad,) = (n for n, load in enumerate(loads) if load.fields.get("dram_addr") in sound_at)
+        fields = loads[bad].fields
+        loads[bad] = replace(loads[bad], fields={**fields, "dram_addr": sound_at[fields["dram_addr"]]})
+        expect_legal(replace(program, streams={**program.streams, (core, Unit.LOAD): loads}, fault=None))
 
 
 def test_a_compute_that_leaves_several_memories_may_end_in_any_of_their_errors() -> None:

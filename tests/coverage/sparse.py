@@ -141,12 +141,12 @@ WATCHES = (
         "sparse_collector",
         "active",
         {
-            "group": {str(group): f"group == {group}" for group in range(4)},
+            "number": {str(group): f"group == {group}" for group in range(4)},
             "state": {
                 "collects": "collect", "waits_for_group": "!collect && full != 0", "starved": "full == 0",
             },
         },
-        {"group_state": (("group", "state"), [])},
+        {"number_state": (("number", "state"), [])},
     ),
     Watch("sparse_lanes", "collect", {"of_pass": {"current": "!older", "before": "older"}}),
     Watch("sparse_row", "row && row_ready", {

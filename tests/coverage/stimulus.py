@@ -15,7 +15,7 @@ from golden.int8.qnodes import QConcat
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
-from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, max_stream
+from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, listed_weights, max_stream
 from tests.cases import KINDS, Case, GraphBuilder, random_case, random_image
 from tests.coverage.functional import ALIGNMENTS, alignment
 
@@ -140,7 +140,8 @@ def long_program(chip: ChipParams, core: int) -> Program:
     """All units of a core at work for tens of thousands of cycles, so that its counters count far.
 
     Random programs end after a few thousand. LOADs of every class fill the scratchpads again and again, while COMPUTEs
-    wait for them in each range; COMPUTEs then go on in one bank of accumulators while STOREs drain the other one.
+    wait for them in each range; COMPUTEs then go on in one bank of accumulators while STOREs drain the other one. An
+    engine with lists takes the array's place where there is one, with the densest of the image's weights.
     """
     params, bank = chip.cores[core], chip.cores[core].acc_bank_entries
     weight_bytes, act_bytes = (min(size, _FILLED_BYTES) for size in (params.weight_bytes, params.act_bytes))
@@ -156,9 +157,21 @@ def long_program(chip: ChipParams, core: int) -> Program:
         for traffic, number in ranges.items()
     ]
     geometry = {"kernel_h": 1, "kernel_w": 1, "out_w": bank, "in_w": 1}
-    passes = weight_bytes // (params.rows * params.cols)
-    compute.append(Instruction(Opcode.SETUP, {**geometry, "engine": Engine.ARRAY}))
-    compute += [Instruction(Opcode.COMPUTE, {"blocks": passes, "out_h": 1, "in_h": 1})] * 16
+    if listed := listed_weights(chip, params):
+        at, dense = max(listed, key=lambda entry: entry[1].raw.size)
+        loaded = len(TrafficClass) + 2
+        flits = {"runs": 1, "run_flits": -(-dense.raw.size // chip.link_bytes), "cores": 1 << core}
+        load.append(Instruction(Opcode.LOAD, {
+            **flits, "dram_addr": at, "space": Space.WEIGHT, "token_valid": 1, "token": loaded,
+        }))  # fmt: skip
+        compute.append(Instruction(Opcode.SYNC, {"wait0_first": loaded, "wait0_count": 1}))
+        setup = {**geometry, **dense.setup, "engine": Engine.SPARSE, "run_ahead": params.sparse_slots - 1}
+        compute.append(Instruction(Opcode.SETUP, {**setup, "in_w": bank}))
+        compute += [Instruction(Opcode.COMPUTE, {**dense.compute, "out_h": 1, "in_h": 32})] * 16
+    else:
+        passes = weight_bytes // (params.rows * params.cols)
+        compute.append(Instruction(Opcode.SETUP, {**geometry, "engine": Engine.ARRAY}))
+        compute += [Instruction(Opcode.COMPUTE, {"blocks": passes, "out_h": 1, "in_h": 1})] * 16
     maxima = {"engine": Engine.TAP, "tap_mode": TapMode.MAX, "kernel_h": 32, "kernel_w": 32, "out_w": 2}
     compute.append(Instruction(Opcode.SETUP, {**geometry, **maxima}))
     compute.append(Instruction(Opcode.COMPUTE, {"blocks": 16, "out_h": 1, "in_h": 1}))

@@ -13,7 +13,7 @@ from amaranth.hdl import Const
 from rtl.contract.codec import decode, encode
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
 from rtl.contract.params import CoreParams
-from rtl.contract.regs import CoreCounter
+from rtl.contract.regs import CoreCounter, EngineCounter
 from rtl.core.counters import unit_state
 from rtl.noc.router import CLAIM_ORDER
 from tb.errors import BenchError
@@ -336,14 +336,16 @@ def test_noise_in_bits_that_mean_nothing_changes_nothing() -> None:
     assert not any(any(core.tokens) for core in result.cores)
 
 
-@pytest.mark.parametrize(("name", "core"), [("1x1_8x8", 0), ("3x1_unlike", 1)])
+@pytest.mark.parametrize(("name", "core"), [("1x1_8x8", 0), ("3x1_unlike", 1), ("1x1_sparse", 0)])
 def test_long_programs_count_far_on_one_core(name: str, core: int) -> None:
     program = long_program(FUZZ_CHIPS[name], core)
     result = expect_legal(program, orders=1).result
     assert result is not None
     counts = result.cores[core].counts
-    for counter in (CoreCounter.ARRAY_PIXELS, CoreCounter.TAP_PIXELS, CoreCounter.PASSES, CoreCounter.ACT_WRITES):
-        assert counts[counter] >= 1 << 14
+    sparse = "sparse" in FUZZ_CHIPS[name].cores[core].engines
+    own = (EngineCounter.SPARSE_PAIRS,) if sparse else (CoreCounter.ARRAY_PIXELS,)
+    for counter in (*own, CoreCounter.TAP_PIXELS, CoreCounter.PASSES, CoreCounter.ACT_WRITES):
+        assert counts[counter] >= 1 << 14, counter
     assert (result.read_bytes.sum(axis=0) >= 1 << 15).all()
     assert not any(any(state.tokens) for state in result.cores)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Pass:
 
 def pass_of(core: CoreParams, rng: np.random.Generator, fault: str = "", of: int = 0) -> Pass:
     """One that does not contradict itself, or by a fault: a weight too many for PE `of`, a lane that is missing because
-    slot `of` has another one's, or a slot whose lane is one but for bit `of % 8`, which no lane has."""
+    slot `of` has another one's, or one that is not there at all."""
     pes = core.sparse_lanes * core.sparse_columns
     items = int(rng.integers(1, core.sparse_items + 1))
     masks = rng.random((items, pes, core.pes // pes)) < rng.choice([0.0, 0.2, 0.5, 1.0])
@@ -62,7 +63,7 @@ def pass_of(core: CoreParams, rng: np.random.Generator, fault: str = "", of: int
     elif fault == "a lane twice":
         lanes[of] = lanes[of - 1]
     elif fault:
-        lanes[of // 8] |= 1 << of % 8
+        lanes[of] |= 1 << int(rng.integers(exact_log2(core.cols), 8))
     return Pass(masks, lanes, rng.integers(0, 256, (rounds, pes), np.uint8))
 
 
@@ -70,29 +71,45 @@ def passes_of(core: CoreParams, rng: np.random.Generator) -> list[Pass]:
     """Good ones, and between them one for each thing that may be wrong."""
     pes = core.sparse_lanes * core.sparse_columns
     faults = [("a weight too many", pe) for pe in range(pes)] + [("a lane twice", slot) for slot in range(core.cols)]
-    bits = range(exact_log2(core.cols), 8)
-    faults += [("no such lane", 8 * slot + bit) for slot in range(core.cols) for bit in bits]
+    faults += [("no such lane", slot) for slot in range(core.cols)]
     order = rng.permutation(len(faults))
-    passes = [pass_of(core, rng)]
-    for number in order:
-        passes.append(pass_of(core, rng, *faults[number]))
-        if rng.random() < 0.4:
-            passes.append(pass_of(core, rng))
-    return passes
+    return [one for number in order for one in (pass_of(core, rng, *faults[number]), pass_of(core, rng))]
+
+
+def core_of(shape: str) -> CoreParams:
+    rows, cols, lanes, columns, items = SHAPES[shape]
+    return CoreParams(
+        rows, cols, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns, sparse_items=items,
+        sparse_depth=DEPTH,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.4])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_masks_lanes_and_lists_are_where_the_contract_has_them(shape: str, rate: float) -> None:
     """Passes that contradict themselves are begun all the same: of what they were nothing is left in the next one."""
-    rows, cols, lanes, columns, items = SHAPES[shape]
-    core = CoreParams(
-        rows, cols, engines=("sparse",), sparse_lanes=lanes, sparse_columns=columns, sparse_items=items,
-        sparse_depth=DEPTH,
-    )  # fmt: skip
-    seed = f"{shape} {rate}"
-    rng = random.Random(seed)
-    passes = passes_of(core, np.random.default_rng(rng.getrandbits(32)))
+    core, rng = core_of(shape), random.Random(f"{shape} {rate}")
+    run(core, passes_of(core, np.random.default_rng(rng.getrandbits(32))), rate, rng)
+
+
+@pytest.mark.parametrize("shape", ["16x8, 8x2", "16x4, 4x2"])
+def test_each_bit_of_each_slot_s_lane_counts(shape: str) -> None:
+    """In one slot after the other each lane with a bit that no lane has, in passes of an item without weights."""
+    core, rng = core_of(shape), np.random.default_rng(1)
+    pes, bits = core.sparse_lanes * core.sparse_columns, range(exact_log2(core.cols), 8)
+    empty = (np.zeros((1, pes, core.pes // pes), bool), np.zeros((0, pes), np.uint8))
+    passes = []
+    for slot, lane, bit in product(range(core.cols), range(core.cols), bits):
+        lanes = rng.permutation(core.cols).astype(np.uint8)
+        lanes = np.roll(lanes, slot - int(np.flatnonzero(lanes == lane)[0]))
+        lanes[slot] |= 1 << bit
+        passes.append(Pass(empty[0], lanes, empty[1]))
+    run(core, passes, 1.0, random.Random(shape))
+
+
+def run(core: CoreParams, passes: list[Pass], rate: float, rng: random.Random) -> None:
+    """Give rows and take items, each at a rate, and see to all that the component says."""
+    cols, lanes, columns = core.cols, core.sparse_lanes, core.sparse_columns
     given = [(number, *row) for number, one in enumerate(passes) for row in one.rows(cols)]
     ends = np.cumsum([len(one.rows(cols)) for one in passes]).tolist()
     pixels = [rng.randint(1, 3) for _ in passes]

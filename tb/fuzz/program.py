@@ -96,8 +96,8 @@ def listed_weights(chip: ChipParams, core: CoreParams) -> tuple[tuple[int, Liste
     at, end = _lists_area(chip, core)
     end, rng = at + (end - at) * 3 // 4, np.random.default_rng(5)
     for name in core.engines if any(spec.lists for spec in ENGINES.of(core.engines).values()) else ():
-        for _ in range(_LISTED):
-            one = FUZZ[name].passes(rng, core)
+        for number in range(_LISTED):
+            one = FUZZ[name].passes(rng, core, number)
             if one is not None and at + one.raw.size <= end:
                 found.append((at, one))
                 at += -(-one.raw.size // 64) * 64

@@ -26,7 +26,7 @@ def _never(geometry: Fields) -> bool:
     return False
 
 
-def _no_passes(rng: np.random.Generator, core: CoreParams) -> Listed | None:
+def _no_passes(rng: np.random.Generator, core: CoreParams, number: int) -> Listed | None:
     return None
 
 
@@ -53,5 +53,6 @@ class EngineFuzz:
     """Fields that make any legal SETUP of the engine an ILLEGAL_FIELD, one set for each of its rules."""
     window: Callable[[Fields], bool] = _never
     """Whether a pass is a whole kernel row, all of whose input columns are read (`rtl.contract.engines.tap`)."""
-    passes: Callable[[np.random.Generator, CoreParams], Listed | None] = _no_passes
-    """Weights of a COMPUTE, of an engine with lists; None if what the seed says does not fit."""
+    passes: Callable[[np.random.Generator, CoreParams, int], Listed | None] = _no_passes
+    """Weights of a COMPUTE, of an engine with lists; None if what the seed says does not fit. The first numbers are
+    those of corners."""

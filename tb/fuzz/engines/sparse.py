@@ -13,7 +13,7 @@ from tb.fuzz.engines.fuzz import EngineFuzz, Fields, Listed
 
 __all__ = ["SPARSE"]
 
-_KERNELS = ((1, 1), (1, 1), (1, 2), (2, 2), (3, 1), (1, 3), (3, 3))
+_KERNELS = ((1, 1), (1, 1), (1, 2), (2, 2), (3, 1), (1, 3), (3, 2), (3, 3))
 
 
 def _options(rng: np.random.Generator, core: CoreParams, geometry: Fields) -> dict[str, int]:
@@ -32,24 +32,44 @@ def _illegal(rng: np.random.Generator, core: CoreParams) -> list[dict[str, int]]
     return spoils
 
 
-def _passes(rng: np.random.Generator, core: CoreParams) -> Listed | None:
-    """One or two passes of some density, weights left out at random, of a whole PE, or of a whole item; more if they
-    do not fit otherwise. Rounds are as many as needed, some more, or all that the engine holds."""
-    kernel_h, kernel_w = _KERNELS[rng.integers(len(_KERNELS))]
-    items, blocks = kernel_h * kernel_w, int(rng.integers(1, 3))
-    layout = SparseWeights(core)
+_ALL_ROUNDS = 1 << 30
+_CORNERS: tuple[tuple[tuple[int, int], int | float, int], ...] = (
+    ((1, 1), 1, 0), ((1, 1), 0, 1), ((3, 3), 1.0, 0), ((1, 1), 1.0, 0), ((1, 2), 1, _ALL_ROUNDS),
+    ((1, 1), 0, _ALL_ROUNDS), ((3, 1), 1, 3),
+)  # fmt: skip
+"""Kernel, weights (a number or a density) and rounds to spare, of a COMPUTE of one pass: lists of one weight and of
+none with as many rounds, with more and with all, the longest lists, and an item whose weights are all listed."""
+
+
+def _passes(rng: np.random.Generator, core: CoreParams, number: int) -> Listed | None:
+    """A corner; or one or two passes of some density, weights left out at random, of a whole PE, or of a whole item;
+    more if they do not fit otherwise. Rounds are as many as needed, some more, or all that the engine holds."""
+    layout, corner = SparseWeights(core), number < len(_CORNERS)
+    if corner:
+        (kernel_h, kernel_w), amount, spare = _CORNERS[number]
+        blocks = 1
+    else:
+        kernel_h, kernel_w = _KERNELS[rng.integers(len(_KERNELS))]
+        blocks, amount = int(rng.integers(1, 3)), 0.0
+        spare = int(rng.choice([0, 0, 1, 2, _ALL_ROUNDS]))
+    items = kernel_h * kernel_w
     packed, rounds = [], 0
     for _ in range(blocks):
-        weights = rng.integers(-128, 128, (items, core.rows, core.cols), np.int8)
-        weights[rng.random(weights.shape) >= rng.choice([0.0, 0.1, 0.3, 0.6, 1.0])] = 0
-        weights[rng.random(items) < 0.1] = 0
-        weights[:, :, rng.random(core.cols) < 0.1] = 0
+        weights = rng.integers(1, 256, (items, core.rows, core.cols), np.uint8).view(np.int8)
+        if not corner:
+            amount = float(rng.choice([0.0, 0.1, 0.3, 0.6, 1.0]))
+            weights[rng.random(items) < 0.1] = 0
+            weights[:, :, rng.random(core.cols) < 0.1] = 0
+        if isinstance(amount, int):
+            weights.reshape(-1)[rng.permutation(weights.size)[amount:]] = 0
+        else:
+            weights[rng.random(weights.shape) >= amount] = 0
         order = rng.permutation(core.cols)
-        while layout.rounds(weights, order) > core.sparse_depth:
-            weights[rng.random(weights.shape) < 0.05] = 0
+        while (above := layout.rounds(weights, order) - core.sparse_depth) > 0:
+            weights[rng.random(weights.shape) < (0.05 if above > 2 else 0.01)] = 0
         packed.append((weights, order))
         rounds = max(rounds, layout.rounds(weights, order))
-    rounds = min(core.sparse_depth, rounds + int(rng.choice([0, 0, 0, 2, core.sparse_depth])))
+    rounds = min(core.sparse_depth, rounds + spare)
     if items > core.sparse_items:
         return None
     raws = [layout.pack(weights, order, rounds).view(np.uint8) for weights, order in packed]

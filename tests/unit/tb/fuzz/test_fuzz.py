@@ -18,7 +18,7 @@ from tb.fuzz.chips import FUZZ_CHIPS as CHIPS
 from tb.fuzz.illegal import RECIPES, illegal_program, random_field_program, recipes_of
 from tb.fuzz.judge import Expectation, Rejected, expect_fault, expect_legal
 from tb.fuzz.legal import legal_program
-from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, Instruction, Program, damaged_weights
+from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, Instruction, Program, damaged_weights, listed_weights
 from tb.fuzz.shrink import Shrinker
 
 CHIP = CHIPS["1x1_8x8"]
@@ -68,6 +68,24 @@ def test_every_kind_of_fault_ends_in_its_error(chip: str) -> None:
 def test_every_error_has_a_kind_of_fault() -> None:
     recipes = recipes_of(CHIPS["1x1_sparse"])
     assert {code for code, _ in recipes.values()} == set(ErrorCode) - {ErrorCode.NONE}
+
+
+def test_weights_of_programs_have_lists_of_all_lengths() -> None:
+    """Rounds, and the longest list, are none, one, some or all that a PE holds, in every way that these go together."""
+    chip = CHIPS["1x1_sparse"]
+    core, found = chip.cores[0], set[tuple[str, str]]()
+
+    def class_of(count: int) -> str:
+        return {0: "none", 1: "one", core.sparse_depth: "all"}.get(count, "some")
+
+    for _, one in listed_weights(chip, core):
+        items = one.setup["kernel_h"] * one.setup["kernel_w"]
+        for raw in np.split(one.raw, one.compute["blocks"]):
+            bits = np.unpackbits(raw[: items * core.pes // 8], bitorder="little")
+            longest = bits.reshape(items, core.sparse_lanes * core.sparse_columns, -1).sum(axis=(0, 2)).max()
+            found.add((class_of(one.compute["rounds"]), class_of(int(longest))))
+    order = ("none", "one", "some", "all")
+    assert found == {(rounds, longest) for n, rounds in enumerate(order) for longest in order[: n + 1]}
 
 
 @pytest.mark.parametrize("fault", ["a weight too many", "a lane twice", "no such lane"])

@@ -31,7 +31,7 @@ DATA_BYTES = MEMORY_BYTES // 2
 """Data lie below, programs above."""
 PARAM_AREA = (DATA_BYTES * 3 // 4, DATA_BYTES)
 """Here the image holds sensible parameter blocks; elsewhere noise."""
-LISTS_AREA = (DATA_BYTES // 2, DATA_BYTES * 3 // 4)
+LISTS_AREA = (DATA_BYTES // 4, DATA_BYTES * 3 // 4)
 """Here it holds weights of engines with lists, if a core has one; no program writes there."""
 _FETCH_AHEAD_BYTES = 64 * INSTRUCTION_BYTES
 """The memory behind END that a fetch may read."""

@@ -85,10 +85,11 @@ def _rows_at_once(m: Module, dut: SystolicArray) -> Value:
 
 
 def _items_that_fit(m: Module, dut: SparseWeights) -> Value:
-    before = Signal(range(dut.core.sparse_items + 1))
+    most = dut.core.sparse_items
+    before = Signal(range(most))
     with m.If(dut.accept):
-        m.d.sync += before.eq(Mux(dut.last, 0, before + (before != dut.core.sparse_items)))
-    return ~dut.accept | dut.last | (before + 1 < dut.core.sparse_items)
+        m.d.sync += before.eq(Mux(dut.last, 0, before + 1))
+    return ~dut.accept | dut.last | (before < most - 1)
 
 
 def _while_instructions_stay(m: Module, dut: Load) -> dict[str, Value]:

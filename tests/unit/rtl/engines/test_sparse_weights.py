@@ -112,7 +112,7 @@ def run(core: CoreParams, passes: list[Pass], rate: float, rng: random.Random) -
     cols, lanes, columns = core.cols, core.sparse_lanes, core.sparse_columns
     given = [(number, *row) for number, one in enumerate(passes) for row in one.rows(cols)]
     ends = np.cumsum([len(one.rows(cols)) for one in passes]).tolist()
-    pixels = [rng.randint(1, 3) for _ in passes]
+    pixels = [rng.choice((1, 2, 3, 12)) for _ in passes]  # many: the next pass is complete before the last item
     wanted = [(n, p, t) for n, one in enumerate(passes) for p in range(pixels[n]) for t in range(len(one.masks))]
     dut = SparseWeights(core=core)
     round_rows = lanes * columns // cols

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -107,11 +108,14 @@ def listed_weights(chip: ChipParams, core: CoreParams) -> tuple[tuple[int, Liste
 @cache
 def damaged_weights(chip: ChipParams, core: CoreParams) -> Mapping[str, Mapping[int, int]]:
     """Addresses of weights that contradict themselves, by fault and by the address of the sound ones: behind these, the
-    smallest ones as far as there is room."""
+    smallest ones as far as there is room, of one and of more passes in turn."""
     listed = listed_weights(chip, core)
+    smallest = sorted(listed, key=lambda entry: entry[1].raw.size)
+    counts = sorted({one.compute["blocks"] for _, one in listed})
+    alike = [[entry for entry in smallest if entry[1].compute["blocks"] == count] for count in counts]
     at = max((place + one.raw.size for place, one in listed), default=0)
     found: dict[str, dict[int, int]] = {fault: {} for _, one in listed for fault in one.damaged}
-    for sound, one in sorted(listed, key=lambda entry: entry[1].raw.size):
+    for sound, one in filter(None, chain(*zip_longest(*alike))):
         for fault in one.damaged:
             at = -(-at // 64) * 64
             if at + one.raw.size <= _lists_area(chip, core)[1]:

@@ -31,9 +31,11 @@ from tests.cosim.bus_cases import bus_cases
 from tests.coverage.functional import Functional, Sample
 from tests.coverage.models import BUS_CHIP, covered_bus_model, covered_core, covered_model
 from tests.coverage.points import RawPoint, read_counts
+from tests.coverage.sparse import has_sparse
 from tests.coverage.stimulus import (
     aligned_cases,
     alignments,
+    contradicting_programs,
     far_program,
     long_program,
     noisy_program,
@@ -125,6 +127,8 @@ def parts(name: str, seeds: int, layer_seeds: int) -> Iterator[Part]:
         yield Part("tokens", lambda place: _programs(place, token_programs(place.chip)))
         yield Part("long", lambda place, core=core: _programs(place, [long_program(place.chip, core)]))
         yield Part("noise", lambda place: _programs(place, [noisy_program(place.chip, seed) for seed in range(4)]))
+    if has_sparse(FUZZ_CHIPS[name]):
+        yield Part("contradictions", lambda place: _programs(place, contradicting_programs(place.chip), expect_fault))
     if core is not None and FUZZ_CHIPS[name].n_cores > 1:
         for batch in _batches(range(max(len(RECIPES), seeds // 2))):
 

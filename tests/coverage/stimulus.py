@@ -15,13 +15,13 @@ from golden.int8.qnodes import QConcat
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
-from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, listed_weights, max_stream
+from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, damaged_weights, listed_weights, max_stream
 from tests.cases import KINDS, Case, GraphBuilder, random_case, random_image
 from tests.coverage.functional import ALIGNMENTS, alignment
 
 __all__ = [
-    "aligned_cases", "alignments", "far_program", "long_program", "noisy_program", "signal_program", "token_programs",
-    "with_all_waits", "with_early_waits",
+    "aligned_cases", "alignments", "contradicting_programs", "far_program", "long_program", "noisy_program",
+    "signal_program", "token_programs", "with_all_waits", "with_early_waits",
 ]  # fmt: skip
 
 _SETTERS = {Opcode.SETUP: Opcode.COMPUTE, Opcode.POOL: Opcode.STORE}
@@ -189,6 +189,30 @@ def long_program(chip: ChipParams, core: int) -> Program:
     streams[core, Unit.COMPUTE] = compute
     streams[core, Unit.STORE] = [*store, Instruction(Opcode.SYNC, {"wait0_first": ended[1], "wait0_count": 1})]
     return Program(chip, streams, core, name=f"legal long {core}")
+
+
+def contradicting_programs(chip: ChipParams) -> Iterable[Program]:
+    """COMPUTEs of two passes on core 0, of which the second contradicts itself while PEs are at work on the first."""
+    params = chip.cores[0]
+    bank, size = params.acc_bank_entries, chip.link_bytes
+    sound = dict(listed_weights(chip, params))
+    for number, (fault, places) in enumerate(damaged_weights(chip, params).items()):
+        for at, damaged_at in places.items():
+            one = sound[at]
+            first = one.raw.size // one.compute["blocks"]
+            if one.compute["blocks"] == 1 or (one.raw[:first] != one.damaged[fault][:first]).any():
+                continue
+            load = {"cores": 1, "dram_addr": damaged_at, "runs": 1, "run_flits": -(-one.raw.size // size)}
+            setup = {**one.setup, "engine": Engine.SPARSE, "out_w": bank, "in_w": bank}
+            compute = {**one.compute, "out_h": 1, "in_h": 32, "wait0_first": 0, "wait0_count": 1}
+            streams: dict[tuple[int, Unit], list[Instruction]] = {
+                (core, unit): [] for core in range(chip.n_cores) for unit in Unit
+            }
+            loaded = {"space": Space.WEIGHT, "token_valid": 1, "token": 0}
+            streams[0, Unit.LOAD] = [Instruction(Opcode.LOAD, {**load, **loaded})]
+            streams[0, Unit.COMPUTE] = [Instruction(Opcode.SETUP, setup), Instruction(Opcode.COMPUTE, compute)]
+            yield Program(chip, streams, number, name=f"illegal lists {fault}", fault=(0, Unit.COMPUTE, 1))
+            break
 
 
 _FILLED_BYTES = 8192

@@ -18,7 +18,7 @@ from rtl.core.counters import unit_state
 from rtl.noc.router import CLAIM_ORDER
 from tb.errors import BenchError
 from tb.fuzz.chips import FUZZ_CHIPS
-from tb.fuzz.judge import expect_legal
+from tb.fuzz.judge import expect_fault, expect_legal
 from tb.fuzz.legal import legal_program
 from tb.fuzz.program import DATA_BYTES, MEMORY_BYTES, max_stream
 from tests.coverage import __main__ as command
@@ -33,6 +33,7 @@ from tests.coverage.sparse import SPARSE_MONITOR, WATCHES, sparse_bin_lines, spa
 from tests.coverage.stimulus import (
     aligned_cases,
     alignments,
+    contradicting_programs,
     far_program,
     long_program,
     noisy_program,
@@ -348,6 +349,15 @@ def test_long_programs_count_far_on_one_core(name: str, core: int) -> None:
         assert counts[counter] >= 1 << 14, counter
     assert (result.read_bytes.sum(axis=0) >= 1 << 15).all()
     assert not any(any(state.tokens) for state in result.cores)
+
+
+def test_second_passes_contradict_themselves_each_in_its_way() -> None:
+    programs = list(contradicting_programs(FUZZ_CHIPS["1x1_sparse"]))
+    assert {program.name.removeprefix("illegal lists ") for program in programs} == {
+        "a weight too many", "a lane twice", "no such lane"
+    }  # fmt: skip
+    for program in programs:
+        assert expect_fault(program).statuses == {("WEIGHT_LISTS", 0, "compute")}
 
 
 def test_parts_are_kept_until_something_changes(tmp_path: Path) -> None:

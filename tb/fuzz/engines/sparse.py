@@ -80,10 +80,9 @@ def _passes(rng: np.random.Generator, core: CoreParams, number: int) -> Listed |
 
 
 def _damaged(rng: np.random.Generator, core: CoreParams, items: int, raws: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Each way in which masks, lanes and lists may contradict each other, in one of the passes uint8[N]."""
+    """Each way in which masks, lanes and lists may contradict each other, in the last of the passes uint8[N]."""
     pes, mask_bytes = core.sparse_lanes * core.sparse_columns, items * core.pes // 8
-    block = int(rng.integers(len(raws)))
-    raw = raws[block]
+    raw = raws[-1]
     rounds = (raw.size - mask_bytes - core.cols) // pes
     lanes, spoilt = raw[mask_bytes : mask_bytes + core.cols], {}
     slot = int(rng.integers(core.cols))
@@ -102,7 +101,7 @@ def _damaged(rng: np.random.Generator, core: CoreParams, items: int, raws: list[
         bits[:, pe] = own.reshape(items, -1)
         spoilt["a weight too many"] = raw.copy()
         spoilt["a weight too many"][:mask_bytes] = np.packbits(bits, bitorder="little")
-    return {fault: np.concatenate([*raws[:block], one, *raws[block + 1 :]]) for fault, one in spoilt.items()}
+    return {fault: np.concatenate([*raws[:-1], one]) for fault, one in spoilt.items()}
 
 
 SPARSE = EngineFuzz(_options, _illegal, passes=_passes)

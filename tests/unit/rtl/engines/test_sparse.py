@@ -314,6 +314,17 @@ def test_blocks_of_zeros_and_of_what_is_farthest_from_it(zero: int) -> None:
         check(run(work, orders, [2], 1.0, 0), work, orders, 2)
 
 
+def test_each_bit_of_a_difference_from_the_zero_point_makes_a_pair() -> None:
+    """All activations of a pixel are the zero point and one power of two."""
+    core, rng = core_of("4x4"), np.random.default_rng(2)
+    weights = rng.integers(1, 128, (1, core.rows, core.cols), np.int8)
+    bits = np.arange(8)[:, None, None]
+    acts = np.broadcast_to((1 << bits) - 128, (8, 1, core.rows)).astype(np.int8)
+    work = Work(core, [weights], [acts], -128, True)
+    orders = [rng.permutation(core.cols)]
+    check(run(work, orders, [1], 1.0, 0), work, orders, 1)
+
+
 @pytest.mark.parametrize("fault", ["short list", "lane twice", "no such lane"])
 def test_a_pass_that_contradicts_itself_is_never_begun(fault: str) -> None:
     """The passes before it are complete."""

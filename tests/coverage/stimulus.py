@@ -15,7 +15,15 @@ from golden.int8.qnodes import QConcat
 from rtl.contract.engines.tap import TapMode
 from rtl.contract.isa import INSTRUCTION_BYTES, LAYOUTS, Engine, Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
-from tb.fuzz.program import MEMORY_BYTES, Instruction, Program, damaged_weights, listed_weights, max_stream
+from tb.fuzz.program import (
+    LISTS_AREA,
+    MEMORY_BYTES,
+    Instruction,
+    Program,
+    damaged_weights,
+    listed_weights,
+    max_stream,
+)
 from tests.cases import KINDS, Case, GraphBuilder, random_case, random_image
 from tests.coverage.functional import ALIGNMENTS, alignment
 
@@ -216,7 +224,7 @@ def contradicting_programs(chip: ChipParams) -> Iterable[Program]:
 
 
 _FILLED_BYTES = 8192
-_STORED_AT = 16384
+_STORED_AT = LISTS_AREA[1]
 """Behind all that is loaded."""
 
 

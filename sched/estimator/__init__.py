@@ -2,7 +2,7 @@
 
 from estimator.bands import Bands, Residual
 from estimator.coefficients import Coefficients, EngineCycles, Evidence, Provenance
-from estimator.estimates import Program, activity, estimate, fastest
+from estimator.estimates import Program, Unrated, activity, estimate, fastest
 from estimator.timeline import Estimate, EstimateError
 from estimator.timing import MemoryTiming
 from estimator.trace import Place, Trace
@@ -20,6 +20,7 @@ __all__ = [
     "Provenance",
     "Residual",
     "Trace",
+    "Unrated",
     "activity",
     "estimate",
     "fastest",

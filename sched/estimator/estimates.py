@@ -20,19 +20,29 @@ from rtl.contract.engines import ENGINES
 from rtl.contract.isa import INSTRUCTION_BYTES, TrafficClass, Unit
 from rtl.contract.params import ChipParams
 
-__all__ = ["Program", "activity", "estimate", "fastest"]
+__all__ = ["Program", "Unrated", "activity", "estimate", "fastest"]
 
 
 class Program(Protocol):
-    """Launch of the scheduler, as far as an estimate looks at it.
-
-    One that knows what its activations are like brings `Rates` along, as ``rates``.
-    """
+    """Launch of the scheduler, as far as an estimate looks at it."""
 
     @property
     def streams(self) -> Streams:
         """Instructions of every core and unit, END last."""
         ...
+
+    @property
+    def rates(self) -> Rates:
+        """What is known of COMPUTEs on engines whose cycles depend on values."""
+        ...
+
+
+class Unrated:
+    """Base of programs of which no such thing is known, or that have no such COMPUTEs."""
+
+    @property
+    def rates(self) -> Rates:
+        return {}
 
 
 def estimate(
@@ -134,10 +144,6 @@ def fastest(
     return best
 
 
-def _rates_of(launch: Program) -> Rates:
-    return getattr(launch, "rates", {})
-
-
 def _estimator_of(chip: ChipParams, memory: MemoryTiming | None, coefficients: Coefficients | None) -> _Estimator:
     engines = TIMINGS.changes, ENGINES.changes
     return _estimator(chip, memory or MemoryTiming(), coefficients or Coefficients.load(), engines)
@@ -161,16 +167,15 @@ class _Estimator:
     def estimate(self, launch: Program, limit: float = inf) -> Estimate:
         """Estimate of a launch, kept; `OverLimit` if it takes more cycles, perhaps only if it takes many more."""
         sizes, raw = self._masked(launch)
-        rates = _rates_of(launch)
-        key = blake2b(raw + repr((sizes, rates)).encode()).digest()
+        key = blake2b(raw + repr((sizes, launch.rates)).encode()).digest()
         if key not in self.kept:
-            programs = self._programs(sizes, raw, rates)
+            programs = self._programs(sizes, raw, launch.rates)
             self.kept[key] = Timeline(programs, self.chip, self.memory, self.c).run(limit)
         return self.kept[key]
 
     def programs(self, launch: Program) -> dict[tuple[int, Unit], list[Instruction]]:
         """Instructions of every core and unit, as a timeline runs them."""
-        return self._programs(*self._masked(launch), _rates_of(launch))
+        return self._programs(*self._masked(launch), launch.rates)
 
     def _masked(self, launch: Program) -> tuple[list[int], bytes]:
         """Number of instructions in each place, and the instructions of all."""

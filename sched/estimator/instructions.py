@@ -131,6 +131,11 @@ class Compute(Instruction):
         Its cycles depend on values.
     passes, pixels : int
         Passes, and the pixels that stream in all of them.
+    last, lead : float
+        Cycles of the last pass, and from when weights may come to the first pixel, if the engine has banks for them;
+        0 of other engines.
+    ahead : float
+        Cycles by which the last pixel is read before the unit is free: signals 0 and 1.
     drain, idle : float
         Cycles from the last pixel to signal 2, and to the first pixel of another engine.
     drained : Signals
@@ -141,6 +146,9 @@ class Compute(Instruction):
     valued: bool
     passes: int
     pixels: int
+    last: float
+    lead: float
+    ahead: float
     drain: float
     idle: float
     drained: Signals
@@ -312,7 +320,9 @@ class Instructions:
         params, c = self.chip.cores[core], self.c
         engine = timing_of(setup["engine"])
         passes, each = engine.passes(setup, fields)
-        streaming = passes * engine.pass_cycles(params, each._replace(pixel_cycles=rate))
+        each = each._replace(pixel_cycles=rate)
+        last = engine.last_cycles(params, each)
+        streaming = (passes - 1) * engine.pass_cycles(params, each) + last
         return Compute(
             *start,
             signals=self._signals(core, fields, (0, 1)),
@@ -323,6 +333,9 @@ class Instructions:
             valued=engine.valued,
             passes=passes,
             pixels=passes * engine.pass_pixels(each),
+            last=last if engine.banked else 0,
+            lead=engine.lead_cycles(params, each),
+            ahead=engine.ahead_cycles(each),
             drain=engine.drain_cycles(params, c),
             idle=engine.idle_cycles(params, c),
             drained=self._signals(core, fields, (2,)),

@@ -16,6 +16,7 @@ from math import inf
 from typing import Any
 
 from estimator.coefficients import Coefficients
+from estimator.engines import TIMINGS
 from estimator.instructions import Compute, Instruction, Load, Marking, Setting, Signals, Store, Tokens
 from estimator.network import Network, Transfer
 from estimator.rates import Rates
@@ -114,6 +115,14 @@ class UnitState:
     """Engine of the last COMPUTE."""
     drained: float = 0.0
     """Time at which that engine lets another one start."""
+    ready: float = 0.0
+    """Time at which its instructions so far were there; of chips that have engines with banks, their tokens too."""
+    read: float = 0.0
+    """Time at which the last COMPUTE has read its operands."""
+    taken: float = 0.0
+    """Time at which it began to: from then on the next COMPUTE may be issued."""
+    weights: float = 0.0
+    """Time at which an engine has a bank for weights of the next COMPUTE."""
     pending: int = 0
     """Writes under way."""
     draining: bool = False
@@ -141,6 +150,10 @@ class Timeline:
         self.chip, self.c, self.memory = chip, c, memory
         self.units = [[self._unit(core, unit, programs[core, unit]) for unit in Unit] for core in range(chip.n_cores)]
         self.tokens = [[0] * chip.tokens for _ in range(chip.n_cores)]
+        self.came: list[defaultdict[int, deque[float]]] = []
+        """Of each core, when the tokens of each counter came; only of a chip that has engines with banks."""
+        if any(TIMINGS[engine].banked for core in chip.cores for engine in core.engines):
+            self.came = [defaultdict(deque) for _ in range(chip.n_cores)]
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count = 0
         self.now = 0.0
@@ -252,6 +265,8 @@ class Timeline:
             self.request(unit, unit.home, Transfer(route, flits, begun=begun, packet=flits), asks, program=True)
 
     def fetched(self, unit: UnitState) -> None:
+        if unit.index >= unit.arrived:
+            unit.ready = self.now
         behind = len(unit.program) - unit.arrived
         unit.arrived += unit.block
         self.fetch_end = max(self.fetch_end, self.now + self.read_flits * (unit.block - 1))
@@ -299,6 +314,8 @@ class Timeline:
     def signal(self, arrived: Tokens) -> None:
         for core, token in arrived:
             self.tokens[core][token] += 1
+            if self.came:
+                self.came[core][token].append(self.now)
             for unit in self.units[core]:
                 if unit.missing == token:
                     self.wake(unit)
@@ -330,6 +347,9 @@ class Timeline:
             self.account(unit, "")
             for token in needs:
                 tokens[token] -= 1
+            if self.came:
+                came = self.came[unit.core]
+                unit.ready = max([unit.ready, *(came[token].popleft() for token in needs)])
             unit.index += 1
             if now < unit.last_fetch and unit.requested - unit.index <= unit.room:
                 self.fetch(unit)
@@ -382,11 +402,22 @@ class Timeline:
         if instruction.engine != unit.engine:
             unit.engine = instruction.engine
             switch = max(0.0, unit.drained - self.now - (cycles - streaming))
+        before = unit.free
+        if instruction.lead:  # a COMPUTE is issued, and weights come, while the one before runs, but not earlier
+            switch = max(switch, max(unit.ready, unit.taken, unit.weights) + instruction.lead - self.now)
         unit.causes["overhead"] += switch + cycles - streaming
         unit.free = unit.last = self.now + switch + cycles
+        if instruction.lead:  # into the bank of the pass before the last, once that is through and the last one begins
+            begins = unit.free - instruction.last
+            if instruction.passes > 1:
+                each = (streaming - instruction.last) / (instruction.passes - 1)
+                before = begins - (each - instruction.last)
+            unit.weights = max(begins, before + instruction.idle)
         if unit.free + unit.left_cycles[unit.index] > self.last_end:
             raise OverLimit
-        self.fire(instruction.signals, unit.free)
+        unit.taken = max(unit.ready, unit.read)
+        unit.read = unit.free - instruction.ahead
+        self.fire(instruction.signals, unit.read)
         unit.drained = unit.free + instruction.idle
         finish = unit.free + instruction.drain
         self.fire(instruction.drained, finish)
@@ -396,6 +427,7 @@ class Timeline:
         """It executes once the engines have drained; until then the unit waits for nothing else."""
         executes = max(self.now, unit.finish)
         unit.free = executes + instruction.cycles
+        unit.ready = unit.free
         self.overhead(unit)
         # What comes behind the mark is in the causes already.
         causes = {**unit.causes, "overhead": unit.causes["overhead"] - instruction.cycles}

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from estimator import Unrated
 from rtl.contract.isa import INSTRUCTION_BYTES, Unit
 from rtl.contract.params import ChipParams, chip_from_table, chip_table
 from scheduler.kinds.kind import ScheduleKind
@@ -33,7 +34,7 @@ DIRECTIONS = ("local", "north", "east", "south", "west")
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Unrated):
     """A launch that was simulated, every bit equal.
 
     Attributes

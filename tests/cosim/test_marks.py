@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimator import MemoryTiming, estimate
+from estimator import MemoryTiming, Unrated, estimate
 from rtl.contract.activity import Activity
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, Space, Unit
@@ -30,7 +30,7 @@ WATCHDOG = 5_000
 
 
 @dataclass(frozen=True)
-class Streams:
+class Streams(Unrated):
     """What an estimate asks of a launch."""
 
     streams: dict[tuple[int, Unit], list[bytes]]

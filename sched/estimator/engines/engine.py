@@ -33,6 +33,8 @@ class Pass(NamedTuple):
     items, rounds : int
         Kernel positions that each pixel brings one after the other, and rounds of the lists, of an engine whose passes
         are blocks.
+    ahead : int
+        Items that may be read before the slowest PE is done with the first of them.
     skips : bool
         Activations that are zero cost such an engine nothing.
     pixel_cycles : float
@@ -46,6 +48,7 @@ class Pass(NamedTuple):
     weightless: bool = False
     items: int = 1
     rounds: int = 0
+    ahead: int = 0
     skips: bool = True
     pixel_cycles: float = 0.0
 
@@ -65,6 +68,9 @@ class EngineTiming:
         Fields of a SETUP on which its cycles depend.
     valued : bool
         Its cycles depend on values of weights and activations.
+    banked : bool
+        A pass begins when all of its weights are in the engine; they come while the pass before it runs, into a bank of
+        their own. Of other engines weights come in the passes' own time.
     cycles : EngineCycles, optional
         As read off its design, for an engine that the coefficient file does not have yet.
     """
@@ -72,6 +78,7 @@ class EngineTiming:
     name: ClassVar[str]
     setup_fields: ClassVar[frozenset[str]]
     valued: ClassVar[bool] = False
+    banked: ClassVar[bool] = False
     cycles: ClassVar[EngineCycles | None] = None
 
     def passes(self, setup: Fields, fields: Fields) -> tuple[int, Pass]:
@@ -81,6 +88,18 @@ class EngineTiming:
     def pass_cycles(self, core: CoreParams, streamed: Pass) -> int:
         """Cycles from the first pixel of a pass to that of the next."""
         raise NotImplementedError
+
+    def last_cycles(self, core: CoreParams, streamed: Pass) -> int:
+        """Cycles of the last pass of a COMPUTE: as many as of the others, if these do not wait for weights."""
+        return self.pass_cycles(core, streamed)
+
+    def lead_cycles(self, core: CoreParams, streamed: Pass) -> int:
+        """Cycles from when the weights of a COMPUTE may come to its first pixel, of an engine with banks."""
+        return 0
+
+    def ahead_cycles(self, streamed: Pass) -> float:
+        """Cycles by which the last pixel of a COMPUTE is read before its time is over."""
+        return 0.0
 
     def pass_pixels(self, streamed: Pass) -> int:
         """Pixels that stream in a pass, as the engine's counter counts them."""

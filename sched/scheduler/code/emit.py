@@ -180,7 +180,7 @@ class _Emitter:
             loads[group.leader] += self._residual_weight_loads(group)
         for core, group in sequence.residuals.items():
             loads[core] += self._residual_loads(group)
-        out = Emitted(sequence.steps)
+        out = Emitted(sequence.steps, rates=self._rates() if self.work.passes.timing.valued else {})
         for place in sequence.visits:
             core = sequence.core(place)
             stream = out.streams[core, Unit.LOAD] = []
@@ -193,9 +193,6 @@ class _Emitter:
                 out.spans.append((load.start, load.needed))
                 stream += load.words
                 positions += [load.needed] * len(load.words)
-            if self.work.passes.timing.valued:
-                own = [visit for visit in sequence.visits[place] if visit.step is not None and not visit.adds]
-                out.rates[core] = [visit.step.pixel_cycles for visit in own if visit.step is not None]
             computes = list(self._compute(*place))
             out.streams[core, Unit.COMPUTE] = [word for _, word in computes]
             out.positions[core, Unit.COMPUTE] = [position for position, _ in computes]
@@ -363,6 +360,17 @@ class _Emitter:
             acc_base = banks[unit % len(banks)] * self.work.core.acc_bank_entries
             word = _COMPUTE(events | job.fields, base, weight_base, acc_base, int(not visit.starts))
             yield visit.position, word
+
+    def _rates(self) -> dict[int, list[float]]:
+        """As of `Emitted`."""
+        tiles = self.mapping.tiling.parts
+        computes = {
+            place: [(visit.step, tiles[place[0]][visit.tile]) for visit in visits if visit.step and not visit.adds]
+            for place, visits in self.sequence.visits.items()
+        }
+        different = list(dict.fromkeys(item for of_core in computes.values() for item in of_core))
+        rates = dict(zip(different, self.work.passes.pixel_cycles(different), strict=True))
+        return {self.sequence.core(place): [rates[item] for item in own] for place, own in computes.items()}
 
     def _job(self, r: int, number: int, step: Step, residual: bool) -> _Job:
         """A step over a tile of a row part, whatever the block."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from math import lcm
 from typing import Annotated, ClassVar
@@ -19,7 +19,7 @@ import numpy as np
 
 from estimator.engines import TIMINGS, EngineTiming, Pass
 from estimator.engines.sparse.pairs import of_lanes
-from estimator.engines.sparse.rates import pass_rates
+from estimator.engines.sparse.rates import pass_rates, tile_rates
 from golden.int8.batch import plain
 from golden.int8.qnodes import QConv
 from rtl.contract.isa import Engine
@@ -34,7 +34,7 @@ from scheduler.plan.limits import MAX_BLOCKS, MAX_TAPS
 from scheduler.work.balance import share_columns
 from scheduler.work.options import SparseOptions
 from scheduler.work.passes import Order, OutBlock, Passes, Step
-from scheduler.work.source import FlatSource, Tile, Window
+from scheduler.work.source import FlatSource, PlanarSource, Tile, Window
 from scheduler.work.task import Task
 from scheduler.work.work import Work
 
@@ -106,16 +106,15 @@ class SparsePasses(Passes):
         groups = range((first - base) // cut.words, ceil_div(end - base, cut.words))
         for place, offset in enumerate(self.offsets(block)):
             for part, (ky, nky, kx, nkx) in enumerate(cut.parts(window.kernel)):
-                rounds, cycles = (
-                    of_passes[block.weights, place, part] for of_passes in (self.lists.rounds, self.lists.pixel_cycles)
-                )
+                rounds = self.lists.rounds[block.weights, place, part]
                 for group, count, stacked in self._together(groups, end - base, nky * nkx, limit):
                     most = int(rounds[group : group + count].max())
                     size = round_up(count * self.layout.nbytes(stacked * nky * nkx, most), align)
                     word = base + group * cut.words - chunk[0]
+                    first_pass = np.ravel_multi_index((block.weights, place, part, group), self.lists.shape)
                     yield Step(
                         word, count * stacked, offset, ky, nky, kx, nkx, weight, size, stacked=stacked, rounds=most,
-                        pixel_cycles=float(cycles[group : group + count].mean()),
+                        listed=int(first_pass),
                     )  # fmt: skip
                     weight += size
 
@@ -169,6 +168,12 @@ class SparsePasses(Passes):
     def setup(self, core: CoreParams, window: Window, step: Step) -> dict[str, int]:
         skips = int(self.options.skip != "weights")
         return {"engine": Engine.SPARSE, "run_ahead": self.options.ahead(core), "skip_acts": skips}
+
+    def pixel_cycles(self, computes: Sequence[tuple[Step, Tile]]) -> list[float]:
+        known = self.lists.tile_cycles({tile.y for _, tile in computes})
+        ends = ((step.listed, step.listed + step.words // step.stacked) for step, _ in computes)
+        flat = {rows: cycles.reshape(-1) for rows, cycles in known.items()}
+        return [float(flat[tile.y][first:end].mean()) for (_, tile), (first, end) in zip(computes, ends, strict=True)]
 
     def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
         key = tile.height, tile.width
@@ -234,28 +239,42 @@ def _lists_of(
         If not even single kernel positions fit.
     """
     window, source = operands.source.window, operands.source
-    key = core, options, type(source), window.kernel, window.apart, operands.starts, operands.blocks
+    kind = PlanarSource if isinstance(source, PlanarSource) else type(source)  # what is resident is read alike
+    key = core, options, kind, window.kernel, window.apart, operands.starts, operands.blocks
     known = _LISTS.setdefault(node, {})
     if key not in known:
         lists = _longest(operands, core, options, name, stacks=node.groups == 1)
-        known[key] = replace(lists, cycles=_cycles(node, operands, core, options, lists, shape))
+        known[key] = _rated(lists, node, operands, core, options, shape)
     return known[key]
 
 
-def _cycles(
-    node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, lists: Lists, shape: tuple[int, int, int]
-) -> bytes:
-    """`Lists.cycles`, by what is known of an input (C, H, W)."""
+def _rated(
+    lists: Lists, node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, shape: tuple[int, int, int]
+) -> Lists:
+    """Lists with their cycles, by what is known of an input (C, H, W)."""
     live = None if options.activations is None else options.activations.live.get(plain(node.input))
     if live is None:
-        return b""
+        return lists
     out = (1, 1) if isinstance(operands.source, FlatSource) else node.out_hw
     reads = None if options.skip == "weights" else reads_of(operands.source, shape, out, live, core.rows)
-    cycles = np.zeros(lists.shape)
-    for passes in listed_passes(operands, lists, core, zeros=options.skip == "activations"):
-        rates = pass_rates(passes.met, reads, passes.places, ahead=options.ahead(core), groups=core.collector_groups)
-        cycles[tuple(passes.numbers.T)] = rates.pixel_cycles
-    return cycles.tobytes()
+    passes = tuple(listed_passes(operands, lists, core, zeros=options.skip == "activations"))
+    rates = partial(pass_rates, ahead=options.ahead(core), groups=core.collector_groups)
+
+    everywhere = np.zeros(lists.shape)
+    for alike in passes:
+        everywhere[tuple(alike.numbers.T)] = rates(alike.met, reads, alike.places).pixel_cycles
+    lists = replace(lists, cycles=everywhere.tobytes())
+    if reads is None or live.ndim < 4 or out[0] == 1:
+        return lists  # of densities alone all rows have the same
+    tile = partial(tile_rates, ahead=options.ahead(core), groups=core.collector_groups)
+
+    def of_tiles(rows: Sequence[tuple[int, int]]) -> np.ndarray:
+        found = np.zeros((len(rows), *lists.shape))
+        for alike in passes:
+            found[:, *alike.numbers.T] = tile(alike.met, reads, alike.places, rows=rows)
+        return found
+
+    return replace(lists, of_tiles=of_tiles)
 
 
 _LISTS: WeakKeyDictionary[QConv, dict[Hashable, Lists]] = WeakKeyDictionary()

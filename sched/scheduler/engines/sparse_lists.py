@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -61,7 +61,11 @@ class Lists:
     orders : uint8[shape, C]
         Filters of every pass as columns take them.
     cycles : bytes
-        From pixel to pixel, float64 of this shape; nothing where nothing is known of the activations.
+        From pixel to pixel, float64 of this shape, in the mean over the map; nothing where nothing is known of the
+        activations.
+    of_tiles : callable, optional
+        ``of_tiles(rows)`` -> float64[tiles, shape]: the same of tiles of some rows [first, end) of the output each;
+        None where rows are not known apart.
     """
 
     cut: Cut
@@ -71,6 +75,7 @@ class Lists:
     data: bytes
     orders: np.ndarray = field(compare=False)
     cycles: bytes = b""
+    of_tiles: Callable[[Sequence[tuple[int, int]]], np.ndarray] | None = field(default=None, compare=False)
 
     @cached_property
     def rounds(self) -> np.ndarray:
@@ -81,6 +86,20 @@ class Lists:
     def pixel_cycles(self) -> np.ndarray:
         """float64[shape]; 0 where nobody knows."""
         return np.frombuffer(self.cycles).reshape(self.shape) if self.cycles else np.zeros(self.shape)
+
+    def tile_cycles(self, rows: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], np.ndarray]:
+        """From pixel to pixel over tiles of some rows [first, end) of the output, float64[shape] each; 0 where nobody
+        knows. They are kept."""
+        known = self._tile_cycles
+        if self.of_tiles is None:
+            return dict.fromkeys(rows, self.pixel_cycles)
+        if new := sorted(set(rows) - set(known)):
+            known.update(zip(new, self.of_tiles(new), strict=True))
+        return known
+
+    @cached_property
+    def _tile_cycles(self) -> dict[tuple[int, int], np.ndarray]:
+        return {}
 
     @cached_property
     def items(self) -> np.ndarray:

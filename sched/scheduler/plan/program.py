@@ -135,8 +135,8 @@ class Part:
 
     @property
     def name(self) -> str:
-        """For reports."""
-        return for_people(self.nodes) or self.op
+        """For reports; strips of a layer have the same."""
+        return for_people(self.works_on) or self.op
 
     @property
     def works_on(self) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class Step(NamedTuple):
     ``weight`` and ``weight_bytes`` say where its weights lie in the block's set; ``pitch_words`` is the distance of
     its blocks in words. With ``stacked`` words, of an engine whose passes are blocks, a pass takes so many words as if
     they were kernel rows; a step has a single kernel row then. ``rounds`` are those of the lists of such an engine, and
-    ``pixel_cycles`` what a pixel of a pass takes it, in the mean over the passes.
+    ``listed`` is the number of its first pass among all of the work.
     """
 
     word: int
@@ -75,7 +75,7 @@ class Step(NamedTuple):
     pitch_words: int = 1
     stacked: int = 1
     rounds: int = 0
-    pixel_cycles: float = 0.0
+    listed: int = 0
 
     @property
     def passes(self) -> int:
@@ -234,6 +234,11 @@ class Passes:
         raise NotImplementedError
 
     # --- cost ---------------------------------------------------------------------------------------------------
+
+    def pixel_cycles(self, computes: Sequence[tuple[Step, Tile]]) -> list[float]:
+        """Cycles from pixel to pixel of steps, each over a tile, mean of its passes, of an engine whose cycles depend
+        on values; 0 where nobody knows."""
+        return [0.0] * len(computes)
 
     def pass_cycles(self, core: CoreParams, window: Window, tile: Tile) -> float:
         """Cycles of a pass over a tile; of a pass that takes several kernel columns, the share of each."""

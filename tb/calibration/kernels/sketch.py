@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from estimator import Unrated
 from estimator.instructions import Streams
 from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams
@@ -23,7 +24,7 @@ ROOM = 1000
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Kernel(Unrated):
     """A program that shows one effect.
 
     Attributes

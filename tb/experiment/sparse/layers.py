@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tb.experiment.records import RTL, Record
 
-__all__ = ["conv_cycles", "conv_figures", "layers_of", "of_layer"]
+__all__ = ["conv_cycles", "conv_figures", "layer_errors", "layers_of", "of_layer"]
 
 
 def layers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +50,16 @@ def of_layer(record: Record, layer: str) -> Mapping[str, float] | None:
     names = set[str].intersection(*(set(each.get("sparse", ())) for each in found))
     figures = {name: sum(each["sparse"][name] for each in found) for name in names}
     return {"cycles": sum(each[_cycles(record)] for each in found), **figures}
+
+
+def layer_errors(record: Record) -> dict[str, float]:
+    """Errors of the estimate of layers with weights, estimate / RTL - 1; strips of a layer are added up."""
+    measured, estimated = (defaultdict[str, float](float) for _ in range(2))
+    for layer in record.facts["layers"]:
+        if layer["macs"] and layer["cycles"]:
+            measured[layer["name"]] += layer["cycles"]
+            estimated[layer["name"]] += layer["estimated_cycles"]
+    return {name: estimated[name] / cycles - 1 for name, cycles in measured.items()}
 
 
 def conv_cycles(record: Record) -> float:

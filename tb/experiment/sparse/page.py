@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tb.experiment.point import Point
 from tb.experiment.records import Book, Figure, Record, combine, speed_up
-from tb.experiment.sparse.layers import conv_cycles, conv_figures, of_layer
+from tb.experiment.sparse.layers import conv_cycles, conv_figures, layer_errors, of_layer
 from tb.experiment.sparse.masks import LAYERS, MASKS
 from tb.experiment.sparse.points import (
     AHEADS,
@@ -81,8 +81,7 @@ def _worst_layer(record: Record) -> float | None:
     """Largest error of the estimate of a convolution or fully connected layer; None of an estimate."""
     if record.estimate_error is None:
         return None
-    layers = [layer for layer in record.facts["layers"] if layer["macs"] and layer["cycles"]]
-    return max(abs(layer["estimated_cycles"] / layer["cycles"] - 1) for layer in layers)
+    return max(map(abs, layer_errors(record).values()))
 
 
 def _done(record: Record) -> float:

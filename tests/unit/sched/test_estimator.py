@@ -181,7 +181,7 @@ def test_a_deadlock_is_an_error() -> None:
 
 def test_a_deadlock_names_four_of_the_units_that_wait() -> None:
     wait = [encode(Opcode.SYNC, wait0_first=3, wait0_count=1), encode(Opcode.END)]
-    program = SimpleNamespace(streams={(core, unit): wait for core in range(2) for unit in Unit})
+    program = SimpleNamespace(rates={}, streams={(core, unit): wait for core in range(2) for unit in Unit})
     named = "core 0 load at 0, core 0 compute at 0, core 0 store at 0, core 1 load at 0"
     with pytest.raises(EstimateError, match=f"deadlock: {named}$"):
         estimate(program, TWO)
@@ -219,7 +219,7 @@ def test_cores_that_store_to_the_same_one_wait_for_each_other() -> None:
         for core, target in enumerate(targets):
             store = encode(Opcode.STORE, pixels=1000, groups=1, lanes=16, to_core=1, core=target)
             streams = {**streams, (core, Unit.STORE): [store, encode(Opcode.END)]}
-        return estimate(SimpleNamespace(streams=streams), TWO, QUICK, EXACT).cycles
+        return estimate(SimpleNamespace(streams=streams, rates={}), TWO, QUICK, EXACT).cycles
 
     assert cycles(1, 0) + 800 < cycles(1, 1) <= cycles(1) + 1000
 

@@ -3,10 +3,12 @@
 A pass takes so many cycles a pixel: the recursion is linear in the long run, and borders of passes cost little, as the
 next one enters while the slowest PEs are not done. So a pass is run on a few stretches of consecutive pixels, and the
 cycles of a pixel are those behind the first quarter of each. All passes and stretches of a layer run side by side.
+Of a tile all is run, or most of it: some rows of a map have fewer zeros than others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +17,18 @@ from estimator.engines.sparse.pairs import pairs
 from estimator.engines.sparse.reads import Reads
 from estimator.engines.sparse.recursion import run_ahead
 
-__all__ = ["PassRates", "pass_cycles", "pass_rates"]
+__all__ = ["PassRates", "pass_cycles", "pass_rates", "tile_rates"]
 
 STRETCH_ITEMS = 192
 """Items of a stretch, about."""
 STRETCH_PIXELS = (12, 48)
 """Pixels of a stretch, least and most."""
+BEFORE = 12
+"""Pixels in front of those of a tile, at most, that are run and do not count."""
+TILE_PIXELS = (16, 64)
+"""Consecutive pixels of a tile that count, least and most."""
+TILE_SAMPLES = 1 << 12
+"""Pixels that count of all passes over all tiles, at most, if the least of each are not more."""
 SAMPLES = 1 << 10
 """Pixels of all stretches of a layer, at least."""
 TOGETHER = 128
@@ -82,22 +90,79 @@ def pass_rates(
         first, end = rows or (0, reads.out[0])
         first, pixels = first * reads.out[1], (end - first) * reads.out[1]
         each = min(-(-samples // (passes * length)), -(-pixels // length) * len(reads.live))
-    number = np.arange(passes * each)
-    of_pass = number // each
-    starts = np.floor(number * _GOLDEN % 1 * pixels).astype(np.int64)
-    rates, depths = (np.empty(number.size) for _ in range(2))
-    for part in np.split(number, np.arange(TOGETHER, number.size, TOGETHER)):
-        chosen = met[of_pass[part]]
-        if reads is None:
-            live = np.ones((part.size, length, items, met.shape[2] * met.shape[3]), bool)
-        else:
-            run = first + (starts[part, None] + np.arange(length)) % pixels
-            live = reads.find(part % len(reads.live), run, places[of_pass[part]])
-        times = run_ahead(pairs(chosen, live), items=items, ahead=ahead, groups=groups)
-        begin = length // 4
-        rates[part] = (times.update[-1] - times.update[begin]) / (length - 1 - begin)
-        depths[part] = (times.update[begin:] - times.accept[items - 1 :: items][begin:]).mean(axis=0)
+    of_pass = np.repeat(np.arange(passes), each)
+    starts = np.floor(np.arange(of_pass.size) * _GOLDEN % 1 * pixels).astype(np.int64)
+    runs = first + (starts[:, None] + np.arange(length)) % pixels
+    rates, depths = _run(met, reads, places, of_pass, runs, length // 4, None, ahead, groups)
     return PassRates(rates.reshape(passes, each).mean(axis=1), depths.reshape(passes, each).mean(axis=1))
+
+
+def tile_rates(
+    met: np.ndarray, reads: Reads, places: np.ndarray, *, ahead: int, groups: int, rows: Sequence[tuple[int, int]]
+) -> np.ndarray:
+    """Cycles from pixel to pixel of each pass over each of some tiles, float[tiles, passes].
+
+    Of tiles that are small all pixels are looked at, of others some.
+
+    Parameters
+    ----------
+    met, reads, places, ahead, groups
+        As of `pass_rates`.
+    rows : sequence of (first, end)
+        Of the output, of each tile; of their columns all.
+    """
+    passes, width = len(met), reads.out[1]
+    first, end = np.array(rows).T
+    pixels = (end - first) * width
+    begin = min(int(pixels.max()) // 3 + 1, BEFORE)
+    least, most = TILE_PIXELS
+    counted = np.minimum(pixels, min(most, max(least, TILE_SAMPLES // (passes * len(rows)))))
+    starts = np.floor(np.arange(len(rows) * passes) * _GOLDEN % 1 * pixels.repeat(passes)).astype(np.int64)
+    length = begin + 1 + int(counted.max())
+    runs = first.repeat(passes)[:, None] * width
+    runs = runs + (starts[:, None] + np.arange(length)) % pixels.repeat(passes)[:, None]
+    of_pass = np.tile(np.arange(passes), len(rows))
+    rates, _ = _run(met, reads, places, of_pass, runs, begin, counted.repeat(passes), ahead, groups)
+    return rates.reshape(len(rows), passes)
+
+
+def _run(
+    met: np.ndarray,
+    reads: Reads | None,
+    places: np.ndarray,
+    of_pass: np.ndarray,
+    runs: np.ndarray,
+    begin: int,
+    counted: np.ndarray | None,
+    ahead: int,
+    groups: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles from pixel to pixel, and from last item to update, float[n] each, of stretches of pixels int[n, length].
+
+    Parameters
+    ----------
+    of_pass : int[n]
+        The pass of each.
+    begin : int
+        Pixels that do not count.
+    counted : int[n], optional
+        How many do; all others without.
+    """
+    rates, depths = (np.empty(len(runs)) for _ in range(2))
+    items = met.shape[1]
+    for first in range(0, len(runs), TOGETHER):
+        part = slice(first, first + TOGETHER)
+        chosen, run = met[of_pass[part]], runs[part]
+        if reads is None:
+            live = np.ones((*run.shape, items, met.shape[2] * met.shape[3]), bool)
+        else:
+            live = reads.find(np.arange(first, first + len(run)) % len(reads.live), run, places[of_pass[part]])
+        times = run_ahead(pairs(chosen, live), items=items, ahead=ahead, groups=groups)
+        many = run.shape[1] - 1 - begin if counted is None else counted[part]
+        ends = np.take_along_axis(times.update, np.broadcast_to(begin + many, len(run))[None], axis=0)[0]
+        rates[part] = (ends - times.update[begin]) / many
+        depths[part] = (times.update[begin:] - times.accept[items - 1 :: items][begin:]).mean(axis=0)
+    return rates, depths
 
 
 def pass_cycles(pixels: int, pixel_cycles: float, weight_rows: int) -> float:

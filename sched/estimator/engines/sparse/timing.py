@@ -14,6 +14,11 @@ __all__ = ["SPARSE"]
 
 ASSUMED_DENSITY = 0.5
 """Share of the activations that are not zero, where nobody knows it."""
+ISSUE_CYCLES = 3
+"""From when a COMPUTE is issued to its first row of weights at the engine (`rtl.core.compute`)."""
+COLLECT_CYCLES = 2
+"""From a pixel's last product to its update, beside a cycle for each group of the collector
+(`estimator.engines.sparse.recursion`)."""
 
 
 class _Sparse(EngineTiming):
@@ -25,26 +30,49 @@ class _Sparse(EngineTiming):
     """
 
     name = "sparse"
-    setup_fields = frozenset({"kernel_h", "kernel_w", "out_w", "skip_acts"})
+    setup_fields = frozenset({"kernel_h", "kernel_w", "out_w", "run_ahead", "skip_acts"})
     valued = True
-    cycles = EngineCycles(start=2.0, drain=16.0, idle=16.0)
+    banked = True
+    cycles = EngineCycles(start=1.0, drain=5.0, idle=4.0)
 
     def passes(self, setup: Fields, fields: Fields) -> tuple[int, Pass]:
         items = setup["kernel_h"] * setup["kernel_w"]
         skips = bool(setup["skip_acts"])
         return fields["blocks"], Pass(
-            fields["out_h"], setup["out_w"], items=items, rounds=fields["rounds"], skips=skips
-        )
+            fields["out_h"], setup["out_w"], items=items, rounds=fields["rounds"], ahead=setup["run_ahead"] + 1,
+            skips=skips,
+        )  # fmt: skip
 
     def pass_cycles(self, core: CoreParams, streamed: Pass) -> int:
-        assert CONTRACT.lists is not None
-        products = streamed.rounds * (ASSUMED_DENSITY if streamed.skips else 1.0)
-        assumed = max(streamed.items, products, core.collector_groups)
-        rows = streamed.items * CONTRACT.weight_rows(core) + CONTRACT.lists.rows(core, streamed.rounds)
-        return ceil(pass_cycles(streamed.pixels, streamed.pixel_cycles or assumed, rows))
+        return ceil(pass_cycles(streamed.pixels, _pixel_cycles(core, streamed), _weight_rows(core, streamed)))
+
+    def last_cycles(self, core: CoreParams, streamed: Pass) -> int:
+        return ceil(streamed.pixels * _pixel_cycles(core, streamed))
+
+    def lead_cycles(self, core: CoreParams, streamed: Pass) -> int:
+        return ISSUE_CYCLES + _weight_rows(core, streamed)
+
+    def ahead_cycles(self, streamed: Pass) -> float:
+        items = streamed.pixels * streamed.items  # of which it takes one a cycle, at most
+        waits = streamed.pixels * streamed.pixel_cycles - items
+        return max(0.0, min(waits, streamed.ahead * streamed.pixel_cycles / max(1, streamed.items)))
+
+    def way_cycles(self, core: CoreParams) -> int:
+        return COLLECT_CYCLES + core.collector_groups
 
     def pass_pixels(self, streamed: Pass) -> int:
         return streamed.pixels * streamed.items
 
 
 SPARSE = _Sparse()
+
+
+def _pixel_cycles(core: CoreParams, streamed: Pass) -> float:
+    products = streamed.rounds * (ASSUMED_DENSITY if streamed.skips else 1.0)
+    return streamed.pixel_cycles or max(streamed.items, products, core.collector_groups)
+
+
+def _weight_rows(core: CoreParams, streamed: Pass) -> int:
+    """Rows of a pass: its masks and lanes, and its lists."""
+    assert CONTRACT.lists is not None
+    return streamed.items * CONTRACT.weight_rows(core) + CONTRACT.lists.rows(core, streamed.rounds)

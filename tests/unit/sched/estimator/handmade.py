@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from estimator import Coefficients, MemoryTiming
+from estimator import Coefficients, MemoryTiming, Unrated
 from rtl.contract.codec import encode
 from rtl.contract.isa import Opcode, Space, TrafficClass, Unit
 from rtl.contract.params import ChipParams, default_chip
@@ -20,7 +20,7 @@ SETUP = encode(Opcode.SETUP, kernel_h=3, kernel_w=3, stride_h=1, stride_w=1, out
 
 
 @dataclass(frozen=True)
-class Handmade:
+class Handmade(Unrated):
     """Streams of core 0; END is added, and to all other streams."""
 
     chip: ChipParams

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from estimator import estimate
+from estimator import Unrated, estimate
 from estimator.network import Network, Transfer
 from estimator.rates import Rates, fair_rates
 from estimator.routes import Route, Routes
@@ -28,7 +28,7 @@ def store(pixels: int = PIXELS, **fields: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Program:
+class Program(Unrated):
     """Streams by core and unit, without END."""
 
     own: dict[tuple[int, Unit], list[bytes]]

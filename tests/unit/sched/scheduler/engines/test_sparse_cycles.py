@@ -122,6 +122,24 @@ def test_activations_say_as_much_as_is_asked_for() -> None:
     assert mean == pytest.approx(channels.mean())
 
 
+def test_computes_have_the_cycles_of_the_rows_that_they_cover() -> None:
+    """Of a map that is empty below; of densities alone all rows have the same."""
+    builder = GraphBuilder(np.random.default_rng(0), (16, 30, 12), 10**9)
+    graph = builder.graph("one", builder.conv("in", 8, (3, 3)))
+    live = np.broadcast_to(np.arange(30)[:, None] < 15, (16, 30, 12))
+    maps = {node.input: live[None] for node in graph.nodes}
+    found = []
+    for known in (Activations("masks", maps), Activations("mean", {name: np.array(0.5) for name in maps})):
+        plan = schedule(graph, CHIP, MemoryTiming(), schedule_kind("layers", sparse=SparseOptions(activations=known)))
+        (launch,) = plan.launches
+        found.append(launch.rates[0])
+    by_rows, by_mean = found
+    assert min(by_rows) == CORE.collector_groups, "there is nothing to multiply"
+    assert max(by_rows) > 2 * min(by_rows)
+    steps = len(set(by_mean))
+    assert by_mean == by_mean[:steps] * (len(by_mean) // steps)
+
+
 @pytest.mark.parametrize("kind", ["layers", "fused", "serial"])
 def test_every_sparse_compute_has_its_rate(kind: str) -> None:
     rng = np.random.default_rng(0)

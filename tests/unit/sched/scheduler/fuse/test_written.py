@@ -194,6 +194,7 @@ def test_strips_are_done_as_written(tiles: int | None, tmp_path: Path) -> None:
     (launch,) = plan.launches
     strips = [part.mapping.split(":")[0] for part in launch.parts]
     assert strips[:4] == ["strip 1 of 2", "strip 1 of 2", "strip 2 of 2", "strip 2 of 2"]
+    assert [part.name for part in launch.parts[:4]] == ["conv0", "conv1", "conv0", "conv1"]
     assert all(f" {tiles or 1} tiles of" in launch.parts[number].mapping for number in (1, 3))
     assert sum(part.macs for part in launch.parts) == sum(node.macs for node in case.graph.nodes)
     run(case, plan, 1)

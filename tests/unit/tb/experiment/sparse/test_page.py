@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tb.experiment.point import Point
 from tb.experiment.records import ESTIMATE, RTL, Book, Record
 from tb.experiment.sparse import SPARSE
-from tb.experiment.sparse.layers import conv_cycles, layers_of
+from tb.experiment.sparse.layers import conv_cycles, layer_errors, layers_of
 from tb.experiment.sparse.points import CONVOLUTIONS, SETS, dense, grid, sparse
 
 CONV, FC = 3_000_000, 1_000_000
@@ -70,6 +72,14 @@ def test_estimates_are_no_measurements() -> None:
     assert "0 missing" in text
     missing = SPARSE.page(book(whole[0]))
     assert "| VGG-16, whole network |  | >= 3.300x | - | - |" in missing
+
+
+def test_strips_of_a_layer_are_one_layer() -> None:
+    """What the estimate gives one of them too much and the next too little is no error of the layer."""
+    made = record(sparse("vgg16"))
+    strip = {**made.facts["layers"][0], "cycles": 1000}
+    strips = [{**strip, "estimated_cycles": estimated} for estimated in (1300, 740)]
+    assert layer_errors(replace(made, facts={**made.facts, "layers": strips})) == {"conv": pytest.approx(0.02)}
 
 
 def test_layers_are_kept_apart_where_their_cycles_are_known() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimator.engines.sparse.pairs import met_weights, pairs
-from estimator.engines.sparse.rates import pass_cycles, pass_rates
+from estimator.engines.sparse.rates import pass_cycles, pass_rates, tile_rates
 from estimator.engines.sparse.reads import Reads, drawn, in_words
 from estimator.engines.sparse.recursion import run_ahead
 from rtl.contract.params import CoreParams
@@ -63,6 +63,22 @@ def test_rows_are_those_that_are_asked_for() -> None:
     )
     assert below == len(TAPS)  # an item takes a cycle at least
     assert above > 3 * below
+
+
+@pytest.mark.parametrize(("rows", "error"), [((3, 6), 0.03), ((0, 17), 0.1)], ids=["all pixels", "some pixels"])
+def test_tiles_take_what_the_recursion_says_of_theirs(rows: tuple[int, int], error: float) -> None:
+    """The map becomes denser from row to row."""
+    met, live = _layer(1, 0.5, 0.5)
+    live = live & (np.random.default_rng(1).random(live.shape) < np.linspace(0.2, 1, SIZE)[:, None])
+    reads = _reads(live[None])
+    tiles = [rows, (18, 20)]
+    found = tile_rates(met, reads, PLACES, ahead=4, groups=4, rows=tiles)
+    for (first, end), rates in zip(tiles, found, strict=True):
+        pixels = np.tile(np.arange(first * SIZE, end * SIZE), (PASSES, 1))
+        products = [pairs(met[[n]], reads.find(np.zeros(1, int), pixels[[n]], PLACES[[n]])) for n in range(PASSES)]
+        times = run_ahead(np.concatenate(products), items=len(TAPS), ahead=4, groups=4)
+        assert pixels.shape[1] * rates.sum() == pytest.approx(float(times.update[-1, 0]), rel=error)
+    assert found[1].mean() > 1.3 * found[0].mean()
 
 
 def test_without_zeros_all_weights_count_and_nothing_is_sampled() -> None:

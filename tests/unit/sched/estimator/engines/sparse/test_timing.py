@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 from estimator import estimate
 from estimator.engines.sparse.timing import ASSUMED_DENSITY
+from estimator.instructions import Rates
 from rtl.contract.codec import encode
 from rtl.contract.isa import Engine, Opcode
 from rtl.contract.params import CoreParams, default_chip
@@ -20,15 +23,23 @@ ROWS = 8 * ITEMS + 1 + 4 * ROUNDS
 
 @dataclass(frozen=True)
 class _Rated(Handmade):
-    rates: dict[int, list[float]] | None = None
+    known: tuple[float, ...] = ()
+
+    @property
+    def rates(self) -> Rates:
+        return {0: self.known}
 
 
-def _streamed(*rates: float, out_h: int = 6, skips: int = 1) -> float:
-    """Cycles of two COMPUTEs of two passes each."""
+def _done(*rates: float, out_h: int = 6, skips: int = 1) -> dict[str, float]:
+    """Cycles of two COMPUTEs of two passes each, by what is done."""
     setup = encode(Opcode.SETUP, engine=Engine.SPARSE, kernel_h=3, kernel_w=3, out_w=10, in_w=12, skip_acts=skips)
     words = (setup, *(compute(out_h=out_h, rounds=ROUNDS) for _ in range(2)))
-    program = _Rated(CHIP, compute=words, rates={0: list(rates)})
-    return estimate(program, CHIP, QUICK, EXACT).compute["stream"]
+    program = _Rated(CHIP, compute=words, known=rates)
+    return estimate(program, CHIP, QUICK, EXACT).compute
+
+
+def _streamed(*rates: float, skips: int = 1) -> float:
+    return _done(*rates, skips=skips)["stream"]
 
 
 def test_each_compute_has_the_rate_that_comes_with_it() -> None:
@@ -38,7 +49,11 @@ def test_each_compute_has_the_rate_that_comes_with_it() -> None:
 
 
 def test_passes_of_few_pixels_wait_for_weights() -> None:
-    assert _streamed(20.0, 20.0, out_h=1) == 4 * (ROWS + 1)
+    """Each for its own rows, and the last one is over with its pixels."""
+    done = _done(20.0, 20.0, out_h=1)
+    assert done["stream"] + done["overhead"] == pytest.approx(4 * ROWS + 10 * 20, abs=4 * 3)
+    many = _done(20.0, 20.0)
+    assert many["overhead"] == pytest.approx(ROWS, abs=8), "others come while pixels stream"
 
 
 def test_a_program_without_rates_has_an_assumed_density() -> None:

@@ -385,7 +385,8 @@ class Network:
         outputs = transfer.route.after[channel]
         free, node_behind = self.free, self.node_behind
         finish = max(now + length, come)
-        if len(outputs) > 1:
+        several = len(outputs) > 1
+        if several:
             if not self._has(channel, outputs, length, now):
                 return
         else:

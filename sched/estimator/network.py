@@ -385,12 +385,11 @@ class Network:
         outputs = transfer.route.after[channel]
         free, node_behind = self.free, self.node_behind
         finish = max(now + length, come)
-        several = len(outputs) > 1
-        if several:
+        *others, output = outputs
+        if others:
             if not self._has(channel, outputs, length, now):
                 return
         else:
-            output = outputs[0]
             claim = self.claim[output]
             if claim not in (NONE, channel):
                 self.line[output].append(channel)

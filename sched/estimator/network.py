@@ -1,9 +1,9 @@
 """The network as packets: which of them each link carries when, and what waits for what.
 
 A packet starts at a router as the hardware's does (`rtl.noc.allocator`): once all outputs that it takes are free and
-the buffers behind them have room; until then it claims them, and waits for them in turn with others. From there on a
-start says all: when the packet will have left each link, and its buffer. So time is spent on packets where they start,
-not on flits or cycles.
+the buffers behind them have room; until then it claims them, and waits for them in turn with others. A start says all
+that follows: when the packet will have left each link, and its buffer. So time is spent where packets start, not on
+flits or cycles.
 
 Routers take no time here: the timeline adds that of the way, which is the same for all packets that nothing holds.
 """
@@ -22,6 +22,9 @@ __all__ = ["Network", "Source", "Transfer"]
 EPSILON = 1e-6
 RECEIVED = 8
 """Flits of requests that a memory node holds when it takes no more (`rtl.noc.port`)."""
+STRADDLES = 0.5
+"""Share of a packet to one node for which there is room where it starts: it leaves flit by flit, and lies in two
+buffers while it waits, in the mean half in each."""
 NONE = -1
 
 
@@ -279,12 +282,16 @@ class Network:
                     self._turn(source)
                 assert source.sender is not None
                 transfer, length = source.sender, source.length
-                start = max(source.next, transfer.ready, self.free[entry])
+                start = self.free[entry]
+                if source.next > start:
+                    start = source.next
+                if transfer.ready > start:
+                    start = transfer.ready
             if start > now:
                 source.waits = True
                 self.at(start, self._send, source, start)
                 return
-            fits = self._fits(entry, length, now)
+            fits = self._fits(entry, length * STRADDLES, now)
             if fits < 0:
                 source.waits = True
                 self.crowded[entry] = entry
@@ -292,11 +299,15 @@ class Network:
             last = True
             if request:
                 source.requests.popleft()
-                finish = max(now + length, fits)
+                finish = now + length
+                if fits > finish:
+                    finish = fits
             else:
                 source.left -= 1
                 last = source.left == 0
-                finish = max(self._delivered(source, transfer, length, last, now), fits)
+                finish = self._delivered(source, transfer, length, last, now)
+                if fits > finish:
+                    finish = fits
                 if last:
                     source.sender = None
                 if source.kept:
@@ -328,6 +339,10 @@ class Network:
     def _share(self, memory: Source, reads: float, writes: float, now: float) -> None:
         """A memory has more flits to read or to write; those of both kinds take turns. Says when it is done with
         either, in what is free when."""
+        if not writes and not memory.writes:  # all that was to be read has been read
+            memory.reads, memory.shared = reads, now
+            self.free[memory.entry] = now + reads * self.alone
+            return
         elapsed, each = now - memory.shared, self.alone + self.both
         memory.shared = now
         together = min(memory.reads, memory.writes, elapsed / each)
@@ -346,11 +361,14 @@ class Network:
 
     def _fits(self, channel: int, length: float, now: float) -> float:
         """When the buffer behind a channel has room for so many flits; -1 if that is not known."""
-        leaving, room = self.leaving[channel], self.room[channel]
+        room = self.room[channel]
+        length -= EPSILON
+        if room >= length:
+            return now
+        leaving = self.leaving[channel]
         while leaving and leaving[0][0] <= now:
             room += leaving.popleft()[1]
         self.room[channel] = room
-        length -= EPSILON
         if room >= length:
             return now
         for time, flits in leaving:
@@ -384,14 +402,16 @@ class Network:
         transfer, length, last, come = buffer[0]
         outputs = transfer.route.after[channel]
         free, node_behind = self.free, self.node_behind
-        finish = max(now + length, come)
-        *others, output = outputs
-        if others:
+        finish = now + length
+        if come > finish:
+            finish = come
+        output = outputs[-1]
+        if len(outputs) > 1:
             if not self._has(channel, outputs, length, now):
                 return
         else:
             claim = self.claim[output]
-            if claim not in (NONE, channel):
+            if claim != NONE and claim != channel:
                 self.line[output].append(channel)
                 return
             if free[output] > now:
@@ -400,12 +420,13 @@ class Network:
                 return
             node = node_behind[output]
             if node < 0:
-                fits = self._fits(output, length, now)
+                fits = self._fits(output, length * STRADDLES, now)
                 if fits < 0:
                     self.claim[output] = channel
                     self.crowded[output] = channel
                     return
-                finish = max(finish, fits)
+                if fits > finish:
+                    finish = fits
             elif node >= self.n_cores:
                 memory = self.sources[node]
                 if memory.kept and (transfer.asks is None or len(memory.kept) >= self.kept):
@@ -414,7 +435,8 @@ class Network:
                     return
                 if transfer.asks is None:
                     self._share(memory, 0.0, length, now)
-                    finish = max(finish, free[output])
+                    if free[output] > finish:
+                        finish = free[output]
         pace = (finish - now) / length
         for output in outputs:
             if free[output ^ 1] > now:

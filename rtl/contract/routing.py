@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rtl.contract.params import ChipParams, Direction
 
 __all__ = [
+    "CLAIM_ORDER",
     "OPPOSITE",
     "Link",
     "hops",
@@ -27,6 +28,8 @@ __all__ = [
     "reach_masks",
 ]
 
+CLAIM_ORDER = (Direction.EAST, Direction.WEST, Direction.NORTH, Direction.SOUTH, Direction.LOCAL)
+"""Order in which a packet claims outputs of a router (`rtl.noc.router`)."""
 OPPOSITE = {
     Direction.NORTH: Direction.SOUTH,
     Direction.SOUTH: Direction.NORTH,

@@ -25,10 +25,9 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import combinations, pairwise
 
 from rtl.contract.params import ChipParams, Direction
-from rtl.contract.routing import OPPOSITE, Link, neighbour, node_port, reach_masks
+from rtl.contract.routing import CLAIM_ORDER, OPPOSITE, Link, neighbour, node_port, reach_masks
 from rtl.noc.flit import MessageClass, virtual_channel
 from rtl.noc.port import merges_channels
-from rtl.noc.router import CLAIM_ORDER
 
 __all__ = ["TRAFFIC", "WAITS", "Buffer", "Dependency", "Entry", "Merge", "Network", "Traffic", "Wait", "cycle"]
 

@@ -12,13 +12,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl.contract.params import ChipParams, Direction
 from rtl.contract.regs import COUNTER_BITS, RouterCounter, RouterEvent
+from rtl.contract.routing import CLAIM_ORDER
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS, InputBuffer
 from rtl.noc.flit import flit_layout, link_signature
 
 __all__ = ["Router"]
-
-CLAIM_ORDER = (Direction.EAST, Direction.WEST, Direction.NORTH, Direction.SOUTH, Direction.LOCAL)
 
 
 class Router(wiring.Component):

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
 
 import numpy as np
 
 from estimator.coefficients import Coefficients
 from estimator.engines import setup_fields, timing_of
-from estimator.transfers import bursts, store_cycles
+from estimator.transfers import bursts, packet_flits, store_cycles
 from rtl.contract import isa
 from rtl.contract.codec import decode, fields_of, store_cores
 from rtl.contract.engines import ENGINES
@@ -193,6 +192,8 @@ class Store(Instruction):
     Attributes
     ----------
     flits : int
+    packet : float
+        Flits of a packet, in the mean.
     nbytes : int
     traffic : str
     memory : int or None
@@ -204,6 +205,7 @@ class Store(Instruction):
     """
 
     flits: int
+    packet: float
     nbytes: int
     traffic: str
     memory: int | None
@@ -351,7 +353,7 @@ class Instructions:
             cycles=self.c.load_issue + self.chip.request_flits,
             fence=False,
             flits=flits,
-            packet=fields["run_flits"] / ceil(fields["run_flits"] / self.chip.max_packet_flits),
+            packet=packet_flits(self.chip, fields["run_flits"]),
             gaps=self.c.burst_gap * bursts(self.chip, fields) if self.c.burst_gap else 0.0,
             nbytes=flits * self.chip.link_bytes,
             traffic=TrafficClass(fields["traffic"]).name.lower(),
@@ -371,6 +373,7 @@ class Instructions:
             cycles=store_cycles(flits, (pool["kernel_h"], pool["kernel_w"]) if fields["pooled"] else None),
             fence=False,
             flits=flits,
+            packet=packet_flits(self.chip, fields["pixels"]),
             nbytes=flits * fields["lanes"],
             traffic=TrafficClass(fields["traffic"]).name.lower(),
             memory=None if fields["to_core"] else fields["memory"],

@@ -1,63 +1,54 @@
-"""Ways through the network: the links of a unicast or of a multicast tree, and how far two of them are the same.
+"""Ways through the network: the links of a unicast or of a multicast tree, and what a packet takes behind each.
 
-A link is an output of a router, or the one by which a node sends into its own router. Behind each lies a buffer of
-`vc_depth` flits for each virtual channel, but behind the one into a node, which takes whatever comes.
+A link is an output of a router, or the one by which a node sends into its own router. Each has a channel for either
+plane, requests and responses; behind each channel lies a buffer of `vc_depth` flits, but behind one into a node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
 
 from rtl.contract.params import ChipParams
-from rtl.contract.routing import Link, links, path
+from rtl.contract.routing import CLAIM_ORDER, Link, links, node_port, path
 
 __all__ = ["Route", "Routes", "bits"]
 
-
 @dataclass(frozen=True, eq=False)
 class Route:
-    """A way, or what is left of one behind the place where another way parts from it.
+    """A way.
 
     Attributes
     ----------
-    index : int
-        Its number.
-    plane : int
-        Message class: packets of one wait in the same buffers.
     links : tuple of int
-        Each behind the one that leads to it.
-    before : dict of int to int
-        For each link, bit mask of those that lead to it.
+        All of them, each behind the one that leads to it.
+    after : dict of int to tuple of int
+        For each channel with a router behind it, those that a packet takes there, in the order in which it claims them.
+    several : bool
+        It leads to several nodes.
     memory : int
         Memory node whose bandwidth it takes; -1 for none.
     writes : bool
         It takes it by writing.
     """
 
-    index: int
-    plane: int
     links: tuple[int, ...]
-    before: dict[int, int]
+    after: Mapping[int, tuple[int, ...]]
+    several: bool
     memory: int = -1
     writes: bool = False
-    ends: tuple[tuple[int, int], ...] = ()
-    """Of each core that it leads to, the bit mask of the links to it; none of what is left of a way."""
-
-    @cached_property
-    def mask(self) -> int:
-        """Bit mask of the links."""
-        return sum(1 << link for link in self.links)
-
-    @cached_property
-    def in_order(self) -> list[int]:
-        """Links by how many lead to them."""
-        return sorted(self.links, key=lambda link: (self.before[link].bit_count(), link))
 
 
 class Routes:
-    """All ways on a chip that were asked for."""
+    """All ways on a chip that were asked for.
+
+    Attributes
+    ----------
+    n_channels : int
+        Channel ``2 * link + plane`` is that of a link for a plane.
+    node_behind : list of int
+        Node that each channel leads to; -1 if it leads to a router.
+    """
 
     REQUEST, RESPONSE = 0, 1
 
@@ -66,8 +57,11 @@ class Routes:
         self.outputs = links(chip)
         self._number = {link: number for number, link in enumerate(self.outputs)}
         self.n_links = len(self.outputs) + chip.n_nodes
-        self._known: dict[tuple[int, ...], Route] = {}
-        self._all: list[Route] = []
+        self.n_channels = 2 * self.n_links
+        nodes = {node_port(chip, node): node for node in range(chip.n_nodes)}
+        behind = [*(nodes.get(link, -1) for link in self.outputs), *[-1] * chip.n_nodes]
+        self.node_behind = [node for node in behind for _ in range(2)]
+        self._known: dict[tuple[int, int, int], Route] = {}
 
     def loads(self, memory: int, cores: int) -> Route:
         """From a memory node to the cores of a mask."""
@@ -88,27 +82,33 @@ class Routes:
             )
         return route
 
+    def requests(self, core: int, memory: int) -> Route:
+        """From a core to a memory node, of whose bandwidth it takes nothing."""
+        key = 2, core, memory
+        route = self._known.get(key)
+        if route is None:
+            route = self._known[key] = self._make(core, [self.chip.memory_node_id(memory)], self.REQUEST)
+        return route
+
     def sends(self, core: int, cores: int) -> Route:
         """From a core to the cores of a mask."""
-        key = 2, core, cores
+        key = 3, core, cores
         route = self._known.get(key)
         if route is None:
             route = self._known[key] = self._make(core, bits(cores), self.REQUEST)
         return route
 
-    def without(self, route: Route, passed: int) -> Route:
-        """What is left of a way without the links of a mask."""
-        key = 3, route.index, route.mask & passed
-        if not key[2]:
-            return route
-        left = self._known.get(key)
-        if left is None:
-            own = tuple(link for link in route.links if not passed >> link & 1)
-            mask = sum(1 << link for link in own)
-            left = Route(len(self._all), route.plane, own, {link: route.before[link] & mask for link in own})
-            self._all.append(left)
-            self._known[key] = left
-        return left
+    def entry(self, node: int, plane: int) -> int:
+        """Channel by which a node sends into its router."""
+        return 2 * (len(self.outputs) + node) + plane
+
+    def exit(self, node: int, plane: int) -> int:
+        """Channel by which a router sends to a node."""
+        return self.channel(node_port(self.chip, node), plane)
+
+    def channel(self, link: Link, plane: int) -> int:
+        """Channel of a router's output."""
+        return 2 * self._number[link] + plane
 
     def loads_of_links(self, carried: Mapping[Route, int]) -> dict[Link, int]:
         """Flits that leave by each output of a router, of those that go each way."""
@@ -123,22 +123,24 @@ class Routes:
         return self.outputs[number] if number < len(self.outputs) else None
 
     def _make(self, source: int, dests: Iterable[int], plane: int, memory: int = -1, *, writes: bool = False) -> Route:
-        first = len(self.outputs) + source
-        before = {first: 0}
-        ends = []
+        entry = self.entry(source, plane)
+        links = {entry // 2: None}
+        after: dict[int, set[int]] = {}
+        dests = tuple(dests)
         for dest in dests:
-            so_far = 1 << first
+            channel = entry
             for output in path(self.chip, source, dest):
-                number = self._number[output]
-                before[number] = so_far
-                so_far |= 1 << number
-            ends.append((dest, so_far))
-        route = Route(len(self._all), plane, tuple(before), before, memory, writes, tuple(ends))
-        self._all.append(route)
-        return route
+                onward = self.channel(output, plane)
+                after.setdefault(channel, set()).add(onward)
+                links.setdefault(onward // 2)
+                channel = onward
+        ordered = {channel: tuple(sorted(onward, key=self._claimed)) for channel, onward in after.items()}
+        return Route(tuple(links), ordered, len(dests) > 1, memory, writes)
+
+    def _claimed(self, channel: int) -> int:
+        return CLAIM_ORDER.index(self.outputs[channel // 2].port)
 
 
-@cache
 def bits(mask: int) -> tuple[int, ...]:
     """Numbers of the bits that are set."""
     out = []

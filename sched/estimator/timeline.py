@@ -6,7 +6,7 @@ between events nothing is computed, so the time taken depends on the number of i
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,9 +19,9 @@ from estimator.coefficients import Coefficients
 from estimator.engines import TIMINGS
 from estimator.instructions import Compute, Instruction, Load, Marking, Setting, Signals, Store, Tokens
 from estimator.network import Network, Transfer
-from estimator.rates import Rates
 from estimator.routes import Route, Routes
 from estimator.timing import MemoryTiming
+from estimator.transfers import packet_flits
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, TrafficClass, Unit
 from rtl.contract.marks import Mark, ends_of
 from rtl.contract.params import ChipParams
@@ -159,20 +159,16 @@ class Timeline:
         self.now = 0.0
         self.last_end = inf
         capacity = memory.rate(chip.link_bytes) / chip.link_bytes
-        self.routes, rates = _network(chip, capacity)
-        self.network = Network(self.routes, self.at, rates)
+        self.routes = _routes(chip)
+        self.network = Network(self.routes, self.at, capacity)
         self.capacity = capacity
         self.fetching = [0.0] * chip.n_cores
         """Time at which each core may ask for a block of instructions."""
         self.fetch_end = 0.0
         """Time at which all instructions that were asked for are there, also those behind an END: no launch is over
         before."""
-        self.leaving = [0.0] * chip.n_cores
-        """Time at which it may ask for anything."""
         self.read_flits = max(1, INSTRUCTION_BYTES // chip.link_bytes)
         """Flits of an instruction, and of a request."""
-        self.kept: list[deque[tuple[Transfer, bool]]] = [deque() for _ in chip.memory_nodes]
-        """Requests in front of each memory node, and whether they are for instructions."""
         self.carried: defaultdict[Route, int] = defaultdict(int)
         """Flits of reads and of STOREs that go each way."""
         self.requests: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -232,7 +228,7 @@ class Timeline:
             if route.memory >= 0:
                 moved[route.memory] += flits
         for core, node in self.requests:
-            self.carried[self.routes.stores(core, node)] += self.read_flits * self.requests[core, node]
+            self.carried[self.routes.requests(core, node)] += self.read_flits * self.requests[core, node]
         link_flits = self.routes.loads_of_links(self.carried)
         busy = tuple(flits / self.capacity / cycles for flits in moved)
         marks = {core: tuple(some[number] for number in sorted(some)) for core, some in sorted(self.marks.items())}
@@ -258,11 +254,11 @@ class Timeline:
             self.bytes["program"] += nbytes
             flits = nbytes // self.chip.link_bytes
             asks = max(self.now, self.fetching[unit.core])
-            self.leaving[unit.core] = asks + self.read_flits
             self.fetching[unit.core] = asks + self.read_flits + FETCH_GAP
             route = self.routes.loads(unit.home, 1 << unit.core)
             self.carried[route] += flits
-            self.request(unit, unit.home, Transfer(route, flits, begun=begun, packet=flits), asks, program=True)
+            block = Transfer(route, flits, begun=begun, packet=packet_flits(self.chip, flits))
+            self.request(unit, unit.home, block, asks, program=True)
 
     def fetched(self, unit: UnitState) -> None:
         if unit.index >= unit.arrived:
@@ -278,36 +274,14 @@ class Timeline:
 
     def request(self, unit: UnitState, node: int, transfer: Transfer, asks: float, *, program: bool = False) -> None:
         """Ask a memory node for what it is to send."""
-        self.requests[unit.core, node] += 1
-        way = self.c.request_latency + self.way[unit.core][node]
-        self.at(asks + way, self.read, node, transfer, program)
-
-    def read(self, node: int, transfer: Transfer, program: bool) -> None:
-        """A request has come to a memory node; it waits behind LOADs for which the node has no room."""
-        kept = self.kept[node]
-        if kept or not (program or self.network.takes(self.chip.n_cores + node)):
-            kept.append((transfer, program))
-            if len(kept) == 1:
-                self.network.tell_progress(self.chip.n_cores + node, lambda: self.at(self.now, self.admit, node))
-        else:
-            self.accept(node, transfer, program)
-
-    def admit(self, node: int) -> None:
-        """There may be room for requests that wait."""
-        kept, number = self.kept[node], self.chip.n_cores + node
-        while kept and (kept[0][1] or self.network.takes(number)):
-            self.accept(node, *kept.popleft())
-        if not kept:
-            self.network.tell_progress(number, None)
-
-    def accept(self, node: int, transfer: Transfer, program: bool) -> None:
-        """A memory node takes a request."""
-        transfer.ready = self.now + self.c.read_latency + self.memory.latency_cycles
-        number = self.chip.n_cores + node
-        if program:
-            self.network.send_soon(number, transfer, self.now)
-        else:
-            self.network.send(number, transfer, self.now)
+        core = unit.core
+        self.requests[core, node] += 1
+        transfer.program = program
+        transfer.delay = self.c.read_latency + self.memory.latency_cycles
+        # The network takes no time for the way; who is nearer comes first.
+        comes = asks + self.c.request_latency + self.way[core][node]
+        request = Transfer(self.routes.requests(core, node), self.read_flits, asks=transfer)
+        self.at(comes, self.network.request, core, request, comes)
 
     # --- units --------------------------------------------------------------------------------------------------
 
@@ -451,12 +425,10 @@ class Timeline:
         asked = self.chip.outstanding_bursts * instruction.packet
         limit = asked / (BURST_CYCLES + self.memory.latency_cycles + instruction.packet)
         transfer = Transfer(
-            route, instruction.flits + instruction.gaps, min(1.0, limit), arrived=done, cores=instruction.cores,
+            route, instruction.flits + instruction.gaps, min(1.0, limit), arrived=done,
             packet=instruction.packet,
         )  # fmt: skip
-        asks = max(self.now, self.leaving[unit.core])
-        self.leaving[unit.core] = asks + self.read_flits
-        self.request(unit, instruction.memory, transfer, asks)
+        self.request(unit, instruction.memory, transfer, max(self.now, self.fetching[unit.core] - FETCH_GAP))
 
     def execute_store(self, unit: UnitState, instruction: Store) -> None:
         """Prepared beside the drain of the STORE before; the unit goes on when this one begins to drain."""
@@ -478,10 +450,9 @@ class Timeline:
         transfer = Transfer(
             self.routes.sends(unit.core, instruction.cores), instruction.flits, rate,
             earliest=self.now + instruction.cycles,
-            sent=lambda when: self.at(when, self.stored, unit, instruction),
+            sent=lambda when: self.at(when, self.stored, unit, instruction), packet=instruction.packet,
         )  # fmt: skip
         if instruction.memory is None:
-            transfer.cores = instruction.cores
             transfer.arrived = self.delivery(unit, instruction)
         else:
             transfer.route = self.routes.stores(unit.core, instruction.memory)
@@ -513,7 +484,6 @@ class Timeline:
 
 
 @lru_cache(maxsize=8)
-def _network(chip: ChipParams, bandwidth: float) -> tuple[Routes, Rates]:
-    """Ways on a chip, and rates on them, that were found before."""
-    routes = Routes(chip)
-    return routes, Rates(routes, bandwidth)
+def _routes(chip: ChipParams) -> Routes:
+    """Ways on a chip that were found before."""
+    return Routes(chip)

@@ -98,8 +98,11 @@ class TracedTimeline(Timeline):
 
     def request(self, unit: UnitState, node: int, transfer: Transfer, asks: float, *, program: bool = False) -> None:
         number = None if program else unit.index - 1
+        load = None if number is None else unit.program[number]
+        assert load is None or isinstance(load, Load)
         begun, done = transfer.begun, transfer.arrived
-        left, first = (1 << unit.core) if program else transfer.cores, self.now
+        left = (1 << unit.core) if load is None else load.cores
+        first = last = self.now
 
         def begins(when: float) -> None:
             nonlocal first
@@ -108,19 +111,16 @@ class TracedTimeline(Timeline):
                 begun(when)
 
         def told(when: float, cores: int) -> None:
-            nonlocal left
-            way = 0.0
+            nonlocal left, last
+            left, last = left & ~cores, max(last, when)
             if number is not None:
-                load = unit.program[number]
-                assert isinstance(load, Load)
                 assert done is not None
-                self.source, way = (unit.core, Unit.LOAD, number), load.way
+                self.source = unit.core, Unit.LOAD, number
                 done(when, cores)
-            left &= ~cores if cores else 0
             if not left:
-                self.trace.served(node, unit.core, number, first, when)
-                if number is not None:
-                    self.at(when + way, self.tell_end, unit, number)
+                self.at(last, self.trace.served, node, unit.core, number, first, last)
+                if load is not None:
+                    self.at(last + load.way, self.tell_end, unit, number)
 
         transfer.begun, transfer.arrived = begins, told
         super().request(unit, node, transfer, asks, program=program)

@@ -6,7 +6,7 @@ from math import ceil
 
 from rtl.contract.params import AXI_PAGE_BYTES, ChipParams
 
-__all__ = ["bursts", "store_cycles"]
+__all__ = ["bursts", "packet_flits", "store_cycles"]
 
 Fields = dict[str, int]
 
@@ -14,6 +14,11 @@ Fields = dict[str, int]
 def store_cycles(pixels: int, pool: tuple[int, int] | None = None) -> int:
     """Cycles in which so many output pixels drain: an accumulator entry each, or all of a pool's window."""
     return pixels * (pool[0] * pool[1] if pool else 1)
+
+
+def packet_flits(chip: ChipParams, flits: int) -> float:
+    """Flits of the packets into which so many are cut, in the mean, if none ends at a page."""
+    return flits / max(1, ceil(flits / chip.max_packet_flits))
 
 
 def bursts(chip: ChipParams, fields: Fields) -> int:

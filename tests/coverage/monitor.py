@@ -10,8 +10,7 @@ from itertools import product
 from amaranth.utils import ceil_log2
 
 from rtl.contract.params import ChipParams, Direction
-from rtl.contract.routing import OPPOSITE, node_port, path
-from rtl.noc.router import CLAIM_ORDER
+from rtl.contract.routing import CLAIM_ORDER, OPPOSITE, node_port, path
 
 __all__ = ["MONITOR", "OCCUPANCY", "bin_lines", "legal_turns", "monitor_verilog"]
 

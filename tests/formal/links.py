@@ -14,9 +14,10 @@ from unittest.mock import patch
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from rtl.contract.params import ChipParams, Direction
+from rtl.contract.routing import CLAIM_ORDER
 from rtl.noc.allocator import Allocator
 from rtl.noc.buffer import N_PORTS, InputBuffer
-from rtl.noc.router import CLAIM_ORDER, Router
+from rtl.noc.router import Router
 from tests.formal.harness import Harness, Inside
 from tests.formal.prover import Bug, Proof
 from tests.unit.rtl.noc.noc_models import small_chip

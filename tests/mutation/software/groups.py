@@ -46,7 +46,7 @@ _LAYOUT, _TOKENS = "sched/scheduler/plan/layout.py", "sched/scheduler/map/tokens
 _TRANSFERS, _TIMELINE = "sched/estimator/transfers.py", "sched/estimator/timeline.py"
 _TRACE, _ACTIVITY = "sched/estimator/trace.py", "rtl/contract/activity.py"
 _NETWORK, _COEFFICIENTS = "sched/estimator/network.py", "sched/estimator/coefficients.py"
-_RATES, _ROUTES = "sched/estimator/rates.py", "sched/estimator/routes.py"
+_ROUTES = "sched/estimator/routes.py"
 _E_ENGINE, _E_ARRAY = "sched/estimator/engines/engine.py", "sched/estimator/engines/array.py"
 _E_TAP, _E_SWITCH = "sched/estimator/engines/tap.py", "sched/estimator/engines/switch.py"
 _ESTIMATES, _KINDS = "sched/estimator/estimates.py", "sched/estimator/instructions.py"
@@ -556,39 +556,33 @@ _ESTIMATOR_FAULTS = (
     ),
     Seeded(_TRANSFERS, "pooled stores read every entry once", "pixels * (pool[0] * pool[1] if pool else 1)", "pixels"),
     Seeded(_TRANSFERS, "bursts do not stop at 4 KB", "head = min(left, page - start % page)", "head = left"),
-    Seeded(_RATES, "links carry anything", "1.0 if links else bandwidth", "1e9 if links else bandwidth"),
-    Seeded(_RATES, "a memory carries anything", "1.0 if links else bandwidth", "1.0 if links else 1e9"),
-    Seeded(
-        _RATES,
-        "the most crowded links are left out",
-        "users & other == users != other",
-        "users & other == other != users",
-    ),
-    Seeded(_NETWORK, "others keep what they had", "wider |= transfer.shares", "wider |= 0"),
-    Seeded(_RATES, "what is in the way is at the end of it", "in route.in_order:", "in route.in_order[::-1]:"),
+    Seeded(_NETWORK, "links carry anything", "free[output] = finish\n", "free[output] = now\n"),
+    Seeded(_NETWORK, "a memory carries anything", "max(0.0, 2 / bandwidth - self.alone)", "0.0"),
+    Seeded(_NETWORK, "a buffer has room for anything", "self.room[output] -= length", "pass"),
+    Seeded(_NETWORK, "the last to wait is the first", "line.popleft()", "line.pop()"),
     Seeded(
         _NETWORK,
-        "what fits into the buffers still holds up its source",
-        "return flits - last.room",
-        "return flits",
+        "a multicast starts without room",
+        "if when <= now and self.node_behind[output] < 0:",
+        "if False:",
     ),
     Seeded(
         _NETWORK,
-        "ways never part",
-        "own = (transfer.route.before[held] | 1 << held) & ~other.route.mask",
-        "own = 0",
+        "slow packets hold up the other plane",
+        "        if pace >= 2:\n",
+        "        if False:\n",
     ),
     Seeded(
         _NETWORK,
-        "a multicast comes everywhere at the same time",
-        "if not links >> held & 1:",
+        "a memory node takes any number of requests",
+        "if source.kept or not (transfer.program or self._takes(source)):",
         "if False:",
     ),
     Seeded(
         _NETWORK,
         "instructions wait behind all data",
-        "if transfer.to_send <= flits + EPSILON:",
-        "if True:",
+        "        if transfer.program:\n",
+        "        if False:\n",
     ),
     Seeded(_ROUTES, "links of other ways are counted", "flits[link] += count", "flits[link] += 1"),
     Seeded(
@@ -623,9 +617,7 @@ _ESTIMATOR_FAULTS = (
     ),
     Seeded(_KINDS, "pages never end a burst", "timed |= PLACED", "pass"),
     Seeded(_E_TAP, "windows cost nothing else", '"stride_w", "out_w", "window"', '"stride_w", "out_w"'),
-    Seeded(
-        _TRACE, "the way of a LOAD's last flit is forgotten", "Unit.LOAD, number), load.way", "Unit.LOAD, number), 0.0"
-    ),
+    Seeded(_TRACE, "the way of a LOAD's last flit is forgotten", "last + load.way", "last"),
     Seeded(_TRACE, "a COMPUTE ends when it begins", "max(self.now, unit.free)", "self.now"),
     Seeded(_ACTIVITY, "writes are no traffic", "count + self.write_bytes[name]", "count"),
     Seeded(
@@ -775,7 +767,6 @@ GROUPS: dict[str, Group] = {
             _TRANSFERS,
             _TIMELINE,
             _NETWORK,
-            _RATES,
             _ROUTES,
             _ESTIMATES,
             _KINDS,
@@ -784,7 +775,6 @@ GROUPS: dict[str, Group] = {
         ),
         (
             *(f"tests/unit/sched/estimator/engines/test_{part}.py" for part in ("array", "tap", "registry")),
-            "tests/unit/sched/estimator/test_rates.py",
             "tests/unit/sched/estimator/test_transfers.py",
             "tests/unit/sched/estimator/test_network.py",
             "tests/unit/sched/estimator/test_trace.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ FULL = CoreParams(64, 64, acc_entries=256, engines=("tap", "sparse"))
 """PEs of 16 positions, with lists of 96."""
 
 
-def bid(
+def task_of(
     shape: tuple[int, int, int] = (24, 9, 9),
     kernel: tuple[int, int] = (3, 3),
     kept: float = 1.0,
@@ -40,12 +41,13 @@ def bid(
     *,
     folded: bool = False,
     chip: ChipParams = CHIP,
-) -> Work:
-    """A convolution with 20 filters, of which a share of the weights is not zero."""
+    filters: int = 20,
+) -> Task:
+    """A convolution of which a share of the weights is not zero."""
     rng = np.random.default_rng(3)
     builder = GraphBuilder(rng, shape, 10**9)
     above, beside = kernel[0] // 2, kernel[1] // 2
-    name = builder.conv("in", 20, kernel, padding=(above, beside, above, beside))
+    name = builder.conv("in", filters, kernel, padding=(above, beside, above, beside))
     (node,) = builder.nodes
     assert isinstance(node, QConv)
     weight = node.weight.copy()
@@ -56,9 +58,12 @@ def bid(
         layout = Packed(shape, 8, kernel, (1, 1), node.padding, (1, 1), node.pad_value, fold=True)
     node = replace(node, weight=weight, out_hw=builder.shape(name)[1:])
     sink = MemorySink(Placement(1 << 16, Blocked(builder.shape(name), chip.link_bytes)))
-    task = Task(node=node, inputs=(Placement(0, layout),), sink=sink, sparse=options or SparseOptions())
-    (work,) = bids(task, chip.cores[0])
-    return work
+    return Task(node=node, inputs=(Placement(0, layout),), sink=sink, sparse=options or SparseOptions())
+
+
+def bid(*arguments: Any, chip: ChipParams = CHIP, **more: Any) -> Work:
+    """The first bid for such a convolution."""
+    return bids(task_of(*arguments, chip=chip, **more), chip.cores[0])[0]
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.15, 1.0])
@@ -102,7 +107,7 @@ def test_every_weight_is_in_a_list_once(
 
 def test_passes_are_as_long_as_the_lists_allow() -> None:
     def cut(**more: object) -> tuple[int, int, int]:
-        passes = bid(**more).passes  # pyright: ignore[reportArgumentType]
+        passes = bid(**more).passes
         assert isinstance(passes, SparsePasses)
         return passes.lists.cut
 
@@ -114,6 +119,28 @@ def test_passes_are_as_long_as_the_lists_allow() -> None:
     # Dense lists of 20 filters: 23 KB for a kernel, 15 KB for a row of two words; the next pass is loaded meanwhile.
     for weight_bytes, wanted in ((1 << 16, (3, 3, 1)), (1 << 15, (1, 3, 2))):
         assert cut(shape=(128, 6, 6), chip=default_chip(1, replace(FULL, weight_bytes=weight_bytes))) == wanted
+
+
+def test_bids_with_short_passes_and_with_half_blocks() -> None:
+    """Dense lists of 128 channels: 20 filters are in one word of lanes, 160 in two and a half."""
+    chip = default_chip(4, FULL, link_bytes=16)
+
+    def offered(**more: object) -> list[tuple[tuple[int, int, int], list[int]]]:
+        works = bids(task_of((128, 6, 6), chip=chip, **more), FULL)  # pyright: ignore[reportArgumentType]
+        passes = [work.passes for work in works]
+        assert all(isinstance(own, SparsePasses) for own in passes)
+        return [
+            (own.lists.cut, [block.channel for (block,) in work.items])
+            for work, own in zip(works, passes, strict=True)
+            if isinstance(own, SparsePasses)
+        ]
+
+    whole, row = (3, 3, 1), (1, 3, 2)
+    # Two passes of a kernel take 47 KB; such of 6 items 31 KB, and leave half of the scratchpad to the layer behind.
+    assert offered() == [(whole, [0]), (row, [0])]
+    assert offered(kept=0.1) == [(whole, [0])]
+    assert offered(filters=160) == [(row, [0, 64, 128]), ((1, 3, 1), [0, 64, 128]), (row, [0, 32, 64, 96, 128])]
+    assert [len(channels) for _, channels in offered(filters=256, kept=0.1)] == [4]  # cores share them evenly
 
 
 def test_sparse_weights_are_short_and_lists_of_zeros_long() -> None:

@@ -438,9 +438,9 @@ _SCHEDULER_FAULTS = (
     ),
     Seeded(
         _SEQUENCE,
-        "tiles of a pair leave no signal for the loads that wait for a step",
-        "behind = step + self.mapping.together",
-        "behind = step + 1",
+        "weights are loaded for each of two tiles that take turns",
+        "else (t // self.mapping.together, j, *key)",
+        "else (t, j, *key)",
     ),
     Seeded(
         _SEQUENCE,

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from estimator import MemoryTiming
+from estimator import Coefficients, MemoryTiming
 from golden.int8.qnodes import QConv
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import PlanError
+from scheduler.code.sequence import Sequence
 from scheduler.engines import bids
 from scheduler.engines.sparse import SparsePasses
+from scheduler.map.predict import Prediction
 from scheduler.map.search import best_mappings
 from scheduler.plan.layout import Blocked, Layout, Packed
 from scheduler.plan.program import Placement
@@ -141,6 +143,24 @@ def test_bids_with_short_passes_and_with_half_blocks() -> None:
     assert offered(kept=0.1) == [(whole, [0])]
     assert offered(filters=160) == [(row, [0, 64, 128]), ((1, 3, 1), [0, 64, 128]), (row, [0, 32, 64, 96, 128])]
     assert [len(channels) for _, channels in offered(filters=256, kept=0.1)] == [4]  # cores share them evenly
+
+
+def test_two_tiles_share_each_load_of_weights() -> None:
+    """9 x 9 pixels in three tiles and more: weights that do not stay are loaded for every pair."""
+    chip = replace(CHIP, cores=(replace(CORE, weight_bytes=2048, acc_entries=64, act_bytes=16384),))
+    work = bid(chip=chip)
+    found = best_mappings(work, (0,), chip, MemoryTiming(), 1000)
+    pairs = [mapping for mapping in found if mapping.in_pairs]
+    assert pairs
+    for pair in pairs:
+        alone = replace(pair, in_pairs=False)
+        loads = [len(Sequence(mapping, chip).weights[0].loads) for mapping in (pair, alone)]
+        steps = pair.steps_per_block * len(work.items)
+        assert loads == [steps * -(-pair.tiles // 2), steps * pair.tiles]
+        saved = alone.tiles - -(-pair.tiles // 2)
+        both = [Prediction(mapping, chip, MemoryTiming(), Coefficients.load()) for mapping in (pair, alone)]
+        fewer = both[1].dram_bytes(work.sink) - both[0].dram_bytes(work.sink)
+        assert fewer >= saved * sum(work.passes.set_bytes(block, work.taps) for (block,) in work.items)
 
 
 def test_sparse_weights_are_short_and_lists_of_zeros_long() -> None:

@@ -306,8 +306,7 @@ class Sequence:
             if pace and load.number >= pace and not load.waits_free:
                 earlier = group.loads[load.number - pace]
                 step, frees = earlier.first, earlier.frees and earlier.last[0] == earlier.first
-                behind = step + self.mapping.together
-                if not (frees and behind not in self.positions[group.leader]):  # else no signal is left
+                if not (frees and step + 1 not in self.positions[group.leader]):  # else no signal is left
                     self.paced[group.leader, step] = 2 if frees else 0
                     load.waits_pace = True
                     load.start = float(step)

@@ -152,8 +152,7 @@ class Prediction:
             exposed += filled * flit_cycles * mapping.g_oc / memories
         if mapping.act_resident and not work.passes.own_words:
             # The next tile loads while the last block is at work, or earlier if slots are left over.
-            held = len(mapping.chunks) * mapping.together
-            spare = (mapping.act_slots - held) / held
+            spare = (mapping.act_slots - len(mapping.chunks)) / len(mapping.chunks)
             window = min(block_cycles[0] * (1 + spare), block_cycles[0] * len(part))
             load = act_core * flit_cycles / len(tiles)
             if mapping.alone:  # the estimator compares several

@@ -182,12 +182,10 @@ def _may_take_blocks_first(mapping: Mapping) -> bool:
 
 
 def _may_take_pairs(mapping: Mapping) -> bool:
-    """Weights that are loaded for every tile can be for every other one, if there is room for the input of both."""
+    """Weights that are loaded for every tile can be for every other one, with an input that is there already."""
     work, both = mapping.work, len(mapping.budget.acc.banks) == 2
-    if not work.passes.shares_loads or work.passes.own_words or mapping.weights_once or not both:
-        return False
-    there = work.source.resident or (mapping.act_resident and mapping.act_slots >= 2 * len(mapping.chunks))
-    return there and mapping.param_group == mapping.param_sets  # parameters come once
+    one_group = mapping.param_group == mapping.param_sets  # parameters come once
+    return work.passes.shares_loads and work.source.resident and both and one_group and not mapping.weights_once
 
 
 def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:

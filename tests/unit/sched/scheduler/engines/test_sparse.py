@@ -20,6 +20,7 @@ from scheduler.map.predict import Prediction
 from scheduler.map.search import best_mappings
 from scheduler.plan.layout import Blocked, Layout, Packed
 from scheduler.plan.program import Placement
+from scheduler.plan.residence import Residence
 from scheduler.work.options import SparseOptions
 from scheduler.work.sink import MemorySink
 from scheduler.work.source import Window
@@ -146,9 +147,13 @@ def test_bids_with_short_passes_and_with_half_blocks() -> None:
 
 
 def test_two_tiles_share_each_load_of_weights() -> None:
-    """9 x 9 pixels in three tiles and more: weights that do not stay are loaded for every pair."""
+    """9 x 9 pixels in three tiles and more, there already: weights that do not stay are loaded for every pair."""
     chip = replace(CHIP, cores=(replace(CORE, weight_bytes=2048, acc_entries=64, act_bytes=16384),))
-    work = bid(chip=chip)
+    task = task_of(chip=chip)
+    (source,) = task.inputs
+    there = Residence(source.layout, 0, 1, ((0, 0, 9),))
+    assert not any(mapping.in_pairs for mapping in best_mappings(bid(chip=chip), (0,), chip, MemoryTiming(), 1000))
+    work = bids(replace(task, inputs=(there,)), chip.cores[0])[0]
     found = best_mappings(work, (0,), chip, MemoryTiming(), 1000)
     pairs = [mapping for mapping in found if mapping.in_pairs]
     assert pairs

@@ -40,6 +40,9 @@ from scheduler.work.work import Work
 
 __all__ = ["SPARSE", "Cut", "Lists", "SparsePasses"]
 
+SHORTER = 1.03
+"""Short passes balance worse: where they take more cycles than so many times those of long ones, nothing makes up for
+it."""
 SHARED_BYTES = 4096
 """Of the passes of a COMPUTE, which all have lists as long as the longest: where one pass has more, it stays alone."""
 
@@ -204,7 +207,7 @@ class _Sparse:
     def bids(self, task: Task, core: CoreParams) -> list[Work]:
         """With the longest passes; where two of these fill more than half of the weight scratchpad, with such as leave
         the other half to the layer behind; and with blocks of half as many filters, where there are blocks of such a
-        number that cores seldom share them evenly."""
+        number that cores seldom share them evenly. The others only if they take hardly longer than the first."""
         found: list[Work] = []
         ways = [(1, core.cols), (2, core.cols)]
         if isinstance(task.node, QConv) and _uneven(task.node, core, task.sink.block):
@@ -212,7 +215,8 @@ class _Sparse:
         for parts, filters in ways:
             work = self._bid(task, core, parts, filters)
             if work is not None and all(work.kind != other.kind for other in found):
-                found.append(work)
+                if not found or _cycles_of(work) <= SHORTER * _cycles_of(found[0]):
+                    found.append(work)
         return found
 
     def _bid(self, task: Task, core: CoreParams, parts: int, filters: int) -> Work | None:
@@ -234,6 +238,12 @@ class _Sparse:
 
 
 SPARSE = _Sparse()
+
+
+def _cycles_of(work: Work) -> float:
+    """Of all passes of all blocks, from pixel to pixel; 0 where nobody knows."""
+    assert isinstance(work.passes, SparsePasses)
+    return float(work.passes.lists.pixel_cycles.sum())
 
 
 def _uneven(node: QConv, core: CoreParams, block: int) -> bool:

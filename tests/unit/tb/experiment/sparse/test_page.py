@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from golden.zoo import load
 from tb.experiment.point import Point
 from tb.experiment.records import ESTIMATE, RTL, Book, Record
-from golden.zoo import load
 from tb.experiment.sparse import SPARSE
 from tb.experiment.sparse.layers import conv_cycles, layers_of
 from tb.experiment.sparse.points import CONVOLUTIONS, SETS, dense, grid, sparse

@@ -21,6 +21,7 @@ from scheduler.map.search import best_mappings
 from scheduler.plan.layout import Blocked, Layout, Packed
 from scheduler.plan.program import Placement
 from scheduler.plan.residence import Residence
+from scheduler.work.activations import Activations
 from scheduler.work.options import SparseOptions
 from scheduler.work.sink import MemorySink
 from scheduler.work.source import Window
@@ -144,6 +145,11 @@ def test_bids_with_short_passes_and_with_half_blocks() -> None:
     assert offered(kept=0.1) == [(whole, [0])]
     assert offered(filters=160) == [(row, [0, 64, 128]), ((1, 3, 1), [0, 64, 128]), (row, [0, 32, 64, 96, 128])]
     assert [len(channels) for _, channels in offered(filters=256, kept=0.1)] == [4]  # cores share them evenly
+    # Of pruned weights short passes balance worse, as is seen where activations are known.
+    known = SparseOptions(activations=Activations("mean", {"in": np.array(0.5)}))
+    assert offered(kept=0.8, options=known)[1:] == []
+    assert len(offered(kept=0.8)) == 2
+    assert len(offered(options=SparseOptions(skip="weights", activations=known.activations))) == 2
 
 
 def test_two_tiles_share_each_load_of_weights() -> None:

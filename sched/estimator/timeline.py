@@ -6,7 +6,7 @@ between events nothing is computed, so the time taken depends on the number of i
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -95,8 +95,7 @@ def network_errors(net: str, table: str, ahead: int) -> dict[str, list[float]]:
                 node=node, inputs=(placements[node.input],), sink=MemorySink(placements[node.output]),
                 sparse=SparseOptions(run_ahead=ahead, activations=activations),
             )  # fmt: skip
-            work = SPARSE.bid(task, CORE)
-            assert work is not None
+            work = SPARSE.bids(task, CORE)[0]
             assert isinstance(work.passes, SparsePasses)
             operands, lists = work.passes.operands, work.passes.lists
             if not exact:

@@ -35,12 +35,12 @@ class RowPasses(Passes):
 class _Row:
     """The row's lowering."""
 
-    def bid(self, task: Task, core: CoreParams) -> Work | None:
+    def bids(self, task: Task, core: CoreParams) -> list[Work]:
         node, source = task.node, task.inputs[0]
         if not isinstance(node, QConv) or isinstance(source.layout, Packed):
-            return None
+            return []
         if node.weight.shape[1] != 1 or node.groups != 1 or task.residual is not None or task.pool is not None:
-            return None
+            return []
         block, lanes, filters = task.sink.block, core.cols, node.weight.shape[0]
         acts = blocked_source((source,), conv_window(node, source.shape[1:]), core.act_word_bytes(block))
 
@@ -54,7 +54,7 @@ class _Row:
             (shared_block(channel, filters, lanes, block, (0, 1), 0, number, number),)
             for number, channel in enumerate(range(0, filters, lanes))
         )
-        return Work(
+        work = Work(
             name=task.name,
             op=task.op,
             core=core,
@@ -65,6 +65,7 @@ class _Row:
             requant=parameters(node.requant, node.bias, lanes, block),
             sink=task.sink,
         )
+        return [work]
 
 
 LOWERING = _Row()

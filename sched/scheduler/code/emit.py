@@ -82,7 +82,7 @@ class Emitted:
     spans : list of (float, int)
         Of all loads, the position behind which each may start, and the one at which it is needed.
     block_positions : int
-        Positions of an output block of a tile.
+        Positions of an output block of a tile, or of two that take turns.
     """
 
     block_positions: int
@@ -180,7 +180,8 @@ class _Emitter:
             loads[group.leader] += self._residual_weight_loads(group)
         for core, group in sequence.residuals.items():
             loads[core] += self._residual_loads(group)
-        out = Emitted(sequence.steps, rates=self._rates() if self.work.passes.timing.valued else {})
+        rates = self._rates() if self.work.passes.timing.valued else {}
+        out = Emitted(sequence.steps * self.mapping.together, rates=rates)
         for place in sequence.visits:
             core = sequence.core(place)
             stream = out.streams[core, Unit.LOAD] = []
@@ -321,7 +322,7 @@ class _Emitter:
         core = self.sequence.core((r, o))
         seen: set[Load] = set()
         setup = b""
-        unit, banks, added = self.turns[core].first - 1, mapping.budget.acc.banks, False
+        banks, added = mapping.budget.acc.banks, False
         for visit in self.sequence.visits[r, o]:
             if visit.adds:
                 slot, events = self._residual_slot(core, r, visit), 0
@@ -340,7 +341,7 @@ class _Emitter:
             if visit.step is None:
                 yield visit.position, encode(Opcode.SYNC, events)
                 continue
-            unit += visit.starts
+            unit = self.turns[core].first + visit.unit
             if visit.starts and unit >= len(banks):
                 events |= tokens.wait(2, tokens.acc_free, 1)
             if visit.ends:

@@ -2,7 +2,8 @@
 
 Every core computes, tile by tile, output block by output block, the steps of the block, chunk by chunk. A step has a
 *position*, the same on all cores: ``(tile * blocks + block) * steps + step``. A mapping with `blocks_first` takes the
-blocks one by one, each over all tiles: ``(block * tiles + tile) * steps + step``.
+blocks one by one, each over all tiles: ``(block * tiles + tile) * steps + step``. With `in_pairs` two tiles take each
+step one after the other: ``((tile // 2 * blocks + block) * steps + step) * 2 + tile % 2``.
 
 A residual is one more step of every block, in turn the last one and the first one, so that the compute unit changes
 engines once for every block and not twice.
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from rtl.contract.params import ChipParams
@@ -87,6 +89,8 @@ class Visit:
     ----------
     tile, block : int
         Numbers of the tile in its row part and of the block in its channel part.
+    unit : int
+        Number of this block of this tile among those of the core.
     chunk : int
         Of the step.
     adds : bool
@@ -102,6 +106,7 @@ class Visit:
     block: int
     step: Step | None
     chunk: int = 0
+    unit: int = 0
     adds: bool = False
     starts: bool = False
     ends: bool = False
@@ -201,10 +206,11 @@ class Sequence:
         return self.mapping.cores.index(core) % self.mapping.g_oc
 
     def position(self, tile: int, block: int) -> int:
-        """Of a block's first step."""
+        """Of a block's first step; of two tiles that take turns, that of the first one."""
+        together = self.mapping.together
         if self.mapping.blocks_first:
             return (block * self.mapping.tiles + tile) * self.steps
-        return (tile * self.blocks + block) * self.steps
+        return (tile // together * self.blocks + block) * self.steps * together
 
     # --- steps --------------------------------------------------------------------------------------------------
 
@@ -213,25 +219,32 @@ class Sequence:
         mapping, blocks, residual = self.mapping, self.mapping.channel_parts[o], self.mapping.work.residual
         acts, weights, residuals = (self._uses.setdefault(((r, o), kind), []) for kind in ("act", "weight", "residual"))
         steps = [mapping.chunk_steps(block) for block in blocks]
+        together = mapping.together
+        pair: list[Visit] = []
         for number, (t, j) in enumerate(mapping.units(o)):
-            at, block = self.position(t, j), blocks[j]
-            leads = residual is not None and number % 2 == 1
+            at, block = self.position(t, j) + t % together, blocks[j]
+            leads = residual is not None and number // together % 2 == 1
             visits: list[Visit] = []
-            for position, (chunk, step) in enumerate(steps[j], at + leads):
-                visit = Visit(position, t, j, step, chunk)
+            for index, (chunk, step) in enumerate(steps[j], leads):
+                visit = Visit(at + together * index, t, j, step, chunk, number)
                 visits.append(visit)
                 if not mapping.work.source.resident:
                     acts.append((visit, (t, chunk) if mapping.act_resident else (t, j, chunk)))
                 if step.weight_bytes:
                     weights.append((visit, self._weight_key(t, j, block, step)))
             if residual is not None:
-                visit = Visit(at if leads else at + len(visits), t, j, residual.step(block), adds=True)
+                index = 0 if leads else len(visits)
+                visit = Visit(at + together * index, t, j, residual.step(block), unit=number, adds=True)
                 visits.insert(0 if leads else len(visits), visit)
                 if not residual.source.resident:
                     word = residual.word(block)
                     residuals.append((visit, (j, t, word) if mapping.blocks_first else (t, word)))
             visits[0].starts = visits[-1].ends = True
-            yield from visits
+            pair += visits
+            if (t + 1) % together and t + 1 < mapping.tiles:
+                continue
+            yield from sorted(pair, key=attrgetter("position"))
+            pair = []
             if j == len(blocks) - 1 and not mapping.act_resident and self.tokens.act_members > 1:
                 # Other members have one block more; this one only lets go of their chunks.
                 for more in range(len(blocks), self.blocks):
@@ -245,7 +258,7 @@ class Sequence:
         key = (block.weights, step.weight, step.weight_bytes)
         if self.mapping.weights_resident:
             return key
-        return (j, *key) if self.mapping.blocks_first else (t, j, *key)
+        return (j, *key) if self.mapping.blocks_first else (t // self.mapping.together, j, *key)
 
     # --- loads --------------------------------------------------------------------------------------------------
 

@@ -95,7 +95,8 @@ class _Serial:
     def __init__(self, emitted: Emitted, mapping: Mapping, chip: ChipParams) -> None:
         self.old, self.mapping, self.tokens = emitted, mapping, TokenMap.of(mapping, chip)
         end = 1 + max(position for positions in emitted.positions.values() for position in positions)
-        starts = phase_starts(emitted.spans, emitted.block_positions, len(mapping.budget.acc.banks), end)
+        blocks = len(mapping.budget.acc.banks) // mapping.together
+        starts = phase_starts(emitted.spans, emitted.block_positions, blocks, end)
         self.words = {place: self._by_phase(place, starts) for place in emitted.streams}
         self.arrivals: dict[tuple[int, int], Counter[tuple[int, int]]] = defaultdict(Counter)
         """Tokens that come with the data of a (core, phase), each behind the range of a wait that is for such data."""

@@ -30,7 +30,7 @@ def engines_of(core: CoreParams) -> dict[str, Lowering]:
 
 
 def bids(task: Task, core: CoreParams) -> list[Work]:
-    """A work of every engine of the core that would do the task.
+    """Works of every engine of the core that would do the task.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def bids(task: Task, core: CoreParams) -> list[Work]:
         If none would.
     """
     engines = engines_of(core)
-    works = [work for engine in engines.values() if (work := engine.bid(task, core)) is not None]
+    works = [work for engine in engines.values() for work in engine.bids(task, core)]
     if not works:
         raise PlanError(
             f"layer {task.name!r} ({task.op}) suits none of the core's engines ({', '.join(engines)}); add one",

@@ -49,7 +49,7 @@ class ArrayPasses(Passes):
 class _Array:
     """The array's lowering."""
 
-    def bid(self, task: Task, core: CoreParams) -> Work | None:
+    def bids(self, task: Task, core: CoreParams) -> list[Work]:
         def passes(node: QConv, operands: Operands) -> ArrayPasses:
             starts, parts = operands.starts, [_tiles(part, operands.starts, core) for part in operands.filters]
             return ArrayPasses(
@@ -58,7 +58,8 @@ class _Array:
                 starts=starts * len(parts),
             )
 
-        return convolution(task, core, passes)
+        work = convolution(task, core, passes)
+        return [] if work is None else [work]
 
 
 ARRAY = _Array()

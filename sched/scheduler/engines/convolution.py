@@ -56,7 +56,12 @@ class Operands:
 
 
 def convolution(
-    task: Task, core: CoreParams, passes_of: Callable[[QConv, Operands], Passes], *, less_zero: bool = False
+    task: Task,
+    core: CoreParams,
+    passes_of: Callable[[QConv, Operands], Passes],
+    *,
+    less_zero: bool = False,
+    filters: int | None = None,
 ) -> Work | None:
     """A work whose passes are an engine's; None of what is no convolution, and of a depthwise one.
 
@@ -64,11 +69,14 @@ def convolution(
     ----------
     less_zero : bool
         The engine takes the zero point off its activations, so that the bias must not.
+    filters : int, optional
+        Of an output block, at most; as many as the engine has columns without.
     """
     if not isinstance(task.node, QConv) or (task.residual is not None and "tap" not in core.engines):
         return None  # the tap unit adds the residual
     node, block = task.node, task.sink.block
     lanes = core.cols if task.residual is None else core.tap_lanes  # the tap unit may have fewer
+    lanes = min(lanes, filters or lanes)
     operands = _operands(task, node, core, lanes)
     if operands is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rtl.contract.params import CoreParams
@@ -14,8 +15,8 @@ __all__ = ["Lowering"]
 class Lowering(Protocol):
     """An engine's way from a task to a work."""
 
-    def bid(self, task: Task, core: CoreParams) -> Work | None:
-        """How the engine would do a task, if it would.
+    def bids(self, task: Task, core: CoreParams) -> Sequence[Work]:
+        """Ways in which the engine would do a task, of which the estimator takes the best; none if it would not.
 
         Raises
         ------

@@ -40,6 +40,9 @@ from scheduler.work.work import Work
 
 __all__ = ["SPARSE", "Cut", "Lists", "SparsePasses"]
 
+SLOWER = 1.03
+"""What other bids may take, in cycles of the first one's passes. Short passes of pruned layers balance worse, and take
+8 to 11 % more; the closed form, which counts fully what long ones wait for, would choose them in vain (VGG-16)."""
 SHARED_BYTES = 4096
 """Of the passes of a COMPUTE, which all have lists as long as the longest: where one pass has more, it stays alone."""
 
@@ -58,6 +61,7 @@ class SparsePasses(Passes):
 
     timing: ClassVar[EngineTiming] = TIMINGS["sparse"]
     unlike: ClassVar[bool] = True
+    shares_loads: ClassVar[bool] = True
     layout: SparseWeights
     operands: Annotated[Operands, UNMAPPED]
     lists: Lists
@@ -205,16 +209,33 @@ class SparsePasses(Passes):
 class _Sparse:
     """The sparse engine's lowering."""
 
-    def bid(self, task: Task, core: CoreParams) -> Work | None:
+    def bids(self, task: Task, core: CoreParams) -> list[Work]:
+        """With the longest passes; where two of these fill more than half of the weight scratchpad, with such as leave
+        the other half to the layer behind; and with blocks of half as many filters, where there are blocks of such a
+        number that cores seldom share them evenly. The others only if they take hardly longer than the first."""
+        found: list[Work] = []
+        ways = [(1, core.cols), (2, core.cols)]
+        if isinstance(task.node, QConv) and _uneven(task.node, core, task.sink.block):
+            ways.append((2, core.cols // 2))
+        for parts, filters in ways:
+            work = self._bid(task, core, parts, filters)
+            if work is None or any(work.kind == other.kind for other in found):
+                continue
+            if not found or _cycles_of(work) <= SLOWER * _cycles_of(found[0]):
+                found.append(work)
+        return found
+
+    def _bid(self, task: Task, core: CoreParams, parts: int, filters: int) -> Work | None:
+        """With the longest passes of which two fit such a part of the weight scratchpad."""
         layout = SparseWeights(core)
 
         def passes(node: QConv, operands: Operands) -> SparsePasses:
-            lists = _lists_of(node, operands, core, task.sparse, task.name, task.inputs[0].shape)
+            lists = _lists_of(node, operands, core, task.sparse, task.name, task.inputs[0].shape, parts)
             return SparsePasses(
                 layout=layout, operands=operands, lists=lists, options=task.sparse, pad_value=node.pad_value
             )
 
-        work = convolution(task, core, passes, less_zero=True)
+        work = convolution(task, core, passes, less_zero=True, filters=filters)
         if work is None:
             return None
         assert isinstance(work.passes, SparsePasses)
@@ -225,11 +246,24 @@ class _Sparse:
 SPARSE = _Sparse()
 
 
+def _cycles_of(work: Work) -> float:
+    """Of all passes of all blocks, from pixel to pixel; 0 where nobody knows."""
+    assert isinstance(work.passes, SparsePasses)
+    return float(work.passes.lists.pixel_cycles.sum())
+
+
+def _uneven(node: QConv, core: CoreParams, block: int) -> bool:
+    """Whether blocks are no power of two, and a half of one has a filter for each column, or two, and whole flits."""
+    blocks, half = ceil_div(node.weight.shape[0], core.cols), core.cols // 2
+    return blocks.bit_count() > 1 and half % core.sparse_columns == 0 and half % block == 0
+
+
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
 def _lists_of(
-    node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, name: str, shape: tuple[int, int, int]
+    node: QConv, operands: Operands, core: CoreParams, options: SparseOptions, name: str, shape: tuple[int, int, int],
+    parts: int,
 ) -> Lists:
     """The longest passes whose lists fit; found once, for a search asks for hundreds of bids for a layer.
 
@@ -240,10 +274,10 @@ def _lists_of(
     """
     window, source = operands.source.window, operands.source
     kind = PlanarSource if isinstance(source, PlanarSource) else type(source)  # what is resident is read alike
-    key = core, options, kind, window.kernel, window.apart, operands.starts, operands.blocks
+    key = core, options, kind, window.kernel, window.apart, operands.starts, operands.blocks, parts
     known = _LISTS.setdefault(node, {})
     if key not in known:
-        lists = _longest(operands, core, options, name, stacks=node.groups == 1)
+        lists = _longest(operands, core, options, name, parts, stacks=node.groups == 1)
         known[key] = _rated(lists, node, operands, core, options, shape)
     return known[key]
 
@@ -280,7 +314,9 @@ def _rated(
 _LISTS: WeakKeyDictionary[QConv, dict[Hashable, Lists]] = WeakKeyDictionary()
 
 
-def _longest(operands: Operands, core: CoreParams, options: SparseOptions, name: str, *, stacks: bool) -> Lists:
+def _longest(
+    operands: Operands, core: CoreParams, options: SparseOptions, name: str, parts: int, *, stacks: bool
+) -> Lists:
     layout, kernel = SparseWeights(core), operands.source.window.kernel
     words = max(block.words[1] - block.words[0] for block in operands.blocks)
     counts = _counts(operands, core, words, zeros=options.skip == "activations")
@@ -290,7 +326,7 @@ def _longest(operands: Operands, core: CoreParams, options: SparseOptions, name:
         rounds, orders = _rounds(counts, cut, kernel, core, options)
         longest = int(rounds.max())
         twice = 2 * layout.nbytes(cut.items, longest)
-        if longest <= core.sparse_depth and twice <= core.weight_bytes - core.cols:  # a row is for a residual
+        if longest <= core.sparse_depth and twice <= core.weight_bytes // parts - core.cols:  # a row is for a residual
             return Lists(cut, kernel, of_sets, rounds.shape, rounds.astype(np.uint8).tobytes(), orders)
     raise PlanError(
         f"layer {name!r} does not fit: a kernel position of the sparse engine takes lists of {longest}, there is "

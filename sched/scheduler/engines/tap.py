@@ -140,7 +140,11 @@ def _has_window(core: CoreParams, window: Window, columns: int) -> bool:
 class _Tap:
     """The tap unit's lowering."""
 
-    def bid(self, task: Task, core: CoreParams) -> Work | None:
+    def bids(self, task: Task, core: CoreParams) -> list[Work]:
+        work = self._bid(task, core)
+        return [] if work is None else [work]
+
+    def _bid(self, task: Task, core: CoreParams) -> Work | None:
         match task.node:
             case QConv():
                 return _depthwise(task, task.node, core)

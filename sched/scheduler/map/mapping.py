@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from scheduler.map.budget import Budget
-from scheduler.plan.layout import even_split, round_up
+from scheduler.plan.layout import ceil_div, even_split, round_up
 from scheduler.work.passes import Order, OutBlock, Step
 from scheduler.work.source import Frame, Source, Tile, Window
 from scheduler.work.work import Work
@@ -122,6 +122,9 @@ class Mapping:
     blocks_first : bool
         An output block is computed over all tiles before the next block, so that its weights are loaded once; else
         a tile of all blocks before the next tile.
+    in_pairs : bool
+        Two tiles, each with a bank of accumulators, take every pass of an output block one after the other, so that its
+        weights are loaded once for both.
     pace : int
         Activation loads that may be under way before the first of them is used; 0 for no limit.
     one_by_one : bool
@@ -139,6 +142,7 @@ class Mapping:
     act_resident: bool = True
     weights_resident: bool = True
     blocks_first: bool = False
+    in_pairs: bool = False
     pace: int = 0
     one_by_one: bool = False
 
@@ -160,6 +164,8 @@ class Mapping:
             weights = "no weights"
         elif self.weights_resident:
             weights = "weights resident"
+        elif self.in_pairs:
+            weights += ", two tiles at once"
         residual = ""
         if self.work.residual is not None:
             slots = f"in {self.residual_slots} slots"
@@ -340,7 +346,17 @@ class Mapping:
     @property
     def weights_once(self) -> bool:
         """Each weight is loaded once."""
-        return self.weights_resident or self.blocks_first or self.tiles == 1
+        return self.weights_resident or self.blocks_first or self.weight_turns == 1
+
+    @property
+    def weight_turns(self) -> int:
+        """Tiles, or pairs of tiles: weights that neither stay nor wait for all tiles are loaded for each."""
+        return ceil_div(self.tiles, self.together)
+
+    @property
+    def together(self) -> int:
+        """Tiles that take turns with the passes of a block."""
+        return 2 if self.in_pairs else 1
 
     @cached_property
     def turns(self) -> dict[int, int]:
@@ -349,8 +365,10 @@ class Mapping:
         return {core: self.tiles * len(self.channel_parts[o]) for core, (_, o) in zip(self.cores, places, strict=True)}
 
     def units(self, channel_part: int) -> list[tuple[int, int]]:
-        """(tile, number of the output block) of a core of that channel part, in the order in which it computes them."""
+        """(tile, number of the output block) of a core of that channel part, in the order in which it begins them."""
         tiles, blocks = range(self.tiles), range(len(self.channel_parts[channel_part]))
+        if self.in_pairs:
+            return [(tile, block) for first in tiles[::2] for block in blocks for tile in tiles[first : first + 2]]
         if self.blocks_first:
             return [(tile, block) for block in blocks for tile in tiles]
         return [(tile, block) for tile in tiles for block in blocks]

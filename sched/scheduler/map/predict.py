@@ -107,6 +107,9 @@ class Prediction:
         memories = len(chip.memory_nodes)
         flit_cycles = chip.link_bytes / memory.one_way(chip.link_bytes)
         compute, drain, drained, weight_core = self._compute, self._drain, self._drained, self._weights
+        if mapping.in_pairs:  # a bank empties during a single step of the other tile
+            step = max(block_cycles) / self._steps
+            compute += len(part) * sum(max(0.0, each - step) for each in drained)
         copies, crowds = _copies(mapping, sink, row_parts), _crowds(mapping, sink, row_parts)
         drain = max(drain * copies, len(part) * block.groups * sum(crowds))
 
@@ -177,14 +180,14 @@ class Prediction:
         set_bytes = sum(work.passes.set_bytes(block, work.taps) for block in blocks)
         set_flits = ceil_div(set_bytes, len(blocks) * work.block)
         once = len({block.weights for block in part}) if mapping.weights_resident else len(part)
-        return set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * len(self._tiles))
+        return set_flits * (once if mapping.weights_resident or mapping.blocks_first else once * mapping.weight_turns)
 
     @cached_property
     def _weight_bytes(self) -> int:
         """Of all cores."""
         mapping, work = self.mapping, self.mapping.work
         once = sum(work.passes.set_bytes(block, work.taps) for part in mapping.channel_parts for block in part)
-        return once if mapping.weights_once else once * mapping.tiles
+        return once if mapping.weights_once else once * mapping.weight_turns
 
     def _instructions(self, sink: Sink) -> int:
         return instructions(self.mapping, self._steps, sink)
@@ -210,7 +213,7 @@ def instructions(mapping: Mapping, steps: int, sink: Sink) -> int:
     weights = 0
     if mapping.work.pass_bytes:
         once = mapping.weights_resident or mapping.blocks_first
-        weights = steps * (mapping.blocks_per_core if once else units)
+        weights = steps * mapping.blocks_per_core * (1 if once else mapping.weight_turns)
     stores = ceil(rows * sink.copies((0, mapping.work.height), mapping.work.core))
     return units * (steps + stores) + act + weights
 

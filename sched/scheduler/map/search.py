@@ -170,6 +170,8 @@ def _fit(base: Mapping, limits: list[_Limit]) -> Iterator[Mapping]:
     for weights_resident, slice_passes in _weight_plans(base, limits):
         mapping = replace(base, slice_passes=slice_passes, act_resident=resident, weights_resident=weights_resident)
         yield replace(mapping, blocks_first=True) if _may_take_blocks_first(mapping) else mapping
+        if _may_take_pairs(mapping):
+            yield replace(mapping, in_pairs=True)
 
 
 def _may_take_blocks_first(mapping: Mapping) -> bool:
@@ -177,6 +179,13 @@ def _may_take_blocks_first(mapping: Mapping) -> bool:
     work = mapping.work
     held = mapping.weights_resident or not work.pass_bytes or mapping.tiles == 1
     return work.source.resident and (held or mapping.steps_per_block <= mapping.weight_slots)
+
+
+def _may_take_pairs(mapping: Mapping) -> bool:
+    """Weights that are loaded for every tile can be for every other one, with an input that is there already."""
+    work, both = mapping.work, len(mapping.budget.acc.banks) == 2
+    one_group = mapping.param_group == mapping.param_sets  # parameters come once
+    return work.passes.shares_loads and work.source.resident and both and one_group and not mapping.weights_once
 
 
 def _weight_plans(base: Mapping, limits: list[_Limit]) -> Iterator[tuple[bool, int]]:

@@ -122,12 +122,16 @@ class Passes:
         How much rows that two tiles read are worth avoiding.
     unlike : bool
         Sets of weights differ in their sizes, even if they are for as many words.
+    shares_loads : bool
+        Two tiles may take turns with a block's passes (`scheduler.map.mapping.Mapping.in_pairs`): a pass takes long
+        enough to empty a bank of accumulators meanwhile.
     """
 
     timing: ClassVar[EngineTiming]
     own_words: ClassVar[bool] = False
     halo_cost: ClassVar[int] = 2
     unlike: ClassVar[bool] = False
+    shares_loads: ClassVar[bool] = False
     weights: Weights | None = None
     pad_value: Annotated[int, UNMAPPED] = 0
 

@@ -21,7 +21,7 @@ NETS = {"vgg16": "han2015", "alexnet": "han2015", "resnet50": "distiller2019"}
 """Networks and the tables of densities by which they are pruned."""
 USUAL_AHEAD = 4
 AHEADS = (0, 1, 2, 4, 8)
-CONVOLUTIONS = {"alexnet": "features.0..features.12", "vgg16": "features.19"}
+CONVOLUTIONS = {"alexnet": "features.0..features.12", "vgg16": "conv4_2"}
 """What curves are of: all convolutions of AlexNet, with their pools, and conv4_2 of VGG-16."""
 GRID_LAYER = "features.8"
 """Of AlexNet: 3 x 3, 384 channels, 256 filters."""

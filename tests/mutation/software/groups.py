@@ -420,6 +420,12 @@ _SCHEDULER_FAULTS = (
     Seeded(_SERIAL, "a phase has more blocks than banks", " + banks) * block", " + banks + 1) * block"),
     Seeded(
         _SERIAL,
+        "a phase has two pairs of tiles",
+        "len(mapping.budget.acc.banks) // mapping.together",
+        "len(mapping.budget.acc.banks)",
+    ),
+    Seeded(
+        _SERIAL,
         "the last load of one memory node speaks for all",
         'last = {(_field(load, "memory"), _field(load, "cores")): place',
         'last = {(0, _field(load, "cores")): place',
@@ -427,13 +433,19 @@ _SCHEDULER_FAULTS = (
     Seeded(
         _SEQUENCE,
         "weights are loaded for every tile anew though blocks come first",
-        "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
+        "return (j, *key) if self.mapping.blocks_first else (t // self.mapping.together, j, *key)",
         "return (t, j, *key)",
     ),
     Seeded(
         _SEQUENCE,
+        "weights are loaded for each of two tiles that take turns",
+        "else (t // self.mapping.together, j, *key)",
+        "else (t, j, *key)",
+    ),
+    Seeded(
+        _SEQUENCE,
         "weights are kept for the next tile though its blocks come between",
-        "return (j, *key) if self.mapping.blocks_first else (t, j, *key)",
+        "return (j, *key) if self.mapping.blocks_first else (t // self.mapping.together, j, *key)",
         "return (j, *key)",
     ),
     Seeded(_PACK, "what dies in a part may be overwritten in it", "self.first <= last and", "self.first < last and"),

@@ -1,8 +1,9 @@
 """Fused schedules: what they compute in the machine, in the most hostile order, and what they keep from DRAM."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping as Map
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,17 @@ from rtl.contract.marks import marks_of
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import Launch, Plan, Segment, schedule
 from scheduler.code import link
+from scheduler.fuse import search
 from scheduler.fuse.forms import Forms
 from scheduler.fuse.search import Choice
 from scheduler.fuse.stay import WHOLE
 from scheduler.kinds.fused import Fused
 from scheduler.map.budget import Barriers, Range
+from scheduler.map.mapping import Mapping
+from scheduler.map.search import best_mappings
 from scheduler.plan.traffic import part_bytes
+from scheduler.work.work import Work
+from tb.fuzz.chips import FUZZ_CHIPS
 from tests.cases import Case, GraphBuilder
 from tests.networks import chain_network, random_network
 from tests.resident import resident_case, resident_plan
@@ -50,7 +56,7 @@ def run(case: Case, plan: Plan, order_seed: int | None) -> None:
 
 
 def run_launches(
-    case: Case, plan: Plan, memory: np.ndarray, expected: Mapping[str, np.ndarray], order_seed: int | None
+    case: Case, plan: Plan, memory: np.ndarray, expected: Map[str, np.ndarray], order_seed: int | None
 ) -> None:
     """All launches on a memory; what each writes is compared."""
     for launch in plan.launches:
@@ -119,6 +125,34 @@ def test_weights_loaded_while_the_part_in_front_has_all_of_the_scratchpad_are_ca
     monkeypatch.setattr(link, "_share_weights", lambda part, before: False)
     spoilt = plan_of_all_weights(decider, 3)
     assert not all(_is_right(case, spoilt, order_seed) for order_seed in range(3))
+
+
+@pytest.mark.parametrize(("cores", "seed", "overlap"), [(2, 4, True), (1, 1, False)])
+def test_tiles_that_take_turns_are_computed_right_in_any_order(
+    cores: int, seed: int, overlap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sparse cores whose weights do not stay, and every mapping with pairs of tiles that there is; with residuals."""
+    core = replace(
+        FUZZ_CHIPS["1x1_sparse"].cores[0], act_bytes=16 * 1024, weight_bytes=2 * 1024, acc_entries=64, param_blocks=64
+    )
+    chip = default_chip(cores, core, link_bytes=8, vc_depth=32)
+
+    def in_pairs(
+        work: Work, cores: tuple[int, ...], chip: ChipParams, memory: MemoryTiming, count: int, *more: Any
+    ) -> list[Mapping]:
+        found = best_mappings(work, cores, chip, memory, 100, *more)
+        return [mapping for mapping in found if mapping.in_pairs][:1] or found[:count]
+
+    monkeypatch.setattr(search, "best_mappings", in_pairs)
+    case = random_network(seed, chip)
+    plan = Fused(overlap=overlap).plan(case.graph, chip, MEMORY)
+    paired = [part.mapping for launch in plan.launches for part in launch.parts if "two tiles at once" in part.mapping]
+    assert len(paired) > 1
+    assert any("residual" in mapping for mapping in paired)
+    for launch in plan.launches:
+        Replay(launch, chip).run()
+    for order_seed in (None, 1):
+        run(case, plan, order_seed)
 
 
 def test_what_stays_never_reaches_dram() -> None:

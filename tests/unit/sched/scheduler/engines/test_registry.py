@@ -39,11 +39,11 @@ class SumsOnTheArray:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def bid(self, task: Task, core: CoreParams) -> Work | None:
+    def bids(self, task: Task, core: CoreParams) -> list[Work]:
         self.asked.append(task.name)
         node = task.node
         if not isinstance(node, QPool) or node.requant is None:
-            return None
+            return []
         (source,) = task.inputs
         channels = source.shape[0]
         weight = np.zeros((channels, channels, *node.kernel), np.int8)
@@ -52,8 +52,8 @@ class SumsOnTheArray:
             node.name, "conv", node.input, node.output, weight, np.full(channels, node.bias, np.int32), node.stride,
             node.padding, (1, 1), 1, node.pad_value, node.requant, task.sink.shape[1:],
         )  # fmt: skip
-        work = ARRAY.bid(replace(task, node=conv), core)
-        return work and replace(work, passes=FreePasses(**vars(work.passes)))
+        works = ARRAY.bids(replace(task, node=conv), core)
+        return [replace(work, passes=FreePasses(**vars(work.passes))) for work in works]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

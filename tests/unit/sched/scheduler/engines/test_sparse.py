@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
-from estimator import MemoryTiming
+from estimator import Coefficients, MemoryTiming
 from golden.int8.qnodes import QConv
 from rtl.contract.params import ChipParams, CoreParams, default_chip
 from scheduler import PlanError
+from scheduler.code.sequence import Sequence
 from scheduler.engines import bids
 from scheduler.engines.sparse import SparsePasses
+from scheduler.map.predict import Prediction
 from scheduler.map.search import best_mappings
 from scheduler.plan.layout import Blocked, Layout, Packed
 from scheduler.plan.program import Placement
+from scheduler.plan.residence import Residence
+from scheduler.work.activations import Activations
 from scheduler.work.options import SparseOptions
 from scheduler.work.sink import MemorySink
 from scheduler.work.source import Window
@@ -32,7 +37,7 @@ FULL = CoreParams(64, 64, acc_entries=256, engines=("tap", "sparse"))
 """PEs of 16 positions, with lists of 96."""
 
 
-def bid(
+def task_of(
     shape: tuple[int, int, int] = (24, 9, 9),
     kernel: tuple[int, int] = (3, 3),
     kept: float = 1.0,
@@ -40,12 +45,13 @@ def bid(
     *,
     folded: bool = False,
     chip: ChipParams = CHIP,
-) -> Work:
-    """A convolution with 20 filters, of which a share of the weights is not zero."""
+    filters: int = 20,
+) -> Task:
+    """A convolution of which a share of the weights is not zero."""
     rng = np.random.default_rng(3)
     builder = GraphBuilder(rng, shape, 10**9)
     above, beside = kernel[0] // 2, kernel[1] // 2
-    name = builder.conv("in", 20, kernel, padding=(above, beside, above, beside))
+    name = builder.conv("in", filters, kernel, padding=(above, beside, above, beside))
     (node,) = builder.nodes
     assert isinstance(node, QConv)
     weight = node.weight.copy()
@@ -56,9 +62,12 @@ def bid(
         layout = Packed(shape, 8, kernel, (1, 1), node.padding, (1, 1), node.pad_value, fold=True)
     node = replace(node, weight=weight, out_hw=builder.shape(name)[1:])
     sink = MemorySink(Placement(1 << 16, Blocked(builder.shape(name), chip.link_bytes)))
-    task = Task(node=node, inputs=(Placement(0, layout),), sink=sink, sparse=options or SparseOptions())
-    (work,) = bids(task, chip.cores[0])
-    return work
+    return Task(node=node, inputs=(Placement(0, layout),), sink=sink, sparse=options or SparseOptions())
+
+
+def bid(*arguments: Any, chip: ChipParams = CHIP, **more: Any) -> Work:
+    """The first bid for such a convolution."""
+    return bids(task_of(*arguments, chip=chip, **more), chip.cores[0])[0]
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.15, 1.0])
@@ -102,7 +111,7 @@ def test_every_weight_is_in_a_list_once(
 
 def test_passes_are_as_long_as_the_lists_allow() -> None:
     def cut(**more: object) -> tuple[int, int, int]:
-        passes = bid(**more).passes  # pyright: ignore[reportArgumentType]
+        passes = bid(**more).passes
         assert isinstance(passes, SparsePasses)
         return passes.lists.cut
 
@@ -114,6 +123,55 @@ def test_passes_are_as_long_as_the_lists_allow() -> None:
     # Dense lists of 20 filters: 23 KB for a kernel, 15 KB for a row of two words; the next pass is loaded meanwhile.
     for weight_bytes, wanted in ((1 << 16, (3, 3, 1)), (1 << 15, (1, 3, 2))):
         assert cut(shape=(128, 6, 6), chip=default_chip(1, replace(FULL, weight_bytes=weight_bytes))) == wanted
+
+
+def test_bids_with_short_passes_and_with_half_blocks() -> None:
+    """Dense lists of 128 channels: 20 filters are in one word of lanes, 160 in two and a half."""
+    chip = default_chip(4, FULL, link_bytes=16)
+
+    def offered(**more: object) -> list[tuple[tuple[int, int, int], list[int]]]:
+        works = bids(task_of((128, 6, 6), chip=chip, **more), FULL)  # pyright: ignore[reportArgumentType]
+        passes = [work.passes for work in works]
+        assert all(isinstance(own, SparsePasses) for own in passes)
+        return [
+            (own.lists.cut, [block.channel for (block,) in work.items])
+            for work, own in zip(works, passes, strict=True)
+            if isinstance(own, SparsePasses)
+        ]
+
+    whole, row = (3, 3, 1), (1, 3, 2)
+    # Two passes of a kernel take 47 KB; such of 6 items 31 KB, and leave half of the scratchpad to the layer behind.
+    assert offered() == [(whole, [0]), (row, [0])]
+    assert offered(kept=0.1) == [(whole, [0])]
+    assert offered(filters=160) == [(row, [0, 64, 128]), ((1, 3, 1), [0, 64, 128]), (row, [0, 32, 64, 96, 128])]
+    assert [len(channels) for _, channels in offered(filters=256, kept=0.1)] == [4]  # cores share them evenly
+    # Of pruned weights short passes balance worse, as is seen where activations are known.
+    known = SparseOptions(activations=Activations("mean", {"in": np.array(0.5)}))
+    assert offered(kept=0.8, options=known)[1:] == []
+    assert len(offered(kept=0.8)) == 2
+    assert len(offered(options=SparseOptions(skip="weights", activations=known.activations))) == 2
+
+
+def test_two_tiles_share_each_load_of_weights() -> None:
+    """9 x 9 pixels in three tiles and more, there already: weights that do not stay are loaded for every pair."""
+    chip = replace(CHIP, cores=(replace(CORE, weight_bytes=2048, acc_entries=64, act_bytes=16384),))
+    task = task_of(chip=chip)
+    (source,) = task.inputs
+    there = Residence(source.layout, 0, 1, ((0, 0, 9),))
+    assert not any(mapping.in_pairs for mapping in best_mappings(bid(chip=chip), (0,), chip, MemoryTiming(), 1000))
+    work = bids(replace(task, inputs=(there,)), chip.cores[0])[0]
+    found = best_mappings(work, (0,), chip, MemoryTiming(), 1000)
+    pairs = [mapping for mapping in found if mapping.in_pairs]
+    assert pairs
+    for pair in pairs:
+        alone = replace(pair, in_pairs=False)
+        loads = [len(Sequence(mapping, chip).weights[0].loads) for mapping in (pair, alone)]
+        steps = pair.steps_per_block * len(work.items)
+        assert loads == [steps * -(-pair.tiles // 2), steps * pair.tiles]
+        saved = alone.tiles - -(-pair.tiles // 2)
+        both = [Prediction(mapping, chip, MemoryTiming(), Coefficients.load()) for mapping in (pair, alone)]
+        fewer = both[1].dram_bytes(work.sink) - both[0].dram_bytes(work.sink)
+        assert fewer >= saved * sum(work.passes.set_bytes(block, work.taps) for (block,) in work.items)
 
 
 def test_sparse_weights_are_short_and_lists_of_zeros_long() -> None:

@@ -43,7 +43,7 @@ def _bid(
     activations = None if known is None else Activations("masks", {node.input: known})
     sink = MemorySink(Placement(1 << 16, Blocked(out, CHIP.link_bytes)))
     options = SparseOptions(activations=activations)
-    (work,) = bids(Task(node=node, inputs=(Placement(0, layout),), sink=sink, sparse=options), CORE)
+    work = bids(Task(node=node, inputs=(Placement(0, layout),), sink=sink, sparse=options), CORE)[0]
     assert isinstance(work.passes, SparsePasses)
     return work.passes
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from golden.zoo import load
 from tb.experiment.point import Point
 from tb.experiment.records import ESTIMATE, RTL, Book, Record
 from tb.experiment.sparse import SPARSE
@@ -98,6 +99,8 @@ def test_points_are_told_apart_by_name_and_named_as_commands() -> None:
     assert len(set(names)) == len(names)
     point = sparse("alexnet", layers=CONVOLUTIONS["alexnet"], skip="weights")
     assert point.command.endswith("LAYERS=features.0..features.12 PRUNE=han2015 RUN_AHEAD=4 SKIP=weights")
+    for net, layers in CONVOLUTIONS.items():
+        assert {*layers.split("..")} <= {node.name for node in load(net).nodes}
     assert grid(0.25, 0.5, 0).options[-6:] == ("--layers", "features.8", "--prune", "0.25,0.5", "--run-ahead", "0")
 
 

@@ -36,8 +36,7 @@ with (folder.parent / "started").open("a") as file:
 if plan == "fail":
     sys.exit("systomesh: no compiler")
 if plan == "kill":
-    os.kill(os.getppid(), signal.SIGKILL)
-    signal.pause()
+    sys.exit(os.kill(os.getppid(), signal.SIGKILL))
 if plan == "interrupt":
     os.kill(os.getppid(), signal.SIGINT)
     signal.pause()

@@ -43,6 +43,7 @@ class Decider:
         self.form, self.writer = form, LaunchWriter(form)
         self._known: dict[tuple[int, tuple[Choice, ...]], _Spent] = {}
 
+    @cached_property
     def plan(self) -> Plan:
         """By the best choices."""
         return self.writer.plan(*self.decided())

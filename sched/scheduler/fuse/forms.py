@@ -90,10 +90,7 @@ class Forms:
         for name, pool in self.candidates.items():
             if name == self._first or not _overlap(pool):
                 continue
-            pools = {other: its for other, its in best.form.pools.items() if other != name}
-            if name not in best.form.pools:
-                pools[name] = pool
-            other = self.decider(pools, best.form.input_layout)
+            other = self.decider(self._turned(best.form.pools, name), best.form.input_layout)
             with suppress(PlanError):
                 if other.predicted < best.predicted and other.total < best.total:
                     best = other
@@ -102,14 +99,15 @@ class Forms:
     def _within_limit(self, best: Decider) -> Decider:
         """The same with pools apart, those first that cost least for what they save, until the plan does no more
         multiply-accumulates again than it may; unless it would cost more than that share of everything."""
+        if not best.form.pools:
+            return best
         share, dearest = self.terms.repeated, (1 + self.terms.repeated) * best.total
         allowed = share * self.batch * sum(node.macs for node in self.graph.nodes)
         likely, again = best, _repeated(best)
         while again > allowed:
             found: list[tuple[float, float, Decider]] = []
             for name in best.form.pools:
-                pools = {other: pool for other, pool in best.form.pools.items() if other != name}
-                other = self.decider(pools, best.form.input_layout)
+                other = self.decider(self._turned(best.form.pools, name), best.form.input_layout)
                 with suppress(PlanError):
                     left = _repeated(other)
                     if left < again:
@@ -123,6 +121,10 @@ class Forms:
     def _first(self) -> str | None:
         """The first reader of the network's input."""
         return next((node.name for node in self.graph.nodes if self.graph.input in node.inputs), None)
+
+    def _turned(self, joined: Pools, name: str) -> Pools:
+        """Joined pools, with that of one convolution the other way about."""
+        return {other: pool for other, pool in self.candidates.items() if (other in joined) != (other == name)}
 
     def _joined(self, input_layout: str) -> Pools:
         """Pools that cost less with the convolution in front: rows of several cores are computed twice there."""
@@ -139,10 +141,9 @@ class Forms:
     def _others(self, likely: Form) -> Iterator[tuple[Pools, str]]:
         """Other ways to store the input, with or without the first pool in its convolution; of batches all pools."""
         joined, candidates = likely.pools, self.candidates
-        first = self._first
         forms: list[Pools] = [joined]
-        if first in candidates:
-            forms.append({name: pool for name, pool in candidates.items() if (name in joined) != (name == first)})
+        if (first := self._first) is not None and first in candidates:
+            forms.append(self._turned(joined, first))
         if self.batch > 1 and candidates not in forms:
             forms.append(candidates)
         layouts = list(input_layouts(self.graph, self.chip))
@@ -157,4 +158,4 @@ def _overlap(pool: QPool) -> bool:
 
 def _repeated(decider: Decider) -> float:
     """Multiply-accumulates that a plan does again, as far as that is known."""
-    return repeated_macs(decider.plan()) or 0.0
+    return repeated_macs(decider.plan) or 0.0

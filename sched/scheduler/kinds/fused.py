@@ -22,4 +22,4 @@ class Fused(Terms):
     def plan(self, graph: QGraph, chip: ChipParams, memory: MemoryTiming, batch: int = 1) -> Plan:
         """As `ScheduleKind.plan`; of a batch, as many pictures at once as is cheapest, launch by launch."""
         require_own_launches(self.launches, batch)
-        return Forms(self, graph, chip, memory, batch).settled().plan()
+        return Forms(self, graph, chip, memory, batch).settled().plan

@@ -106,7 +106,7 @@ def test_parts_with_all_of_the_weight_scratchpad_are_computed_right_in_any_order
     case = random_network(seed, little_weights(cores))
     decider = Forms(Fused(), case.graph, case.chip, MEMORY).decider()
     assert any(choice.all_weights for choice in decider.choices.values())
-    for plan in (decider.plan(), plan_of_all_weights(decider, 1), plan_of_all_weights(decider, 3)):
+    for plan in (decider.plan, plan_of_all_weights(decider, 1), plan_of_all_weights(decider, 3)):
         for launch in plan.launches:
             Replay(launch, case.chip).run()
         for order_seed in (None, 1):

@@ -31,7 +31,7 @@ def three_pools() -> QGraph:
 
 def share(decider: Decider) -> float:
     """Of the network's multiply-accumulates, those that are done again."""
-    return (repeated_macs(decider.plan()) or 0.0) / sum(node.macs for node in decider.form.graph.nodes)
+    return (repeated_macs(decider.plan) or 0.0) / sum(node.macs for node in decider.form.graph.nodes)
 
 
 def test_pools_are_joined_one_by_one_where_the_whole_plan_gets_cheaper_and_little_is_done_again() -> None:

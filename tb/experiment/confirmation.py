@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tb.experiment.records import RTL, Record
+from tb.experiment.records import Record
 
-__all__ = ["ESTIMATES", "confirmed"]
+__all__ = ["confirmed"]
 
-ESTIMATES = ("estimated_cycles", "schedule_s", "dense_cycles")
+_ESTIMATES = ("estimated_cycles", "schedule_s", "dense_cycles")
 """Figures of a run that come from the scheduler and the estimator, at whatever depth of a record."""
 _MEASURED = ("cycles", "efficiency", "compute_cycles", "processes", "energy")
 """Figures that a check has of its own, by estimated cycles; a run has counted them."""
@@ -21,32 +21,28 @@ class _Changed(Exception):
     """Something other than an estimate is not what it was."""
 
 
-def confirmed(record: Record, check: Mapping[str, Any], foreseen: Mapping[str, Any], sources: str) -> Record | None:
-    """The record with today's estimates, if a run of today would count what it has; otherwise None.
+def confirmed(run: Record, foreseen: Record, fingerprint: str) -> Record | None:
+    """The record of a run with today's estimates, if a run of today would count what it has; otherwise None.
 
     Cycles, bytes and bits are those of the old run: the fingerprint is that of the chip's Verilog, the programs, the
-    memory image and the pictures. Whatever else the check tells, that is no estimate, must be what the record has:
+    memory image and the pictures. Whatever else a check tells, that is no estimate, must be what the record has:
     bytes and events that programs determine, and energies at today's prices.
 
     Parameters
     ----------
-    check : dict
-        Figures of `make check` with its fingerprint.
-    foreseen : dict
-        Of these, what a record would keep.
-    sources : str
-        Key of the present sources.
+    foreseen : Record
+        What a check of today says of the point.
+    fingerprint : str
+        And of the run that it would be.
     """
-    if record.source != RTL or record.failure is not None or not record.fingerprint:
-        return None
-    if check["provenance"]["fingerprint"] != record.fingerprint:
+    if fingerprint != run.fingerprint:
         return None
     try:
-        facts = _renewed(record.facts, foreseen)
-        _demand_energies(record.facts, foreseen)
+        facts = _renewed(run.facts, foreseen.facts)
+        _demand_energies(run.facts, foreseen.facts)
     except _Changed:
         return None
-    return replace(record, facts=facts, sources=sources)
+    return replace(run, facts=facts, sources=foreseen.sources)
 
 
 def _renewed(known: Any, foreseen: Any) -> Any:
@@ -63,7 +59,7 @@ def _renewed(known: Any, foreseen: Any) -> Any:
 def _renewed_figure(name: str, value: Any, foreseen: Mapping[str, Any]) -> Any:
     if name not in foreseen or name in _MEASURED:
         return value
-    return foreseen[name] if name in ESTIMATES else _renewed(value, foreseen[name])
+    return foreseen[name] if name in _ESTIMATES else _renewed(value, foreseen[name])
 
 
 def _demand_energies(known: Mapping[str, Any], foreseen: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from tb.errors import BenchError
 from tb.experiment.point import Point
 from tb.files import write_atomically
 
-__all__ = ["ESTIMATE", "RTL", "Book", "Figure", "Record", "Study", "combine", "kept_facts", "speed_up"]
+__all__ = ["ESTIMATE", "RTL", "Book", "Figure", "Record", "Study", "combine", "speed_up"]
 
 RTL, ESTIMATE = "rtl", "estimate"
 """Where the figures of a record come from."""
@@ -61,8 +61,8 @@ class Record:
         fingerprint: str = "", more: Mapping[str, Any] | None = None,
     ) -> Record:  # fmt: skip
         """The record of a run that has just ended, or is up to date; `more` are facts beside those that all keep."""
-        facts = kept_facts(summary, more or {}) if summary else {}
-        return cls(point, source, facts, book.sources, book.commit, fingerprint, failure)
+        facts = {name: summary[name] for name in _KEPT if name in summary} if summary else {}
+        return cls(point, source, {**facts, **(more or {})}, book.sources, book.commit, fingerprint, failure)
 
     @property
     def cycles(self) -> int:
@@ -97,11 +97,6 @@ class Record:
         """Multiply-accumulates that are done again, as a share of the network's; None where that is not known."""
         repeated = self.facts["repeated_macs"]
         return None if repeated is None else repeated / self.facts["macs"]
-
-
-def kept_facts(summary: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record keeps of a summary or a check, and `more` beside it."""
-    return {**{name: summary[name] for name in _KEPT if name in summary}, **more}
 
 
 @dataclass(frozen=True)

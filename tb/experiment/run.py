@@ -13,7 +13,7 @@ from tb.bench.console import CampaignConsole
 from tb.experiment.confirmation import confirmed
 from tb.experiment.experiment import Experiment
 from tb.experiment.point import Forecast, Point
-from tb.experiment.records import ESTIMATE, RTL, Book, Record, Study, kept_facts
+from tb.experiment.records import ESTIMATE, RTL, Book, Record, Study
 from tb.files import write_atomically
 from tb.report.files import require_pictures
 from tb.report.provenance import commit
@@ -57,7 +57,7 @@ def run_experiment(
 
     try:
         _confirm_older(book, experiment, campaign, experiment.points if estimates else chosen, console)
-        left = [point for point in chosen if not _is_run(book, point)]
+        left = [point for point in chosen if (run := _run_of(book, point)) is None or book.is_older(run)]
         for result in _run(campaign, left, console, stage_and_work):
             book.records[result.case] = _record(book, experiment, campaign, result.case, RTL, result)
         unknown = [Forecast(point) for point in experiment.points if _wants_estimate(book, point)]
@@ -80,29 +80,26 @@ def _confirm_older(
     book: Book, experiment: Experiment, campaign: Campaign, points: Sequence[Point], console: Console
 ) -> None:
     """Take over records of older sources of which a check says that nothing but estimates has changed."""
-    older = [point for point in points if point in book.records and _is_older_run(book, book.records[point])]
-    if not older:
+    runs = {point: run for point in points if (run := _run_of(book, point)) is not None and book.is_older(run)}
+    if not runs:
         return
-    console.print(f"{len(older)} runs are of older sources: is what they simulated still the same?", highlight=False)
-    changed = 0
-    for result in _run(campaign, [Forecast(point) for point in older], console, largest_first):
-        point, record = result.case.point, None
+    console.print(f"{len(runs)} runs are of older sources: is what they simulated still the same?", highlight=False)
+    same = 0
+    for result in _run(campaign, [Forecast(point) for point in runs], console, largest_first):
+        point = result.case.point
         if result.summary is not None:
-            foreseen = kept_facts(result.summary, experiment.more(result.summary))
-            record = confirmed(book.records[point], result.summary, foreseen, book.sources)
-        changed += record is None
-        book.records[point] = record or book.records[point]
-    console.print(f"{len(older) - changed} of {len(older)} are the same", highlight=False)
+            foreseen = _record(book, experiment, campaign, point, ESTIMATE, result)
+            record = confirmed(runs[point], foreseen, result.summary["provenance"]["fingerprint"])
+            if record is not None:
+                book.records[point] = record
+                same += 1
+    console.print(f"{same} of {len(runs)} are the same", highlight=False)
 
 
-def _is_older_run(book: Book, record: Record) -> bool:
-    return record.source == RTL and record.failure is None and book.is_older(record)
-
-
-def _is_run(book: Book, point: Point) -> bool:
-    """Whether a point has a run that ended well, of the present sources."""
+def _run_of(book: Book, point: Point) -> Record | None:
+    """The run of a point that ended well, if there is one."""
     record = book.good(point)
-    return record is not None and record.source == RTL and not book.is_older(record)
+    return record if record is not None and record.source == RTL else None
 
 
 def _run(campaign: Campaign, tasks: Sequence[T], console: Console, order: Callable[[T], Any]) -> list[CaseResult[T]]:

@@ -270,11 +270,11 @@ class Network:
         entry = source.entry
         source.waits = False
         while True:
+            start = self.free[entry]
             request = bool(source.requests)
             if request:
                 transfer = source.requests[0]
                 length = transfer.flits
-                start = self.free[entry]
             else:
                 if source.sender is None:
                     if not source.waiting:
@@ -282,7 +282,6 @@ class Network:
                     self._turn(source)
                 assert source.sender is not None
                 transfer, length = source.sender, source.length
-                start = self.free[entry]
                 if source.next > start:
                     start = source.next
                 if transfer.ready > start:
@@ -300,18 +299,16 @@ class Network:
             if request:
                 source.requests.popleft()
                 finish = now + length
-                if fits > finish:
-                    finish = fits
             else:
                 source.left -= 1
                 last = source.left == 0
                 finish = self._delivered(source, transfer, length, last, now)
-                if fits > finish:
-                    finish = fits
                 if last:
                     source.sender = None
                 if source.kept:
                     self._admit(source, now)
+            if fits > finish:
+                finish = fits
             self.free[entry] = finish
             self.room[entry] -= length
             if transfer.begun is not None:

@@ -6,13 +6,14 @@ plane, requests and responses; behind each channel lies a buffer of `vc_depth` f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rtl.contract.params import ChipParams
 from rtl.contract.routing import CLAIM_ORDER, Link, links, node_port, path
 
 __all__ = ["Route", "Routes", "bits"]
+
 
 @dataclass(frozen=True, eq=False)
 class Route:
@@ -24,8 +25,6 @@ class Route:
         All of them, each behind the one that leads to it.
     after : dict of int to tuple of int
         For each channel with a router behind it, those that a packet takes there, in the order in which it claims them.
-    several : bool
-        It leads to several nodes.
     memory : int
         Memory node whose bandwidth it takes; -1 for none.
     writes : bool
@@ -34,7 +33,6 @@ class Route:
 
     links: tuple[int, ...]
     after: Mapping[int, tuple[int, ...]]
-    several: bool
     memory: int = -1
     writes: bool = False
 
@@ -61,42 +59,23 @@ class Routes:
         nodes = {node_port(chip, node): node for node in range(chip.n_nodes)}
         behind = [*(nodes.get(link, -1) for link in self.outputs), *[-1] * chip.n_nodes]
         self.node_behind = [node for node in behind for _ in range(2)]
-        self._known: dict[tuple[int, int, int], Route] = {}
+        self._known: dict[tuple[int, int, int, int, bool], Route] = {}
 
     def loads(self, memory: int, cores: int) -> Route:
         """From a memory node to the cores of a mask."""
-        key = 0, memory, cores
-        route = self._known.get(key)
-        if route is None:
-            source = self.chip.memory_node_id(memory)
-            route = self._known[key] = self._make(source, bits(cores), self.RESPONSE, memory)
-        return route
+        return self._route(self.chip.memory_node_id(memory), cores, self.RESPONSE, memory)
 
     def stores(self, core: int, memory: int) -> Route:
         """From a core to a memory node."""
-        key = 1, core, memory
-        route = self._known.get(key)
-        if route is None:
-            route = self._known[key] = self._make(
-                core, [self.chip.memory_node_id(memory)], self.REQUEST, memory, writes=True
-            )
-        return route
+        return self._route(core, 1 << self.chip.memory_node_id(memory), self.REQUEST, memory, writes=True)
 
     def requests(self, core: int, memory: int) -> Route:
         """From a core to a memory node, of whose bandwidth it takes nothing."""
-        key = 2, core, memory
-        route = self._known.get(key)
-        if route is None:
-            route = self._known[key] = self._make(core, [self.chip.memory_node_id(memory)], self.REQUEST)
-        return route
+        return self._route(core, 1 << self.chip.memory_node_id(memory), self.REQUEST)
 
     def sends(self, core: int, cores: int) -> Route:
         """From a core to the cores of a mask."""
-        key = 3, core, cores
-        route = self._known.get(key)
-        if route is None:
-            route = self._known[key] = self._make(core, bits(cores), self.REQUEST)
-        return route
+        return self._route(core, cores, self.REQUEST)
 
     def entry(self, node: int, plane: int) -> int:
         """Channel by which a node sends into its router."""
@@ -122,12 +101,19 @@ class Routes:
         """A router's output; None for the link of a node into its router."""
         return self.outputs[number] if number < len(self.outputs) else None
 
-    def _make(self, source: int, dests: Iterable[int], plane: int, memory: int = -1, *, writes: bool = False) -> Route:
+    def _route(self, source: int, dests: int, plane: int, memory: int = -1, *, writes: bool = False) -> Route:
+        """From a node to those of a mask, made once."""
+        key = source, dests, plane, memory, writes
+        route = self._known.get(key)
+        if route is None:
+            route = self._known[key] = self._make(*key)
+        return route
+
+    def _make(self, source: int, dests: int, plane: int, memory: int, writes: bool) -> Route:
         entry = self.entry(source, plane)
         links = {entry // 2: None}
         after: dict[int, set[int]] = {}
-        dests = tuple(dests)
-        for dest in dests:
+        for dest in bits(dests):
             channel = entry
             for output in path(self.chip, source, dest):
                 onward = self.channel(output, plane)
@@ -135,7 +121,7 @@ class Routes:
                 links.setdefault(onward // 2)
                 channel = onward
         ordered = {channel: tuple(sorted(onward, key=self._claimed)) for channel, onward in after.items()}
-        return Route(tuple(links), ordered, len(dests) > 1, memory, writes)
+        return Route(tuple(links), ordered, memory, writes)
 
     def _claimed(self, channel: int) -> int:
         return CLAIM_ORDER.index(self.outputs[channel // 2].port)

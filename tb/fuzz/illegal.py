@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -309,6 +310,10 @@ class _Maker:
         step = self.step(Opcode.STORE, lambda step: not step.fields["to_core"])
         return self.fault(step, addr=self._beyond(step.fields["pixels"]), group_stride=0)
 
+    def listed(self) -> Step:
+        """A COMPUTE of an engine with lists."""
+        return self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None)
+
     def far_lists(self) -> Fault:
         """The masks of the last pass are inside, its lists are not."""
         step = self.step(Opcode.COMPUTE, lambda step: step.fields.get("rounds", 0) > 0)
@@ -321,13 +326,13 @@ class _Maker:
 
     def rule(self, number: int) -> Fault:
         """A SETUP against one of the rules of an engine with lists."""
-        step = self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None)
+        step = self.listed()
         rules = FUZZ[self.spec(step.geometry).name].illegal(self.rng, self.chip.cores[step.core])
         spoilt = {**step.geometry, **rules[number % len(rules)]}
         return Fault(step.core, Unit.COMPUTE, [Instruction(Opcode.SETUP, spoilt)])
 
     def far_rounds(self) -> Fault:
-        step = self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None)
+        step = self.listed()
         params, lists = self.chip.cores[step.core], self.spec(step.geometry).lists
         assert lists is not None, "asked for"
         return self.fault(step, rounds=self.above(lists.rounds(params) + 1, ROUNDS_MAX))
@@ -352,7 +357,7 @@ class _Maker:
 
     def bad_lists(self) -> Fault:
         """Without the LOAD in front of it a COMPUTE finds noise instead of weights."""
-        return self.fault(self.step(Opcode.COMPUTE, lambda step: self.spec(step.geometry).lists is not None))
+        return self.fault(self.listed())
 
     # Tokens. ---------------------------------------------------------------------------------------
 
@@ -406,14 +411,16 @@ RECIPES: dict[str, tuple[ErrorCode, Recipe]] = {
 """Kinds of faults, each with the error that it ends in. Seed n makes recipe number n modulo their count."""
 _OF_LISTS: dict[str, tuple[ErrorCode, Recipe]] = {
     "lists": (ErrorCode.WEIGHT_LISTS, _Maker.bad_lists),
-    "a weight too many": (ErrorCode.WEIGHT_LISTS, lambda maker: maker.damage("a weight too many")),
-    "a lane twice": (ErrorCode.WEIGHT_LISTS, lambda maker: maker.damage("a lane twice")),
-    "no such lane": (ErrorCode.WEIGHT_LISTS, lambda maker: maker.damage("no such lane")),
+    **{
+        fault: (ErrorCode.WEIGHT_LISTS, partial(_Maker.damage, fault=fault))
+        for fault in ("a weight too many", "a lane twice", "no such lane")
+    },
     "lists beyond weights": (ErrorCode.WEIGHT_RANGE, _Maker.far_lists),
     "too many rounds": (ErrorCode.ILLEGAL_FIELD, _Maker.far_rounds),
-    "SETUP, first rule of lists": (ErrorCode.ILLEGAL_FIELD, lambda maker: maker.rule(0)),
-    "SETUP, second rule of lists": (ErrorCode.ILLEGAL_FIELD, lambda maker: maker.rule(1)),
-    "SETUP, third rule of lists": (ErrorCode.ILLEGAL_FIELD, lambda maker: maker.rule(2)),
+    **{
+        f"SETUP, {which} rule of lists": (ErrorCode.ILLEGAL_FIELD, partial(_Maker.rule, number=number))
+        for number, which in enumerate(("first", "second", "third"))
+    },
 }
 """Of chips whose cores have an engine with lists."""
 

@@ -56,16 +56,27 @@ def _weights(program: Assembler, token: int | None, **waits: list[int]) -> None:
     program.load(0, run_flits=flits, space=Space.WEIGHT, token=token, **waits)
 
 
-def to_store(width: int) -> Assembler:
-    """Each COMPUTE waits until the STORE of the one before has read its accumulators, and the STORE for the COMPUTE."""
+def _with_weights() -> Assembler:
+    """A program whose compute unit waits until the weights are there."""
     program = Assembler(CHIP)
     _weights(program, LOADED)
     program.sync(0, Unit.COMPUTE, wait=[LOADED])
+    return program
+
+
+def _stored(width: int, banks: int) -> Assembler:
+    program = _with_weights()
     _setup(program, Engine.SPARSE, width)
     for number in range(TIMES):
-        program.compute(0, in_h=1000, rounds=ROUNDS, wait=[FREE] if number else [], signal=[None, None, (DONE, 0)])
-        program.store(0, pixels=width, addr=4096, wait=[DONE], signal=[(FREE, 0)])
+        waits, base = [FREE] if number >= banks else [], number % banks * CORE.acc_bank_entries
+        program.compute(0, in_h=1000, rounds=ROUNDS, acc_base=base, wait=waits, signal=[None, None, (DONE, 0)])
+        program.store(0, pixels=width, addr=4096, acc_base=base, wait=[DONE], signal=[(FREE, 0)])
     return program
+
+
+def to_store(width: int) -> Assembler:
+    """Each COMPUTE waits until the STORE of the one before has read its accumulators, and the STORE for the COMPUTE."""
+    return _stored(width, 1)
 
 
 def loaded(width: int) -> Assembler:
@@ -80,9 +91,7 @@ def loaded(width: int) -> Assembler:
 
 def queued(width: int) -> Assembler:
     """All are there before the first begins."""
-    program = Assembler(CHIP)
-    _weights(program, LOADED)
-    program.sync(0, Unit.COMPUTE, wait=[LOADED])
+    program = _with_weights()
     _setup(program, Engine.SPARSE, width)
     for _ in range(TIMES):
         program.compute(0, in_h=1000, rounds=ROUNDS)
@@ -91,9 +100,7 @@ def queued(width: int) -> Assembler:
 
 def in_turn(width: int) -> Assembler:
     """Sparse engine and tap unit in turn."""
-    program = Assembler(CHIP)
-    _weights(program, LOADED)
-    program.sync(0, Unit.COMPUTE, wait=[LOADED])
+    program = _with_weights()
     for _ in range(TIMES):
         _setup(program, Engine.SPARSE, width)
         program.compute(0, in_h=1000, rounds=ROUNDS)
@@ -104,15 +111,7 @@ def in_turn(width: int) -> Assembler:
 
 def two_banks(width: int) -> Assembler:
     """Two banks of accumulators in turn: the engine fills one while a STORE drains the other."""
-    program = Assembler(CHIP)
-    _weights(program, LOADED)
-    program.sync(0, Unit.COMPUTE, wait=[LOADED])
-    _setup(program, Engine.SPARSE, width)
-    for number in range(TIMES):
-        waits, base = [FREE] if number > 1 else [], number % 2 * CORE.acc_bank_entries
-        program.compute(0, in_h=1000, rounds=ROUNDS, acc_base=base, wait=waits, signal=[None, None, (DONE, 0)])
-        program.store(0, pixels=width, addr=4096, acc_base=base, wait=[DONE], signal=[(FREE, 0)])
-    return program
+    return _stored(width, 2)
 
 
 PROGRAMS = {"to store": to_store, "two banks": two_banks, "loaded": loaded, "queued": queued, "in turn": in_turn}

@@ -14,8 +14,8 @@ from rtl.contract.codec import decode, encode
 from rtl.contract.isa import INSTRUCTION_BYTES, Opcode, Unit
 from rtl.contract.params import CoreParams
 from rtl.contract.regs import CoreCounter, EngineCounter
+from rtl.contract.routing import CLAIM_ORDER
 from rtl.core.counters import unit_state
-from rtl.noc.router import CLAIM_ORDER
 from tb.errors import BenchError
 from tb.fuzz.chips import FUZZ_CHIPS
 from tb.fuzz.judge import expect_fault, expect_legal

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
@@ -21,6 +22,12 @@ __all__ = ["Decider"]
 
 CLEAR = 1.25
 """A launch whose layers would cost so much more one by one, as predicted, needs no estimate."""
+
+
+NEARBY = 4
+"""Borders are tried so many operations to either side."""
+LIKELY = 1.01
+"""Choices that are predicted to cost so much more need no estimate."""
 
 
 class _Spent(NamedTuple):
@@ -56,10 +63,39 @@ class Decider:
         PlanError
             If there cannot be so many, or so few.
         """
-        choices = self.choices
+        choices = self._settled
         launches = self.launches(choices)
         wanted = self.form.terms.launches
         return (choices, launches) if wanted is None else self._in_launches(choices, launches, wanted)
+
+    @cached_property
+    def _settled(self) -> dict[int, Choice]:
+        """The best choices, of a batch with its borders where the estimator finds them cheapest.
+
+        A border is where the number of pictures at once changes. What a launch loses there, as it begins with an empty
+        chip and ends with its last STOREs, no search sees.
+        """
+        best = self.choices
+        while True:  # every step costs less, so it ends
+            moved = min([best, *self._with_moved_borders(best)], key=self._total)
+            if moved is best:
+                return best
+            best = moved
+
+    def _with_moved_borders(self, choices: dict[int, Choice]) -> Iterator[dict[int, Choice]]:
+        """The same with one border at another place nearby, where that is not predicted to cost much more."""
+        limit = LIKELY * sum(choice.cost for choice in choices.values())
+        for first, end in self.form.stretches():
+            pictures = [choices[number].pictures for number in range(first, end)]
+            places = [first, *(first + n for n in range(1, end - first) if pictures[n] != pictures[n - 1]), end]
+            for begin, border, behind in zip(places, places[1:], places[2:], strict=False):
+                before, after = (self.form.searches[choices[number].pictures] for number in (begin, border))
+                for place in range(max(begin + 1, border - NEARBY), min(behind, border + NEARBY + 1)):
+                    with suppress(PlanError):
+                        found = [*self._fitting(begin, place, [before]), *self._fitting(place, behind, [after])]
+                        other = choices | dict(zip(range(begin, behind), found, strict=True))
+                        if place != border and sum(choice.cost for choice in other.values()) <= limit:
+                            yield self._confirmed(other)
 
     @cached_property
     def total(self) -> float:

@@ -178,6 +178,22 @@ def test_pictures_share_weights_where_those_are_what_takes_time(kind: str) -> No
     run(case, plan, pictures_of(case, 4), 3)
 
 
+def test_a_border_between_one_picture_and_several_goes_where_the_estimator_finds_it_cheapest() -> None:
+    case = chain_network(8, CHIPS["two cores"])
+    decider = Forms(Fused(), case.graph, case.chip, MEMORY, 4).decider()
+    best, steps = decider.choices, len(decider.form.steps)
+    pictures = [choice.pictures for choice in best.values()]
+    border = pictures.index(2)
+    assert border > 1
+    assert set(pictures[border:]) == {2}
+    parts = [(0, border - 1, decider.form.searches[1]), (border - 1, steps, decider.form.searches[2])]
+    act = case.chip.cores[0].act_bytes
+    found = [choice for first, end, search in parts for choice in search.best(first, end, act)]
+    decider.choices = dict(enumerate(found))
+    assert sum(choice.cost for choice in found) > sum(choice.cost for choice in best.values())
+    assert [choice.pictures for choice in decider.decided()[0].values()] == pictures
+
+
 def test_the_same_constants_serve_all_rounds() -> None:
     case = heavy(CHIPS["two cores"])
     plan = Layers().plan(case.graph, case.chip, MEMORY, 6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from golden.zoo import ZOO
 from tb.experiment.point import Point
 from tb.experiment.records import Book, Figure, Record, combine, speed_up
 from tb.experiment.sparse.layers import conv_cycles, conv_figures, layer_errors, of_layer
@@ -22,6 +23,7 @@ from tb.experiment.sparse.points import (
     dense,
     grid,
     sparse,
+    unpruned,
     varied,
 )
 from tb.experiment.sparse.recursion import BALANCE_ARMS, MASK_AHEADS, PORTS
@@ -44,8 +46,8 @@ PARTS = {"alexnet": "AlexNet, convolutions", "vgg16": "VGG-16, conv4_2"}
 def page(book: Book) -> str:
     """The page, in Markdown."""
     parts = (
-        _introduction, _targets, _headline, _layers, _runahead, _onesided, _grid, _depth, _idle, _energy, _recursion,
-        _differences,
+        _introduction, _targets, _headline, _layers, _zoo, _runahead, _onesided, _grid, _depth, _idle, _energy,
+        _recursion, _differences,
     )  # fmt: skip
     return "\n".join(part(book) for part in parts)
 
@@ -84,10 +86,11 @@ def _worst_layer(record: Record) -> float | None:
     return max(map(abs, layer_errors(record).values()))
 
 
-def _done(record: Record) -> float:
-    """Products done, of all."""
+def _done(record: Record) -> float | None:
+    """Products done, of all; None where no layer runs on a sparse engine."""
     figures = record.facts["sparse"]
-    return figures["pairs"] / (figures["pairs"] + figures["skipped"])
+    total = figures["pairs"] + figures["skipped"]
+    return figures["pairs"] / total if total else None
 
 
 def _texts(figures: Sequence[Figure], form: Callable[[float], str]) -> list[str]:
@@ -223,6 +226,26 @@ def _layer(book: Book, points: tuple[Point, Point], name: str) -> list[str] | No
     weights = figure(lambda known: known["weight_bytes"] / known["dense_weight_bytes"], points[1])
     return [name, *_texts(took, count), combine(lambda slow, fast: slow / fast, *took).text(times), done.text(percent),
             weights.text(percent)]  # fmt: skip
+
+
+def _zoo(book: Book) -> str:
+    rows = []
+    for net in ZOO:
+        points = unpruned(net)
+        took = [book.figure(lambda record: record.cycles, point) for point in points]
+        rows.append(
+            [net, *_texts(took, count), book.figure(speed_up, *points).text(times),
+             book.figure(_done, points[1]).text(percent),
+             *(book.figure(lambda record: record.megabytes, point).text(megabytes) for point in points),
+             book.figure(lambda record: record.estimate_error, points[1]).text(change)]
+        )  # fmt: skip
+    header = ["network", "dense", f"sparse, s = {USUAL_AHEAD}", "over dense", "products done", "MB dense", "MB sparse",
+              "estimate"]  # fmt: skip
+    return (
+        "## Networks that nobody pruned\n\nThe zoo as it is: zeros are those that ReLUs leave of seeded weights and "
+        "those to which weights round. Layers that would be slower on the sparse engine run dense on the same core, as "
+        "predicted. Products done: of the layers on sparse engines.\n\n" + table(header, rows)
+    )
 
 
 def _ahead(point: Point) -> str:

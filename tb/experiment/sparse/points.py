@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from itertools import product
 
+from golden.zoo import ZOO
 from scheduler.work.options import BALANCES, SKIPS, SparseOptions
 from tb.experiment.point import Point
 
 __all__ = [
     "AHEADS", "CONVOLUTIONS", "DENSITIES", "DEPTHS", "GRID_LAYER", "GROUPS", "ITEMS", "NETS", "SETS", "USUAL_AHEAD",
-    "dense", "grid", "sparse", "varied",
+    "dense", "grid", "sparse", "unpruned", "varied",
 ]  # fmt: skip
 
 NETS = {"vgg16": "han2015", "alexnet": "han2015", "resnet50": "distiller2019"}
@@ -47,6 +48,11 @@ def sparse(
 def dense(net: str, *, layers: str | None = None, schedule: str = "fused") -> Point:
     """On the dense twin of `sparse`."""
     return Point(net, "default", schedule, layers=layers, prune=NETS[net])
+
+
+def unpruned(net: str) -> tuple[Point, Point]:
+    """A network as it is, on the dense twin and on four sparse cores."""
+    return Point(net, "default", "fused"), Point(net, "sparse4", "fused", sparse=SparseOptions(USUAL_AHEAD))
 
 
 def grid(weights: float, acts: float, ahead: int) -> Point:
@@ -89,6 +95,7 @@ GROUPS = {
         dense("alexnet", layers=GRID_LAYER, schedule="layers"),
         *(grid(kept, live, ahead) for ahead, kept, live in product((USUAL_AHEAD, 0), *DENSITIES)),
     ],
+    "zoo": [point for net in ZOO for point in unpruned(net)],
     "lockstep": [sparse(net, ahead=0) for net in ("alexnet", "resnet50", "vgg16")],
     "idle": [sparse("alexnet", schedule="layers"), sparse("alexnet", schedule="layers", ahead=0)],
 }

@@ -116,7 +116,7 @@ class UnitState:
     drained: float = 0.0
     """Time at which that engine lets another one start."""
     ready: float = 0.0
-    """Time at which its instructions so far were there; of chips that have engines with banks, their tokens too."""
+    """Time at which its instructions so far were there; if token times are kept, their tokens too."""
     read: float = 0.0
     """Time at which the last COMPUTE has read its operands."""
     taken: float = 0.0
@@ -151,8 +151,13 @@ class Timeline:
         self.units = [[self._unit(core, unit, programs[core, unit]) for unit in Unit] for core in range(chip.n_cores)]
         self.tokens = [[0] * chip.tokens for _ in range(chip.n_cores)]
         self.came: list[defaultdict[int, deque[float]]] = []
-        """Of each core, when the tokens of each counter came; only of a chip that has engines with banks."""
-        if any(TIMINGS[engine].banked for core in chip.cores for engine in core.engines):
+        """Of each core, when the tokens of each counter came; only of a launch with a COMPUTE on an engine with banks,
+        as nothing else asks for it."""
+        if any(TIMINGS[engine].banked for core in chip.cores for engine in core.engines) and any(
+            type(instruction) is Compute and instruction.lead
+            for core in range(chip.n_cores)
+            for instruction in programs[core, Unit.COMPUTE]
+        ):
             self.came = [defaultdict(deque) for _ in range(chip.n_cores)]
         self.queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.count = 0
@@ -318,7 +323,8 @@ class Timeline:
                 return
             if unit.draining and not isinstance(instruction, (Store, Setting)):
                 return
-            self.account(unit, "")
+            if unit.woken_for:
+                self.account(unit, "")
             for token in needs:
                 tokens[token] -= 1
             if self.came:

@@ -13,8 +13,9 @@ __all__ = ["confirmed"]
 
 _ESTIMATES = ("estimated_cycles", "schedule_s", "dense_cycles")
 """Figures of a run that come from the scheduler and the estimator, at whatever depth of a record."""
-_MEASURED = ("cycles", "efficiency", "compute_cycles", "processes", "energy")
-"""Figures that a check has of its own, by estimated cycles; a run has counted them."""
+_MEASURED = ("cycles", "efficiency", "compute_cycles", "processes", "energy", "program")
+"""Figures that a check has of its own, by estimated cycles; a run has counted them. Bytes of programs among them: cores
+ask for instructions in blocks, and how many behind an END is a matter of when that comes."""
 
 
 class _Changed(Exception):

@@ -40,10 +40,11 @@ if plan == "kill":
 if plan == "interrupt":
     os.kill(os.getppid(), signal.SIGINT)
     signal.pause()
-facts = {"estimated_cycles": int(cycles), "batch": 1, "dram_bytes": {"weight": 5}}
+fetched = 64 if "check" in result else 96
+facts = {"estimated_cycles": int(cycles), "batch": 1, "dram_bytes": {"weight": 5, "program": fetched}}
 facts["energy"] = {"narrow": {"of": {"mac": 7.0, "static": 0.5 * int(cycles)}}}
 facts["provenance"] = {"fingerprint": "f01" if plan == "other programs" else "f00"}
-facts |= {"dram_bytes": {"weight": 6}} if plan == "other bytes" else {}
+facts |= {"dram_bytes": {"weight": 6, "program": fetched}} if plan == "other bytes" else {}
 facts["energy"]["narrow"]["of"] |= {"mac": 8.0} if plan == "other prices" else {}
 facts |= {"schedule_s": 0.25, "estimated_cycles": 2 * int(cycles)} if plan == "other estimate" else {"schedule_s": 0.5}
 facts["energy"]["narrow"]["of"] |= {"static": float(cycles)} if plan == "other estimate" else {}

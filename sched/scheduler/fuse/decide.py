@@ -22,12 +22,10 @@ __all__ = ["Decider"]
 
 CLEAR = 1.25
 """A launch whose layers would cost so much more one by one, as predicted, needs no estimate."""
-
-
 NEARBY = 4
 """Borders are tried so many operations to either side."""
 LIKELY = 1.01
-"""Choices that are predicted to cost so much more need no estimate."""
+"""Choices with a border elsewhere that are predicted to cost so much more need no estimate."""
 
 
 class _Spent(NamedTuple):
@@ -76,26 +74,32 @@ class Decider:
         chip and ends with its last STOREs, no search sees.
         """
         best = self.choices
-        while True:  # every step costs less, so it ends
-            moved = min([best, *self._with_moved_borders(best)], key=self._total)
+        while others := list(self._with_moved_borders(best)):
+            moved = min([best, *others], key=self._total)
             if moved is best:
-                return best
-            best = moved
+                break
+            best = moved  # it costs less, so this ends
+        return best
 
     def _with_moved_borders(self, choices: dict[int, Choice]) -> Iterator[dict[int, Choice]]:
         """The same with one border at another place nearby, where that is not predicted to cost much more."""
-        limit = LIKELY * sum(choice.cost for choice in choices.values())
+        limit = LIKELY * _predicted(choices)
+        for begin, border, behind in self._borders(choices):
+            before, after = (self.form.searches[choices[number].pictures] for number in (begin, border))
+            nearby = range(max(begin + 1, border - NEARBY), min(behind, border + NEARBY + 1))
+            for place in (place for place in nearby if place != border):
+                with suppress(PlanError):  # an operation may not fit with so many pictures at once
+                    found = [*self._fitting(begin, place, [before]), *self._fitting(place, behind, [after])]
+                    other = choices | dict(zip(range(begin, behind), found, strict=True))
+                    if _predicted(other) <= limit:
+                        yield self._confirmed(other)
+
+    def _borders(self, choices: dict[int, Choice]) -> Iterator[tuple[int, int, int]]:
+        """(begin, border, end): operations on either side of a border, with one number of pictures at once each."""
         for first, end in self.form.stretches():
-            pictures = [choices[number].pictures for number in range(first, end)]
-            places = [first, *(first + n for n in range(1, end - first) if pictures[n] != pictures[n - 1]), end]
-            for begin, border, behind in zip(places, places[1:], places[2:], strict=False):
-                before, after = (self.form.searches[choices[number].pictures] for number in (begin, border))
-                for place in range(max(begin + 1, border - NEARBY), min(behind, border + NEARBY + 1)):
-                    with suppress(PlanError):
-                        found = [*self._fitting(begin, place, [before]), *self._fitting(place, behind, [after])]
-                        other = choices | dict(zip(range(begin, behind), found, strict=True))
-                        if place != border and sum(choice.cost for choice in other.values()) <= limit:
-                            yield self._confirmed(other)
+            changes = [n for n in range(first + 1, end) if choices[n].pictures != choices[n - 1].pictures]
+            places = [first, *changes, end]
+            yield from zip(places, changes, places[2:], strict=False)
 
     @cached_property
     def total(self) -> float:
@@ -105,7 +109,7 @@ class Decider:
     @cached_property
     def predicted(self) -> float:
         """Cost of what the search finds, as it predicts it."""
-        return sum(choice.cost for choice in self._found.values())
+        return _predicted(self._found)
 
     @cached_property
     def _found(self) -> dict[int, Choice]:
@@ -317,3 +321,8 @@ class Decider:
             return False
         own = [{number: priced[number] for number in launch if number in priced} for launch in launches]
         return all(Addresses.found(self.form, chosen) is not None for chosen in own)
+
+
+def _predicted(choices: dict[int, Choice]) -> float:
+    """Cost of choices as searches predict it."""
+    return sum(choice.cost for choice in choices.values())

@@ -52,7 +52,7 @@ def dense(net: str, *, layers: str | None = None, schedule: str = "fused") -> Po
 
 def unpruned(net: str) -> tuple[Point, Point]:
     """A network as it is, on the dense twin and on four sparse cores."""
-    return Point(net, "default", "fused"), Point(net, "sparse4", "fused", sparse=SparseOptions(USUAL_AHEAD))
+    return Point(net, "default", "fused"), sparse(net, prune=None)
 
 
 def grid(weights: float, acts: float, ahead: int) -> Point:

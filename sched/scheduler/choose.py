@@ -29,8 +29,8 @@ class Policy:
     ----------
     candidates : int
         Of most tasks.
-    more_candidates, few_instructions : int
-        Short launches are estimated quickly and lose more by a wrong choice; so do those that wait for a slow memory.
+    slow_candidates : int
+        Where the memory is slow: bytes decide there, and the closed form counts them.
     many_instructions : int
         Of a launch; with more, the closed form decides alone.
     pooled_candidates, pooled_per_split, pooled_instructions : int
@@ -38,9 +38,8 @@ class Policy:
         to so many instructions of all together.
     """
 
-    candidates: int = 3
-    more_candidates: int = 6
-    few_instructions: int = 1500
+    candidates: int = 16
+    slow_candidates: int = 6
     many_instructions: int = 6000
     pooled_candidates: int = 100
     pooled_per_split: int = 4
@@ -138,7 +137,7 @@ class Chooser:
         found: list[_Found] = []
         errors: list[PlanError] = []
         for core, work in ((core, work) for core, of_core in works.items() for work in of_core):
-            count = self.policy.more_candidates if work.pool is None else self.policy.pooled_candidates
+            count = self._candidates if work.pool is None else self.policy.pooled_candidates
             try:
                 mappings = self.search(work, self.kinds[core], self.chip, self.memory, count)
             except PlanError as error:
@@ -161,20 +160,22 @@ class Chooser:
 
     def _others(self, found: list[_Found], first: Draft, top: int) -> list[Draft]:
         """Drafts that are worth comparing with the first one."""
-        policy, chip = self.policy, self.chip
-        drafts = [self._draft(item.mapping, top=top) for item in found[1 : policy.candidates]]
-        if found[0].mapping.work.pool is not None:
-            for item in found[policy.candidates :]:
-                if sum(draft.instructions for draft in [first, *drafts]) > policy.pooled_instructions:
-                    break
-                drafts.append(self._draft(item.mapping, top=top))
-            return drafts
-        slow = self.memory.one_way(chip.link_bytes) < chip.link_bytes
-        if first.instructions <= policy.few_instructions or slow:
-            drafts += [
-                self._draft(item.mapping, top=top) for item in found[policy.candidates : policy.more_candidates]
-            ]
+        if found[0].mapping.work.pool is None:
+            return [self._draft(item.mapping, top=top) for item in found[1 : self._candidates]]
+        instructions = first.instructions
+        drafts: list[Draft] = []
+        for item in found[1:]:
+            if instructions > self.policy.pooled_instructions:
+                break
+            drafts.append(self._draft(item.mapping, top=top))
+            instructions += drafts[-1].instructions
         return drafts
+
+    @property
+    def _candidates(self) -> int:
+        """Mappings of a task without a fused pool that are compared."""
+        slow = self.memory.one_way(self.chip.link_bytes) < self.chip.link_bytes
+        return self.policy.slow_candidates if slow else self.policy.candidates
 
     def _shared(self, found: list[_Found], top: int) -> list[Draft]:
         """Drafts in which unequal cores share the task in proportion to their speed, each by its best bid."""

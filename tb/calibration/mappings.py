@@ -62,7 +62,7 @@ def measure_mappings(
             schedule = f"rank{rank}"
             if (net, name, schedule) not in known:
                 say(f"mappings of {net} on {cores} cores: {rank + 1} of {CANDIDATES}")
-                kind = Layers(policy=Policy(candidates=1, more_candidates=1), search=_Ranked(rank))
+                kind = Layers(policy=Policy(candidates=1, slow_candidates=1), search=_Ranked(rank))
                 known[net, name, schedule] = measure_network(
                     net, name, chip, folder, schedule=schedule, kind=kind, jobs=jobs
                 )

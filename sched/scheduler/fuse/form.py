@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from estimator import MemoryTiming
@@ -36,7 +37,8 @@ class Terms:
     repeated : float
         Share of them that the whole plan may do again, unless others cost more than that share of it.
     policy : Policy
-        How many mappings are compared where a layer has a launch of its own.
+        How many mappings are compared where a layer has a launch of its own; few, as most of these only show what a
+        launch of several must beat.
     overlap : bool
         Whether the units of a core work at the same time (`scheduler.code.serial`); choices and mappings are the same.
     launches : int, optional
@@ -49,7 +51,7 @@ class Terms:
     byte_cost: float = 0.5
     recomputed: float = RECOMPUTED
     repeated: float = 0.01
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=partial(Policy, candidates=6))
     overlap: bool = True
     launches: int | None = None
     sparse: SparseOptions = field(default_factory=SparseOptions)

@@ -63,7 +63,7 @@ def test_four_cores_are_nearly_four_times_as_fast_as_one() -> None:
     [
         ((128, 28, 28), 128, 3, MemoryTiming(bytes_per_cycle=2), 0.2),  # tall tiles: few rows cross the ports twice
         ((128, 28, 28), 512, 1, MemoryTiming(bytes_per_cycle=4), 0.005),
-        ((384, 13, 13), 64, 1, MemoryTiming(latency_cycles=2000), 0.05),  # more loads ahead
+        ((384, 13, 13), 64, 1, MemoryTiming(latency_cycles=2000), 0.03),  # more loads ahead
     ],
 )
 def test_plans_are_made_for_the_memory(

@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--jobs", type=int, default=1, help="blocks at once (default: 1)")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "mutation", help="of the results")
-    parser.add_argument("--out", type=Path, help="also a page of them: OUT.md")
+    parser.add_argument("--out", type=Path, help="also a page of them, OUT.md, and OUT.json: others keep their rows")
     parser.add_argument("--keep", type=Path, help="folder for netlists and proofs (default: a temporary one)")
     show = "run nothing: the last result of each block"
     parser.add_argument("--show", action=argparse.BooleanOptionalAction, default=False, help=show)
@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(line)
     say(summary([record.result for record in records]))
     if options.out:
-        write_page(options.out.with_name(options.out.name + ".md"), records)
+        write_page(options.out, records)
     return 0 if all(record.result.score >= TARGET for record in records) else 1
 
 

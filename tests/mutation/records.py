@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tests.mutation.campaign import ROOT, Result, Survivor
 from tests.mutation.equivalence import Judgement, Verdict
 from tests.mutation.netlist import Mutant
 
-__all__ = ["Record", "Records", "sources"]
+__all__ = ["Record", "Records", "load_all", "save_all", "sources"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,31 @@ def sources(block: str) -> str:
     return content_key(part for path in sorted(files) for part in (str(path.relative_to(ROOT)), path))
 
 
+def load_all(path: Path) -> dict[str, Record]:
+    """The records of a file by their blocks, none without the file; not those of blocks that there are no longer."""
+    entries = json.loads(path.read_text()) if path.is_file() else []
+    return {record.result.block: record for record in map(_read, entries) if record.result.block in BLOCKS}
+
+
+def save_all(path: Path, records: Iterable[Record]) -> None:
+    write_atomically(path, _written([asdict(record) for record in records]))
+
+
+def _written(content: object) -> bytes:
+    return (json.dumps(content, indent=1, default=lambda verdict: verdict.name) + "\n").encode()
+
+
+def _read(entry: Mapping[str, Any]) -> Record:
+    result = Result(**entry["result"])
+    result.survivors = [
+        Survivor(
+            Mutant(**one["mutant"]), Judgement(**one["judgement"] | {"verdict": Verdict[one["judgement"]["verdict"]]})
+        )
+        for one in entry["result"]["survivors"]
+    ]
+    return Record(**{**entry, "result": result})
+
+
 class Records:
     """What is kept in a folder."""
 
@@ -51,23 +77,13 @@ class Records:
         return self._folder / f"{block}.json"
 
     def keep(self, record: Record) -> None:
-        content = json.dumps(asdict(record), indent=1, default=lambda verdict: verdict.name) + "\n"
-        write_atomically(self._path(record.result.block), content.encode())
+        write_atomically(self._path(record.result.block), _written(asdict(record)))
 
     def find(self, block: str) -> Record | None:
         """The last result of a block, whatever it is a result of."""
         if not self._path(block).is_file():
             return None
-        kept: dict[str, Any] = json.loads(self._path(block).read_text())
-        result = Result(**kept["result"])
-        result.survivors = [
-            Survivor(
-                Mutant(**one["mutant"]),
-                Judgement(**one["judgement"] | {"verdict": Verdict[one["judgement"]["verdict"]]}),
-            )
-            for one in kept["result"]["survivors"]
-        ]
-        return Record(**kept | {"result": result})
+        return _read(json.loads(self._path(block).read_text()))
 
     def current(self, block: str, *, mutants: int, seed: int) -> Record | None:
         """The result of a block, if it would be the same again."""

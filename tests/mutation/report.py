@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tb.files import write_atomically
+from tests.mutation.blocks import BLOCKS
 from tests.mutation.campaign import Result
-from tests.mutation.records import Record
+from tests.mutation.records import Record, load_all, save_all
 
 __all__ = ["TARGET", "summary", "survivors", "table", "write_page"]
 
@@ -54,8 +55,12 @@ def summary(results: Sequence[Result]) -> str:
     )
 
 
-def write_page(path: Path, records: Sequence[Record]) -> None:
-    """The same as Markdown."""
+def write_page(out: Path, found: Sequence[Record]) -> None:
+    """The same as Markdown, OUT.md, and the records, OUT.json; blocks that were not asked for keep theirs."""
+    page, data = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
+    kept = load_all(data) | {record.result.block: record for record in found}
+    records = [kept[block] for block in BLOCKS if block in kept]
+    save_all(data, records)
     shown = table(records)
     shown.box = box.MARKDOWN
     text = io.StringIO()
@@ -66,6 +71,7 @@ def write_page(path: Path, records: Sequence[Record]) -> None:
         "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip()),
         "Not killed:",
         "\n".join(f"* `{line}`" for line in survivors(records)) or "none",
-        "`make mutate SHOW=1 OUT=...` made this page; what the words mean is in [verification.md](verification.md).",
+        "`make mutate OUT=...` made this page, each row at its commit (`BLOCK=` makes some anew); what the words mean "
+        "is in [verification.md](verification.md).",
     ]
-    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+    write_atomically(page, ("\n\n".join(parts) + "\n").encode())

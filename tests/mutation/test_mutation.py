@@ -16,7 +16,7 @@ from tests.mutation.blocks import BLOCKS, blocks_below
 from tests.mutation.campaign import CampaignError, run_block
 from tests.mutation.equivalence import Judge, Verdict
 from tests.mutation.netlist import OUTSIDE, TOP, mutated_netlist
-from tests.mutation.records import Records
+from tests.mutation.records import Records, save_all
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = 12
@@ -44,12 +44,16 @@ def test_the_bench_of_the_smallest_fifo_kills_its_mutants_and_that_is_kept(tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"of {MUTANTS} killed" in done.stdout
     page = tmp_path / "page"
+    kept = Records(tmp_path).find("fifo_1")
+    assert kept
+    save_all(tmp_path / "page.json", [replace(kept, result=replace(kept.result, block="ram"))])
     command += ["--jobs", "2", "--out", str(page)]
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0
     assert again.stdout in done.stdout, "the same table, and nothing was run"
-    assert f"1 blocks, {MUTANTS} mutants: " in (text := (tmp_path / "page.md").read_text())
+    assert f"2 blocks, {2 * MUTANTS} mutants: " in (text := (tmp_path / "page.md").read_text())
     assert "| fifo_1 |" in text
+    assert "| ram " in text, "the page keeps what was not asked for"
     record = Records(tmp_path).current("fifo_1", mutants=MUTANTS, seed=1)
     assert record
     assert record.result.killed + len(record.result.survivors) == MUTANTS

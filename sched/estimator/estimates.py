@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
@@ -122,10 +123,16 @@ def fastest(
     chip: ChipParams,
     memory: MemoryTiming | None = None,
     coefficients: Coefficients | None = None,
+    alike: float = 0.0,
 ) -> int:
-    """Number of the launch that takes fewest cycles, the first of equals.
+    """Number of the launch that takes fewest cycles, or fewest bytes among those of as many; the first of equals.
 
-    An estimate ends as soon as the launch can no longer be faster than the best before it.
+    An estimate ends as soon as the launch can no longer be as fast as the best before it.
+
+    Parameters
+    ----------
+    alike : float
+        Launches that take up to this share of cycles more than the fastest one count as those of as many.
 
     Raises
     ------
@@ -133,14 +140,17 @@ def fastest(
         If a program deadlocks that might have been the fastest.
     """
     estimator = _estimator_of(chip, memory, coefficients)
-    best, least = 0, inf
+    found: list[tuple[int, Estimate]] = []
+    limit = inf
     for number, launch in enumerate(launches):
-        try:
-            cycles = estimator.estimate(launch, least).cycles
-        except OverLimit:
-            continue
-        if cycles < least:
-            best, least = number, cycles
+        with suppress(OverLimit):
+            estimated = estimator.estimate(launch, limit)
+            found.append((number, estimated))
+            limit = min(limit, (1 + alike) * estimated.cycles)
+    best, _ = min(
+        ((number, estimated) for number, estimated in found if estimated.cycles <= limit),
+        key=lambda item: (sum(item[1].dram_bytes.values()), item[1].cycles),
+    )
     return best
 
 

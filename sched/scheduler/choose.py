@@ -44,6 +44,7 @@ class Policy:
     pooled_candidates: int = 100
     pooled_per_split: int = 4
     pooled_instructions: int = 12_000
+    alike: float = 0.002
 
 
 class Search(Protocol):
@@ -130,7 +131,7 @@ class Chooser:
         drafts += self._others(found, drafts[0], top) + self._shared(found, top)
         if len(drafts) == 1:
             return drafts[0]
-        return drafts[fastest(drafts, self.chip, self.memory, self._coefficients)]
+        return drafts[fastest(drafts, self.chip, self.memory, self._coefficients, self.policy.alike)]
 
     def _search(self, works: dict[CoreParams, list[Work]]) -> list[_Found]:
         """Mappings of all bids, best prediction first."""

@@ -35,6 +35,9 @@ class _Spent(NamedTuple):
     cost: float
 
 
+_COST: Callable[[Alone | _Spent], float] = attrgetter("cost")
+
+
 class Decider:
     """Decides how every operation of a form is done, and which share a launch.
 
@@ -105,6 +108,11 @@ class Decider:
     def total(self) -> float:
         """Estimated cost of the best choices."""
         return self._total(self.choices)
+
+    @cached_property
+    def cycles(self) -> float:
+        """Estimated cycles of the best choices."""
+        return self._total(self.choices, attrgetter("cycles"))
 
     @cached_property
     def predicted(self) -> float:
@@ -197,7 +205,7 @@ class Decider:
             if sum(map(self._predicted_alone, numbers)) > CLEAR * together:
                 continue
             spent = self._spent(numbers, choices)
-            if self._more_than_apart(numbers, spent.cost, attrgetter("cost")):
+            if self._more_than_apart(numbers, spent.cost, _COST):
                 confirmed |= self._apart_from(numbers)
             elif self._more_than_apart(numbers, spent.cycles, attrgetter("cycles")):
                 confirmed |= self._quicker(numbers, choices[numbers[0]].pictures)
@@ -261,13 +269,13 @@ class Decider:
                     continue
                 spent = self._of_draft(draft, search.rounds)
                 found.append(Alone(Choice((1, 1), None, spent.cost, 0, pictures=count), spent.cycles))
-            known[kind] = min(found, key=attrgetter("cost"))
+            known[kind] = min(found, key=_COST)
         return known[kind]
 
-    def _total(self, choices: dict[int, Choice]) -> float:
-        """Estimated cost of everything."""
+    def _total(self, choices: dict[int, Choice], measure: Callable[[Alone | _Spent], float] = _COST) -> float:
+        """Estimated cost of everything, or its cycles."""
         return sum(
-            self._spent(numbers, choices).cost if len(numbers) > 1 else self._alone(numbers[0]).cost
+            measure(self._spent(numbers, choices) if len(numbers) > 1 else self._alone(numbers[0]))
             for numbers in self.launches(choices)
             if numbers[0] in choices
         )

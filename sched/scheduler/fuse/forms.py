@@ -68,7 +68,8 @@ class Forms:
         return Decider(self.form(self._joined(layout) if pools is None else pools, layout))
 
     def settled(self) -> Decider:
-        """What decides for the form that seems best, or for another one, if its whole plan is estimated cheaper.
+        """What decides for the form that seems best, or for another one, if its whole plan is estimated cheaper, and
+        as fast.
 
         What a pool costs, and what a layout of the input, depends on what stays on the chip around it and on how many
         pictures go together, which is not known when these are chosen.
@@ -77,7 +78,9 @@ class Forms:
         for pools, layout in self._others(likely.form):
             other = self.decider(pools, layout)
             with suppress(PlanError):  # a convolution with its pool may not fit
-                if other.predicted < WORSE * likely.predicted and other.total < best.total:
+                if other.predicted >= WORSE * likely.predicted or other.total >= best.total:
+                    continue
+                if other.cycles <= (1 + self.terms.policy.alike) * likely.cycles:
                     best = other
         return self._within_limit(self._pool_by_pool(best))
 

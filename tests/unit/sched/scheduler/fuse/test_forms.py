@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from estimator import MemoryTiming
 from golden.int8.qgraph import QGraph
@@ -54,3 +55,18 @@ def test_pools_are_joined_one_by_one_where_the_whole_plan_gets_cheaper_and_littl
     dear = Forms(Fused(repeated=0.01), graph, CHIP, SLOW).settled()  # would cost more than 1 %
     assert frugal.total > 1.01 * free.total
     assert dear.form.pools == free.form.pools
+
+
+@pytest.mark.parametrize(("slower", "taken"), [(0.0, True), (0.002, True), (0.003, False)])
+def test_a_way_to_store_the_input_that_costs_less_is_taken_if_it_takes_no_longer(
+    monkeypatch: pytest.MonkeyPatch, slower: float, taken: bool
+) -> None:
+    builder = GraphBuilder(np.random.default_rng(3), (3, 20, 20), 10**9)
+    graph = builder.graph("shallow", builder.conv("in", 16, (7, 7), stride=(2, 2)))
+    forms = Forms(Fused(), graph, CHIP, SLOW)
+    likely = forms.decider().form.input_layout
+    monkeypatch.setattr(Decider, "total", property(lambda decider: 9.0 - (decider.form.input_layout != likely)))
+    cycles = {True: 1000.0, False: 1000.0 * (1 + slower)}
+    monkeypatch.setattr(Decider, "cycles", property(lambda decider: cycles[decider.form.input_layout == likely]))
+    monkeypatch.setattr(Decider, "predicted", 9.0)
+    assert (forms.settled().form.input_layout != likely) == taken

@@ -42,6 +42,7 @@ from tb.bench.table import print_report, record, require_writable, write_report
 from tb.errors import BenchError, RunError, named_storage, storage_error
 from tb.experiment.catalogue import EXPERIMENTS, find_experiment
 from tb.experiment.run import run_experiment
+from tb.files import named
 from tb.foreign.correction import FOLDER as CORRECTIONS
 from tb.foreign.correction import save
 from tb.foreign.environment import require_package, run_tool
@@ -536,7 +537,7 @@ def experiment(
     console = Console()
     book = run_experiment(chosen, points, place, campaign, console, estimates=estimates)
     for suffix in (".md", ".json", ".svg"):
-        console.print(f"written: {place.with_name(place.name + suffix)}", highlight=False, soft_wrap=True)
+        console.print(f"written: {named(place, suffix)}", highlight=False, soft_wrap=True)
     for each in book.failed:
         console.print(f"{each.point.name}: FAILED: {each.failure}", markup=False, highlight=False)
     if book.failed:

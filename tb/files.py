@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, however the process ends."""
+"""Names of a report's files, and files that appear whole or not at all, however the process ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["named", "write_atomically"]
+
+
+def named(out: Path, ending: str) -> Path:
+    """OUT.md of a report named OUT, whose last part may hold dots of its own."""
+    return out.with_name(out.name + ending)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

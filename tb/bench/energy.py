@@ -13,6 +13,7 @@ from estimator.energy import CLASSES
 from golden.zoo import ZOO
 from scheduler.schedule import folds
 from tb.errors import BenchError
+from tb.files import named
 from tb.report.files import write_output
 from tb.report.markdown import table
 from tb.report.summary import percent
@@ -66,7 +67,7 @@ def report_energies(nets: Sequence[str], options: RunOptions, console: Console, 
             console.print(f"{net}, {row.set_name}: {', '.join(words)}", highlight=False, soft_wrap=True)
         rows += found
         if out is not None:
-            write_output(out.with_name(out.name + ".md"), _markdown(title, header, rows))
+            write_output(named(out, ".md"), _markdown(title, header, rows))
     if out is not None:
         console.print(f"table: {out}.md", highlight=False, soft_wrap=True)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from tb.bench.campaign import Case, CaseResult
 from tb.bench.records import keep, write_records
 from tb.errors import BenchError
-from tb.files import write_atomically
+from tb.files import named, write_atomically
 from tb.report.markdown import table
 from tb.report.summary import CAUSES, Summary, largest_loss, percent, signed
 
@@ -162,13 +162,13 @@ def require_writable(out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BenchError(f"OUT={out}: {error.strerror or error}; choose another place") from error
-    if not out.name or not os.access(out.parent, os.W_OK) or out.with_name(out.name + ".json").is_dir():
+    if not out.name or not os.access(out.parent, os.W_OK) or named(out, ".json").is_dir():
         raise BenchError(f"OUT={out} cannot be written: give the path of the files without .md and .json")
 
 
 def write_report(out: Path, records: Sequence[dict[str, Any]], revision: str) -> tuple[Path, Path]:
     """Write OUT.md and OUT.json, each whole or not at all."""
-    page, data = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
+    page, data = named(out, ".md"), named(out, ".json")
     write_atomically(page, markdown(records, revision).encode())
     write_records(data, records, revision)
     return page, data

@@ -17,7 +17,7 @@ from tb.calibration.page import page
 from tb.calibration.picture import picture
 from tb.calibration.record import Calibration, JudgedKernel
 from tb.calibration.validation import bands_of, folds_of, judge
-from tb.files import write_atomically
+from tb.files import named, write_atomically
 from tb.model.hardware import hardware_fingerprint
 from tb.report.provenance import commit
 
@@ -136,12 +136,12 @@ def _write(plan: Plan, found: Calibration, fitted: Fit) -> None:
 
 
 def _report(plan: Plan, found: Calibration) -> None:
-    found.save(plan.out.with_name(f"{plan.out.name}.json"))
+    found.save(named(plan.out, ".json"))
     write_report(found, plan.out)
 
 
 def write_report(found: Calibration, out: Path) -> None:
     """The page and the picture of a record."""
-    svg = out.with_name(f"{out.name}.svg")
+    svg = named(out, ".svg")
     write_atomically(svg, picture(found).encode())
-    write_atomically(out.with_name(f"{out.name}.md"), page(found, svg.name).encode())
+    write_atomically(named(out, ".md"), page(found, svg.name).encode())

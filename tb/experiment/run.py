@@ -14,7 +14,7 @@ from tb.experiment.confirmation import confirmed
 from tb.experiment.experiment import Experiment
 from tb.experiment.point import Forecast, Point
 from tb.experiment.records import ESTIMATE, RTL, Book, Record, Study
-from tb.files import write_atomically
+from tb.files import named, write_atomically
 from tb.report.files import require_pictures
 from tb.report.provenance import commit
 
@@ -47,7 +47,7 @@ def run_experiment(
         If OUT.json is something else, or Matplotlib is missing.
     """
     require_pictures()
-    book = Book.load(out.with_name(f"{out.name}.json"), experiment.name, experiment.points)
+    book = Book.load(named(out, ".json"), experiment.name, experiment.points)
     book.sources, book.commit = campaign.sources(), commit()
     _take_kept(book, experiment, campaign)
     stages = [set(group) for group in experiment.groups.values()]
@@ -138,6 +138,6 @@ def _record(
 
 
 def _write(book: Book, experiment: Experiment, out: Path) -> None:
-    book.save(out.with_name(f"{out.name}.json"))
-    write_atomically(out.with_name(f"{out.name}.svg"), experiment.picture(book).encode())
-    write_atomically(out.with_name(f"{out.name}.md"), experiment.page(book).encode())
+    book.save(named(out, ".json"))
+    write_atomically(named(out, ".svg"), experiment.picture(book).encode())
+    write_atomically(named(out, ".md"), experiment.page(book).encode())

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from golden.zoo import ZOO
+from tb.files import named
 from tb.report.markdown import table
 from tb.report.provenance import commit
 
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.out is not None:
             note = f"Made by `python -m tests.events --out {options.out}`, commit {commit('tests')}."
             page = f"{note}\n\n{table(_COLUMNS, _rows(cases, found), _TEXT_COLUMNS)}"
-            options.out.with_name(options.out.name + ".md").write_text(page)
+            named(options.out, ".md").write_text(page)
     equal = sum(bool(summary.get("bit_exact")) for summary in found)
     launches = sum(len(summary.get("layers", ())) for summary in found)
     print(f"{equal} of {len(cases)} runs with all counters as predicted, {launches} launches")

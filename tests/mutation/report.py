@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tb.files import write_atomically
+from tb.files import named, write_atomically
 from tests.mutation.blocks import BLOCKS
 from tests.mutation.campaign import Result
 from tests.mutation.records import Record, load_all, save_all
@@ -57,7 +57,7 @@ def summary(results: Sequence[Result]) -> str:
 
 def write_page(out: Path, found: Sequence[Record]) -> None:
     """The same as Markdown, OUT.md, and the records, OUT.json; blocks that were not asked for keep theirs."""
-    page, data = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
+    page, data = named(out, ".md"), named(out, ".json")
     kept = load_all(data) | {record.result.block: record for record in found}
     records = [kept[block] for block in BLOCKS if block in kept]
     save_all(data, records)

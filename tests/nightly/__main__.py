@@ -25,7 +25,7 @@ from rich.table import Table
 
 from tb.bench.table import require_writable
 from tb.errors import BenchError
-from tb.files import write_atomically
+from tb.files import named, write_atomically
 from tb.report.markdown import table
 from tb.report.provenance import commit
 
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted; the next run goes on from here", style="red")
     last = [outcome for campaign in CAMPAIGNS if (outcome := last_outcome(campaign, options.folder))]
-    page = options.out.with_name(options.out.name + ".md")
+    page = named(options.out, ".md")
     write_atomically(page, markdown(last).encode())
     shown = Table(*(name for name in _COLUMNS if name != "command"), title="the last results of the long campaigns")
     for outcome in last:

@@ -14,7 +14,7 @@ from statistics import fmean, median
 from golden.int8.quant import QuantisationError
 from scheduler.schedule import usual_schedule
 from tb.cli import parse_shapes, parse_values
-from tb.files import write_atomically
+from tb.files import named, write_atomically
 from tb.report.markdown import table
 from tb.report.provenance import commit
 from tb.report.summary import Summary, percent
@@ -97,7 +97,7 @@ def main() -> int:
             failed += 1
             print(f"{model.package} {model.name}: {type(error).__name__}: {error}", flush=True)
     if arguments.out:
-        write_atomically(arguments.out.with_suffix(".md"), markdown(rows, hosted, convolutional, commit()).encode())
+        write_atomically(named(arguments.out, ".md"), markdown(rows, hosted, convolutional, commit()).encode())
     print(f"{len(rows)} models of {len({row[0] for row in rows})} packages run, {failed} do not")
     return 1 if failed else 0
 

@@ -86,6 +86,8 @@ class Circuit:
     initial: dict[int, int]
     width: dict[int, int]
     """Of the words of the design that registers belong to."""
+    words: list[Word]
+    """Registers that are one word of the design."""
     memories: list[Memory]
     steps: list[Gate | Product | Read]
     """Whatever is computed, after what it needs."""
@@ -270,6 +272,8 @@ class _Builder:
         initial = self._initial()
         named = sorted((net["bits"] for name, net in self._nets.items() if name[0] != "$"), key=len, reverse=True)
         widths = {bit: len(bits) for bits in named for bit in bits}
+        of_bit = {flop["Q"][0]: 2 * node for node, flop in zip(registers, flops, strict=True)}
+        words = {tuple(of_bit[bit] for bit in bits if bit in of_bit) for bits in named}
         return Circuit(
             nodes=self._nodes,
             inputs=inputs,
@@ -281,6 +285,7 @@ class _Builder:
                 for node, flop in zip(registers, flops, strict=True)
                 if flop["Q"][0] in widths
             },
+            words=sorted(one for one in words if len(one) > 1),
             memories=memories,
             steps=self._steps,
             falling=self._falling,

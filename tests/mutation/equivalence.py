@@ -80,7 +80,8 @@ class Judge:
     def judge(self, number: int, *, cycles: int = 40, timeout_s: float = 60) -> Judgement:
         """Compare a mutant with the block; see the module for what is claimed.
 
-        ``cycles`` is how far SAT looks, and ``timeout_s`` for how long; so long a proof may take, too.
+        ``cycles`` is how far SAT looks, and ``timeout_s`` for how long; so long a proof may take, too, and once more
+        with what is known of the block's flags.
         """
         if not self._circuit.judgeable(number):
             return Judgement(Verdict.UNDECIDED, doubt="it inverts a clock")
@@ -99,6 +100,8 @@ class Judge:
             share = (deadline - time.process_time()) / (len(_CONDITIONS) - place)
             if proved(pair, candidates(pair, conditions), time.process_time() + share):
                 return Judgement(Verdict.EQUAL)
+        if proved(pair, candidates(pair, 0, flags=True), time.process_time() + timeout_s):
+            return Judgement(Verdict.EQUAL)
         searched = search(pair, cycles=cycles, deadline=time.process_time() + timeout_s)
         if searched.inputs is not None:
             return self._different(pair, searched.inputs)

@@ -1,7 +1,8 @@
 """Proof that a mutant equals the block for ever, by what stays equal from cycle to cycle (van Eijk).
 
 Candidates: registers, and gates behind nothing but registers, are equal in both copies; or a register is whenever some
-bit of the block's state is high (the `valid` that stands beside held data, say); a large memory holds the same words.
+bit of the block's state is high (the `valid` that stands beside held data, say); a large memory holds the same words;
+and, of the block by itself, some bit of a word is high while a register is (a flag that says that there is work).
 What random inputs refute is dropped. Then all candidates are assumed in one cycle, whatever the state and the inputs,
 and those that SAT can break in the next one are dropped, until none breaks. All hold at the start, where both copies
 are the same, so those that are left hold for ever. If they do not yet make all outputs equal, the states in which
@@ -33,6 +34,8 @@ __all__ = ["Candidates", "candidates", "proved"]
 _CYCLES, _WORDS, _SEED = 60, 2, 1
 _CONTROL = 16
 """Registers of which conditions are combined."""
+_FLAGGED = 32
+"""Bits of a word that may have a flag; sums and data need none."""
 Multiply = Callable[[Word, Word], Sequence[int]]
 
 
@@ -47,11 +50,13 @@ class Candidates:
     conditions: list[Word]
     """For registers that only the proof finds different."""
     memories: set[int]
+    flags: set[tuple[int, Word]]
+    """Registers of the block, and words that are not zero while these are high."""
 
 
-def candidates(pair: Pair, conditions: int) -> Candidates:
+def candidates(pair: Pair, conditions: int, *, flags: bool = False) -> Candidates:
     """All that random inputs do not refute, with at most so many conditions for each register: those that are true
-    most often."""
+    most often. Flags only if they are asked for."""
     circuit = pair.circuit
     nodes = np.array(circuit.state_nodes, np.intp)
     differed = np.zeros(len(nodes), bool)
@@ -78,7 +83,27 @@ def candidates(pair: Pair, conditions: int) -> Candidates:
         register: set(_weakest((known[index] for index in order[~row[order]]), conditions))
         for register, row in zip(differing.tolist(), broken, strict=True)
     }
-    return Candidates(equal, guarded, _weakest((known[index] for index in order), conditions), same)
+    conditions_left = _weakest((known[index] for index in order), conditions)
+    return Candidates(equal, guarded, conditions_left, same, _flags(pair) if flags else set())
+
+
+def _flags(pair: Pair) -> set[tuple[int, Word]]:
+    """Registers that random inputs made high, and words of at most so many bits that they made zero, never at once."""
+    words = [one for one in pair.circuit.words if len(one) <= _FLAGGED]
+    registers = np.array(list(pair.circuit.registers), np.intp)
+    wanted = [literals(one) for one in words]
+    high, zero = np.zeros(len(registers), bool), np.zeros(len(words), bool)
+    both = np.zeros((len(registers), len(words)), bool)
+    simulation = Simulation(pair, words=_WORDS, seed=_SEED)
+    for values in simulation.run(_CYCLES):
+        flags = values[registers, :_WORDS] & simulation.allowed
+        high |= flags.any(axis=1)
+        for column, word_bits in enumerate(wanted):
+            none = ~np.bitwise_or.reduce(values_of(values, word_bits)[:, :_WORDS]) & simulation.allowed
+            zero[column] |= none.any()
+            both[:, column] |= (flags & none).any(axis=1)
+    rows, columns = np.nonzero(high[:, None] & zero & ~both)
+    return {(int(registers[row]), words[column]) for row, column in zip(rows, columns, strict=True)}
 
 
 def _weakest(conditions: Iterable[Word], count: int) -> list[Word]:
@@ -179,6 +204,7 @@ class _Step:
         for node, conditions in kept.guarded.items():
             differ = graph.differ(block[node], mutant[node])
             graph.laws += [graph.all([differ, *word(block, condition)]) ^ 1 for condition in conditions]
+        graph.laws += [_unflagged(graph, block, *flag) ^ 1 for flag in kept.flags]
         self._differences = pair.differences(graph, block, mutant)
         self.told_apart = graph.any(self._differences)
         self._breaks = {candidate: literal for candidate, literal in self._broken() if literal != FALSE}
@@ -208,6 +234,8 @@ class _Step:
             differ = graph.differ(block[node], mutant[node])
             for condition in conditions:
                 yield ("guarded", node, condition), graph.all([differ, *word(block, condition)])
+        for register, flagged in kept.flags:
+            yield ("flag", register, flagged), _unflagged(graph, block, register, flagged)
         for memory in kept.memories:
             differences = [
                 literal
@@ -250,6 +278,11 @@ class _Step:
         return all(oracle.possible(one) is False for one in self._differences)
 
 
+def _unflagged(graph: Graph, block: Sequence[int], register: int, flagged: Word) -> int:
+    """A literal: the register is high, and the word zero."""
+    return graph.all([block[register], *(one ^ 1 for one in word(block, flagged))])
+
+
 def _drop(kept: Candidates, registers: Container[int], kind: str, index: int, condition: Word) -> None:
     match kind:
         case "equal":
@@ -258,5 +291,7 @@ def _drop(kept: Candidates, registers: Container[int], kind: str, index: int, co
                 kept.guarded[index] = set(kept.conditions)
         case "memory":
             kept.memories.remove(index)
+        case "flag":
+            kept.flags.remove((index, condition))
         case _:
             kept.guarded[index].remove(condition)

@@ -226,6 +226,43 @@ def test_a_memory_that_is_written_differently_is_not_taken_for_equal(pairs) -> N
     assert not kept.memories
 
 
+class Bits(wiring.Component):
+    """The bits of a word, the lowest first; ``busy`` is a register of its own that says whether any is left."""
+
+    load: In(1)
+    i: In(4)
+    busy: Out(1)
+    o: Out(4)
+
+    def elaborate(self, platform):
+        m = Module()
+        left, now = Signal(4), Signal(4)
+        m.d.comb += [now.eq(Mux(self.load, self.i, left & (left - 1))), self.o.eq(Mux(self.busy, left & -left, 0))]
+        m.d.sync += [left.eq(now), self.busy.eq(now.any())]
+        return m
+
+
+def test_a_flag_of_a_word_is_found_and_a_wrong_one_is_dropped(tmp_path) -> None:
+    netlist = mutated_netlist(Bits(), tmp_path, mutants=24, seed=1)
+    circuit = load_circuit(netlist, tmp_path / "judge")
+    (left,) = circuit.words
+    (busy,) = circuit.registers.keys() - {one >> 1 for one in left}
+    wrong = busy, left[:3]
+    proofs = dict.fromkeys((False, True), 0)
+    for mutant in netlist.mutants:
+        pair = Pair.of(circuit, mutant.number, netlist)
+        kept = candidates(pair, 0, flags=True)
+        assert (busy, left) in kept.flags
+        assert wrong not in kept.flags, "random inputs refute it"
+        kept.flags.add(wrong)
+        equal = proved(pair, kept, later())
+        assert (busy, left) in kept.flags
+        assert wrong not in kept.flags
+        assert equal == (not search(pair, cycles=8, deadline=later()).inputs)
+        proofs[equal] += 1
+    assert all(proofs.values())
+
+
 class Held(wiring.Component):
     """A word that is kept while ``enable`` is low."""
 

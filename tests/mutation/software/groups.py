@@ -638,8 +638,20 @@ _ESTIMATOR_FAULTS = (
         "            passes += instruction.passes\n",
         "            passes += 1\n",
     ),
-    Seeded(_ESTIMATES, "all launches are worth the whole estimate", "estimate(launch, least)", "estimate(launch)"),
-    Seeded(_ESTIMATES, "the last of equals is the fastest", "if cycles < least:", "if cycles <= least:"),
+    Seeded(_ESTIMATES, "all launches are worth the whole estimate", "estimate(launch, limit)", "estimate(launch)"),
+    Seeded(_ESTIMATES, "the last of equals is the fastest", "estimated in found if", "estimated in found[::-1] if"),
+    Seeded(
+        _ESTIMATES,
+        "of launches as fast the fastest one is taken",
+        "key=lambda item: (sum(item[1].dram_bytes.values()), item[1].cycles)",
+        "key=lambda item: item[1].cycles",
+    ),
+    Seeded(
+        _ESTIMATES,
+        "launches are as fast as the last one that was estimated",
+        "limit = min(limit, (1 + alike) * estimated.cycles)",
+        "limit = (1 + alike) * estimated.cycles",
+    ),
     Seeded(
         _TIMELINE,
         "a launch is given up when its limit is near",

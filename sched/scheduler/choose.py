@@ -23,7 +23,7 @@ __all__ = ["Chooser", "Policy", "Search"]
 
 @dataclass(frozen=True)
 class Policy:
-    """How many mappings of a task the estimator compares.
+    """How many mappings of a task the estimator compares, and which of them count as equally fast.
 
     Attributes
     ----------
@@ -36,6 +36,9 @@ class Policy:
     pooled_candidates, pooled_per_split, pooled_instructions : int
         With a fused pool, tiles of many shapes promise nearly the same: the first few of every split are compared, up
         to so many instructions of all together.
+    alike : float
+        Mappings that are estimated to take up to this share of cycles more than the fastest one are as fast, as far as
+        an estimate tells: the one that moves fewest bytes is taken.
     """
 
     candidates: int = 16

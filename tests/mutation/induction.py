@@ -50,8 +50,8 @@ class Candidates:
     conditions: list[Word]
     """For registers that only the proof finds different."""
     memories: set[int]
-    flags: set[tuple[int, Word]]
-    """Registers of the block, and words that are not zero while these are high."""
+    flags: set[Word]
+    """Literals of the block's state that are never high together: a register, and all bits of a word inverted."""
 
 
 def candidates(pair: Pair, conditions: int, *, flags: bool = False) -> Candidates:
@@ -83,11 +83,11 @@ def candidates(pair: Pair, conditions: int, *, flags: bool = False) -> Candidate
         register: set(_weakest((known[index] for index in order[~row[order]]), conditions))
         for register, row in zip(differing.tolist(), broken, strict=True)
     }
-    conditions_left = _weakest((known[index] for index in order), conditions)
-    return Candidates(equal, guarded, conditions_left, same, _flags(pair) if flags else set())
+    weakest = _weakest((known[index] for index in order), conditions)
+    return Candidates(equal, guarded, weakest, same, _flags(pair) if flags else set())
 
 
-def _flags(pair: Pair) -> set[tuple[int, Word]]:
+def _flags(pair: Pair) -> set[Word]:
     """Registers that random inputs made high, and words of at most so many bits that they made zero, never at once."""
     words = [one for one in pair.circuit.words if len(one) <= _FLAGGED]
     registers = np.array(list(pair.circuit.registers), np.intp)
@@ -103,7 +103,10 @@ def _flags(pair: Pair) -> set[tuple[int, Word]]:
             zero[column] |= none.any()
             both[:, column] |= (flags & none).any(axis=1)
     rows, columns = np.nonzero(high[:, None] & zero & ~both)
-    return {(int(registers[row]), words[column]) for row, column in zip(rows, columns, strict=True)}
+    return {
+        (2 * int(registers[row]), *(one ^ 1 for one in words[column]))
+        for row, column in zip(rows, columns, strict=True)
+    }
 
 
 def _weakest(conditions: Iterable[Word], count: int) -> list[Word]:
@@ -204,7 +207,7 @@ class _Step:
         for node, conditions in kept.guarded.items():
             differ = graph.differ(block[node], mutant[node])
             graph.laws += [graph.all([differ, *word(block, condition)]) ^ 1 for condition in conditions]
-        graph.laws += [_unflagged(graph, block, *flag) ^ 1 for flag in kept.flags]
+        graph.laws += [graph.all(word(block, flag)) ^ 1 for flag in kept.flags]
         self._differences = pair.differences(graph, block, mutant)
         self.told_apart = graph.any(self._differences)
         self._breaks = {candidate: literal for candidate, literal in self._broken() if literal != FALSE}
@@ -234,8 +237,8 @@ class _Step:
             differ = graph.differ(block[node], mutant[node])
             for condition in conditions:
                 yield ("guarded", node, condition), graph.all([differ, *word(block, condition)])
-        for register, flagged in kept.flags:
-            yield ("flag", register, flagged), _unflagged(graph, block, register, flagged)
+        for flag in kept.flags:
+            yield ("flag", flag[0] >> 1, flag), graph.all(word(block, flag))
         for memory in kept.memories:
             differences = [
                 literal
@@ -278,11 +281,6 @@ class _Step:
         return all(oracle.possible(one) is False for one in self._differences)
 
 
-def _unflagged(graph: Graph, block: Sequence[int], register: int, flagged: Word) -> int:
-    """A literal: the register is high, and the word zero."""
-    return graph.all([block[register], *(one ^ 1 for one in word(block, flagged))])
-
-
 def _drop(kept: Candidates, registers: Container[int], kind: str, index: int, condition: Word) -> None:
     match kind:
         case "equal":
@@ -292,6 +290,6 @@ def _drop(kept: Candidates, registers: Container[int], kind: str, index: int, co
         case "memory":
             kept.memories.remove(index)
         case "flag":
-            kept.flags.remove((index, condition))
+            kept.flags.remove(condition)
         case _:
             kept.guarded[index].remove(condition)

@@ -35,6 +35,7 @@ class _Spent(NamedTuple):
     cost: float
 
 
+_CYCLES: Callable[[Alone | _Spent], float] = attrgetter("cycles")
 _COST: Callable[[Alone | _Spent], float] = attrgetter("cost")
 
 
@@ -112,7 +113,7 @@ class Decider:
     @cached_property
     def cycles(self) -> float:
         """Estimated cycles of the best choices."""
-        return self._total(self.choices, attrgetter("cycles"))
+        return self._total(self.choices, _CYCLES)
 
     @cached_property
     def predicted(self) -> float:
@@ -207,7 +208,7 @@ class Decider:
             spent = self._spent(numbers, choices)
             if self._more_than_apart(numbers, spent.cost, _COST):
                 confirmed |= self._apart_from(numbers)
-            elif self._more_than_apart(numbers, spent.cycles, attrgetter("cycles")):
+            elif self._more_than_apart(numbers, spent.cycles, _CYCLES):
                 confirmed |= self._quicker(numbers, choices[numbers[0]].pictures)
         return confirmed
 

@@ -78,9 +78,11 @@ class Forms:
         for pools, layout in self._others(likely.form):
             other = self.decider(pools, layout)
             with suppress(PlanError):  # a convolution with its pool may not fit
-                if other.predicted >= WORSE * likely.predicted or other.total >= best.total:
-                    continue
-                if other.cycles <= (1 + self.terms.policy.alike) * likely.cycles:
+                if (
+                    other.predicted < WORSE * likely.predicted
+                    and other.total < best.total
+                    and other.cycles <= (1 + self.terms.policy.alike) * likely.cycles
+                ):
                     best = other
         return self._within_limit(self._pool_by_pool(best))
 
